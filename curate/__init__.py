@@ -1,0 +1,1 @@
+"""URL list -> shards, embeddings, scores, verdicts, selections."""

@@ -1,0 +1,288 @@
+"""The dataset folder: paths, schemas, manifest, atomic publish. The contract; read it first.
+
+A dataset is a folder, local or at any fsspec address. Everything in it is a file that was written
+under a temporary name and then renamed, so a reader sees whole files or none::
+
+    dataset.json                                 name, stages: settings, versions, counts, digests
+    lists/00000.parquet                          the rows of the URL list, frozen, a file a shard
+    shards/00000.tar .parquet _stats.json        img2dataset's layout
+    embeddings/{img_emb,text_emb,metadata}/…     clip-retrieval's layout
+    stages/<stage>/00000.json                    what made a shard's files: inputs, settings, digests
+    index/  selections/  removals/  …            written by their own modules
+
+No file holds a time, a host or a path outside the dataset, so the same input gives the same bytes.
+
+The trade-off: a shard's files are published together. On a local disk that is a redo log (one
+rename decides, `Dataset.recover` finishes the rest); on an object store, which has no rename,
+files are uploaded one by one and the stage's marker last.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from curate.errors import UserError
+
+if TYPE_CHECKING:
+    from fsspec import AbstractFileSystem
+
+MANIFEST = "dataset.json"
+FORMAT = 1
+_TEMPORARY = ".tmp"
+_COMMITTED = ".commit"
+_LOCK = ".lock"
+
+
+def canonical_json(value: Any) -> str:
+    """JSON with sorted keys and no spare spaces: equal values give equal text."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def digest_of(value: Any) -> str:
+    """SHA-256 (hex) of a JSON-able value's canonical text."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+
+
+def file_sha256(path: str | Path) -> str:
+    """SHA-256 (hex) of a local file's bytes."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A dataset folder at `root` (a local path or an fsspec address such as ``s3://bucket/cats``)."""
+
+    root: str
+
+    # -- opening -------------------------------------------------------------------------------
+
+    @classmethod
+    def open(cls, root: str | Path) -> Dataset:
+        """The dataset at `root`. Raises `UserError` where there is none."""
+        dataset = cls(_tidy(root))
+        if not dataset.exists(MANIFEST):
+            raise UserError(
+                f"{root} is no dataset: it has no {MANIFEST}; "
+                f"make one with: frenchcat build URLS --out {root}"
+            )
+        found = dataset.manifest().get("format")
+        if found != FORMAT:
+            raise UserError(f"{root} has format {found!r}; this version of frenchcat reads {FORMAT}")
+        return dataset
+
+    @classmethod
+    def create(cls, root: str | Path, name: str) -> Dataset:
+        """The dataset at `root`, made there when the folder is missing or empty."""
+        dataset = cls(_tidy(root))
+        if dataset.exists(MANIFEST):
+            return cls.open(root)
+        if foreign := [f for f in dataset.files("") if f.split("/")[0] not in _OWN]:
+            raise UserError(
+                f"{root} is not empty and is no dataset (it holds {foreign[0]!r}); "
+                "give an empty or a new folder"
+            )
+        dataset.write_json(MANIFEST, {"format": FORMAT, "name": name, "stages": {}})
+        return dataset
+
+    # -- reading -------------------------------------------------------------------------------
+
+    @property
+    def local(self) -> bool:
+        """Whether the folder is on this machine's file system."""
+        return "://" not in self.root
+
+    @property
+    def fs(self) -> AbstractFileSystem:
+        """The fsspec file system that holds the dataset."""
+        import fsspec
+
+        fs: AbstractFileSystem = fsspec.core.url_to_fs(self.root)[0]
+        return fs
+
+    def path(self, relative: str = "") -> str:
+        """The full path or address of a file of the dataset."""
+        return f"{self.root}/{relative}" if relative else self.root
+
+    def exists(self, relative: str) -> bool:
+        """Whether the dataset has this file or folder."""
+        if self.local:
+            return os.path.exists(self.path(relative))
+        return bool(self.fs.exists(self.path(relative)))
+
+    def size(self, relative: str) -> int | None:
+        """A file's size in bytes; None where there is no such file."""
+        try:
+            if self.local:
+                return os.stat(self.path(relative)).st_size
+            return int(self.fs.size(self.path(relative)))
+        except FileNotFoundError:
+            return None
+
+    def files(self, folder: str) -> list[str]:
+        """The names directly in a folder of the dataset, sorted; empty where it is missing."""
+        try:
+            if self.local:
+                return sorted(os.listdir(self.path(folder)))
+            fs = self.fs
+            fs.invalidate_cache()
+            listed = fs.ls(self.path(folder), detail=False)
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        return sorted(str(name).rstrip("/").rsplit("/", 1)[-1] for name in listed)
+
+    def read_bytes(self, relative: str) -> bytes:
+        """A file's bytes. Raises FileNotFoundError."""
+        if self.local:
+            return Path(self.path(relative)).read_bytes()
+        return bytes(self.fs.cat_file(self.path(relative)))
+
+    def read_json(self, relative: str) -> Any:
+        """A JSON file's value. Raises `UserError` where it is broken."""
+        try:
+            return json.loads(self.read_bytes(relative))
+        except ValueError as error:
+            raise UserError(f"{self.path(relative)} is not JSON ({error}); remove it and build again")
+
+    @contextlib.contextmanager
+    def as_local(self, relative: str) -> Iterator[Path]:
+        """The file as a local path, fetched into a temporary one where the dataset is remote."""
+        if self.local:
+            yield Path(self.path(relative))
+            return
+        with tempfile.TemporaryDirectory(prefix="frenchcat-") as folder:
+            copy = Path(folder) / Path(relative).name
+            self.fs.get_file(self.path(relative), str(copy))
+            yield copy
+
+    def manifest(self) -> dict[str, Any]:
+        """The value of dataset.json."""
+        value = self.read_json(MANIFEST)
+        if not isinstance(value, dict):
+            raise UserError(f"{self.path(MANIFEST)} holds no JSON object; restore it or build anew")
+        return value
+
+    def shards(self, stage: str = "download") -> list[str]:
+        """The ids of the shards that a stage has finished, sorted (``00000``, ``00001``, …)."""
+        names = self.files(f"stages/{stage}")
+        return [name.removesuffix(".json") for name in names if name.endswith(".json")]
+
+    # -- writing -------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def publish(self, name: str) -> Iterator[Publication]:
+        """Write several files that appear together, or not at all, when the block ends.
+
+        `name` tells this publication from others at work at the same time (``embed-00003``).
+        Nothing appears when the block raises.
+        """
+        base = Path(self.path(_TEMPORARY)) if self.local else Path(tempfile.gettempdir())
+        base.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=base))
+        try:
+            publication = Publication(folder, [])
+            yield publication
+            if self.local:
+                self._commit(publication, name)
+            else:
+                for relative in publication.relatives:
+                    self.fs.put_file(str(folder / relative), self.path(relative))
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def write_json(self, relative: str, value: Any) -> None:
+        """Publish one JSON file, indented, keys sorted."""
+        with self.publish(relative.replace("/", "-")) as publication:
+            text = json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+            publication.path(relative).write_text(text, encoding="utf-8")
+
+    def remove(self, relative: str) -> None:
+        """Delete a file if it is there."""
+        with contextlib.suppress(FileNotFoundError):
+            if self.local:
+                os.unlink(self.path(relative))
+            else:
+                self.fs.rm_file(self.path(relative))
+
+    def recover(self) -> None:
+        """Finish publications that a crash cut short and drop what was never decided.
+
+        Call it with the lock held: files of a build at work would be taken for leftovers.
+        """
+        if not self.local:
+            return
+        for folder in sorted(Path(self.path(_COMMITTED)).glob("*")):
+            self._finish(folder)
+        shutil.rmtree(self.path(_TEMPORARY), ignore_errors=True)
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the dataset for one writer; recovers it first and leaves no lock file behind it.
+
+        Raises `UserError` when another process holds it. The lock of a killed process is free.
+        """
+        from curate.lock import hold
+
+        with hold(self, _LOCK):
+            self.recover()
+            yield
+            if self.local:
+                for leftover in (_TEMPORARY, _COMMITTED):
+                    with contextlib.suppress(OSError):
+                        os.rmdir(self.path(leftover))
+
+    def _commit(self, publication: Publication, name: str) -> None:
+        for relative in publication.relatives:
+            with open(publication.folder / relative, "rb") as file:
+                os.fsync(file.fileno())
+        order = publication.folder / ".order"
+        order.write_text("\n".join(publication.relatives), encoding="utf-8")
+        decided = Path(self.path(_COMMITTED)) / name
+        decided.parent.mkdir(exist_ok=True)
+        if decided.exists():
+            self._finish(decided)
+        os.rename(publication.folder, decided)  # from here on `recover` completes it
+        self._finish(decided)
+
+    def _finish(self, decided: Path) -> None:
+        for relative in (decided / ".order").read_text(encoding="utf-8").splitlines():
+            target = Path(self.path(relative))
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with contextlib.suppress(FileNotFoundError):  # moved before the crash
+                os.replace(decided / relative, target)
+        shutil.rmtree(decided)
+
+
+@dataclass(frozen=True)
+class Publication:
+    """Files being written, to appear in the dataset together in the order they were named."""
+
+    folder: Path
+    relatives: list[str]
+
+    def path(self, relative: str) -> Path:
+        """Where to write the file that will be `relative` in the dataset (made here: parents)."""
+        target = self.folder / relative
+        if relative not in self.relatives:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            self.relatives.append(relative)
+        return target
+
+
+_OWN = frozenset({_TEMPORARY, _COMMITTED, _LOCK})
+
+
+def _tidy(root: str | Path) -> str:
+    text = str(root)
+    if "://" in text:
+        return text.rstrip("/")
+    return os.path.abspath(os.path.expanduser(text))

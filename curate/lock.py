@@ -1,0 +1,103 @@
+"""One writer at a time: a lock on a dataset.
+
+On a local disk an flock on a file, which the system frees when its holder dies. On an object store
+a small object that its holder renews; one not renewed for `STALE_SEC` belongs to a dead process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from curate.errors import UserError
+
+if TYPE_CHECKING:
+    from curate.dataset import Dataset
+
+STALE_SEC = 90.0
+_RENEW_SEC = 20.0
+
+
+@contextlib.contextmanager
+def hold(dataset: Dataset, name: str) -> Iterator[None]:
+    """Hold the lock file `name` of a dataset. Raises `UserError` where another process holds it."""
+    with _hold_local(dataset, name) if dataset.local else _hold_remote(dataset, name):
+        yield
+
+
+def _busy(dataset: Dataset) -> UserError:
+    return UserError(
+        f"{dataset.root} is being written by another frenchcat process; "
+        "wait for it to end, then run the same command again"
+    )
+
+
+@contextlib.contextmanager
+def _hold_local(dataset: Dataset, name: str) -> Iterator[None]:
+    import fcntl
+
+    path = dataset.path(name)
+    os.makedirs(dataset.root, exist_ok=True)
+    while True:
+        descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o644)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # The holder before us may have unlinked the file between our open and our flock.
+            if os.path.exists(path) and os.path.samestat(os.fstat(descriptor), os.stat(path)):
+                break
+        except BlockingIOError:
+            os.close(descriptor)
+            raise _busy(dataset) from None
+        os.close(descriptor)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _hold_remote(dataset: Dataset, name: str) -> Iterator[None]:
+    token = uuid.uuid4().hex
+    holder = _holder(dataset, name)
+    if holder is not None and time.time() - holder["renewed"] < STALE_SEC:
+        raise _busy(dataset)
+    ended = threading.Event()
+
+    def renew() -> None:
+        text = json.dumps({"token": token, "renewed": time.time()})
+        dataset.fs.pipe_file(dataset.path(name), text.encode())
+
+    def keep() -> None:
+        while not ended.wait(_RENEW_SEC):
+            renew()
+
+    renew()
+    # Object stores offer no lock: the last of two writers in the same instant wins, the other stops.
+    holder = _holder(dataset, name)
+    if holder is None or holder["token"] != token:
+        raise _busy(dataset)
+    thread = threading.Thread(target=keep, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+        dataset.remove(name)
+
+
+def _holder(dataset: Dataset, name: str) -> dict[str, float | str] | None:
+    try:
+        dataset.fs.invalidate_cache()
+        held: dict[str, float | str] = json.loads(dataset.read_bytes(name))
+    except (FileNotFoundError, ValueError):
+        return None
+    return held

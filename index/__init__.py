@@ -1,0 +1,1 @@
+"""Embeddings -> kNN index -> search, service, page."""

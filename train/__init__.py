@@ -1,0 +1,1 @@
+"""Selections -> batches -> diffusion model -> pictures."""
