@@ -77,7 +77,9 @@ class Dataset:
             )
         found = dataset.manifest().get("format")
         if found != FORMAT:
-            raise UserError(f"{root} has format {found!r}; this version of frenchcat reads {FORMAT}")
+            raise UserError(
+                f"{root} has format {found!r}; this version of frenchcat reads {FORMAT}"
+            )
         return dataset
 
     @classmethod
@@ -151,7 +153,9 @@ class Dataset:
         try:
             return json.loads(self.read_bytes(relative))
         except ValueError as error:
-            raise UserError(f"{self.path(relative)} is not JSON ({error}); remove it and build again")
+            raise UserError(
+                f"{self.path(relative)} is not JSON ({error}); remove it and build again"
+            )
 
     @contextlib.contextmanager
     def as_local(self, relative: str) -> Iterator[Path]:
