@@ -39,9 +39,7 @@ def load_settings(cls: type[S], file: str | Path | None = None, overrides: Itera
             values = tomllib.loads(path.read_text(encoding="utf-8"))
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise UserError(f"{file} is not TOML: {error}") from None
-    for override in overrides:
-        _override(values, override)
-    return resolve(cls, values, origin)
+    return resolve(cls, merged(values, overrides), origin)
 
 
 def resolve(cls: type[S], values: Mapping[str, Any], origin: str = "the settings") -> S:
@@ -72,6 +70,13 @@ def preset_path(file: str | Path) -> Path:
         return preset
     known = sorted(found.stem for found in PRESETS.glob("*.toml"))
     raise UserError(f"no settings file {file}; presets are: {', '.join(known)}")
+
+
+def merged(values: dict[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
+    """A plain mapping with overrides ``a.b=value`` put into it, in place."""
+    for override in overrides:
+        _override(values, override)
+    return values
 
 
 def _override(values: dict[str, Any], override: str) -> None:

@@ -125,7 +125,8 @@ def _run_ray(
     if stage.in_process:
         workers = min(workers, max(1, cores // share))
     idle = [actor.remote(dataset, stage) for _ in range(workers)]
-    waiting, busy = list(shards), {}
+    waiting = list(shards)
+    busy: dict[Any, tuple[Any, str]] = {}
     while waiting or busy:
         while waiting and idle:
             worker, shard = idle.pop(), waiting.pop(0)

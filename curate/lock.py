@@ -67,7 +67,7 @@ def _hold_local(dataset: Dataset, name: str) -> Iterator[None]:
 def _hold_remote(dataset: Dataset, name: str) -> Iterator[None]:
     token = uuid.uuid4().hex
     holder = _holder(dataset, name)
-    if holder is not None and time.time() - holder["renewed"] < STALE_SEC:
+    if holder is not None and time.time() - float(holder["renewed"]) < STALE_SEC:
         raise _busy(dataset)
     ended = threading.Event()
 

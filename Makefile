@@ -1,0 +1,56 @@
+# Every target is one command from nothing: it makes .venv and installs what it needs.
+VENV ?= .venv
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+export NO_ALBUMENTATIONS_UPDATE := 1
+export RAY_USAGE_STATS_ENABLED := 0
+export HF_HUB_DISABLE_TELEMETRY := 1
+
+.PHONY: help demo install test check format soak bench clean
+
+help:            ## these lines
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ -/'
+
+$(VENV)/.python:
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(v not in [(3, 11), (3, 12)] and f"frenchcat needs Python 3.11 or 3.12 and found {v[0]}.{v[1]}; name one: make PYTHON=python3.11")'
+	@echo "making $(VENV) (once)"
+	@$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/.python
+	@echo "installing the pinned dependencies (a few minutes, once)"
+	@$(PIP) install -q -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/.developing: pyproject.toml constraints.txt | $(VENV)/.python
+	@echo "installing the pinned dependencies and the tests' (a few minutes, once)"
+	@$(PIP) install -q -c constraints.txt -e '.[dev]'
+	@touch $@ $(VENV)/.installed
+
+install: $(VENV)/.installed   ## make .venv with the pinned dependencies
+
+demo: $(VENV)/.installed      ## the whole pipeline on the bundled sample
+	@$(BIN)/frenchcat demo
+
+test: $(VENV)/.developing     ## the whole suite
+	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m "not slow" $(ARGS)
+
+check: $(VENV)/.developing    ## format, lint, types (strict), tests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(MAKE) test
+
+format: $(VENV)/.developing   ## put the code into the project's format
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+soak: $(VENV)/.developing     ## the tests that take longer
+	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m slow --timeout 3600 $(ARGS)
+
+bench: $(VENV)/.developing    ## every measurement against a peer; results in bench/results
+	for script in bench/*.py; do $(BIN)/python $$script || exit 1; done
+
+clean:                        ## remove what the targets made, .venv too
+	rm -rf $(VENV) demo-output .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,73 @@
+"""The main road in one call: a URL list in, a searchable dataset out.
+
+Reads a URL list and settings, writes a dataset folder. Each stage skips what is up to date, so the
+same call again resumes; what is here is only their order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from curate.clip import ClipSettings
+from curate.config import as_dict, resolve, settings
+from curate.dataset import Dataset
+from curate.download import DownloadSettings
+from curate.stage import Engine, Progress
+from index.build import IndexSettings
+
+DEFAULT_PRESET = "mini"
+
+
+@settings
+class BuildSettings:
+    """Everything that `frenchcat build` can be told; a section a stage."""
+
+    name: str | None = None  # of the dataset; None: the URL list's
+    download: DownloadSettings = DownloadSettings()
+    clip: ClipSettings = ClipSettings()
+    index: IndexSettings = IndexSettings()
+
+
+def build(
+    urls: Sequence[str],
+    out: str | Path,
+    settings: BuildSettings,
+    engine: Engine | None = None,
+    progress: Progress | None = None,
+) -> Dataset:
+    """Run every stage on the lists `urls` into the dataset `out`; again = resume.
+
+    Raises `UserError` for a list, a folder or a setting that does not do.
+    """
+    from curate.download import check_lists, download
+    from curate.embed import embed
+    from index.build import build_index
+
+    check_lists(urls, settings.download)  # before a folder is made for nothing
+    dataset = Dataset.create(out, settings.name or list_name(urls))
+    with dataset.lock():
+        save_settings(dataset, settings)
+        download(dataset, urls, settings.download, engine, progress)
+        embed(dataset, settings.clip, engine, progress)
+        build_index(dataset, settings.index, progress)
+    return dataset
+
+
+def list_name(urls: Sequence[str]) -> str:
+    """A dataset's name from its first list: the file's name without its endings."""
+    return str(urls[0]).rstrip("/").rsplit("/", 1)[-1].split(".")[0] or "dataset"
+
+
+def save_settings(dataset: Dataset, settings: BuildSettings) -> None:
+    """Keep the resolved settings in dataset.json, beside what they made."""
+    manifest = dataset.manifest()
+    resolved = as_dict(settings)
+    if manifest.get("settings") != resolved:
+        dataset.write_json("dataset.json", {**manifest, "settings": resolved})
+
+
+def saved_settings(dataset: Dataset) -> BuildSettings:
+    """The settings a dataset was made with; the defaults where it keeps none."""
+    kept = dataset.manifest().get("settings", {})
+    return resolve(BuildSettings, kept, dataset.path("dataset.json"))

@@ -1,0 +1,72 @@
+"""Progress of long work on stderr: a bar a stage where one looks, a line a stage where none does."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.progress import Progress as RichProgress
+
+console = Console(stderr=True)
+
+
+class Bars:
+    """A `curate.stage.Progress` that draws one bar of shards for the stage at work."""
+
+    def __init__(self) -> None:
+        self._bar: RichProgress | None = None
+        self._stage, self._rows, self._began = "", 0, 0.0
+
+    def begin(self, stage: str, shards: int) -> None:
+        """Draw the stage's bar."""
+        self._stage, self._rows, self._began = stage, 0, time.monotonic()
+        if shards == 0:
+            console.print(f"{stage}: up to date")
+            return
+        if not console.is_terminal:
+            console.print(f"{stage}: {shards} shards to do")
+            return
+        self._bar = RichProgress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("shards, {task.fields[rows]} rows, {task.fields[rate]:.0f}/s"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=console,
+        )
+        self._task = self._bar.add_task(stage, total=shards, rows=0, rate=0.0)
+        self._bar.start()
+
+    def advance(self, rows: int) -> None:
+        """Add to the rows that are done."""
+        self._rows += rows
+        if self._bar:
+            self._bar.update(self._task, rows=self._rows, rate=self._rate())
+
+    def shard_done(self, shard: str, counts: Mapping[str, int]) -> None:
+        """Move the bar on by a shard."""
+        if self._bar:
+            self._bar.advance(self._task)
+
+    def end(self) -> None:
+        """Leave the bar as it stands."""
+        if self._bar:
+            self._bar.stop()
+            self._bar = None
+        elif self._rows:
+            spent = time.monotonic() - self._began
+            console.print(
+                f"{self._stage}: {self._rows} rows in {spent:.1f} s ({self._rate():.0f}/s)"
+            )
+
+    def _rate(self) -> float:
+        return self._rows / max(time.monotonic() - self._began, 1e-9)
