@@ -7,7 +7,7 @@ under a temporary name and then renamed, so a reader sees whole files or none::
     lists/00000.parquet                          the rows of the URL list, frozen, a file a shard
     shards/00000.tar .parquet _stats.json        img2dataset's layout
     embeddings/{img_emb,text_emb,metadata}/…     clip-retrieval's layout
-    stages/<stage>/00000.json                    what made a shard's files: inputs, settings, digests
+    stages/<stage>/00000.json                    what made a shard's files, with digests
     index/  selections/  removals/  …            written by their own modules
 
 No file holds a time, a host or a path outside the dataset, so the same input gives the same bytes.
@@ -25,7 +25,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -155,7 +155,7 @@ class Dataset:
         except ValueError as error:
             raise UserError(
                 f"{self.path(relative)} is not JSON ({error}); remove it and build again"
-            )
+            ) from None
 
     @contextlib.contextmanager
     def as_local(self, relative: str) -> Iterator[Path]:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 def run_local(
     dataset: Dataset, stage: Stage, shards: Sequence[str], engine: Engine, progress: Progress
 ) -> None:
-    """Run on this machine: in a pool of processes, or in this one where the stage brings its own."""
+    """Run on this machine: in a pool, or in this process where the stage brings its own."""
     workers = min(engine.workers or os.cpu_count() or 1, len(shards))
     if stage.in_process or workers == 1:
         with stage.start(dataset) as work:

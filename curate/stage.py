@@ -189,7 +189,7 @@ def marker_path(stage: str, shard: str) -> str:
 
 
 def marker(dataset: Dataset, stage: str, shard: str) -> dict[str, Any] | None:
-    """What made a shard's output: digest, inputs, outputs (bytes, sha256), counts; None if not done."""
+    """What made a shard's output: digest, inputs, outputs, counts; None if it is not done."""
     relative = marker_path(stage, shard)
     if not dataset.exists(relative):
         return None

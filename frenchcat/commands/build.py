@@ -146,6 +146,7 @@ def embed(
     Example: frenchcat embed data/mine --config vit-b-32
     """
     import curate.embed as stage
+
     from curate.dataset import Dataset
     from frenchcat import pipeline
     from frenchcat.progress import Bars
@@ -163,10 +164,11 @@ def index(dataset: Folder, config: Config = None, set_: Set = None, json: Json =
 
     Example: frenchcat index data/mine
     """
+    from index.build import build_index
+
     from curate.dataset import Dataset
     from frenchcat import pipeline
     from frenchcat.progress import Bars
-    from index.build import build_index
 
     opened = Dataset.open(dataset)
     settings = _settings(opened, config, set_)
