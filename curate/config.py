@@ -29,7 +29,7 @@ settings = pydantic_dataclass(frozen=True, kw_only=True, config=STRICT)
 
 
 def load_settings(cls: type[S], file: str | Path | None = None, overrides: Iterable[str] = ()) -> S:
-    """The settings of class `cls`. Raises `UserError` naming file, key and the nearest known one."""
+    """The settings of class `cls`. Raises `UserError` naming file, key and nearest."""
     values: dict[str, Any] = {}
     origin = "the settings"
     if file is not None:

@@ -80,7 +80,7 @@ def _hold_remote(dataset: Dataset, name: str) -> Iterator[None]:
             renew()
 
     renew()
-    # Object stores offer no lock: of two writers in the same instant the last wins, the other stops.
+    # Object stores offer no lock: of two writers at once the last wins, the other stops.
     holder = _holder(dataset, name)
     if holder is None or holder["token"] != token:
         raise _busy(dataset)

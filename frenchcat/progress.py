@@ -1,4 +1,4 @@
-"""Progress of long work on stderr: a bar a stage where one looks, a line a stage where none does."""
+"""Progress of long work on stderr: a bar a stage on a terminal, a line a stage elsewhere."""
 
 from __future__ import annotations
 

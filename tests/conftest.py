@@ -1,0 +1,12 @@
+"""What every test relies on: no hub, no usage reports, no colours that hide text."""
+
+import os
+
+os.environ.update(
+    HF_HUB_OFFLINE="1",
+    HF_HUB_DISABLE_TELEMETRY="1",
+    NO_ALBUMENTATIONS_UPDATE="1",
+    RAY_USAGE_STATS_ENABLED="0",
+    RAY_AUTH_MODE="disabled",
+    COLUMNS="120",
+)
