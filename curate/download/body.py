@@ -1,0 +1,93 @@
+"""A response body, bounded while it arrives.
+
+Reads chunks off the wire, gives back the decoded bytes. We ask for no compression; a server that
+compresses all the same is decoded here step by step, so that a few kilobytes cannot unfold into
+gigabytes before anybody counts. At no moment is more held than the cap and one chunk.
+"""
+
+import zlib
+
+from curate.download.reason import FetchFailure, Reason
+from curate.download.sniff import IMAGE_KINDS, SNIFF_BYTES, sniff
+
+_GZIP = frozenset({"gzip", "x-gzip"})
+_UNREADABLE = frozenset({"br", "zstd", "compress", "x-compress"})
+
+
+class BoundedBody:
+    """Collects one body. Every method raises FetchFailure when the body breaks a rule."""
+
+    def __init__(self, max_bytes: int, announced: int | None, encoding: str) -> None:
+        """Take the cap in bytes, and what Content-Length and Content-Encoding announced."""
+        self._max_bytes = max_bytes
+        if announced is not None and announced > max_bytes:
+            raise self._too_large(f"{announced} bytes announced")
+        self._encoding = _only_encoding(encoding)
+        self._inflate = _inflater(self._encoding)
+        self._received = 0
+        self._parts: list[bytes] = []
+        self._length = 0
+        self._sniffed = False
+
+    def feed(self, chunk: bytes) -> None:
+        """Take the next bytes off the wire."""
+        self._received += len(chunk)
+        if self._received > self._max_bytes:
+            raise self._too_large(f"{self._received} bytes received")
+        if self._encoding:
+            chunk = self._decode(chunk)
+        self._parts.append(chunk)
+        self._length += len(chunk)
+        if not self._sniffed and self._length >= SNIFF_BYTES:
+            self._sniffed = True
+            check_kind(b"".join(self._parts))
+
+    def finish(self) -> bytes:
+        """The whole body, once the wire has ended."""
+        if self._inflate is not None and not self._inflate.eof and self._received:
+            raise FetchFailure(Reason.TRUNCATED, f"the {self._encoding} stream has no end")
+        if not self._length:
+            raise FetchFailure(Reason.EMPTY_BODY, "the body is empty")
+        return self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
+
+    def _decode(self, chunk: bytes) -> bytes:
+        if self._encoding == "deflate" and self._received == len(chunk) and chunk[0] & 15 != 8:
+            self._inflate = zlib.decompressobj(-zlib.MAX_WBITS)  # raw, as some servers send it
+        assert self._inflate is not None
+        room = self._max_bytes - self._length
+        try:
+            decoded = self._inflate.decompress(chunk, room + 1)
+        except zlib.error as error:
+            raise FetchFailure(Reason.BAD_ENCODING, f"{self._encoding}: {error}") from error
+        if len(decoded) > room:
+            raise self._too_large(f"{self._encoding} of more than {self._max_bytes} bytes")
+        return decoded
+
+    def _too_large(self, what: str) -> FetchFailure:
+        return FetchFailure(Reason.BODY_TOO_LARGE, f"{what}, the cap is {self._max_bytes}")
+
+
+def check_kind(body: bytes) -> str:
+    """The picture's kind. Raises FetchFailure(not_an_image) with what it is instead."""
+    kind = sniff(body)
+    if kind not in IMAGE_KINDS:
+        raise FetchFailure(Reason.NOT_AN_IMAGE, kind)
+    return kind
+
+
+def _only_encoding(header: str) -> str:
+    """The one compression of a Content-Encoding header, "" for none.
+
+    Names that are no compression ("utf-8", "none", "aws-chunked") are common and mean nothing.
+    """
+    names = [name.strip().lower() for name in header.split(",")]
+    named = [name for name in names if name in _GZIP | _UNREADABLE | {"deflate"}]
+    if len(named) > 1 or _UNREADABLE.intersection(named):
+        raise FetchFailure(Reason.BAD_ENCODING, f"sent as {header[:80]!r}, asked for identity")
+    return named[0] if named else ""
+
+
+def _inflater(encoding: str) -> "zlib._Decompress | None":
+    if not encoding:
+        return None
+    return zlib.decompressobj(16 + zlib.MAX_WBITS if encoding in _GZIP else zlib.MAX_WBITS)

@@ -1,0 +1,260 @@
+"""One URL -> the bytes of one picture, safely.
+
+Reads the web, writes nothing. Whatever a URL or a server does, a fetch ends within its deadline,
+within its body cap and with a Fetched: the bytes, or a stable reason. It never connects to an
+address that is not public (address.py), counts while it decompresses (body.py), knows a picture
+by its bytes (sniff.py) and its size by its header (header.py), and asks no host faster than the
+host should bear (hosts.py).
+
+    async with Fetcher(FetchSettings()) as fetcher:
+        async for row, fetched in fetcher.fetch_all(enumerate(urls)):
+            print(row, fetched.reason or len(fetched.body))
+
+Trade-off: redirects are followed by hand and queue anew at each host, which costs a little time
+per hop and keeps every limit true for hosts that are only ever redirected to. Memory is bounded
+by what is in hand, at worst IN_HAND x `connections` bodies of max_body_bytes, not by the list.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import AsyncGenerator, Iterable
+from dataclasses import dataclass
+from types import TracebackType
+
+from aiohttp.abc import AbstractResolver
+
+from curate.download.address import CheckedResolver, Doorman, SystemResolver
+from curate.download.body import check_kind
+from curate.download.header import picture_size
+from curate.download.hosts import HostHealth, HostTurns
+from curate.download.reason import PERMANENT, REASONS, FetchFailure, Reason
+from curate.download.request import Hop, open_session
+from curate.download.settings import FetchSettings, parse_allow_host
+from curate.download.trip import Road, Trip
+from curate.download.url import WebURL
+
+__all__ = ["PERMANENT", "REASONS", "FetchSettings", "Fetched", "Fetcher", "Hop", "Reason"]
+
+IN_HAND = 3
+"""Fetches that fetch_all may have begun and not handed over, as a multiple of `connections`:
+one third in a connection, the rest waiting for a retry, a redirect or the consumer."""
+
+_log = logging.getLogger(__name__)
+_DETAIL_CHARS = 300
+_READ_STEP = 256  # URLs read from the list between two looks at the network
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """What became of one URL: `body` or `reason`, never both."""
+
+    url: str
+    """As it stood in the list."""
+    body: bytes | None
+    """The picture's file, as the server has it; None on failure."""
+    reason: str | None
+    """None on success, else one of REASONS."""
+    detail: str
+    """For people: what exactly, at most 300 characters; "" on success."""
+    hops: tuple[Hop, ...]
+    """Every answer, in order: redirects, failed tries, the last one."""
+    format: str | None
+    """jpeg, png, gif, webp, avif, heic, bmp or tiff, by its bytes; None on failure."""
+    width: int | None
+    """Pixels by the header, EXIF rotation not applied; None on failure."""
+    height: int | None
+    """Likewise."""
+    attempts: int
+    """Tries that were begun; a redirect does not begin a new one. 0: nothing was sent."""
+
+
+class Fetcher:
+    """Fetches pictures. An asynchronous context manager, bound to one event loop."""
+
+    def __init__(self, settings: FetchSettings, resolver: AbstractResolver | None = None) -> None:
+        """Take settings, and another resolver than the system's; its answers are checked, too."""
+        self._settings = settings
+        self._inner_resolver = resolver
+        self._stream: _Stream | None = None
+
+    async def __aenter__(self) -> "Fetcher":
+        s = self._settings
+        doorman = Doorman(parse_allow_host(entry) for entry in s.allow_hosts)
+        self._resolver = CheckedResolver(self._inner_resolver or SystemResolver(), doorman)
+        self._road = Road(
+            settings=s,
+            session=open_session(s, doorman, self._resolver),
+            doorman=doorman,
+            turns=HostTurns(
+                s.connections, s.connections_per_host, s.requests_per_sec_per_host, self._has_room
+            ),
+            health=HostHealth(s.max_host_failures, s.host_rest_sec),
+        )
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._stream is not None:
+            await self._stream.close()
+        self._road.turns.close()
+        await self._road.session.close()
+        await self._resolver.close()
+
+    async def fetch(self, url: str) -> Fetched:
+        """Fetch one URL. Never raises for anything that a URL or a server does."""
+        trip = Trip(self._road, url)
+        try:
+            target = trip.depart()
+        except FetchFailure as failure:
+            return _failed(trip, failure.reason, failure.detail)
+        await self._road.turns.turn(target.host)
+        trip.hold_turn(target.host)
+        return await self._finish(trip, target)
+
+    async def fetch_all(
+        self, urls: Iterable[tuple[int, str]]
+    ) -> AsyncGenerator[tuple[int, Fetched], None]:
+        """Fetch many, in order of completion, each with the number it came with.
+
+        At most `lookahead` URLs are read ahead, and a slow consumer slows the fetching. One
+        fetch_all at a time per Fetcher: a second one raises RuntimeError.
+        """
+        if self._stream is not None:
+            raise RuntimeError("fetch_all is already running; use one Fetcher for each list")
+        self._stream = _Stream(self, self._road, urls)
+        try:
+            while (result := await self._stream.next()) is not None:
+                yield result
+        finally:
+            await self._stream.close()
+            self._stream = None
+
+    def _has_room(self) -> bool:
+        return self._stream is not None and self._stream.has_room
+
+    async def _finish(self, trip: Trip, target: WebURL) -> Fetched:
+        """Run a fetch whose first turn is held, and judge what it brought."""
+        try:
+            body = await trip.run(target)
+            fetched = self._judge(trip, body)
+        except FetchFailure as failure:
+            fetched = _failed(trip, failure.reason, failure.detail)
+        except Exception as error:  # one bad row must not cost the shard
+            _log.exception("unexpected error while fetching %r", str(trip.url)[:200])
+            fetched = _failed(trip, Reason.UNEXPECTED, f"{type(error).__name__}: {error}")
+        trip.report(fetched.reason)
+        return fetched
+
+    def _judge(self, trip: Trip, body: bytes) -> Fetched:
+        kind = check_kind(body)
+        try:
+            width, height = picture_size(body, kind)
+        except ValueError as error:
+            raise FetchFailure(Reason.BAD_IMAGE, str(error)) from error
+        if width * height > self._settings.max_pixels:
+            detail = f"{width} x {height} {kind}, the cap is {self._settings.max_pixels} pixels"
+            raise FetchFailure(Reason.TOO_MANY_PIXELS, detail)
+        hops = tuple(trip.hops)
+        return Fetched(str(trip.url), body, None, "", hops, kind, width, height, trip.attempts)
+
+
+def _failed(trip: Trip, reason: str, detail: str) -> Fetched:
+    # Details quote what servers sent: short, and valid text for every file format.
+    short = detail[:_DETAIL_CHARS].encode("utf-8", "backslashreplace").decode()[:_DETAIL_CHARS]
+    hops = tuple(trip.hops)
+    return Fetched(str(trip.url), None, str(reason), short, hops, None, None, None, trip.attempts)
+
+
+class _Stream:
+    """The state of one fetch_all: URLs queued at their hosts, fetches in hand, results."""
+
+    def __init__(self, fetcher: Fetcher, road: Road, urls: Iterable[tuple[int, str]]) -> None:
+        self._fetcher = fetcher
+        self._road = road
+        self._urls = iter(urls)
+        self._max_in_hand = IN_HAND * road.settings.connections
+        self._exhausted = False
+        self._queued = 0
+        self._in_hand = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._results: deque[tuple[int, Fetched]] = deque()
+        self._changed = asyncio.Event()
+
+    @property
+    def has_room(self) -> bool:
+        """Whether another fetch may begin."""
+        return self._in_hand < self._max_in_hand
+
+    @property
+    def _may_read(self) -> bool:
+        is_full = self._queued >= self._road.settings.lookahead
+        return not self._exhausted and not is_full and self.has_room
+
+    async def next(self) -> tuple[int, Fetched] | None:
+        """The next result, None when there are no more."""
+        while True:
+            self._read_ahead()
+            if self._results:
+                self._in_hand -= 1
+                self._road.turns.pump()
+                return self._results.popleft()
+            if self._exhausted and not self._queued and not self._in_hand:
+                return None
+            if self._may_read:
+                await asyncio.sleep(0)  # let what was just queued begin
+            else:
+                await self._changed.wait()
+            self._changed.clear()
+
+    async def close(self) -> None:
+        """Forget what is queued and cancel what is under way."""
+        self._exhausted = True
+        self._queued = 0
+        self._road.turns.drop_fresh()
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _read_ahead(self) -> None:
+        for _ in range(_READ_STEP):
+            if not self._may_read:
+                return
+            entry = next(self._urls, None)
+            if entry is None:
+                self._exhausted = True
+                return
+            self._queue(*entry)
+
+    def _queue(self, row: int, url: str) -> None:
+        trip = Trip(self._road, url)
+        try:
+            target = trip.depart()
+        except FetchFailure as failure:
+            self._in_hand += 1
+            self._results.append((row, _failed(trip, failure.reason, failure.detail)))
+            return
+        self._queued += 1
+        self._road.turns.submit(target.host, lambda: self._begin(row, trip, target), fresh=True)
+
+    def _begin(self, row: int, trip: Trip, target: WebURL) -> None:
+        self._queued -= 1
+        self._in_hand += 1
+        self._changed.set()
+        trip.hold_turn(target.host)
+        task = asyncio.create_task(self._run(row, trip, target))
+        self._tasks.add(task)
+        task.add_done_callback(lambda task: self._end(task, trip))
+
+    def _end(self, task: "asyncio.Task[None]", trip: Trip) -> None:
+        self._tasks.discard(task)
+        trip.return_turn()  # a task that is cancelled before its first step never gets to it
+
+    async def _run(self, row: int, trip: Trip, target: WebURL) -> None:
+        self._results.append((row, await self._fetcher._finish(trip, target)))
+        self._changed.set()

@@ -1,0 +1,93 @@
+"""Settings of the safe fetch. Reads and writes nothing; every duration, size and count is bounded.
+
+The defaults suit a crawl from one machine: generous to slow hosts, gentle to small ones.
+"""
+
+from importlib import metadata
+
+from pydantic import ConfigDict, Field, field_validator
+from pydantic.dataclasses import dataclass
+
+from curate.download.reason import FetchFailure
+from curate.download.url import parse_authority
+
+_PACKAGE = "frenchcat"
+
+
+def default_user_agent() -> str:
+    """`frenchcat/<version> (+<home page>)`: who asks, and where to complain."""
+    try:
+        info = metadata.metadata(_PACKAGE)
+    except metadata.PackageNotFoundError:  # run from a source tree that was never installed
+        return f"{_PACKAGE}/0 (+https://pypi.org/project/{_PACKAGE}/)"
+    pages = dict(
+        entry.split(", ", 1) for entry in info.get_all("Project-URL") or () if ", " in entry
+    )
+    page = pages.get("Homepage", f"https://pypi.org/project/{_PACKAGE}/")
+    return f"{_PACKAGE}/{info['Version']} (+{page})"
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid", use_attribute_docstrings=True))
+class FetchSettings:
+    """How a Fetcher behaves. Raises pydantic.ValidationError on a value out of range."""
+
+    connections: int = Field(128, ge=1, le=65_536)
+    """Requests at one time, over all hosts (count)."""
+    connections_per_host: int = Field(8, ge=1)
+    """Requests at one time to one host name (count)."""
+    requests_per_sec_per_host: float | None = Field(50.0, gt=0)
+    """Requests begun per second at one host name; None: no limit."""
+    deadline_sec: float = Field(30.0, gt=0)
+    """Seconds for one whole fetch from its first request on: look-ups, connections, redirects,
+    body, retries and the waits between them. Waiting for our own per-host limits is not counted,
+    but ends the fetch too when it adds up to as much again."""
+    connect_timeout_sec: float = Field(10.0, gt=0)
+    """Seconds for one connection, encryption included; dead addresses cost this, not the
+    deadline."""
+    max_body_bytes: int = Field(32 * 2**20, ge=1)
+    """Bytes of one body, announced, received or decoded."""
+    max_pixels: int = Field(100_000_000, ge=1)
+    """Width x height that a picture's header may state (pixels)."""
+    max_redirects: int = Field(5, ge=0)
+    """Redirects followed in one fetch (count)."""
+    retries: int = Field(2, ge=0, le=20)
+    """Further tries after a 429, a passing 5xx or a lost connection (count)."""
+    backoff_sec: float = Field(0.5, ge=0)
+    """Seconds before the first retry, doubled for each further one, times 0.5 to 1.5 by chance
+    (fixed per URL)."""
+    max_retry_after_sec: float = Field(20.0, ge=0)
+    """Longest Retry-After that is waited for, in seconds. When a server asks for more, or for more
+    than the deadline leaves, the fetch ends with its http_<status> instead of asking too early."""
+    max_host_failures: int | None = Field(20, ge=1)
+    """Fetches in a row that got nothing out of a host (no connection, no answer in time, 429 or
+    503 to the end) before its other rows become host_given_up (count); None: never."""
+    host_rest_sec: float = Field(300.0, ge=0)
+    """Seconds until a host that was given up is asked again."""
+    lookahead: int = Field(10_000, ge=1)
+    """URLs that `fetch_all` reads ahead, so that it can ask other hosts while one must wait
+    (count). Memory for the list is bounded by it."""
+    verify_tls: bool = True
+    """Whether certificates must be valid. Off, more old pictures load, and anybody on the way can
+    exchange them."""
+    user_agent: str = Field(default_factory=default_user_agent, min_length=1, pattern=r"^[ -~]+$")
+    """The User-Agent header, printable ASCII. It should name a page that says who is asking."""
+    allow_hosts: tuple[str, ...] = ()
+    """`host:port` entries that may have loopback and private addresses; each opens exactly that
+    host, as it is written in URLs, at exactly that port."""
+
+    @field_validator("allow_hosts")
+    @classmethod
+    def _check_allow_hosts(cls, entries: tuple[str, ...]) -> tuple[str, ...]:
+        for entry in entries:
+            parse_allow_host(entry)
+        return entries
+
+
+def parse_allow_host(entry: str) -> tuple[str, int]:
+    """`host:port` -> (canonical host, port). Raises ValueError naming the entry and the fix."""
+    try:
+        host, port = parse_authority(entry, 0)
+    except FetchFailure as failure:
+        message = f"allow_hosts entry {entry!r} is not host:port; write it like 127.0.0.1:8000"
+        raise ValueError(message) from failure
+    return host, port

@@ -1,0 +1,200 @@
+"""One fetch under way: redirects and retries, all within one deadline.
+
+Reads from the network through request.py, gives back a body. The deadline is a budget in seconds
+that every look-up, connection, answer and wait between retries is paid from; a server that drips,
+redirects or answers 503 for ever only empties it. Waiting in our own queues is paid from a second
+budget of the same size, so that politeness to one host does not fail the fetches that wait there,
+and still nothing lasts for ever.
+"""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import aiohttp
+
+from curate.download.address import AddressRefused, Doorman
+from curate.download.hosts import HostHealth, HostTurns
+from curate.download.reason import FetchFailure, Reason, http_status, worth_retrying
+from curate.download.request import REDIRECTS, Answer, Hop, ask
+from curate.download.settings import FetchSettings
+from curate.download.url import WebURL, parse_url, resolve_redirect
+
+# Reasons that say the host, not the picture, is in trouble.
+_HOST_TROUBLE = frozenset(
+    (
+        Reason.DNS_FAILED,
+        Reason.CONNECT_FAILED,
+        Reason.TLS_FAILED,
+        Reason.CONNECTION_LOST,
+        Reason.DEADLINE,
+        http_status(429),
+        http_status(503),
+    )
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Road:
+    """What all fetches of one Fetcher share."""
+
+    settings: FetchSettings
+    session: aiohttp.ClientSession
+    doorman: Doorman
+    turns: HostTurns
+    health: HostHealth
+
+
+class Trip:
+    """One URL on its way. `hops` and `attempts` can be read at any time."""
+
+    def __init__(self, road: Road, url: object) -> None:
+        """Take one entry of a list, which may be anything."""
+        self.url = url
+        self.hops: list[Hop] = []
+        self.attempts = 0
+        self._road = road
+        self._settings = road.settings
+        self._loop = asyncio.get_running_loop()
+        self._left_sec = road.settings.deadline_sec
+        self._left_queue_sec = road.settings.deadline_sec
+        self._origin: tuple[str, int] | None = None
+        self._held: str | None = None
+
+    def depart(self) -> WebURL:
+        """The checked URL, whose host is to give the first turn. Raises FetchFailure."""
+        target = parse_url(self.url)
+        self._check(target)
+        return target
+
+    async def run(self, target: WebURL) -> bytes:
+        """The body at the end of all redirects and retries. Raises FetchFailure.
+
+        Enters holding a turn at target.host (`hold_turn`) and gives it back, whatever happens.
+        """
+        redirects = 0
+        while True:
+            try:
+                answer = await self._ask(target)
+                if answer.body is not None:
+                    return answer.body
+                if answer.status not in REDIRECTS:
+                    raise self._status_failure(target, answer)
+                redirects += 1
+                target = self._next_hop(target, answer, redirects)
+            except FetchFailure as failure:
+                await self._back_off(target, failure)
+            await self._wait_for_turn(target.host)
+
+    def hold_turn(self, host: str) -> None:
+        """A turn at this host was given to this trip."""
+        self._held = host
+
+    def return_turn(self, *, unused: bool = False) -> None:
+        """Give back the turn that is held, if one is; `unused` when nothing was sent."""
+        if self._held is not None:
+            host, self._held = self._held, None
+            self._road.turns.done(host, unused=unused)
+
+    def report(self, reason: str | None) -> None:
+        """Let the host that was asked last answer for how the fetch ended."""
+        if self._origin is None or reason == Reason.HOST_GIVEN_UP:
+            return
+        if reason in _HOST_TROUBLE:
+            self._road.health.failed(self._origin, self._loop.time())
+        else:
+            self._road.health.answered(self._origin)
+
+    async def _ask(self, target: WebURL) -> Answer:
+        origin = (target.host, target.port)
+        if self._road.health.given_up(origin, self._loop.time()):
+            self.return_turn(unused=True)
+            detail = f"{target.host}:{target.port} failed too many times in a row"
+            raise FetchFailure(Reason.HOST_GIVEN_UP, detail)
+        self._origin = origin
+        self.attempts = self.attempts or 1
+        try:
+            async with self._clock(f"no full answer from {target.netloc}"):
+                return await ask(
+                    self._road.session,
+                    target,
+                    max_body_bytes=self._settings.max_body_bytes,
+                    keep_alive=self._road.turns.has_queue(target.host),
+                    hops=self.hops,
+                )
+        finally:
+            self.return_turn()
+
+    def _check(self, target: WebURL) -> None:
+        """What can be refused before anything is sent or looked up."""
+        try:
+            self._road.doorman.check_literal(target)
+        except AddressRefused as error:
+            raise FetchFailure(Reason.ADDRESS_REFUSED, str(error)) from error
+        if target.has_bad_port and not self._road.doorman.is_opened(target.host, target.port):
+            raise FetchFailure(Reason.PORT_REFUSED, f"port {target.port} is not for the web")
+
+    def _next_hop(self, target: WebURL, answer: Answer, redirects: int) -> WebURL:
+        if answer.location is None:
+            raise FetchFailure(Reason.BAD_REDIRECT, f"{answer.status} without a Location")
+        if redirects > self._settings.max_redirects:
+            detail = f"more than {self._settings.max_redirects}, the last to {answer.location}"
+            raise FetchFailure(Reason.TOO_MANY_REDIRECTS, detail)
+        target = resolve_redirect(target, answer.location)
+        self._check(target)
+        return target
+
+    def _status_failure(self, target: WebURL, answer: Answer) -> FetchFailure:
+        retry = worth_retrying(answer.status)
+        after_sec = answer.retry_after_sec if retry else None
+        if after_sec is not None:
+            # The host has asked for rest: its other rows wait, too.
+            pause_sec = min(after_sec, self._settings.max_retry_after_sec)
+            self._road.turns.pause(target.host, pause_sec)
+        detail = f"{target.netloc} answered {answer.status}"
+        return FetchFailure(
+            http_status(answer.status), detail, retry=retry, retry_after_sec=after_sec
+        )
+
+    async def _back_off(self, target: WebURL, failure: FetchFailure) -> None:
+        """Wait before the next try, or raise the failure when there is to be none."""
+        if not failure.retry or self.attempts > self._settings.retries:
+            raise failure
+        # Seeded by URL and attempt: rows part ways, and a second run waits as the first one did.
+        chance = random.Random(f"{target} {self.attempts}").uniform(0.5, 1.5)
+        wait_sec = self._settings.backoff_sec * 2 ** (self.attempts - 1) * chance
+        if failure.retry_after_sec is not None:
+            wait_sec = max(wait_sec, failure.retry_after_sec)
+            if failure.retry_after_sec > self._settings.max_retry_after_sec:
+                raise failure
+        if wait_sec >= self._left_sec:
+            raise failure
+        async with self._clock("no time for another try"):
+            await asyncio.sleep(wait_sec)
+        self.attempts += 1
+
+    async def _wait_for_turn(self, host: str) -> None:
+        begun = self._loop.time()
+        try:
+            async with asyncio.timeout(self._left_queue_sec):
+                await self._road.turns.turn(host)
+            self.hold_turn(host)
+        except TimeoutError as error:
+            raise FetchFailure(Reason.DEADLINE, f"no turn at {host} in time") from error
+        finally:
+            self._left_queue_sec -= self._loop.time() - begun
+
+    @asynccontextmanager
+    async def _clock(self, what: str) -> AsyncIterator[None]:
+        """Pay for the block from the deadline, and end it when that is spent."""
+        begun = self._loop.time()
+        try:
+            async with asyncio.timeout(self._left_sec):
+                yield
+        except TimeoutError as error:
+            detail = f"{what} within {self._settings.deadline_sec:g} s"
+            raise FetchFailure(Reason.DEADLINE, detail) from error
+        finally:
+            self._left_sec -= self._loop.time() - begun
