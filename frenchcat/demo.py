@@ -1,0 +1,125 @@
+"""`frenchcat demo`: the whole pipeline on the bundled sample, and what became of each planted fault.
+
+Serves the sample's pictures from a loopback server, downloads them from their URL list, embeds,
+indexes, searches. Writes everything below one folder; the same command again goes on.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, defaultdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from curate.dataset import Dataset
+
+QUERY = "french cat"
+console = Console()
+
+
+def run(out: Path) -> Dataset:
+    """Make `out`/dataset and `out`/french-cat.html from the bundled sample; gives the dataset.
+
+    Raises `UserError` where `out` is not ours to write or its server's port is taken.
+    """
+    import dataclasses
+
+    from curate.config import load_settings
+    from curate.errors import UserError
+    from frenchcat import pipeline
+    from frenchcat.progress import Bars
+    from frenchcat.sample import DEFAULT_PORT, write_urls
+    from frenchcat.sample_site import SampleSite
+
+    began = time.monotonic()
+    out.mkdir(parents=True, exist_ok=True)
+    urls = out / "urls.parquet"
+    settings = load_settings(pipeline.BuildSettings, "demo")
+    with SampleSite(_port_of(urls) or DEFAULT_PORT) as site:
+        if not urls.exists():
+            write_urls(urls, site.base_url)
+        console.rule("[bold]download, embed, index[/bold]", align="left")
+        if urls.exists() and _port_of(urls) != _port(site.base_url):
+            raise UserError(
+                f"{out} was made with a server at port {_port_of(urls)}, which another program "
+                "holds now; end that program or give another folder with --out"
+            )
+        fetch = dataclasses.replace(settings.download.fetch, allow_hosts=site.hosts)
+        download = dataclasses.replace(settings.download, fetch=fetch)
+        settings = dataclasses.replace(settings, download=download)
+        dataset = pipeline.build([str(urls)], out / "dataset", settings, progress=Bars())
+    console.rule("[bold]what became of the faults in the sample[/bold]", align="left")
+    console.print(_planted_table(dataset))
+    console.rule(f'[bold]search "{QUERY}"[/bold]', align="left")
+    page = _search(dataset, out)
+    console.rule("[bold]next[/bold]", align="left")
+    _next_steps(dataset, page, time.monotonic() - began)
+    return dataset
+
+
+def _port_of(urls: Path) -> int | None:
+    """The port of an earlier demo's list, so that the same command again finds the same URLs."""
+    import pyarrow.parquet as pq
+
+    if not urls.exists():
+        return None
+    listed = pq.read_table(urls, columns=["url"])["url"].to_pylist()
+    return Counter(map(_port, listed)).most_common(1)[0][0]
+
+
+def _port(url: str) -> int | None:
+    from urllib.parse import urlsplit
+
+    return urlsplit(url).port
+
+
+def _planted_table(dataset: Dataset) -> Table:
+    """How each kind of fault that the sample holds came out of the download."""
+    import pyarrow.parquet as pq
+
+    outcomes: dict[str, Counter[str]] = defaultdict(Counter)
+    for shard in dataset.shards("download"):
+        with dataset.as_local(f"shards/{shard}.parquet") as path:
+            rows = pq.read_table(path, columns=["planted", "status", "error_message"]).to_pylist()
+        for row in rows:
+            failed = row["status"] != "success"
+            outcome = str(row["error_message"]).split(":")[0] if failed else "stored"
+            outcomes[row["planted"] or "ordinary pictures"][outcome] += 1
+    table = Table(box=None, header_style="bold")
+    table.add_column("planted")
+    table.add_column("rows", justify="right")
+    table.add_column("outcome")
+    for kind in sorted(outcomes, key=lambda kind: (kind != "ordinary pictures", kind)):
+        found = outcomes[kind]
+        said = ", ".join(f"{number} {outcome}" for outcome, number in found.most_common())
+        table.add_row(kind.replace("_", " "), str(sum(found.values())), said)
+    return table
+
+
+def _search(dataset: Dataset, out: Path) -> Path:
+    from frenchcat.contact_sheet import contact_sheet
+    from frenchcat.tables import hits_table
+    from index.search import Searcher
+
+    searcher = Searcher(dataset)
+    hits_table(searcher.query(text=QUERY, k=10))
+    page = out / "french-cat.html"
+    contact_sheet(searcher.query(text=QUERY, k=24), QUERY, page)
+    return page
+
+
+def _next_steps(dataset: Dataset, page: Path, spent_sec: float) -> None:
+    root = Path(dataset.root)
+    root = root.relative_to(Path.cwd()) if root.is_relative_to(Path.cwd()) else root
+    console.print(f"done in {spent_sec:.0f} s; look at [bold]{page}[/bold] in a browser, then try:")
+    for line in (
+        f'frenchcat search {root} "a red apple"',
+        f'frenchcat search {root} "chat français" --html chat.html',
+        f"frenchcat info {root}",
+        "frenchcat build my-urls.parquet --out data/mine",
+    ):
+        console.print(f"  {line}", style="cyan", highlight=False)
