@@ -189,17 +189,23 @@ class Dataset:
         `name` tells this publication from others at work at the same time (``embed-00003``).
         Nothing appears when the block raises.
         """
-        base = Path(self.path(_TEMPORARY)) if self.local else Path(tempfile.gettempdir())
-        base.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=base))
-        try:
-            publication = Publication(folder, [])
+        with self.scratch(name) as folder:
+            publication = Publication(folder, {})
             yield publication
             if self.local:
                 self._commit(publication, name)
             else:
                 for relative in publication.relatives:
                     self.fs.put_file(str(folder / relative), self.path(relative))
+
+    @contextlib.contextmanager
+    def scratch(self, name: str) -> Iterator[Path]:
+        """A local folder for work in progress; gone afterwards, after a crash by `recover`."""
+        base = Path(self.path(_TEMPORARY)) if self.local else Path(tempfile.gettempdir())
+        base.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=base))
+        try:
+            yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -238,11 +244,13 @@ class Dataset:
 
         with hold(self, _LOCK):
             self.recover()
-            yield
-            if self.local:
-                for leftover in (_TEMPORARY, _COMMITTED):
-                    with contextlib.suppress(OSError):
-                        os.rmdir(self.path(leftover))
+            try:
+                yield
+            finally:
+                if self.local:
+                    for leftover in (_TEMPORARY, _COMMITTED):
+                        with contextlib.suppress(OSError):
+                            os.rmdir(self.path(leftover))
 
     def _commit(self, publication: Publication, name: str) -> None:
         for relative in publication.relatives:
@@ -271,14 +279,14 @@ class Publication:
     """Files being written, to appear in the dataset together in the order they were named."""
 
     folder: Path
-    relatives: list[str]
+    relatives: dict[str, None]  # in order; a dict, since a list's shards are many
 
     def path(self, relative: str) -> Path:
         """Where to write the file that will be `relative` in the dataset (made here: parents)."""
         target = self.folder / relative
         if relative not in self.relatives:
             target.parent.mkdir(parents=True, exist_ok=True)
-            self.relatives.append(relative)
+            self.relatives[relative] = None
         return target
 
 

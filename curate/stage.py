@@ -10,7 +10,7 @@ the number of shards in flight beyond one a worker.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -128,8 +128,11 @@ def run_stage(
     shards: Sequence[str],
     engine: Engine | None = None,
     progress: Progress | None = None,
+    again: Collection[str] = (),
 ) -> StageReport:
     """Run a stage over the shards whose output is missing or out of date; the lock is held.
+
+    Those named in `again` are worked on in any case.
 
     Raises what the stage raises, after the shards already at work have ended; what they published
     stays, so the same call again goes on. Raises `UserError` where Ray is asked for and missing.
@@ -137,7 +140,8 @@ def run_stage(
     from curate.engines import run_local, run_ray
 
     engine, progress = engine or Engine(), progress or Silent()
-    todo = [shard for shard in shards if not up_to_date(dataset, stage, shard)]
+    redo = frozenset(again)
+    todo = [shard for shard in shards if shard in redo or not up_to_date(dataset, stage, shard)]
     progress.begin(stage.name, len(todo))
     try:
         if todo:
@@ -165,18 +169,23 @@ def run_shard(
 
 
 def write_marker(
-    publication: Publication, stage: Stage, shard: str, inputs: Mapping[str, str], counts: Counts
+    publication: Publication,
+    stage: Stage,
+    shard: str,
+    inputs: Mapping[str, str],
+    counts: Counts,
+    outputs: Iterable[str] | None = None,
 ) -> None:
-    """Add the marker that names what made the publication's files; call it last."""
-    outputs = {
+    """Add the marker that names what made the publication's files (or `outputs`); call it last."""
+    made = {
         relative: {"bytes": path.stat().st_size, "sha256": file_sha256(path)}
-        for relative in publication.relatives
+        for relative in (publication.relatives if outputs is None else outputs)
         if (path := publication.folder / relative).exists()
     }
     marker = {
         "digest": stage_digest(stage, inputs),
         "inputs": dict(inputs),
-        "outputs": outputs,
+        "outputs": made,
         "counts": dict(counts),
     }
     text = canonical_json(marker)
