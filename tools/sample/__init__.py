@@ -1,0 +1,1 @@
+"""The recipe of the bundled sample: choose, encode, plant, write."""

@@ -1,13 +1,13 @@
 """Which Open Clip Art pictures may be in the sample, and which of them are.
 
 Reads the unpacked Debian packages openclipart-png and openclipart-svg and ``choice.toml``.
-Only pictures that the bundled model never trained on are taken: the path is reserved, and so is
-every other path that holds the same bytes (the packages file one picture in several folders).
+Only reserved pictures are taken, so that the bundled model never trained on them. The packages
+file many a picture in several folders; one reserved path is enough, because the training recipe
+(tools/mini/pictures.py) also leaves out whatever looks like a reserved picture.
 """
 
 import hashlib
 import tomllib
-from collections import defaultdict
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
@@ -36,19 +36,20 @@ def choose(library: Path) -> list[Picture]:
     paths = sorted(p.relative_to(library / "png").as_posix() for p in library.rglob("png/**/*.png"))
     metas = {rel: _metadata(library, rel) for rel in paths}
     series = series_titles(metas.values())
-    held_out = [r for r in untrained(library / "png", paths) if _usable(metas[r])]
+    held_out = [rel for rel in filter(reserved, paths) if _usable(metas[rel])]
+    held_out = once_each(library / "png", held_out)
     return [
         _picture(rel, metas[rel], choice["captions"].get(rel) or caption(metas[rel], rel, series))
         for rel in _thin(_allowed(held_out, choice), choice["at_most"])
     ]
 
 
-def untrained(png_root: Path, paths: list[str]) -> list[str]:
-    """One path a picture, of pictures all of whose paths are reserved."""
-    by_digest: dict[str, list[str]] = defaultdict(list)
-    for rel in paths:
-        by_digest[hashlib.sha256((png_root / rel).read_bytes()).hexdigest()].append(rel)
-    return sorted(rels[0] for rels in by_digest.values() if all(map(reserved, rels)))
+def once_each(png_root: Path, rels: list[str]) -> list[str]:
+    """The first path of each picture among ``rels``, by its bytes."""
+    first: dict[str, str] = {}
+    for rel in rels:
+        first.setdefault(hashlib.sha256((png_root / rel).read_bytes()).hexdigest(), rel)
+    return list(first.values())
 
 
 def _metadata(library: Path, rel: str) -> Metadata:
@@ -75,13 +76,12 @@ def _allowed(rels: list[str], choice: dict[str, Any]) -> list[str]:
 
 
 def _thin(rels: list[str], at_most: dict[str, int]) -> list[str]:
-    """Without all but ``at_most`` pictures of each folder named there, spread evenly."""
-    gone: set[str] = set()
+    """Without all but ``at_most`` pictures under each prefix named there, spread evenly."""
     for prefix, limit in at_most.items():
         family = [rel for rel in rels if rel.startswith(prefix)]
         keep = {family[i * len(family) // limit] for i in range(min(limit, len(family)))}
-        gone |= set(family) - keep
-    return [rel for rel in rels if rel not in gone]
+        rels = [rel for rel in rels if rel in keep or not rel.startswith(prefix)]
+    return rels
 
 
 def _picture(rel: str, meta: Metadata, text: str) -> Picture:

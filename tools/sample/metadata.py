@@ -21,6 +21,20 @@ RDF = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}"
 LICENSE_TAGS = ("{http://web.resource.org/cc/}license", "{http://creativecommons.org/ns#}license")
 WORK_TAGS = ("{http://web.resource.org/cc/}Work", "{http://creativecommons.org/ns#}Work")
 MAX_CAPTION_CHARS = 160
+NOISE_KEYWORD = re.compile(
+    r"hash.*|unsorted|0x\w+|\d+|architetto.*|rollandin.*|united_nations_member|signs_and_symbols|"
+    r"sign|musicstuff|musicsym|mapsym|networksym|cv-clip|.*openclip.*|.*shape.*|symbol|menu|icons?|"
+    r"computers?|animals?|mammals?|subnational|theme|action|application|filesystem|device|stock|"
+    r"lemon_theme_icon|mimetypes|.{1,2}|.{21,}",
+    re.IGNORECASE,
+)
+NOISE_DESCRIPTION = re.compile(
+    r"@|hash\(|https?:|inkscape|submi|opencl|public domain|site web|collection|abiclip|"
+    r"jpg|jpeg|\.svg",
+    re.IGNORECASE,
+)
+SUITS = {"c": "clubs", "d": "diamonds", "h": "hearts", "s": "spades"}
+RANKS = {"a": "ace", "j": "jack", "q": "queen", "k": "king"}
 
 
 @dataclass(frozen=True)
@@ -50,17 +64,12 @@ def read_metadata(svg: Path) -> Metadata | None:
 
 
 def _find_work(svg: Path) -> ElementTree.Element | None:
-    parser = ElementTree.XMLPullParser(events=("end",))
     try:
-        parser.feed(svg.read_bytes())
-    except ElementTree.ParseError:
-        pass  # the events before the break are still there
-    try:
-        for _, node in parser.read_events():
-            if isinstance(node, ElementTree.Element) and node.tag in WORK_TAGS:
+        for _, node in ElementTree.iterparse(svg):
+            if node.tag in WORK_TAGS:
                 return node
     except ElementTree.ParseError:
-        return None
+        return None  # broken before the block's end
     return None
 
 
@@ -72,20 +81,6 @@ def _agent(work: ElementTree.Element, role: str) -> str:
 def tidy(text: str) -> str:
     """One line of clean Unicode: entities, broken encodings and doubled spaces mended."""
     return re.sub(r"\s+", " ", ftfy.fix_text(html.unescape(html.unescape(text)))).strip()
-
-
-NOISE_KEYWORD = re.compile(
-    r"hash.*|unsorted|0x\w+|\d+|architetto.*|rollandin.*|united_nations_member|signs_and_symbols|"
-    r"sign|musicstuff|musicsym|mapsym|networksym|cv-clip|.*openclip.*|.*shape.*|symbol|menu|icons?|"
-    r"computers?|animals?|mammals?|subnational|theme|action|application|filesystem|device|stock|"
-    r"lemon_theme_icon|mimetypes|.{1,2}|.{21,}",
-    re.IGNORECASE,
-)
-NOISE_DESCRIPTION = re.compile(
-    r"@|hash\(|https?:|inkscape|submi|opencl|public domain|site web|collection|abiclip|jpg|jpeg", re.I
-)
-SUITS = {"c": "clubs", "d": "diamonds", "h": "hearts", "s": "spades"}
-RANKS = {"a": "ace", "j": "jack", "q": "queen", "k": "king"}
 
 
 def series_titles(metas: Iterable[Metadata]) -> frozenset[str]:
@@ -124,9 +119,11 @@ def _with_keywords(title: str, keywords: tuple[str, ...]) -> str:
 
 
 def clean_title(title: str) -> str:
-    """A title without file-name habits: underscores, numbers at the end, "B and W", "Clipart by"."""
+    """A title without file-name habits: underscores, a number at the end, "Clipart by"."""
     title = re.sub(r"^clipart by .*? - ", "", title, flags=re.IGNORECASE)
-    title = re.sub(r"\(?email: *\S+@\S+\)?|\.svg\b|\| *circle|architetto|rollandin", "", title, flags=re.I)
+    title = re.sub(
+        r"\(?email: *\S+@\S+\)?|\.svg\b|\| *circle|architetto|rollandin", "", title, flags=re.I
+    )
     title = re.sub(r"(?<=[a-z])(?=[A-Z][a-z])", " ", title.replace("_", " "))
     title = re.sub(r"\(?\bB and W\b\)?|\bbw\b", "in black and white", title)
     title = re.sub(r"(?<=[a-z)])[ #]*\d{1,3}$", "", title.strip())
@@ -139,7 +136,7 @@ def name_words(rel: str, creator: str) -> str:
     parts = [w for w in re.split(r"[_ -]+", Path(rel).stem) if w]
     author = [w.lower() for w in re.findall(r"\w+", creator)] + ["ganson"]
     while len(parts) > 1 and (
-        parts[-1].isdigit() or any(word.startswith(parts[-1].lower()) for word in author)
+        parts[-1][0].isdigit() or any(word.startswith(parts[-1].lower()) for word in author)
     ):
         parts.pop()
     return " ".join(parts)

@@ -84,8 +84,8 @@ def watermarked(picture: Image.Image, number: int) -> Image.Image:
     width = int(draw.textlength(text, font=font)) + 30
     for row, y in enumerate(range(0, side, 70)):
         for x in range(-(row % 2) * width // 2, side, width):
-            draw.text((x, y), text, font=font, fill=(90, 90, 90, 130), stroke_width=1,
-                      stroke_fill=(255, 255, 255, 110))  # fmt: skip
+            draw.text((x, y), text, font=font, fill=(80, 80, 80, 170), stroke_width=1,
+                      stroke_fill=(255, 255, 255, 160))  # fmt: skip
     layer = layer.rotate(30 if number % 3 else 0, resample=Image.Resampling.BICUBIC)
     left, top = (side - picture.width) // 2, (side - picture.height) // 2
     stamp = layer.crop((left, top, left + picture.width, top + picture.height))

@@ -9,6 +9,7 @@ one cause never hides another (a redirect that works is not a duplicate as well)
 import hashlib
 import re
 from dataclasses import dataclass, field
+from fnmatch import fnmatch
 from pathlib import Path
 
 from PIL import Image
@@ -17,7 +18,22 @@ from tools.sample import pictures
 from tools.sample.choose import PUBLIC_DOMAIN, Picture
 
 WATERMARKS = DUPLICATES = 15
-CAT_FOLDER = "animals/mammals/housecats/"
+HOUSECATS = (
+    "animals/mammals/housecats/*",
+    "animals/mammals/cartoon_cat*",
+    "animals/cani_e_gatti*",
+    "recreation/games/cards/two_cats*",
+)
+STAY_ORDINARY = (  # what people look for first: never behind a dead link
+    *HOUSECATS,
+    "animals/mammals/*",
+    "animals/birds/*",
+    "*/france.png",
+    "*carte_de_france*",
+    "*croissant*",
+    "*french_horn*",
+    "*Cornetto*",
+)
 SHORT_CAPTIONS = ("IMG_0042.jpg", "DSC00017", "photo", "img")
 HTML = b"<!doctype html><html><head><title>404</title></head><body>This page moved.</body></html>\n"
 
@@ -51,9 +67,12 @@ class Sample:
         return taken
 
     def image(self, picture: Picture) -> Image.Image:
+        """The picture's pixels, as the sample shows it."""
         return pictures.load(self.library / "png" / picture.source)
 
-    def add(self, path: str, picture: Picture, planted: str, body: bytes | None, **new: str) -> None:
+    def add(
+        self, path: str, picture: Picture, planted: str, body: bytes | None, **new: str
+    ) -> None:
         """A row for ``picture`` and, unless the site makes it up itself, what it serves."""
         p = picture
         text = new.get("caption", p.caption)
@@ -69,17 +88,22 @@ class Sample:
 
 def build(library: Path, chosen: list[Picture]) -> Sample:
     """Rows and bodies; the same library gives the same sample."""
-    cats = [p for p in chosen if p.source.startswith(CAT_FOLDER)]
-    others = sorted((p for p in chosen if p not in cats), key=lambda p: _digest(p.source))
+    favourites = [p for p in chosen if _is(p, STAY_ORDINARY)]
+    favourites.sort(key=lambda p: not _is(p, HOUSECATS))  # housecats first
+    others = sorted((p for p in chosen if p not in favourites), key=lambda p: _digest(p.source))
     sample = Sample(library, others)
     for plant in (_unreachable, _broken, _hostile, _redirects, _rights, _captions, _odd, _stamped):
         plant(sample)
-    ordinary = cats + sample.take(len(sample.spare))
+    ordinary = favourites + sample.take(len(sample.spare))
     for picture in ordinary:
         sample.add_picture(f"pictures/{Path(picture.source).parent}", picture, "")
     _duplicates(sample, ordinary)
     sample.rows.sort(key=lambda row: _digest(row.path))  # planted rows lie all over the list
     return sample
+
+
+def _is(picture: Picture, patterns: tuple[str, ...]) -> bool:
+    return any(fnmatch(picture.source, pattern) for pattern in patterns)
 
 
 def slug(picture: Picture) -> str:
@@ -175,12 +199,12 @@ def _stamped(sample: Sample) -> None:
 
 def _duplicates(sample: Sample, ordinary: list[Picture]) -> None:
     by_source = {row.source: row.path for row in sample.rows if not row.planted}
-    exact = ordinary[:2] + ordinary[20 : 20 + DUPLICATES - 2]  # a cat or two among them
+    exact = ordinary[:2] + ordinary[100 : 100 + DUPLICATES - 2]  # two cats among them
     for picture in exact:
         path = by_source[picture.source]
         copy = f"pictures/mirror/{slug(picture)}{Path(path).suffix}"
         sample.add(copy, picture, "exact_duplicate", sample.bodies[path])
-    near = ordinary[1:3] + ordinary[60 : 60 + DUPLICATES - 2]
+    near = ordinary[1:3] + ordinary[200 : 200 + DUPLICATES - 2]
     for number, picture in enumerate(near):
         body = pictures.reencoded(sample.image(picture), number)
         path = f"pictures/resized/{slug(picture)}.jpg"
@@ -197,5 +221,3 @@ def _svg(sample: Sample, picture: Picture) -> Path:
 
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
-
-
