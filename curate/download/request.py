@@ -79,7 +79,7 @@ def open_session(
         ttl_dns_cache=60,
         ssl=settings.verify_tls,
     )
-    return aiohttp.ClientSession(
+    session = aiohttp.ClientSession(
         connector=connector,
         trust_env=False,  # a proxy would connect for us, unchecked
         cookie_jar=aiohttp.DummyCookieJar(),
@@ -95,6 +95,10 @@ def open_session(
             "Accept-Encoding": "identity",
         },
     )
+    # aiohttp asks once more, at once and unseen, when a connection is lost. Tries are counted and
+    # spaced in trip.py; there is no public switch (aiohttp's own test client sets this one).
+    session._retry_connection = False
+    return session
 
 
 async def ask(

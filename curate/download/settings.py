@@ -31,39 +31,39 @@ def default_user_agent() -> str:
 class FetchSettings:
     """How a Fetcher behaves. Raises pydantic.ValidationError on a value out of range."""
 
-    connections: int = Field(128, ge=1, le=65_536)
+    connections: int = Field(default=128, ge=1, le=65_536)
     """Requests at one time, over all hosts (count)."""
-    connections_per_host: int = Field(8, ge=1)
+    connections_per_host: int = Field(default=8, ge=1)
     """Requests at one time to one host name (count)."""
-    requests_per_sec_per_host: float | None = Field(50.0, gt=0)
+    requests_per_sec_per_host: float | None = Field(default=50.0, gt=0)
     """Requests begun per second at one host name; None: no limit."""
-    deadline_sec: float = Field(30.0, gt=0)
+    deadline_sec: float = Field(default=30.0, gt=0)
     """Seconds for one whole fetch from its first request on: look-ups, connections, redirects,
     body, retries and the waits between them. Waiting for our own per-host limits is not counted,
     but ends the fetch too when it adds up to as much again."""
-    connect_timeout_sec: float = Field(10.0, gt=0)
+    connect_timeout_sec: float = Field(default=10.0, gt=0)
     """Seconds for one connection, encryption included; dead addresses cost this, not the
     deadline."""
-    max_body_bytes: int = Field(32 * 2**20, ge=1)
+    max_body_bytes: int = Field(default=32 * 2**20, ge=1)
     """Bytes of one body, announced, received or decoded."""
-    max_pixels: int = Field(100_000_000, ge=1)
+    max_pixels: int = Field(default=100_000_000, ge=1)
     """Width x height that a picture's header may state (pixels)."""
-    max_redirects: int = Field(5, ge=0)
+    max_redirects: int = Field(default=5, ge=0)
     """Redirects followed in one fetch (count)."""
-    retries: int = Field(2, ge=0, le=20)
+    retries: int = Field(default=2, ge=0, le=20)
     """Further tries after a 429, a passing 5xx or a lost connection (count)."""
-    backoff_sec: float = Field(0.5, ge=0)
+    backoff_sec: float = Field(default=0.5, ge=0)
     """Seconds before the first retry, doubled for each further one, times 0.5 to 1.5 by chance
     (fixed per URL)."""
-    max_retry_after_sec: float = Field(20.0, ge=0)
+    max_retry_after_sec: float = Field(default=20.0, ge=0)
     """Longest Retry-After that is waited for, in seconds. When a server asks for more, or for more
     than the deadline leaves, the fetch ends with its http_<status> instead of asking too early."""
-    max_host_failures: int | None = Field(20, ge=1)
+    max_host_failures: int | None = Field(default=20, ge=1)
     """Fetches in a row that got nothing out of a host (no connection, no answer in time, 429 or
     503 to the end) before its other rows become host_given_up (count); None: never."""
-    host_rest_sec: float = Field(300.0, ge=0)
+    host_rest_sec: float = Field(default=300.0, ge=0)
     """Seconds until a host that was given up is asked again."""
-    lookahead: int = Field(10_000, ge=1)
+    lookahead: int = Field(default=10_000, ge=1)
     """URLs that `fetch_all` reads ahead, so that it can ask other hosts while one must wait
     (count). Memory for the list is bounded by it."""
     verify_tls: bool = True

@@ -1,0 +1,151 @@
+import ipaddress
+import socket
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from curate.download.reason import FetchFailure
+from curate.download.url import canonical_host, parse_url, resolve_redirect
+
+
+def refused(text: object) -> str:
+    with pytest.raises(FetchFailure) as caught:
+        parse_url(text)
+    return caught.value.reason
+
+
+@pytest.mark.parametrize(
+    ("text", "canonical"),
+    [
+        ("http://Example.COM", "http://example.com/"),
+        ("HTTPS://example.com:443/a%20b?x=%2F#part", "https://example.com/a%20b?x=%2F"),
+        ("http://example.com:8080", "http://example.com:8080/"),
+        ("  http://example.com/a b\t.jpg\n", "http://example.com/a%20b.jpg"),
+        ("http://example.com./a", "http://example.com/a"),
+        ("http://example.com?q=ü", "http://example.com/?q=%C3%BC"),
+        ("http://bücher.example/ß", "http://xn--bcher-kva.example/%C3%9F"),
+        ("http://☕.example/", "http://xn--53h.example/"),
+        ("http://a_b.example/", "http://a_b.example/"),
+        ("http://example.com/x/../y/./z?..", "http://example.com/y/z?.."),
+        ('http://example.com/a\\b"<>{}', "http://example.com/a/b%22%3C%3E%7B%7D"),
+        ("http://[2606:4700:0:0::1]:80/", "http://[2606:4700::1]/"),
+        ("http://exam%70le.com/", "http://example.com/"),
+    ],
+)
+def test_a_url_has_one_spelling(text: str, canonical: str) -> None:
+    assert str(parse_url(text)) == canonical
+    assert str(parse_url(canonical)) == canonical
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (None, "bad_url"),
+        (float("nan"), "bad_url"),
+        ("", "bad_url"),
+        ("cat.jpg", "bad_url"),
+        ("//example.com/cat.jpg", "bad_url"),
+        ("http:example.com", "bad_url"),
+        ("http://", "bad_url"),
+        ("http:///cat.jpg", "bad_url"),
+        ("http://.", "bad_url"),
+        ("http://a..b/", "bad_url"),
+        ("http://exa mple.com/", "bad_url"),
+        ("http://example.com:0/", "bad_url"),
+        ("http://example.com:65536/", "bad_url"),
+        ("http://example.com:8o/", "bad_url"),
+        ("http://example.com:1:2/", "bad_url"),
+        ("http://1.2.3.4.5/", "bad_url"),
+        ("http://256.1.1.1/", "bad_url"),
+        ("http://127.0.0.08/", "bad_url"),
+        ("http://example.0x/", "bad_url"),
+        ("http://[::1", "bad_url"),
+        ("http://[fe80::1%25eth0]/", "bad_url"),
+        ("http://[127.0.0.1]/", "bad_url"),
+        ("http://\ud800.example/", "bad_url"),
+        ("http://example.com/\ud800", "bad_url"),
+        ("http://%ff.example/", "bad_url"),
+        ("http://example.com\\@127.0.0.1/", "credentials_refused"),
+        ("http://" + "a" * 64 + ".example/", "bad_url"),
+        ("http://" + "ü" * 5000 + ".example/", "bad_url"),
+        ("http://example.com/" + "a" * 9000, "bad_url"),
+        ("http://me:secret@example.com/", "credentials_refused"),
+        ("http://example.com@127.0.0.1/", "credentials_refused"),
+        ("file:///etc/passwd", "scheme_refused"),
+        ("data:image/png;base64," + "A" * 100_000, "scheme_refused"),
+        ("ftp://example.com/cat.jpg", "scheme_refused"),
+        ("javascript:alert(1)", "scheme_refused"),
+        ("gopher://example.com", "scheme_refused"),
+    ],
+)
+def test_what_is_no_web_url_is_refused_by_name(text: object, reason: str) -> None:
+    assert refused(text) == reason
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("127.1", "127.0.1", "2130706433", "0x7f.1", "0x7f000001", "0177.0.0.1", "017700000001"),
+        *("127.0.0.1.", "0X7F.0.0.1", "127.0.0.0x1"),
+        *("127。0。0。1", "①②⑦.⓪.⓪.①", "%31%32%37.0.0.1"),
+    ],
+)
+def test_every_spelling_of_loopback_is_loopback(host: str) -> None:
+    assert canonical_host(host) == "127.0.0.1"
+
+
+@given(st.lists(st.integers(0, 2**33), min_size=1, max_size=5), st.data())
+def test_numeric_hosts_mean_what_the_c_library_takes_them_for(
+    numbers: list[int], data: st.DataObject
+) -> None:
+    text = ".".join(data.draw(st.sampled_from([f"{n}", f"0{n:o}", f"{n:#x}"])) for n in numbers)
+    try:
+        expected = str(ipaddress.IPv4Address(socket.inet_aton(text)))
+    except OSError:
+        with pytest.raises(FetchFailure):
+            canonical_host(text)
+    else:
+        assert canonical_host(text) == expected
+
+
+@given(st.text(max_size=60))
+def test_any_text_gives_a_url_or_a_refusal(text: str) -> None:
+    for candidate in (text, "http://" + text, "http://example.com/" + text):
+        try:
+            url = parse_url(candidate)
+        except FetchFailure:
+            continue
+        assert str(url).isascii()
+        assert not set(str(url)) & set(" \r\n\t\0")
+        assert parse_url(str(url)) == url
+
+
+@pytest.mark.parametrize(
+    ("location", "target"),
+    [
+        ("/b.jpg", "http://example.com:81/b.jpg"),
+        ("b.jpg?x", "http://example.com:81/dir/b.jpg?x"),
+        ("//other.example/b", "http://other.example/b"),
+        ("https://other.example", "https://other.example/"),
+        (b"/caf\xe9".decode("utf-8", "surrogateescape"), "http://example.com:81/caf%E9"),
+        ("/café", "http://example.com:81/caf%C3%A9"),
+    ],
+)
+def test_redirects_are_relative_to_their_sender(location: str, target: str) -> None:
+    assert str(resolve_redirect(parse_url("http://example.com:81/dir/a.jpg"), location)) == target
+
+
+@pytest.mark.parametrize(
+    ("location", "reason"),
+    [
+        ("file:///etc/passwd", "scheme_refused"),
+        ("http://[", "bad_redirect"),
+        ("http://:80/", "bad_redirect"),
+        ("http://a:b@c/", "credentials_refused"),
+    ],
+)
+def test_redirects_to_what_is_no_web_url_are_refused(location: str, reason: str) -> None:
+    with pytest.raises(FetchFailure) as caught:
+        resolve_redirect(parse_url("http://example.com/"), location)
+    assert caught.value.reason == reason
