@@ -26,6 +26,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,6 +41,7 @@ FORMAT = 1
 _TEMPORARY = ".tmp"
 _COMMITTED = ".commit"
 _LOCK = ".lock"
+_WORKERS = ".workers"
 
 
 def canonical_json(value: Any) -> str:
@@ -240,17 +242,25 @@ class Dataset:
 
         Raises `UserError` when another process holds it. The lock of a killed process is free.
         """
-        from curate.lock import hold
+        from curate.lock import hold, wait_for_workers
 
         with hold(self, _LOCK):
+            wait_for_workers(self, _WORKERS)
             self.recover()
             try:
                 yield
             finally:
+                self.remove(_WORKERS)
                 if self.local:
                     for leftover in (_TEMPORARY, _COMMITTED):
                         with contextlib.suppress(OSError):
                             os.rmdir(self.path(leftover))
+
+    def working(self) -> AbstractContextManager[None]:
+        """Entered by a worker process while it may write, so that `lock` waits for orphans."""
+        from curate.lock import work_under
+
+        return work_under(self, _WORKERS)
 
     def _commit(self, publication: Publication, name: str) -> None:
         for relative in publication.relatives:
@@ -290,7 +300,7 @@ class Publication:
         return target
 
 
-_OWN = frozenset({_TEMPORARY, _COMMITTED, _LOCK})
+_OWN = frozenset({_TEMPORARY, _COMMITTED, _LOCK, _WORKERS})
 
 
 def _tidy(root: str | Path) -> str:

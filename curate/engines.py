@@ -73,6 +73,7 @@ _open = contextlib.ExitStack()
 def _begin(dataset: Dataset, stage: Stage, rows: SimpleQueue[int | None]) -> None:
     global _worker
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    _open.enter_context(dataset.working())
     _worker = (dataset, stage, _open.enter_context(stage.start(dataset)), rows.put)
 
 

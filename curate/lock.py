@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 STALE_SEC = 90.0
 _RENEW_SEC = 20.0
+_ORPHAN_SEC = 20.0
 
 
 @contextlib.contextmanager
@@ -60,6 +61,45 @@ def _hold_local(dataset: Dataset, name: str) -> Iterator[None]:
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def work_under(dataset: Dataset, name: str) -> Iterator[None]:
+    """Held by a worker process, so that the next writer waits for the orphans of a killed one."""
+    import fcntl
+
+    if not dataset.local or not dataset.exists(name):  # no writer holds the dataset
+        yield
+        return
+    descriptor = os.open(dataset.path(name), os.O_RDWR)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def wait_for_workers(dataset: Dataset, name: str) -> None:
+    """Return when no worker of a former writer is left (they end soon after it); make the file.
+
+    Raises `UserError` when one still works after `_ORPHAN_SEC`.
+    """
+    import fcntl
+
+    if not dataset.local:
+        return
+    descriptor = os.open(dataset.path(name), os.O_CREAT | os.O_RDWR, 0o644)
+    deadline = time.monotonic() + _ORPHAN_SEC
+    try:
+        while True:
+            with contextlib.suppress(BlockingIOError):
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            if time.monotonic() > deadline:
+                raise _busy(dataset)
+            time.sleep(0.02)
+    finally:
         os.close(descriptor)
 
 
