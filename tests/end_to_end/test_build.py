@@ -1,0 +1,157 @@
+"""`frenchcat build` as a whole: killed anywhere, run on any engine, grown; the same bytes come out."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from frenchcat.sample import read_list
+from frenchcat.sample_site import SampleSite
+from tests.trees import tree_digest
+
+ROOT = Path(__file__).parents[2]
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
+QUICK = ("--set", "download.samples_per_shard=24", "--set", "download.fetch.deadline_sec=3.0")
+
+
+def write_list(path: Path, base_url: str, rows: int, start: int = 0) -> None:
+    """A part of the sample's list, ordinary pictures and faults mixed, the dripping ones left out."""
+    table = read_list(base_url)
+    planted = table["planted"].to_pylist()
+    good = [i for i, kind in enumerate(planted) if kind == ""]
+    bad = [i for i, kind in enumerate(planted) if kind and kind not in ("drip", "flaky")]
+    chosen = sorted(good[start : start + rows] + bad[start : start + rows // 4])
+    pq.write_table(table.take(chosen), path)
+
+
+def build(urls: Path, out: Path, site: SampleSite, *more: str) -> list[str]:
+    """The command line of a quick build."""
+    allow = [f"--allow-host={host}" for host in site.hosts]
+    command = [sys.executable, "-m", "frenchcat", "build", str(urls), "--out", str(out)]
+    return [*command, *QUICK, *allow, *more]
+
+
+def run(command: list[str]) -> str:
+    """Run it to its end; gives its stdout."""
+    ended = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout
+
+
+@pytest.fixture(scope="module")
+def site() -> object:
+    """The sample's server."""
+    with SampleSite() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def whole(site: SampleSite, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dataset built without interruption, its list beside it."""
+    folder = tmp_path_factory.mktemp("whole")
+    write_list(folder / "urls.parquet", site.base_url, 60)
+    run(build(folder / "urls.parquet", folder / "dataset", site))
+    return folder / "dataset"
+
+
+def test_every_row_is_accounted_for(whole: Path) -> None:
+    listed = pq.read_table(whole.parent / "urls.parquet").num_rows
+    shown = json.loads(run([sys.executable, "-m", "frenchcat", "info", str(whole), "--json"]))
+    assert shown["downloaded"] + shown["failed"] == listed
+    assert sum(shown["failed_reasons"].values()) == shown["failed"]
+    assert shown["embedded"] == shown["indexed"] == shown["downloaded"]
+
+
+def test_again_changes_nothing(whole: Path, site: SampleSite) -> None:
+    before = {path: path.stat().st_mtime_ns for path in whole.rglob("*") if path.is_file()}
+    run(build(whole.parent / "urls.parquet", whole, site))
+    after = {path: path.stat().st_mtime_ns for path in whole.rglob("*") if path.is_file()}
+    assert after == before
+
+
+def test_killed_anywhere_then_again_is_byte_identical(
+    whole: Path, site: SampleSite, tmp_path: Path
+) -> None:
+    chance = random.Random(7)
+    command = build(whole.parent / "urls.parquet", tmp_path / "cut", site)
+    for _ in range(5):
+        process = subprocess.Popen(
+            command, env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        try:
+            process.wait(chance.uniform(1.0, 9.0))
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+        process.wait()
+        time.sleep(0.3)
+    run(command)
+    assert tree_digest(tmp_path / "cut") == tree_digest(whole)
+
+
+def test_two_builds_at_once_are_refused(whole: Path, site: SampleSite) -> None:
+    from curate.dataset import Dataset
+
+    with Dataset.open(whole).lock():
+        second = subprocess.run(
+            build(whole.parent / "urls.parquet", whole, site),
+            env=ENVIRONMENT,
+            capture_output=True,
+            text=True,
+        )
+    assert second.returncode == 2
+    assert "another frenchcat process" in second.stderr
+
+
+def test_a_grown_list_adds_shards_and_leaves_the_old_alone(site: SampleSite, tmp_path: Path) -> None:
+    urls, dataset = tmp_path / "urls.parquet", tmp_path / "dataset"
+    write_list(urls, site.base_url, 30)
+    run(build(urls, dataset, site))
+    old = tree_digest(dataset / "shards")
+    before = pq.read_table(urls).num_rows
+    write_list(urls, site.base_url, 50)
+    grown = pq.read_table(urls).num_rows
+    shown = json.loads(run(build(urls, dataset, site, "--json")))
+    assert grown > before
+    assert shown["downloaded"] + shown["failed"] == grown
+    assert shown["indexed"] == shown["downloaded"]
+    new = tree_digest(dataset / "shards")
+    assert {name: new[name] for name in old} == old
+
+
+def test_a_dataset_of_another_model_says_what_to_run(whole: Path) -> None:
+    changed = subprocess.run(
+        [sys.executable, "-m", "frenchcat", "search", str(whole), "cat", "--json", "-k", "3"],
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+    )
+    hits = [json.loads(line) for line in changed.stdout.splitlines()]
+    assert [set(hit) >= {"key", "similarity", "url", "caption"} for hit in hits] == [True] * 3
+
+
+def test_a_broken_tar_is_named(whole: Path, site: SampleSite, tmp_path: Path) -> None:
+    import shutil
+
+    copy = tmp_path / "copy"
+    shutil.copytree(whole, copy)
+    tar = copy / "shards" / "00000.tar"
+    broken = bytearray(tar.read_bytes())
+    broken[0:200] = b"\xff" * 200
+    tar.write_bytes(bytes(broken))
+    shutil.rmtree(copy / "stages" / "embed")
+    ended = subprocess.run(
+        [sys.executable, "-m", "frenchcat", "embed", str(copy)],
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+    )
+    assert ended.returncode == 2
+    assert "00000.tar" in ended.stderr
+    assert len([line for line in ended.stderr.splitlines() if line.startswith("frenchcat:")]) == 1

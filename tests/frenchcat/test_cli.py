@@ -1,0 +1,114 @@
+"""The command line: quick help, documented verbs, a user's mistake is one line and status 2."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def frenchcat(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    """Run the command line in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "frenchcat", *arguments],
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+
+
+def verbs() -> list[str]:
+    """Every verb that is mounted."""
+    from frenchcat.cli import app
+
+    return sorted(
+        (command.name or command.callback.__name__).replace("_", "-")
+        for command in app.registered_commands
+        if command.callback
+    )
+
+
+def test_help_answers_quickly_and_loads_nothing_heavy() -> None:
+    code = (
+        "import sys, frenchcat.cli\n"
+        "heavy = {'torch', 'open_clip', 'faiss', 'duckdb', 'pyarrow', 'numpy', 'aiohttp', 'cv2'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert loaded.stdout.strip() == "[]"
+    spent = []
+    for _ in range(3):
+        began = time.perf_counter()
+        assert frenchcat("--help").returncode == 0
+        spent.append(time.perf_counter() - began)
+    assert min(spent) < 0.5
+
+
+@pytest.mark.parametrize("verb", verbs())
+def test_every_verb_has_help_with_an_example(verb: str) -> None:
+    shown = frenchcat(verb, "--help")
+    assert shown.returncode == 0
+    assert f"frenchcat {verb}" in " ".join(shown.stdout.split())
+    assert "Example" in shown.stdout
+
+
+@pytest.mark.parametrize("verb", verbs())
+def test_every_verb_is_in_the_docs(verb: str) -> None:
+    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+    assert any(f"frenchcat {verb}" in page.read_text() for page in pages)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["build", "nowhere.parquet", "--out", "new"], "nowhere.parquet"),
+        (["build", "list.csv", "--out", "new"], "column"),
+        (["build", "empty.csv", "--out", "new"], "empty"),
+        (["build", "good.csv", "--out", "new", "--set", "download.image_sise=3"], "image_size"),
+        (["build", "good.csv", "--out", "new", "--config", "vit-b-33"], "vit-b-32"),
+        (["build", "good.csv", "--out", "new", "--engine", "spark"], "spark"),
+        (["build", "good.csv", "--out", "taken"], "taken"),
+        (["info", "nothing"], "is no dataset"),
+        (["search", "nothing", "cat"], "is no dataset"),
+        (["embed", "nothing"], "is no dataset"),
+        (["index", "nothing"], "is no dataset"),
+        (["download", "--retry-failed", "--out", "nothing"], "is no dataset"),
+    ],
+)
+def test_a_mistake_is_one_line_and_leaves_nothing(
+    tmp_path: Path, arguments: list[str], said: str
+) -> None:
+    (tmp_path / "list.csv").write_text("address,words\nhttp://a/b.jpg,a cat\n")
+    (tmp_path / "empty.csv").write_text("url,caption\n")
+    (tmp_path / "good.csv").write_text("url,caption\nhttp://127.0.0.1:1/b.jpg,a cat\n")
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "thesis.txt").write_text("mine")
+    before = sorted(tmp_path.rglob("*"))
+    ended = frenchcat(*arguments, cwd=tmp_path)
+    assert ended.returncode == 2
+    assert said in ended.stderr
+    assert len(ended.stderr.strip().splitlines()) == 1
+    assert ended.stdout == ""
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_no_arguments_show_help_and_version_is_said() -> None:
+    assert "demo" in frenchcat().stdout
+    assert frenchcat("--version").stdout.startswith("frenchcat ")
+
+
+def test_info_json_is_one_object(tmp_path: Path) -> None:
+    from curate.dataset import Dataset
+
+    Dataset.create(tmp_path / "d", "d")
+    shown = json.loads(frenchcat("info", str(tmp_path / "d"), "--json").stdout)
+    assert shown["downloaded"] == 0
+    assert {"failed", "embedded", "kept", "dropped", "indexed", "model"} <= set(shown)
