@@ -12,7 +12,7 @@ host should bear (hosts.py).
 
 Trade-off: redirects are followed by hand and queue anew at each host, which costs a little time
 per hop and keeps every limit true for hosts that are only ever redirected to. Memory is bounded
-by what is in hand, at worst IN_HAND x `connections` bodies of max_body_bytes, not by the list.
+by what is in hand (settings.max_held_bytes), not by the list.
 """
 
 import asyncio
@@ -42,6 +42,8 @@ one third in a connection, the rest waiting for a retry, a redirect or the consu
 
 _log = logging.getLogger(__name__)
 _DETAIL_CHARS = 300
+_FIRST_MEAN_BYTES = 2**20  # what a body is expected to hold before any has been seen
+_MEAN_OVER = 16  # fetches that the running mean of body sizes looks back on
 _READ_STEP = 256  # URLs read from the list between two looks at the network
 
 
@@ -181,6 +183,8 @@ class _Stream:
         self._exhausted = False
         self._queued = 0
         self._in_hand = 0
+        self._held_bytes = 0
+        self._mean_bytes = float(_FIRST_MEAN_BYTES)
         self._tasks: set[asyncio.Task[None]] = set()
         self._results: deque[tuple[int, Fetched]] = deque()
         self._changed = asyncio.Event()
@@ -188,7 +192,11 @@ class _Stream:
     @property
     def has_room(self) -> bool:
         """Whether another fetch may begin."""
-        return self._in_hand < self._max_in_hand
+        if self._in_hand >= self._max_in_hand:
+            return False
+        under_way = self._in_hand - len(self._results)
+        expected_bytes = self._held_bytes + under_way * self._mean_bytes
+        return not self._in_hand or expected_bytes < self._road.settings.max_held_bytes
 
     @property
     def _may_read(self) -> bool:
@@ -200,9 +208,11 @@ class _Stream:
         while True:
             self._read_ahead()
             if self._results:
+                row, fetched = self._results.popleft()
                 self._in_hand -= 1
+                self._held_bytes -= len(fetched.body or b"")
                 self._road.turns.pump()
-                return self._results.popleft()
+                return row, fetched
             if self._exhausted and not self._queued and not self._in_hand:
                 return None
             if self._may_read:
@@ -256,5 +266,9 @@ class _Stream:
         trip.return_turn()  # a task that is cancelled before its first step never gets to it
 
     async def _run(self, row: int, trip: Trip, target: WebURL) -> None:
-        self._results.append((row, await self._fetcher._finish(trip, target)))
+        fetched = await self._fetcher._finish(trip, target)
+        size = len(fetched.body or b"")
+        self._held_bytes += size
+        self._mean_bytes += (size - self._mean_bytes) / _MEAN_OVER
+        self._results.append((row, fetched))
         self._changed.set()

@@ -66,6 +66,10 @@ class FetchSettings:
     lookahead: int = Field(default=10_000, ge=1)
     """URLs that `fetch_all` reads ahead, so that it can ask other hosts while one must wait
     (count). Memory for the list is bounded by it."""
+    max_held_bytes: int = Field(default=512 * 2**20, ge=1)
+    """Bytes of bodies that `fetch_all` means to hold at one time, finished ones that wait for the
+    consumer and those to be expected from fetches under way; it begins none beyond that. A sudden
+    run of large bodies can exceed it, by `connections` x max_body_bytes at the very worst."""
     verify_tls: bool = True
     """Whether certificates must be valid. Off, more old pictures load, and anybody on the way can
     exchange them."""

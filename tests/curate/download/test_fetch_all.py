@@ -172,6 +172,22 @@ def test_a_consumer_that_stops_taking_stops_the_fetching() -> None:
     asyncio.run(run())
 
 
+def test_large_bodies_are_held_in_number_only_as_far_as_memory_is_meant_for_them() -> None:
+    async def run() -> None:
+        large = JPEG + bytes(2**20)
+        async with Site({"*": reply(large)}) as site:
+            limits = settings(site, **UNLIMITED, connections=16, max_held_bytes=6 * 2**20)
+            async with Fetcher(limits) as fetcher:
+                urls = [site.url(f"/{n}") for n in range(60)]
+                results = fetcher.fetch_all(enumerate(urls))
+                await anext(results)
+                await asyncio.sleep(0.5)
+                assert len(site.requests) <= 8
+                assert len([row async for row in results]) == 59
+
+    asyncio.run(run())
+
+
 def test_memory_does_not_grow_with_the_list() -> None:
     async def peak(rows: int) -> int:
         async with Site({"*": status(404)}) as site:
