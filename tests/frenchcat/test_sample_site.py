@@ -53,10 +53,14 @@ async def ask(session: aiohttp.ClientSession, url: str) -> Answer:
             return answer
     except aiohttp.ClientConnectorError as error:
         return Answer(0, {}, b"", type(error.os_error).__name__)
+    except TimeoutError:
+        return Answer(0, {}, b"", "silent")
 
 
 async def ask_all(urls: list[str]) -> list[Answer]:
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=32)) as session:
+    patience = aiohttp.ClientTimeout(total=10)
+    connector = aiohttp.TCPConnector(limit=32)
+    async with aiohttp.ClientSession(connector=connector, timeout=patience) as session:
         return await asyncio.gather(*(ask(session, url) for url in urls))
 
 
