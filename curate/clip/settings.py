@@ -1,0 +1,30 @@
+"""Settings of the CLIP model. Imports nothing heavy."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from curate.config import settings
+
+
+@settings
+class ClipSettings:
+    """Which CLIP model, and how it runs."""
+
+    model: str = "mini"
+    """`mini` (bundled), an open_clip architecture (`ViT-B-32`), `hf-hub:org/name` or
+    `local-dir:/folder`."""
+    pretrained: str | None = None
+    """For an architecture: open_clip's tag of the weights (`laion2b_s34b_b79k`), or a file."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """Of the weights; auto: bf16 where the processor computes with it, else fp32."""
+    device: str = "auto"
+    """auto (a GPU where there is one), cpu, cuda, cuda:1, mps."""
+    compile: Literal["auto", "yes", "no"] = "auto"
+    """torch.compile; auto: where a dataset is long enough to pay for compiling."""
+    batch_size: int = Field(64, ge=1, le=65536)
+    """Pictures or texts at a time (count)."""
+    decode_workers: int | None = Field(None, ge=1)
+    """Processes that decode pictures; None: one a core."""

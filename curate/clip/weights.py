@@ -1,0 +1,152 @@
+"""What a model's name means: which weights file, from where, and its digest.
+
+Reads a folder, a checkpoint file, or the Hugging Face cache (and its hub, where it may be asked);
+writes nothing. Random weights are never used: without a weights file there is a `UserError` that
+says which one was wanted and how to give it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from curate.clip.settings import ClipSettings
+from curate.dataset import file_sha256
+from curate.errors import UserError
+
+MINI = Path(__file__).resolve().parent / "mini"
+_CONFIG = "open_clip_config.json"
+_WEIGHTS = (
+    "open_clip_model.safetensors",
+    "open_clip_pytorch_model.bin",
+    "open_clip_pytorch_model.safetensors",
+    "model.safetensors",
+    "pytorch_model.bin",
+)
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A model that can be loaded."""
+
+    name: str  # as it is shown and stored: mini, ViT-B-32/laion2b_s34b_b79k, …
+    open_clip_name: str  # what open_clip.create_model takes
+    checkpoint: str | None  # its `pretrained` argument
+    digest: str  # SHA-256 over configuration and weights
+    dimension: int  # D of the embeddings
+
+
+def find_weights(settings: ClipSettings) -> Weights:
+    """The weights that the settings name. Raises `UserError` where they cannot be had."""
+    if settings.model == "mini":
+        return _folder(MINI, "mini")
+    if settings.model.startswith("local-dir:"):
+        folder = Path(settings.model.removeprefix("local-dir:")).expanduser()
+        return _folder(folder, f"local-dir:{folder.name}")
+    if settings.model.startswith("hf-hub:"):
+        return _hub(settings.model)
+    return _architecture(settings)
+
+
+def _folder(folder: Path, name: str) -> Weights:
+    config = folder / _CONFIG
+    if not config.is_file():
+        raise UserError(f"{folder} holds no {_CONFIG}; give a folder that open_clip saved")
+    found = next((folder / file for file in _WEIGHTS if (folder / file).is_file()), None)
+    if found is None:
+        raise UserError(f"{folder} holds no weights; wanted is {folder / _WEIGHTS[0]}")
+    dimension = _dimension(config)
+    digest = _joined(config, found)
+    return Weights(name, f"local-dir:{folder}", None, digest, dimension)
+
+
+def _hub(model: str) -> Weights:
+    repository = model.removeprefix("hf-hub:").split("@")[0]
+    try:
+        config = Path(_from_hub(repository, _CONFIG))
+        weights = next((path for file in _WEIGHTS[:3] if (path := _try_hub(repository, file))), "")
+        if not weights:
+            raise FileNotFoundError(_WEIGHTS[0])
+    except Exception as error:  # the hub's client raises a dozen kinds for "not there"
+        raise _unavailable(model, f"{repository}/{_WEIGHTS[0]}", error) from None
+    return Weights(model, model, None, _joined(config, Path(weights)), _dimension(config))
+
+
+def _architecture(settings: ClipSettings) -> Weights:
+    import open_clip
+
+    model = settings.model
+    if model not in open_clip.list_models():
+        near = difflib.get_close_matches(model, open_clip.list_models(), n=1, cutoff=0.3)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise UserError(f"clip.model {model!r} is no open_clip architecture{hint}")
+    tags = open_clip.list_pretrained_tags_by_model(model)
+    given = settings.pretrained
+    if given is None:
+        raise UserError(
+            f"clip.model {model} needs weights: --set clip.pretrained=FILE or one of its tags: "
+            f"{', '.join(tags) or 'none known'}"
+        )
+    dimension = int(open_clip.get_model_config(model)["embed_dim"])
+    if Path(given).is_file():
+        digest = hashlib.sha256(f"{model}\n{file_sha256(given)}".encode()).hexdigest()
+        return Weights(f"{model}/{Path(given).name}", model, str(given), digest, dimension)
+    if given not in tags:
+        near = difflib.get_close_matches(given, tags, n=1, cutoff=0.3)
+        hint = f"; did you mean {near[0]}?" if near else f"; tags: {', '.join(tags)}"
+        raise UserError(f"clip.pretrained {given!r} is no file and no tag of {model}{hint}")
+    path = _download(model, given)
+    digest = hashlib.sha256(f"{model}\n{file_sha256(path)}".encode()).hexdigest()
+    return Weights(f"{model}/{given}", model, given, digest, dimension)
+
+
+def _download(model: str, tag: str) -> str:
+    from open_clip.pretrained import download_pretrained, get_pretrained_cfg
+
+    source = get_pretrained_cfg(model, tag)
+    wanted = source.get("hf_hub") or source.get("url") or tag
+    try:
+        path = download_pretrained(source, prefer_hf_hub=True)
+    except Exception as error:  # see _hub
+        raise _unavailable(f"{model}/{tag}", wanted, error) from None
+    if not path:
+        raise _unavailable(f"{model}/{tag}", wanted, FileNotFoundError(wanted))
+    return str(path)
+
+
+def _unavailable(model: str, wanted: str, error: Exception) -> UserError:
+    why = str(error).strip().splitlines()[0][:120] if str(error).strip() else type(error).__name__
+    return UserError(
+        f"the weights of {model} cannot be had ({why}); wanted is {wanted.rstrip('/')}: fetch it "
+        "where there is a network and give it with --set clip.pretrained=FILE "
+        "(or --set clip.model=local-dir:FOLDER)"
+    )
+
+
+def _from_hub(repository: str, file: str) -> str:
+    from huggingface_hub import hf_hub_download
+
+    return str(hf_hub_download(repository, file))
+
+
+def _try_hub(repository: str, file: str) -> str | None:
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+
+    try:
+        return _from_hub(repository, file)
+    except (EntryNotFoundError, LocalEntryNotFoundError):
+        return None
+
+
+def _dimension(config: Path) -> int:
+    try:
+        return int(json.loads(config.read_text(encoding="utf-8"))["model_cfg"]["embed_dim"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{config} names no model_cfg.embed_dim ({error!r})") from None
+
+
+def _joined(*files: Path) -> str:
+    return hashlib.sha256("\n".join(map(file_sha256, files)).encode()).hexdigest()
