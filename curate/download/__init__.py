@@ -1,1 +1,21 @@
 """URL lists in, shards out: the safe fetch, the resizing and the writing."""
+
+from curate.download.pictures import ResizeSettings
+from curate.download.settings import FetchSettings
+from curate.download.stage import (
+    DownloadSettings,
+    DownloadStage,
+    check_lists,
+    download,
+    retry_failed,
+)
+
+__all__ = [
+    "DownloadSettings",
+    "DownloadStage",
+    "FetchSettings",
+    "ResizeSettings",
+    "check_lists",
+    "download",
+    "retry_failed",
+]

@@ -52,6 +52,11 @@ def relative(shard: str) -> str:
     return f"lists/{shard}.parquet"
 
 
+def shards(dataset: Dataset) -> list[str]:
+    """The ids of all shards whose rows are frozen."""
+    return dataset.shards(STAGE)
+
+
 def check(lists: Lists, shape: Shape) -> None:
     """Raise `UserError` where a list is missing, of no known kind, empty or without a URL column.
 

@@ -1,0 +1,300 @@
+"""One shard: rows -> fetched -> resized -> tar, sidecar and stats in img2dataset's layout.
+
+Reads a shard's frozen rows (and its present tar and sidecar, when failed rows are asked again),
+writes ``shards/{shard}.tar .parquet _stats.json`` through img2dataset's WebDatasetSampleWriter.
+The tar holds the stored pictures in key order with a fixed time; the sidecar holds every row of
+the list, stored or with the reason why not.
+
+Fetches run in one event loop, pictures are resized in a few threads beside it. Pictures come in
+any order and wait in a spool file, not in memory, until they are written in order: memory is that
+of the fetches in hand and does not grow with the list, nor with the size of the pictures.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import math
+import tempfile
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Protocol
+
+from curate import tars
+from curate.dataset import Dataset
+from curate.download.fetch import Fetched
+from curate.download.pictures import Picture, Unfit
+from curate.stage import Output
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+ROW_DIGITS = 4
+"""Of the row in the key ``{shard:05d}{row:04d}``: img2dataset's 9 digits at its 10,000 a shard."""
+NO_URL = "no_url"
+UNEXPECTED = "unexpected"
+SUCCESS, NOT_FETCHED, NOT_RESIZED = "success", "failed_to_download", "failed_to_resize"
+
+
+class Fetches(Protocol):
+    """What a shard needs of a Fetcher."""
+
+    def fetch_all(
+        self, urls: Iterable[tuple[int, str]]
+    ) -> AsyncGenerator[tuple[int, Fetched], None]:
+        """Each URL's outcome with its number, in order of completion."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one row, as the sidecar has it."""
+
+    status: str
+    error_message: str | None = None
+    width: int | None = None
+    height: int | None = None
+    original_width: int | None = None
+    original_height: int | None = None
+    exif: str | None = None
+    sha256: str | None = None
+    stored_sha256: str | None = None
+
+    @property
+    def reason(self) -> str:
+        """The name that the message begins with; "success" where there is none."""
+        return (self.error_message or SUCCESS).split(":")[0]
+
+
+OUTCOME = tuple(Outcome.__dataclass_fields__)
+
+
+def relative(shard: str, what: str) -> str:
+    """Where a shard's ``.tar``, ``.parquet`` or ``_stats.json`` lies in the dataset."""
+    return f"shards/{shard}{what}"
+
+
+def key_of(shard: str, row: int) -> str:
+    """A row's key: shard and row in it, zero-padded."""
+    return f"{shard}{row:0{ROW_DIGITS}d}"
+
+
+class Spool:
+    """Pictures waiting to be written in order: row -> bytes, on disk."""
+
+    def __init__(self, folder: Path) -> None:
+        """Make its file in `folder`, without a name: it vanishes with this process, too."""
+        self._file: IO[bytes] = tempfile.TemporaryFile(dir=folder)
+        self._places: dict[int, tuple[int, int]] = {}
+        self._end = 0
+
+    def __enter__(self) -> Spool:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def put(self, row: int, data: bytes) -> None:
+        """Keep a row's picture."""
+        self._file.seek(self._end)
+        self._file.write(data)
+        self._places[row] = (self._end, len(data))
+        self._end += len(data)
+
+    def get(self, row: int) -> bytes:
+        """A row's picture."""
+        offset, size = self._places[row]
+        self._file.seek(offset)
+        return self._file.read(size)
+
+
+# -- fetching and resizing -----------------------------------------------------------------------
+
+
+async def gather(
+    fetches: Fetches,
+    develop: Callable[[bytes, str], Picture],
+    pool: Executor,
+    in_hand: int,
+    urls: Sequence[tuple[int, str | None]],
+    keep: Callable[[int, Outcome, bytes | None], None],
+) -> None:
+    """Fetch and resize rows, telling `keep` of each exactly once, in any order.
+
+    At most `in_hand` pictures are at the resizer; the fetching waits for it.
+    """
+    askable: list[tuple[int, str]] = []
+    for row, url in urls:
+        if url is not None and url.strip():
+            askable.append((row, url))
+        else:
+            keep(row, Outcome(NOT_FETCHED, NO_URL), None)
+    loop = asyncio.get_running_loop()
+    working: set[asyncio.Future[tuple[int, Outcome, bytes | None]]] = set()
+    async with contextlib.aclosing(fetches.fetch_all(askable)) as stream:
+        async for row, fetched in stream:
+            if fetched.body is None:
+                keep(row, Outcome(NOT_FETCHED, _message(fetched.reason, fetched.detail)), None)
+                continue
+            working.add(loop.run_in_executor(pool, _develop, develop, row, fetched))
+            if len(working) >= in_hand:
+                finished, working = await asyncio.wait(working, return_when=asyncio.FIRST_COMPLETED)
+                for future in finished:
+                    keep(*future.result())
+    for future in asyncio.as_completed(working):
+        keep(*await future)
+
+
+def _develop(
+    develop: Callable[[bytes, str], Picture], row: int, fetched: Fetched
+) -> tuple[int, Outcome, bytes | None]:
+    assert fetched.body is not None
+    try:
+        picture = develop(fetched.body, fetched.format or "")
+    except Unfit as unfit:
+        return row, Outcome(NOT_RESIZED, str(unfit)), None
+    except Exception as error:  # a row is never lost, nor does it take the others with it
+        return row, Outcome(NOT_RESIZED, f"{UNEXPECTED}: {type(error).__name__}"), None
+    outcome = Outcome(
+        SUCCESS,
+        None,
+        picture.width,
+        picture.height,
+        picture.original_width,
+        picture.original_height,
+        picture.exif,
+        picture.sha256,
+        picture.stored_sha256,
+    )
+    return row, outcome, picture.data
+
+
+def _message(reason: str | None, detail: str) -> str:
+    return f"{reason}: {detail}" if detail else str(reason)
+
+
+# -- what is there already -----------------------------------------------------------------------
+
+
+def present(dataset: Dataset, shard: str) -> list[Outcome]:
+    """The outcomes of a shard's rows, in row order, as its sidecar has them."""
+    import pyarrow.parquet as pq
+
+    with dataset.as_local(relative(shard, ".parquet")) as path:
+        table = pq.read_table(path, columns=list(OUTCOME))
+    return [Outcome(**row) for row in table.to_pylist()]
+
+
+def pictures(dataset: Dataset, shard: str, extension: str) -> Iterator[tuple[int, bytes]]:
+    """Row and bytes of a shard's stored pictures. Raises `UserError` where its tar is broken."""
+    with dataset.as_local(relative(shard, ".tar")) as path:
+        for member in tars.members(path):
+            if member.extension == extension:
+                yield int(member.key[-ROW_DIGITS:]), tars.read(path, member)
+
+
+# -- writing -------------------------------------------------------------------------------------
+
+
+def write(
+    output: Output,
+    shard: str,
+    rows: pa.Table,
+    outcomes: Sequence[Outcome],
+    picture: Callable[[int], bytes],
+    encode_format: str,
+) -> dict[str, int]:
+    """Write a shard's three files; gives its counts: rows, downloaded, failed, by reason.
+
+    `rows` are its frozen rows, `outcomes` one a row, `picture` gives the bytes of a stored row.
+    """
+    tar = output.path(relative(shard, ".tar"))
+    output.path(relative(shard, ".parquet"))  # the writer makes it beside the tar
+    schema, columns = _schema(rows)
+    writer = _writer(shard, tar.parent, schema, encode_format)
+    for row, (listed, outcome) in enumerate(zip(rows.to_pylist(), outcomes, strict=True)):
+        meta = {**listed, **{name: getattr(outcome, name) for name in OUTCOME}}
+        meta["key"] = key_of(shard, row)
+        meta = {name: meta[name] for name in columns}
+        data = picture(row) if outcome.status == SUCCESS else None
+        writer.write(data, meta["key"], listed["caption"], meta)
+    writer.close()
+    stats = _stats(outcomes)
+    text = json.dumps(stats, indent=4, sort_keys=False)
+    output.path(relative(shard, "_stats.json")).write_text(text, encoding="utf-8")
+    return _counts(outcomes)
+
+
+def _schema(rows: pa.Table) -> tuple[pa.Schema, list[str]]:
+    """img2dataset's sidecar (extra columns, caption, url, key, …), ours behind it."""
+    import pyarrow as pa
+
+    text, number = pa.string(), pa.int32()
+    extras = [field for field in rows.schema if field.name not in ("uid", "url", "caption")]
+    upstream = {"caption": text, "url": text, "key": text, "status": text, "error_message": text}
+    upstream |= dict.fromkeys(("width", "height", "original_width", "original_height"), number)
+    upstream |= {"exif": text, "sha256": text}
+    ours = {"uid": text, "stored_sha256": text}
+    fields = [*extras, *(pa.field(*column) for column in (upstream | ours).items())]
+    return pa.schema(fields), [field.name for field in fields]
+
+
+def _writer(shard: str, folder: Path, schema: pa.Schema, encode_format: str) -> Any:
+    """img2dataset's shard writer, made reproducible."""
+    from img2dataset.writer import WebDatasetSampleWriter
+
+    class Writer(WebDatasetSampleWriter):  # type: ignore[misc]
+        def write(
+            self, img_str: bytes | None, key: str, caption: str | None, meta: dict[str, Any]
+        ) -> None:
+            # Upstream's, but for what JSON cannot say: times become text, NaN null.
+            if img_str is not None:
+                text = json.dumps({k: jsonable(v) for k, v in meta.items()}, indent=4)
+                sample = {"__key__": key, self.encode_format: img_str, "json": text}
+                self.tarwriter.write({**sample, "txt": caption or ""})
+            self.buffered_parquet_writer.write(meta)
+
+    writer = Writer(int(shard), str(folder), True, len(shard), schema, encode_format)
+    writer.tarwriter.mtime = 0.0  # upstream: now
+    writer.buffered_parquet_writer.buffer_size = 10**ROW_DIGITS  # one row group; upstream: 100 rows
+    return writer
+
+
+def jsonable(value: Any) -> Any:
+    """A column's value as JSON can say it."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if value is None or isinstance(value, str | int | bool):
+        return value
+    if isinstance(value, Mapping):
+        return {str(name): jsonable(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [jsonable(item) for item in value]
+    return value.hex() if isinstance(value, bytes) else str(value)
+
+
+def _stats(outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    """img2dataset's keys. Its times are zero here: they would make every run's bytes different."""
+    by_status = Counter(outcome.status for outcome in outcomes)
+    by_reason = Counter(outcome.reason for outcome in outcomes)
+    return {
+        "count": len(outcomes),
+        "successes": by_status[SUCCESS],
+        NOT_FETCHED: by_status[NOT_FETCHED],
+        NOT_RESIZED: by_status[NOT_RESIZED],
+        "duration": 0.0,
+        "start_time": 0.0,
+        "end_time": 0.0,
+        "status_dict": dict(sorted(by_reason.items())),
+    }
+
+
+def _counts(outcomes: Sequence[Outcome]) -> dict[str, int]:
+    stored = sum(outcome.status == SUCCESS for outcome in outcomes)
+    reasons = Counter(outcome.reason for outcome in outcomes if outcome.status != SUCCESS)
+    totals = {"rows": len(outcomes), "downloaded": stored, "failed": len(outcomes) - stored}
+    return totals | {f"failed.{name}": number for name, number in sorted(reasons.items())}

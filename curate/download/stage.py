@@ -1,0 +1,278 @@
+"""Download: URL lists -> frozen rows -> shards in img2dataset's layout; failed rows again.
+
+Reads URL lists and the web, writes ``lists/`` and ``shards/`` of a dataset. A shard is done again
+only when its rows or the resize settings changed. How the fetch behaves (limits, deadlines, caps)
+is not among them: it decides who fails, and failed rows are asked again by `retry_failed`, so that
+a longer deadline does not cost the crawl anew.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field
+
+from curate.config import as_dict, resolve, settings
+from curate.dataset import Dataset
+from curate.download import lists
+from curate.download.pictures import CUT_SHORT, REASONS, ResizeSettings
+from curate.download.reason import PERMANENT
+from curate.download.settings import FetchSettings
+from curate.download.sources import Lists
+from curate.errors import UserError
+from curate.stage import (
+    Engine,
+    Output,
+    Progress,
+    ShardFunction,
+    StageReport,
+    marker,
+    output_sha256,
+    run_stage,
+    up_to_date,
+)
+
+if TYPE_CHECKING:
+    from anyio.from_thread import BlockingPortal
+
+    from curate.download.fetch import Fetcher
+    from curate.download.pictures import Developer
+    from curate.download.shards import Outcome, Spool
+
+LASTING = PERMANENT | REASONS - {CUT_SHORT} | {"no_url"}
+"""Reasons that `retry_failed` leaves alone unless told otherwise: asking again brings the same.
+A file that is cut short may have been cut on its way, where the server announced no length."""
+
+
+@settings
+class DownloadSettings:
+    """Everything that a download can be told."""
+
+    url_column: str | None = None  # None: by its usual names
+    caption_column: str | None = None  # None: by its usual names, or none
+    samples_per_shard: int = Field(default=1000, ge=1, le=10_000)
+    threads: int | None = Field(default=None, ge=1)  # that resize, a process; None: by the cores
+    resize: ResizeSettings = ResizeSettings()
+    fetch: FetchSettings = FetchSettings()
+
+
+def check_lists(urls: Lists, settings: DownloadSettings | None = None) -> None:
+    """Raise `UserError` for lists that cannot be read, before a dataset is made for them."""
+    lists.check(urls, _shape(settings or DownloadSettings()))
+
+
+def download(
+    dataset: Dataset,
+    urls: Lists,
+    settings: DownloadSettings | None = None,
+    engine: Engine | None = None,
+    progress: Progress | None = None,
+) -> StageReport:
+    """Download the rows of `urls` that the dataset does not have; the lock is held.
+
+    The same call again goes on where it was cut off; a grown list adds shards. Raises `UserError`
+    for a list that is missing, broken, empty, of no known kind or without a URL column.
+    """
+    settings, engine = settings or DownloadSettings(), engine or Engine()
+    shards = lists.freeze(dataset, urls, _shape(settings))
+    stage = DownloadStage(settings, _sharers(engine, len(shards)))
+    return run_stage(dataset, stage, shards, engine, progress)
+
+
+def retry_failed(
+    dataset: Dataset,
+    settings: DownloadSettings | None = None,
+    engine: Engine | None = None,
+    progress: Progress | None = None,
+    *,
+    permanent: bool = False,
+) -> StageReport:
+    """Ask again for failed rows only, and add what comes to their shards; the lock is held.
+
+    Rows whose reason will not pass (`LASTING`: 404, not an image, …) only with `permanent`.
+    Pictures are resized as the dataset's others were; of `settings`, only `fetch` counts. The
+    shards stay up to date for a later `download`; stages behind it redo those that changed.
+    Raises `UserError` where the download has not been run to its end.
+    """
+    settings, engine = settings or DownloadSettings(), engine or Engine()
+    entry = dataset.manifest()["stages"].get(DownloadStage.NAME)
+    if entry is None:
+        raise UserError(
+            f"{dataset.root}: nothing was downloaded to its end yet; "
+            f"first: frenchcat download URLS --out {dataset.root}"
+        )
+    resize = resolve(ResizeSettings, entry["settings"]["resize"], dataset.path("dataset.json"))
+    settings = dataclasses.replace(settings, resize=resize)  # type: ignore[type-var]
+    shards = lists.shards(dataset)
+    stage = DownloadStage(settings, _sharers(engine, len(shards)), again=True, permanent=permanent)
+    if late := next((shard for shard in shards if not up_to_date(dataset, stage, shard)), None):
+        raise UserError(
+            f"{dataset.root}: shard {late} is not downloaded as the others are; "
+            f"first: frenchcat download URLS --out {dataset.root}"
+        )
+    again = [shard for shard in shards if _worth_asking(dataset, shard, permanent)]
+    return run_stage(dataset, stage, shards, engine, progress, again=again)
+
+
+def asks_again(reason: str, permanent: bool) -> bool:
+    """Whether `retry_failed` asks for a row that failed for this reason."""
+    return permanent or reason not in LASTING
+
+
+def _worth_asking(dataset: Dataset, shard: str, permanent: bool) -> bool:
+    counts = (marker(dataset, DownloadStage.NAME, shard) or {"counts": {}})["counts"]
+    reasons = (name.removeprefix("failed.") for name in counts if name.startswith("failed."))
+    return any(asks_again(reason, permanent) for reason in reasons)
+
+
+def _shape(settings: DownloadSettings) -> lists.Shape:
+    return lists.Shape(settings.url_column, settings.caption_column, settings.samples_per_shard)
+
+
+def _sharers(engine: Engine, shards: int) -> int | None:
+    """How many processes share the limits of the fetch; None: only Ray can tell, later."""
+    if engine.kind == "ray" and engine.workers is None:
+        return None
+    return max(1, min(engine.workers or os.cpu_count() or 1, shards))
+
+
+@dataclass(frozen=True)
+class DownloadStage:
+    """The stage `download`; with `again`, failed rows of finished shards only."""
+
+    download: DownloadSettings
+    sharers: int | None = 1
+    again: bool = False
+    permanent: bool = False
+
+    NAME = "download"
+
+    @property
+    def name(self) -> str:
+        """See `Stage`."""
+        return self.NAME
+
+    @property
+    def version(self) -> int:
+        """See `Stage`."""
+        return 1
+
+    @property
+    def in_process(self) -> bool:
+        """See `Stage`."""
+        return False
+
+    def settings(self) -> Mapping[str, Any]:
+        """What a stored picture depends on."""
+        return {"resize": as_dict(self.download.resize)}
+
+    def inputs(self, dataset: Dataset, shard: str) -> Mapping[str, str]:
+        """The frozen rows."""
+        return {"rows": output_sha256(dataset, lists.STAGE, shard, lists.relative(shard))}
+
+    @contextlib.contextmanager
+    def start(self, dataset: Dataset) -> Iterator[ShardFunction]:
+        """One fetcher and a few resizing threads for all the shards of a process."""
+        from anyio.from_thread import start_blocking_portal
+
+        from curate.download.fetch import Fetcher
+        from curate.download.pictures import Developer
+
+        sharers = self.sharers or _ray_cores()
+        fetch = shared(self.download.fetch, sharers)
+        threads = self.download.threads or max(1, -(-(os.cpu_count() or 1) // sharers))
+        developer = Developer(self.download.resize, fetch.max_pixels)
+        with ThreadPoolExecutor(threads, "resize") as pool, start_blocking_portal() as portal:
+            with portal.wrap_async_context_manager(Fetcher(fetch)) as fetcher:
+                worker = _Worker(self, dataset, portal, fetcher, pool, 2 * threads, developer)
+                yield worker.work
+
+
+def shared(fetch: FetchSettings, sharers: int) -> FetchSettings:
+    """The part of the limits that one of several processes may use; at least one connection."""
+    rate = fetch.requests_per_sec_per_host
+    return dataclasses.replace(
+        fetch,
+        connections=max(1, fetch.connections // sharers),
+        connections_per_host=max(1, fetch.connections_per_host // sharers),
+        requests_per_sec_per_host=None if rate is None else rate / sharers,
+    )
+
+
+def _ray_cores() -> int:
+    import ray
+
+    return max(1, int(ray.cluster_resources().get("CPU", 1)))  # type: ignore[no-untyped-call]
+
+
+@dataclass(frozen=True)
+class _Worker:
+    """Makes the shards of one process."""
+
+    stage: DownloadStage
+    dataset: Dataset
+    portal: BlockingPortal
+    fetcher: Fetcher
+    pool: ThreadPoolExecutor
+    in_hand: int  # pictures at the resizer
+    developer: Developer
+
+    def work(self, shard: str, output: Output) -> Mapping[str, int]:
+        """Fetch a shard's rows, or those of its failed ones that are asked again."""
+        import pyarrow.parquet as pq
+
+        from curate.download.shards import Spool, write
+
+        with self.dataset.as_local(lists.relative(shard)) as path:
+            rows = pq.read_table(path)
+        encode_format = self.stage.download.resize.encode_format
+        with Spool(output.publication.folder) as spool:
+            outcomes: dict[int, Outcome] = {}
+            if self.stage.again:
+                outcomes = self._present(shard, spool, encode_format)
+            self._fetch(rows["url"].to_pylist(), outcomes, spool, output)
+            ordered = [outcomes[row] for row in range(rows.num_rows)]
+            return write(output, shard, rows, ordered, spool.get, encode_format)
+
+    def _fetch(
+        self,
+        urls: Sequence[str | None],
+        outcomes: dict[int, Outcome],
+        spool: Spool,
+        output: Output,
+    ) -> None:
+        """Fetch the rows that have no outcome; each gets exactly one."""
+        from curate.download.shards import gather
+
+        def keep(row: int, outcome: Outcome, data: bytes | None) -> None:
+            if row in outcomes:
+                raise RuntimeError(f"row {row} came twice")
+            outcomes[row] = outcome
+            if data is not None:
+                spool.put(row, data)
+            output.advance(1)
+
+        asked = [(row, url) for row, url in enumerate(urls) if row not in outcomes]
+        self.portal.call(gather, self.fetcher, self.developer, self.pool, self.in_hand, asked, keep)
+        if lost := [row for row, _ in asked if row not in outcomes]:
+            raise RuntimeError(f"{len(lost)} rows never came back, the first is row {lost[0]}")
+
+    def _present(self, shard: str, spool: Spool, encode_format: str) -> dict[int, Outcome]:
+        """The rows that are not asked again, with their pictures in the spool."""
+        from curate.download import shards
+
+        outcomes = {
+            row: outcome
+            for row, outcome in enumerate(shards.present(self.dataset, shard))
+            if outcome.status == shards.SUCCESS
+            or not asks_again(outcome.reason, self.stage.permanent)
+        }
+        for row, data in shards.pictures(self.dataset, shard, encode_format):
+            spool.put(row, data)
+        return outcomes
