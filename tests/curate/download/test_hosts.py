@@ -133,6 +133,23 @@ def test_what_is_under_way_goes_first_and_fresh_work_waits_for_admission() -> No
     run(check())
 
 
+def test_both_lines_of_a_host_share_its_connections() -> None:
+    async def check() -> None:
+        turns = HostTurns(total=2, per_host=1, per_sec=None)
+        order: list[str] = []
+        await turns.turn("b")
+        await turns.turn("c")
+        turns.submit("a", lambda: order.append("fresh"), fresh=True)
+        turns.submit("a", lambda: order.append("under way"))
+        turns.done("b")
+        turns.done("c")
+        assert order == ["under way"]
+        turns.done("a")
+        assert order == ["under way", "fresh"]
+
+    run(check())
+
+
 def test_a_pause_holds_one_host_only() -> None:
     async def check() -> None:
         turns = HostTurns(total=4, per_host=4, per_sec=None)
