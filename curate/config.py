@@ -50,6 +50,11 @@ def resolve(cls: type[S], values: Mapping[str, Any], origin: str = "the settings
         raise UserError(_explain(cls, error, origin)) from None
 
 
+def changed(value: S, **fields: Any) -> S:
+    """A copy of settings with some fields changed."""
+    return dataclasses.replace(value, **fields)  # type: ignore[type-var]
+
+
 def as_dict(value: Any) -> dict[str, Any]:
     """Settings as a JSON-able mapping, every field present."""
     dumped = TypeAdapter(type(value)).dump_python(value, mode="json")

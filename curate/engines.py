@@ -72,7 +72,7 @@ _open = contextlib.ExitStack()
 
 def _begin(dataset: Dataset, stage: Stage, rows: SimpleQueue[int | None]) -> None:
     global _worker
-    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    follow_parent(os.getppid())
     _open.enter_context(dataset.working())
     _worker = (dataset, stage, _open.enter_context(stage.start(dataset)), rows.put)
 
@@ -83,9 +83,14 @@ def _work(shard: str) -> Counts:
     return run_shard(dataset, stage, work, shard, advance)
 
 
+def follow_parent(parent: int) -> None:
+    """End this process when the process `parent`, which spawned it, is gone."""
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
 def _end_with(parent: int) -> None:
     while os.getppid() == parent:
-        time.sleep(0.2)
+        time.sleep(0.1)
     os._exit(1)
 
 

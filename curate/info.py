@@ -62,7 +62,7 @@ def info(dataset: Dataset) -> Info:
         kept=embedded if kept is None else kept,
         dropped=dropped,
         indexed=int(indexed.get("counts", {}).get("image", 0)),
-        model=stages.get("embed", {}).get("model"),
+        model=stages.get("embed", {}).get("settings", {}).get("model"),
     )
 
 

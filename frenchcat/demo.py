@@ -1,4 +1,4 @@
-"""`frenchcat demo`: the whole pipeline on the bundled sample, and what became of each planted fault.
+"""`frenchcat demo`: the whole pipeline on the bundled sample, and what became of its faults.
 
 Serves the sample's pictures from a loopback server, downloads them from their URL list, embeds,
 indexes, searches. Writes everything below one folder; the same command again goes on.
@@ -26,9 +26,7 @@ def run(out: Path) -> Dataset:
 
     Raises `UserError` where `out` is not ours to write or its server's port is taken.
     """
-    import dataclasses
-
-    from curate.config import load_settings
+    from curate.config import changed, load_settings
     from curate.errors import UserError
     from frenchcat import pipeline
     from frenchcat.progress import Bars
@@ -48,9 +46,9 @@ def run(out: Path) -> Dataset:
                 f"{out} was made with a server at port {_port_of(urls)}, which another program "
                 "holds now; end that program or give another folder with --out"
             )
-        fetch = dataclasses.replace(settings.download.fetch, allow_hosts=site.hosts)
-        download = dataclasses.replace(settings.download, fetch=fetch)
-        settings = dataclasses.replace(settings, download=download)
+        fetch = changed(settings.download.fetch, allow_hosts=site.hosts)
+        download = changed(settings.download, fetch=fetch)
+        settings = changed(settings, download=download)
         dataset = pipeline.build([str(urls)], out / "dataset", settings, progress=Bars())
     console.rule("[bold]what became of the faults in the sample[/bold]", align="left")
     console.print(_planted_table(dataset))

@@ -9,13 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from index.build import IndexSettings
-
 from curate.clip import ClipSettings
 from curate.config import as_dict, resolve, settings
 from curate.dataset import Dataset
 from curate.download import DownloadSettings
 from curate.stage import Engine, Progress
+from index.build import IndexSettings
 
 DEFAULT_PRESET = "mini"
 
@@ -41,10 +40,9 @@ def build(
 
     Raises `UserError` for a list, a folder or a setting that does not do.
     """
+    from curate.download import check_lists, download
     from curate.embed import embed
     from index.build import build_index
-
-    from curate.download import check_lists, download
 
     check_lists(urls, settings.download)  # before a folder is made for nothing
     dataset = Dataset.create(out, settings.name or list_name(urls))

@@ -193,7 +193,7 @@ def _transform(model: Any) -> tuple[Callable[[Image], Image], torch.Tensor, torc
 
 
 def _wants_compile(settings: ClipSettings, device: str, rows: int | None) -> str:
-    """ "" for eager, "pending" for compile at the first batch."""
+    """How to run the towers: "" is eager, "pending" compiles at the first batch."""
     long_enough = rows is not None and rows >= COMPILE_PAYS_FROM
     if settings.compile == "no" or (settings.compile == "auto" and not long_enough):
         return ""

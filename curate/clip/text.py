@@ -38,7 +38,8 @@ class TextTower:
             return tokens.argmax(dim=-1) + 1
         if self.mask is None:
             return _last(tokens != self.tower.pad_id)
-        return (tokens == self.tower.eos_id).int().argmax(dim=-1) + 1
+        ends: torch.Tensor = (tokens == self.tower.eos_id).int().argmax(dim=-1) + 1
+        return ends
 
     def cut(self, tokens: torch.Tensor) -> torch.Tensor:
         """The columns that matter to any row, rounded up to the bucket."""

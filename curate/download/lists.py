@@ -189,33 +189,47 @@ def _view(duck: DuckDBPyConnection, sources: list[Source], shape: Shape) -> None
 
 def _freeze(dataset: Dataset, sources: list[Source], shape: Shape, folder: Path) -> list[int]:
     """Publish the new rows; gives the number of rows of each source."""
-    import duckdb
-
     counts: Counter[str] = Counter()
-    with _duckdb(folder) as duck:
-        _view(duck, sources, shape)
-        batches = _batches(duck, counts)
-        if dataset.shards(STAGE):
-            batches = _masked(batches, _fresh(dataset, duck))
-        try:
-            with dataset.publish(STAGE) as publication:
-                _write(publication, dataset, batches, shape.samples_per_shard)
-        except duckdb.Error as error:
-            raise _blame(sources, error) from None
+    with _duckdb(folder) as duck, dataset.publish(STAGE) as publication:
+        with _blaming(sources):
+            _view(duck, sources, shape)
+            positions = _fresh(dataset, duck) if dataset.shards(STAGE) else None
+        batches = _batches(duck, counts, sources)
+        if positions is not None:
+            batches = _masked(batches, positions)
+        _write(publication, dataset, batches, shape.samples_per_shard)
     return [counts[str(source.path)] for source in sources]
 
 
-def _blame(sources: list[Source], error: Exception) -> UserError:
-    named = [source for source in sources if str(source.path) in str(error)]
-    return broken((named or sources)[0], error)
+@contextlib.contextmanager
+def _blaming(sources: list[Source]) -> Iterator[None]:
+    """An error of the reader becomes one about the file that it names."""
+    import duckdb
+    import pyarrow as pa
+
+    try:
+        yield
+    except (duckdb.Error, pa.ArrowException, OSError) as error:
+        named = [source for source in sources if str(source.path) in str(error)]
+        if not named:
+            raise
+        raise broken(named[0], error) from None
 
 
-def _batches(duck: DuckDBPyConnection, counts: Counter[str]) -> Iterator[pa.Table]:
+def _batches(
+    duck: DuckDBPyConnection, counts: Counter[str], sources: list[Source]
+) -> Iterator[pa.Table]:
     """The rows of the list in order, streamed; `counts` learns how many each file has."""
     import pyarrow as pa
 
     # `sql(…)` streams, where `execute(…)` would hold the whole result.
-    for batch in duck.sql("SELECT * FROM listed").to_arrow_reader(_BATCH_ROWS):
+    with _blaming(sources):
+        reader = duck.sql("SELECT * FROM listed").to_arrow_reader(_BATCH_ROWS)
+    while True:
+        with _blaming(sources):
+            batch = next(reader, None)
+        if batch is None:
+            return
         table = pa.Table.from_batches([batch])
         for found in table[cols.SOURCE].value_counts().to_pylist():
             counts[found["values"]] += found["counts"]
@@ -233,9 +247,9 @@ def _fresh(dataset: Dataset, duck: DuckDBPyConnection) -> Iterator[Any]:
     duck.execute("CREATE TABLE had (uid VARCHAR)")
     for shard in dataset.shards(STAGE):
         with dataset.as_local(relative(shard)) as path:
-            duck.register("some", pq.read_table(path, columns=["uid"]))
-            duck.execute("INSERT INTO had SELECT uid FROM some")
-            duck.unregister("some")
+            duck.register("present", pq.read_table(path, columns=["uid"]))
+            duck.execute("INSERT INTO had SELECT uid FROM present")
+            duck.unregister("present")
     duck.execute(
         "CREATE TABLE fresh AS SELECT at FROM ("
         "  SELECT at, uid, row_number() OVER (PARTITION BY uid ORDER BY at) AS nth"
@@ -243,8 +257,9 @@ def _fresh(dataset: Dataset, duck: DuckDBPyConnection) -> Iterator[Any]:
         ") LEFT JOIN (SELECT uid, count(*) AS copies FROM had GROUP BY uid) USING (uid) "
         "WHERE nth > coalesce(copies, 0)"
     )
-    for batch in duck.cursor().sql("SELECT at FROM fresh ORDER BY at").to_arrow_reader(_BATCH_ROWS):
-        yield batch.column("at").to_numpy()
+    # A cursor of its own: the rows stream from the connection meanwhile.
+    reader = duck.cursor().sql("SELECT at FROM fresh ORDER BY at").to_arrow_reader(_BATCH_ROWS)
+    return (batch.column("at").to_numpy() for batch in reader)
 
 
 def _masked(batches: Iterator[pa.Table], positions: Iterator[Any]) -> Iterator[pa.Table]:

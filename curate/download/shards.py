@@ -88,7 +88,7 @@ class Spool:
 
     def __init__(self, folder: Path) -> None:
         """Make its file in `folder`, without a name: it vanishes with this process, too."""
-        self._file: IO[bytes] = tempfile.TemporaryFile(dir=folder)
+        self._file: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115
         self._places: dict[int, tuple[int, int]] = {}
         self._end = 0
 

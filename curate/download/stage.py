@@ -9,7 +9,6 @@ a longer deadline does not cost the crawl anew.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from curate.config import as_dict, resolve, settings
+from curate.config import as_dict, changed, resolve, settings
 from curate.dataset import Dataset
 from curate.download import lists
 from curate.download.pictures import CUT_SHORT, REASONS, ResizeSettings
@@ -108,7 +107,7 @@ def retry_failed(
             f"first: frenchcat download URLS --out {dataset.root}"
         )
     resize = resolve(ResizeSettings, entry["settings"]["resize"], dataset.path("dataset.json"))
-    settings = dataclasses.replace(settings, resize=resize)  # type: ignore[type-var]
+    settings = changed(settings, resize=resize)
     shards = lists.shards(dataset)
     stage = DownloadStage(settings, _sharers(engine, len(shards)), again=True, permanent=permanent)
     if late := next((shard for shard in shards if not up_to_date(dataset, stage, shard)), None):
@@ -197,7 +196,7 @@ class DownloadStage:
 def shared(fetch: FetchSettings, sharers: int) -> FetchSettings:
     """The part of the limits that one of several processes may use; at least one connection."""
     rate = fetch.requests_per_sec_per_host
-    return dataclasses.replace(
+    return changed(
         fetch,
         connections=max(1, fetch.connections // sharers),
         connections_per_host=max(1, fetch.connections_per_host // sharers),

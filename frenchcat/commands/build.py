@@ -146,7 +146,6 @@ def embed(
     Example: frenchcat embed data/mine --config vit-b-32
     """
     import curate.embed as stage
-
     from curate.dataset import Dataset
     from frenchcat import pipeline
     from frenchcat.progress import Bars
@@ -164,11 +163,10 @@ def index(dataset: Folder, config: Config = None, set_: Set = None, json: Json =
 
     Example: frenchcat index data/mine
     """
-    from index.build import build_index
-
     from curate.dataset import Dataset
     from frenchcat import pipeline
     from frenchcat.progress import Bars
+    from index.build import build_index
 
     opened = Dataset.open(dataset)
     settings = _settings(opened, config, set_)
@@ -195,9 +193,7 @@ def _settings(
     allow_hosts: list[str] | None = None,
 ) -> BuildSettings:
     """The settings of --config and --set; without --config, those the dataset was made with."""
-    import dataclasses
-
-    from curate.config import load_settings
+    from curate.config import changed, load_settings
     from frenchcat.pipeline import DEFAULT_PRESET, BuildSettings, saved_settings
 
     if dataset is not None and config is None:
@@ -211,10 +207,8 @@ def _settings(
     if not allow_hosts:
         return settings
     fetch = settings.download.fetch
-    allowed = dataclasses.replace(fetch, allow_hosts=(*fetch.allow_hosts, *allow_hosts))
-    return dataclasses.replace(
-        settings, download=dataclasses.replace(settings.download, fetch=allowed)
-    )
+    allowed = changed(fetch, allow_hosts=(*fetch.allow_hosts, *allow_hosts))
+    return changed(settings, download=changed(settings.download, fetch=allowed))
 
 
 def _engine(text: str, workers: int | None) -> Engine:

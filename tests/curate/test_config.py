@@ -35,7 +35,10 @@ def test_later_wins(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("override", "said"),
     [
-        ("engine.horspower=1", r"unknown setting 'engine.horspower'; did you mean engine.horsepower"),
+        (
+            "engine.horspower=1",
+            r"unknown setting 'engine.horspower'; did you mean engine.horsepower",
+        ),
         ("enginee.fuel=x", r"unknown setting 'enginee'; did you mean engine\?"),
         ("zzz=1", r"unknown setting 'zzz'; known here: wheels, engine"),
         ("wheels=many", r"wheels = 'many'.*integer"),

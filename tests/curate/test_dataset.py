@@ -44,9 +44,14 @@ def test_a_broken_manifest_is_named(tmp_path: Path) -> None:
 
 def test_nothing_appears_when_the_block_raises(tmp_path: Path) -> None:
     dataset = Dataset.create(tmp_path / "d", "d")
-    with pytest.raises(RuntimeError), dataset.publish("x") as publication:
-        publication.path("a.txt").write_text("a")
-        raise RuntimeError
+
+    def fail() -> None:
+        with dataset.publish("x") as publication:
+            publication.path("a.txt").write_text("a")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
     assert not dataset.exists("a.txt")
     assert dataset.files(".tmp") == []
 

@@ -1,4 +1,4 @@
-"""`frenchcat build` as a whole: killed anywhere, run on any engine, grown; the same bytes come out."""
+"""`frenchcat build` as a whole: killed anywhere, grown, run again; the same bytes come out."""
 
 import json
 import os
@@ -22,7 +22,7 @@ QUICK = ("--set", "download.samples_per_shard=24", "--set", "download.fetch.dead
 
 
 def write_list(path: Path, base_url: str, rows: int, start: int = 0) -> None:
-    """A part of the sample's list, ordinary pictures and faults mixed, the dripping ones left out."""
+    """A part of the sample's list, pictures and faults mixed, the dripping ones left out."""
     table = read_list(base_url)
     planted = table["planted"].to_pylist()
     good = [i for i, kind in enumerate(planted) if kind == ""]
@@ -109,7 +109,9 @@ def test_two_builds_at_once_are_refused(whole: Path, site: SampleSite) -> None:
     assert "another frenchcat process" in second.stderr
 
 
-def test_a_grown_list_adds_shards_and_leaves_the_old_alone(site: SampleSite, tmp_path: Path) -> None:
+def test_a_grown_list_adds_shards_and_leaves_the_old_alone(
+    site: SampleSite, tmp_path: Path
+) -> None:
     urls, dataset = tmp_path / "urls.parquet", tmp_path / "dataset"
     write_list(urls, site.base_url, 30)
     run(build(urls, dataset, site))

@@ -88,7 +88,7 @@ PNG = b"\x89PNG\r\n\x1a\n"
         (PNG + struct.pack(">I4sII", 13, b"iCCP", 5, 5), "png"),
         (b"\xff\xd8\xff\xe0\0\x02\xff\xda", "jpeg"),
         (b"\xff\xd8\xff\xc0\0\x0b\x08\0\0\0\x05\1\1\x11\0\xff\xda", "jpeg"),
-        (b"\xff\xd8" + b"\xff\x01" * 100_000, "jpeg"),
+        (b"\xff\xd8" + b"\xff\x01" * 4_000_000, "jpeg"),
         (b"GIF89a" + bytes(7) + b"\x3b", "gif"),
         (b"GIF89a\1\0\1\0\0\0\0\x21\xfe" + b"\1x" * 100_000, "gif"),
         (b"RIFF\0\0\0\0WEBPJUNK" + bytes(40), "webp"),

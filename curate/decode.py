@@ -1,0 +1,107 @@
+"""Pictures out of a shard's tar, decoded and preprocessed in other processes than the model's.
+
+Reads a tar, gives batches of pixels in key order; writes nothing. Processes are spawned once and
+serve every shard. They import the picture libraries only when the first batch reaches them, and
+end with their parent. Memory: `AHEAD` batches of pixels, whatever the shard's length.
+"""
+
+from __future__ import annotations
+
+import io
+import multiprocessing
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from curate.tars import Member
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from curate.clip.model import Pixels
+
+AHEAD = 4  # batches in flight
+
+Transform = Callable[["Image"], "Image"]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Decoded pictures of one batch, and what could not be decoded."""
+
+    keys: list[str]
+    pixels: Pixels | None  # (len(keys), H, W, 3) uint8; None where no picture was left
+    failed: dict[str, str]  # key -> reason
+
+
+class Decoder:
+    """A pool of decoding processes; use it as a context manager."""
+
+    def __init__(self, transform: Transform, workers: int | None = None) -> None:
+        from curate.engines import follow_parent
+
+        self._workers = workers or os.cpu_count() or 1
+        self._pool = ProcessPoolExecutor(
+            self._workers,
+            mp_context=multiprocessing.get_context("spawn"),
+            initializer=follow_parent,
+            initargs=(os.getpid(),),
+        )
+        self._transform = transform
+
+    def __enter__(self) -> Decoder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+    def batches(self, tar: str, members: Sequence[Member], size: int) -> Iterator[Batch]:
+        """The members' pictures, `size` a batch, in the order given."""
+        waiting: deque[list[Future[Batch]]] = deque()
+        starts = iter(range(0, len(members), size))
+        # A batch is split so that its decoding is spread over all processes.
+        part = max(1, -(-size // self._workers))
+        while True:
+            while len(waiting) < AHEAD and (start := next(starts, None)) is not None:
+                chosen = members[start : start + size]
+                waiting.append(
+                    [
+                        self._pool.submit(decode, self._transform, tar, chosen[i : i + part])
+                        for i in range(0, len(chosen), part)
+                    ]
+                )
+            if not waiting:
+                return
+            yield _joined([future.result() for future in waiting.popleft()])
+
+
+def decode(transform: Transform, tar: str, members: Sequence[Member]) -> Batch:
+    """Decode members of a tar; runs in a pool's process."""
+    from PIL import Image
+
+    keys, arrays, failed = [], [], {}
+    with open(tar, "rb") as file:
+        for member in members:
+            file.seek(member.offset)
+            data = file.read(member.size)
+            try:
+                with Image.open(io.BytesIO(data)) as picture:
+                    arrays.append(np.asarray(transform(picture.convert("RGB")), np.uint8))
+                keys.append(member.key)
+            except Exception as error:  # decoders fail in any way they like; the row is named
+                failed[member.key] = f"undecodable: {type(error).__name__}"
+    return Batch(keys, np.stack(arrays) if arrays else None, failed)
+
+
+def _joined(parts: list[Batch]) -> Batch:
+    pixels = [part.pixels for part in parts if part.pixels is not None]
+    return Batch(
+        [key for part in parts for key in part.keys],
+        np.concatenate(pixels) if pixels else None,
+        {key: reason for part in parts for key, reason in part.failed.items()},
+    )

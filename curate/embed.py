@@ -1,0 +1,218 @@
+"""Shards -> CLIP embeddings, in clip-retrieval's layout.
+
+Reads ``shards/00000.tar`` and its sidecar, writes for the same shard::
+
+    embeddings/img_emb/img_emb_00000.npy      (N, D) float16, unit rows, in key order
+    embeddings/text_emb/text_emb_00000.npy    the captions' vectors, row for row the same keys
+    embeddings/metadata/metadata_00000.parquet  image_path (= key), caption, the sidecar's columns
+    embeddings/failed/failed_00000.parquet    key, reason: pictures that have no vector
+
+A batch never crosses a shard, so a shard's vectors do not depend on what ran before. The trade-off:
+a shard's last batch may be short. Cost: linear in pictures; memory is a few batches and one
+shard's vectors.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from curate.clip.settings import ClipSettings
+from curate.dataset import Dataset
+from curate.errors import UserError
+from curate.stage import (
+    Counts,
+    Engine,
+    Output,
+    Progress,
+    ShardFunction,
+    StageReport,
+    marker,
+    run_stage,
+)
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from curate.clip.model import Clip
+    from curate.clip.weights import Weights
+    from curate.decode import Decoder
+
+STAGE = "embed"
+PICTURES = ("jpg", "jpeg", "png", "webp")
+_NOT_METADATA = ("caption", "status", "error_message")
+_Found = tuple[list[str], NDArray[np.float32], dict[str, str]]
+
+
+def img_emb(shard: str) -> str:
+    """Where a shard's picture vectors lie."""
+    return f"embeddings/img_emb/img_emb_{shard}.npy"
+
+
+def text_emb(shard: str) -> str:
+    """Where a shard's caption vectors lie."""
+    return f"embeddings/text_emb/text_emb_{shard}.npy"
+
+
+def metadata(shard: str) -> str:
+    """Where the keys and captions of a shard's vectors lie."""
+    return f"embeddings/metadata/metadata_{shard}.parquet"
+
+
+@dataclass(frozen=True)
+class EmbedStage:
+    """The stage that `run_stage` runs; holds its own decoding processes."""
+
+    clip: ClipSettings
+    weights: Weights
+    rows: int = field(compare=False)  # of the whole dataset, by which compiling is decided
+    name: str = STAGE
+    version: int = 1
+    in_process: bool = True
+
+    def settings(self) -> Mapping[str, Any]:
+        """What shapes the vectors: the model and its precision, not how fast it runs."""
+        return {
+            "model": self.weights.name,
+            "weights": self.weights.digest,
+            "dimension": self.weights.dimension,
+            "precision": self.clip.precision,
+        }
+
+    def inputs(self, dataset: Dataset, shard: str) -> Mapping[str, str]:
+        """A shard's vectors depend on its tar and its sidecar."""
+        found = marker(dataset, "download", shard)
+        if found is None:
+            raise UserError(
+                f"shard {shard} of {dataset.root} is not downloaded; run download first"
+            )
+        relatives = (f"shards/{shard}.tar", f"shards/{shard}.parquet")
+        return {relative: found["outputs"][relative]["sha256"] for relative in relatives}
+
+    @contextlib.contextmanager
+    def start(self, dataset: Dataset) -> Iterator[ShardFunction]:
+        """Load the model, start the decoding processes."""
+        from curate.clip.model import Clip
+        from curate.decode import Decoder
+
+        clip = Clip(self.clip, self.weights, self.rows)
+        with Decoder(clip.transform, self.clip.decode_workers) as decoder:
+            yield lambda shard, output: _embed_shard(dataset, clip, decoder, shard, output)
+
+
+def embed(
+    dataset: Dataset,
+    settings: ClipSettings,
+    engine: Engine | None = None,
+    progress: Progress | None = None,
+) -> StageReport:
+    """Embed every shard that has no vectors of this model yet; the lock is held.
+
+    Raises `UserError` where the weights cannot be had or a shard's tar is broken.
+    """
+    from curate.clip.weights import find_weights
+
+    shards = dataset.shards("download")
+    if not shards:
+        raise UserError(f"{dataset.root} holds no shards; run frenchcat download first")
+    counts = [(marker(dataset, "download", shard) or {}).get("counts", {}) for shard in shards]
+    rows = sum(int(count.get("success", 0)) for count in counts)
+    stage = EmbedStage(settings, find_weights(settings), rows)
+    return run_stage(dataset, stage, shards, engine, progress)
+
+
+def model_of(dataset: Dataset) -> dict[str, Any]:
+    """What made a dataset's vectors: model, weights (digest), dimension, precision.
+
+    Raises `UserError` where it has none.
+    """
+    entry = dataset.manifest()["stages"].get(STAGE)
+    if entry is None:
+        raise UserError(f"{dataset.root} has no embeddings; run: frenchcat embed {dataset.root}")
+    settings: dict[str, Any] = entry["settings"]
+    return settings
+
+
+def require_same_model(dataset: Dataset, clip: Clip) -> None:
+    """Raise `UserError` where the dataset's vectors were made by another model than `clip`."""
+    made_by = model_of(dataset)
+    if made_by["weights"] != clip.digest:
+        raise UserError(
+            f"the vectors of {dataset.root} were made by {made_by['model']}, not by {clip.name}; "
+            f"search with that model, or run: frenchcat embed {dataset.root} --config FILE"
+        )
+
+
+def _embed_shard(
+    dataset: Dataset, clip: Clip, decoder: Decoder, shard: str, output: Output
+) -> Counts:
+    import pyarrow.parquet as pq
+
+    with dataset.as_local(f"shards/{shard}.parquet") as path:
+        sidecar = pq.read_table(path)
+    keys, vectors, failed = _pictures(dataset, clip, decoder, shard, output)
+    rows = _rows_of(sidecar, keys)
+    texts = clip.encode_texts([caption or "" for caption in rows["caption"].to_pylist()])
+    whole = np.isfinite(vectors).all(axis=1) & np.isfinite(texts).all(axis=1)
+    failed |= {keys[row]: "nan_embedding" for row in np.flatnonzero(~whole)}
+    _write(output, shard, vectors[whole], texts[whole], rows.filter(whole), failed)
+    return {"embedded": int(whole.sum()), "failed": len(failed)}
+
+
+def _pictures(dataset: Dataset, clip: Clip, decoder: Decoder, shard: str, output: Output) -> _Found:
+    """Keys, vectors (N, D) and failures of a shard's pictures."""
+    from curate.tars import members
+
+    keys: list[str] = []
+    parts = [np.empty((0, clip.dimension), np.float32)]
+    failed: dict[str, str] = {}
+    with dataset.as_local(f"shards/{shard}.tar") as tar:
+        pictures = [member for member in members(tar) if member.extension in PICTURES]
+        pictures.sort(key=lambda member: member.key)
+        for batch in decoder.batches(str(tar), pictures, clip.batch_size):
+            keys += batch.keys
+            failed |= batch.failed
+            if batch.pixels is not None:
+                parts.append(clip.encode_pictures(batch.pixels))
+            output.advance(len(batch.keys) + len(batch.failed))
+    return keys, np.concatenate(parts), failed
+
+
+def _rows_of(sidecar: pa.Table, keys: list[str]) -> pa.Table:
+    """The sidecar's rows of these keys, in their order."""
+    place = {key: row for row, key in enumerate(sidecar["key"].to_pylist())}
+    missing = next((key for key in keys if key not in place), None)
+    if missing is not None:
+        raise UserError(
+            f"picture {missing} is in the shard's tar and not in its sidecar; "
+            "delete that shard's tar and run frenchcat download again"
+        )
+    return sidecar.take([place[key] for key in keys])
+
+
+def _write(
+    output: Output,
+    shard: str,
+    pictures: NDArray[np.float32],
+    texts: NDArray[np.float32],
+    rows: pa.Table,
+    failed: dict[str, str],
+) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    np.save(output.path(img_emb(shard)), pictures.astype(np.float16))
+    np.save(output.path(text_emb(shard)), texts.astype(np.float16))
+    others = [name for name in rows.column_names if name not in _NOT_METADATA]
+    columns = {"image_path": rows["key"], "caption": rows["caption"]}
+    columns |= {name: rows[name] for name in others}
+    pq.write_table(pa.table(columns), output.path(metadata(shard)), compression="zstd")
+    reasons = {"key": sorted(failed), "reason": [failed[key] for key in sorted(failed)]}
+    schema = pa.schema([("key", pa.string()), ("reason", pa.string())])
+    path = output.path(f"embeddings/failed/failed_{shard}.parquet")
+    pq.write_table(pa.table(reasons, schema), path, compression="zstd")

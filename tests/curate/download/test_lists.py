@@ -1,0 +1,341 @@
+import csv
+import datetime
+import gzip
+import json
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from curate.dataset import Dataset
+from curate.download.columns import uid_of
+from curate.download.lists import Shape, check, freeze, relative
+from curate.errors import UserError
+from tests.trees import tree_digest
+
+ROWS = [
+    {"url": "http://a.example/1.jpg", "caption": 'a "cat", asleep', "n": 1},
+    {"url": "http://a.example/2.jpg", "caption": "un chat français 猫", "n": 2},
+    {"url": "http://a.example/3.jpg", "caption": None, "n": 3},
+]
+
+
+def make(tmp_path: Path, name: str = "dataset") -> Dataset:
+    return Dataset.create(tmp_path / name, "test")
+
+
+def frozen(dataset: Dataset, lists: Any, **shape: Any) -> list[dict[str, Any]]:
+    with dataset.lock():
+        shards = freeze(dataset, lists, Shape(**shape))
+    return rows_of(dataset, shards)
+
+
+def rows_of(dataset: Dataset, shards: list[str]) -> list[dict[str, Any]]:
+    return [row for s in shards for row in pq.read_table(dataset.path(relative(s))).to_pylist()]
+
+
+def plain(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{name: value for name, value in row.items() if name != "uid"} for row in rows]
+
+
+def write(path: Path, rows: list[dict[str, Any]] = ROWS) -> Path:
+    names = list(rows[0])
+    opened: Any = gzip.open if path.suffix == ".gz" else open
+    kind = path.name.split(".")[1]
+    if kind == "parquet":
+        pq.write_table(pa.Table.from_pylist(rows), path)
+        return path
+    with opened(path, "wt", encoding="utf-8", newline="") as file:
+        if kind in ("csv", "tsv"):
+            writer = csv.DictWriter(file, names, delimiter="\t" if kind == "tsv" else ",")
+            writer.writeheader()
+            writer.writerows(rows)
+        elif kind == "json":
+            json.dump(rows, file)
+        elif kind == "jsonl":
+            file.write("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+        else:
+            file.write("".join(f"{row['url']}\n\n" for row in rows))
+    return path
+
+
+KINDS = ["parquet", *(k + gz for k in ("csv", "tsv", "json", "jsonl") for gz in ("", ".gz"))]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_list_gives_the_same_rows(tmp_path: Path, kind: str) -> None:
+    rows = frozen(make(tmp_path), write(tmp_path / f"list.{kind}"))
+    assert plain(rows) == ROWS
+    assert [row["uid"] for row in rows] == [uid_of(r["url"], r["caption"]) for r in ROWS]
+    assert list(rows[0])[:3] == ["uid", "url", "caption"]
+
+
+@pytest.mark.parametrize("ending", ["txt", "txt.gz"])
+def test_text_is_a_url_a_line(tmp_path: Path, ending: str) -> None:
+    odd = [*ROWS, {"url": 'http://a.example/?q="1,2"&r=\'\t;x'}]
+    rows = frozen(make(tmp_path), write(tmp_path / f"list.{ending}", odd))
+    assert [row["url"] for row in rows] == [row["url"] for row in odd]
+    assert {row["caption"] for row in rows} == {None}
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_json_as_pandas_writes_it(tmp_path: Path, whole: bool) -> None:
+    columns = {name: [row[name] for row in ROWS] for name in ROWS[0]}
+    numbered = {name: {str(i): v for i, v in enumerate(c)} for name, c in columns.items()}
+    path = tmp_path / "list.json"
+    path.write_text(json.dumps(columns if whole else numbered))
+    assert plain(frozen(make(tmp_path), path)) == ROWS
+
+
+def test_a_byte_order_mark_and_either_newline(tmp_path: Path) -> None:
+    path = tmp_path / "list.csv"
+    path.write_bytes("\ufeffurl,caption\r\nhttp://a,é\r\nhttp://b,x\r\n".encode())
+    assert [row["caption"] for row in frozen(make(tmp_path), path)] == ["é", "x"]
+
+
+@pytest.mark.parametrize(
+    ("names", "url", "caption"),
+    [
+        (["URL", "TEXT"], "URL", "TEXT"),
+        (["alt", "Url"], "Url", "alt"),
+        (["text", "caption", "link"], "link", "caption"),
+        (["image_url", "link", "title"], "image_url", "title"),
+        (["uri"], "uri", None),
+    ],
+)
+def test_columns_are_found_by_their_usual_names(
+    tmp_path: Path, names: list[str], url: str, caption: str | None
+) -> None:
+    path = write(tmp_path / "list.parquet", [{name: f"{name} value" for name in names}])
+    (row,) = frozen(make(tmp_path), path)
+    assert row["url"] == f"{url} value"
+    assert row["caption"] == (f"{caption} value" if caption else None)
+    extras = [name for name in names if name not in (url, caption)]
+    assert [name for name in row if name not in ("uid", "url", "caption")] == extras
+
+
+def test_named_columns_win_and_what_would_collide_is_renamed(tmp_path: Path) -> None:
+    table = {"url": ["u"], "page": ["http://p"], "caption": ["c"], "alt": ["a"], "WIDTH": [5]}
+    pq.write_table(pa.table({**table, "list_width": [6]}), tmp_path / "list.parquet")
+    shape = {"url_column": "page", "caption_column": "alt"}
+    (row,) = frozen(make(tmp_path), tmp_path / "list.parquet", **shape)
+    del row["uid"]
+    assert row == {
+        "url": "http://p",
+        "caption": "a",
+        "list_url": "u",
+        "list_caption": "c",
+        "list_WIDTH_1": 5,
+        "list_width": 6,
+    }
+
+
+def test_extra_columns_keep_their_types(tmp_path: Path) -> None:
+    extras = {
+        "small": pa.array([1, None], pa.int32()),
+        "real": pa.array([0.5, 1.5], pa.float32()),
+        "tags": pa.array([["a", "b"], []], pa.list_(pa.string())),
+        "box": pa.array([{"x": 1}, None], pa.struct([("x", pa.int64())])),
+        "flag": pa.array([True, None]),
+        "day": pa.array([datetime.date(2020, 1, 2), None]),
+        "big": pa.array([2**63 + 1, 2**64 - 1], pa.uint64()),
+    }
+    table = pa.table({"url": ["http://a", "http://b"], **extras})
+    pq.write_table(table, tmp_path / "list.parquet")
+    dataset = make(tmp_path)
+    frozen(dataset, tmp_path / "list.parquet")
+    found = pq.read_table(dataset.path(relative("00000"))).select(list(extras))
+    assert found.schema == table.select(list(extras)).schema
+    assert found.to_pylist() == table.select(list(extras)).to_pylist()
+
+
+def test_csv_types_lose_nothing(tmp_path: Path) -> None:
+    columns = {
+        "url": ["http://a", "http://b"],
+        "caption": ["007", "008"],
+        "n": ["-1", "12345678901"],
+        "x": ["0.25", "1e-3"],
+        "yes": ["true", "false"],
+        "zip": ["01234", "98765"],
+        "hash": ["18446744073709551615", "1"],
+        "mixed": ["1", "one"],
+        "none": ["", ""],
+    }
+    rows = [{name: column[row] for name, column in columns.items()} for row in range(2)]
+    path = write(tmp_path / "list.csv", rows)
+    first, second = frozen(make(tmp_path), path)
+    del first["uid"], second["uid"]
+    assert list(first.values()) == [
+        *("http://a", "007", -1, 0.25, True, "01234", "18446744073709551615", "1", None)
+    ]
+    assert list(second.values()) == [
+        *("http://b", "008", 12345678901, 0.001, False, "98765", "1", "one", None)
+    ]
+
+
+def test_a_uid_of_the_list_wins_where_it_is_one(tmp_path: Path) -> None:
+    rows = [{"uid": "AB" * 16, "url": "u", "text": "t"}, {"uid": "7", "url": "u", "text": "t"}]
+    found = frozen(make(tmp_path), write(tmp_path / "list.parquet", rows))
+    assert [row["uid"] for row in found] == ["ab" * 16, uid_of("u", "t")]
+
+
+def several(tmp_path: Path) -> Path:
+    folder = tmp_path / "several"
+    folder.mkdir()
+    write(folder / "b.parquet", [{"url": "b1", "n": 1}, {"url": "b2", "n": 2}])
+    write(folder / "a.parquet", [{"url": "a1", "n": 1}])
+    write(folder / "c.csv", [{"URL": "c1", "alt": "c", "extra": "x"}])
+    (folder / "_SUCCESS").write_text("")
+    (folder / "readme.md").write_text("not a list")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("lists", "urls"),
+    [
+        (lambda f: f, ["a1", "b1", "b2", "c1"]),
+        (lambda f: str(f / "*.parquet"), ["a1", "b1", "b2"]),
+        (lambda f: [f / "c.csv", f / "b.parquet"], ["c1", "b1", "b2"]),
+        (lambda f: (f / "a.parquet").as_uri(), ["a1"]),
+    ],
+)
+def test_several_files(tmp_path: Path, lists: Callable[[Path], Any], urls: list[str]) -> None:
+    rows = frozen(make(tmp_path), lists(several(tmp_path)))
+    assert [row["url"] for row in rows] == urls
+    entry = make(tmp_path).manifest()["stages"]["lists"]
+    assert sum(file["rows"] for file in entry["given"][0]["files"]) == len(urls)
+    assert str(tmp_path) not in json.dumps(entry)
+
+
+def test_a_list_at_a_remote_address(tmp_path: Path) -> None:
+    with fsspec.open("memory://lists/some.csv", "wt") as file:
+        file.write("url,caption\nhttp://a,b\n")
+    check("memory://lists/some.csv", Shape())
+    assert [row["url"] for row in frozen(make(tmp_path), "memory://lists/*.csv")] == ["http://a"]
+
+
+def test_shards_are_cut_in_order_and_again_changes_nothing(tmp_path: Path) -> None:
+    path = write(tmp_path / "list.parquet", [{"url": f"u{n}"} for n in range(25_007)])
+    dataset = make(tmp_path)
+    rows = frozen(dataset, path, samples_per_shard=5000)
+    assert [row["url"] for row in rows] == [f"u{n}" for n in range(25_007)]
+    assert pq.read_metadata(dataset.path(relative("00005"))).num_rows == 7
+    before = tree_digest(tmp_path / "dataset")
+    assert len(frozen(dataset, path, samples_per_shard=4)) == 25_007
+    assert len(frozen(dataset, [str(path)], samples_per_shard=4)) == 25_007
+    assert tree_digest(tmp_path / "dataset") == before
+
+
+def test_a_row_twice_in_a_list_is_two_rows(tmp_path: Path) -> None:
+    dataset = make(tmp_path)
+    one = write(tmp_path / "one.parquet", [{"url": "a"}, {"url": "b"}, {"url": "a"}])
+    assert [row["url"] for row in frozen(dataset, one)] == ["a", "b", "a"]
+    more = write(tmp_path / "more.parquet", [{"url": u} for u in "aabaca"])
+    assert [row["url"] for row in frozen(dataset, more)] == ["a", "b", "a", "a", "c", "a"]
+
+
+urls = st.lists(st.sampled_from("abcdefg"), min_size=1, max_size=40)
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@given(first=urls, second=urls, size=st.integers(1, 9))
+def test_a_grown_list_adds_what_is_new_and_only_that(
+    tmp_path_factory: pytest.TempPathFactory, first: list[str], second: list[str], size: int
+) -> None:
+    folder = tmp_path_factory.mktemp("grown")
+    dataset = make(folder)
+    frozen(
+        dataset, write(folder / "1.parquet", [{"url": u} for u in first]), samples_per_shard=size
+    )
+    before = tree_digest(folder / "dataset" / "lists")
+    grown = write(folder / "2.parquet", [{"url": u} for u in second])
+    rows = [row["url"] for row in frozen(dataset, grown, samples_per_shard=size)]
+    assert rows[: len(first)] == first
+    assert Counter(rows) == Counter(first) | Counter(second)
+    after = tree_digest(folder / "dataset" / "lists")
+    assert {name: after[name] for name in before} == before
+
+
+def csv_of(text: str) -> Callable[[Path], Path]:
+    def write_it(folder: Path) -> Path:
+        (folder / "list.csv").write_bytes(text.encode("latin-1"))
+        return folder / "list.csv"
+
+    return write_it
+
+
+def file_of(name: str, content: bytes) -> Callable[[Path], Path]:
+    def write_it(folder: Path) -> Path:
+        (folder / name).write_bytes(content)
+        return folder / name
+
+    return write_it
+
+
+BAD = {
+    "missing": (lambda f: f / "none.parquet", "there is no such file"),
+    "no match": (lambda f: str(f / "*.parquet"), "there is no such file"),
+    "empty folder": (lambda f: f, "no URL list in this folder"),
+    "unknown kind": (file_of("list.xlsx", b"x"), "list.xlsx: a URL list is parquet, csv"),
+    "nothing named": (lambda f: [], "no URL list was named"),
+    "no URL column": (csv_of("picture,words\na,b\n"), "the columns are: picture, words"),
+    "no bytes": (file_of("list.csv", b""), "empty"),
+    "header only": (csv_of("url,caption\n"), "has no rows"),
+    "blank text": (file_of("list.txt", b"\n \n"), "has no rows"),
+    "empty json": (file_of("list.json", b"[]"), "has no rows"),
+    "not parquet": (file_of("list.parquet", b"PAR1 but no more"), "broken"),
+    "cut gzip": (file_of("l.csv.gz", gzip.compress(b"url\n" + b"http://a\n" * 99)[:-9]), "broken"),
+    "no gzip": (file_of("l.txt.gz", b"http://a\n"), "broken"),
+    "not utf-8": (csv_of("url,caption\nhttp://a,caf\xe9\n"), "broken"),
+    "ragged": (csv_of("url,caption\n" + "u,c\n" * 30_000 + "u,c,d\n"), "Line: 30002"),
+    "bad json": (file_of("list.jsonl", b'{"url": "a"}\n{"url": \n'), "broken"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_lists_are_one_line_and_write_nothing(tmp_path: Path, name: str) -> None:
+    make_list, message = BAD[name]
+    folder = tmp_path / "lists"
+    folder.mkdir()
+    dataset = make(tmp_path)
+    before = tree_digest(tmp_path / "dataset")
+    with pytest.raises(UserError, match=message) as caught, dataset.lock():
+        freeze(dataset, make_list(folder), Shape())
+    assert "\n" not in str(caught.value)
+    assert tree_digest(tmp_path / "dataset") == before
+    assert dataset.files("") == ["dataset.json"]
+
+
+def test_a_named_column_that_is_missing(tmp_path: Path) -> None:
+    path = write(tmp_path / "list.csv")
+    for shape in (Shape(url_column="src"), Shape(caption_column="src")):
+        with pytest.raises(UserError, match=r"no column 'src'.*: url, caption, n"):
+            check(path, shape)
+
+
+@pytest.mark.parametrize("name", ["missing", "no URL column", "header only", "empty json"])
+def test_check_finds_them_before_a_dataset_is_made(tmp_path: Path, name: str) -> None:
+    make_list, message = BAD[name]
+    with pytest.raises(UserError, match=message):
+        check(make_list(tmp_path), Shape())
+
+
+def test_a_list_broken_late_among_good_ones_writes_nothing(tmp_path: Path) -> None:
+    good = write(tmp_path / "a.parquet", [{"url": f"u{n}"} for n in range(30_000)])
+    bad = tmp_path / "b.parquet"
+    data = bytearray(good.read_bytes())
+    for position in range(5000, 9000):
+        data[position] ^= 0x5A
+    bad.write_bytes(data)
+    dataset = make(tmp_path)
+    with pytest.raises(UserError, match=r"b\.parquet.*broken"):
+        frozen(dataset, [good, bad], samples_per_shard=100)
+    assert dataset.files("") == ["dataset.json"]
+    assert len(frozen(dataset, good)) == 30_000

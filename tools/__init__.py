@@ -1,0 +1,1 @@
+"""Recipes that made what the project bundles; nothing at run time imports them."""

@@ -1,0 +1,1 @@
+"""The bundled CLIP: materials, training, export, evaluation."""
