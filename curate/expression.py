@@ -1,0 +1,123 @@
+"""Safe WHERE expressions: what a user may write where rows are chosen.
+
+Reads a text, gives it back when it is one boolean expression of columns, constants, operators and
+the functions named here; refuses everything else (subqueries, files, settings, further
+statements) before anything runs. The check is on DuckDB's own parse tree, so that what is checked
+is what would run. Trade-off: a list of allowed functions, which a new one must be added to.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+from curate.errors import UserError
+
+FUNCTIONS = frozenset(
+    """
+    abs acos array_contains array_length asin atan atan2 bar base64 bin bit_count bit_length
+    cardinality ceil ceiling char_length character_length chr coalesce concat concat_ws contains
+    cos date_diff date_part date_trunc day degrees edit_dist3 editdist3 element_at ends_with
+    epoch even exp extract factorial fdiv floor format gcd greatest hamming hash hex hour ifnull
+    ilike_escape in_search_path instr isfinite isinf isnan jaccard jaro_similarity
+    jaro_winkler_similarity lcase least left len length levenshtein like_escape list_aggregate
+    list_any_value list_contains list_element list_extract list_has list_has_all list_has_any
+    list_length list_position list_value ln log log10 log2 lower lpad ltrim make_date md5 minute
+    mod month not_ilike_escape not_like_escape nullif ord parse_filename pi pow power prefix
+    radians regexp_extract regexp_full_match regexp_matches regexp_replace repeat replace
+    reverse right round rpad rtrim second sha256 sign signum sin sqrt starts_with strftime
+    string_split strip_accents strlen strpos strptime struct_extract substr substring suffix tan
+    trim trunc try_strptime ucase unicode upper week weekday year yearweek
+    """.split()
+)
+_KINDS = frozenset(
+    """BETWEEN CASE CAST COLUMN_REF COMPARISON CONJUNCTION CONSTANT FUNCTION OPERATOR TYPE""".split()
+)
+_PLACES = ("query_location", "query_location_length")
+
+
+def checked(expression: str) -> str:
+    """The expression, in brackets, fit to be put after WHERE.
+
+    Raises `UserError` for a syntax error, for what is not one expression, and for parts that are
+    not allowed, naming them.
+    """
+    for node in _nodes(_where(expression)):
+        kind = node["class"]
+        if kind == "LAMBDA" or kind not in _KINDS:
+            said = kind.lower().replace("_", " ")
+            raise UserError(f"the expression {expression!r} holds a {said}, which is not allowed")
+        if kind == "FUNCTION" and not node["is_operator"]:
+            _allow(node, expression)
+    return f"({expression}\n)"
+
+
+def columns_of(expression: str) -> set[str]:
+    """The columns that an expression names. Raises `UserError` as `checked` does."""
+    checked(expression)
+    nodes = _nodes(_where(expression))
+    return {node["column_names"][-1] for node in nodes if node["class"] == "COLUMN_REF"}
+
+
+def _allow(node: dict[str, Any], expression: str) -> None:
+    name = node["function_name"].lower()
+    if name not in FUNCTIONS or node["schema"] or node["catalog"]:
+        import difflib
+
+        near = difflib.get_close_matches(name, FUNCTIONS, 1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise UserError(f"the function {name} is not allowed in {expression!r}{hint}")
+
+
+def _where(expression: str) -> Any:
+    """The parse tree of the expression, once everything around it is as we wrote it."""
+    if not expression.strip():
+        raise UserError("an empty expression; write a condition such as: width >= 256")
+    node = _parsed(expression)
+    frame = _parsed("TRUE")
+    where = node.pop("where_clause")
+    frame.pop("where_clause")
+    # Whoever closes our bracket to go on with GROUP BY, UNION or LIMIT changes the frame.
+    if where is None or _bare(node) != _bare(frame):
+        raise UserError(f"{expression!r} is more than one condition; write one expression")
+    return where
+
+
+def _parsed(expression: str) -> dict[str, Any]:
+    sql = f"SELECT 1 FROM samples WHERE ({expression}\n)"
+    (text,) = _parser().cursor().execute("SELECT json_serialize_sql(?)", [sql]).fetchone()
+    tree = json.loads(text)
+    if tree["error"]:
+        raise UserError(f"{expression!r} is no condition: {tree['error_message']}")
+    if len(tree["statements"]) != 1 or "where_clause" not in tree["statements"][0]["node"]:
+        raise UserError(f"{expression!r} is more than one condition; write one expression")
+    node: dict[str, Any] = tree["statements"][0]["node"]
+    return node
+
+
+@cache
+def _parser() -> Any:
+    import duckdb
+
+    return duckdb.connect()
+
+
+def _bare(tree: Any) -> Any:
+    """The tree without the places in the text."""
+    if isinstance(tree, dict):
+        return {name: _bare(value) for name, value in tree.items() if name not in _PLACES}
+    return [_bare(value) for value in tree] if isinstance(tree, list) else tree
+
+
+def _nodes(tree: Any) -> Iterator[dict[str, Any]]:
+    """Every expression node of a parse tree."""
+    if isinstance(tree, dict):
+        if "class" in tree:
+            yield tree
+        for value in tree.values():
+            yield from _nodes(value)
+    elif isinstance(tree, list):
+        for value in tree:
+            yield from _nodes(value)
