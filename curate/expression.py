@@ -33,7 +33,7 @@ FUNCTIONS = frozenset(
     """.split()
 )
 _KINDS = frozenset(
-    """BETWEEN CASE CAST COLUMN_REF COMPARISON CONJUNCTION CONSTANT FUNCTION OPERATOR TYPE""".split()
+    "BETWEEN CASE CAST COLUMN_REF COMPARISON CONJUNCTION CONSTANT FUNCTION OPERATOR TYPE".split()
 )
 _PLACES = ("query_location", "query_location_length")
 

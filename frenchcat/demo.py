@@ -106,7 +106,7 @@ def _search(dataset: Dataset, out: Path) -> Path:
     searcher = Searcher(dataset)
     hits_table(searcher.query(text=QUERY, k=10))
     page = out / "french-cat.html"
-    contact_sheet(searcher.query(text=QUERY, k=24), QUERY, page)
+    contact_sheet(searcher.query(text=QUERY, k=24), QUERY, page, searcher.picture)
     return page
 
 

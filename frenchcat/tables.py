@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
-from curate.info import Info
+if TYPE_CHECKING:
+    from curate.info import Info
+    from index.search import Hit
 
 
 def info_table(info: Info) -> None:
@@ -23,4 +29,17 @@ def info_table(info: Info) -> None:
     for reason, number in info.dropped.items():
         table.add_row("", f"[dim]{number:>7} {reason}[/dim]")
     table.add_row(str(info.indexed), "indexed")
+    Console().print(table)
+
+
+def hits_table(hits: Sequence[Hit]) -> None:
+    """Print hits: rank, similarity, caption, url."""
+    table = Table(box=None, header_style="bold")
+    table.add_column("", justify="right", style="dim")
+    table.add_column("similarity", justify="right")
+    table.add_column("caption", ratio=3, overflow="fold")
+    table.add_column("url", ratio=2, no_wrap=True, style="dim")
+    for rank, hit in enumerate(hits, 1):
+        caption, url = escape(hit.caption or ""), escape(hit.url or "")
+        table.add_row(str(rank), f"{hit.similarity:.3f}", caption, url)
     Console().print(table)

@@ -1,0 +1,122 @@
+"""Hits -> one self-contained HTML page of pictures, to look at without a server.
+
+Writes one file, pictures included as data, nothing fetched from elsewhere. Page-sized results: a
+thumbnail takes about 20 kB of the file.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import os
+from collections.abc import Callable, Sequence
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from curate.errors import UserError
+
+if TYPE_CHECKING:
+    from index.search import Hit
+
+THUMBNAIL_PX = 256
+
+_STYLE = """
+:root { color-scheme: light dark; --back: #faf9f7; --card: #fff; --ink: #1d1b19; --dim: #77716a;
+  --line: #e6e2dc; --accent: #2f5d8a }
+@media (prefers-color-scheme: dark) {
+  :root { --back: #161514; --card: #211f1d; --ink: #ece8e3; --dim: #9a938b; --line: #34302c;
+    --accent: #8db7e0 } }
+* { box-sizing: border-box }
+body { margin: 0; padding: 2.2rem clamp(1rem, 4vw, 3.5rem) 4rem; background: var(--back);
+  color: var(--ink); font: 15px/1.45 system-ui, sans-serif }
+h1 { margin: 0; font-size: 1.9rem; font-weight: 650; letter-spacing: -.02em }
+header p { margin: .3rem 0 1.8rem; color: var(--dim) }
+main { display: grid; gap: 1.1rem; grid-template-columns: repeat(auto-fill, minmax(185px, 1fr)) }
+figure { margin: 0; background: var(--card); border: 1px solid var(--line); border-radius: 12px;
+  overflow: hidden; display: flex; flex-direction: column }
+.frame { aspect-ratio: 1; display: grid; place-items: center; background: #fff; padding: .6rem }
+.frame img { width: 100%; height: 100%; object-fit: contain }
+figcaption { padding: .7rem .85rem .8rem; border-top: 1px solid var(--line); flex: 1;
+  display: flex; flex-direction: column; gap: .35rem }
+.caption { overflow-wrap: anywhere; display: -webkit-box; -webkit-line-clamp: 3;
+  -webkit-box-orient: vertical; overflow: hidden }
+.about { margin-top: auto; color: var(--dim); font-size: .8rem; display: flex; gap: .6rem;
+  justify-content: space-between; align-items: baseline }
+.about a { color: var(--accent); text-decoration: none; overflow-wrap: anywhere }
+.bar { height: 3px; background: var(--line); border-radius: 2px }
+.bar i { display: block; height: 100%; background: var(--accent); border-radius: 2px }
+"""
+
+
+def contact_sheet(
+    hits: Sequence[Hit], query: str, path: Path, picture: Callable[[Hit], bytes]
+) -> None:
+    """Write the hits' pictures, captions and similarities as one page.
+
+    `picture` gives a hit's stored bytes. Raises `UserError` where `path` cannot be written.
+    """
+    best = max((hit.similarity for hit in hits), default=1.0)
+    cards = "\n".join(_card(hit, picture(hit), best) for hit in hits)
+    said = f"{len(hits)} nearest" if hits else "nothing found"
+    page = f"""<!doctype html>
+<html lang="en"><meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{escape(query)} - frenchcat</title>
+<style>{_STYLE}</style>
+<header><h1>{escape(query)}</h1><p>{said}, by frenchcat</p></header>
+<main>
+{cards}
+</main>
+"""
+    partial = path.with_name(path.name + ".part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text(page, encoding="utf-8")
+        os.replace(partial, path)
+    except OSError as error:
+        raise UserError(f"{path} cannot be written ({error.strerror}); name another file") from None
+
+
+def _card(hit: Hit, data: bytes, best: float) -> str:
+    caption = escape(hit.caption or "")
+    share = max(0.0, min(1.0, hit.similarity / best)) if best > 0 else 0.0
+    return (
+        f'<figure><div class="frame"><img alt="{caption}" src="{_data_uri(data)}"></div>'
+        f'<figcaption><div class="caption">{caption}</div><div class="about">'
+        f"<span>{_origin(hit)}</span><span>{hit.similarity:.3f}</span></div>"
+        f'<div class="bar"><i style="width:{share:.0%}"></i></div></figcaption></figure>'
+    )
+
+
+def _origin(hit: Hit) -> str:
+    """Who made it and under which licence where the list says so, else where it came from."""
+    named = [hit.columns.get(name) for name in ("creator", "license")]
+    text = ", ".join(escape(str(part)) for part in named if part) or escape(_host(hit.url or ""))
+    if hit.url and hit.url.startswith(("http://", "https://")):
+        return f'<a href="{escape(hit.url)}" rel="noreferrer nofollow">{text}</a>'
+    return text
+
+
+def _host(url: str) -> str:
+    from urllib.parse import urlsplit
+
+    try:
+        return urlsplit(url).netloc
+    except ValueError:
+        return ""
+
+
+def _data_uri(data: bytes) -> str:
+    """A stored picture as a small JPEG in the page itself; an empty one where it is broken."""
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(data)) as opened:
+            image = opened.convert("RGB")
+    except (OSError, SyntaxError, ValueError):
+        return "data:,"
+    image.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX))
+    out = io.BytesIO()
+    image.save(out, "JPEG", quality=85)
+    return "data:image/jpeg;base64," + base64.b64encode(out.getvalue()).decode()
