@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 STAGE = "embed"
 PICTURES = ("jpg", "jpeg", "png", "webp")
-_NOT_METADATA = ("caption", "status", "error_message")
+_NOT_METADATA = ("image_path", "caption", "status", "error_message")  # or written by name
 _Found = tuple[list[str], NDArray[np.float32], dict[str, str]]
 
 
@@ -123,7 +123,18 @@ def embed(
     counts = [(marker(dataset, "download", shard) or {}).get("counts", {}) for shard in shards]
     rows = sum(int(count.get("success", 0)) for count in counts)
     stage = EmbedStage(settings, find_weights(settings), rows)
+    _forget_other_model(dataset, stage)
     return run_stage(dataset, stage, shards, engine, progress)
+
+
+def _forget_other_model(dataset: Dataset, stage: EmbedStage) -> None:
+    # While one model's vectors replace another's, dataset.json must name neither: a build that is
+    # killed half-way would leave both under the first one's name.
+    manifest = dataset.manifest()
+    entry = manifest["stages"].get(STAGE)
+    if entry is not None and entry["settings"] != dict(stage.settings()):
+        del manifest["stages"][STAGE]
+        dataset.write_json("dataset.json", manifest)
 
 
 def model_of(dataset: Dataset) -> dict[str, Any]:

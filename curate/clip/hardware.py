@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import sys
 from functools import cache
 from pathlib import Path
 
@@ -33,8 +35,12 @@ def precision_of(wanted: str, device: str) -> str:
 
 def can_compile(device: str) -> str | None:
     """None where torch.compile can work; else the reason, in words."""
-    if device == "cpu" and not any(shutil.which(name) for name in ("g++", "c++", "clang++")):
-        return "there is no C++ compiler (install g++)"
+    if device != "cpu":
+        return None
+    # torch runs $CXX, or else the system's usual compiler, and looks for no other.
+    compiler = os.environ.get("CXX") or ("clang++" if sys.platform == "darwin" else "g++")
+    if shutil.which(compiler) is None:
+        return f"there is no C++ compiler {compiler} (install one, or name it in CXX)"
     return None
 
 

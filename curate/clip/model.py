@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 Vectors = NDArray[np.float32]  # (N, D), unit rows
 Pixels = NDArray[np.uint8]  # (N, H, W, 3)
 
+_PARTS = {"hf_model_name": "text tower", "hf_tokenizer_name": "tokenizer"}
 COMPILE_PAYS_FROM = 2_000  # pictures; compiling a ViT-B-32 costs about half a minute on 2 cores
 
 
@@ -54,8 +55,8 @@ class Clip:
         self.dtype = torch.bfloat16 if self.precision == "bf16" else torch.float32
         model = _create(weights)
         self.tokenizer = _tokenizer(weights)
-        self.transform, self._mean, self._std = _transform(model)
         model = model.to(device=self.device, dtype=self.dtype).eval()
+        self.transform, self._mean, self._std = _transform(model)
         self.logit_scale = float(model.logit_scale.detach().exp().cpu())
         self._picture_tower: Callable[[torch.Tensor], torch.Tensor] = model.visual
         self._text_tower = TextTower(model)
@@ -63,13 +64,15 @@ class Clip:
 
     def encode_pictures(self, pictures: Sequence[Image] | Pixels) -> Vectors:
         """Pictures (PIL images, or what `pixels` made of them) -> (N, D) float32 unit rows."""
+        if not len(pictures):
+            return self._nothing()
         if not isinstance(pictures, np.ndarray):
             pictures = pixels(self.transform, pictures)
         parts = [
             self._pictures(pictures[start : start + self.batch_size])
             for start in range(0, len(pictures), self.batch_size)
         ]
-        return np.concatenate(parts) if parts else self._nothing()
+        return np.concatenate(parts)
 
     def encode_texts(self, texts: Sequence[str]) -> Vectors:
         """Texts -> (N, D) float32 unit rows, in the order given; encoded in order of length."""
@@ -109,8 +112,7 @@ class Clip:
                 return self._picture_tower(batch)
             except Exception as error:  # a compiler may fail in any way it likes
                 self.compiled, self._picture_tower = "", eager
-                first = (str(error).strip() or type(error).__name__).splitlines()[0][:120]
-                say_once(f"torch.compile failed ({first}); running uncompiled")
+                say_once(f"torch.compile failed ({_first_line(error)}); running uncompiled")
         return self._picture_tower(batch)
 
     def _nothing(self) -> Vectors:
@@ -130,9 +132,11 @@ def pixels(transform: Callable[[Image], Image], pictures: Sequence[Image]) -> Pi
     return np.stack([np.asarray(transform(picture), np.uint8) for picture in pictures])
 
 
-def _unit(rows: torch.Tensor) -> Vectors:
+def _unit(rows: torch.Tensor | tuple[torch.Tensor, ...]) -> Vectors:
     import torch
 
+    if isinstance(rows, tuple):  # CoCa's towers give their tokens beside the vector
+        rows = rows[0]
     unit: Vectors = torch.nn.functional.normalize(rows.float(), dim=-1, eps=0.0).cpu().numpy()
     return unit
 
@@ -148,14 +152,17 @@ def _create(weights: Weights) -> Any:
         return open_clip.create_model(
             weights.open_clip_name,
             pretrained=weights.checkpoint,
+            force_quick_gelu=weights.quick_gelu,  # open_clip only warns where they differ
             force_custom_text=True,
             pretrained_text=False,
             require_pretrained=True,
         )
-    except (RuntimeError, OSError, ValueError, KeyError) as error:
-        first = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
+    except OSError as error:
+        raise _lacks(weights, "hf_model_name", error) from None
+    except Exception as error:  # wrong shapes, half a file, no pickle: each raises its own kind
         raise UserError(
-            f"{weights.name} does not load ({first}); give weights of that architecture"
+            f"{weights.name} does not load ({_first_line(error)}); "
+            "give weights of that architecture"
         ) from None
 
 
@@ -167,9 +174,25 @@ def _tokenizer(weights: Weights) -> Callable[[list[str]], torch.Tensor]:
             weights.open_clip_name
         )
     except (OSError, ValueError) as error:
-        first = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
-        raise UserError(f"the tokenizer of {weights.name} cannot be had: {first}") from None
+        raise _lacks(weights, "hf_tokenizer_name", error) from None
     return tokenizer
+
+
+def _lacks(weights: Weights, part: str, error: Exception) -> UserError:
+    """A text tower of transformers brings a configuration and a tokenizer of its own."""
+    import open_clip
+
+    config = open_clip.get_model_config(weights.open_clip_name) or {}
+    wanted = config.get("text_cfg", {}).get(part) or weights.name
+    return UserError(
+        f"{weights.name} needs the {_PARTS[part]} {wanted}, which cannot be had "
+        f"({_first_line(error)}); fetch it into the Hugging Face cache where there is a network, "
+        "or give a folder that holds it: --set clip.model=local-dir:FOLDER"
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:160]
 
 
 def _transform(model: Any) -> tuple[Callable[[Image], Image], torch.Tensor, torch.Tensor]:

@@ -48,7 +48,7 @@ class TextTower:
 
     def __call__(self, tokens: torch.Tensor) -> torch.Tensor:
         """The tower's output for tokens that `cut` may have cut."""
-        if self.mask is not None:
+        if self.cuts and self.mask is not None:
             # open_clip adds the whole mask, whatever the length of the texts.
             width = tokens.shape[1]
             self.tower.attn_mask = self.mask[:width, :width]

@@ -19,13 +19,19 @@ from curate.errors import UserError
 
 MINI = Path(__file__).resolve().parent / "mini"
 _CONFIG = "open_clip_config.json"
+# The orders in which open_clip looks, so that the digest is of the file that it loads.
 _WEIGHTS = (
     "open_clip_model.safetensors",
-    "open_clip_pytorch_model.bin",
     "open_clip_pytorch_model.safetensors",
+    "open_clip_pytorch_model.bin",
+    "open_clip_pytorch_model.pth",
     "model.safetensors",
     "pytorch_model.bin",
+    "pytorch_model.pth",
+    "model.pth",
 )
+_HUB_WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
+_TOKENIZER = ("tokenizer.json", "sentencepiece.bpe.model", "spiece.model", "vocab.txt")
 
 
 @dataclass(frozen=True)
@@ -35,8 +41,9 @@ class Weights:
     name: str  # as it is shown and stored: mini, ViT-B-32/laion2b_s34b_b79k, …
     open_clip_name: str  # what open_clip.create_model takes
     checkpoint: str | None  # its `pretrained` argument
-    digest: str  # SHA-256 over configuration and weights
+    digest: str  # SHA-256 over configuration, weights and the folder's tokenizer
     dimension: int  # D of the embeddings
+    quick_gelu: bool = False  # the tag's weights were trained with it; an architecture may not say
 
 
 def find_weights(settings: ClipSettings) -> Weights:
@@ -59,19 +66,20 @@ def _folder(folder: Path, name: str) -> Weights:
     if found is None:
         raise UserError(f"{folder} holds no weights; wanted is {folder / _WEIGHTS[0]}")
     dimension = _dimension(config)
-    digest = _joined(config, found)
+    tokenizer = [folder / file for file in _TOKENIZER if (folder / file).is_file()]
+    digest = _joined(config, found, *tokenizer)
     return Weights(name, f"local-dir:{folder}", None, digest, dimension)
 
 
 def _hub(model: str) -> Weights:
-    repository = model.removeprefix("hf-hub:").split("@")[0]
+    repository = model.removeprefix("hf-hub:")
     try:
         config = Path(_from_hub(repository, _CONFIG))
-        weights = next((path for file in _WEIGHTS[:3] if (path := _try_hub(repository, file))), "")
+        weights = next((path for file in _HUB_WEIGHTS if (path := _try_hub(repository, file))), "")
         if not weights:
-            raise FileNotFoundError(_WEIGHTS[0])
+            raise FileNotFoundError(f"it has none of {', '.join(_HUB_WEIGHTS)}")
     except Exception as error:  # the hub's client raises a dozen kinds for "not there"
-        raise _unavailable(model, f"{repository}/{_WEIGHTS[0]}", error) from None
+        raise _unavailable(model, f"{repository}/{_HUB_WEIGHTS[0]}", error) from None
     return Weights(model, model, None, _joined(config, Path(weights)), _dimension(config))
 
 
@@ -100,7 +108,8 @@ def _architecture(settings: ClipSettings) -> Weights:
         raise UserError(f"clip.pretrained {given!r} is no file and no tag of {model}{hint}")
     path = _download(model, given)
     digest = hashlib.sha256(f"{model}\n{file_sha256(path)}".encode()).hexdigest()
-    return Weights(f"{model}/{given}", model, given, digest, dimension)
+    quick_gelu = bool(open_clip.get_pretrained_cfg(model, given).get("quick_gelu"))
+    return Weights(f"{model}/{given}", model, given, digest, dimension, quick_gelu)
 
 
 def _download(model: str, tag: str) -> str:
