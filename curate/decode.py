@@ -11,23 +11,20 @@ import io
 import multiprocessing
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from curate.clip.preprocess import Preprocess
 from curate.tars import Member
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
-
     from curate.clip.model import Pixels
 
 AHEAD = 4  # batches in flight
-
-Transform = Callable[["Image"], "Image"]
 
 
 @dataclass(frozen=True)
@@ -42,7 +39,7 @@ class Batch:
 class Decoder:
     """A pool of decoding processes; use it as a context manager."""
 
-    def __init__(self, transform: Transform, workers: int | None = None) -> None:
+    def __init__(self, preprocess: Preprocess, workers: int | None = None) -> None:
         from curate.engines import follow_parent
 
         self._workers = workers or os.cpu_count() or 1
@@ -52,7 +49,7 @@ class Decoder:
             initializer=follow_parent,
             initargs=(os.getpid(),),
         )
-        self._transform = transform
+        self._preprocess = preprocess
 
     def __enter__(self) -> Decoder:
         return self
@@ -71,7 +68,7 @@ class Decoder:
                 chosen = members[start : start + size]
                 waiting.append(
                     [
-                        self._pool.submit(decode, self._transform, tar, chosen[i : i + part])
+                        self._pool.submit(decode, self._preprocess, tar, chosen[i : i + part])
                         for i in range(0, len(chosen), part)
                     ]
                 )
@@ -80,7 +77,7 @@ class Decoder:
             yield _joined([future.result() for future in waiting.popleft()])
 
 
-def decode(transform: Transform, tar: str, members: Sequence[Member]) -> Batch:
+def decode(preprocess: Preprocess, tar: str, members: Sequence[Member]) -> Batch:
     """Decode members of a tar; runs in a pool's process."""
     from PIL import Image
 
@@ -91,7 +88,7 @@ def decode(transform: Transform, tar: str, members: Sequence[Member]) -> Batch:
             data = file.read(member.size)
             try:
                 with Image.open(io.BytesIO(data)) as picture:
-                    arrays.append(np.asarray(transform(picture.convert("RGB")), np.uint8))
+                    arrays.append(np.asarray(preprocess(picture), np.uint8))
                 keys.append(member.key)
             except Exception as error:  # decoders fail in any way they like; the row is named
                 failed[member.key] = f"undecodable: {type(error).__name__}"

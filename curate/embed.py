@@ -101,7 +101,7 @@ class EmbedStage:
         from curate.decode import Decoder
 
         clip = Clip(self.clip, self.weights, self.rows)
-        with Decoder(clip.transform, self.clip.decode_workers) as decoder:
+        with Decoder(clip.preprocess, self.clip.decode_workers) as decoder:
             yield lambda shard, output: _embed_shard(dataset, clip, decoder, shard, output)
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.clip.hardware import can_compile, device_of, precision_of
+from curate.clip.preprocess import Preprocess
 from curate.clip.settings import ClipSettings
 from curate.clip.weights import Weights, find_weights
 from curate.errors import UserError
@@ -56,7 +57,7 @@ class Clip:
         model = _create(weights)
         self.tokenizer = _tokenizer(weights)
         model = model.to(device=self.device, dtype=self.dtype).eval()
-        self.transform, self._mean, self._std = _transform(model)
+        self.preprocess, self._mean, self._std = _preprocess(model)
         self.logit_scale = float(model.logit_scale.detach().exp().cpu())
         self._picture_tower: Callable[[torch.Tensor], torch.Tensor] = model.visual
         self._text_tower = TextTower(model)
@@ -67,7 +68,7 @@ class Clip:
         if not len(pictures):
             return self._nothing()
         if not isinstance(pictures, np.ndarray):
-            pictures = pixels(self.transform, pictures)
+            pictures = pixels(self.preprocess, pictures)
         parts = [
             self._pictures(pictures[start : start + self.batch_size])
             for start in range(0, len(pictures), self.batch_size)
@@ -127,9 +128,9 @@ def load_clip(settings: ClipSettings, rows: int | None = None) -> Clip:
     return Clip(settings, find_weights(settings), rows)
 
 
-def pixels(transform: Callable[[Image], Image], pictures: Sequence[Image]) -> Pixels:
+def pixels(preprocess: Preprocess, pictures: Sequence[Image]) -> Pixels:
     """Pictures as the model's preprocessing leaves them, before normalisation: (N, H, W, 3)."""
-    return np.stack([np.asarray(transform(picture), np.uint8) for picture in pictures])
+    return np.stack([np.asarray(preprocess(picture), np.uint8) for picture in pictures])
 
 
 def _unit(rows: torch.Tensor | tuple[torch.Tensor, ...]) -> Vectors:
@@ -195,24 +196,17 @@ def _first_line(error: Exception) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0][:160]
 
 
-def _transform(model: Any) -> tuple[Callable[[Image], Image], torch.Tensor, torch.Tensor]:
-    """The picture-to-picture part of open_clip's preprocessing, and its mean and deviation.
-
-    The rest, `ToTensor` and `Normalize`, is done on whole batches: bytes travel between processes,
-    not floats.
-    """
+def _preprocess(model: Any) -> tuple[Preprocess, torch.Tensor, torch.Tensor]:
+    """The model's preprocessing, and the mean and deviation of its channels, (1, 3, 1, 1)."""
     import torch
     from open_clip.model import get_model_preprocess_cfg
-    from open_clip.transform import PreprocessCfg, image_transform_v2
-    from torchvision.transforms import Compose, Normalize, ToTensor
+    from open_clip.transform import PreprocessCfg
 
-    whole = image_transform_v2(PreprocessCfg(**get_model_preprocess_cfg(model)), is_train=False)
-    steps = [step for step in whole.transforms if not isinstance(step, (ToTensor, Normalize))]
-    normalize = next(step for step in whole.transforms if isinstance(step, Normalize))
+    settings = PreprocessCfg(**get_model_preprocess_cfg(model))
     device = next(model.parameters()).device
-    mean = torch.tensor(normalize.mean, device=device).view(1, 3, 1, 1)
-    std = torch.tensor(normalize.std, device=device).view(1, 3, 1, 1)
-    return Compose(steps), mean, std
+    mean = torch.tensor(settings.mean, device=device).view(1, 3, 1, 1)
+    std = torch.tensor(settings.std, device=device).view(1, 3, 1, 1)
+    return Preprocess.of(settings), mean, std
 
 
 def _wants_compile(settings: ClipSettings, device: str, rows: int | None) -> str:

@@ -105,7 +105,8 @@ def reference_pictures(folder: Path, pictures: list[Image.Image]) -> Any:
     """(N, D) float32 as open_clip computes them, one picture at a time."""
     model, preprocess, _ = reference(folder)
     with torch.inference_mode():
-        rows = [model.encode_image(preprocess(p)[None], normalize=True) for p in pictures]
+        rgb = [picture.convert("RGB") for picture in pictures]
+        rows = [model.encode_image(preprocess(each)[None], normalize=True) for each in rgb]
     return torch.cat(rows).numpy()
 
 
