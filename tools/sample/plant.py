@@ -14,18 +14,14 @@ from pathlib import Path
 
 from PIL import Image
 
+from tools.openclipart import HOUSECATS
 from tools.sample import pictures
 from tools.sample.choose import PUBLIC_DOMAIN, Picture
 
 WATERMARKS = DUPLICATES = 15
-HOUSECATS = (
-    "animals/mammals/housecats/*",
-    "animals/mammals/cartoon_cat*",
-    "animals/cani_e_gatti*",
-    "recreation/games/cards/two_cats*",
-)
 STAY_ORDINARY = (  # what people look for first: never behind a dead link
     *HOUSECATS,
+    "recreation/games/cards/two_cats*",
     "animals/mammals/*",
     "animals/birds/*",
     "*/france.png",

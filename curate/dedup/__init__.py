@@ -1,0 +1,17 @@
+"""Duplicates: which stored pictures show the same thing, and which one of them stays.
+
+    exact.py        equal bytes, equal URLs
+    perceptual.py   PDQ hashes that differ in few bits
+    semantic.py     CLIP vectors of high cosine
+    cluster.py      all of these relations -> clusters
+    survivor.py     a cluster -> the row that stays, by a stated rule
+    rows.py         what a dataset's files say of its pictures, gathered
+    stage.py        the whole: reads and writes a dataset
+
+The four in the middle are pure functions over arrays and know no dataset.
+"""
+
+from curate.dedup.settings import DedupSettings
+from curate.dedup.stage import DedupReport, dedup
+
+__all__ = ["DedupReport", "DedupSettings", "dedup"]

@@ -1,0 +1,82 @@
+"""The three kinds of score, told apart by what they read: rows, vectors or pictures.
+
+Reads and writes nothing. A score is a frozen, picklable value with a name, a version (raised when
+the same input gives other numbers), the settings it depends on, and a function from a shard's rows
+to its columns. A missing value is None, never a number that looks like one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from PIL.Image import Image
+
+Columns = Mapping[str, Sequence[Any] | NDArray[Any]]  # column -> a value a row
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """One stored picture, decoded."""
+
+    data: bytes  # the file, as it lies in the tar
+    picture: Image  # as Pillow opened it: format and tables of the file
+    rgb: NDArray[np.uint8]  # (H, W, 3)
+
+
+class Score(Protocol):
+    """What every score has."""
+
+    @property
+    def name(self) -> str:
+        """Names it in settings and in the file's metadata."""
+        ...
+
+    @property
+    def version(self) -> int:
+        """Raised when the same input gives other numbers."""
+        ...
+
+    def settings(self) -> Mapping[str, Any]:
+        """What else its numbers depend on (weights, prompts), JSON-able."""
+        ...
+
+    def columns(self) -> dict[str, pa.DataType]:
+        """Its columns and their types."""
+        ...
+
+
+@runtime_checkable
+class RowScore(Score, Protocol):
+    """Made from the sidecar's columns alone."""
+
+    def of_rows(self, rows: pa.Table) -> Columns:
+        """The columns for a shard's stored rows."""
+        ...
+
+
+@runtime_checkable
+class VectorScore(Score, Protocol):
+    """Made from the CLIP vectors."""
+
+    def of_vectors(self, pictures: NDArray[np.float32], texts: NDArray[np.float32]) -> Columns:
+        """The columns for (N, D) unit rows of pictures and of their captions."""
+        ...
+
+
+Measure = Callable[[Sequence[Stored]], Columns]
+
+
+@runtime_checkable
+class PictureScore(Score, Protocol):
+    """Made from the stored pictures."""
+
+    def load(self) -> Measure:
+        """Load what is needed once a process; gives the function from a batch to its columns."""
+        ...

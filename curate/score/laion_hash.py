@@ -1,0 +1,48 @@
+"""`hash`: LAION's number for a row, by which its lists of scores are joined.
+
+Reads URL and caption. As LAION made it (cc2dataset, LAION-5B's metadata): the first, signed 64-bit
+half of the 128-bit MurmurHash3 (x64, seed 0) of URL and caption joined, in UTF-8.
+It names the text, not the picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from curate.score.kinds import Columns
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+@dataclass(frozen=True)
+class LaionHash:
+    """The score."""
+
+    name: str = "hash"
+    version: int = 1
+
+    def settings(self) -> Mapping[str, Any]:
+        """It depends on the row alone."""
+        return {}
+
+    def columns(self) -> dict[str, pa.DataType]:
+        """A signed 64-bit number."""
+        import pyarrow as pa
+
+        return {"hash": pa.int64()}
+
+    def of_rows(self, rows: pa.Table) -> Columns:
+        """A missing URL or caption counts as an empty one."""
+        pairs = zip(rows["url"].to_pylist(), rows["caption"].to_pylist(), strict=True)
+        return {"hash": [laion_hash(url or "", caption or "") for url, caption in pairs]}
+
+
+def laion_hash(url: str, caption: str) -> int:
+    """Signed 64-bit hash of a URL and its caption."""
+    import mmh3
+
+    text = (url + caption).encode("utf-8", errors="surrogatepass")
+    return int(mmh3.hash64(text)[0])

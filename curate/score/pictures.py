@@ -1,0 +1,67 @@
+"""A shard's stored pictures, decoded once and shown to every score that looks at pixels.
+
+Reads a shard's tar in key order, gives the scores' columns. A picture that does not decode has no
+scores. Batches start anew in every shard, so a shard's numbers do not depend on what ran before.
+Memory: one batch of pictures.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from curate.embed import PICTURES
+from curate.score.kinds import Measure, Stored
+
+BATCH = 32  # pictures
+
+
+def measured(
+    tar: Path, measures: Sequence[Measure], advance: Callable[[int], None]
+) -> dict[str, dict[str, Any]]:
+    """Key -> column -> value of a tar's pictures; those that do not decode are left out.
+
+    Raises `UserError` where the tar is broken.
+    """
+    from curate.tars import members
+
+    found: dict[str, dict[str, Any]] = {}
+    pictures = sorted((m for m in members(tar) if m.extension in PICTURES), key=lambda m: m.key)
+    for start in range(0, len(pictures), BATCH):
+        chosen = pictures[start : start + BATCH]
+        batch = list(_decoded(tar, chosen))
+        good = [(key, stored) for key, stored in batch if stored is not None]
+        for measure in measures if good else ():
+            _put(found, [key for key, _ in good], measure([stored for _, stored in good]))
+        advance(len(chosen))
+    return found
+
+
+def decode(data: bytes) -> Stored | None:
+    """A file as the scores see it; None where it does not decode."""
+    from PIL import Image
+
+    try:
+        picture = Image.open(io.BytesIO(data))
+        return Stored(data, picture, np.asarray(picture.convert("RGB")))
+    except Exception:  # decoders fail in any way they like
+        return None
+
+
+def _decoded(tar: Path, chosen: Sequence[Any]) -> Iterator[tuple[str, Stored | None]]:
+    from curate.tars import read
+
+    for member in chosen:
+        yield member.key, decode(read(tar, member))
+
+
+def _put(
+    found: dict[str, dict[str, Any]], keys: list[str], columns: Mapping[str, Sequence[Any] | Any]
+) -> None:
+    for name, values in columns.items():
+        for key, value in zip(keys, values, strict=True):
+            found.setdefault(key, {})[name] = value

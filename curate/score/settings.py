@@ -1,0 +1,77 @@
+"""Settings of the scores. Imports nothing heavy."""
+
+from __future__ import annotations
+
+import re
+from typing import Literal
+
+from curate.config import settings
+
+Name = Literal[
+    "similarity",
+    "punsafe",
+    "pwatermark",
+    "language",
+    "caption",
+    "sharpness",
+    "compression",
+    "pdq",
+    "hash",
+]
+COLUMNS: dict[Name, tuple[str, ...]] = {
+    "similarity": ("similarity",),
+    "punsafe": ("punsafe",),
+    "pwatermark": ("pwatermark",),
+    "language": ("language", "language_confidence"),
+    "caption": ("caption_words", "caption_chars", "caption_is_filename", "caption_is_boilerplate"),
+    "sharpness": ("sharpness",),
+    "compression": ("bits_per_pixel", "jpeg_quality"),
+    "pdq": ("pdq", "pdq_quality"),
+    "hash": ("hash",),
+}
+"""The columns of each score, in the order of the file."""
+IDENTITY = ("key", "sha256", "stored_sha256")
+"""Columns that are always there."""
+_COLUMN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+@settings
+class HeadSettings:
+    """A user's own head: layers on CLIP picture vectors that give one number a picture."""
+
+    name: str
+    """The column's name (`AESTHETIC_SCORE`, `punsafe`, …)."""
+    file: str
+    """A safetensors file: weights and biases of linear layers, in order of their names."""
+    activation: Literal["relu", "none"] = "relu"
+    """Between layers. LAION's aesthetic predictors have none, its NSFW heads have relu."""
+    output: Literal["linear", "sigmoid"] = "linear"
+    """What becomes of the last layer's number; two numbers always go through softmax and the
+    second is taken."""
+    model: str | None = None
+    """The CLIP model whose vectors it was trained on, as `frenchcat info` names it; vectors of
+    another are refused. None: only the dimension is checked."""
+
+
+@settings
+class ScoreSettings:
+    """Which scores a dataset gets."""
+
+    scores: tuple[Name, ...] = tuple(COLUMNS)
+    """By name; each has its module in curate/score/."""
+    heads: tuple[HeadSettings, ...] = ()
+    """Further scores by a user's own heads."""
+    concepts: dict[str, tuple[str, str]] = {}  # noqa: RUF012
+    """Column -> (prompt, counter-prompt): the probability that a picture is the former, as CLIP
+    sees it. For example violence = ["a picture of violence", "a peaceful picture"]."""
+
+    def __post_init__(self) -> None:
+        names = [column for score in self.scores for column in COLUMNS[score]]
+        names += [head.name for head in self.heads] + list(self.concepts)
+        seen = {name.lower() for name in IDENTITY}
+        for name in names:
+            if not _COLUMN.fullmatch(name):
+                raise ValueError(f"{name!r} is no column name; use letters, digits and _")
+            if name.lower() in seen:
+                raise ValueError(f"two scores are named {name!r}; rename one or leave one out")
+            seen.add(name.lower())

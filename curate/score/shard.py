@@ -1,0 +1,199 @@
+"""One shard's scores: what still holds is taken over, the rest is computed and written.
+
+Reads ``shards/00000.tar .parquet``, the shard's vectors and its present ``scores/00000.parquet``,
+writes that file anew. Its metadata keeps a digest a score, of its version, its settings and what
+it read: columns whose digest still holds are not computed again.
+Memory: one shard's vectors and one batch of pictures.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from curate.dataset import Dataset, digest_of
+from curate.embed import PICTURES, img_emb, metadata, text_emb
+from curate.errors import UserError
+from curate.score.kinds import Measure, PictureScore, RowScore, Score, VectorScore
+from curate.score.pictures import measured
+from curate.score.settings import IDENTITY
+from curate.stage import Counts, Output, marker
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_DIGESTS = b"frenchcat.scores"
+
+
+def scores_path(shard: str) -> str:
+    """Where a shard's scores lie."""
+    return f"scores/{shard}.parquet"
+
+
+def inputs_of(dataset: Dataset, score: Score | None, shard: str) -> dict[str, str]:
+    """Relative path -> digest of what a score reads of a shard; the sidecar at least."""
+    relatives = {f"shards/{shard}.parquet": "download"}
+    if isinstance(score, PictureScore):
+        relatives[f"shards/{shard}.tar"] = "download"
+    if isinstance(score, VectorScore):
+        emb = (img_emb(shard), text_emb(shard), metadata(shard))
+        relatives |= dict.fromkeys(emb, "embed")
+    found: dict[str, str] = {}
+    for stage in sorted(set(relatives.values())):
+        made = marker(dataset, stage, shard)
+        if made is None:
+            raise UserError(
+                f"shard {shard} of {dataset.root} has no {stage} yet, which the scores need; "
+                f"run frenchcat {stage} first, or leave out the scores that read vectors"
+            )
+        wanted = [relative for relative, by in relatives.items() if by == stage]
+        found |= {relative: str(made["outputs"][relative]["sha256"]) for relative in wanted}
+    return found
+
+
+def score_shard(
+    dataset: Dataset,
+    scores: Sequence[Score],
+    loaded: dict[str, Measure],
+    shard: str,
+    output: Output,
+) -> Counts:
+    """Write a shard's scores; `loaded` keeps the networks from shard to shard."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rows = _stored_rows(dataset, shard)
+    digests = {score.name: _digest(dataset, score, shard) for score in scores}
+    columns = _kept(dataset, shard, scores, digests)
+    todo = [score for score in scores if not columns.keys() >= score.columns().keys()]
+    for score in todo:
+        if isinstance(score, RowScore):
+            columns |= _typed(score, score.of_rows(rows))
+    columns |= _of_vectors(dataset, shard, rows, [s for s in todo if isinstance(s, VectorScore)])
+    looking = [s for s in todo if isinstance(s, PictureScore)]
+    columns |= _of_pictures(dataset, shard, rows, looking, loaded, output)
+    names = [name for score in scores for name in score.columns()]
+    table = pa.table({**_identity(dataset, shard, rows), **{name: columns[name] for name in names}})
+    kept = {_DIGESTS: json.dumps(digests, sort_keys=True).encode()}
+    path = output.path(scores_path(shard))
+    pq.write_table(table.replace_schema_metadata(kept), path, compression="zstd")
+    return {"scored": rows.num_rows}
+
+
+def _stored_rows(dataset: Dataset, shard: str) -> pa.Table:
+    """The sidecar's rows of the stored pictures, in key order."""
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    with dataset.as_local(f"shards/{shard}.parquet") as path:
+        rows = pq.read_table(path)
+    return rows.filter(pc.equal(rows["status"], "success")).sort_by("key")
+
+
+def _digest(dataset: Dataset, score: Score, shard: str) -> str:
+    return digest_of(
+        {
+            "score": score.name,
+            "version": score.version,
+            "settings": score.settings(),
+            "inputs": inputs_of(dataset, score, shard),
+        }
+    )
+
+
+def _kept(
+    dataset: Dataset, shard: str, scores: Sequence[Score], digests: Mapping[str, str]
+) -> dict[str, Any]:
+    """The columns of the present file that would come out the same."""
+    import pyarrow.parquet as pq
+
+    if not dataset.exists(scores_path(shard)):
+        return {}
+    with dataset.as_local(scores_path(shard)) as path:
+        table = pq.read_table(path)
+    had = json.loads((table.schema.metadata or {}).get(_DIGESTS, b"{}"))
+    same = [score for score in scores if had.get(score.name) == digests[score.name]]
+    columns = [column for score in same for column in score.columns()]
+    return {name: table[name] for name in columns if name in table.column_names}
+
+
+def _identity(dataset: Dataset, shard: str, rows: pa.Table) -> dict[str, Any]:
+    """Key and hashes: of the original bytes where the download kept it, of the stored ones."""
+    import pyarrow as pa
+
+    nothing = pa.nulls(rows.num_rows, pa.string())
+    there = rows.column_names
+    original = rows["sha256"] if "sha256" in there else nothing
+    stored = rows["stored_sha256"] if "stored_sha256" in there else None
+    if stored is None:
+        stored = pa.array(_hashed(dataset, shard, rows["key"].to_pylist()), pa.string())
+    return dict(zip(IDENTITY, (rows["key"], original, stored), strict=True))
+
+
+def _hashed(dataset: Dataset, shard: str, keys: Sequence[str]) -> list[str | None]:
+    from hashlib import sha256
+
+    from curate.tars import members, read
+
+    with dataset.as_local(f"shards/{shard}.tar") as tar:
+        pictures = [member for member in members(tar) if member.extension in PICTURES]
+        found = {member.key: sha256(read(tar, member)).hexdigest() for member in pictures}
+    return [found.get(key) for key in keys]
+
+
+def _of_vectors(
+    dataset: Dataset, shard: str, rows: pa.Table, scores: Sequence[VectorScore]
+) -> dict[str, Any]:
+    """Columns made of vectors; pictures that have none get None."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    if not scores:
+        return {}
+    with dataset.as_local(metadata(shard)) as path:
+        keys = pq.read_table(path, columns=["image_path"])["image_path"].to_pylist()
+    with dataset.as_local(img_emb(shard)) as path:
+        pictures = np.load(path).astype(np.float32)
+    with dataset.as_local(text_emb(shard)) as path:
+        texts = np.load(path).astype(np.float32)
+    place = {key: row for row, key in enumerate(keys)}
+    wanted = pa.array([place.get(key) for key in rows["key"].to_pylist()], pa.int64())
+    columns: dict[str, Any] = {}
+    for score in scores:
+        made = _typed(score, score.of_vectors(pictures, texts))
+        columns |= {name: column.take(wanted) for name, column in made.items()}
+    return columns
+
+
+def _of_pictures(
+    dataset: Dataset,
+    shard: str,
+    rows: pa.Table,
+    scores: Sequence[PictureScore],
+    loaded: dict[str, Measure],
+    output: Output,
+) -> dict[str, Any]:
+    """Columns made of pixels; pictures that do not decode get None."""
+    if not scores:
+        output.advance(rows.num_rows)
+        return {}
+    for score in scores:
+        if score.name not in loaded:
+            loaded[score.name] = score.load()
+    with dataset.as_local(f"shards/{shard}.tar") as tar:
+        found = measured(tar, [loaded[score.name] for score in scores], output.advance)
+    keys = rows["key"].to_pylist()
+    columns: dict[str, Any] = {}
+    for score in scores:
+        made = {name: [found.get(key, {}).get(name) for key in keys] for name in score.columns()}
+        columns |= _typed(score, made)
+    return columns
+
+
+def _typed(score: Score, made: Mapping[str, Any]) -> dict[str, Any]:
+    import pyarrow as pa
+
+    return {name: pa.array(made[name], kind) for name, kind in score.columns().items()}

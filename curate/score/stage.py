@@ -1,0 +1,131 @@
+"""Shards -> scores, one row a stored picture.
+
+Reads ``shards/00000.tar .parquet`` and the shard's vectors, writes ``scores/00000.parquet``: key,
+the hashes of the original and of the stored bytes, then the columns of each score, in key order.
+
+The file's metadata keeps a digest a score, of its version, its settings and what it read. When a
+shard is redone, columns whose digest still holds are taken over from the old file: a new concept
+or another head costs a pass over the vectors, not the pictures again.
+Cost: linear in pictures; one process a core, each with its own networks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from curate.clip.settings import ClipSettings
+from curate.dataset import Dataset
+from curate.embed import model_of
+from curate.errors import UserError
+from curate.score.concept import Concept, with_direction
+from curate.score.kinds import Measure, Score
+from curate.score.settings import ScoreSettings
+from curate.score.shard import inputs_of, score_shard
+from curate.stage import Engine, Progress, ShardFunction, StageReport, run_stage, up_to_date
+
+STAGE = "score"
+
+
+@dataclass(frozen=True)
+class ScoreStage:
+    """The stage that `run_stage` runs."""
+
+    scores: tuple[Score, ...]
+    name: str = STAGE
+    version: int = 1
+    in_process: bool = False
+
+    def settings(self) -> Mapping[str, Any]:
+        """Every score with its version and settings."""
+        return {s.name: {"version": s.version, **s.settings()} for s in self.scores}
+
+    def inputs(self, dataset: Dataset, shard: str) -> Mapping[str, str]:
+        """What the chosen scores read of a shard."""
+        found: dict[str, str] = {}
+        for score in self.scores:
+            found |= inputs_of(dataset, score, shard)
+        return found or inputs_of(dataset, None, shard)
+
+    @contextlib.contextmanager
+    def start(self, dataset: Dataset) -> Iterator[ShardFunction]:
+        """Networks are loaded when the first picture needs them."""
+        loaded: dict[str, Measure] = {}
+        yield lambda shard, output: score_shard(dataset, self.scores, loaded, shard, output)
+
+
+def score(
+    dataset: Dataset,
+    settings: ScoreSettings,
+    clip: ClipSettings | None = None,
+    engine: Engine | None = None,
+    progress: Progress | None = None,
+) -> StageReport:
+    """Score every shard whose scores are missing or out of date; the lock is held.
+
+    `clip` is the dataset's model, needed for concepts. Raises `UserError` where vectors are wanted
+    and missing, a head does not fit, or `clip` is another model than the vectors'.
+    """
+    shards = dataset.shards("download")
+    if not shards:
+        raise UserError(f"{dataset.root} holds no shards; run frenchcat download first")
+    stage = ScoreStage(tuple(_chosen(dataset, settings)))
+    if not all(up_to_date(dataset, stage, shard) for shard in shards):
+        stage = replace(stage, scores=_directed(dataset, stage.scores, clip))
+    return run_stage(dataset, stage, shards, engine, progress)
+
+
+# -- which scores --------------------------------------------------------------------------------
+
+
+def _chosen(dataset: Dataset, settings: ScoreSettings) -> Iterator[Score]:
+    from curate.score.head import make_head
+
+    for name in settings.scores:
+        yield builtin(name)
+    if settings.heads:
+        model = model_of(dataset)
+        for head in settings.heads:
+            yield make_head(head, int(model["dimension"]), str(model["model"]))
+    for concept, prompts in settings.concepts.items():
+        yield Concept(concept, prompts)
+
+
+def builtin(name: str) -> Score:
+    """One of our own scores by its name."""
+    from curate.score.caption import Caption
+    from curate.score.compression import Compression
+    from curate.score.laion_hash import LaionHash
+    from curate.score.language import Language
+    from curate.score.perceptual import Pdq
+    from curate.score.sharpness import Sharpness
+    from curate.score.similarity import Similarity
+    from curate.score.unsafe import Unsafe
+
+    ours: tuple[Score, ...] = (
+        Similarity(),
+        Unsafe(),
+        Language(),
+        Caption(),
+        Sharpness(),
+        Compression(),
+        Pdq(),
+        LaionHash(),
+    )
+    return next(found for found in ours if found.name == name)
+
+
+def _directed(
+    dataset: Dataset, scores: tuple[Score, ...], clip: ClipSettings | None
+) -> tuple[Score, ...]:
+    """The scores, concepts with their prompts encoded: in this process, once."""
+    if not any(isinstance(score, Concept) for score in scores):
+        return scores
+    from curate.clip.model import load_clip
+    from curate.embed import require_same_model
+
+    model = load_clip(clip or ClipSettings())
+    require_same_model(dataset, model)
+    return tuple(with_direction(s, model) if isinstance(s, Concept) else s for s in scores)

