@@ -121,7 +121,8 @@ class Searcher:
             (row,) = self.clip.encode_texts([text])
             return np.asarray(row)
         if picture is not None:
-            (row,) = self.clip.encode_pictures([open_picture(picture)])
+            opened = open_picture(picture)  # refused before a model is loaded for it
+            (row,) = self.clip.encode_pictures([opened])
             return np.asarray(row)
         return unit(vector, self.dimension)
 

@@ -1,0 +1,107 @@
+"""Search against brute force over the stored vectors; hits' rows and pictures by key."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from curate.dataset import Dataset
+from curate.errors import UserError
+from index.build import build_index
+from index.search import Searcher, open_picture
+from tests.embedded import add_shard, embedded, picture, unit_rows
+
+DIM = 16
+PICTURES = np.concatenate([unit_rows(60), unit_rows(41, seed=1)])
+TEXTS = np.concatenate([unit_rows(60, seed=5), unit_rows(41, seed=6)])
+
+
+@pytest.fixture(scope="module")
+def searcher(tmp_path_factory: pytest.TempPathFactory) -> Searcher:
+    dataset = Dataset.create(tmp_path_factory.mktemp("search") / "d", "d")
+    add_shard(dataset, "00000", PICTURES[:60], TEXTS[:60])
+    add_shard(dataset, "00003", PICTURES[60:], TEXTS[60:])
+    build_index(dataset)
+    return Searcher(dataset)
+
+
+@given(seed=st.integers(0, 10_000), k=st.integers(1, 150), by=st.sampled_from(["image", "text"]))
+def test_search_is_brute_force_and_gives_exactly_k(
+    searcher: Searcher, seed: int, k: int, by: str
+) -> None:
+    (query,) = unit_rows(1, seed=seed)
+    stored = (PICTURES if by == "image" else TEXTS).astype(np.float16).astype(np.float32)
+    expected = np.sort(stored @ query)[::-1][:k]
+    hits = searcher.query(vector=query, k=k, by=by)
+    assert len(hits) == min(k, len(PICTURES))
+    assert len({hit.key for hit in hits}) == len(hits)
+    np.testing.assert_allclose([hit.similarity for hit in hits], expected, atol=2e-6)
+
+
+def test_a_row_finds_itself_with_its_own_caption_url_and_picture(searcher: Searcher) -> None:
+    for at, key in ((0, "000000000"), (59, "000000059"), (60, "000030000"), (100, "000030040")):
+        (hit,) = searcher.query(vector=PICTURES[at], k=1)
+        assert hit.key == key
+        assert hit.similarity == pytest.approx(1, abs=1e-3)
+        assert (hit.caption, hit.url) == (f"caption of {key}", f"http://example.org/{key}.png")
+        assert searcher.picture(hit) == picture(int(key[-4:]))
+        assert hit.as_dict()["width"] == 8
+        (by_text,) = searcher.query(vector=TEXTS[at], k=1, by="text")
+        assert by_text.key == key
+
+
+def test_a_vector_of_any_length_is_made_a_unit(searcher: Searcher) -> None:
+    (hit,) = searcher.query(vector=(7 * PICTURES[3]).tolist(), k=1)
+    assert hit.similarity == pytest.approx(1, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ({}, "one of: a text, a picture, a vector"),
+        ({"text": "a", "vector": [1.0]}, "one of: a text, a picture, a vector"),
+        ({"text": "  "}, "the query is empty"),
+        ({"vector": [1.0, 2.0]}, "has 2 numbers; this index is of 16"),
+        ({"vector": [[1.0] * DIM]}, "has the shape"),
+        ({"vector": [float("nan")] * DIM}, "not a number"),
+        ({"vector": [0.0] * DIM}, "is zero"),
+        ({"vector": ["x"] * DIM}, "is no list of 16 numbers"),
+        ({"vector": [1.0] * DIM, "k": 0}, "k is 0"),
+        ({"vector": [1.0] * DIM, "by": "smell"}, "one of: image, text"),
+        ({"picture": "/nowhere/cat.jpg"}, "no such file"),
+        ({"picture": b"GIF89a"}, "cannot be decoded"),
+        ({"picture": b"hello"}, "it is no picture"),
+    ],
+)
+def test_bad_queries_are_refused_in_words(
+    searcher: Searcher, query: dict[str, object], said: str
+) -> None:
+    with pytest.raises(UserError, match=said):
+        searcher.query(**query)  # type: ignore[arg-type]
+
+
+def test_a_picture_that_claims_too_many_pixels_is_not_decoded() -> None:
+    out = io.BytesIO()
+    Image.new("1", (12_000, 12_000)).save(out, "PNG")
+    with pytest.raises(UserError, match="claims"):
+        open_picture(out.getvalue())
+
+
+def test_no_index_and_a_foreign_one_are_refused(tmp_path: Path) -> None:
+    dataset = embedded(tmp_path / "d", unit_rows(5))
+    with pytest.raises(UserError, match="has no index; run: frenchcat index"):
+        Searcher(dataset)
+    build_index(dataset)
+    other = embedded(tmp_path / "e", unit_rows(6))
+    build_index(other)
+    data = Path(other.path("index/text.index")).read_bytes()
+    Path(dataset.path("index/text.index")).write_bytes(data)
+    with pytest.raises(UserError, match=r"has 6 rows where index\.json says 5"):
+        Searcher(dataset)
+    Path(dataset.path("index/text.index")).write_bytes(b"nonsense")
+    with pytest.raises(UserError, match="cannot be read; run: frenchcat index"):
+        Searcher(dataset)
