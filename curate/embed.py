@@ -162,10 +162,7 @@ def require_same_model(dataset: Dataset, clip: Clip) -> None:
 def _embed_shard(
     dataset: Dataset, clip: Clip, decoder: Decoder, shard: str, output: Output
 ) -> Counts:
-    import pyarrow.parquet as pq
-
-    with dataset.as_local(f"shards/{shard}.parquet") as path:
-        sidecar = pq.read_table(path)
+    sidecar = _sidecar(dataset, shard)
     keys, vectors, failed = _pictures(dataset, clip, decoder, shard, output)
     rows = _rows_of(sidecar, keys)
     texts = clip.encode_texts([caption or "" for caption in rows["caption"].to_pylist()])
@@ -194,8 +191,24 @@ def _pictures(dataset: Dataset, clip: Clip, decoder: Decoder, shard: str, output
     return keys, np.concatenate(parts), failed
 
 
+def _sidecar(dataset: Dataset, shard: str) -> pa.Table:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with dataset.as_local(f"shards/{shard}.parquet") as path:
+            return pq.read_table(path)
+    except (pa.ArrowInvalid, FileNotFoundError) as error:
+        raise UserError(
+            f"broken sidecar: {dataset.path(f'shards/{shard}.parquet')} "
+            f"({str(error).splitlines()[0][:120]}); delete it and run frenchcat download again"
+        ) from None
+
+
 def _rows_of(sidecar: pa.Table, keys: list[str]) -> pa.Table:
     """The sidecar's rows of these keys, in their order."""
+    import pyarrow as pa
+
     place = {key: row for row, key in enumerate(sidecar["key"].to_pylist())}
     missing = next((key for key in keys if key not in place), None)
     if missing is not None:
@@ -203,7 +216,7 @@ def _rows_of(sidecar: pa.Table, keys: list[str]) -> pa.Table:
             f"picture {missing} is in the shard's tar and not in its sidecar; "
             "delete that shard's tar and run frenchcat download again"
         )
-    return sidecar.take([place[key] for key in keys])
+    return sidecar.take(pa.array([place[key] for key in keys], pa.int64()))
 
 
 def _write(

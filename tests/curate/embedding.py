@@ -1,0 +1,85 @@
+"""Datasets as the download stage leaves them, made of given pictures, for tests of what follows."""
+
+import contextlib
+import hashlib
+import io
+import json
+import tarfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from curate.dataset import Dataset
+from curate.stage import Counts, Output, ShardFunction, run_stage
+from tests.curate.clip.models import random_pictures
+
+Row = tuple[bytes | None, str]  # the stored picture's bytes (None: its download failed), caption
+
+
+@dataclass(frozen=True)
+class Given:
+    """The download stage, with pictures that are there."""
+
+    shards: Mapping[str, Sequence[Row]]
+    name: str = "download"
+    version: int = 1
+    in_process: bool = True
+
+    def settings(self) -> Mapping[str, str]:
+        return {}
+
+    def inputs(self, dataset: Dataset, shard: str) -> Mapping[str, str]:
+        rows = [(caption, data or b"") for data, caption in self.shards[shard]]
+        return {"rows": hashlib.sha256(repr(rows).encode()).hexdigest()}
+
+    @contextlib.contextmanager
+    def start(self, dataset: Dataset) -> Iterator[ShardFunction]:
+        yield self._work
+
+    def _work(self, shard: str, output: Output) -> Counts:
+        rows = self.shards[shard]
+        keys = [f"{shard}{row:04d}" for row in range(len(rows))]
+        with tarfile.open(output.path(f"shards/{shard}.tar"), "w") as tar:
+            for key, (data, caption) in zip(keys, rows, strict=True):
+                if data is not None:
+                    _add(tar, f"{key}.jpg", data)
+                    _add(tar, f"{key}.json", json.dumps({"key": key}).encode())
+                    _add(tar, f"{key}.txt", caption.encode())
+        stored = [data is not None for data, _ in rows]
+        table = {
+            "url": [f"http://pictures.example/{key}.jpg" for key in keys],
+            "image_path": ["the list's own column"] * len(keys),
+            "caption": [caption for _, caption in rows],
+            "key": keys,
+            "status": ["success" if there else "failed_to_download" for there in stored],
+            "error_message": [None if there else "http_404" for there in stored],
+        }
+        pq.write_table(pa.table(table), output.path(f"shards/{shard}.parquet"))
+        return {"rows": len(rows), "success": sum(stored)}
+
+
+def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
+    member = tarfile.TarInfo(name)
+    member.size = len(data)
+    tar.addfile(member, io.BytesIO(data))
+
+
+def downloaded(root: Path, shards: Mapping[str, Sequence[Row]]) -> Dataset:
+    """A dataset at `root` with these shards."""
+    dataset = Dataset.create(root, "given")
+    with dataset.lock():
+        run_stage(dataset, Given(shards), list(shards))
+    return dataset
+
+
+def encoded(count: int, seed: int = 0) -> list[bytes]:
+    """Pictures as files: JPEG, PNG and WebP in turn."""
+    files = []
+    for number, picture in enumerate(random_pictures(count, seed)):
+        file = io.BytesIO()
+        picture.convert("RGB").save(file, ("JPEG", "PNG", "WEBP")[number % 3])
+        files.append(file.getvalue())
+    return files

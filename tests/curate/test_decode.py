@@ -1,0 +1,96 @@
+"""Decoding in other processes: in order, with the failures named."""
+
+import io
+import tarfile
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from curate import tars
+from curate.clip.preprocess import Preprocess
+from curate.decode import AHEAD, Batch, Decoder
+from tests.curate.embedding import encoded
+
+PREPROCESS = Preprocess(32, 32, "shortest", "bicubic")
+BROKEN = {3: b"no picture", 4: b"", 7: encoded(1)[0][:60]}
+
+
+@pytest.fixture(scope="module")
+def files() -> list[bytes]:
+    return [BROKEN.get(row, data) for row, data in enumerate(encoded(11))]
+
+
+@pytest.fixture(scope="module")
+def tar(files: list[bytes], tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = tmp_path_factory.mktemp("tars") / "00000.tar"
+    with tarfile.open(path, "w") as opened:
+        for row, data in enumerate(files):
+            member = tarfile.TarInfo(f"{row:03d}.jpg")
+            member.size = len(data)
+            opened.addfile(member, io.BytesIO(data))
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def decoder() -> Iterator[Decoder]:
+    with Decoder(PREPROCESS, 2) as decoder:
+        yield decoder
+
+
+def check(batches: list[Batch], files: list[bytes], size: int) -> None:
+    assert all(len(batch.keys) + len(batch.failed) <= size for batch in batches)
+    keys = [key for batch in batches for key in batch.keys]
+    assert keys == [f"{row:03d}" for row in range(len(files)) if row not in BROKEN]
+    failed = {key: reason for batch in batches for key, reason in batch.failed.items()}
+    assert set(failed) == {f"{row:03d}" for row in BROKEN}
+    assert all(reason.startswith("undecodable: ") for reason in failed.values())
+    rows = [row for batch in batches if batch.pixels is not None for row in batch.pixels]
+    for key, pixels in zip(keys, rows, strict=True):
+        with Image.open(io.BytesIO(files[int(key)])) as picture:
+            np.testing.assert_array_equal(pixels, np.asarray(PREPROCESS(picture)))
+
+
+@pytest.mark.parametrize("size", [1, 2, 4, 11, 100])
+def test_every_picture_under_its_key_in_order(
+    decoder: Decoder, tar: str, files: list[bytes], size: int
+) -> None:
+    members = tars.members(tar)
+    check(list(decoder.batches(tar, members, size)), files, size)
+
+
+def test_a_batch_of_failures_only_has_no_pixels(decoder: Decoder, tar: str) -> None:
+    (batch,) = decoder.batches(tar, tars.members(tar)[3:5], 4)
+    assert batch.pixels is None
+    assert set(batch.failed) == {"003", "004"}
+
+
+def test_an_empty_tar_has_no_batches(decoder: Decoder, tar: str) -> None:
+    assert list(decoder.batches(tar, [], 4)) == []
+
+
+def test_several_shards_through_one_pool(decoder: Decoder, tar: str, files: list[bytes]) -> None:
+    """Left half-way, then the next: nothing of the first comes with it."""
+    members = tars.members(tar)
+    next(iter(decoder.batches(tar, members, 2)))
+    check(list(decoder.batches(tar, members, 3)), files, 3)
+
+
+class Watched(list[tars.Member]):
+    """Members that know how far they were read."""
+
+    reached = 0
+
+    def __getitem__(self, index: Any) -> Any:
+        self.reached = max(self.reached, index.stop)
+        return super().__getitem__(index)
+
+
+def test_what_is_decoded_ahead_does_not_grow_with_the_shard(decoder: Decoder, tar: str) -> None:
+    members = Watched(tars.members(tar)[:1] * 500)
+    batches = decoder.batches(tar, members, 1)
+    for _ in range(3):
+        next(batches)
+    assert members.reached <= 3 + AHEAD
