@@ -8,7 +8,7 @@ import sys
 import typer
 
 from curate.errors import UserError
-from frenchcat.commands import build, search
+from frenchcat.commands import build, dedup, search
 
 app = typer.Typer(
     name="frenchcat",
@@ -24,6 +24,7 @@ for function in (
     build.build,
     build.download,
     build.embed,
+    dedup.dedup,
     build.index,
     build.info,
     search.search,

@@ -12,6 +12,7 @@ from pathlib import Path
 from curate.clip import ClipSettings
 from curate.config import as_dict, resolve, settings
 from curate.dataset import Dataset
+from curate.dedup.settings import DedupSettings
 from curate.download import DownloadSettings
 from curate.stage import Engine, Progress
 from index.build import IndexSettings
@@ -26,6 +27,7 @@ class BuildSettings:
     name: str | None = None  # of the dataset; None: the URL list's
     download: DownloadSettings = DownloadSettings()
     clip: ClipSettings = ClipSettings()
+    dedup: DedupSettings = DedupSettings()
     index: IndexSettings = IndexSettings()
 
 

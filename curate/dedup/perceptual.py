@@ -50,7 +50,8 @@ def _all_pairs(hashes: NDArray[np.uint8], distance: int) -> Edges:
     found = [no_edges()]
     for start in range(0, len(hashes), _BATCH):
         limits, _, near = index.range_search(hashes[start : start + _BATCH], distance + 1)
-        rows = np.repeat(np.arange(start, start + len(limits) - 1), np.diff(limits))
+        each = np.diff(limits).astype(np.int64)
+        rows = np.repeat(np.arange(start, start + len(each)), each)
         edges = np.stack([rows, near], axis=1).astype(np.int64)
         labels, new = _merged(labels, edges)
         found.append(new)

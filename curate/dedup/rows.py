@@ -1,0 +1,201 @@
+"""What a dataset's files say of its stored pictures, gathered over all shards for the comparison.
+
+Reads the sidecars, scores/ and embeddings/; writes nothing but a scratch file of vectors.
+A row's number is its place among the stored pictures of all shards in the order of their keys; it
+is used in memory only. Memory: about 300 bytes a row; vectors stay in a memory-mapped file.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from curate import embed
+from curate.dataset import Dataset
+from curate.dedup.settings import DedupSettings, Rule
+from curate.errors import UserError
+from curate.stage import marker
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+SIDECAR = ("key", "url", "caption", "sha256", "stored_sha256", "original_width", "original_height")
+SCORES = ("pdq", "pdq_quality", "similarity")
+_SCORE_DIGESTS = b"frenchcat.scores"
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The stored pictures of a dataset; columns are as long as `keys`."""
+
+    shards: tuple[tuple[str, int], ...]  # with how many rows each has, in order
+    table: pa.Table  # the columns SIDECAR and SCORES; null where there is none
+
+    @property
+    def keys(self) -> list[str]:
+        """In order."""
+        keys: list[str] = self.table["key"].to_pylist()
+        return keys
+
+    def hashes(self, least_quality: int) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
+        """Numbers and PDQ hashes (n, 32) of the rows whose hash has enough quality."""
+        pairs = zip(
+            self.table["pdq"].to_pylist(), self.table["pdq_quality"].to_pylist(), strict=True
+        )
+        good = [
+            (row, bytes.fromhex(pdq))
+            for row, (pdq, quality) in enumerate(pairs)
+            if pdq is not None and (quality is None or quality >= least_quality)
+        ]
+        hashes = np.frombuffer(b"".join(pdq for _, pdq in good), np.uint8).reshape(-1, 32)
+        return np.array([row for row, _ in good], np.int64), hashes
+
+    def qualities(self) -> dict[Rule, NDArray[Any]]:
+        """What the rules of survival look at, float64 with NaN where it is not known."""
+        width, height = self._numbers("original_width"), self._numbers("original_height")
+        lengths = [len(caption or "") for caption in self.table["caption"].to_pylist()]
+        return {
+            "resolution": width * height,
+            "similarity": self._numbers("similarity"),
+            "caption_length": np.array(lengths, np.float64),
+        }
+
+    def _numbers(self, name: str) -> NDArray[np.float64]:
+        import pyarrow as pa
+
+        column = self.table[name].cast(pa.float64()).fill_null(float("nan"))
+        return np.asarray(column, np.float64)
+
+
+def read_rows(dataset: Dataset, shards: Sequence[str]) -> Rows:
+    """Gather the rows of the shards, sorted by name."""
+    import pyarrow as pa
+
+    tables = [_shard_rows(dataset, shard) for shard in shards]
+    counts = tuple(zip(shards, (table.num_rows for table in tables), strict=True))
+    return Rows(counts, pa.concat_tables(tables))
+
+
+def inputs(dataset: Dataset, shard: str, settings: DedupSettings) -> dict[str, str]:
+    """Name -> digest of what is read of a shard. Raises `UserError` where a part is missing."""
+    made = marker(dataset, "download", shard)
+    assert made is not None, "shards() lists finished ones"
+    sidecar = f"shards/{shard}.parquet"
+    found = {sidecar: str(made["outputs"][sidecar]["sha256"])}
+    scores = _score_digests(dataset, shard)
+    if "perceptual" in settings.methods and "pdq" not in scores:
+        raise UserError(
+            f"shard {shard} of {dataset.root} has no perceptual hashes; run: frenchcat score "
+            f"{dataset.root}, or leave perceptual out of dedup.methods"
+        )
+    # Not the digest of the whole file: a new score would have all pictures compared anew.
+    wanted = [name for name in ("pdq", "similarity") if name in scores]
+    found |= {f"scores.{name}": scores[name] for name in wanted}
+    if "semantic" in settings.methods:
+        found |= _vectors_digest(dataset, shard)
+    return found
+
+
+def _vectors_digest(dataset: Dataset, shard: str) -> dict[str, str]:
+    made = marker(dataset, embed.STAGE, shard)
+    if made is None:
+        raise UserError(
+            f"shard {shard} of {dataset.root} has no vectors; run: frenchcat embed {dataset.root}, "
+            "or leave semantic out of dedup.methods"
+        )
+    wanted = (embed.img_emb(shard), embed.metadata(shard))
+    return {relative: str(made["outputs"][relative]["sha256"]) for relative in wanted}
+
+
+def read_vectors(
+    dataset: Dataset, rows: Rows, scratch: Path
+) -> tuple[NDArray[np.int64], NDArray[np.float16]]:
+    """Numbers of the rows that have a vector, and the vectors (n, D) in a file under `scratch`.
+
+    Raises `UserError` where a shard's vectors and their metadata differ in number.
+    """
+    import pyarrow.parquet as pq
+
+    dimension = int(embed.model_of(dataset)["dimension"])
+    place = {key: row for row, key in enumerate(rows.keys)}
+    numbers: list[int] = []
+    file = scratch / "vectors"
+    with open(file, "wb") as out:
+        for shard, _ in rows.shards:
+            with dataset.as_local(embed.metadata(shard)) as path:
+                keys = pq.read_table(path, columns=["image_path"])["image_path"].to_pylist()
+            with dataset.as_local(embed.img_emb(shard)) as path:
+                vectors = np.load(path)
+            if vectors.shape != (len(keys), dimension):
+                raise UserError(
+                    f"{dataset.path(embed.img_emb(shard))} holds {vectors.shape} numbers where its "
+                    f"metadata and model say {(len(keys), dimension)}; delete it and run: "
+                    f"frenchcat embed {dataset.root}"
+                )
+            known = [at for at, key in enumerate(keys) if key in place]
+            numbers += [place[keys[at]] for at in known]
+            out.write(vectors[known].astype(np.float16).tobytes())
+    shape = (len(numbers), dimension)
+    if not numbers:
+        return np.empty(0, np.int64), np.empty(shape, np.float16)
+    return np.array(numbers, np.int64), np.memmap(file, np.float16, "r", shape=shape)
+
+
+def _shard_rows(dataset: Dataset, shard: str) -> pa.Table:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    sidecar = _columns(dataset, f"shards/{shard}.parquet", (*SIDECAR, "status"))
+    stored = sidecar.filter(pc.equal(sidecar["status"], "success")).sort_by("key")
+    scores = _columns(dataset, f"scores/{shard}.parquet", ("key", *SCORES))
+    place = {key: row for row, key in enumerate(scores["key"].to_pylist())}
+    taken = pa.array([place.get(key) for key in stored["key"].to_pylist()], pa.int64())
+    columns = {name: stored[name] for name in SIDECAR}
+    return pa.table(columns | {name: scores[name].take(taken) for name in SCORES}, _schema())
+
+
+def _schema() -> pa.Schema:
+    import pyarrow as pa
+
+    sizes = {"original_width": pa.int64(), "original_height": pa.int64(), "pdq_quality": pa.int64()}
+    kinds = {name: pa.string() for name in (*SIDECAR, *SCORES)} | sizes
+    return pa.schema(list((kinds | {"similarity": pa.float64()}).items()))
+
+
+def _columns(dataset: Dataset, relative: str, names: Sequence[str]) -> pa.Table:
+    """The named columns of a parquet file, nulls for those that it lacks; no rows without it."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    kinds = {field.name: field.type for field in _schema()} | {"status": pa.string()}
+    if not dataset.exists(relative):
+        return pa.table({name: pa.array([], kinds[name]) for name in names})
+    with dataset.as_local(relative) as path:
+        there = set(pq.read_schema(path).names)
+        table = pq.read_table(path, columns=[name for name in names if name in there])
+    columns = {
+        name: table[name].cast(kinds[name])
+        if name in there
+        else pa.nulls(table.num_rows, kinds[name])
+        for name in names
+    }
+    return pa.table(columns)
+
+
+def _score_digests(dataset: Dataset, shard: str) -> dict[str, str]:
+    """Score -> the digest of what made it, as the file's metadata has it."""
+    import pyarrow.parquet as pq
+
+    relative = f"scores/{shard}.parquet"
+    if not dataset.exists(relative):
+        return {}
+    with dataset.as_local(relative) as path:
+        metadata = pq.read_schema(path).metadata or {}
+    found: dict[str, str] = json.loads(metadata.get(_SCORE_DIGESTS, b"{}"))
+    return found

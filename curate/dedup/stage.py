@@ -1,0 +1,196 @@
+"""The stage `dedup`: a whole dataset's duplicates -> ``duplicates/00000.parquet``, a file a shard.
+
+Reads the sidecars, scores/ (pdq, similarity) and embeddings/img_emb; writes for every stored
+picture, in key order::
+
+    key           as everywhere
+    cluster       the first key of its cluster; its own where it is alone
+    duplicate_of  the key that stays in its place; null for a row that stays
+    kind          exact, perceptual, semantic: the strongest evidence that ties it to the row that
+                  stays; null for a row that stays
+    multiplicity  how many rows its cluster has, itself included
+
+A row added anywhere may join two clusters elsewhere, so the stage is one step over all shards:
+when nothing changed it is skipped, when anything did all pictures are compared anew. Cost: that of
+perceptual.py and semantic.py, near-linear in rows.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from curate.config import as_dict
+from curate.dataset import Dataset, Publication, digest_of
+from curate.dedup import rows as gather
+from curate.dedup.cluster import Edges, components, no_edges, sizes
+from curate.dedup.rows import Rows
+from curate.dedup.settings import METHODS, DedupSettings, Method
+from curate.dedup.survivor import survivors
+from curate.errors import UserError
+from curate.stage import Progress, ShardFunction, Silent, record, up_to_date, write_marker
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+STAGE = "dedup"
+
+
+@dataclass(frozen=True)
+class DedupReport:
+    """What was found; all numbers are rows, but for `clusters`: those of more than one row."""
+
+    rows: int
+    duplicates: int
+    clusters: int
+    kinds: dict[str, int] = field(default_factory=dict)  # of the duplicates
+    skipped: bool = False  # all was up to date
+
+
+@dataclass(frozen=True)
+class Found:
+    """The answer for every row: numbers of rows, and -1 where `kind` is none."""
+
+    cluster: NDArray[np.int64]
+    survivor: NDArray[np.int64]
+    kind: NDArray[np.int64]  # place in METHODS
+    multiplicity: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class DedupStage:
+    """What the markers are made of; the work itself is `dedup`, over all shards at once."""
+
+    dedup: DedupSettings
+    all_inputs: str  # the digest of every shard's inputs
+    name: str = STAGE
+    version: int = 1
+    in_process: bool = True
+
+    def settings(self) -> Mapping[str, Any]:
+        """All of them shape the output."""
+        return as_dict(self.dedup)
+
+    def inputs(self, dataset: Dataset, shard: str) -> Mapping[str, str]:
+        """Every shard depends on all."""
+        return {"all": self.all_inputs}
+
+    def start(self, dataset: Dataset) -> AbstractContextManager[ShardFunction]:
+        """Not for `run_stage`, which works shard by shard."""
+        raise NotImplementedError("dedup compares all shards: call curate.dedup.dedup")
+
+
+def dedup(
+    dataset: Dataset,
+    settings: DedupSettings | None = None,
+    progress: Progress | None = None,
+) -> DedupReport:
+    """Find a dataset's duplicates unless that is done; the lock is held.
+
+    Raises `UserError` where nothing was downloaded, or scores or vectors that the chosen methods
+    need are missing.
+    """
+    settings, progress = settings or DedupSettings(), progress or Silent()
+    shards = dataset.shards("download")
+    if not shards:
+        raise UserError(f"{dataset.root} holds no shards; run frenchcat download first")
+    inputs = {shard: gather.inputs(dataset, shard, settings) for shard in shards}
+    stage = DedupStage(settings, digest_of(inputs))
+    skipped = all(up_to_date(dataset, stage, shard) for shard in shards)
+    if not skipped:
+        _run(dataset, stage, shards, progress)
+    counts = record(dataset, stage, shards)
+    kinds: dict[str, int] = {name: counts[name] for name in METHODS if counts.get(name)}
+    return DedupReport(
+        counts["rows"], sum(kinds.values()), counts["clusters"], kinds, skipped=skipped
+    )
+
+
+def _run(dataset: Dataset, stage: DedupStage, shards: Sequence[str], progress: Progress) -> None:
+    with contextlib.ExitStack() as stack:
+        progress.begin(STAGE, len(shards))
+        stack.callback(progress.end)
+        rows = gather.read_rows(dataset, shards)
+        found = find(dataset, rows, stage.dedup)
+        publication = stack.enter_context(dataset.publish(STAGE))
+        keys = np.array(rows.keys, object)
+        start = 0
+        for shard, count in rows.shards:
+            part = slice(start, start + count)
+            counts = _write(publication, shard, keys, found, part)
+            outputs = [relative(shard)]
+            inputs = stage.inputs(dataset, shard)
+            write_marker(publication, stage, shard, inputs, counts, outputs)
+            start += count
+            progress.advance(count)
+            progress.shard_done(shard, counts)
+
+
+def relative(shard: str) -> str:
+    """Where a shard's duplicates lie."""
+    return f"duplicates/{shard}.parquet"
+
+
+def find(dataset: Dataset, rows: Rows, settings: DedupSettings) -> Found:
+    """Clusters, survivors and kinds of all rows."""
+    total = rows.table.num_rows
+    stages: list[tuple[Method, NDArray[np.int64]]] = []
+    labels = np.arange(total, dtype=np.int64)
+    for method in METHODS:
+        if method in settings.methods:
+            labels = components(total, _edges(dataset, rows, settings, method), labels)
+            stages.append((method, labels))
+    stays = survivors(labels, rows.qualities(), settings.survivor)
+    kind = np.full(total, -1, np.int64)
+    for method, by in reversed(stages):  # the strongest is written last
+        kind[by == by[stays]] = METHODS.index(method)
+    kind[stays == np.arange(total)] = -1
+    return Found(labels, stays, kind, sizes(labels))
+
+
+def _edges(dataset: Dataset, rows: Rows, settings: DedupSettings, method: Method) -> Edges:
+    from curate.dedup.exact import canonical_url, equal_values
+    from curate.dedup.perceptual import near_hashes
+    from curate.dedup.semantic import near_vectors
+
+    if method == "exact":
+        urls = [canonical_url(url) for url in rows.table["url"].to_pylist()]
+        hashes = [rows.table[name].to_pylist() for name in ("sha256", "stored_sha256")]
+        return np.concatenate([equal_values(values) for values in (*hashes, urls)])
+    if method == "perceptual":
+        numbers, pdq = rows.hashes(settings.perceptual_quality)
+        return numbers[near_hashes(pdq, settings.perceptual_distance)]
+    with dataset.scratch(STAGE) as folder:
+        numbers, vectors = gather.read_vectors(dataset, rows, folder)
+        edges = near_vectors(vectors, settings.semantic_cosine) if len(numbers) else no_edges()
+        return numbers[edges]
+
+
+def _write(
+    publication: Publication, shard: str, keys: NDArray[np.object_], found: Found, part: slice
+) -> dict[str, int]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    own = np.arange(part.start, part.stop)
+    stays = found.survivor[part]
+    kinds = [None if kind < 0 else METHODS[kind] for kind in found.kind[part]]
+    table = pa.table(
+        {
+            "key": pa.array(keys[part], pa.string()),
+            "cluster": pa.array(keys[found.cluster[part]], pa.string()),
+            "duplicate_of": pa.array(keys[stays], pa.string(), mask=stays == own),
+            "kind": pa.array(kinds, pa.string()),
+            "multiplicity": pa.array(found.multiplicity[part], pa.int32()),
+        }
+    )
+    pq.write_table(table, publication.path(relative(shard)), compression="zstd")
+    tied = Counter(kind for kind in kinds if kind is not None)
+    heads = int(np.sum((found.cluster[part] == own) & (found.multiplicity[part] > 1)))
+    return {"rows": len(own), "clusters": heads, **dict(sorted(tied.items()))}

@@ -1,0 +1,33 @@
+"""The verb `dedup`: finds a dataset's duplicates and says how many there are of each kind."""
+
+from __future__ import annotations
+
+from frenchcat.commands.build import Config, Folder, Json, Set
+
+
+def dedup(dataset: Folder, config: Config = None, set_: Set = None, json: Json = False) -> None:
+    """Find duplicates: same bytes or URL, near-copies by looks, near-copies by meaning.
+
+    Example: frenchcat dedup data/mine --set dedup.semantic_cosine=0.97
+    """
+    import curate.dedup as stage
+    from curate.dataset import Dataset
+    from frenchcat import pipeline
+    from frenchcat.commands.build import _settings
+    from frenchcat.progress import Bars
+
+    opened = Dataset.open(dataset)
+    settings = _settings(opened, config, set_)
+    with opened.lock():
+        pipeline.save_settings(opened, settings)
+        report = stage.dedup(opened, settings.dedup, Bars())
+    if json:
+        from dataclasses import asdict
+        from json import dumps
+
+        print(dumps(asdict(report)))
+        return
+    kinds = ", ".join(f"{number} {kind}" for kind, number in report.kinds.items()) or "none"
+    print(
+        f"{report.rows} pictures in {report.rows - report.duplicates} groups; duplicates: {kinds}"
+    )
