@@ -44,7 +44,6 @@ class Catalog:
         sidecars = [f"shards/{shard}.parquet" for shard in shards]
         self._view("rows", f"{_shard_of('shards')}, * EXCLUDE (filename)", sidecars)
         self._samples(shards)
-        self.duck.execute("SET lock_configuration = true")
 
     def __enter__(self) -> Catalog:
         return self
@@ -174,4 +173,5 @@ def _connection(dataset: Dataset, threads: int | None) -> DuckDBPyConnection:
     root = dataset.path("").rstrip("/") + "/"
     duck.execute(f"SET allowed_directories = [{_literal(root)}]")
     duck.execute("SET enable_external_access = false")
+    duck.execute("SET lock_configuration = true")
     return duck

@@ -34,11 +34,11 @@ def info_table(info: Info) -> None:
 
 def hits_table(hits: Sequence[Hit]) -> None:
     """Print hits: rank, similarity, caption, url."""
-    table = Table(box=None, header_style="bold")
-    table.add_column("", justify="right", style="dim")
-    table.add_column("similarity", justify="right")
+    table = Table(box=None, header_style="bold", expand=True)
+    table.add_column("", justify="right", style="dim", width=3)
+    table.add_column("similarity", justify="right", width=10)
     table.add_column("caption", ratio=3, overflow="fold")
-    table.add_column("url", ratio=2, no_wrap=True, style="dim")
+    table.add_column("url", ratio=2, no_wrap=True, overflow="ellipsis", style="dim")
     for rank, hit in enumerate(hits, 1):
         caption, url = escape(hit.caption or ""), escape(hit.url or "")
         table.add_row(str(rank), f"{hit.similarity:.3f}", caption, url)

@@ -251,15 +251,17 @@ def _fresh(dataset: Dataset, duck: DuckDBPyConnection) -> Iterator[Any]:
             duck.execute("INSERT INTO had SELECT uid FROM present")
             duck.unregister("present")
     duck.execute(
-        "CREATE TABLE fresh AS SELECT at FROM ("
-        "  SELECT at, uid, row_number() OVER (PARTITION BY uid ORDER BY at) AS nth"
-        "  FROM (SELECT row_number() OVER () AS at, uid FROM listed)"
+        "CREATE TABLE fresh AS SELECT place FROM ("
+        "  SELECT place, uid, row_number() OVER (PARTITION BY uid ORDER BY place) AS nth"
+        "  FROM (SELECT row_number() OVER () AS place, uid FROM listed)"
         ") LEFT JOIN (SELECT uid, count(*) AS copies FROM had GROUP BY uid) USING (uid) "
         "WHERE nth > coalesce(copies, 0)"
     )
     # A cursor of its own: the rows stream from the connection meanwhile.
-    reader = duck.cursor().sql("SELECT at FROM fresh ORDER BY at").to_arrow_reader(_BATCH_ROWS)
-    return (batch.column("at").to_numpy() for batch in reader)
+    reader = (
+        duck.cursor().sql("SELECT place FROM fresh ORDER BY place").to_arrow_reader(_BATCH_ROWS)
+    )
+    return (batch.column("place").to_numpy() for batch in reader)
 
 
 def _masked(batches: Iterator[pa.Table], positions: Iterator[Any]) -> Iterator[pa.Table]:
