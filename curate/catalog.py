@@ -104,6 +104,26 @@ class Catalog:
         except duckdb.OutOfRangeException as error:
             raise UserError(f"{expression!r} fails: {_first_line(error)}") from None
 
+    def add_domains(self) -> None:
+        """Add the column `domain` to `samples`: what each URL's owner registered."""
+        import pyarrow as pa
+
+        from curate.domains import domain_of
+
+        if "domain" in self.columns():
+            return
+        urls = self.duck.sql("SELECT key, url FROM samples").to_arrow_table()
+        domains = [domain_of(url) for url in urls["url"].to_pylist()]
+        self.duck.register("domains", pa.table({"key": urls["key"], "domain": domains}))
+        (sql,) = self.duck.execute(
+            "SELECT sql FROM duckdb_views() WHERE view_name = 'samples'"
+        ).fetchone() or ("",)
+        inner = sql[sql.index(" AS ") + 4 :].rstrip("; \n")
+        self.duck.execute(
+            "CREATE OR REPLACE VIEW samples AS "
+            f"SELECT stored.*, domains.domain FROM ({inner}) stored JOIN domains USING (key)"
+        )
+
     def _explain(self, message: str, expression: str) -> str:
         found = re.search(r'column "([^"]+)" not found', message, re.I)
         if found is None:

@@ -8,7 +8,7 @@ import sys
 import typer
 
 from curate.errors import UserError
-from frenchcat.commands import build, dedup, search
+from frenchcat.commands import build, dedup, search, select
 
 app = typer.Typer(
     name="frenchcat",
@@ -28,6 +28,8 @@ for function in (
     build.index,
     build.info,
     search.search,
+    select.select,
+    select.export,
 ):
     app.command()(function)
 

@@ -52,7 +52,8 @@ def add_shard(
                 tar.addfile(info, io.BytesIO(data))
         columns = {"caption": captions, "url": urls, "width": [8] * len(keys)}
         status = {"status": ["success"] * len(keys), "error_message": [None] * len(keys)}
-        sidecar = pa.table({"key": keys, **columns, **status})
+        uids = [f"{int(key):032x}" for key in keys]
+        sidecar = pa.table({"uid": uids, "key": keys, **columns, **status})
         pq.write_table(sidecar, publication.path(f"shards/{shard}.parquet"))
         for relative, rows in (
             (embed.img_emb(shard), pictures),

@@ -1,0 +1,174 @@
+"""Selections: a condition over the catalog, frozen as sorted rows with a digest.
+
+Reads the catalog and the shards' tars (headers only), writes ``selections/<name>.parquet``: key,
+uid, shard, offset and size of the picture in the shard's tar, caption, url, width, height, weight;
+in key order, with the SQL, the settings and the digest in the schema's metadata. Training, export
+and the service's filter read that file; its digest names the set ever after.
+
+Dropped and removed rows are never selected. Cost: linear in rows; one header read a picture of the
+shards that are touched.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from curate import tars
+from curate.catalog import Catalog, quoted
+from curate.dataset import Dataset, digest_of
+from curate.embed import PICTURES
+from curate.errors import UserError
+from curate.expression import checked
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+FOLDER = "selections"
+COLUMNS = ("key", "uid", "shard", "caption", "url", "width", "height")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_METADATA = b"frenchcat"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a selection was asked for."""
+
+    where: str | None = None  # a condition over the catalog; None: every kept row
+    limit: int | None = None  # at most so many rows
+    balance: str | None = None  # a column, or `domain`: as many rows of each value as can be
+    weight: str | None = None  # an expression; None: every row once
+    seed: int = 0  # which rows a limit keeps
+
+
+@dataclass(frozen=True)
+class Selection:
+    """A frozen selection: its name, digest, how it was asked for and its rows."""
+
+    name: str
+    digest: str
+    sql: str
+    choice: Choice
+    table: pa.Table
+
+    def __len__(self) -> int:
+        return int(self.table.num_rows)
+
+
+def select(dataset: Dataset, name: str, choice: Choice | None = None) -> Selection:
+    """Choose rows and freeze them as `name`; the lock is held.
+
+    Raises `UserError` for a bad name, condition, column or limit, or where no row meets it.
+    """
+    choice = choice or Choice()
+    if not _NAME.fullmatch(name):
+        raise UserError(f"{name!r} names no selection; use letters, digits, '.', '_' and '-'")
+    if choice.limit is not None and choice.limit < 1:
+        raise UserError(f"the limit is {choice.limit}; ask for one row or more")
+    with Catalog(dataset) as catalog:
+        sql = sql_of(catalog, choice)
+        rows = catalog.run(sql, " and ".join(filter(None, (choice.where, choice.weight))))
+    if not rows.num_rows:
+        raise UserError(f"no row meets {choice.where!r}; see frenchcat info {dataset.root}")
+    table = _placed(dataset, rows)
+    _check_weights(table, choice)
+    digest = digest_of(
+        [table[column].to_pylist() for column in ("key", "caption", "sha", "weight")]
+    )
+    table = table.drop_columns(["sha"])
+    _publish(dataset, name, table, {"sql": sql, "digest": digest, "choice": asdict(choice)})
+    return Selection(name, digest, sql, choice, table)
+
+
+def open_selection(dataset: Dataset, name: str) -> Selection:
+    """A frozen selection. Raises `UserError` where there is none of that name."""
+    import pyarrow.parquet as pq
+
+    relative = f"{FOLDER}/{name}.parquet"
+    if not _NAME.fullmatch(name) or not dataset.exists(relative):
+        known = ", ".join(names(dataset)) or "none yet"
+        raise UserError(f"{dataset.root} has no selection {name!r}; there are: {known}")
+    with dataset.as_local(relative) as path:
+        table = pq.read_table(path)
+    about = json.loads(table.schema.metadata[_METADATA])
+    return Selection(name, about["digest"], about["sql"], Choice(**about["choice"]), table)
+
+
+def names(dataset: Dataset) -> list[str]:
+    """The selections of a dataset."""
+    found = dataset.files(FOLDER)
+    return [name.removesuffix(".parquet") for name in found if name.endswith(".parquet")]
+
+
+def sql_of(catalog: Catalog, choice: Choice) -> str:
+    """The whole query, as it is kept beside the rows. Raises `UserError` for a bad part."""
+    there = catalog.columns()
+    conditions = []
+    if choice.where is not None:
+        conditions.append(checked(choice.where))
+    if "keep" in there:
+        conditions.append("keep IS NOT FALSE")
+    weight = "1.0" if choice.weight is None else checked(choice.weight)
+    columns = [quoted(name) if name in there else f"NULL AS {name}" for name in COLUMNS]
+    columns.append("stored_sha256 AS sha" if "stored_sha256" in there else "NULL AS sha")
+    columns.append(f"({weight})::DOUBLE AS weight")
+    where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
+    chosen = ", ".join(columns)
+    if choice.limit is None:
+        return f"SELECT {chosen} FROM samples{where} ORDER BY key"
+    # A row's turn depends on its key and the seed alone: the same rows whatever the threads.
+    turn = f"md5(key || ':{int(choice.seed)}')"
+    group = "1" if choice.balance is None else _group(catalog, choice.balance)
+    place = f"row_number() OVER (PARTITION BY {group} ORDER BY {turn})"
+    ranked = f"SELECT *, {place} AS place, {turn} AS turn FROM samples{where}"
+    taken = f"SELECT * FROM ({ranked}) ORDER BY place, turn LIMIT {int(choice.limit)}"
+    return f"SELECT {chosen} FROM ({taken}) ORDER BY key"
+
+
+def _group(catalog: Catalog, column: str) -> str:
+    if column == "domain":
+        catalog.add_domains()
+    elif column not in catalog.columns():
+        known = ", ".join(("domain", *catalog.columns()))
+        raise UserError(f"no column {column!r} to balance by; known: {known}")
+    return quoted(column)
+
+
+def _placed(dataset: Dataset, rows: pa.Table) -> pa.Table:
+    """The rows with extension, offset and size of their picture in its tar."""
+    import pyarrow as pa
+
+    places: dict[str, tars.Member] = {}
+    for shard in sorted(set(rows["shard"].to_pylist())):
+        with dataset.as_local(f"shards/{shard}.tar") as path:
+            places |= {m.key: m for m in tars.members(path) if m.extension in PICTURES}
+    members: Sequence[tars.Member] = [places[key] for key in rows["key"].to_pylist()]
+    columns: dict[str, Any] = {name: rows[name] for name in ("key", "uid", "shard")}
+    columns["extension"] = pa.array([member.extension for member in members])
+    columns["offset"] = pa.array([member.offset for member in members], pa.int64())
+    columns["size"] = pa.array([member.size for member in members], pa.int64())
+    rest = ("caption", "url", "width", "height", "weight", "sha")
+    return pa.table(columns | {name: rows[name] for name in rest})
+
+
+def _check_weights(table: pa.Table, choice: Choice) -> None:
+    import pyarrow.compute as pc
+
+    good = pc.and_(pc.is_finite(table["weight"]), pc.greater_equal(table["weight"], 0))
+    if table["weight"].null_count or not pc.all(good).as_py():
+        raise UserError(
+            f"the weight {choice.weight!r} is missing, negative or infinite for some row; "
+            "give a number of at least 0 for each, e.g. coalesce(multiplicity, 1)"
+        )
+
+
+def _publish(dataset: Dataset, name: str, table: pa.Table, about: dict[str, Any]) -> None:
+    import pyarrow.parquet as pq
+
+    metadata = {_METADATA: json.dumps(about, sort_keys=True, ensure_ascii=False)}
+    with dataset.publish(f"selection-{name}") as publication:
+        path = publication.path(f"{FOLDER}/{name}.parquet")
+        pq.write_table(table.replace_schema_metadata(metadata), path, compression="zstd")

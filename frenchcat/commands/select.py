@@ -1,0 +1,67 @@
+"""The verbs `select` and `export`: a condition -> a frozen selection -> other tools' formats."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from frenchcat.commands.build import Folder
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The selection's name.")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
+
+
+def select(
+    dataset: Folder,
+    name: Name,
+    where: Annotated[
+        str | None, typer.Option(metavar="SQL", help="A condition over the catalog's columns.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(help="At most so many rows.")] = None,
+    balance: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="With --limit: spread over its values.")
+    ] = None,
+    weight: Annotated[
+        str | None, typer.Option(metavar="SQL", help="How often training draws a row.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Which rows --limit keeps.")] = 0,
+    json: Json = False,
+) -> None:
+    """Freeze the rows that meet a condition, for training and export.
+
+    Example: frenchcat select data/mine cats --where "similarity > .25 and width >= 256"
+    """
+    from curate.dataset import Dataset
+    from curate.select import Choice
+    from curate.select import select as choose
+
+    opened = Dataset.open(dataset)
+    with opened.lock():
+        made = choose(opened, name, Choice(where, limit, balance, weight, seed))
+    if json:
+        from json import dumps
+
+        print(dumps({"name": name, "rows": len(made), "digest": made.digest, "sql": made.sql}))
+    else:
+        print(f"{name}: {len(made)} rows, digest {made.digest[:16]}")
+
+
+def export(
+    dataset: Folder,
+    name: Name,
+    to: Annotated[Path, typer.Option("--to", metavar="FOLDER", help="A new folder.")],
+    format_: Annotated[
+        str, typer.Option("--format", help="webdataset, datacomp, csv or croissant.")
+    ] = "webdataset",
+) -> None:
+    """Write a selection in a format that other tools read.
+
+    Example: frenchcat export data/mine cats --to cats-tars --format webdataset
+    """
+    from curate.dataset import Dataset
+    from curate.export import export as write
+
+    folder = write(Dataset.open(dataset), name, to, format_)
+    print(f"wrote {folder}")
