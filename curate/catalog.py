@@ -152,10 +152,21 @@ class Catalog:
             taken |= {name.lower() for name in new}
             chosen += "".join(f", {folder}.{quoted(name)}" for name in new)
             joins += f" LEFT JOIN {folder} USING (key)"
-        sql = f"SELECT {chosen} FROM rows{joins} WHERE {_SUCCESS}"
+        sql = f"SELECT {chosen} FROM rows{joins} WHERE {_SUCCESS}{self._present()}"
         self.duck.execute(f"CREATE VIEW samples AS {sql}")
         if rights := self._parquets("rights"):
             self._view("rights", "* EXCLUDE (filename)", rights)
+
+    def _present(self) -> str:
+        """The condition that leaves out removed rows (curate/remove)."""
+        import pyarrow as pa
+
+        from curate.remove.log import removed_keys
+
+        if not (gone := removed_keys(self.dataset)):
+            return ""
+        self.duck.register("removed", pa.table({"key": sorted(gone)}))
+        return " AND rows.key NOT IN (SELECT key FROM removed)"
 
     def _parquets(self, folder: str) -> list[str]:
         names = self.dataset.files(folder)

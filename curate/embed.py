@@ -121,7 +121,7 @@ def embed(
     if not shards:
         raise UserError(f"{dataset.root} holds no shards; run frenchcat download first")
     counts = [(marker(dataset, "download", shard) or {}).get("counts", {}) for shard in shards]
-    rows = sum(int(count.get("success", 0)) for count in counts)
+    rows = sum(int(count.get("downloaded", 0)) for count in counts)
     stage = EmbedStage(settings, find_weights(settings), rows)
     _forget_other_model(dataset, stage)
     return run_stage(dataset, stage, shards, engine, progress)

@@ -1,9 +1,9 @@
 """Selections: a condition over the catalog, frozen as sorted rows with a digest.
 
 Reads the catalog and the shards' tars (headers only), writes ``selections/<name>.parquet``: key,
-uid, shard, offset and size of the picture in the shard's tar, caption, url, width, height, weight;
-in key order, with the SQL, the settings and the digest in the schema's metadata. Training, export
-and the service's filter read that file; its digest names the set ever after.
+uid, shard, offset and size of the picture in the shard's tar, caption, url, width, height, weight,
+stored_sha256; in key order, with the SQL, the settings and the digest in the schema's metadata.
+Training, export and the service's filter read that file; its digest names the set ever after.
 
 Dropped and removed rows are never selected. Cost: linear in rows; one header read a picture of the
 shards that are touched.
@@ -23,12 +23,16 @@ from curate.dataset import Dataset, digest_of
 from curate.embed import PICTURES
 from curate.errors import UserError
 from curate.expression import checked
+from curate.remove.log import removed_keys
+from curate.stage import marker
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 FOLDER = "selections"
 COLUMNS = ("key", "uid", "shard", "caption", "url", "width", "height")
+NAMED = ("key", "caption", "stored_sha256", "weight")
+"""The columns that a digest is of: which pictures, with which words, how often."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _METADATA = b"frenchcat"
 
@@ -75,12 +79,9 @@ def select(dataset: Dataset, name: str, choice: Choice | None = None) -> Selecti
         raise UserError(f"no row meets {choice.where!r}; see frenchcat info {dataset.root}")
     table = _placed(dataset, rows)
     _check_weights(table, choice)
-    digest = digest_of(
-        [table[column].to_pylist() for column in ("key", "caption", "sha", "weight")]
-    )
-    table = table.drop_columns(["sha"])
-    _publish(dataset, name, table, {"sql": sql, "digest": digest, "choice": asdict(choice)})
-    return Selection(name, digest, sql, choice, table)
+    made = Selection(name, _digest(table), sql, choice, table)
+    _publish(dataset, made)
+    return made
 
 
 def open_selection(dataset: Dataset, name: str) -> Selection:
@@ -94,7 +95,57 @@ def open_selection(dataset: Dataset, name: str) -> Selection:
     with dataset.as_local(relative) as path:
         table = pq.read_table(path)
     about = json.loads(table.schema.metadata[_METADATA])
-    return Selection(name, about["digest"], about["sql"], Choice(**about["choice"]), table)
+    table, digest = _present(dataset, table.replace_schema_metadata(), about)
+    return Selection(name, digest, about["sql"], Choice(**about["choice"]), table)
+
+
+def purge(dataset: Dataset) -> None:
+    """Rewrite the selections that hold removed rows, or whose pictures lie elsewhere now."""
+    import pyarrow.parquet as pq
+
+    for name in names(dataset):
+        with dataset.as_local(f"{FOLDER}/{name}.parquet") as path:
+            before = pq.read_table(path)
+        found = open_selection(dataset, name)
+        if not before.replace_schema_metadata().equals(found.table):
+            _publish(dataset, found)
+
+
+def _present(dataset: Dataset, table: pa.Table, about: dict[str, Any]) -> tuple[pa.Table, str]:
+    """Without removed rows, and with the places of pictures in tars that were rewritten since.
+
+    The digest names the rows that are left: a set that lost a row is another set.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    digest: str = about["digest"]
+    removed = pa.array(sorted(removed_keys(dataset)), pa.string())
+    gone = pc.is_in(table["key"], removed)
+    if pc.any(gone).as_py():
+        table = table.filter(pc.invert(gone))
+        digest = _digest(table)
+    here = {shard: tar for shard, tar in about["tars"].items() if shard in set(_shards(table))}
+    if here != _tars(dataset, table):
+        table = _placed(dataset, table)
+    return table, digest
+
+
+def _shards(table: pa.Table) -> list[str]:
+    return sorted(set(table["shard"].to_pylist()))
+
+
+def _tars(dataset: Dataset, table: pa.Table) -> dict[str, str]:
+    """Shard -> digest of its tar, by which offsets are known to hold."""
+    found = {}
+    for shard in _shards(table):
+        outputs = (marker(dataset, "download", shard) or {}).get("outputs", {})
+        found[shard] = outputs.get(f"shards/{shard}.tar", {}).get("sha256", "")
+    return found
+
+
+def _digest(table: pa.Table) -> str:
+    return digest_of([table[name].to_pylist() for name in NAMED])
 
 
 def names(dataset: Dataset) -> list[str]:
@@ -113,7 +164,8 @@ def sql_of(catalog: Catalog, choice: Choice) -> str:
         conditions.append("keep IS NOT FALSE")
     weight = "1.0" if choice.weight is None else checked(choice.weight)
     columns = [quoted(name) if name in there else f"NULL AS {name}" for name in COLUMNS]
-    columns.append("stored_sha256 AS sha" if "stored_sha256" in there else "NULL AS sha")
+    stored = "stored_sha256" if "stored_sha256" in there else "NULL::VARCHAR"
+    columns.append(f"{stored} AS stored_sha256")
     columns.append(f"({weight})::DOUBLE AS weight")
     where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
     chosen = ", ".join(columns)
@@ -150,7 +202,7 @@ def _placed(dataset: Dataset, rows: pa.Table) -> pa.Table:
     columns["extension"] = pa.array([member.extension for member in members])
     columns["offset"] = pa.array([member.offset for member in members], pa.int64())
     columns["size"] = pa.array([member.size for member in members], pa.int64())
-    rest = ("caption", "url", "width", "height", "weight", "sha")
+    rest = ("caption", "url", "width", "height", "weight", "stored_sha256")
     return pa.table(columns | {name: rows[name] for name in rest})
 
 
@@ -165,10 +217,12 @@ def _check_weights(table: pa.Table, choice: Choice) -> None:
         )
 
 
-def _publish(dataset: Dataset, name: str, table: pa.Table, about: dict[str, Any]) -> None:
+def _publish(dataset: Dataset, made: Selection) -> None:
     import pyarrow.parquet as pq
 
+    about = {"sql": made.sql, "digest": made.digest, "choice": asdict(made.choice)}
+    about["tars"] = _tars(dataset, made.table)
     metadata = {_METADATA: json.dumps(about, sort_keys=True, ensure_ascii=False)}
-    with dataset.publish(f"selection-{name}") as publication:
-        path = publication.path(f"{FOLDER}/{name}.parquet")
-        pq.write_table(table.replace_schema_metadata(metadata), path, compression="zstd")
+    with dataset.publish(f"selection-{made.name}") as publication:
+        path = publication.path(f"{FOLDER}/{made.name}.parquet")
+        pq.write_table(made.table.replace_schema_metadata(metadata), path, compression="zstd")

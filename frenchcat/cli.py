@@ -8,7 +8,7 @@ import sys
 import typer
 
 from curate.errors import UserError
-from frenchcat.commands import build, dedup, search, select
+from frenchcat.commands import build, dedup, remove, search, select
 
 app = typer.Typer(
     name="frenchcat",
@@ -30,6 +30,8 @@ for function in (
     search.search,
     select.select,
     select.export,
+    remove.remove,
+    remove.compact,
 ):
     app.command()(function)
 

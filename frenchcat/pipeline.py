@@ -6,8 +6,9 @@ same call again resumes; what is here is only their order.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from curate.clip import ClipSettings
 from curate.config import as_dict, resolve, settings
@@ -54,6 +55,19 @@ def build(
         embed(dataset, settings.clip, engine, progress)
         build_index(dataset, settings.index, progress)
     return dataset
+
+
+def made_anew(dataset: Dataset, stages: Mapping[str, Any], progress: Progress | None) -> None:
+    """Make again what spans shards and was there before a compaction: duplicates, the index."""
+    from index.build import build_index
+
+    if "dedup" in stages:
+        from curate.dedup import DedupSettings, dedup
+
+        kept = stages["dedup"]["settings"]
+        dedup(dataset, resolve(DedupSettings, kept, dataset.path("dataset.json")), progress)
+    if "index" in stages:
+        build_index(dataset, saved_settings(dataset).index, progress)
 
 
 def list_name(urls: Sequence[str]) -> str:

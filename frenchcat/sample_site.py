@@ -33,6 +33,7 @@ DRIP_INTERVAL_SEC = 0.2
 DRIP_LIMIT_SEC = 60.0  # a client that never leaves is let go after this
 OVERSIZE_BYTES = 64 * 1024 * 1024
 PARENT_CHECK_SEC = 1.0
+DATE = "Thu, 01 Jan 2026 00:00:00 GMT"
 JPEG_START = bytes.fromhex("ffd8ffe000104a46494600010100000100010000")
 TYPES = {"jpg": "image/jpeg", "png": "image/png", "svg": "image/svg+xml", "txt": "text/plain"}
 ROBOTS = "User-agent: frenchcat\nDisallow: /robots_txt/\n\nUser-agent: *\nAllow: /\n"
@@ -252,6 +253,7 @@ async def serve(port: int, parent: int) -> None:
     """Serve until asked to stop (SIGTERM, SIGINT) or until process ``parent`` is gone."""
     heard, unheard = bind_pair(port)
     app = web.Application()
+    app.on_response_prepare.append(_date)
     app.router.add_get("/{path:.*}", Site(load_bodies()).answer_quietly)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
     await runner.setup()
@@ -267,6 +269,11 @@ async def serve(port: int, parent: int) -> None:
             continue
     await runner.cleanup()
     unheard.close()
+
+
+async def _date(request: web.Request, response: web.StreamResponse) -> None:
+    """The same answers every time: the date, which the rights ledger keeps, too."""
+    response.headers["Date"] = DATE
 
 
 def main() -> None:

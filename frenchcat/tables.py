@@ -11,6 +11,7 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from curate.info import Info
+    from curate.remove import Match
     from index.search import Hit
 
 
@@ -43,3 +44,19 @@ def hits_table(hits: Sequence[Hit]) -> None:
         caption, url = escape(hit.caption or ""), escape(hit.url or "")
         table.add_row(str(rank), f"{hit.similarity:.3f}", caption, url)
     Console().print(table)
+
+
+def matches_table(found: Sequence[Match], limit: int) -> None:
+    """Print the first rows that a removal matches, on stderr."""
+    console = Console(stderr=True)
+    table = Table(box=None, header_style="bold", expand=True)
+    table.add_column("key", width=12)
+    table.add_column("why", width=20)
+    table.add_column("caption", ratio=2, overflow="ellipsis", no_wrap=True)
+    table.add_column("url", ratio=3, overflow="ellipsis", no_wrap=True, style="dim")
+    for match in found[:limit]:
+        table.add_row(match.key, match.why, escape(match.caption or ""), escape(match.url or ""))
+    if found:
+        console.print(table)
+    more = f", the first {limit} shown" if len(found) > limit else ""
+    console.print(f"{len(found)} rows match{more}")

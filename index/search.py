@@ -22,8 +22,9 @@ from curate.clip.settings import ClipSettings
 from curate.config import resolve
 from curate.dataset import Dataset
 from curate.errors import UserError
+from curate.remove.log import removed_keys
 from index.build import MODALITIES, current, relative
-from index.rows import PLACE, ROWS, Rows
+from index.rows import PLACE, ROWS, Rows, id_of
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -62,6 +63,7 @@ class Searcher:
         """Open the index. Raises `UserError` where there is none or it is misaligned."""
         self.dataset = dataset
         self._clip = clip
+        self._removed = (frozenset[str](), np.empty(0, np.int64))  # keys and their positions
         found = current(dataset)
         if found is None:
             raise UserError(f"{dataset.root} has no index; run: frenchcat index {dataset.root}")
@@ -127,11 +129,26 @@ class Searcher:
         return unit(vector, self.dimension)
 
     def nearest(self, vector: NDArray[np.float32], k: int, by: str = "image") -> list[Hit]:
-        """The k rows nearest to a (D,) unit vector."""
-        index = self._indexes[by]
-        similarities, positions = index.search(vector[None], min(k, len(self)))
+        """The k rows nearest to a (D,) unit vector, removed ones left out."""
+        import faiss
+
+        index, gone = self._indexes[by], self._gone()
+        wanted = min(k, len(self) - len(gone))
+        if wanted < 1:
+            return []
+        selector = faiss.IDSelectorNot(faiss.IDSelectorBatch(gone))
+        parameters = faiss.SearchParameters(sel=selector) if len(gone) else None  # type: ignore[call-arg]
+        similarities, positions = index.search(vector[None], wanted, params=parameters)
         found = zip(similarities[0], positions[0], strict=True)
         return [self.hit(int(at), float(similarity)) for similarity, at in found if at >= 0]
+
+    def _gone(self) -> NDArray[np.int64]:
+        """The positions of removed rows; a request counts from the moment it is logged."""
+        keys = removed_keys(self.dataset)
+        if self._removed[0] != keys:
+            wanted = np.array([id_of(key) for key in keys], np.int64)
+            self._removed = (keys, np.flatnonzero(np.isin(self.rows.ids(), wanted)))
+        return self._removed[1]
 
     def hit(self, position: int, similarity: float) -> Hit:
         """The hit at a position of the index."""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from curate import embed
-from curate.dataset import Dataset, digest_of
+from curate.dataset import Dataset, digest_of, file_sha256
 from curate.stage import record_entry
 
 MODEL = {"model": "synthetic", "weights": "0" * 64, "dimension": 16, "precision": "fp32"}
@@ -64,7 +64,11 @@ def add_shard(
         pq.write_table(metadata, publication.path(embed.metadata(shard)))
     vectors = digest_of([pictures.tolist(), texts.tolist(), list(captions)])
     for stage in ("download", "embed"):
-        marker = {"digest": vectors, "inputs": {}, "outputs": {}, "counts": {"embedded": len(keys)}}
+        outputs = {}
+        for relative in (f"shards/{shard}.tar", f"shards/{shard}.parquet"):
+            path = Path(dataset.path(relative))
+            outputs[relative] = {"bytes": path.stat().st_size, "sha256": file_sha256(path)}
+        marker = {"digest": vectors, "inputs": {}, "outputs": outputs, "counts": {}}
         dataset.write_json(f"stages/{stage}/{shard}.json", marker)
     model = {**MODEL, "dimension": pictures.shape[1]}
     record_entry(dataset, "embed", {"settings": model, "counts": {}})

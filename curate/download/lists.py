@@ -26,6 +26,8 @@ from curate.dataset import Dataset, Publication, file_sha256
 from curate.download import columns as cols
 from curate.download.sources import Lists, Source, as_table, base_name, broken, fetch, find, text
 from curate.errors import UserError
+from curate.remove.block import without_removed
+from curate.remove.log import removed
 from curate.stage import ShardFunction, marker, record_entry, write_marker
 
 if TYPE_CHECKING:
@@ -197,6 +199,8 @@ def _freeze(dataset: Dataset, sources: list[Source], shape: Shape, folder: Path)
         batches = _batches(duck, counts, sources)
         if positions is not None:
             batches = _masked(batches, positions)
+        if gone := removed(dataset):
+            batches = (without_removed(batch, gone) for batch in batches)
         _write(publication, dataset, batches, shape.samples_per_shard)
     return [counts[str(source.path)] for source in sources]
 

@@ -1,0 +1,16 @@
+"""Removal: whoever asks for a picture to go is obeyed at once, everywhere, and for good.
+
+log.py        the append-only requests; what they name, as hashes
+match.py      a request -> the rows that it names, near copies included where asked
+request.py    the whole: match, log, absent at once
+block.py      what a later crawl must not bring back; hash lists given by a user
+compact.py    shards, embeddings, index and all else rewritten without the removed rows
+residue.py    the proof that nothing is left, by key, hash and vector
+"""
+
+from curate.remove.compact import compact
+from curate.remove.match import Match, Wish, matches
+from curate.remove.request import remove
+from curate.remove.residue import residue
+
+__all__ = ["Match", "Wish", "compact", "matches", "remove", "residue"]

@@ -1,0 +1,114 @@
+"""What a crawl must not bring back: removed rows, and what a user's hash lists name.
+
+Rows are kept out of the frozen list by URL, uid and domain, before anything is asked for; pictures
+by the digests and PDQ hash of what was fetched, wherever it came from. Cost: a set look-up a row,
+and for PDQ a pass over the listed hashes a picture.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from curate.domains import domain_of, host_of
+from curate.errors import UserError
+from curate.remove.log import Removed, hash_of, url_hash
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_LENGTHS = {32: "md5", 64: "sha256"}  # hex digits; a PDQ hash has 64 too and is told by its file
+
+
+def without_removed(rows: pa.Table, gone: Removed) -> pa.Table:
+    """A part of a list (columns uid and url) without what was removed."""
+    listed = rows.select(["uid", "url"]).to_pylist()
+    keep = [not _blocked(row["uid"], row["url"], gone) for row in listed]
+    return rows if all(keep) else rows.filter(np.array(keep, bool))
+
+
+def _blocked(uid: str | None, url: str | None, gone: Removed) -> bool:
+    if uid and hash_of(uid) in gone.uid_hashes:
+        return True
+    if not url:
+        return False
+    if gone.domains and not gone.domains.isdisjoint((domain_of(url), host_of(url))):
+        return True
+    return url_hash(url) in gone.url_hashes
+
+
+@dataclass(frozen=True)
+class HashList:
+    """Digests of pictures that are not to be stored."""
+
+    md5: frozenset[str] = frozenset()
+    sha256: frozenset[str] = frozenset()
+    pdq: frozenset[str] = frozenset()
+
+    def __bool__(self) -> bool:
+        return bool(self.md5 or self.sha256 or self.pdq)
+
+    def holds(self, original: bytes, stored: bytes) -> str | None:
+        """Which hash of a picture is listed (`md5`, `sha256`, `pdq`); None where none is."""
+        if self.md5 and not self.md5.isdisjoint(_digests("md5", original, stored)):
+            return "md5"
+        if self.sha256 and not self.sha256.isdisjoint(_digests("sha256", original, stored)):
+            return "sha256"
+        if self.pdq and self._near(stored):
+            return "pdq"
+        return None
+
+    @cached_property
+    def _bits(self) -> Any:
+        raw = bytes.fromhex("".join(sorted(self.pdq)))
+        return np.frombuffer(raw, np.uint8).reshape(len(self.pdq), -1)
+
+    def _near(self, stored: bytes) -> bool:
+        from PIL import Image
+
+        from curate.score.hashes import PDQ_DISTANCE, PDQ_QUALITY, pdq_and_quality
+
+        with Image.open(io.BytesIO(stored)) as picture:
+            found, quality = pdq_and_quality(picture)
+        if quality < PDQ_QUALITY:
+            return False
+        distances = np.bitwise_count(self._bits ^ np.frombuffer(found, np.uint8)).sum(axis=1)
+        return bool((distances <= PDQ_DISTANCE).any())
+
+
+def _digests(name: str, *parts: bytes) -> set[str]:
+    return {hashlib.new(name, part, usedforsecurity=False).hexdigest() for part in parts}
+
+
+def read_hash_lists(paths: tuple[str, ...]) -> HashList:
+    """Text files with a hash a line (hex; `#` begins a comment). Raises `UserError`.
+
+    md5 and SHA-256 are told by their length; a file whose name ends in ``.pdq`` holds PDQ hashes.
+    """
+    found: dict[str, set[str]] = {"md5": set(), "sha256": set(), "pdq": set()}
+    for path in map(Path, paths):
+        if not path.is_file():
+            raise UserError(f"hash list {path}: no such file")
+        for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
+            text = line.split("#")[0].split(",")[0].strip().lower()
+            if text:
+                found[_kind(path, number, text)].add(text)
+    return HashList(*(frozenset(found[kind]) for kind in ("md5", "sha256", "pdq")))
+
+
+def _kind(path: Path, number: int, text: str) -> str:
+    kind = _LENGTHS.get(len(text))
+    if kind is None or set(text) - set("0123456789abcdef"):
+        raise UserError(f"{path}:{number}: {text[:40]!r} is no md5, SHA-256 or PDQ hash in hex")
+    return "pdq" if path.suffix == ".pdq" and kind == "sha256" else kind
+
+
+def with_removed(lists: HashList, gone: Removed) -> HashList:
+    """The lists and what removal requests name, together."""
+    return HashList(lists.md5, lists.sha256 | gone.sha256, lists.pdq | gone.pdq)

@@ -1,0 +1,229 @@
+"""Rewriting a dataset without its removed rows: tars, sidecars, lists, vectors, scores, selections.
+
+Each shard's files and their markers are published together, so a killed compaction goes on where
+it stopped. Markers are renewed along with the files they name: what depends on an unchanged rest
+stays up to date, and no picture is fetched, embedded or scored again. Duplicates and the index
+span shards, so their files go and are made anew by the caller (`frenchcat compact` does).
+
+A row of the frozen list becomes empty instead of vanishing: its number is part of its neighbours'
+keys. Cost: the bytes of the shards that hold removed rows.
+"""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from collections.abc import Collection, Iterable
+from typing import Any
+
+import numpy as np
+
+from curate import embed, tars
+from curate.dataset import Dataset, Publication, canonical_json, digest_of, file_sha256
+from curate.remove.log import removed
+from curate.select import purge
+from curate.stage import Progress, Silent, marker, marker_path, record_entry
+
+BY_KEY = ("scores", "verdicts", "rights")
+"""Folders of one parquet file a shard with the column `key`."""
+SPANNING = {"duplicates": "dedup", "index": "index"}
+"""Folders whose files span shards, and the stage that makes them anew."""
+
+
+def compact(dataset: Dataset, progress: Progress | None = None) -> dict[str, int]:
+    """Take the bytes of removed rows out of a dataset; the lock is held.
+
+    Gives the numbers of rows and shards rewritten. The index and duplicates are deleted where
+    they held removed rows. The same call again finds nothing to do.
+    """
+    progress = progress or Silent()
+    gone = removed(dataset).keys
+    by_shard: dict[str, set[str]] = {}
+    for key in gone:
+        by_shard.setdefault(key[:-4], set()).add(key)
+    todo = {s: k for s, k in sorted(by_shard.items()) if _holds(dataset, s, k)}
+    progress.begin("compact", len(todo))
+    for shard, keys in todo.items():
+        _compact_shard(dataset, shard, keys)
+        progress.shard_done(shard, {"removed": len(keys)})
+    progress.end()
+    if todo:
+        _drop_spanning(dataset)
+        _count_anew(dataset)
+    purge(dataset)
+    return {"rows": sum(map(len, todo.values())), "shards": len(todo)}
+
+
+def _holds(dataset: Dataset, shard: str, keys: set[str]) -> bool:
+    """Whether a shard still has one of the rows in its sidecar."""
+    import pyarrow.parquet as pq
+
+    relative = f"shards/{shard}.parquet"
+    if not dataset.exists(relative):
+        return False
+    with dataset.as_local(relative) as path:
+        present = pq.read_table(path, columns=["key"])["key"].to_pylist()
+    return not keys.isdisjoint(present)
+
+
+def _compact_shard(dataset: Dataset, shard: str, keys: set[str]) -> None:
+    with dataset.publish(f"compact-{shard}") as publication:
+        _tar(dataset, publication, f"shards/{shard}.tar", keys)
+        stored = _sidecar(dataset, publication, shard, keys)
+        _list(dataset, publication, f"lists/{shard}.parquet", keys)
+        _vectors(dataset, publication, shard, keys)
+        for folder in BY_KEY:
+            _by_key(dataset, publication, f"{folder}/{shard}.parquet", keys)
+        _by_key(dataset, publication, f"embeddings/failed/failed_{shard}.parquet", keys)
+        _markers(dataset, publication, shard, stored)
+
+
+def _tar(dataset: Dataset, publication: Publication, relative: str, keys: set[str]) -> None:
+    with dataset.as_local(relative) as path:
+        kept = [m for m in tars.members(path) if m.key not in keys]
+        with (
+            tarfile.open(path) as source,
+            tarfile.open(publication.path(relative), "w", format=tarfile.USTAR_FORMAT) as target,
+        ):
+            names = {f"{member.key}.{member.extension}" for member in kept}
+            for info in source:
+                if info.name in names:
+                    target.addfile(info, source.extractfile(info))
+
+
+def _sidecar(dataset: Dataset, publication: Publication, shard: str, keys: set[str]) -> int:
+    """Rewrite sidecar and stats; gives the number of stored rows that went."""
+    import pyarrow.parquet as pq
+
+    relative = f"shards/{shard}.parquet"
+    with dataset.as_local(relative) as path:
+        table = pq.read_table(path)
+    going = [row for row in table.select(["key", "status"]).to_pylist() if row["key"] in keys]
+    stored = len([row for row in going if row["status"] == "success"])
+    _write(publication, relative, _without(table, keys))
+    stats = f"shards/{shard}_stats.json"
+    if dataset.exists(stats):
+        value = dataset.read_json(stats)
+        value["count"] -= len(going)
+        value["successes"] -= stored
+        if "success" in value.get("status_dict", {}):
+            value["status_dict"]["success"] -= stored
+        publication.path(stats).write_text(json.dumps(value, indent=4), encoding="utf-8")
+    return stored
+
+
+def _list(dataset: Dataset, publication: Publication, relative: str, keys: set[str]) -> None:
+    """Empty the rows of the frozen list that the keys number."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    if not dataset.exists(relative):
+        return
+    with dataset.as_local(relative) as path:
+        table = pq.read_table(path)
+    numbers = {int(key[-4:]) for key in keys}
+    rows = table.to_pylist()
+    empty = dict.fromkeys(table.column_names)
+    emptied = [empty if number in numbers else row for number, row in enumerate(rows)]
+    _write(publication, relative, pa.Table.from_pylist(emptied, schema=table.schema))
+
+
+def _vectors(dataset: Dataset, publication: Publication, shard: str, keys: set[str]) -> None:
+    import pyarrow.parquet as pq
+
+    relative = embed.metadata(shard)
+    if not dataset.exists(relative):
+        return
+    with dataset.as_local(relative) as path:
+        table = pq.read_table(path)
+    keep = np.array([key not in keys for key in table["image_path"].to_pylist()], bool)
+    _write(publication, relative, table.filter(keep))
+    for name in (embed.img_emb(shard), embed.text_emb(shard)):
+        with dataset.as_local(name) as path:
+            np.save(publication.path(name), np.load(path)[keep])
+
+
+def _by_key(dataset: Dataset, publication: Publication, relative: str, keys: set[str]) -> None:
+    import pyarrow.parquet as pq
+
+    if dataset.exists(relative):
+        with dataset.as_local(relative) as path:
+            table = pq.read_table(path)
+        _write(publication, relative, _without(table, keys))
+
+
+def _without(table: Any, keys: Collection[str]) -> Any:
+    return table.filter(np.array([key not in keys for key in table["key"].to_pylist()], bool))
+
+
+def _write(publication: Publication, relative: str, table: Any) -> None:
+    import pyarrow.parquet as pq
+
+    pq.write_table(table, publication.path(relative), compression="zstd")
+
+
+# -- markers -------------------------------------------------------------------------------------
+
+
+def _markers(dataset: Dataset, publication: Publication, shard: str, stored: int) -> None:
+    """Renew the markers of a shard for the files rewritten in this publication.
+
+    A marker whose digest cannot be worked out from its own inputs is left to be redone.
+    """
+    stages = dataset.manifest()["stages"]
+    rewritten = list(publication.relatives)
+    renewed: dict[str, str] = {}  # digest of a file before -> now
+    found = {name: marker(dataset, name, shard) for name in dataset.files("stages")}
+    markers = {name: value for name, value in found.items() if value is not None}
+    for value in markers.values():
+        for relative in set(rewritten) & set(value["outputs"]):
+            path = publication.folder / relative
+            now = {"bytes": path.stat().st_size, "sha256": file_sha256(path)}
+            renewed[value["outputs"][relative]["sha256"]] = str(now["sha256"])
+            value["outputs"][relative] = now
+    for name, value in markers.items():
+        before = _digest(name, stages, value["inputs"])
+        value["inputs"] = {k: renewed.get(v, v) for k, v in value["inputs"].items()}
+        if before == value["digest"]:
+            value["digest"] = _digest(name, stages, value["inputs"])
+        for count in ("rows", "downloaded", "embedded", "success"):
+            if count in value["counts"] and name != "lists":
+                value["counts"][count] -= stored
+        text = canonical_json(value) + "\n"
+        publication.path(marker_path(name, shard)).write_text(text, encoding="utf-8")
+
+
+def _digest(name: str, stages: dict[str, Any], inputs: dict[str, str]) -> str:
+    entry = stages.get(name, {})
+    settings, version = entry.get("settings"), entry.get("version")
+    return digest_of({"stage": name, "version": version, "settings": settings, "inputs": inputs})
+
+
+def _count_anew(dataset: Dataset) -> None:
+    """Sum the markers' counts into dataset.json again."""
+    for name, entry in dataset.manifest()["stages"].items():
+        markers = [marker(dataset, name, shard) for shard in dataset.shards(name)]
+        if not any(markers) or name == "lists":
+            continue
+        counts: dict[str, int] = {}
+        for value in filter(None, markers):
+            for count, number in value["counts"].items():
+                counts[count] = counts.get(count, 0) + number
+        digests = {
+            shard: value["digest"]
+            for shard, value in zip(dataset.shards(name), markers, strict=True)
+            if value
+        }
+        record_entry(dataset, name, {**entry, "counts": counts, "digest": digest_of(digests)})
+
+
+def _drop_spanning(dataset: Dataset) -> None:
+    for folder, stage in SPANNING.items():
+        for name in _all(dataset, folder):
+            dataset.remove(name)
+        for shard in dataset.shards(stage):
+            dataset.remove(marker_path(stage, shard))
+
+
+def _all(dataset: Dataset, folder: str) -> Iterable[str]:
+    return [f"{folder}/{name}" for name in dataset.files(folder)]

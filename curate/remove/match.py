@@ -1,0 +1,197 @@
+"""A wish -> the stored rows that it names, with why, shown before anything is done.
+
+Reads the catalog, and for near copies scores/ (PDQ) and embeddings/. Cost: one pass over the
+catalog; near copies add a pass over hashes and vectors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from curate import embed
+from curate.catalog import Catalog
+from curate.dataset import Dataset
+from curate.errors import UserError
+from curate.score.hashes import PDQ_DISTANCE
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+COSINE = 0.96
+"""Of two CLIP vectors: near copies, the semantic threshold of curate/dedup."""
+KINDS = ("url", "domain", "sha256", "uid", "key", "like")
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What shall go: exactly one of `KINDS`, and whether near copies go with it."""
+
+    by: str
+    value: str  # the URL, domain, digest, uid or key; for `like`, a picture's path
+    near: bool = False
+
+
+@dataclass(frozen=True)
+class Match:
+    """A row that a wish names."""
+
+    key: str
+    url: str | None
+    caption: str | None
+    why: str  # url, domain, …, or "perceptual 12 bits", "semantic 0.981"
+    columns: dict[str, Any] = field(default_factory=dict)  # uid, sha256, stored_sha256, pdq
+
+
+def matches(
+    dataset: Dataset,
+    wish: Wish,
+    encode: Callable[[Path], NDArray[np.float32]] | None = None,
+) -> list[Match]:
+    """The stored rows that a wish names, exact ones first, in key order.
+
+    `encode` gives a picture's (D,) unit vector by the dataset's model; without it `like` compares
+    bytes and perceptual hashes only. Raises `UserError` for a kind, domain or file there is not.
+    """
+    if wish.by not in KINDS:
+        raise UserError(f"rows are removed by one of {', '.join(KINDS)}, not by {wish.by!r}")
+    if not wish.value.strip():
+        raise UserError(f"--{wish.by} is empty; say which rows shall go")
+    with Catalog(dataset) as catalog:
+        rows = _rows(catalog)
+    exact = _exact(rows, wish)
+    found = {row["key"]: _match(row, wish.by) for row in exact}
+    if wish.by == "like" or wish.near:
+        hashes = [row["pdq"] for row in exact if row["pdq"]]
+        vectors = _vectors_of(dataset, {row["key"] for row in exact})
+        if wish.by == "like":
+            hashes += _hash_of_file(Path(wish.value))
+            if encode is not None:
+                vectors = [*vectors, encode(Path(wish.value))]
+        for match in [*_perceptual(rows, hashes), *_semantic(dataset, rows, vectors)]:
+            found.setdefault(match.key, match)
+    return sorted(found.values(), key=lambda match: (match.why != wish.by, match.key))
+
+
+def _rows(catalog: Catalog) -> list[dict[str, Any]]:
+    there = catalog.columns()
+    wanted = ("key", "url", "caption", "uid", "sha256", "stored_sha256", "pdq")
+    table: pa.Table = catalog.table([name for name in wanted if name in there], order="key")
+    return [{**dict.fromkeys(wanted), **row} for row in table.to_pylist()]
+
+
+def _exact(rows: list[dict[str, Any]], wish: Wish) -> list[dict[str, Any]]:
+    value = wish.value.strip()
+    if wish.by == "url":
+        from curate.remove.log import url_hash
+
+        wanted = url_hash(value)
+        return [row for row in rows if row["url"] and url_hash(row["url"]) == wanted]
+    if wish.by == "domain":
+        from curate.domains import domain_of, host_of
+
+        name = value.lower().rstrip(".")
+        if "/" in name or not name:
+            raise UserError(f"{value!r} is no domain; write it like example.org")
+        return [row for row in rows if name in (domain_of(row["url"]), host_of(row["url"]))]
+    if wish.by == "sha256":
+        digest = _digest(value)
+        return [row for row in rows if digest in (row["sha256"], row["stored_sha256"])]
+    if wish.by == "like":
+        return _same_bytes(rows, Path(wish.value))
+    return [row for row in rows if row[wish.by] == value]
+
+
+def _digest(value: str) -> str:
+    digest = value.lower()
+    if len(digest) != 64 or set(digest) - set("0123456789abcdef"):
+        raise UserError(f"{value!r} is no SHA-256; it has 64 hex digits")
+    return digest
+
+
+def _same_bytes(rows: list[dict[str, Any]], path: Path) -> list[dict[str, Any]]:
+    from curate.dataset import file_sha256
+
+    if not path.is_file():
+        raise UserError(f"{path}: no such picture")
+    digest = file_sha256(path)
+    return [row for row in rows if digest in (row["sha256"], row["stored_sha256"])]
+
+
+def _match(row: dict[str, Any], why: str) -> Match:
+    columns = {name: row[name] for name in ("uid", "sha256", "stored_sha256", "pdq")}
+    return Match(row["key"], row["url"], row["caption"], why, columns)
+
+
+def _hash_of_file(path: Path) -> list[str]:
+    from PIL import Image
+
+    from curate.score.hashes import pdq
+
+    try:
+        with Image.open(path) as picture:
+            return [pdq(picture).hex()]
+    except (OSError, ValueError, SyntaxError):
+        raise UserError(f"{path} cannot be decoded; give a jpg, png or webp") from None
+
+
+def _perceptual(rows: list[dict[str, Any]], hashes: list[str]) -> list[Match]:
+    hashed = [row for row in rows if row["pdq"]]
+    if not hashes or not hashed:
+        return []
+    stored = np.frombuffer(bytes.fromhex("".join(r["pdq"] for r in hashed)), np.uint8)
+    stored = stored.reshape(len(hashed), -1)
+    out = []
+    nearest = np.full(len(hashed), 256)
+    for text in hashes:
+        query = np.frombuffer(bytes.fromhex(text), np.uint8)
+        nearest = np.minimum(nearest, np.bitwise_count(stored ^ query).sum(axis=1))
+    for at in np.flatnonzero(nearest <= PDQ_DISTANCE):
+        out.append(_match(hashed[at], f"perceptual {nearest[at]} bits"))
+    return out
+
+
+def _vectors_of(dataset: Dataset, keys: set[str]) -> list[NDArray[np.float32]]:
+    found = []
+    for _, shard_keys, vectors in _embedded(dataset):
+        found += [vectors[at] for at, key in enumerate(shard_keys) if key in keys]
+    return found
+
+
+def _semantic(
+    dataset: Dataset, rows: list[dict[str, Any]], queries: list[NDArray[np.float32]]
+) -> list[Match]:
+    if not queries:
+        return []
+    by_key = {row["key"]: row for row in rows}
+    stack = np.stack(queries).astype(np.float32)
+    out = []
+    for _, keys, vectors in _embedded(dataset):
+        nearest = (vectors @ stack.T).max(axis=1)
+        for at in np.flatnonzero(nearest >= COSINE):
+            if keys[at] in by_key:
+                out.append(_match(by_key[keys[at]], f"semantic {nearest[at]:.3f}"))
+    return out
+
+
+def vector_hashes(dataset: Dataset, keys: set[str]) -> list[str]:
+    """The digests of the stored vectors of pictures and captions, see residue.py."""
+    from curate.remove.residue import vector_hash
+
+    return [vector_hash(vector) for vector in _vectors_of(dataset, keys)]
+
+
+def _embedded(dataset: Dataset) -> Any:
+    """Shard, keys and (N, D) float32 vectors of every embedded shard."""
+    import pyarrow.parquet as pq
+
+    for shard in dataset.shards(embed.STAGE):
+        with dataset.as_local(embed.metadata(shard)) as path:
+            keys = pq.read_table(path, columns=["image_path"])["image_path"].to_pylist()
+        with dataset.as_local(embed.img_emb(shard)) as path:
+            yield shard, keys, np.load(path).astype(np.float32)

@@ -1,0 +1,57 @@
+"""A removal request carried out: matched, logged, and from then on absent.
+
+Writes one file of the log. Search, selections, exports and verdicts read the log, so the rows are
+gone from them at once; `compact` takes the bytes away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from curate.dataset import Dataset
+from curate.errors import UserError
+from curate.remove.log import Request, hash_of, log, next_number, url_hash
+from curate.remove.match import Match, Wish, vector_hashes
+
+
+def remove(dataset: Dataset, wish: Wish, found: Sequence[Match], note: str = "") -> Request:
+    """Log the removal of the rows `found` for a wish (see `matches`); the lock is held.
+
+    What was asked for is blocked for later crawls too, whether or not a row matched. Raises
+    `UserError` where there is neither a row nor anything to block.
+    """
+    urls = [match.url for match in found if match.url]
+    uids = [str(match.columns["uid"]) for match in found if match.columns.get("uid")]
+    digests = {
+        str(match.columns[name])
+        for match in found
+        for name in ("sha256", "stored_sha256")
+        if match.columns.get(name)
+    }
+    domains: tuple[str, ...] = ()
+    if wish.by == "url":
+        urls.append(wish.value)
+    elif wish.by == "uid":
+        uids.append(wish.value)
+    elif wish.by == "sha256":
+        digests.add(wish.value.lower())
+    elif wish.by == "domain":
+        domains = (wish.value.lower().rstrip("."),)
+    elif not found:
+        raise UserError(f"no row of {dataset.root} matches --{wish.by} {wish.value}")
+    request = Request(
+        number=next_number(dataset),
+        by=wish.by,
+        time=datetime.now(UTC).isoformat(timespec="seconds"),
+        note=note,
+        keys=tuple(sorted(match.key for match in found)),
+        url_hashes=tuple(sorted({url_hash(url) for url in urls})),
+        uid_hashes=tuple(sorted({hash_of(uid) for uid in uids})),
+        sha256=tuple(sorted(digests)),
+        pdq=tuple(sorted({str(m.columns["pdq"]) for m in found if m.columns.get("pdq")})),
+        vectors=tuple(sorted(set(vector_hashes(dataset, {match.key for match in found})))),
+        domains=domains,
+    )
+    log(dataset, request)
+    return request

@@ -1,0 +1,149 @@
+"""The verbs `remove` and `compact`: rows that must go, at once and then for good."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from frenchcat.commands.build import Folder
+
+if TYPE_CHECKING:
+    from curate.dataset import Dataset
+    from curate.remove import Match, Wish
+
+Option = str | None
+SHOWN = 10  # matches printed before a removal; --json prints all
+
+
+def remove(
+    dataset: Folder,
+    url: Annotated[Option, typer.Option(help="The rows of this URL, however it is spelt.")] = None,
+    domain: Annotated[Option, typer.Option(help="All rows of a domain or host.")] = None,
+    sha256: Annotated[Option, typer.Option(help="The picture of this digest.")] = None,
+    uid: Annotated[Option, typer.Option(help="The row of this uid.")] = None,
+    key: Annotated[Option, typer.Option(help="The row of this key.")] = None,
+    like: Annotated[
+        Path | None, typer.Option(metavar="PICTURE", help="Copies of this picture and near ones.")
+    ] = None,
+    near: Annotated[
+        bool, typer.Option("--near", help="Near copies of the matching rows, too.")
+    ] = False,
+    note: Annotated[str, typer.Option(help="Kept with the request: who asked, a reference.")] = "",
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Remove without asking.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Prove that nothing of removed rows is left.")
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object a match.")] = False,
+) -> None:
+    """Remove rows: absent from search, selections and exports at once, and never crawled again.
+
+    Shows what matches and asks before it acts. `frenchcat compact` takes the bytes away.
+
+    Example: frenchcat remove data/mine --url https://example.org/cat.jpg
+
+    Example: frenchcat remove data/mine --like portrait.jpg --near --yes
+
+    Example: frenchcat remove data/mine --check
+    """
+    from curate.dataset import Dataset
+    from curate.remove import Wish
+
+    opened = Dataset.open(dataset)
+    if check:
+        _check(opened, json)
+        return
+    given = {"url": url, "domain": domain, "sha256": sha256, "uid": uid, "key": key}
+    given["like"] = None if like is None else str(like)
+    asked = [Wish(by, value, near) for by, value in given.items() if value is not None]
+    _remove(opened, asked, note, yes, json)
+
+
+def _remove(dataset: Dataset, asked: list[Wish], note: str, yes: bool, json: bool) -> None:
+    from curate import remove as removal
+    from curate.errors import UserError
+
+    if len(asked) != 1:
+        raise UserError(
+            "name what shall go by one of --url, --domain, --sha256, --uid, --key, --like"
+        )
+    (wish,) = asked
+    with dataset.lock():
+        found = removal.matches(dataset, wish, _encode(dataset) if wish.by == "like" else None)
+        _show(found, json)
+        if not yes and not _agreed(len(found)):
+            print("nothing was removed", file=sys.stderr)
+            raise typer.Exit(1)
+        request = removal.remove(dataset, wish, found, note)
+    print(f"request {request.number}: {len(found)} rows removed", file=sys.stderr)
+
+
+def compact(dataset: Folder) -> None:
+    """Rewrite shards, vectors, scores and index without the removed rows.
+
+    Example: frenchcat compact data/mine
+    """
+    from curate import remove as removal
+    from curate.dataset import Dataset
+    from frenchcat import pipeline
+    from frenchcat.progress import Bars
+
+    opened = Dataset.open(dataset)
+    stages = opened.manifest()["stages"]
+    with opened.lock():
+        done = removal.compact(opened, Bars())
+        pipeline.made_anew(opened, stages, Bars())
+    print(f"{done['rows']} rows taken out of {done['shards']} shards")
+
+
+def _encode(dataset: Dataset):  # type: ignore[no-untyped-def]
+    """The dataset's own model, as `matches` wants it; None where nothing is embedded."""
+    from curate.embed import STAGE
+
+    if STAGE not in dataset.manifest()["stages"]:
+        return None
+    from curate.clip.model import load_clip
+    from curate.embed import require_same_model
+    from index.search import clip_settings, open_picture
+
+    clip = load_clip(clip_settings(dataset))
+    require_same_model(dataset, clip)
+    return lambda path: clip.encode_pictures([open_picture(path)])[0]
+
+
+def _show(found: list[Match], json: bool) -> None:
+    from json import dumps
+
+    if json:
+        for match in found:
+            row = {"key": match.key, "url": match.url, "caption": match.caption, "why": match.why}
+            print(dumps(row, ensure_ascii=False))
+        return
+    from frenchcat.tables import matches_table
+
+    matches_table(found, SHOWN)
+
+
+def _agreed(rows: int) -> bool:
+    if not sys.stdin.isatty():
+        print("say --yes to remove without being asked", file=sys.stderr)
+        return False
+    return typer.confirm(f"Remove {rows} rows?", err=True)
+
+
+def _check(dataset: Dataset, json: bool) -> None:
+    from json import dumps
+
+    from curate import remove as removal
+
+    left = removal.residue(dataset)
+    for one in left:
+        print(dumps({"file": one.file, "what": one.what}) if json else f"{one.file}: {one.what}")
+    if left:
+        print(
+            f"{len(left)} traces are left; run: frenchcat compact {dataset.root}", file=sys.stderr
+        )
+        raise typer.Exit(1)
+    print("nothing of removed rows is left", file=sys.stderr)
