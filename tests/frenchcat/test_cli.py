@@ -72,7 +72,10 @@ def test_every_verb_is_in_the_docs(verb: str) -> None:
         (["build", "nowhere.parquet", "--out", "new"], "nowhere.parquet"),
         (["build", "list.csv", "--out", "new"], "column"),
         (["build", "empty.csv", "--out", "new"], "empty"),
-        (["build", "good.csv", "--out", "new", "--set", "download.resize.image_sise=3"], "image_size"),
+        (
+            ["build", "good.csv", "--out", "new", "--set", "download.resize.image_sise=3"],
+            "image_size",
+        ),
         (["build", "good.csv", "--out", "new", "--config", "vit-b-33"], "vit-b-32"),
         (["build", "good.csv", "--out", "new", "--engine", "spark"], "spark"),
         (["build", "good.csv", "--out", "taken"], "taken"),
