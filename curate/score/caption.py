@@ -43,8 +43,8 @@ _WHOLE = frozenset(
     |profile photo|profile picture|user avatar|stock photo|stock image|stock illustration
     |embedded image permalink|permalink|image description|image may contain|image title|spacer|pixel
     |null|none|nan|undefined|n/a|image 1|bild|foto|kein bild|kein bild vorhanden|imagen
-    |foto de perfil|sin imagen|imagen no disponible|aucune image|image non disponible|photo de profil
-    |immagine|nessuna immagine
+    |foto de perfil|sin imagen|imagen no disponible|aucune image|image non disponible
+    |photo de profil|immagine|nessuna immagine
     """.replace("\n", " ")
     .replace(" |", "|")
     .strip()

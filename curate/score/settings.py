@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Literal
 
+from pydantic import Field
+
 from curate.config import settings
 
 Name = Literal[
@@ -61,7 +63,7 @@ class ScoreSettings:
     """By name; each has its module in curate/score/."""
     heads: tuple[HeadSettings, ...] = ()
     """Further scores by a user's own heads."""
-    concepts: dict[str, tuple[str, str]] = {}  # noqa: RUF012
+    concepts: dict[str, tuple[str, str]] = Field(default_factory=dict)
     """Column -> (prompt, counter-prompt): the probability that a picture is the former, as CLIP
     sees it. For example violence = ["a picture of violence", "a peaceful picture"]."""
 
