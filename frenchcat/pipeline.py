@@ -15,10 +15,12 @@ from curate.config import as_dict, resolve, settings
 from curate.dataset import Dataset
 from curate.dedup.settings import DedupSettings
 from curate.download import DownloadSettings
+from curate.score.settings import COLUMNS, ScoreSettings
 from curate.stage import Engine, Progress
 from index.build import IndexSettings
 
 DEFAULT_PRESET = "mini"
+_SCORES = tuple(name for name in COLUMNS if name != "pwatermark")
 
 
 @settings
@@ -28,6 +30,7 @@ class BuildSettings:
     name: str | None = None  # of the dataset; None: the URL list's
     download: DownloadSettings = DownloadSettings()
     clip: ClipSettings = ClipSettings()
+    score: ScoreSettings = ScoreSettings(scores=_SCORES)
     dedup: DedupSettings = DedupSettings()
     index: IndexSettings = IndexSettings()
 
@@ -43,8 +46,10 @@ def build(
 
     Raises `UserError` for a list, a folder or a setting that does not do.
     """
+    from curate.dedup import dedup
     from curate.download import check_lists, download
     from curate.embed import embed
+    from curate.score.stage import score
     from index.build import build_index
 
     check_lists(urls, settings.download)  # before a folder is made for nothing
@@ -53,6 +58,8 @@ def build(
         save_settings(dataset, settings)
         download(dataset, urls, settings.download, engine, progress)
         embed(dataset, settings.clip, engine, progress)
+        score(dataset, settings.score, settings.clip, engine, progress)
+        dedup(dataset, settings.dedup, progress)
         build_index(dataset, settings.index, progress)
     return dataset
 

@@ -18,7 +18,10 @@ from tests.trees import tree_digest
 
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
-QUICK = ("--set", "download.samples_per_shard=24", "--set", "download.fetch.deadline_sec=3.0")
+QUICK = (
+    *("--set", "download.samples_per_shard=24", "--set", "download.fetch.deadline_sec=3.0"),
+    *("--set", 'score.scores=["similarity", "language", "caption", "sharpness", "pdq"]'),
+)
 
 
 def write_list(path: Path, base_url: str, rows: int, start: int = 0) -> None:
