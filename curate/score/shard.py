@@ -107,13 +107,17 @@ def _digest(dataset: Dataset, score: Score, shard: str) -> str:
 def _kept(
     dataset: Dataset, shard: str, scores: Sequence[Score], digests: Mapping[str, str]
 ) -> dict[str, Any]:
-    """The columns of the present file that would come out the same."""
+    """The columns of the present file that would come out the same; none of a damaged file."""
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     if not dataset.exists(scores_path(shard)):
         return {}
-    with dataset.as_local(scores_path(shard)) as path:
-        table = pq.read_table(path)
+    try:
+        with dataset.as_local(scores_path(shard)) as path:
+            table = pq.read_table(path)
+    except (pa.ArrowException, OSError):
+        return {}
     had = json.loads((table.schema.metadata or {}).get(_DIGESTS, b"{}"))
     same = [score for score in scores if had.get(score.name) == digests[score.name]]
     columns = [column for score in same for column in score.columns()]

@@ -1,0 +1,47 @@
+"""The verb `score`: measures what is stored, one column a score, and says what it came to."""
+
+from __future__ import annotations
+
+from frenchcat.commands.build import Config, EngineOption, Folder, Json, Set, Workers
+
+
+def score(
+    dataset: Folder,
+    config: Config = None,
+    set_: Set = None,
+    engine: EngineOption = "local",
+    workers: Workers = None,
+    json: Json = False,
+) -> None:
+    """Score pictures and captions: similarity, punsafe, pwatermark, language, sharpness and more.
+
+    Columns whose score and input did not change are kept, so a new concept takes no picture anew.
+
+    Example: frenchcat score data/mine
+
+    Example: frenchcat score data/mine --set 'score.concepts.violence=["a picture of violence",
+    "a peaceful picture"]'
+    """
+    import curate.score.stage as stage
+    from curate.dataset import Dataset
+    from frenchcat import pipeline
+    from frenchcat.commands.build import _engine, _settings
+    from frenchcat.progress import Bars
+
+    opened = Dataset.open(dataset)
+    settings = _settings(opened, config, set_)
+    with opened.lock():
+        pipeline.save_settings(opened, settings)
+        report = stage.score(
+            opened, settings.score, settings.clip, _engine(engine, workers), Bars()
+        )
+    if json:
+        from dataclasses import asdict
+        from json import dumps
+
+        print(dumps(asdict(report)))
+        return
+    print(
+        f"{report.counts.get('scored', 0)} pictures scored; "
+        f"{report.done} shards now, {report.skipped} were up to date"
+    )
