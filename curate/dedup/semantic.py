@@ -10,18 +10,30 @@ Pivots are data: where vectors crowd, pivots crowd, and the leaves stay small. V
 equal a pivot are tied to it and leave the round there, so that a picture that was stored a hundred
 thousand times costs no square.
 
+Rounds know nothing of each other, so each core runs one of its own, on one thread: products of
+this size lose more by waiting for the other cores than these bring, above all where other programs
+hold them. torch multiplies, since its threads can be counted at run time, and numpy's cannot.
+
 Cost: rounds x rows x (pivots x levels + leaf) x dimensions, that is rows x log(rows).
-Memory: the vectors as they are given, and about 100 bytes a row.
+Memory: the vectors as they are given, and about 100 bytes a row and core.
 """
 
 from __future__ import annotations
 
+import contextlib
+import os
+from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from curate.dedup.cluster import Edges, components, no_edges
+
+if TYPE_CHECKING:
+    import torch
 
 LOST = 0.001
 """Rounds end when one adds less than this part of all that was tied so far."""
@@ -33,6 +45,7 @@ PIVOTS = 64
 _ALMOST = 64
 """A vector this many times closer to its pivot (in 1 - cosine) than the threshold asks leaves."""
 _BLOCK = 8192  # rows turned into float32 at a time
+_AT_ONCE = 8  # rounds, at most: each one begun in vain costs memory and work
 _SEED = 20_191_112
 
 Vectors = NDArray[np.float16] | NDArray[np.float32]
@@ -50,31 +63,66 @@ def near_vectors(
     labels = np.arange(rows, dtype=np.int64)
     found = [no_edges()]
     tied = 0
-    for number in range(1, ROUNDS[1] + 1):
-        chance = np.random.default_rng((_SEED, number))
-        edges = np.concatenate([no_edges(), *_round(vectors, cosine, chance)])
-        new = edges[labels[edges[:, 0]] != labels[edges[:, 1]]]
-        before = _clusters(labels)
-        labels = components(rows, new, labels)
-        added = before - _clusters(labels)
-        found.append(new)
-        tied += added
-        if told is not None:
-            told(number, added)
-        if rows <= LEAF or (number >= ROUNDS[0] and added <= LOST * tied):
-            break
+    with contextlib.closing(_rounds(vectors, cosine)) as rounds:
+        for number, edges in enumerate(rounds, 1):
+            new = edges[labels[edges[:, 0]] != labels[edges[:, 1]]]
+            before = _clusters(labels)
+            labels = components(rows, new, labels)
+            added = before - _clusters(labels)
+            found.append(new)
+            tied += added
+            if told is not None:
+                told(number, added)
+            if rows <= LEAF or (number >= ROUNDS[0] and added <= LOST * tied):
+                break
     return np.concatenate(found)
+
+
+def _rounds(vectors: Vectors, cosine: float) -> Iterator[Edges]:
+    """The near pairs of each round in order, a core a round; at most `ROUNDS` of them."""
+    at_once = 1 if len(vectors) <= LEAF else min(os.cpu_count() or 1, _AT_ONCE)
+    stop: list[bool] = []
+
+    def run(number: int) -> Edges:
+        chance = np.random.default_rng((_SEED, number))
+        return np.concatenate([no_edges(), *_round(vectors, cosine, chance, stop)])
+
+    numbers = iter(range(1, ROUNDS[1] + 1))
+    waiting: deque[Future[Edges]] = deque()
+    with _one_thread_a_product(), ThreadPoolExecutor(at_once) as pool:
+        try:
+            waiting.extend(pool.submit(run, next(numbers)) for _ in range(at_once))
+            while waiting:
+                yield waiting.popleft().result()
+                if (number := next(numbers, None)) is not None:
+                    waiting.append(pool.submit(run, number))
+        finally:
+            stop.append(True)  # rounds begun in vain end at their next leaf
+
+
+@contextlib.contextmanager
+def _one_thread_a_product() -> Iterator[None]:
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _clusters(labels: NDArray[np.int64]) -> int:
     return int(np.count_nonzero(labels == np.arange(len(labels))))
 
 
-def _round(vectors: Vectors, cosine: float, chance: np.random.Generator) -> Iterator[Edges]:
+def _round(
+    vectors: Vectors, cosine: float, chance: np.random.Generator, stop: list[bool]
+) -> Iterator[Edges]:
     """One descent of all rows from pivot to pivot, near pairs of each leaf."""
     waiting = [np.arange(len(vectors), dtype=np.int64)]
     almost = 1 - (1 - cosine) / _ALMOST
-    while waiting:
+    while waiting and not stop:
         rows = waiting.pop()
         if len(rows) <= LEAF:
             yield _compared(vectors, rows, cosine)
@@ -92,26 +140,29 @@ def _nearest(
     vectors: Vectors, rows: NDArray[np.int64], pivots: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """For each row the number of its nearest pivot, and their cosine."""
-    among = vectors[pivots].astype(np.float32).T
+    among = _float32(vectors, pivots).T
     nearest = np.empty(len(rows), np.int64)
     similarity = np.empty(len(rows), np.float32)
     for start in range(0, len(rows), _BLOCK):
         part = slice(start, start + _BLOCK)
-        product = vectors[rows[part]].astype(np.float32) @ among
-        nearest[part] = product.argmax(axis=1)
-        similarity[part] = np.take_along_axis(product, nearest[part, None], axis=1)[:, 0]
+        highest = (_float32(vectors, rows[part]) @ among).max(dim=1)
+        nearest[part], similarity[part] = highest.indices.numpy(), highest.values.numpy()
     return nearest, similarity
+
+
+def _float32(vectors: Vectors, rows: NDArray[np.int64]) -> torch.Tensor:
+    import torch
+
+    return torch.from_numpy(vectors[rows]).to(torch.float32)
 
 
 def _compared(vectors: Vectors, rows: NDArray[np.int64], cosine: float) -> Edges:
     """Near pairs of a leaf, all compared with all; of a crowd only what ties it together."""
-    x = vectors[rows].astype(np.float32)
-    near = x @ x.T >= cosine
-    np.fill_diagonal(near, False)
+    x = _float32(vectors, rows)
+    near = (x @ x.T >= cosine).fill_diagonal_(False)
     if not near.any():
         return no_edges()
-    left, right = np.nonzero(near)
-    pairs = np.stack([left, right], axis=1)[left < right]
+    pairs = near.triu().nonzero().numpy()
     if len(pairs) > len(rows):
         labels = components(len(rows), pairs)
         pairs = np.stack([labels, np.arange(len(rows))], axis=1)[labels != np.arange(len(rows))]
