@@ -1,10 +1,12 @@
 """DuckDB views over a dataset: what each stage says of a row, joined by key.
 
 Reads the published parquet files of a dataset (shards/, scores/, duplicates/, verdicts/, rights/),
-writes nothing. Two views::
+writes nothing. The views::
 
     rows      every row of the list: the sidecars' columns and `shard`
-    samples   the stored pictures: `rows`, and whatever scores, duplicates, verdicts there are
+    samples   the stored pictures: `rows`, and whatever scores, duplicates, verdicts there are;
+              `opted_out` names the signals that opt a row out, null where none does
+    rights    every signal, a row each, where there are any
 
 A user's expression is checked (curate/expression.py), and the connection is closed to every file
 outside the dataset before one runs. Cost: linear in rows scanned; only the columns named are read.
@@ -28,22 +30,34 @@ if TYPE_CHECKING:
 
 JOINED = ("scores", "duplicates", "verdicts")
 """Folders with one row a stored picture, joined into `samples`."""
+OPTED_OUT = (
+    "SELECT key, string_agg(DISTINCT signal, ', ' ORDER BY signal) "
+    "FILTER (decision = 'opt_out') AS opted_out FROM {} GROUP BY key"
+)
+_OURS = {"verdicts": ("keep", "reason")}
+"""Columns that hide the list's own of the same name."""
 _SUCCESS = "status = 'success'"
 
 
 class Catalog:
     """The views of one dataset as it is now; use it as a context manager, from one thread."""
 
-    def __init__(self, dataset: Dataset, threads: int | None = None) -> None:
-        """Open it. Raises `UserError` where nothing was downloaded."""
+    def __init__(
+        self, dataset: Dataset, threads: int | None = None, joined: Sequence[str] = JOINED
+    ) -> None:
+        """Open it; `joined` are those of JOINED to have in it.
+
+        Raises `UserError` where nothing was downloaded.
+        """
         self.dataset = dataset
+        self._from: dict[str, list[str]] = {}  # folder -> its columns in `samples`
         shards = dataset.shards("download")
         if not shards:
             raise UserError(f"{dataset.root} holds no shards; run frenchcat download first")
         self.duck = _connection(dataset, threads)
         sidecars = [f"shards/{shard}.parquet" for shard in shards]
         self._view("rows", f"{_shard_of('shards')}, * EXCLUDE (filename)", sidecars)
-        self._samples(shards)
+        self._samples(joined)
 
     def __enter__(self) -> Catalog:
         return self
@@ -58,8 +72,45 @@ class Catalog:
 
     def columns(self) -> dict[str, str]:
         """Name -> DuckDB type of the columns of `samples`."""
-        described = self.duck.execute("DESCRIBE samples").fetchall()
-        return {row[0]: row[1] for row in described}
+        return self._described("samples")
+
+    def kind_of(self, expression: str) -> str:
+        """The DuckDB type of a user's expression over `samples`. Raises `UserError`."""
+        sql = f"DESCRIBE SELECT {checked(expression)} AS value FROM samples"
+        kind: str = self.run(sql, expression)["column_type"][0].as_py()
+        return kind
+
+    def of_shard(self, shard: str) -> str:
+        """SQL of one shard's stored pictures with the columns of `samples`, removed ones too.
+
+        Reads that shard's files alone, however many there are.
+        """
+        kinds = self.columns()
+        parts = []
+        for folder, names in self._from.items():
+            file = f"{'rights' if folder == 'opt_outs' else folder}/{shard}.parquet"
+            source = f"read_parquet({_literal(self.dataset.path(file))})"
+            if folder == "opt_outs":
+                source = f"({OPTED_OUT.format(source)})"
+            there = self._described_file(source) if self.dataset.exists(file) else set[str]()
+            columns = [
+                f"{quoted(name) if name in there else 'NULL'}::{kinds[name]} AS {quoted(name)}"
+                for name in names
+                if name != "key" or folder == "shards"
+            ]
+            if "key" in there:
+                key = [] if folder == "shards" else ["key"]
+                parts.append(f"(SELECT {', '.join(key + columns)} FROM {source})")
+            else:
+                parts.append(f"(SELECT NULL::VARCHAR AS key, {', '.join(columns)} LIMIT 0)")
+        joined = " LEFT JOIN ".join(
+            part if n == 0 else f"{part} USING (key)" for n, part in enumerate(parts)
+        )
+        return f"SELECT *, {_literal(shard)} AS shard FROM {joined} WHERE {_SUCCESS}"
+
+    def _described_file(self, source: str) -> set[str]:
+        described = self.duck.execute(f"DESCRIBE SELECT * FROM {source}").fetchall()
+        return {row[0] for row in described}
 
     def count(self, where: str | None = None) -> int:
         """How many stored pictures meet a condition. Raises `UserError` for a bad one."""
@@ -138,24 +189,36 @@ class Catalog:
         files = f"read_parquet([{paths}], union_by_name = true, filename = true)"
         self.duck.execute(f"CREATE VIEW {name} AS SELECT {columns} FROM {files}")
 
-    def _samples(self, shards: Sequence[str]) -> None:
+    def _samples(self, joined: Sequence[str]) -> None:
         """The view `samples`: stored pictures with what later stages say of them."""
-        taken = {row[0].lower() for row in self.duck.execute("DESCRIBE rows").fetchall()}
-        joins, chosen = "", "rows.*"
-        for folder in JOINED:
-            there = self._parquets(folder)
-            if not there:
-                continue
-            self._view(folder, "* EXCLUDE (filename)", there)
-            described = self.duck.execute(f"DESCRIBE {folder}").fetchall()
-            new = [row[0] for row in described if row[0].lower() not in taken]
-            taken |= {name.lower() for name in new}
-            chosen += "".join(f", {folder}.{quoted(name)}" for name in new)
-            joins += f" LEFT JOIN {folder} USING (key)"
-        sql = f"SELECT {chosen} FROM rows{joins} WHERE {_SUCCESS}{self._present()}"
-        self.duck.execute(f"CREATE VIEW samples AS {sql}")
+        there = {folder: found for folder in joined if (found := self._parquets(folder))}
+        ours = {name for folder in there for name in _OURS.get(folder, ())}
+        own = [name for name in self._described("rows") if name.lower() not in ours]
+        self._from["shards"] = [name for name in own if name != "shard"]
+        taken = {name.lower() for name in own}
+        joins, chosen = "", ", ".join(f"rows.{quoted(name)}" for name in own)
+        for folder, relatives in there.items():
+            self._view(folder, "* EXCLUDE (filename)", relatives)
+            joins += self._join(folder, taken)
         if rights := self._parquets("rights"):
             self._view("rights", "* EXCLUDE (filename)", rights)
+            self.duck.execute(f"CREATE VIEW opt_outs AS {OPTED_OUT.format('rights')}")
+            joins += self._join("opt_outs", taken)
+        for folder, names in list(self._from.items())[1:]:
+            chosen += "".join(f", {folder}.{quoted(name)}" for name in names)
+        sql = f"SELECT {chosen} FROM rows{joins} WHERE {_SUCCESS}{self._present()}"
+        self.duck.execute(f"CREATE VIEW samples AS {sql}")
+
+    def _join(self, view: str, taken: set[str]) -> str:
+        """The join of a view whose columns are not taken yet; they are from here on."""
+        names = [name for name in self._described(view) if name.lower() not in taken]
+        self._from[view] = names
+        taken |= {name.lower() for name in names}
+        return f" LEFT JOIN {view} USING (key)"
+
+    def _described(self, view: str) -> dict[str, str]:
+        """Name -> DuckDB type of a view's columns."""
+        return {row[0]: row[1] for row in self.duck.execute(f"DESCRIBE {view}").fetchall()}
 
     def _present(self) -> str:
         """The condition that leaves out removed rows (curate/remove)."""

@@ -1,20 +1,38 @@
 """What is in a dataset, counted: rows by stage, failures and drops by reason.
 
-Reads the sidecars, the verdicts and dataset.json through DuckDB; writes nothing.
-Cost: one scan of two columns of the sidecars.
+Reads the sidecars, the verdicts, the removal log and dataset.json; writes nothing. Every row is
+counted once: failed, dropped or kept. A row without a verdict is kept, unless it has no vector.
+Cost: one scan of a few columns, a shard at a time.
 """
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from curate.dataset import Dataset
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+SUB_NAMED = ("opted_out",)
+"""Failures whose reason has two parts, ``opted_out:x_robots_tag``."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What a rule of the verdicts did; numbers are rows, of the last run of the verdicts."""
+
+    dropped: int  # as the first rule that dropped them
+    alone: int  # that it would drop if it were the only rule
+    unknown: int  # for which it is null, so that it did not drop them
 
 
 @dataclass(frozen=True)
 class Info:
-    """Counts of a dataset's rows; `failed_reasons` and `dropped` sum to the failed and dropped."""
+    """Counts of a dataset's rows: `rows` is `failed`, `kept` and the sum of `dropped`."""
 
     name: str
     rows: int = 0
@@ -26,6 +44,7 @@ class Info:
     dropped: dict[str, int] = field(default_factory=dict)
     indexed: int = 0
     model: str | None = None
+    rules: dict[str, Rule] = field(default_factory=dict)  # in the order in which they are tried
 
     def as_dict(self) -> dict[str, Any]:
         """The counts as a JSON-able mapping."""
@@ -34,53 +53,70 @@ class Info:
 
 def info(dataset: Dataset) -> Info:
     """Count a dataset's rows."""
-    from collections import Counter
-
-    import pyarrow.parquet as pq
-
     failed: Counter[str] = Counter()
-    downloaded = 0
+    dropped: Counter[str] = Counter()
+    rows = downloaded = 0
     for shard in dataset.shards("download"):
-        with dataset.as_local(f"shards/{shard}.parquet") as path:
-            table = pq.read_table(path, columns=["status", "error_message"])
-        for row in table.to_pylist():
-            if row["status"] == "success":
-                downloaded += 1
-            else:
-                failed[str(row["error_message"]).split(":")[0]] += 1
-    dropped, kept = _verdicts(dataset)
-    stages = dataset.manifest()["stages"]
-    embedded = int(stages.get("embed", {}).get("counts", {}).get("embedded", 0))
-    indexed = stages.get("index", {})
+        table = _sidecar(dataset, shard)
+        rows += table.num_rows
+        downloaded += _count_failed(table, failed)
+        _count_dropped(dataset, shard, table, dropped)
+    manifest = dataset.manifest()
+    stages = manifest["stages"]
     return Info(
-        name=dataset.manifest()["name"],
-        rows=downloaded + sum(failed.values()),
+        name=manifest["name"],
+        rows=rows,
         downloaded=downloaded,
         failed=sum(failed.values()),
-        failed_reasons=dict(failed.most_common()),
-        embedded=embedded,
-        kept=embedded if kept is None else kept,
-        dropped=dropped,
-        indexed=int(indexed.get("counts", {}).get("image", 0)),
+        failed_reasons=_most_common(failed),
+        embedded=int(stages.get("embed", {}).get("counts", {}).get("embedded", 0)),
+        kept=downloaded - sum(dropped.values()),
+        dropped=_most_common(dropped),
+        indexed=int(stages.get("index", {}).get("counts", {}).get("image", 0)),
         model=stages.get("embed", {}).get("settings", {}).get("model"),
+        rules=rules_of(stages.get("verdict", {})),
     )
 
 
-def _verdicts(dataset: Dataset) -> tuple[dict[str, int], int | None]:
-    from collections import Counter
+def failure(message: str | None) -> str:
+    """The name of a failure in a sidecar's error_message; its detail is left out."""
+    name, _, detail = str(message).partition(":")
+    return f"{name}:{detail.split(':')[0].strip()}" if name in SUB_NAMED and detail else name
 
+
+def rules_of(entry: Mapping[str, Any]) -> dict[str, Rule]:
+    """What each rule did, from the entry of the verdicts in dataset.json."""
+    counts = entry.get("counts", {})
+    names = [name for name, _ in entry.get("settings", {}).get("rules", [])]
+    parts = ("dropped", "alone", "unknown")
+    return {name: Rule(*(counts.get(f"{part}.{name}", 0) for part in parts)) for name in names}
+
+
+def _sidecar(dataset: Dataset, shard: str) -> pa.Table:
     import pyarrow.parquet as pq
 
-    names = [name for name in dataset.files("verdicts") if name.endswith(".parquet")]
-    if not names:
-        return {}, None
-    dropped: Counter[str] = Counter()
-    kept = 0
-    for name in names:
-        with dataset.as_local(f"verdicts/{name}") as path:
-            for row in pq.read_table(path, columns=["keep", "reason"]).to_pylist():
-                if row["keep"]:
-                    kept += 1
-                else:
-                    dropped[str(row["reason"])] += 1
-    return dict(dropped.most_common()), kept
+    with dataset.as_local(f"shards/{shard}.parquet") as path:
+        return pq.read_table(path, columns=["key", "status", "error_message"])
+
+
+def _count_failed(table: pa.Table, failed: Counter[str]) -> int:
+    """Count the failures of a shard by name; gives the number of stored rows."""
+    import pyarrow.compute as pc
+
+    bad = table.filter(pc.not_equal(table["status"], "success"))
+    for found in pc.value_counts(bad["error_message"]).to_pylist():
+        failed[failure(found["values"])] += found["counts"]
+    return int(table.num_rows - bad.num_rows)
+
+
+def _count_dropped(dataset: Dataset, shard: str, table: pa.Table, dropped: Counter[str]) -> None:
+    """Count the stored rows of a shard that are not kept, by reason."""
+    from curate.verdict.stage import reasons
+
+    said = reasons(dataset, shard)
+    stored = [row["key"] for row in table.to_pylist() if row["status"] == "success"] if said else []
+    dropped.update(said[key] for key in stored if key in said)
+
+
+def _most_common(counter: Counter[str]) -> dict[str, int]:
+    return dict(sorted(counter.items(), key=lambda item: (-item[1], item[0])))

@@ -23,7 +23,6 @@ from curate.dataset import Dataset, digest_of
 from curate.embed import PICTURES
 from curate.errors import UserError
 from curate.expression import checked
-from curate.remove.log import removed_keys
 from curate.stage import marker
 
 if TYPE_CHECKING:
@@ -75,8 +74,8 @@ def select(dataset: Dataset, name: str, choice: Choice | None = None) -> Selecti
     with Catalog(dataset) as catalog:
         sql = sql_of(catalog, choice)
         rows = catalog.run(sql, " and ".join(filter(None, (choice.where, choice.weight))))
-    if not rows.num_rows:
-        raise UserError(f"no row meets {choice.where!r}; see frenchcat info {dataset.root}")
+        if not rows.num_rows:
+            raise UserError(_why_empty(catalog, choice.where))
     table = _placed(dataset, rows)
     _check_weights(table, choice)
     made = Selection(name, _digest(table), sql, choice, table)
@@ -118,6 +117,8 @@ def _present(dataset: Dataset, table: pa.Table, about: dict[str, Any]) -> tuple[
     """
     import pyarrow as pa
     import pyarrow.compute as pc
+
+    from curate.remove.log import removed_keys  # curate.remove rewrites selections: a circle
 
     digest: str = about["digest"]
     removed = pa.array(sorted(removed_keys(dataset)), pa.string())
@@ -178,6 +179,26 @@ def sql_of(catalog: Catalog, choice: Choice) -> str:
     ranked = f"SELECT *, {place} AS place, {turn} AS turn FROM samples{where}"
     taken = f"SELECT * FROM ({ranked}) ORDER BY place, turn LIMIT {int(choice.limit)}"
     return f"SELECT {chosen} FROM ({taken}) ORDER BY key"
+
+
+def _why_empty(catalog: Catalog, where: str | None) -> str:
+    """Who left nothing over: the condition, or the verdict's rules, each with its rows."""
+    met = catalog.count(where)
+    said = "" if where is None else f" that meet {where!r}"
+    if not met and where is None:
+        return f"{catalog.dataset.root} has no stored row to select; see frenchcat info"
+    if not met:
+        return f"no row meets {where!r}: 0 of {catalog.count()} stored rows; loosen the condition"
+    condition = "" if where is None else f" WHERE {checked(where)}"
+    sql = (
+        f"SELECT reason, count(*) AS n FROM samples{condition} GROUP BY reason ORDER BY -n, reason"
+    )
+    dropped = ", ".join(f"{row['reason']} {row['n']}" for row in catalog.run(sql).to_pylist())
+    root = catalog.dataset.root
+    return (
+        f"the {met} rows{said} were dropped by verdicts: {dropped}; "
+        f"change that rule: frenchcat verdict {root}"
+    )
 
 
 def _group(catalog: Catalog, column: str) -> str:

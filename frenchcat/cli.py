@@ -8,7 +8,7 @@ import sys
 import typer
 
 from curate.errors import UserError
-from frenchcat.commands import build, dedup, remove, search, select
+from frenchcat.commands import build, dedup, remove, score, search, select, verdict
 
 app = typer.Typer(
     name="frenchcat",
@@ -24,7 +24,9 @@ for function in (
     build.build,
     build.download,
     build.embed,
+    score.score,
     dedup.dedup,
+    verdict.verdict,
     build.index,
     build.info,
     search.search,

@@ -17,6 +17,7 @@ from curate.dedup.settings import DedupSettings
 from curate.download import DownloadSettings
 from curate.score.settings import COLUMNS, ScoreSettings
 from curate.stage import Engine, Progress
+from curate.verdict.settings import VerdictSettings
 from index.build import IndexSettings
 
 DEFAULT_PRESET = "mini"
@@ -30,8 +31,9 @@ class BuildSettings:
     name: str | None = None  # of the dataset; None: the URL list's
     download: DownloadSettings = DownloadSettings()
     clip: ClipSettings = ClipSettings()
-    score: ScoreSettings = ScoreSettings(scores=_SCORES)
+    score: ScoreSettings = resolve(ScoreSettings, {"scores": _SCORES})
     dedup: DedupSettings = DedupSettings()
+    verdict: VerdictSettings = VerdictSettings()
     index: IndexSettings = IndexSettings()
 
 
@@ -50,9 +52,13 @@ def build(
     from curate.download import check_lists, download
     from curate.embed import embed
     from curate.score.stage import score
+    from curate.verdict.rules import check_rules
+    from curate.verdict.settings import rules_of
+    from curate.verdict.stage import verdict
     from index.build import build_index
 
     check_lists(urls, settings.download)  # before a folder is made for nothing
+    check_rules(rules_of(settings.verdict))
     dataset = Dataset.create(out, settings.name or list_name(urls))
     with dataset.lock():
         save_settings(dataset, settings)
@@ -60,12 +66,13 @@ def build(
         embed(dataset, settings.clip, engine, progress)
         score(dataset, settings.score, settings.clip, engine, progress)
         dedup(dataset, settings.dedup, progress)
+        verdict(dataset, settings.verdict, engine, progress)
         build_index(dataset, settings.index, progress)
     return dataset
 
 
 def made_anew(dataset: Dataset, stages: Mapping[str, Any], progress: Progress | None) -> None:
-    """Make again what spans shards and was there before a compaction: duplicates, the index."""
+    """Make again what a compaction took away or left behind: duplicates, verdicts, the index."""
     from index.build import build_index
 
     if "dedup" in stages:
@@ -73,6 +80,10 @@ def made_anew(dataset: Dataset, stages: Mapping[str, Any], progress: Progress | 
 
         kept = stages["dedup"]["settings"]
         dedup(dataset, resolve(DedupSettings, kept, dataset.path("dataset.json")), progress)
+    if "verdict" in stages:
+        from curate.verdict import verdict
+
+        verdict(dataset, saved_settings(dataset).verdict, progress=progress, again=True)
     if "index" in stages:
         build_index(dataset, saved_settings(dataset).index, progress)
 

@@ -24,13 +24,25 @@ def info_table(info: Info) -> None:
     table.add_row(str(info.downloaded), "downloaded")
     table.add_row(str(info.failed), "failed")
     for reason, number in info.failed_reasons.items():
-        table.add_row("", f"[dim]{number:>7} {reason}[/dim]")
+        table.add_row("", f"[dim]{number:>7} {escape(reason)}[/dim]")
     table.add_row(str(info.embedded), f"embedded by {info.model}" if info.model else "embedded")
     table.add_row(str(info.kept), "kept")
+    table.add_row(str(sum(info.dropped.values())), "dropped")
     for reason, number in info.dropped.items():
-        table.add_row("", f"[dim]{number:>7} {reason}[/dim]")
+        table.add_row("", f"[dim]{number:>7} {escape(reason)}{_alone(info, reason)}[/dim]")
+    for name in info.rules:
+        if name not in info.dropped:
+            table.add_row("", f"[dim]{0:>7} {name}{_alone(info, name)}[/dim]")
     table.add_row(str(info.indexed), "indexed")
     Console().print(table)
+
+
+def _alone(info: Info, reason: str) -> str:
+    """What a rule would drop by itself, and for how many rows it is null."""
+    if (rule := info.rules.get(reason)) is None:
+        return ""
+    unknown = f", unknown for {rule.unknown}" if rule.unknown else ""
+    return f"  (alone {rule.alone}{unknown})"
 
 
 def hits_table(hits: Sequence[Hit]) -> None:

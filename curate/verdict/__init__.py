@@ -1,0 +1,13 @@
+"""Verdicts: every stored row is kept, or dropped by the first rule that says so, by name.
+
+    settings.py   named rules, and presets of them
+    rules.py      a rule's expression, checked: by itself, and against a dataset's columns
+    stage.py      the rules over each shard: reads the catalog, writes verdicts/
+
+Rows without a verdict (not judged yet) count as kept wherever verdicts are read.
+"""
+
+from curate.verdict.settings import VerdictSettings
+from curate.verdict.stage import verdict
+
+__all__ = ["VerdictSettings", "verdict"]

@@ -1,0 +1,79 @@
+"""Rules over a dataset: their expressions checked, and the SQL that applies them all to a shard.
+
+Reads a catalog, writes nothing. A rule drops the rows for which its condition is true. Where it is
+null (a score that is missing), it drops nothing and the row counts as `unknown` to it: who wants
+such rows dropped writes so, `coalesce(punsafe, 1) > .5` or `punsafe is null or punsafe > .5`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from curate.errors import UserError
+from curate.expression import checked
+from curate.score.settings import COLUMNS
+
+if TYPE_CHECKING:
+    from curate.catalog import Catalog
+
+
+def check_rules(rules: Mapping[str, str]) -> None:
+    """Raise `UserError` for a rule that is no condition; needs no dataset, so do it first."""
+    for name, condition in rules.items():
+        try:
+            checked(condition)
+        except UserError as error:
+            raise UserError(f"rule {name}: {error}") from None
+
+
+def check_columns(catalog: Catalog, rules: Mapping[str, str]) -> None:
+    """Raise `UserError` for a rule that names a column there is not, or that is no yes or no."""
+    for name, condition in rules.items():
+        try:
+            found = catalog.kind_of(condition)
+        except UserError as error:
+            raise UserError(f"rule {name}: {_with_maker(str(error))}") from None
+        if found != "BOOLEAN":
+            raise UserError(
+                f"rule {name}: {condition!r} is a {found.lower()}, no condition; "
+                f"compare it: {condition} > 0.5"
+            )
+
+
+def _with_maker(message: str) -> str:
+    """The message; for a column that a score makes, with what to run in place of a near name."""
+    for score, columns in COLUMNS.items():
+        if any(message.startswith(f"no column {column!r}") for column in columns):
+            return f"{message.split('; ')[0]}; run frenchcat score, with {score!r} in score.scores"
+    return message
+
+
+def verdict_sql(shard_sql: str, rules: Mapping[str, str]) -> str:
+    """SQL: key, shard's rows in key order, `reason`, and `rule_0`… as each rule says.
+
+    The tables `removed` (key) and `failed` (key, reason) must be there: what a removal request
+    names and what has no vector comes before all rules, and no rule is asked of it.
+    """
+    said = "".join(f", {checked(sql)} AS rule_{n}" for n, sql in enumerate(rules.values()))
+    cases = "".join(f" WHEN rule_{n} THEN '{name}'" for n, name in enumerate(rules))
+    first = f"CASE{cases} END" if cases else "NULL"
+    return (
+        "SELECT judged.*, coalesce(removed.reason, failed.reason) AS before, "
+        f"coalesce(before, {first})::VARCHAR AS reason "
+        f"FROM (SELECT key{said} FROM ({shard_sql})) judged "
+        "LEFT JOIN removed USING (key) LEFT JOIN failed USING (key) ORDER BY key"
+    )
+
+
+def counts_sql(rules: Mapping[str, str]) -> str:
+    """SQL over `verdict_sql`'s result: one row of counts named as markers name them."""
+    counts = ['count(*) AS "rows"', 'count(*) FILTER (reason IS NULL) AS "kept"']
+    for n, name in enumerate(rules):
+        for count, condition in (
+            ("dropped", f"reason = '{name}'"),
+            ("alone", f"before IS NULL AND rule_{n}"),
+            ("unknown", f"before IS NULL AND rule_{n} IS NULL"),
+        ):
+            counts.append(f'count(*) FILTER ({condition}) AS "{count}.{name}"')
+    return f"SELECT {', '.join(counts)} FROM verdict"

@@ -1,0 +1,179 @@
+"""The stage `verdict`: the rules over each shard -> ``verdicts/00000.parquet``.
+
+Reads the catalog (sidecars, scores, duplicates, rights), embeddings/failed/ and the removal log;
+writes for every stored row, in key order::
+
+    key      as everywhere
+    keep     whether it is searched, selected and trained on
+    reason   null where it is kept; else `removed`, `not_embedded:<why>`, or the name of the first
+             rule that drops it
+
+The marker's counts say of each rule how many rows it dropped as the first, how many it would drop
+alone, and for how many it is null (see rules.py). No model, no picture: another rule costs seconds.
+Cost: linear in rows, one shard in memory; every core on one shard after another.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from curate.catalog import JOINED, Catalog
+from curate.dataset import Dataset, digest_of
+from curate.errors import UserError
+from curate.stage import (
+    Counts,
+    Engine,
+    Output,
+    Progress,
+    ShardFunction,
+    StageReport,
+    marker,
+    run_stage,
+)
+from curate.verdict.rules import check_columns, check_rules, counts_sql, verdict_sql
+from curate.verdict.settings import REMOVED, VerdictSettings, rules_of
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+STAGE = "verdict"
+READ = tuple(folder for folder in JOINED if folder != "verdicts")
+
+
+def relative(shard: str) -> str:
+    """Where a shard's verdicts lie."""
+    return f"verdicts/{shard}.parquet"
+
+
+@dataclass(frozen=True)
+class VerdictStage:
+    """The stage that `run_stage` runs."""
+
+    rules: tuple[tuple[str, str], ...]  # name, condition; in order
+    name: str = STAGE
+    version: int = 1
+    in_process: bool = True
+
+    def settings(self) -> Mapping[str, Any]:
+        """The rules, in their order."""
+        return {"rules": [list(rule) for rule in self.rules]}
+
+    def inputs(self, dataset: Dataset, shard: str) -> Mapping[str, str]:
+        """What the catalog has of a shard, what was not embedded, what is removed."""
+        wanted = {
+            f"shards/{shard}.parquet": "download",
+            f"rights/{shard}.parquet": "download",
+            _failed(shard): "embed",
+            f"scores/{shard}.parquet": "score",
+            f"duplicates/{shard}.parquet": "dedup",
+        }
+        made = {stage: marker(dataset, stage, shard) or {} for stage in set(wanted.values())}
+        found = {
+            file: str(output["sha256"])
+            for file, stage in wanted.items()
+            if (output := made[stage].get("outputs", {}).get(file)) is not None
+        }
+        return found | {REMOVED: digest_of(_removed(dataset, shard))}
+
+    @contextlib.contextmanager
+    def start(self, dataset: Dataset) -> Iterator[ShardFunction]:
+        """Open the catalog; all rules are tried on its columns first."""
+        rules = dict(self.rules)
+        with Catalog(dataset, joined=READ) as catalog:
+            check_columns(catalog, rules)
+            yield lambda shard, output: _judge(catalog, rules, shard, output)
+
+
+def verdict(
+    dataset: Dataset,
+    settings: VerdictSettings | None = None,
+    engine: Engine | None = None,
+    progress: Progress | None = None,
+    again: bool = False,
+) -> StageReport:
+    """Judge every shard whose verdicts are missing or out of date, or all; the lock is held.
+
+    Raises `UserError` where nothing was downloaded, and for a rule that is no condition over the
+    catalog's columns; what was there before stays then.
+    """
+    rules = rules_of(settings or VerdictSettings())
+    check_rules(rules)
+    shards = dataset.shards("download")
+    if not shards:
+        raise UserError(f"{dataset.root} holds no shards; run frenchcat download first")
+    stage = VerdictStage(tuple(rules.items()))
+    return run_stage(dataset, stage, shards, engine, progress, shards if again else ())
+
+
+def reasons(dataset: Dataset, shard: str) -> dict[str, str]:
+    """Key -> why it is not kept, as it is now: a removal counts from the moment it is logged."""
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    found = _not_embedded(dataset, shard)
+    if dataset.exists(relative(shard)):
+        with dataset.as_local(relative(shard)) as path:
+            table = pq.read_table(path)
+        table = table.filter(pc.invert(table["keep"]))
+        found |= dict(zip(table["key"].to_pylist(), table["reason"].to_pylist(), strict=True))
+    return found | dict.fromkeys(_removed(dataset, shard), REMOVED)
+
+
+def _judge(catalog: Catalog, rules: Mapping[str, str], shard: str, output: Output) -> Counts:
+    import pyarrow.parquet as pq
+
+    duck = catalog.duck
+    duck.register("removed", _before(dict.fromkeys(_removed(catalog.dataset, shard), REMOVED)))
+    duck.register("failed", _before(_not_embedded(catalog.dataset, shard)))
+    sql = verdict_sql(catalog.of_shard(shard), rules)
+    try:
+        found = catalog.run(sql, "a rule")
+    except UserError:
+        _blame(catalog, rules, shard)
+        raise
+    duck.register("verdict", found)
+    counts = duck.sql(counts_sql(rules)).to_arrow_table().to_pylist()[0]
+    written = duck.sql("SELECT key, reason IS NULL AS keep, reason FROM verdict").to_arrow_table()
+    pq.write_table(written, output.path(relative(shard)), compression="zstd")
+    output.advance(written.num_rows)
+    return {name: int(number) for name, number in counts.items()}
+
+
+def _blame(catalog: Catalog, rules: Mapping[str, str], shard: str) -> None:
+    """Raise for the first rule that fails by itself, naming it."""
+    for name, condition in rules.items():
+        try:
+            catalog.run(verdict_sql(catalog.of_shard(shard), {name: condition}), condition)
+        except UserError as error:
+            raise UserError(f"rule {name}: {error}") from None
+
+
+def _before(reasons: Mapping[str, str]) -> pa.Table:
+    import pyarrow as pa
+
+    columns = {"key": list(reasons), "reason": list(reasons.values())}
+    return pa.table(columns, pa.schema([("key", pa.string()), ("reason", pa.string())]))
+
+
+def _removed(dataset: Dataset, shard: str) -> list[str]:
+    from curate.remove.log import removed_keys
+
+    return sorted(key for key in removed_keys(dataset) if key[:-4] == shard)
+
+
+def _failed(shard: str) -> str:
+    return f"embeddings/failed/failed_{shard}.parquet"
+
+
+def _not_embedded(dataset: Dataset, shard: str) -> dict[str, str]:
+    """Key -> why a stored picture has no vector."""
+    import pyarrow.parquet as pq
+
+    if not dataset.exists(_failed(shard)):
+        return {}
+    with dataset.as_local(_failed(shard)) as path:
+        rows = pq.read_table(path).to_pylist()
+    return {row["key"]: f"not_embedded:{str(row['reason']).split(':')[0]}" for row in rows}
