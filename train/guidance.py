@@ -1,0 +1,120 @@
+"""Guidance: one seam between a network and the samplers, for every way to steer it.
+
+`Guided` is the samplers' `predict`. It asks the network, mixes conditional and unconditional
+answers (classifier-free guidance), and shifts the noise by gradients (classifier guidance, CLIP
+guidance); any of them, alone or together.
+
+Classifier guidance (2105.05233, algorithm 2):  eps' = eps - s_t w grad_x log p(y | x_t)
+Classifier-free guidance (2207.12598, equation 6, with their w + 1 as our w):
+                                                eps' = eps_null + w (eps_cond - eps_null)
+so w = 1 is the conditional model itself, bit for bit, and w = 0 the unconditional one.
+
+Cost: classifier-free guidance doubles the network's batch; a gradient costs a backward pass
+through its own network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from train.diffusion import Diffusion, Target
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Network = Callable[["Tensor", "Tensor", "Tensor"], "Tensor"]
+"""(x (N, C, H, W), t (N,) int64, condition (N, …)) -> output in the shape of x."""
+Gradient = Callable[["Tensor", "Tensor", "Tensor"], "Tensor"]
+"""(x_t, t, predicted x_0) -> what to climb, already weighted, in the shape of x."""
+Picture = Callable[["Tensor", "Tensor"], "Tensor"]
+"""(x_t, t) -> predicted x_0."""
+
+
+@dataclass(frozen=True)
+class Guided:
+    """predict(x, t) -> (x_0, eps) of a network under guidance."""
+
+    network: Network
+    diffusion: Diffusion
+    target: Target
+    condition: Tensor  # (N, …), of the prompts
+    null: Tensor | None = None  # (N, …), of the empty or the negative prompt
+    weight: float = 1.0  # of classifier-free guidance; 1: none
+    gradients: Sequence[Gradient] = field(default_factory=tuple)
+    clip_x_0: float | None = None  # pictures end at +-1; None for latents
+
+    def __call__(self, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+        """The guided (x_0, eps) at x_t."""
+        output = self._mixed(x, t)
+        x_0, eps = self.diffusion.split(self.target, output, x, t)
+        for gradient in self.gradients:
+            x_0, eps = self._climbed(x, t, x_0, eps, gradient(x, t, x_0))
+        if self.clip_x_0 is not None:
+            x_0 = x_0.clamp(-self.clip_x_0, self.clip_x_0)
+            a, s = (float(part[0]) for part in self.diffusion.coefficients(t))
+            eps = (x - a * x_0) / s
+        return x_0, eps
+
+    def _mixed(self, x: Tensor, t: Tensor) -> Tensor:
+        """Classifier-free guidance on the output, which is linear in eps for a fixed x_t."""
+        import torch
+
+        if self.weight == 1.0:
+            return self.network(x, t, self.condition)
+        if self.null is None:
+            raise ValueError(f"guidance {self.weight} needs `null`, the empty prompt's condition")
+        if self.weight == 0.0:
+            return self.network(x, t, self.null)
+        both = torch.cat([self.null, self.condition])
+        without, with_prompt = self.network(x.repeat(2, 1, 1, 1), t.repeat(2), both).chunk(2)
+        return without + self.weight * (with_prompt - without)
+
+    def _climbed(
+        self, x: Tensor, t: Tensor, x_0: Tensor, eps: Tensor, slope: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Classifier guidance: eps - s grad, and the x_0 that goes with it."""
+        a, s = (float(part[0]) for part in self.diffusion.coefficients(t))
+        if not a:  # pure noise tells a classifier nothing
+            return x_0, eps
+        return x_0 + (s**2 / a) * slope, eps - s * slope
+
+
+def classifier_gradient(
+    classifier: Callable[[Tensor, Tensor], Tensor], labels: Tensor, weight: float
+) -> Gradient:
+    """grad_x log p(label | x_t) of a classifier that was trained on noised pictures.
+
+    `classifier(x, t)` gives (N, classes) logits, `labels` is (N,) int64.
+    """
+    import torch
+
+    def gradient(x: Tensor, t: Tensor, x_0: Tensor) -> Tensor:
+        with torch.enable_grad():
+            x = x.detach().requires_grad_()
+            chosen = classifier(x, t).float().log_softmax(-1).gather(1, labels[:, None])
+            (slope,) = torch.autograd.grad(chosen.sum(), x)
+        return weight * slope
+
+    return gradient
+
+
+def clip_gradient(
+    embed: Callable[[Tensor], Tensor], texts: Tensor, weight: float, network: Picture
+) -> Gradient:
+    """grad_x of the cosine between the predicted picture and the texts (CLIP guidance, GLIDE 2.4).
+
+    `embed` maps pictures (N, 3, H, W) in -1 … 1 to unit rows, `texts` is (N, D) unit rows,
+    `network(x, t)` gives x_0; the model needs no training on noise, since it sees x_0.
+    """
+    import torch
+
+    def gradient(x: Tensor, t: Tensor, x_0: Tensor) -> Tensor:
+        with torch.enable_grad():
+            x = x.detach().requires_grad_()
+            cosine = (embed(network(x, t)) * texts).sum(-1)
+            (slope,) = torch.autograd.grad(cosine.sum(), x)
+        return weight * slope
+
+    return gradient
