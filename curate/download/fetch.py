@@ -19,7 +19,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import AsyncGenerator, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 
 from aiohttp.abc import AbstractResolver
@@ -30,6 +30,9 @@ from curate.download.header import picture_size
 from curate.download.hosts import HostHealth, HostTurns
 from curate.download.reason import PERMANENT, REASONS, FetchFailure, Reason
 from curate.download.request import Hop, open_session
+from curate.download.rights.desk import MAX_BODY_BYTES, Desk
+from curate.download.rights.settings import RightsSettings
+from curate.download.rights.signal import Signal
 from curate.download.settings import FetchSettings, parse_allow_host
 from curate.download.trip import Road, Trip
 from curate.download.url import WebURL
@@ -69,14 +72,25 @@ class Fetched:
     """Likewise."""
     attempts: int
     """Tries that were begun; a redirect does not begin a new one. 0: nothing was sent."""
+    said: tuple[tuple[str, tuple[Signal, ...]], ...] = ()
+    """Of each URL asked for, what its site's own files say of it; empty without a rights desk."""
 
 
 class Fetcher:
     """Fetches pictures. An asynchronous context manager, bound to one event loop."""
 
-    def __init__(self, settings: FetchSettings, resolver: AbstractResolver | None = None) -> None:
-        """Take settings, and another resolver than the system's; its answers are checked, too."""
+    def __init__(
+        self,
+        settings: FetchSettings,
+        resolver: AbstractResolver | None = None,
+        rights: RightsSettings | None = None,
+    ) -> None:
+        """Take settings, and another resolver than the system's; its answers are checked, too.
+
+        With `rights`, every site is asked for its robots.txt and the like before its pictures.
+        """
         self._settings = settings
+        self._rights = rights
         self._inner_resolver = resolver
         self._stream: _Stream | None = None
 
@@ -93,6 +107,13 @@ class Fetcher:
             ),
             health=HostHealth(s.max_host_failures, s.host_rest_sec),
         )
+        if self._rights is not None:
+            plain = replace(
+                self._road,
+                settings=replace(s, max_body_bytes=min(s.max_body_bytes, MAX_BODY_BYTES)),
+            )
+            desk = Desk(self._rights, lambda url: Trip(plain, str(url)).whole(url))
+            self._road = replace(self._road, desk=desk)
         return self
 
     async def __aexit__(
@@ -103,6 +124,8 @@ class Fetcher:
     ) -> None:
         if self._stream is not None:
             await self._stream.close()
+        if self._road.desk is not None:
+            await self._road.desk.close()
         self._road.turns.close()
         await self._road.session.close()
         await self._resolver.close()
@@ -161,15 +184,17 @@ class Fetcher:
         if width * height > self._settings.max_pixels:
             detail = f"{width} x {height} {kind}, the cap is {self._settings.max_pixels} pixels"
             raise FetchFailure(Reason.TOO_MANY_PIXELS, detail)
-        hops = tuple(trip.hops)
-        return Fetched(str(trip.url), body, None, "", hops, kind, width, height, trip.attempts)
+        hops, said = tuple(trip.hops), tuple(trip.said.items())
+        url, tries = str(trip.url), trip.attempts
+        return Fetched(url, body, None, "", hops, kind, width, height, tries, said)
 
 
 def _failed(trip: Trip, reason: str, detail: str) -> Fetched:
     # Details quote what servers sent: short, and valid text for every file format.
     short = detail[:_DETAIL_CHARS].encode("utf-8", "backslashreplace").decode()[:_DETAIL_CHARS]
-    hops = tuple(trip.hops)
-    return Fetched(str(trip.url), None, str(reason), short, hops, None, None, None, trip.attempts)
+    hops, said = tuple(trip.hops), tuple(trip.said.items())
+    url, tries = str(trip.url), trip.attempts
+    return Fetched(url, None, str(reason), short, hops, None, None, None, tries, said)
 
 
 class _Stream:

@@ -73,8 +73,10 @@ def worth_retrying(status: int) -> bool:
     return status == 429 or (500 <= status <= 599 and status not in _LASTING_5XX)
 
 
-REASONS: frozenset[str] = frozenset(Reason) | {http_status(s) for s in range(100, 1000)}
-"""All there are."""
+REASONS: frozenset[str] = (
+    frozenset(Reason) | {http_status(s) for s in range(100, 1000)} | {"opted_out:robots_txt"}
+)
+"""All there are. Other signals than robots.txt opt out of being stored, not of being fetched."""
 
 PERMANENT: frozenset[str] = (
     frozenset(

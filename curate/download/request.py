@@ -64,6 +64,12 @@ class _Response(aiohttp.ClientResponse):
         transport = connection.transport
         peer = None if transport is None else transport.get_extra_info("peername")
         self.peer = str(peer[0]) if peer else ""
+        # Servers close as they were asked to, not all say so, and aiohttp goes by the answer:
+        # the next request would be sent into a closed connection.
+        if self.request_info.headers.get("Connection") == "close":
+            protocol = connection.protocol
+            if protocol is not None:  # it is a queue, too, and false while that is empty
+                protocol.force_close()
         return await super().start(connection)
 
 

@@ -122,10 +122,12 @@ async def gather(
     in_hand: int,
     urls: Sequence[tuple[int, str | None]],
     keep: Callable[[int, Outcome, bytes | None], None],
+    judge: Callable[[int, Fetched], str | None] | None = None,
 ) -> None:
     """Fetch and resize rows, telling `keep` of each exactly once, in any order.
 
-    At most `in_hand` pictures are at the resizer; the fetching waits for it.
+    At most `in_hand` pictures are at the resizer; the fetching waits for it. `judge` gives a reason
+    not to store what was fetched, or None; it is called in the pool's threads.
     """
     askable: list[tuple[int, str]] = []
     for row, url in urls:
@@ -138,9 +140,10 @@ async def gather(
     async with contextlib.aclosing(fetches.fetch_all(askable)) as stream:
         async for row, fetched in stream:
             if fetched.body is None:
-                keep(row, Outcome(NOT_FETCHED, _message(fetched.reason, fetched.detail)), None)
+                reason = (judge and judge(row, fetched)) or fetched.reason
+                keep(row, Outcome(NOT_FETCHED, _message(reason, fetched.detail)), None)
                 continue
-            working.add(loop.run_in_executor(pool, _develop, develop, row, fetched))
+            working.add(loop.run_in_executor(pool, _develop, develop, row, fetched, judge))
             if len(working) >= in_hand:
                 finished, working = await asyncio.wait(working, return_when=asyncio.FIRST_COMPLETED)
                 for future in finished:
@@ -150,10 +153,16 @@ async def gather(
 
 
 def _develop(
-    develop: Callable[[bytes, str], Picture], row: int, fetched: Fetched
+    develop: Callable[[bytes, str], Picture],
+    row: int,
+    fetched: Fetched,
+    judge: Callable[[int, Fetched], str | None] | None,
 ) -> tuple[int, Outcome, bytes | None]:
     assert fetched.body is not None
     try:
+        # First: what is opted out is not looked at any further.
+        if judge is not None and (reason := judge(row, fetched)):
+            return row, Outcome(NOT_FETCHED, reason), None
         picture = develop(fetched.body, fetched.format or "")
     except Unfit as unfit:
         return row, Outcome(NOT_RESIZED, str(unfit)), None
@@ -189,12 +198,22 @@ def present(dataset: Dataset, shard: str) -> list[Outcome]:
     return [Outcome(**row) for row in table.to_pylist()]
 
 
-def pictures(dataset: Dataset, shard: str, extension: str) -> Iterator[tuple[int, bytes]]:
-    """Row and bytes of a shard's stored pictures. Raises `UserError` where its tar is broken."""
+def pictures(
+    dataset: Dataset, shard: str, extension: str, rows: Iterable[int]
+) -> Iterator[tuple[int, bytes]]:
+    """Row and bytes of these stored rows. Raises `UserError` where the tar is broken or lacks one.
+
+    A tar whose first header is damaged reads as one that is empty, so what is missing is looked at.
+    """
+    missing = set(rows)
     with dataset.as_local(relative(shard, ".tar")) as path:
         for member in tars.members(path):
-            if member.extension == extension:
-                yield int(member.key[-ROW_DIGITS:]), tars.read(path, member)
+            row = int(member.key[-ROW_DIGITS:])
+            if member.extension == extension and row in missing:
+                missing.remove(row)
+                yield row, tars.read(path, member)
+        if missing:
+            raise tars.broken(path, f"{key_of(shard, min(missing))}.{extension} is missing")
 
 
 # -- writing -------------------------------------------------------------------------------------

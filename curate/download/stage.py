@@ -1,9 +1,9 @@
 """Download: URL lists -> frozen rows -> shards in img2dataset's layout; failed rows again.
 
-Reads URL lists and the web, writes ``lists/`` and ``shards/`` of a dataset. A shard is done again
-only when its rows or the resize settings changed. How the fetch behaves (limits, deadlines, caps)
-is not among them: it decides who fails, and failed rows are asked again by `retry_failed`, so that
-a longer deadline does not cost the crawl anew.
+Reads URL lists and the web, writes ``lists/``, ``shards/`` and ``rights/`` of a dataset. A shard is
+done again only when its rows, the resize or the rights settings changed. How the fetch behaves
+(limits, deadlines, caps) is not among them: it decides who fails, and failed rows are asked again
+by `retry_failed`, so that a longer deadline does not cost the crawl anew.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from curate.dataset import Dataset
 from curate.download import lists
 from curate.download.pictures import CUT_SHORT, REASONS, ResizeSettings
 from curate.download.reason import PERMANENT
+from curate.download.rights.settings import RightsSettings
 from curate.download.settings import FetchSettings
 from curate.download.sources import Lists
 from curate.errors import UserError
@@ -42,9 +43,10 @@ if TYPE_CHECKING:
 
     from curate.download.fetch import Fetcher
     from curate.download.pictures import Developer
+    from curate.download.rights.ledger import Ledger
     from curate.download.shards import Outcome, Spool
 
-LASTING = PERMANENT | REASONS - {CUT_SHORT} | {"no_url"}
+LASTING = PERMANENT | REASONS - {CUT_SHORT} | {"no_url", "opted_out"}
 """Reasons that `retry_failed` leaves alone unless told otherwise: asking again brings the same.
 A file that is cut short may have been cut on its way, where the server announced no length."""
 
@@ -58,6 +60,7 @@ class DownloadSettings:
     samples_per_shard: int = Field(default=1000, ge=1, le=10_000)
     threads: int | None = Field(default=None, ge=1)  # that resize, a process; None: by the cores
     resize: ResizeSettings = ResizeSettings()
+    rights: RightsSettings = RightsSettings()
     fetch: FetchSettings = FetchSettings()
 
 
@@ -107,7 +110,8 @@ def retry_failed(
             f"first: frenchcat download URLS --out {dataset.root}"
         )
     resize = resolve(ResizeSettings, entry["settings"]["resize"], dataset.path("dataset.json"))
-    settings = changed(settings, resize=resize)
+    rights = resolve(RightsSettings, entry["settings"]["rights"], dataset.path("dataset.json"))
+    settings = changed(settings, resize=resize, rights=rights)
     shards = lists.shards(dataset)
     stage = DownloadStage(settings, _sharers(engine, len(shards)), again=True, permanent=permanent)
     if late := next((shard for shard in shards if not up_to_date(dataset, stage, shard)), None):
@@ -168,8 +172,8 @@ class DownloadStage:
         return False
 
     def settings(self) -> Mapping[str, Any]:
-        """What a stored picture depends on."""
-        return {"resize": as_dict(self.download.resize)}
+        """What a stored picture depends on, and whether it is stored."""
+        return {"resize": as_dict(self.download.resize), "rights": as_dict(self.download.rights)}
 
     def inputs(self, dataset: Dataset, shard: str) -> Mapping[str, str]:
         """The frozen rows."""
@@ -188,7 +192,8 @@ class DownloadStage:
         threads = self.download.threads or max(1, -(-(os.cpu_count() or 1) // sharers))
         developer = Developer(self.download.resize, fetch.max_pixels)
         with ThreadPoolExecutor(threads, "resize") as pool, start_blocking_portal() as portal:
-            with portal.wrap_async_context_manager(Fetcher(fetch)) as fetcher:
+            asking = Fetcher(fetch, rights=self.download.rights)
+            with portal.wrap_async_context_manager(asking) as fetcher:
                 worker = _Worker(self, dataset, portal, fetcher, pool, 2 * threads, developer)
                 yield worker.work
 
@@ -226,18 +231,24 @@ class _Worker:
         """Fetch a shard's rows, or those of its failed ones that are asked again."""
         import pyarrow.parquet as pq
 
-        from curate.download.shards import Spool, write
+        from curate.download.rights.ledger import Ledger
+        from curate.download.shards import Spool, key_of, write
 
         with self.dataset.as_local(lists.relative(shard)) as path:
             rows = pq.read_table(path)
         encode_format = self.stage.download.resize.encode_format
+        keys = [key_of(shard, row) for row in range(rows.num_rows)]
+        ledger = Ledger(self.stage.download.rights, rows)
         with Spool(output.publication.folder) as spool:
             outcomes: dict[int, Outcome] = {}
             if self.stage.again:
                 outcomes = self._present(shard, spool, encode_format)
-            self._fetch(rows["url"].to_pylist(), outcomes, spool, output)
+                ledger.restore(self.dataset, shard, outcomes, keys)
+            self._fetch(rows["url"].to_pylist(), outcomes, spool, output, ledger)
             ordered = [outcomes[row] for row in range(rows.num_rows)]
-            return write(output, shard, rows, ordered, spool.get, encode_format)
+            counts = write(output, shard, rows, ordered, spool.get, encode_format)
+            ledger.write(output, shard, keys)
+            return counts
 
     def _fetch(
         self,
@@ -245,20 +256,24 @@ class _Worker:
         outcomes: dict[int, Outcome],
         spool: Spool,
         output: Output,
+        ledger: Ledger,
     ) -> None:
         """Fetch the rows that have no outcome; each gets exactly one."""
-        from curate.download.shards import gather
+        from curate.download.shards import NOT_RESIZED, gather
 
         def keep(row: int, outcome: Outcome, data: bytes | None) -> None:
             if row in outcomes:
                 raise RuntimeError(f"row {row} came twice")
             outcomes[row] = outcome
+            if outcome.status == NOT_RESIZED:
+                ledger.forget(row)
             if data is not None:
                 spool.put(row, data)
             output.advance(1)
 
         asked = [(row, url) for row, url in enumerate(urls) if row not in outcomes]
-        self.portal.call(gather, self.fetcher, self.developer, self.pool, self.in_hand, asked, keep)
+        parts = (self.fetcher, self.developer, self.pool, self.in_hand, asked, keep, ledger.judge)
+        self.portal.call(gather, *parts)
         if lost := [row for row, _ in asked if row not in outcomes]:
             raise RuntimeError(f"{len(lost)} rows never came back, the first is row {lost[0]}")
 
@@ -272,6 +287,7 @@ class _Worker:
             if outcome.status == shards.SUCCESS
             or not asks_again(outcome.reason, self.stage.permanent)
         }
-        for row, data in shards.pictures(self.dataset, shard, encode_format):
+        stored = [row for row, outcome in outcomes.items() if outcome.status == shards.SUCCESS]
+        for row, data in shards.pictures(self.dataset, shard, encode_format, stored):
             spool.put(row, data)
         return outcomes

@@ -19,6 +19,8 @@ from curate.download.address import AddressRefused, Doorman
 from curate.download.hosts import HostHealth, HostTurns
 from curate.download.reason import FetchFailure, Reason, http_status, worth_retrying
 from curate.download.request import REDIRECTS, Answer, Hop, ask
+from curate.download.rights.desk import Desk
+from curate.download.rights.signal import Signal
 from curate.download.settings import FetchSettings
 from curate.download.url import WebURL, parse_url, resolve_redirect
 
@@ -45,15 +47,17 @@ class Road:
     doorman: Doorman
     turns: HostTurns
     health: HostHealth
+    desk: Desk | None = None  # asks for robots.txt and the like; None: nobody asks
 
 
 class Trip:
-    """One URL on its way. `hops` and `attempts` can be read at any time."""
+    """One URL on its way. `hops`, `said` and `attempts` can be read at any time."""
 
     def __init__(self, road: Road, url: object) -> None:
         """Take one entry of a list, which may be anything."""
         self.url = url
         self.hops: list[Hop] = []
+        self.said: dict[str, tuple[Signal, ...]] = {}
         self.attempts = 0
         self._road = road
         self._settings = road.settings
@@ -77,6 +81,7 @@ class Trip:
         redirects = 0
         while True:
             try:
+                await self._ask_leave(target)
                 answer = await self._ask(target)
                 if answer.body is not None:
                     return answer.body
@@ -87,6 +92,13 @@ class Trip:
             except FetchFailure as failure:
                 await self._back_off(target, failure)
             await self._wait_for_turn(target.host)
+
+    async def whole(self, target: WebURL) -> tuple[bytes, list[Hop]]:
+        """Take a turn and run: the body, and the hops to it. Raises FetchFailure."""
+        self._check(target)
+        await self._road.turns.turn(target.host)
+        self.hold_turn(target.host)
+        return await self.run(target), self.hops
 
     def hold_turn(self, host: str) -> None:
         """A turn at this host was given to this trip."""
@@ -106,6 +118,25 @@ class Trip:
             self._road.health.failed(self._origin, self._loop.time())
         else:
             self._road.health.answered(self._origin)
+
+    async def _ask_leave(self, target: WebURL) -> None:
+        """Note what the site says of a URL. Raises FetchFailure where it forbids to ask for it."""
+        desk, origin = self._road.desk, (target.host, target.port)
+        if desk is None or self._road.health.given_up(origin, self._loop.time()):
+            return
+        site = desk.known(target)
+        if site is None:
+            self._origin = origin
+            self.attempts = self.attempts or 1
+            self.return_turn(unused=True)  # the look-up needs one, and others can use it
+            async with self._clock(f"no robots.txt from {target.netloc}"):
+                site = await desk.ask(target)
+            await self._wait_for_turn(target.host)
+        signals = site.signals(str(target), target.path)
+        self.said[str(target)] = tuple(signals)
+        if refusal := desk.refusal(signals):
+            self.return_turn(unused=True)
+            raise FetchFailure(f"opted_out:{refusal.signal}", refusal.value)
 
     async def _ask(self, target: WebURL) -> Answer:
         origin = (target.host, target.port)

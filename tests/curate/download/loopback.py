@@ -92,9 +92,11 @@ def serve(answer: Callable[[int], Answer] = usual) -> Iterator[Site]:
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
-            number = int(self.path.strip("/").split(".")[0])
-            site.asked[number] += 1
-            status, body = site.answer(number)
+            name = self.path.strip("/").split(".")[0]
+            status, body = 404, b""  # robots.txt and its like: there is none
+            if name.isdigit():
+                site.asked[int(name)] += 1
+                status, body = site.answer(int(name))
             self.send_response(status)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
@@ -103,8 +105,11 @@ def serve(answer: Callable[[int], Answer] = usual) -> Iterator[Site]:
         def log_message(self, *_: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
+    class Server(ThreadingHTTPServer):
+        daemon_threads = True
+        request_queue_size = 256  # of connections; the standard five loses some under load
+
+    server = Server(("127.0.0.1", 0), Handler)
     site.port = server.server_address[1]
     thread = threading.Thread(target=server.serve_forever, args=(0.05,))
     thread.start()

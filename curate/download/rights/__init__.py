@@ -1,0 +1,16 @@
+"""The rights ledger: what sites and files say of the use of a picture, and what follows from it.
+
+signal.py      what a signal is, which ones opt out, in which order they are named
+headers.py     X-Robots-Tag, Content-Usage, TDM headers, of every hop
+sites.py       robots.txt, tdmrep.json, ai.txt
+usage.py       the preferences that Content-Usage is written in
+metadata.py    XMP, EXIF, IPTC, PNG texts, in the original bytes
+provenance.py  C2PA manifests, in the original bytes
+desk.py        fetches a site's files, once a site, through the same safe fetch
+ledger.py      all signals of a row -> the decision; rights/<shard>.parquet
+"""
+
+from curate.download.rights.settings import RightsSettings
+from curate.download.rights.signal import OPT_OUTS, Signal
+
+__all__ = ["OPT_OUTS", "RightsSettings", "Signal"]

@@ -1,0 +1,129 @@
+"""Asks each site once for its own files, before anything else of it is asked for.
+
+Reads robots.txt, tdmrep.json and ai.txt through the same safe fetch as pictures: checked
+addresses, deadlines, caps, turns. All rows of a site wait for one look-up. A site without a file
+says nothing; one that fails to answer for robots.txt is not asked for pictures either (RFC 9309
+2.3.1.4), and its rows fail for the site's own reason, so that they are asked again another day.
+
+Cost: up to three requests a site. Memory: `MAX_SITES` sites at most.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections import OrderedDict
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING
+
+from curate.download.reason import FetchFailure, Reason
+from curate.download.rights.settings import RightsSettings, SiteFile
+from curate.download.rights.signal import OPT_OUT, Signal, date_of
+from curate.download.rights.sites import PATHS, Site, SiteFileText
+from curate.download.url import WebURL
+
+if TYPE_CHECKING:
+    from curate.download.request import Hop
+
+MAX_SITES = 2048
+MAX_BODY_BYTES = 2 * 2**20
+Get = Callable[[WebURL], "Coroutine[object, object, tuple[bytes, list[Hop]]]"]
+_Origin = tuple[str, str, int]
+_UNKNOWN = frozenset(
+    (
+        Reason.DNS_FAILED,
+        Reason.CONNECT_FAILED,
+        Reason.TLS_FAILED,
+        Reason.CONNECTION_LOST,
+        Reason.BAD_RESPONSE,
+        Reason.TRUNCATED,
+        Reason.DEADLINE,
+        Reason.HOST_GIVEN_UP,
+        Reason.BODY_TOO_LARGE,
+    )
+)
+"""Failures that leave open what the file says; any other says that there is none."""
+
+
+class Desk:
+    """What sites say, by origin. Belongs to one event loop."""
+
+    def __init__(self, settings: RightsSettings, get: Get) -> None:
+        """Take the fetch: `get(url)` gives body and hops, or raises FetchFailure."""
+        self.settings = settings
+        self._get = get
+        self._sites: OrderedDict[_Origin, Site] = OrderedDict()
+        self._asking: dict[_Origin, asyncio.Task[Site]] = {}
+
+    def known(self, url: WebURL) -> Site | None:
+        """The site of a URL, if it was asked already."""
+        origin = _origin(url)
+        if origin in self._sites:
+            self._sites.move_to_end(origin)
+        return self._sites.get(origin)
+
+    async def ask(self, url: WebURL) -> Site:
+        """The site of a URL. Raises FetchFailure where robots.txt can be neither had nor ruled out.
+
+        Failures are not kept: who comes later asks again.
+        """
+        origin = _origin(url)
+        task = self._asking.get(origin)
+        if task is None:
+            task = asyncio.create_task(self._read(url))
+            self._asking[origin] = task
+            task.add_done_callback(lambda done: self._keep(origin, done))
+        return await asyncio.shield(task)  # who leaves, leaves it to the others
+
+    def refusal(self, signals: list[Signal]) -> Signal | None:
+        """What forbids to ask for a URL at all, where the policy is to respect it."""
+        if self.settings.policy != "respect":
+            return None
+        refusing = (s for s in signals if s.signal == "robots_txt" and s.decision == OPT_OUT)
+        return next(refusing, None)
+
+    async def close(self) -> None:
+        """Cancel what is under way."""
+        tasks = list(self._asking.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _keep(self, origin: _Origin, task: asyncio.Task[Site]) -> None:
+        self._asking.pop(origin, None)
+        if task.cancelled() or task.exception() is not None:
+            return
+        self._sites[origin] = task.result()
+        if len(self._sites) > MAX_SITES:
+            self._sites.popitem(last=False)
+
+    async def _read(self, url: WebURL) -> Site:
+        wanted = self.settings.site_files
+        files: dict[SiteFile, SiteFileText] = {}
+        if "robots" in wanted:  # first and alone: a dead host costs one connection
+            files["robots"] = await self._file(url, "robots")
+        others = [name for name in wanted if name != "robots"]
+        found = await asyncio.gather(*(self._file(url, name) for name in others))
+        return Site(files | dict(zip(others, found, strict=True)), self.settings.agents)
+
+    async def _file(self, url: WebURL, name: SiteFile) -> SiteFileText:
+        target = dataclasses.replace(url, path=PATHS[name])
+        try:
+            body, hops = await self._get(target)
+        except FetchFailure as failure:
+            if name == "robots" and self.settings.policy == "respect" and _is_open(failure):
+                raise FetchFailure(failure.reason, f"robots.txt: {failure.detail}") from failure
+            return SiteFileText(str(target), None)
+        text = body.decode("utf-8-sig", "replace")
+        return SiteFileText(str(target), text, date_of(hops[-1].headers))
+
+
+def _is_open(failure: FetchFailure) -> bool:
+    status = failure.reason.removeprefix("http_")
+    if status.isdigit():
+        return int(status) == 429 or int(status) >= 500
+    return failure.reason in _UNKNOWN
+
+
+def _origin(url: WebURL) -> _Origin:
+    return url.scheme, url.host, url.port

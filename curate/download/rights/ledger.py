@@ -1,0 +1,130 @@
+"""All that is said about one row -> the decision, and a shard's ``rights/00000.parquet``.
+
+Reads what the fetch brought (headers of every hop, the sites' files, the original bytes) and the
+list's own columns; writes a row a signal: key, signal, value, where, time, decision. Only rows
+that were stored or opted out have signals. A row is opted out by the first of OPT_OUTS that says
+so; nothing that allows outweighs it, but for one case: a tdm-reservation header speaks for its
+picture before the site's tdmrep.json does (TDMRep 1.0).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from curate.dataset import Dataset
+from curate.download.fetch import Fetched
+from curate.download.rights.headers import header_signals
+from curate.download.rights.metadata import metadata_signals
+from curate.download.rights.provenance import provenance_signals
+from curate.download.rights.settings import RightsSettings
+from curate.download.rights.signal import FACT, Signal, date_of, opted_out, shortened
+from curate.stage import Output
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+REASON = "opted_out"
+LIST_COLUMNS = {
+    "license": "license",
+    "licence": "license",
+    "license_url": "license",
+    "licence_url": "license",
+    "copyright": "copyright",
+    "rights": "copyright",
+    "creator": "creator",
+    "author": "creator",
+    "credit": "credit",
+    "attribution": "credit",
+}
+"""Columns of URL lists (any case) that say something about rights."""
+_FIELDS = ("signal", "value", "where", "time", "decision")
+
+
+def relative(shard: str) -> str:
+    """Where a shard's signals lie."""
+    return f"rights/{shard}.parquet"
+
+
+def signals_of(
+    fetched: Fetched, settings: RightsSettings, listed: Mapping[str, Any] | None = None
+) -> list[Signal]:
+    """Every signal about one fetched row, each once. Never raises."""
+    found = _outweighed([signal for _, said in fetched.said for signal in said], fetched, settings)
+    found += header_signals(fetched.hops, settings.agents)
+    if fetched.body is not None:
+        time = date_of(fetched.hops[-1].headers) if fetched.hops else None
+        found += metadata_signals(fetched.body, time)
+        found += provenance_signals(fetched.body, fetched.format or "", time)
+    found += _of_list(listed or {})
+    return list(dict.fromkeys(found))
+
+
+def _outweighed(said: list[Signal], fetched: Fetched, settings: RightsSettings) -> list[Signal]:
+    """The sites' signals; those of tdmrep.json decide nothing where every header spoke."""
+    asked = {url for url, _ in fetched.said}
+    headers = header_signals(fetched.hops, settings.agents)
+    spoke = {s.where for s in headers if s.signal == "tdm_reservation" and s.decision is not None}
+    if not asked or not asked <= spoke:
+        return said
+    return [replace(s, decision=FACT) if s.signal == "tdmrep" else s for s in said]
+
+
+def _of_list(listed: Mapping[str, Any]) -> Iterable[Signal]:
+    for column, value in listed.items():
+        name = LIST_COLUMNS.get(column.lower())
+        if name is not None and isinstance(value, str) and value.strip():
+            yield Signal(name, shortened(value), f"list:{column}")
+
+
+class Ledger:
+    """The signals of a shard's rows, gathered while they are fetched; used from many threads."""
+
+    def __init__(self, settings: RightsSettings, rows: pa.Table) -> None:
+        """Take the shard's frozen rows, for what the list itself says."""
+        self._settings = settings
+        self._listed: list[dict[str, Any]] = rows.to_pylist()
+        self._signals: dict[int, list[Signal]] = {}
+
+    def judge(self, row: int, fetched: Fetched) -> str | None:
+        """Note what is said about a row; the reason not to store it, None where there is none."""
+        refused = (fetched.reason or "").startswith(f"{REASON}:")
+        if fetched.body is None and not refused:
+            return None
+        signals = signals_of(fetched, self._settings, self._listed[row])
+        self._signals[row] = signals
+        name = opted_out(signals)
+        if name is None or self._settings.policy != "respect":
+            return fetched.reason
+        return f"{REASON}:{name}"
+
+    def forget(self, row: int) -> None:
+        """Drop a row's signals: it was not stored after all."""
+        self._signals.pop(row, None)
+
+    def restore(self, dataset: Dataset, shard: str, rows: Iterable[int], keys: list[str]) -> None:
+        """Take over the present signals of rows that are not asked again."""
+        import pyarrow.parquet as pq
+
+        if not dataset.exists(relative(shard)):
+            return
+        wanted = {keys[row]: row for row in rows}
+        with dataset.as_local(relative(shard)) as path:
+            for entry in pq.read_table(path).to_pylist():
+                row = wanted.get(entry.pop("key"))
+                if row is not None:
+                    self._signals.setdefault(row, []).append(Signal(**entry))
+
+    def write(self, output: Output, shard: str, keys: Sequence[str]) -> None:
+        """Write the shard's file, in key order, then in the order in which they were read."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        entries = [(keys[row], s) for row in sorted(self._signals) for s in self._signals[row]]
+        columns: dict[str, list[str | None]] = {"key": [key for key, _ in entries]}
+        for name in _FIELDS:
+            columns[name] = [getattr(signal, name) for _, signal in entries]
+        schema = pa.schema([(name, pa.string()) for name in columns])
+        path = output.path(relative(shard))
+        pq.write_table(pa.table(columns, schema), path, compression="zstd")

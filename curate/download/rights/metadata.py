@@ -1,0 +1,166 @@
+"""Signals in a picture's own metadata: XMP (PLUS, TDMRep, Dublin Core), EXIF, IPTC, PNG texts.
+
+Reads a file's original bytes, writes nothing; no pixel is decoded. The XMP packet is looked for in
+the bytes as well as through Pillow, so a format that Pillow does not read is searched, too.
+Cost: one pass over the bytes.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree
+
+from curate.download.rights.headers import reservation
+from curate.download.rights.signal import ALLOW, FACT, OPT_OUT, Signal, shortened
+
+if TYPE_CHECKING:
+    from PIL.ImageFile import ImageFile
+
+_PLUS = "http://ns.useplus.org/ldf/xmp/1.0/"
+_RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
+_TDM = ("http://www.w3.org/ns/tdmrep/", "http://www.w3.org/ns/tdmrep#")
+_RIGHTS = "http://ns.adobe.com/xap/1.0/rights/"
+_FACTS = {
+    ("http://purl.org/dc/elements/1.1/", "creator"): "creator",
+    ("http://purl.org/dc/elements/1.1/", "rights"): "copyright",
+    ("http://ns.adobe.com/photoshop/1.0/", "Credit"): "credit",
+    ("http://creativecommons.org/ns#", "license"): "license",
+    ("http://web.resource.org/cc/", "license"): "license",
+    (_RIGHTS, "WebStatement"): "license",
+    (_RIGHTS, "UsageTerms"): "usage_terms",
+    ("http://iptc.org/std/Iptc4xmpExt/2008-02-29/", "DigitalSourceType"): "digital_source_type",
+    (_PLUS, "LicensorURL"): "license",
+}
+_EXIF = {0x013B: "creator", 0x8298: "copyright"}
+_IPTC = {(2, 80): "creator", (2, 110): "credit", (2, 116): "copyright"}
+_PNG = {"author": "creator", "copyright": "copyright", "license": "license"}
+_MAX_PACKET = 4 * 2**20
+_MAX_PACKETS = 8
+
+
+def metadata_signals(body: bytes, time: str | None = None) -> list[Signal]:
+    """What a file says of itself; `time` is that of the answer that brought it. Never raises."""
+    found: dict[Signal, None] = {}  # in order, each once
+    packets = list(_packets(body))
+    for signal, value, where, decision in _of_pillow(body, packets):
+        found[Signal(signal, shortened(value), where, time, decision)] = None
+    for packet in dict.fromkeys(packets):
+        for signal, value, decision in _of_xmp(packet):
+            found[Signal(signal, shortened(value), "xmp", time, decision)] = None
+    return list(found)
+
+
+def _packets(body: bytes) -> Iterator[bytes]:
+    """XMP packets that lie in the bytes as they are."""
+    start = 0
+    for _ in range(_MAX_PACKETS):
+        start = body.find(b"<x:xmpmeta", start)
+        end = body.find(b"</x:xmpmeta>", start)
+        if start < 0 or end < 0:
+            return
+        end += len(b"</x:xmpmeta>")
+        if end - start <= _MAX_PACKET:
+            yield body[start:end]
+        start = end
+
+
+def _of_pillow(body: bytes, packets: list[bytes]) -> Iterator[tuple[str, str, str, str | None]]:
+    from PIL import Image
+
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            with Image.open(io.BytesIO(body)) as picture:
+                found = list(_of_picture(picture, packets))
+    except Exception:  # a decoder fails in any way it likes, and most often on purpose
+        return
+    yield from found
+
+
+def _of_picture(
+    picture: ImageFile, packets: list[bytes]
+) -> Iterator[tuple[str, str, str, str | None]]:
+    from PIL import IptcImagePlugin
+
+    for name in ("xmp", "XML:com.adobe.xmp"):
+        packet = picture.info.get(name)
+        if isinstance(packet, str):
+            packet = packet.encode("utf-8", "surrogateescape")
+        if isinstance(packet, bytes) and len(packet) <= _MAX_PACKET:
+            packets.append(_trimmed(packet))
+    for tag, value in picture.getexif().items():
+        if tag in _EXIF and (text := _text(value)):
+            yield _EXIF[tag], text, "exif", FACT
+    iptc: dict[Any, Any] = IptcImagePlugin.getiptcinfo(picture) or {}
+    for tag, value in iptc.items():
+        for item in value if isinstance(value, list) else [value]:
+            if tag in _IPTC and (text := _text(item)):
+                yield _IPTC[tag], text, "iptc", FACT
+    for field, said in picture.info.items():
+        if str(field).lower() in _PNG and isinstance(said, str) and said.strip():
+            yield _PNG[str(field).lower()], said, "png", FACT
+
+
+def _trimmed(packet: bytes) -> bytes:
+    start, end = packet.find(b"<x:xmpmeta"), packet.rfind(b"</x:xmpmeta>")
+    return packet[start : end + len(b"</x:xmpmeta>")] if 0 <= start < end else packet
+
+
+def _text(value: object) -> str:
+    if isinstance(value, bytes):
+        value = value.decode("utf-8", "replace")
+    return str(value).strip(" \0\n\t")
+
+
+def _of_xmp(packet: bytes) -> Iterator[tuple[str, str, str | None]]:
+    # A packet needs no document type, and entities are what makes XML dangerous.
+    if b"<!DOCTYPE" in packet or b"<!ENTITY" in packet:
+        return
+    try:
+        root = ElementTree.fromstring(packet)
+    except (ElementTree.ParseError, ValueError, RecursionError):
+        return
+    for element in root.iter():
+        for name, value in element.attrib.items():
+            yield from _property(*_split(name), [value])
+        yield from _property(*_split(element.tag), list(_values(element)))
+
+
+def _property(space: str, name: str, values: list[str]) -> Iterator[tuple[str, str, str | None]]:
+    for value in filter(None, (value.strip() for value in values)):
+        if (space, name) == (_PLUS, "DataMining"):
+            yield "xmp_data_mining", value, data_mining(value)
+        elif space in _TDM and name == "reservation":
+            yield "xmp_tdm_reservation", value, reservation(value)
+        elif space in _TDM and name == "policy":
+            yield "tdm_policy", value, FACT
+        elif (space, name) in _FACTS:
+            yield _FACTS[space, name], value, FACT
+
+
+def data_mining(value: str) -> str | None:
+    """The decision of a plus:DataMining value (PLUS LDF vocabulary; IPTC 2023.1).
+
+    Any DMI-PROHIBITED… opts out: the partial ones forbid training, or tie it to words that only
+    a reader can weigh.
+    """
+    code = value.rstrip("/").rsplit("/", 1)[-1].upper()
+    if code.startswith("DMI-PROHIBITED"):
+        return OPT_OUT
+    return ALLOW if code == "DMI-ALLOWED" else FACT
+
+
+def _split(name: str) -> tuple[str, str]:
+    space, _, local = name.rpartition("}")
+    return space.removeprefix("{"), local
+
+
+def _values(element: ElementTree.Element) -> Iterator[str]:
+    """An element's own text, its rdf:resource, the items of its list."""
+    yield element.text or ""
+    yield element.get(f"{{{_RDF}}}resource", "")
+    for item in element.iter(f"{{{_RDF}}}li"):
+        yield item.text or ""
+        yield item.get(f"{{{_RDF}}}resource", "")

@@ -1,0 +1,25 @@
+"""Settings of the rights ledger. Imports nothing heavy."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from curate.config import settings
+
+SiteFile = Literal["robots", "tdmrep", "aitxt"]
+
+
+@settings
+class RightsSettings:
+    """What is done about what sites and files say of their use."""
+
+    policy: Literal["respect", "record"] = "respect"
+    """respect: what is opted out is not stored, nor asked for where the site said so before.
+    record: everything is stored, and what was said is written down."""
+    agents: tuple[str, ...] = Field(default=("frenchcat", "img2dataset"), min_length=1)
+    """The names under which rules for us are looked up, besides those for everybody. What a site
+    says to img2dataset, it says to builders of image datasets."""
+    site_files: tuple[SiteFile, ...] = ("robots", "tdmrep", "aitxt")
+    """Which of /robots.txt, /.well-known/tdmrep.json and /ai.txt are asked for, once a site."""

@@ -1,0 +1,172 @@
+"""What a site's own files say of a URL: robots.txt, /.well-known/tdmrep.json, ai.txt.
+
+Reads the files' texts, writes nothing. Broken files say nothing: a page sent in place of one, JSON
+that is none, a line that is no rule.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from curate.download.rights import usage
+from curate.download.rights.headers import reservation
+from curate.download.rights.settings import SiteFile
+from curate.download.rights.signal import FACT, OPT_OUT, Signal, shortened
+
+if TYPE_CHECKING:
+    from protego import Protego
+
+PATHS: dict[SiteFile, str] = {
+    "robots": "/robots.txt",
+    "tdmrep": "/.well-known/tdmrep.json",
+    "aitxt": "/ai.txt",
+}
+MAX_CHARS = 512 * 1024
+"""Of a file that are read; RFC 9309 2.5 asks for at least 500 kiB."""
+Group = tuple[set[str], list[tuple[str, str]]]
+
+
+@dataclass(frozen=True)
+class SiteFileText:
+    """A file of a site as it was read; `text` is None where the site has none."""
+
+    url: str
+    text: str | None
+    time: str | None = None
+
+
+class Site:
+    """The files of one site; parsed once, asked for each of its URLs."""
+
+    def __init__(self, files: dict[SiteFile, SiteFileText], agents: Sequence[str]) -> None:
+        """Take what could be read of them."""
+        self._files = files
+        self._agents = [agent.lower() for agent in agents]
+
+    def signals(self, url: str, path: str) -> list[Signal]:
+        """What they say of a URL, whose path and query is `path`."""
+        return [*self._robots(url), *self._usage(path), *self._tdmrep(path), *self._ai(url)]
+
+    def _robots(self, url: str) -> Iterator[Signal]:
+        file = self._files.get("robots")
+        if self._robots_rules is None or file is None:
+            return
+        if agent := self._refused(self._robots_rules, url):
+            yield Signal("robots_txt", f"Disallow for {agent}", file.url, file.time, OPT_OUT)
+
+    def _ai(self, url: str) -> Iterator[Signal]:
+        file = self._files.get("aitxt")
+        if self._ai_rules is not None and file and (agent := self._refused(self._ai_rules, url)):
+            yield Signal("ai_txt", f"Disallow for {agent}", file.url, file.time, OPT_OUT)
+
+    def _usage(self, path: str) -> Iterator[Signal]:
+        """The preferences that hold for a path: those of the longest matching rule."""
+        file = self._files.get("robots")
+        matching = [
+            (len(pattern), preference)
+            for pattern, preference in self._usage_rules
+            if not pattern or _pattern(pattern).match(path)
+        ]
+        if file is None or not matching:
+            return
+        longest = max(length for length, _ in matching)
+        for value in (preference for length, preference in matching if length == longest):
+            decision = usage.decision(value)
+            yield Signal("robots_content_usage", shortened(value), file.url, file.time, decision)
+
+    def _tdmrep(self, path: str) -> Iterator[Signal]:
+        """Of the first entry whose location matches."""
+        file = self._files.get("tdmrep")
+        for entry in self._tdmrep_entries:
+            location = entry.get("location")
+            if not isinstance(location, str) or not _pattern(location).match(path):
+                continue
+            assert file is not None
+            value = entry.get("tdm-reservation")
+            said = shortened(json.dumps(entry, sort_keys=True))
+            yield Signal("tdmrep", said, file.url, file.time, reservation(value))
+            if policy := entry.get("tdm-policy"):
+                yield Signal("tdm_policy", shortened(str(policy)), file.url, file.time, FACT)
+            return
+
+    def _refused(self, rules: Protego, url: str) -> str | None:
+        """The first of our names that may not fetch a URL."""
+        return next((agent for agent in self._agents if not rules.can_fetch(url, agent)), None)
+
+    @cached_property
+    def _robots_rules(self) -> Protego | None:
+        return _parsed(self._text("robots"))
+
+    @cached_property
+    def _ai_rules(self) -> Protego | None:
+        # ai.txt writes patterns without the leading slash: `Disallow: *.jpg`.
+        text = self._text("aitxt")
+        return _parsed(text and re.sub(r"(?im)^(\s*(?:dis)?allow\s*:\s*)(?=[^/\s])", r"\1/", text))
+
+    @cached_property
+    def _usage_rules(self) -> list[tuple[str, str]]:
+        groups = usage_groups(self._text("robots") or "")
+        named = [rule for names, rules in groups if names & set(self._agents) for rule in rules]
+        is_named = any(names & set(self._agents) for names, _ in groups)
+        everybody = [rule for names, rules in groups if "*" in names for rule in rules]
+        return named if is_named else everybody
+
+    @cached_property
+    def _tdmrep_entries(self) -> list[dict[str, Any]]:
+        try:
+            value = json.loads(self._text("tdmrep") or "[]")
+        except (ValueError, RecursionError):
+            return []
+        entries = value if isinstance(value, list) else [value]
+        return [entry for entry in entries if isinstance(entry, dict)]
+
+    def _text(self, name: SiteFile) -> str | None:
+        file = self._files.get(name)
+        return None if file is None or file.text is None else file.text[:MAX_CHARS]
+
+
+def usage_groups(robots: str) -> list[Group]:
+    """Agents (lower case) and their Content-Usage rules (path or "", preference), in order.
+
+    As RFC 9309 groups them: agents in a row share the rules that follow.
+    """
+    groups: list[Group] = []
+    in_agents = False
+    for line in robots.splitlines():
+        name, colon, value = line.partition("#")[0].partition(":")
+        name, value = name.strip().lower(), value.strip()
+        if not colon:
+            continue
+        if name == "user-agent":
+            if not in_agents:
+                groups.append((set(), []))
+            groups[-1][0].add(value.lower())
+        elif name == "content-usage" and groups:
+            path, _, rest = value.partition(" ")
+            rule = (path, rest.strip()) if path.startswith("/") else ("", value)
+            groups[-1][1].append(rule)
+        in_agents = name == "user-agent"
+    return groups
+
+
+def _pattern(path: str) -> re.Pattern[str]:
+    """A path with ``*`` and a closing ``$``, as robots.txt has them, from a path's start."""
+    body = path.removesuffix("$")
+    parts = ".*".join(re.escape(part) for part in re.sub(r"\*+", "*", body).split("*"))
+    return re.compile(parts + ("$" if path.endswith("$") else ""))
+
+
+def _parsed(text: str | None) -> Protego | None:
+    if not text:
+        return None
+    from protego import Protego
+
+    try:
+        return Protego.parse(text)
+    except Exception:  # whatever a stranger's file does to the parser
+        return None
