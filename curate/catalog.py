@@ -150,9 +150,14 @@ class Catalog:
             return self.duck.sql(sql).to_arrow_table()
         except duckdb.BinderException as error:
             raise UserError(self._explain(str(error), expression)) from None
-        except (duckdb.ConversionException, duckdb.InvalidInputException) as error:
-            raise UserError(f"{expression!r} fails: {_first_line(error)}") from None
-        except duckdb.OutOfRangeException as error:
+        except (
+            duckdb.CatalogException,
+            duckdb.ConversionException,
+            duckdb.InvalidInputException,
+            duckdb.NotImplementedException,
+            duckdb.OutOfRangeException,
+            duckdb.TypeMismatchException,
+        ) as error:
             raise UserError(f"{expression!r} fails: {_first_line(error)}") from None
 
     def add_domains(self) -> None:
