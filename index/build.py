@@ -1,37 +1,44 @@
-"""Embeddings -> kNN index: pictures and captions, exact.
+"""Embeddings -> kNN index: pictures and captions, in parts that never change.
 
-Reads embeddings/, writes together ``index/image.index``, ``index/text.index`` (faiss),
-``index/rows.arrow`` (index/rows.py) and ``index/index.json`` (what they were made of).
+Reads embeddings/, writes for each part ``index/{image,text}-<part>.index`` (faiss, index/kinds.py)
+and ``index/rows-<part>.arrow`` (index/rows.py), and last ``index/index.json``, which names them.
+A part's name is a digest of what it was made of, so a file under a name never changes: index.json
+is the one file to swap, and a reader that opened an older one goes on with what it has mapped.
 
-The vectors are kept as the float16 numbers that they were stored as, so search is exact over the
-embeddings on disk. Every embedded row is indexed, and nothing else: a shard whose vectors and
-metadata differ in number, or that another model made, is refused. Cost: linear in rows; memory is
-that of the index, 2 bytes a number.
+New shards become a new part, whose cost is theirs alone; when the parts behind the first hold a
+fifth of its rows (or 20,000, or are too many) all are built as one. A shard whose vectors changed
+takes its part with it. Every embedded row is indexed, and nothing else: shards whose vectors and
+metadata differ in number, or that another model made, are refused.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
-from typing import Any
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from curate import embed
-from curate.config import settings
-from curate.dataset import Dataset, digest_of, file_sha256
+from curate.config import as_dict, settings
+from curate.dataset import Dataset, Publication, digest_of, file_sha256
 from curate.errors import UserError
 from curate.stage import Progress, Silent, marker, record_entry
-from index import rows
+from index import kinds, rows
+from index.part import PartEntry
+from index.vectors import StoredVectors, Vectors
 
-Vectors = NDArray[np.float32]
+if TYPE_CHECKING:
+    from index.evaluate import Tuned
 
 STAGE = "index"
-VERSION = 1
+VERSION = 2
 JSON = "index/index.json"
 MODALITIES = ("image", "text")
-EXACT = "SQfp16"
+TAIL_SHARE, TAIL_ROWS, MAX_PARTS = 0.2, 20_000, 16
 
 
 @settings
@@ -39,149 +46,286 @@ class IndexSettings:
     """How the kNN index is built."""
 
     factory: str = "auto"
-    """`auto` (exact), or any faiss factory string (`SQfp16`, `HNSW32`, `IVF1024,Flat`)."""
+    """`auto` (by the number of rows), or a faiss factory string (`SQfp16`, `HNSW32`, `RaBitQ4`)."""
+    rerank: int | None = None
+    """Candidates compared exactly, beyond the hits asked for; None: as many as recall needs."""
+    probes: int | None = None
+    """Lists looked into, of an index that has lists; None: as many as recall needs."""
+    target_recall: float | None = None
+    """The recall@10 below which a build fails; None: aim at .99, and record what was reached."""
 
-
-def relative(modality: str) -> str:
-    """Where the faiss index of a modality lies."""
-    return f"index/{modality}.index"
+    def __post_init__(self) -> None:
+        if self.target_recall is not None and not 0 < self.target_recall <= 1:
+            raise ValueError(f"target_recall is {self.target_recall}; it is between 0 and 1")
+        for name in ("rerank", "probes"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name} is {value}; it is at least 1")
 
 
 def build_index(
     dataset: Dataset, settings: IndexSettings | None = None, progress: Progress | None = None
 ) -> dict[str, Any]:
-    """Build the index unless it is up to date; gives index.json. The lock is held.
+    """Bring the index up to date; gives index.json. The lock is held.
 
     Raises `UserError` where there are no embeddings, where they are of several models or
-    misaligned with their metadata, or where faiss does not know the factory.
+    misaligned with their metadata, where faiss does not know the factory, or where the recall
+    asked for is not met.
     """
     settings, progress = settings or IndexSettings(), progress or Silent()
     model = embed.model_of(dataset)
-    shards = dataset.shards(embed.STAGE)
-    made_of = _made_of(dataset, settings, model, shards)
+    made_of = _made_of(dataset, settings, model)
     found = current(dataset)
-    if found is None or found["made_of"] != made_of or _cut(dataset, found):
-        found = _build(dataset, settings, made_of, shards, progress)
+    kept = _kept(dataset, found, made_of)
+    covered = {shard for entry in kept for shard in entry.shards}
+    new = [shard for shard in made_of["shards"] if shard not in covered]
+    if found is None or new or len(kept) != len(entries(found)) or found["made_of"] != made_of:
+        found = _build(dataset, settings, made_of, kept, new, progress)
+    _sweep(dataset, found)
     counts = dict.fromkeys(MODALITIES, found["rows"])
-    entry = {"version": VERSION, "settings": {"factory": settings.factory}}
+    entry = {"version": VERSION, "settings": as_dict(settings)}
     record_entry(dataset, STAGE, {**entry, "counts": counts, "digest": digest_of(made_of)})
     return found
 
 
 def current(dataset: Dataset) -> dict[str, Any] | None:
-    """The value of index.json; None where there is no index."""
-    if not dataset.exists(JSON):
+    """The value of index.json; None where there is no index, or one of another version."""
+    try:
+        found: dict[str, Any] = dataset.read_json(JSON)
+    except FileNotFoundError:
         return None
-    found: dict[str, Any] = dataset.read_json(JSON)
-    return found
+    return found if found.get("made_of", {}).get("version") == VERSION else None
 
 
-def _made_of(
-    dataset: Dataset, settings: IndexSettings, model: dict[str, Any], shards: Sequence[str]
-) -> dict[str, Any]:
+def entries(found: Mapping[str, Any]) -> list[PartEntry]:
+    """The parts that an index.json names, in order of position."""
+    return [PartEntry(**entry) for entry in found["parts"]]
+
+
+def index_version(dataset: Dataset) -> str:
+    """Changes when the index does, and costs next to nothing; "" where there is none."""
+    try:
+        if not dataset.local:
+            return digest_of(dataset.read_bytes(JSON).decode())
+        status = os.stat(dataset.path(JSON))
+    except FileNotFoundError:
+        return ""
+    return f"{status.st_ino}-{status.st_mtime_ns}-{status.st_size}"
+
+
+def check_files(dataset: Dataset, entry: PartEntry) -> None:
+    """Raise `UserError` where a part's files, or the vectors that it reads, are not what it says.
+
+    Sizes and markers only, so that opening is quick; `verify` reads everything.
+    """
+    for relative, said in entry.files.items():
+        size = dataset.size(relative)
+        if size is not None and size != said["bytes"]:  # a missing one shows when it is opened
+            raise _misaligned(dataset, f"{dataset.path(relative)} has {size} bytes", said["bytes"])
+    if entry.exact:
+        return  # its numbers are its own
+    for shard, said in entry.shards.items():
+        now = (marker(dataset, embed.STAGE, shard) or {}).get("digest")
+        if now != said["digest"]:
+            raise UserError(
+                f"the vectors of shard {shard} of {dataset.root} changed after the index was made; "
+                f"run: frenchcat index {dataset.root}"
+            )
+
+
+def _misaligned(dataset: Dataset, found: str, expected: object) -> UserError:
+    return UserError(
+        f"{found} where index.json says {expected}; delete {dataset.path('index')} and run: "
+        f"frenchcat index {dataset.root}"
+    )
+
+
+# -- what there is to do -------------------------------------------------------------------------
+
+
+def _made_of(dataset: Dataset, settings: IndexSettings, model: Mapping[str, Any]) -> dict[str, Any]:
     """Everything that the index depends on."""
     digests = {}
-    for shard in shards:
+    for shard in dataset.shards(embed.STAGE):
         found = marker(dataset, embed.STAGE, shard)
         assert found is not None
         digests[shard] = found["digest"]
-    return {
-        "version": VERSION,
-        "factory": settings.factory,
-        "model": model["model"],
-        "weights": model["weights"],
-        "dimension": model["dimension"],
-        "shards": digests,
-    }
+    named = {name: model[name] for name in ("model", "weights", "dimension")}
+    return {"version": VERSION, **as_dict(settings), **named, "shards": digests}
 
 
-def _cut(dataset: Dataset, found: dict[str, Any]) -> bool:
-    return any(dataset.size(rel) != file["bytes"] for rel, file in found["files"].items())
+def _kept(
+    dataset: Dataset, found: Mapping[str, Any] | None, made_of: Mapping[str, Any]
+) -> list[PartEntry]:
+    """The parts that stay as they are."""
+    if found is None:
+        return []
+    same = {k: v for k, v in found["made_of"].items() if k != "shards"}
+    if same != {k: v for k, v in made_of.items() if k != "shards"}:
+        return []
+    return [entry for entry in entries(found) if _stays(dataset, entry, made_of["shards"])]
+
+
+def _stays(dataset: Dataset, entry: PartEntry, digests: Mapping[str, str]) -> bool:
+    same = all(digests.get(shard) == said["digest"] for shard, said in entry.shards.items())
+    return same and all(dataset.size(rel) == file["bytes"] for rel, file in entry.files.items())
+
+
+def _as_one(kept: Sequence[PartEntry], new_rows: int) -> bool:
+    """Whether the parts behind the largest have become too many or too large to stay apart."""
+    if not kept:
+        return True
+    largest = max(entry.rows for entry in kept)
+    tail = sum(entry.rows for entry in kept) - largest + new_rows
+    return len(kept) >= MAX_PARTS or tail > max(TAIL_ROWS, TAIL_SHARE * largest)
 
 
 def _build(
     dataset: Dataset,
     settings: IndexSettings,
     made_of: dict[str, Any],
-    shards: Sequence[str],
+    kept: list[PartEntry],
+    new: list[str],
     progress: Progress,
 ) -> dict[str, Any]:
-    import faiss
-
-    tables = [rows.shard_rows(dataset, shard) for shard in shards]
-    count = sum(table.num_rows for table in tables)
-    if not count:
+    counts = {shard: _rows_of(dataset, shard) for shard in made_of["shards"]}
+    if not sum(counts.values()):
         raise UserError(f"{dataset.root} has no embedded picture to index; see frenchcat info")
-    progress.begin(STAGE, len(shards))
+    if _as_one(kept, sum(counts[shard] for shard in new)):
+        kept, new = [], list(made_of["shards"])
+    progress.begin(STAGE, len(new))
     with contextlib.ExitStack() as stack:
         publication = stack.enter_context(dataset.publish(STAGE))
         stack.callback(progress.end)
-        rows.write_rows(publication.path(rows.ROWS), tables)
-        for modality in MODALITIES:
-            parts = [vectors(dataset, modality, shard, made_of["dimension"]) for shard in shards]
-            index = make_index(parts, settings.factory, progress.advance)
-            faiss.write_index(index, str(publication.path(relative(modality))))
-        files = {
-            name: {
-                "bytes": (publication.folder / name).stat().st_size,
-                "sha256": file_sha256(publication.folder / name),
-            }
-            for name in publication.relatives
+        parts = list(kept)
+        if new:
+            shards = {shard: counts[shard] for shard in new}
+            parts.append(_part(dataset, settings, made_of, shards, publication, progress))
+        found = {
+            "made_of": made_of,
+            "rows": sum(entry.rows for entry in parts),
+            "parts": [asdict(entry) for entry in parts],
         }
-        found = {"made_of": made_of, "rows": count, "files": files}
         publication.path(JSON).write_text(_pretty(found), encoding="utf-8")
     return found
 
 
-def _pretty(value: Any) -> str:
-    import json
+def _rows_of(dataset: Dataset, shard: str) -> int:
+    import pyarrow.parquet as pq
 
+    with dataset.as_local(embed.metadata(shard)) as path:
+        return int(pq.read_metadata(path).num_rows)
+
+
+# -- one part ------------------------------------------------------------------------------------
+
+
+def _part(
+    dataset: Dataset,
+    settings: IndexSettings,
+    made_of: Mapping[str, Any],
+    shards: Mapping[str, int],
+    publication: Publication,
+    progress: Progress,
+) -> PartEntry:
+    """Make the files of a part; gives what index.json says of it."""
+    dimension, count = int(made_of["dimension"]), sum(shards.values())
+    digests = {
+        shard: {"digest": made_of["shards"][shard], "rows": n} for shard, n in shards.items()
+    }
+    name = digest_of({**made_of, "shards": digests})[:12]
+    kind = kinds.kind_of(count, settings.factory)
+    draft = PartEntry(name, kind.factory, kind.exact, None, None, count, digests, {}, {})
+    rows.write_rows(
+        publication.path(draft.rows_file), [rows.shard_rows(dataset, shard) for shard in shards]
+    )
+    indexes, stored = {}, {}
+    for modality in MODALITIES:
+        stored[modality] = StoredVectors(dataset, modality, shards, dimension)
+        blocks = _told(stored[modality], progress)
+        made = kinds.make_index(blocks, _sample(stored[modality]), dimension, count, kind.factory)
+        kinds.write_index(made, publication.path(draft.index_file(modality)))
+        indexes[modality] = made
+    tuned = _tuned(kind, settings, indexes, stored, dataset)
+    names = [draft.rows_file, *map(draft.index_file, MODALITIES)]
+    files = {name: _said_of(publication, name) for name in names}
+    return PartEntry(
+        name,
+        kind.factory,
+        kind.exact,
+        tuned.rerank,
+        tuned.probes,
+        count,
+        digests,
+        files,
+        tuned.measured,
+    )
+
+
+def _tuned(
+    kind: kinds.Kind,
+    settings: IndexSettings,
+    indexes: Mapping[str, Any],
+    stored: Mapping[str, StoredVectors],
+    dataset: Dataset,
+) -> Tuned:
+    from index import evaluate
+
+    if kind.exact:
+        return evaluate.EXACT
+    asked = evaluate.Asked(settings.rerank, settings.probes, settings.target_recall)
+    return evaluate.tune(indexes, stored, asked, dataset.root)
+
+
+def _told(stored: StoredVectors, progress: Progress) -> Iterator[Vectors]:
+    """The blocks of vectors, none of which is NaN. Raises `UserError` for one that is."""
+    for start, block in stored.blocks():
+        if not np.isfinite(block).all():
+            raise UserError(
+                f"a vector near row {start} of the index is not a number; embed that shard again"
+            )
+        yield block
+        progress.advance(len(block))
+
+
+def _sample(stored: StoredVectors) -> Any:
+    """Rows to train on, spread evenly: the same for the same rows."""
+
+    def sample(wanted: int) -> Vectors:
+        count = min(wanted, len(stored))
+        return stored.gather(np.linspace(0, len(stored) - 1, count).astype(np.int64))
+
+    return sample
+
+
+def _said_of(publication: Publication, relative: str) -> dict[str, Any]:
+    path = publication.folder / relative
+    return {"bytes": path.stat().st_size, "sha256": file_sha256(path)}
+
+
+def _sweep(dataset: Dataset, found: Mapping[str, Any]) -> None:
+    """Delete the files of parts that index.json does not name any more."""
+    named = {JSON, *(name for entry in entries(found) for name in entry.files)}
+    for name in dataset.files("index"):
+        if f"index/{name}" not in named:
+            dataset.remove(f"index/{name}")
+
+
+def _pretty(value: Any) -> str:
     return json.dumps(value, indent=1, sort_keys=True) + "\n"
 
 
-def make_index(
-    parts: Sequence[Vectors], factory: str, advance: Callable[[int], None] | None = None
-) -> Any:
-    """A faiss index of the parts' rows in order, by inner product. Raises `UserError`.
-
-    `parts` are (n, D) float32; `factory` is `auto` or one of faiss's factory strings.
-    """
-    import faiss
-
-    dimension = parts[0].shape[1]
-    name = EXACT if factory == "auto" else factory
-    try:
-        index = faiss.index_factory(dimension, name, faiss.METRIC_INNER_PRODUCT)
-        if not index.is_trained:
-            index.train(np.concatenate(parts))
-    except RuntimeError as error:
-        raise UserError(
-            f"faiss makes no index {factory!r} of {sum(map(len, parts))} rows and {dimension} "
-            f"dimensions ({_said(error)}); set index.factory to auto"
-        ) from None
-    for part in parts:
-        index.add(part)
-        if advance is not None:
-            advance(len(part))
-    return index
+def verify(dataset: Dataset) -> None:
+    """Read every file of the index and compare its digest. Raises `UserError` for a changed one."""
+    for entry in entries(current(dataset) or {"parts": []}):
+        for relative, said in _each(entry.files):
+            with dataset.as_local(relative) as path:
+                if file_sha256(path) != said["sha256"]:
+                    raise UserError(
+                        f"{dataset.path(relative)} is not what was built; delete it and run: "
+                        f"frenchcat index {dataset.root}"
+                    )
 
 
-def _said(error: RuntimeError) -> str:
-    return str(error).strip().split("\n")[-1].split("Error: ")[-1][:120]
-
-
-def vectors(dataset: Dataset, modality: str, shard: str, dimension: int) -> Vectors:
-    """A shard's embeddings as (N, D) float32. Raises `UserError` where they do not fit."""
-    import pyarrow.parquet as pq
-
-    where = embed.img_emb(shard) if modality == "image" else embed.text_emb(shard)
-    with dataset.as_local(where) as path:
-        found: Vectors = np.load(path).astype(np.float32)
-    with dataset.as_local(embed.metadata(shard)) as path:
-        expected = (pq.read_metadata(path).num_rows, dimension)
-    if found.shape != expected:
-        raise UserError(
-            f"{dataset.path(where)} holds {found.shape} numbers where its metadata and model say "
-            f"{expected}; delete it and run: frenchcat embed {dataset.root}"
-        )
-    return found
+def _each(files: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
+    return sorted(files.items())

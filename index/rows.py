@@ -1,15 +1,14 @@
 """The indexed rows: position in the index -> key, caption, url, and where the picture lies.
 
-Reads a dataset's embeddings/metadata/ and tars, writes ``index/rows.arrow`` (Arrow IPC, one batch
-a shard, uncompressed, memory-mapped when read). A position is a row of the index files and never
-leaves this package; `id`, a 64-bit number made of the key alone, and `key` do.
+Reads a dataset's embeddings/metadata/ and tars, writes ``index/rows-<part>.arrow`` (Arrow IPC, one
+batch a shard, uncompressed, memory-mapped when read). A position is a row of the index files and
+never leaves this package; `id`, a 64-bit number made of the key alone, and `key` do.
 
 Cost: a header read a picture when written; opening maps the file, and a hit reads its own row.
 """
 
 from __future__ import annotations
 
-import bisect
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,11 +21,11 @@ from numpy.typing import NDArray
 from curate import embed, tars
 from curate.dataset import Dataset
 from curate.errors import UserError
+from curate.stage import marker
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-ROWS = "index/rows.arrow"
 PLACE = ("id", "key", "shard", "extension", "offset", "size")
 """The columns that come before the metadata's own: where a picture's bytes lie in its tar."""
 
@@ -45,15 +44,8 @@ def shard_rows(dataset: Dataset, shard: str) -> pa.Table:
 
     with dataset.as_local(embed.metadata(shard)) as path:
         table = pq.read_table(path)
-    with dataset.as_local(f"shards/{shard}.tar") as path:
-        pictures = {m.key: m for m in tars.members(path) if m.extension in embed.PICTURES}
     keys = table["image_path"].to_pylist()
-    if missing := next((key for key in keys if key not in pictures), None):
-        raise UserError(
-            f"{dataset.path(f'shards/{shard}.tar')} has no picture {missing}, which was embedded; "
-            f"restore it, or download again and run: frenchcat embed {dataset.root}"
-        )
-    members = [pictures[key] for key in keys]
+    members = _pictures(dataset, shard, keys)
     columns = {
         "id": pa.array([id_of(key) for key in keys], pa.int64()),
         "key": pa.array(keys, pa.string()),
@@ -64,6 +56,22 @@ def shard_rows(dataset: Dataset, shard: str) -> pa.Table:
     }
     others = [name for name in table.column_names if name not in (*PLACE, "image_path")]
     return pa.table(columns | {name: table[name] for name in others})
+
+
+def _pictures(dataset: Dataset, shard: str, keys: Sequence[str]) -> list[tars.Member]:
+    """Where the pictures of keys lie; of size 0 in an adopted shard that never had a tar."""
+    relative = f"shards/{shard}.tar"
+    made = (marker(dataset, "download", shard) or {}).get("outputs", {})
+    if relative not in made and not dataset.exists(relative):
+        return [tars.Member(key, "", 0, 0) for key in keys]
+    with dataset.as_local(relative) as path:
+        pictures = {m.key: m for m in tars.members(path) if m.extension in embed.PICTURES}
+    if missing := next((key for key in keys if key not in pictures), None):
+        raise UserError(
+            f"{dataset.path(relative)} has no picture {missing}, which was embedded; "
+            f"restore it, or download again and run: frenchcat embed {dataset.root}"
+        )
+    return [pictures[key] for key in keys]
 
 
 def write_rows(path: Path, tables: Sequence[pa.Table]) -> None:
@@ -92,13 +100,15 @@ class Rows:
     count: int
 
     @classmethod
-    def open(cls, path: str | Path) -> Rows:
-        """Map the file that `write_rows` wrote."""
+    def open(cls, *paths: str | Path) -> Rows:
+        """Map files that `write_rows` wrote, one after another."""
         import pyarrow as pa
 
-        with pa.memory_map(str(path)) as source:
-            reader = pa.ipc.open_file(source)
-            batches = [reader.get_batch(number) for number in range(reader.num_record_batches)]
+        batches: list[pa.RecordBatch] = []
+        for path in paths:
+            with pa.memory_map(str(path)) as source:
+                reader = pa.ipc.open_file(source)
+                batches += [reader.get_batch(number) for number in range(reader.num_record_batches)]
         starts = [0]
         for batch in batches:
             starts.append(starts[-1] + batch.num_rows)
@@ -106,13 +116,56 @@ class Rows:
 
     def row(self, position: int) -> dict[str, Any]:
         """One row, column -> value."""
-        number = bisect.bisect_right(self.starts, position) - 1
-        batch = self.batches[number]
-        (row,) = batch.slice(position - self.starts[number], 1).to_pylist()
-        found: dict[str, Any] = row
+        (found,) = self.take(np.array([position]))
+        return found
+
+    def take(
+        self, positions: NDArray[np.int64], columns: Sequence[str] | None = None
+    ) -> list[dict[str, Any]]:
+        """The rows at positions, in their order; of `columns`, or of all of them."""
+        found: list[dict[str, Any]] = [{} for _ in positions]
+        numbers = np.searchsorted(self.starts, positions, side="right") - 1
+        for number in np.unique(numbers):
+            places = np.flatnonzero(numbers == number)
+            batch = self.batches[number]
+            if columns is not None:
+                batch = batch.select([name for name in columns if name in batch.schema.names])
+            taken = batch.take(positions[places] - self.starts[number])
+            for place, row in zip(places, taken.to_pylist(), strict=True):
+                found[place] = row
         return found
 
     def ids(self) -> NDArray[np.int64]:
         """(N,) the ids of all rows, by position."""
         parts = [batch.column("id").to_numpy() for batch in self.batches]
         return np.concatenate(parts) if parts else np.empty(0, np.int64)
+
+    def keys(self) -> pa.ChunkedArray:
+        """(N,) the keys of all rows, by position."""
+        import pyarrow as pa
+
+        return pa.chunked_array([batch.column("key") for batch in self.batches], pa.string())
+
+
+class Places:
+    """Positions by id: sorted once, 16 bytes a row, or 8 where ids rise with positions."""
+
+    def __init__(self, ids: NDArray[np.int64]) -> None:
+        """Of the (N,) ids by position. Raises `UserError` where two rows have one id."""
+        rising = bool((ids[1:] > ids[:-1]).all())
+        self._order = None if rising else np.argsort(ids, kind="stable")
+        self._sorted = ids if self._order is None else ids[self._order]
+        if (double := np.flatnonzero(self._sorted[1:] == self._sorted[:-1])).size:
+            raise UserError(
+                f"two rows have the id {self._sorted[double[0]]}, so their key is the same; "
+                "delete one of the shards that hold it and build the index again"
+            )
+
+    def of(self, ids: Sequence[int] | NDArray[np.int64]) -> NDArray[np.int64]:
+        """(n,) the positions of ids; -1 for one that is unknown."""
+        wanted = np.asarray(ids, np.int64)
+        if not len(self._sorted) or not len(wanted):
+            return np.full(len(wanted), -1, np.int64)
+        places = np.minimum(np.searchsorted(self._sorted, wanted), len(self._sorted) - 1)
+        found = places if self._order is None else self._order[places]
+        return np.where(self._sorted[places] == wanted, found, -1)

@@ -1,18 +1,21 @@
-"""Search: a text, a picture or a vector -> the k nearest rows of a dataset.
+"""Search: texts, pictures, vectors and sums of them -> the k nearest rows of a dataset.
 
-Reads index/ of a dataset and, for text and pictures, the CLIP model that made its vectors.
-Exactly k hits come back whenever there are k rows. A hit's caption, url and picture are looked up
-by key: in the memory-mapped rows, and in the tar by offset, so no URL needs to be alive.
+Reads index/ of a dataset and, for texts and pictures, the CLIP model that made its vectors. Exactly
+k hits come back whenever k rows may be shown: removals, safety, duplicates and conditions are
+bitmaps that the search itself obeys (index/visible.py). A hit's caption, url and picture are looked
+up by key: in the memory-mapped rows, and in the tar by offset, so no URL needs to be alive.
 
-Cost: exact search is linear in rows, about 10 ms for 100,000 rows of 512 on one core.
+A searcher never changes, but for removals and verdicts, which count at once; it may be used from
+several threads. `index_version` tells cheaply whether a newer index lies there.
 """
 
 from __future__ import annotations
 
-import io
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,17 +25,33 @@ from curate.clip.settings import ClipSettings
 from curate.config import resolve
 from curate.dataset import Dataset
 from curate.errors import UserError
-from curate.remove.log import removed_keys
-from index.build import MODALITIES, current, relative
-from index.rows import PLACE, ROWS, Rows, id_of
+from index.build import JSON, MODALITIES, check_files, current, entries, index_version
+from index.part import Part, PartEntry
+from index.rows import PLACE, Places, Rows
+from index.terms import (
+    Picture,
+    Term,
+    Terms,
+    Text,
+    Unit,
+    Vector,
+    one_query,
+    open_picture,
+    summed,
+    unit,
+    worded,
+)
+from index.visible import Mask, View, Visible
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
     from curate.clip.model import Clip
 
-MAX_PIXELS = 100_000_000
-"""Of a query picture: more than any camera has; what claims more is a decompression bomb."""
+__all__ = ["Hit", "Ranked", "Searcher", "View", "clip_settings", "open_picture", "unit"]
+
+Positions = NDArray[np.int64]
+_TRIES = 20
 
 
 @dataclass(frozen=True)
@@ -48,12 +67,23 @@ class Hit:
     shard: str = ""
     extension: str = ""
     offset: int = 0  # of the picture's bytes in the shard's tar
-    size: int = 0  # bytes
+    size: int = 0  # bytes; 0 where the dataset holds no picture of it (adopted without)
 
     def as_dict(self) -> dict[str, Any]:
         """Key, similarity, url, caption and the other columns, JSON-able."""
         first = {"key": self.key, "similarity": round(self.similarity, 6)}
         return {**first, "url": self.url, "caption": self.caption, **self.columns}
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """Rows found, nearest first: positions in this searcher, and cosines."""
+
+    positions: Positions  # (n,)
+    similarities: NDArray[np.float32]  # (n,)
+
+    def __len__(self) -> int:
+        return len(self.positions)
 
 
 class Searcher:
@@ -62,29 +92,13 @@ class Searcher:
     def __init__(self, dataset: Dataset, clip: Clip | None = None) -> None:
         """Open the index. Raises `UserError` where there is none or it is misaligned."""
         self.dataset = dataset
-        self._clip = clip
-        self._removed = (frozenset[str](), np.empty(0, np.int64))  # keys and their positions
-        found = current(dataset)
-        if found is None:
-            raise UserError(f"{dataset.root} has no index; run: frenchcat index {dataset.root}")
-        self.dimension = int(found["made_of"]["dimension"])
-        self.rows = self._open_rows(found["rows"])
-        self._indexes = {modality: self._open(modality, found["rows"]) for modality in MODALITIES}
+        self._clip, self._clip_lock = clip, Lock()
+        self._open_anew()
 
     def __len__(self) -> int:
         return self.rows.count
 
-    @property
-    def clip(self) -> Clip:
-        """The model that made the vectors. Raises `UserError` where it cannot be loaded."""
-        if self._clip is None:
-            from curate.clip.model import load_clip
-            from curate.embed import require_same_model
-
-            clip = load_clip(clip_settings(self.dataset))
-            require_same_model(self.dataset, clip)
-            self._clip = clip
-        return self._clip
+    # -- queries -----------------------------------------------------------------------------------
 
     def query(
         self,
@@ -92,20 +106,28 @@ class Searcher:
         text: str | None = None,
         picture: str | Path | bytes | Image | None = None,
         vector: Sequence[float] | NDArray[np.floating[Any]] | None = None,
+        terms: Terms | None = None,
         k: int = 10,
         by: str = "image",
+        where: str | None = None,
+        safe: bool = True,
+        duplicates: bool = False,
+        dropped: bool = False,
     ) -> list[Hit]:
-        """The k rows nearest to a text, a picture or a vector, nearest first.
+        """The k rows nearest to a text, a picture, a vector or weighted terms, nearest first.
 
+        `terms` are summed: ``[(1, Text("cat")), (1, Picture("beret.jpg")), (-1, Text("comic"))]``.
         `by` says what is compared: `image` (the pictures' vectors) or `text` (the captions').
+        `where` is a condition over the catalog; the other three say what is shown (visible.py).
+        A k beyond the rows there are gives them all.
+
         Raises `UserError` for a query of no kind or of two, a `k` below 1, an unreadable picture,
-        a vector of another dimension or with NaN in it.
+        a bad condition, a vector of another dimension or with NaN in it.
         """
-        if k < 1:
-            raise UserError(f"k is {k}; ask for one hit or more")
-        if by not in MODALITIES:
-            raise UserError(f"by is {by!r}; it is one of: {', '.join(MODALITIES)}")
-        return self.nearest(self.encode(text=text, picture=picture, vector=vector), k, by)
+        _check(k, by)
+        found = self.encode(text=text, picture=picture, vector=vector, terms=terms)
+        view = View(where, safe, duplicates, dropped)
+        return self.hits(self.ranked(found, k, by, view))
 
     def encode(
         self,
@@ -113,52 +135,113 @@ class Searcher:
         text: str | None = None,
         picture: str | Path | bytes | Image | None = None,
         vector: Sequence[float] | NDArray[np.floating[Any]] | None = None,
-    ) -> NDArray[np.float32]:
+        terms: Terms | None = None,
+    ) -> Unit:
         """A query as a (D,) float32 unit vector; see `query`."""
-        if sum(part is not None for part in (text, picture, vector)) != 1:
-            raise UserError("a query is one of: a text, a picture, a vector")
-        if text is not None:
-            if not text.strip():
-                raise UserError('the query is empty; ask for something, such as "french cat"')
-            (row,) = self.clip.encode_texts([text])
-            return np.asarray(row)
-        if picture is not None:
-            opened = open_picture(picture)  # refused before a model is loaded for it
-            (row,) = self.clip.encode_pictures([opened])
-            return np.asarray(row)
-        return unit(vector, self.dimension)
+        (found,) = self.encode_many([one_query(text, picture, vector, terms)])
+        return found
 
-    def nearest(self, vector: NDArray[np.float32], k: int, by: str = "image") -> list[Hit]:
-        """The k rows nearest to a (D,) unit vector, removed ones left out."""
-        import faiss
+    def encode_many(self, queries: Sequence[Terms]) -> list[Unit]:
+        """Queries, each of weighted terms, as unit vectors; the model runs once for each kind."""
+        terms = [term for query in queries for _, term in query]
+        vectors = iter(self._encoded(terms))
+        return [
+            summed([next(vectors) for _ in query], [weight for weight, _ in query])
+            for query in queries
+        ]
 
-        index, gone = self._indexes[by], self._gone()
-        wanted = min(k, len(self) - len(gone))
-        if wanted < 1:
-            return []
-        selector = faiss.IDSelectorNot(faiss.IDSelectorBatch(gone))
-        parameters = faiss.SearchParameters(sel=selector) if len(gone) else None  # type: ignore[call-arg]
-        similarities, positions = index.search(vector[None], wanted, params=parameters)
-        found = zip(similarities[0], positions[0], strict=True)
-        return [self.hit(int(at), float(similarity)) for similarity, at in found if at >= 0]
+    def nearest(
+        self,
+        vector: Unit,
+        k: int,
+        by: str = "image",
+        where: str | None = None,
+        safe: bool = True,
+        duplicates: bool = False,
+        dropped: bool = False,
+    ) -> list[Hit]:
+        """The k rows nearest to a (D,) unit vector; see `query`."""
+        _check(k, by)
+        return self.hits(self.ranked(vector, k, by, View(where, safe, duplicates, dropped)))
 
-    def _gone(self) -> NDArray[np.int64]:
-        """The positions of removed rows; a request counts from the moment it is logged."""
-        keys = removed_keys(self.dataset)
-        if self._removed[0] != keys:
-            wanted = np.array([id_of(key) for key in keys], np.int64)
-            self._removed = (keys, np.flatnonzero(np.isin(self.rows.ids(), wanted)))
-        return self._removed[1]
+    def ranked(self, vector: Unit, k: int, by: str = "image", view: View | None = None) -> Ranked:
+        """The k rows nearest to a (D,) unit vector, as positions: cheap for thousands of them."""
+        return self._ranked(vector, k, by, self.visible.mask(view or View()))
 
-    def hit(self, position: int, similarity: float) -> Hit:
-        """The hit at a position of the index."""
-        row = self.rows.row(position)
-        place = {name: row.pop(name) for name in PLACE}
-        first = {name: row.pop(name, None) for name in ("url", "caption")}
-        return Hit(similarity=similarity, columns=row, **place, **first)
+    def hidden(
+        self, vector: Unit, k: int, by: str = "image", view: View | None = None
+    ) -> dict[str, int]:
+        """Of the k nearest rows of all, how many are not shown, by reason (visible.REASONS)."""
+        return self.visible.reasons(self._ranked(vector, k, by, None).positions, view or View())
+
+    def _ranked(self, vector: Unit, k: int, by: str, allowed: Mask | None) -> Ranked:
+        found = []
+        for part, start in zip(self._parts[by], self._starts, strict=True):
+            here = None if allowed is None else allowed[start : start + len(part)]
+            similarities, positions = part.search(vector, k, here)
+            found.append((similarities, positions + start))
+        if len(found) == 1:
+            return Ranked(found[0][1], found[0][0])
+        similarities = np.concatenate([part[0] for part in found])
+        positions = np.concatenate([part[1] for part in found])
+        best = np.argsort(-similarities, kind="stable")[:k]
+        return Ranked(positions[best], similarities[best])
+
+    # -- rows --------------------------------------------------------------------------------------
+
+    def hits(self, ranked: Ranked) -> list[Hit]:
+        """The rows of a ranking."""
+        rows = self.rows.take(ranked.positions)
+        found = zip(rows, ranked.similarities.tolist(), strict=True)
+        return [_hit(row, similarity) for row, similarity in found]
+
+    def hit(self, position: int, similarity: float = 1.0) -> Hit:
+        """The row at a position."""
+        return _hit(self.rows.row(position), similarity)
+
+    def ids(self, positions: Positions) -> NDArray[np.int64]:
+        """(n,) the ids of rows at positions."""
+        return self._ids[positions]
+
+    def positions(self, ids: Sequence[int] | NDArray[np.int64]) -> Positions:
+        """(n,) the positions of ids; -1 for one that is unknown or removed."""
+        found = self.places.of(ids)
+        return np.where(np.isin(found, self.visible.gone()), -1, found)
+
+    def metadata(
+        self, ids: Sequence[int], columns: Sequence[str] | None = None
+    ) -> list[dict[str, Any] | None]:
+        """Each id's row, column -> value; None for one that is unknown or removed."""
+        at = self.positions(ids)
+        there = at >= 0
+        rows = iter(self.rows.take(at[there], columns))
+        return [next(rows) if known else None for known in there]
+
+    def reconstruct(
+        self, ids: Sequence[int] | NDArray[np.int64], by: str = "image"
+    ) -> NDArray[np.float32]:
+        """(n, D) float32, the stored vectors of ids. Raises `UserError` for an unknown one."""
+        at = self.positions(ids)
+        if (unknown := np.flatnonzero(at < 0)).size:
+            raise UserError(f"{self.dataset.root} has no row of id {ids[int(unknown[0])]}")
+        return self.vectors(at, by)
+
+    def vectors(self, positions: Positions, by: str = "image") -> NDArray[np.float32]:
+        """(n, D) float32, the stored vectors at positions."""
+        found = np.empty((len(positions), self.dimension), np.float32)
+        for part, start in zip(self._parts[by], self._starts, strict=True):
+            here = (positions >= start) & (positions < start + len(part))
+            if here.any():
+                found[here] = part.vectors(positions[here] - start)
+        return found
 
     def picture(self, hit: Hit) -> bytes:
-        """The stored picture of a hit, as it lies in its shard's tar."""
+        """The stored picture of a hit, as it lies in its shard's tar.
+
+        Raises `UserError` where the dataset was adopted without pictures.
+        """
+        if not hit.size:
+            raise UserError(f"{self.dataset.root} holds no picture of {hit.key}; see its url")
         path = self.dataset.path(f"shards/{hit.shard}.tar")
         if not self.dataset.local:
             whole = self.dataset.fs.read_block(path, hit.offset, hit.size)
@@ -167,81 +250,117 @@ class Searcher:
             tar.seek(hit.offset)
             return tar.read(hit.size)
 
-    def _open_rows(self, count: int) -> Rows:
-        with self.dataset.as_local(ROWS) as path:
-            rows = Rows.open(path)  # mapped: stays readable when a temporary copy is unlinked
-        self._same(ROWS, rows.count, count)
-        return rows
+    # -- the model ---------------------------------------------------------------------------------
 
-    def _open(self, modality: str, count: int) -> Any:
-        import faiss
+    @property
+    def clip(self) -> Clip:
+        """The model that made the vectors. Raises `UserError` where it cannot be loaded."""
+        with self._clip_lock:
+            if self._clip is None:
+                from curate.clip.model import load_clip
+                from curate.embed import require_same_model
 
-        name = relative(modality)
-        try:
-            with self.dataset.as_local(name) as path:
-                index = faiss.read_index(str(path))
-        except (RuntimeError, FileNotFoundError):
+                clip = load_clip(clip_settings(self.dataset))
+                require_same_model(self.dataset, clip)
+                self._clip = clip
+            return self._clip
+
+    def _encoded(self, terms: Sequence[Term]) -> list[Unit]:
+        """Each term's unit vector; what is wrong with one is said before the model is loaded."""
+        texts = [worded(term.value) for term in terms if isinstance(term, Text)]
+        opened = [open_picture(term.value) for term in terms if isinstance(term, Picture)]
+        given = [unit(term.value, self.dimension) for term in terms if isinstance(term, Vector)]
+        rows = {
+            Text: iter(self.clip.encode_texts(texts) if texts else ()),
+            Picture: iter(self.clip.encode_pictures(opened) if opened else ()),
+            Vector: iter(given),
+        }
+        return [np.asarray(next(rows[type(term)]), np.float32) for term in terms]
+
+    # -- opening -----------------------------------------------------------------------------------
+
+    def _open_anew(self) -> None:
+        for attempt in range(_TRIES):
+            version = index_version(self.dataset)
+            try:
+                self._open()
+            except FileNotFoundError as error:
+                # A build replaced the index between our reading index.json and its files.
+                if index_version(self.dataset) == version and attempt > 1:
+                    raise UserError(
+                        f"{error.filename or error} is missing; run: frenchcat index "
+                        f"{self.dataset.root}"
+                    ) from None
+                time.sleep(0.05)
+                continue
+            self.version = version
+            return
+        raise UserError(f"{self.dataset.path(JSON)} changes too fast; try again")
+
+    def _open(self) -> None:
+        found = current(self.dataset)
+        if found is None:
             raise UserError(
-                f"{self.dataset.path(name)} cannot be read; run: frenchcat index "
-                f"{self.dataset.root}"
-            ) from None
-        self._same(name, index.ntotal, count)
-        return index
-
-    def _same(self, name: str, count: int, expected: int) -> None:
-        if count != expected:
-            raise UserError(
-                f"{self.dataset.path(name)} has {count} rows where index.json says {expected}; "
-                f"delete {self.dataset.path('index')} and run: frenchcat index {self.dataset.root}"
+                f"{self.dataset.root} has no index; run: frenchcat index {self.dataset.root}"
             )
+        self.dimension = int(found["made_of"]["dimension"])
+        listed = entries(found)
+        for entry in listed:
+            check_files(self.dataset, entry)
+        self.rows = _open_rows(self.dataset, listed)
+        self._starts = np.cumsum([0] + [entry.rows for entry in listed])[:-1].tolist()
+        self._parts = {
+            modality: [Part(self.dataset, entry, modality, self.dimension) for entry in listed]
+            for modality in MODALITIES
+        }
+        self._ids = self.rows.ids()
+        self.places = Places(self._ids)
+        self.visible = Visible(self.dataset, self.rows, self.places)
+
+
+def _open_rows(dataset: Dataset, listed: Sequence[PartEntry]) -> Rows:
+    """The rows of all parts, mapped: they stay readable when a temporary copy is unlinked."""
+    batches, count = [], 0
+    for entry in listed:
+        with dataset.as_local(entry.rows_file) as path:
+            rows = _mapped_rows(dataset, entry, path)
+        if rows.count != entry.rows:
+            raise UserError(
+                f"{dataset.path(entry.rows_file)} has {rows.count} rows where index.json says "
+                f"{entry.rows}; delete {dataset.path('index')} and run: frenchcat index "
+                f"{dataset.root}"
+            )
+        batches += rows.batches
+        count += rows.count
+    starts = np.cumsum([0] + [batch.num_rows for batch in batches])
+    return Rows(batches, starts[:-1].tolist(), count)
+
+
+def _mapped_rows(dataset: Dataset, entry: PartEntry, path: Path) -> Rows:
+    import pyarrow as pa
+
+    try:
+        return Rows.open(path)
+    except pa.ArrowInvalid:
+        raise UserError(
+            f"{dataset.path(entry.rows_file)} cannot be read; run: frenchcat index {dataset.root}"
+        ) from None
+
+
+def _hit(row: dict[str, Any], similarity: float) -> Hit:
+    place = {name: row.pop(name) for name in PLACE}
+    first = {name: row.pop(name, None) for name in ("url", "caption")}
+    return Hit(similarity=similarity, columns=row, **place, **first)
+
+
+def _check(k: int, by: str) -> None:
+    if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
+        raise UserError(f"k is {k}; ask for one hit or more")
+    if by not in MODALITIES:
+        raise UserError(f"by is {by!r}; it is one of: {', '.join(MODALITIES)}")
 
 
 def clip_settings(dataset: Dataset) -> ClipSettings:
     """The settings of the model that a dataset was made with, as dataset.json keeps them."""
     kept = dataset.manifest().get("settings", {}).get("clip", {})
     return resolve(ClipSettings, kept, dataset.path("dataset.json"))
-
-
-def unit(vector: Any, dimension: int) -> NDArray[np.float32]:
-    """A vector as (D,) float32 of length 1. Raises `UserError` for another shape, NaN or zeros."""
-    try:
-        found = np.asarray(vector, np.float32)
-    except (TypeError, ValueError):
-        raise UserError(f"the query vector is no list of {dimension} numbers") from None
-    if found.shape != (dimension,):
-        said = f"{found.shape[0]} numbers" if found.ndim == 1 else f"the shape {found.shape}"
-        raise UserError(f"the query vector has {said}; this index is of {dimension}")
-    length = float(np.linalg.norm(found.astype(np.float64)))
-    if not np.isfinite(length) or length == 0:
-        raise UserError("the query vector is zero, infinite or not a number")
-    return (found / length).astype(np.float32)
-
-
-def open_picture(picture: str | Path | bytes | Image) -> Image:
-    """A query picture, decoded, RGB. Raises `UserError` for what is missing, broken or a bomb."""
-    import warnings
-
-    from PIL import Image, UnidentifiedImageError
-
-    if isinstance(picture, Image.Image):
-        return picture.convert("RGB")
-    name = "the picture" if isinstance(picture, bytes) else str(picture)
-    source: Any = io.BytesIO(picture) if isinstance(picture, bytes) else picture
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            opened = Image.open(source)
-        with opened:
-            if opened.width * opened.height > MAX_PIXELS:
-                raise UserError(
-                    f"{name} claims {opened.width} x {opened.height} pixels; "
-                    f"give one of at most {MAX_PIXELS:,}"
-                )
-            return opened.convert("RGB")
-    except FileNotFoundError:
-        raise UserError(f"{name}: no such file") from None
-    except Image.DecompressionBombError:
-        raise UserError(f"{name} claims too many pixels; give at most {MAX_PIXELS:,}") from None
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        reason = "it is no picture" if isinstance(error, UnidentifiedImageError) else str(error)
-        raise UserError(f"{name} cannot be decoded ({reason}); give a jpg, png or webp") from None

@@ -98,10 +98,17 @@ def test_no_index_and_a_foreign_one_are_refused(tmp_path: Path) -> None:
     build_index(dataset)
     other = embedded(tmp_path / "e", unit_rows(6))
     build_index(other)
-    data = Path(other.path("index/text.index")).read_bytes()
-    Path(dataset.path("index/text.index")).write_bytes(data)
-    with pytest.raises(UserError, match=r"has 6 rows where index\.json says 5"):
-        Searcher(dataset)
-    Path(dataset.path("index/text.index")).write_bytes(b"nonsense")
-    with pytest.raises(UserError, match="cannot be read; run: frenchcat index"):
-        Searcher(dataset)
+    foreign = {path.name.split("-")[0]: path for path in Path(other.path("index")).glob("*-*")}
+    for path in Path(dataset.path("index")).glob("*-*"):
+        own = path.read_bytes()
+        path.write_bytes(foreign[path.name.split("-")[0]].read_bytes())
+        with pytest.raises(UserError, match=r"bytes where index\.json says"):
+            Searcher(dataset)
+        path.write_bytes(b"\0" * len(own))
+        with pytest.raises(UserError, match="run: frenchcat index"):
+            Searcher(dataset)
+        path.unlink()
+        with pytest.raises(UserError, match="missing; run: frenchcat index"):
+            Searcher(dataset)
+        path.write_bytes(own)
+    assert len(Searcher(dataset)) == 5

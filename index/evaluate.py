@@ -1,0 +1,223 @@
+"""How much of the truth an index finds: recall@10 against exact search, with an interval.
+
+Queries are rows held out of the search: nothing may find them, the index and the truth alike. Each
+of these gives two queries, its picture's vector and its caption's, since texts lie elsewhere in
+CLIP's space than pictures and are harder (Jaiswal et al.: "OOD-DiskANN", 2022). The interval is
+Wilson's at 95 %, its sample size divided by the design effect (Kish, 1965), since the ten
+neighbours of one query are found or missed together.
+
+Cost: one pass over the vectors and as many products as queries; some seconds a million rows.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from curate.errors import UserError
+from index import kinds
+from index.vectors import StoredVectors, Vectors
+
+Positions = NDArray[np.int64]
+K = 10
+QUERIES = 200
+AIM = 0.99
+RERANKS = (32, 64, 128, 256, 512, 1024, 2048, 4096)
+PROBES = (8, 16, 32, 64, 128, 256, 512, 1024)
+Z = 1.959964  # of 95 %
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the user fixed; None where it is ours to find."""
+
+    rerank: int | None = None
+    probes: int | None = None
+    target: float | None = None
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """The widths of a search, and what was measured with them."""
+
+    rerank: int | None
+    probes: int | None
+    measured: dict[str, Any] = field(default_factory=dict)
+
+
+EXACT = Tuned(None, None, {"exact": True})
+"""Every stored number is compared: recall is 1 by construction."""
+
+
+@dataclass(frozen=True)
+class Recall:
+    """The share of the true neighbours found, over all queries."""
+
+    recall: float
+    low: float
+    high: float
+    queries: int
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One modality's index, the queries of one kind, and the truth about them."""
+
+    index: Any
+    stored: StoredVectors
+    queries: Vectors  # (Q, D)
+    bits: NDArray[np.uint8]  # what may be found
+    truth: Vectors  # (Q,) the similarity of the tenth true neighbour
+
+
+def tune(
+    indexes: Mapping[str, Any],
+    stored: Mapping[str, StoredVectors],
+    asked: Asked,
+    root: str = "DATASET",
+) -> Tuned:
+    """The narrowest search that finds enough, for pictures and captions alike.
+
+    Raises `UserError` where the target is not met, saying what would.
+    """
+    trials = trials_of(indexes, stored)
+    goal = asked.target or AIM
+    lists = getattr(next(iter(indexes.values())), "nlist", None)
+    rerank, probes, recalls = _narrowest(trials, asked, lists, goal)
+    worst = min((found.recall for found in recalls.values()), default=1.0)
+    if asked.target is not None and worst < asked.target:
+        raise UserError(_unmet(trials, asked, lists, worst, root))
+    latency = {name: _latency(trial, rerank, probes) for name, trial in trials.items()}
+    measured = {
+        "recall_at_10": {name: _rounded(found) for name, found in recalls.items()},
+        "latency_ms": latency,
+    }
+    return Tuned(rerank, probes, measured)
+
+
+def trials_of(indexes: Mapping[str, Any], stored: Mapping[str, StoredVectors]) -> dict[str, Trial]:
+    """``image_by_text`` (pictures found by captions) and the like: what is measured."""
+    count = len(next(iter(stored.values())))
+    held = np.unique(np.linspace(0, count - 1, min(QUERIES, max(1, count // 10))).astype(np.int64))
+    may = np.ones(count, bool)
+    may[held] = False
+    bits = np.packbits(may, bitorder="little")
+    found = {}
+    for modality, index in indexes.items():
+        queries = {name: there.gather(held) for name, there in stored.items()}
+        best = _tenth(stored[modality], np.concatenate(list(queries.values())), may)
+        for number, (name, vectors) in enumerate(queries.items()):
+            truth = best[number * len(held) : (number + 1) * len(held)]
+            found[f"{modality}_by_{name}"] = Trial(index, stored[modality], vectors, bits, truth)
+    return found
+
+
+def _tenth(stored: StoredVectors, queries: Vectors, may: NDArray[np.bool_]) -> Vectors:
+    """(Q,) similarity of each query's tenth nearest row of those that may be found."""
+    best = np.full((len(queries), K), -np.inf, np.float32)
+    for start, block in stored.blocks():
+        here = may[start : start + len(block)]
+        similarities = queries @ block.T  # (Q, n)
+        similarities[:, ~here] = -np.inf
+        merged = np.concatenate([best, similarities], axis=1)
+        best = np.partition(merged, merged.shape[1] - K, axis=1)[:, -K:]
+    return np.asarray(best.min(axis=1))
+
+
+def recall_of(trial: Trial, rerank: int, probes: int | None) -> Recall:
+    """The recall@10 of a search of these widths. Rows as near as the tenth count as true."""
+    shares = np.empty(len(trial.queries))
+    for number, query in enumerate(trial.queries):
+        similarities = _searched(trial, query, rerank, probes)
+        shares[number] = (similarities >= trial.truth[number] - 1e-6).sum() / K
+    return interval(np.minimum(shares, 1.0))
+
+
+def _searched(trial: Trial, query: Vectors, rerank: int, probes: int | None) -> Vectors:
+    """The similarities of the ten hits of a search, falling."""
+    wanted = min(K + rerank, len(trial.stored))
+    _, positions = kinds.search(trial.index, query, wanted, trial.bits, probes)
+    similarities = trial.stored.gather(np.sort(positions)) @ query
+    return np.sort(similarities)[::-1][:K]
+
+
+def interval(shares: NDArray[np.float64]) -> Recall:
+    """The mean of (Q,) shares of ten with its 95 % interval."""
+    count, mean = len(shares), float(shares.mean())
+    spread = mean * (1 - mean) / K
+    effect = float(np.clip(shares.var() / spread, 1, K)) if spread > 1e-12 else float(K)
+    size = count * K / effect
+    middle = (mean + Z**2 / (2 * size)) / (1 + Z**2 / size)
+    half = Z / (1 + Z**2 / size) * np.sqrt(mean * (1 - mean) / size + Z**2 / (4 * size**2))
+    low, high = float(middle - half), float(middle + half)
+    return Recall(mean, max(0.0, min(low, mean)), min(1.0, max(high, mean)), count)
+
+
+def _narrowest(
+    trials: Mapping[str, Trial], asked: Asked, lists: int | None, goal: float
+) -> tuple[int, int | None, dict[str, Recall]]:
+    """The first widths that reach the goal, or the widest there are."""
+    found: tuple[int, int | None, dict[str, Recall]] | None = None
+    for rerank, probes in _widths(asked, lists):
+        recalls = {name: recall_of(trial, rerank, probes) for name, trial in trials.items()}
+        found = rerank, probes, recalls
+        if min(recall.recall for recall in recalls.values()) >= goal:
+            break
+    assert found is not None
+    return found
+
+
+def _widths(asked: Asked, lists: int | None) -> list[tuple[int, int | None]]:
+    """Reranks and probes to try, from narrow to wide."""
+    reranks: Sequence[int] = RERANKS if asked.rerank is None else (asked.rerank,)
+    if lists is None:
+        return [(rerank, None) for rerank in reranks]
+    probes = [number for number in PROBES if number < lists] + [lists]
+    if asked.probes is not None:
+        probes = [min(asked.probes, lists)]
+    # Lists first at a middling rerank: what no list holds, no rerank finds.
+    middle = reranks[len(reranks) // 2]
+    widths: list[tuple[int, int | None]] = [(middle, number) for number in probes]
+    return widths + [(rerank, probes[-1]) for rerank in reranks]
+
+
+def _unmet(
+    trials: Mapping[str, Trial], asked: Asked, lists: int | None, worst: float, root: str
+) -> str:
+    """The error, with the settings that would meet the target where some would."""
+    target = asked.target or AIM
+    free = Asked(None, None, target)
+    rerank, probes, recalls = _narrowest(trials, free, lists, target)
+    said = f"recall@10 is {worst:.4f} where --target-recall asks for {target}"
+    if min(found.recall for found in recalls.values()) >= target:
+        options = f"--set index.rerank={rerank}"
+        options += "" if probes is None else f" --set index.probes={probes}"
+        return f"{said}; this would meet it: frenchcat index {root} {options}"
+    return f"{said}; exact search would: frenchcat index {root} --set index.factory={kinds.EXACT}"
+
+
+def _latency(trial: Trial, rerank: int, probes: int | None) -> dict[str, float]:
+    """p50 and p95 of one query after another on one thread, milliseconds."""
+    import faiss
+
+    threads = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(1)
+    try:
+        spent = []
+        for query in trial.queries:
+            began = time.perf_counter()
+            _searched(trial, query, rerank, probes)
+            spent.append((time.perf_counter() - began) * 1e3)
+    finally:
+        faiss.omp_set_num_threads(threads)
+    return {f"p{part}": round(float(np.percentile(spent, part)), 2) for part in (50, 95)}
+
+
+def _rounded(found: Recall) -> dict[str, Any]:
+    numbers = {name: round(getattr(found, name), 4) for name in ("recall", "low", "high")}
+    return {**numbers, "queries": found.queries}

@@ -1,0 +1,136 @@
+"""One part of an index, open: rows of some shards, searched with exact similarities.
+
+Reads ``index/{image,text}-<part>.index`` and, where the faiss codes are not the numbers themselves,
+the stored embeddings: candidates that the codes find are compared again, exactly. Whatever the
+index, as many rows are found as there are: where a filter leaves few, all of these are compared;
+where the index finds too few, it is asked more widely, at last everything is compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from threading import Lock
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from curate.dataset import Dataset
+from curate.errors import UserError
+from index import kinds
+from index.vectors import BLOCK, StoredVectors, Vectors
+
+Positions = NDArray[np.int64]
+Mask = NDArray[np.bool_]
+FEW = 10_000
+"""Rows that a filter leaves, up to which comparing all of them is quicker than a scan of codes."""
+
+
+@dataclass(frozen=True)
+class PartEntry:
+    """What index.json says of a part."""
+
+    name: str
+    factory: str
+    exact: bool
+    rerank: int | None  # candidates compared exactly, beyond k; None where it is exact
+    probes: int | None  # lists looked into; None where there are none
+    rows: int
+    shards: Mapping[str, Mapping[str, Any]]  # shard -> digest, rows
+    files: Mapping[str, Mapping[str, Any]]  # relative -> bytes, sha256
+    measured: Mapping[str, Any]
+
+    def index_file(self, modality: str) -> str:
+        """Where the faiss index of a modality lies."""
+        return f"index/{modality}-{self.name}.index"
+
+    @property
+    def rows_file(self) -> str:
+        """Where the rows lie."""
+        return f"index/rows-{self.name}.arrow"
+
+
+class Part:
+    """One modality of a part."""
+
+    def __init__(self, dataset: Dataset, entry: PartEntry, modality: str, dimension: int) -> None:
+        """Open it. Raises `UserError` where its files do not fit, FileNotFoundError where gone."""
+        self.entry, self._dataset, self._modality = entry, dataset, modality
+        self._dimension, self._lock = dimension, Lock()
+        name = entry.index_file(modality)
+        try:
+            with dataset.as_local(name) as path:
+                if not path.exists():
+                    raise FileNotFoundError(path)
+                self.index = kinds.read_index(path)
+        except RuntimeError:
+            raise UserError(
+                f"{dataset.path(name)} cannot be read; run: frenchcat index {dataset.root}"
+            ) from None
+        if (self.index.ntotal, self.index.d) != (entry.rows, dimension):
+            raise UserError(
+                f"{dataset.path(name)} has {self.index.ntotal} rows of {self.index.d} where "
+                f"index.json says {entry.rows} of {dimension}; delete {dataset.path('index')} and "
+                f"run: frenchcat index {dataset.root}"
+            )
+        if not entry.exact:
+            _ = self.stored
+
+    def __len__(self) -> int:
+        return self.entry.rows
+
+    @cached_property
+    def stored(self) -> StoredVectors:
+        """The embeddings on disk."""
+        shards = {shard: int(said["rows"]) for shard, said in self.entry.shards.items()}
+        return StoredVectors(self._dataset, self._modality, shards, self._dimension)
+
+    def vectors(self, positions: Positions) -> Vectors:
+        """(n, D) float32: the stored vectors at positions."""
+        if self.entry.exact:
+            wanted = np.ascontiguousarray(positions, np.int64)
+            return np.asarray(self.index.reconstruct_batch(wanted), np.float32)
+        return self.stored.gather(positions)
+
+    def search(self, vector: Vectors, k: int, allowed: Mask | None) -> tuple[Vectors, Positions]:
+        """The k nearest of the rows allowed: (n,) cosines, falling, and positions.
+
+        n is k, or the number of rows allowed where that is less.
+        """
+        count = len(self) if allowed is None else int(np.count_nonzero(allowed))
+        k = min(k, count)
+        if k < 1:
+            return np.empty(0, np.float32), np.empty(0, np.int64)
+        if not self.entry.exact and allowed is not None and count <= max(FEW, k):
+            return self.compared(vector, np.flatnonzero(allowed), k)
+        bits = None if allowed is None else np.packbits(allowed, bitorder="little")
+        wanted = k if self.entry.exact else min(count, k + max(self.entry.rerank or 0, k))
+        for probes in self._probes():
+            similarities, positions = kinds.search(self.index, vector, wanted, bits, probes)
+            if len(positions) >= k:
+                if self.entry.exact:
+                    return similarities, positions
+                return self.compared(vector, positions, k)
+        everything = np.arange(len(self)) if allowed is None else np.flatnonzero(allowed)
+        return self.compared(vector, everything, k)
+
+    def compared(self, vector: Vectors, positions: Positions, k: int) -> tuple[Vectors, Positions]:
+        """The k nearest of these rows by their stored numbers; among equals the first row."""
+        positions = np.sort(positions)
+        parts = [
+            self.vectors(positions[start : start + BLOCK]) @ vector
+            for start in range(0, len(positions), BLOCK)
+        ]
+        similarities = np.concatenate(parts)
+        best = np.argsort(-similarities, kind="stable")[:k]
+        return similarities[best], positions[best]
+
+    def _probes(self) -> list[int | None]:
+        """How widely to ask: as tuned, then eight times so, then everywhere."""
+        if self.entry.probes is None:
+            return [None]
+        lists = int(getattr(self.index, "nlist", 1))
+        wider = (self.entry.probes, 8 * self.entry.probes, lists)
+        return list(dict.fromkeys(min(probes, lists) for probes in wider))

@@ -1,0 +1,133 @@
+"""What a query is made of: texts, pictures and vectors, and weighted sums of them.
+
+Turns what a user gives into (D,) float32 unit vectors, or a `UserError` that says what is wrong
+with it; writes nothing. A sum is of unit vectors, scaled to length one again: "cat" + a picture of
+a beret - "drawing". The trade-off of such arithmetic: texts and pictures lie in two cones of CLIP's
+space, so a picture of weight one outweighs a text of weight one.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from curate.errors import UserError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+Unit = NDArray[np.float32]  # (D,), of length 1
+MAX_PIXELS = 100_000_000
+"""Of a query picture: more than any camera has; what claims more is a decompression bomb."""
+
+
+@dataclass(frozen=True)
+class Text:
+    """A text of a query."""
+
+    value: str
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture of a query: a path, encoded bytes, or a Pillow image."""
+
+    value: str | Path | bytes | Image
+
+
+@dataclass(frozen=True)
+class Vector:
+    """A vector of a query: D numbers of any length but zero."""
+
+    value: Sequence[float] | NDArray[np.floating[Any]]
+
+
+Term = Text | Picture | Vector
+Terms = Sequence[tuple[float, Term]]
+
+
+def one_query(text: Any, picture: Any, vector: Any, terms: Terms | None) -> Terms:
+    """The terms of whichever is given. Raises `UserError` unless that is exactly one."""
+    if sum(part is not None for part in (text, picture, vector, terms)) != 1:
+        raise UserError("a query is one of: a text, a picture, a vector, weighted terms")
+    if terms is not None:
+        if not terms:
+            raise UserError("the query has no terms; give at least one")
+        return terms
+    if text is not None:
+        return [(1.0, Text(text))]
+    return [(1.0, Picture(picture) if picture is not None else Vector(vector))]
+
+
+def summed(vectors: Sequence[Unit], weights: Sequence[float]) -> Unit:
+    """The weighted sum of (D,) unit vectors as a unit vector; one vector alone stays as it is.
+
+    Raises `UserError` for weights that are not finite, and for a sum that cancels out.
+    """
+    if not all(np.isfinite(weights)):
+        raise UserError(f"the weights {list(weights)} are not all numbers; give finite ones")
+    if len(vectors) == 1 and weights[0] > 0:
+        return vectors[0]
+    total = np.asarray(weights, np.float64) @ np.asarray(vectors, np.float64)
+    length = float(np.linalg.norm(total))
+    if length < 1e-6:
+        raise UserError("the terms of the query cancel out; change one of them or its weight")
+    return np.asarray(total / length, np.float32)
+
+
+def worded(text: str) -> str:
+    """A query's text. Raises `UserError` where it is empty."""
+    if not isinstance(text, str) or not text.strip():
+        raise UserError('the query is empty; ask for something, such as "french cat"')
+    return text
+
+
+def unit(vector: Any, dimension: int) -> Unit:
+    """A vector as (D,) float32 of length 1. Raises `UserError` for another shape, NaN or zeros."""
+    try:
+        found = np.asarray(vector, np.float32)
+    except (TypeError, ValueError, OverflowError):
+        raise UserError(f"the query vector is no list of {dimension} numbers") from None
+    if found.shape != (dimension,):
+        said = f"{found.shape[0]} numbers" if found.ndim == 1 else f"the shape {found.shape}"
+        raise UserError(f"the query vector has {said}; this index is of {dimension}")
+    length = float(np.linalg.norm(found.astype(np.float64)))
+    if not np.isfinite(length) or length == 0:
+        raise UserError("the query vector is zero, infinite or not a number")
+    return (found / length).astype(np.float32)
+
+
+def open_picture(picture: str | Path | bytes | Image) -> Image:
+    """A query picture, decoded, RGB. Raises `UserError` for what is missing, broken or a bomb."""
+    import warnings
+
+    from PIL import Image, UnidentifiedImageError
+
+    if isinstance(picture, Image.Image):
+        return picture.convert("RGB")
+    name = "the picture" if isinstance(picture, bytes) else str(picture)
+    source: Any = io.BytesIO(picture) if isinstance(picture, bytes) else picture
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            opened = Image.open(source)
+        with opened:
+            if opened.width * opened.height > MAX_PIXELS:
+                raise UserError(
+                    f"{name} claims {opened.width} x {opened.height} pixels; "
+                    f"give one of at most {MAX_PIXELS:,}"
+                )
+            return opened.convert("RGB")
+    except FileNotFoundError:
+        raise UserError(f"{name}: no such file") from None
+    except Image.DecompressionBombError:
+        raise UserError(f"{name} claims too many pixels; give at most {MAX_PIXELS:,}") from None
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+        reason = "it is no picture" if isinstance(error, UnidentifiedImageError) else str(error)
+        raise UserError(f"{name} cannot be decoded ({reason}); give a jpg, png or webp") from None

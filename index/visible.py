@@ -1,0 +1,281 @@
+"""Which rows may be found: removals, verdicts, safety, duplicates and a user's condition.
+
+Reads the catalog (verdicts/, scores/, duplicates/) and the removal log, gives bitmaps over the
+positions of an index; writes nothing. A row is hidden, for the first of these that holds:
+
+    removed     a removal request names it
+    where       the user's condition is not true of it
+    unsafe      `punsafe` is at least .5 (LAION's threshold), or a verdict drops it by a rule whose
+                name begins with unsafe, punsafe, nsfw or violence; `safe=False` shows it
+    dropped     a verdict drops it by another rule; `dropped=True` shows it
+    duplicate   another row of its cluster stands for it (the one that dedup lets stay, or the
+                first that is not hidden); `duplicates=True` shows all
+
+A row that was not scored, judged or compared is not hidden by it. Cost: one scan of the columns
+named at the first use and after a change; 1 byte a row for each remembered bitmap.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict
+from collections.abc import Hashable
+from dataclasses import dataclass
+from threading import RLock
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from curate.catalog import Catalog
+from curate.dataset import MANIFEST, Dataset, digest_of
+from curate.remove.log import removed_keys
+from index.rows import Places, Rows, id_of
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Mask = NDArray[np.bool_]  # (N,)
+Positions = NDArray[np.int64]
+UNSAFE = 0.5
+UNSAFE_RULES = ("unsafe", "punsafe", "nsfw", "violence")
+DUPLICATE_RULES = ("duplicate",)
+REASONS = ("removed", "where", "unsafe", "dropped", "duplicate")
+REMEMBERED_BYTES = 128_000_000
+_JUDGED = ("verdicts", "scores", "duplicates")
+_COLUMNS = ("keep", "reason", "punsafe", "cluster", "duplicate_of")
+
+
+@dataclass(frozen=True)
+class View:
+    """What a searcher wants to see."""
+
+    where: str | None = None
+    safe: bool = True
+    duplicates: bool = False
+    dropped: bool = False
+
+
+@dataclass(frozen=True)
+class _Facts:
+    """What the dataset's files say of all rows."""
+
+    unsafe: Mask
+    dropped: Mask
+    members: Positions  # of clusters of two rows and more
+    clusters: NDArray[np.int64]  # by member, a number
+    stays: Mask  # by member
+
+
+class Visible:
+    """The bitmaps of an open index; may be used from several threads."""
+
+    def __init__(self, dataset: Dataset, rows: Rows, places: Places) -> None:
+        self._dataset, self._rows, self._places = dataset, rows, places
+        self._lock = RLock()
+        self._cached: OrderedDict[Hashable, Any] = OrderedDict()
+
+    def mask(self, view: View) -> Mask | None:
+        """(N,) the rows that may be found; None where all may. Raises `UserError` for `where`."""
+        gone = removed_keys(self._dataset)
+        stamp = self._stamp()
+        found: Mask | None = self._remember((view, gone, stamp), lambda: self._mask(view))
+        return found
+
+    def gone(self) -> Positions:
+        """The positions of removed rows; a request counts from the moment that it is logged."""
+        keys = removed_keys(self._dataset)
+        found: Positions = self._remember(("gone", keys), lambda: self._gone(keys))
+        return found
+
+    def reasons(self, positions: Positions, view: View) -> dict[str, int]:
+        """How many of these rows are hidden, by reason; see the module's table."""
+        left = np.asarray(positions)
+        counts = {}
+        for name, hides in zip(REASONS, self._hiding(view), strict=True):
+            hidden = np.zeros(len(left), bool) if hides is None else hides[left]
+            if hidden.any():
+                counts[name] = int(hidden.sum())
+            left = left[~hidden]
+        return counts
+
+    def cluster(self, position: int) -> Positions:
+        """The positions of a row's cluster of duplicates, its own with them, removed ones not."""
+        facts = self._facts(self._stamp())
+        if facts is None or position not in facts.members:
+            return np.array([position], np.int64)
+        number = facts.clusters[np.searchsorted(facts.members, position)]
+        found = facts.members[facts.clusters == number]
+        return np.asarray(found[~np.isin(found, self.gone())])
+
+    def clusters(self) -> NDArray[np.int64] | None:
+        """(N,) a number by position, equal for duplicates; None where none were looked for."""
+        stamp = self._stamp()
+        facts = self._facts(stamp)
+        if facts is None or not self._dataset.files("duplicates"):
+            return None
+        numbers = np.arange(self._rows.count)
+        if len(facts.members):
+            first = np.empty(int(facts.clusters.max()) + 1, np.int64)
+            first[facts.clusters[::-1]] = facts.members[::-1]
+            numbers[facts.members] = first[facts.clusters]
+        return numbers
+
+    # -- bitmaps -----------------------------------------------------------------------------------
+
+    def _mask(self, view: View) -> Mask | None:
+        hiding = [hides for hides in self._hiding(view) if hides is not None]
+        return np.asarray(~np.logical_or.reduce(hiding)) if hiding else None
+
+    def _hiding(self, view: View) -> list[Mask | None]:
+        """For each of REASONS the rows that it hides; None for none."""
+        stamp = self._stamp()
+        removed = self._gone_mask()
+        facts = self._facts(stamp)
+        elsewhere = None
+        if view.where is not None:
+            key = ("where", view.where, stamp, removed_keys(self._dataset))
+            elsewhere = self._remember(key, lambda: ~self._meeting(str(view.where)))
+        unsafe = facts.unsafe if facts and view.safe else None
+        dropped = facts.dropped if facts and not view.dropped else None
+        before = [hides for hides in (removed, elsewhere, unsafe, dropped) if hides is not None]
+        double = None
+        if facts and not view.duplicates and len(facts.members):
+            double = self._doubles(facts, before)
+        return [removed, elsewhere, unsafe, dropped, double]
+
+    def _doubles(self, facts: _Facts, before: list[Mask]) -> Mask:
+        """The members of clusters for which another stands."""
+        there = np.ones(len(facts.members), bool)
+        for hides in before:
+            there &= ~hides[facts.members]
+        stands = np.full(int(facts.clusters.max()) + 1, -1, np.int64)
+        # Assigned last to first, so that the first stays; then those that dedup lets stay.
+        for chosen in (there, there & facts.stays):
+            stands[facts.clusters[chosen][::-1]] = facts.members[chosen][::-1]
+        hidden = np.zeros(self._rows.count, bool)
+        hidden[facts.members] = stands[facts.clusters] != facts.members
+        return hidden
+
+    def _gone_mask(self) -> Mask | None:
+        gone = self.gone()
+        if not len(gone):
+            return None
+        mask = np.zeros(self._rows.count, bool)
+        mask[gone] = True
+        return mask
+
+    def _gone(self, keys: frozenset[str]) -> Positions:
+        found = self._places.of(np.array([id_of(key) for key in keys], np.int64))
+        return np.sort(found[found >= 0])
+
+    def _meeting(self, where: str) -> Mask:
+        """The rows that meet a condition."""
+        import pyarrow.compute as pc
+
+        from curate.expression import columns_of
+
+        with Catalog(self._dataset) as catalog:
+            if "domain" in columns_of(where) and "domain" not in catalog.columns():
+                catalog.add_domains()
+            found = catalog.table(["key"], where)["key"].combine_chunks()
+        return np.asarray(pc.is_in(self._rows.keys(), found).to_numpy())
+
+    def _facts(self, stamp: Hashable) -> _Facts | None:
+        found: _Facts | None = self._remember(("facts", stamp), self._read_facts)
+        return found
+
+    def _read_facts(self) -> _Facts | None:
+        if not any(self._dataset.files(folder) for folder in _JUDGED):
+            return None
+        with Catalog(self._dataset) as catalog:
+            columns = [name for name in _COLUMNS if name in catalog.columns()]
+            if not columns:
+                return None
+            table = catalog.table(["key", *columns], _NOTABLE.format(**_present(columns)))
+        return self._facts_of(table)
+
+    def _facts_of(self, table: pa.Table) -> _Facts:
+        import pyarrow.compute as pc
+
+        places = pc.index_in(table["key"].combine_chunks(), self._rows.keys())
+        table = table.filter(pc.is_valid(places))
+        at = places.drop_null().to_numpy().astype(np.int64)
+        count = self._rows.count
+        unsafe, dropped = np.zeros(count, bool), np.zeros(count, bool)
+        columns = {name: table[name] for name in table.column_names}
+        if "keep" in columns:
+            out = ~np.asarray(pc.coalesce(columns["keep"], True).to_numpy())
+            reasons = pc.coalesce(columns["reason"], "")
+            is_unsafe, is_double = _begins(reasons, UNSAFE_RULES), _begins(reasons, DUPLICATE_RULES)
+            unsafe[at] = out & is_unsafe
+            # A verdict on duplicates says what `cluster` says, and is shown with them.
+            dropped[at] = out & ~is_unsafe & ~is_double
+        if "punsafe" in columns:
+            scores = pc.coalesce(columns["punsafe"], 0.0).to_numpy()
+            unsafe[at] |= scores >= UNSAFE
+        if "cluster" not in columns:
+            nothing = np.empty(0, np.int64)
+            return _Facts(unsafe, dropped, nothing, nothing, np.empty(0, bool))
+        stays = np.asarray(pc.is_null(columns["duplicate_of"]).to_numpy())
+        return _Facts(unsafe, dropped, *_members(at, columns["cluster"], stays))
+
+    # -- what is remembered ------------------------------------------------------------------------
+
+    def _stamp(self) -> Hashable:
+        """Changes when verdicts, scores or duplicates do."""
+        if not self._dataset.local:
+            return digest_of(self._dataset.manifest())
+        found = []
+        for name in (MANIFEST, *_JUDGED):
+            try:
+                status = os.stat(self._dataset.path(name))
+            except FileNotFoundError:
+                found.append((0, 0))
+                continue
+            found.append((status.st_mtime_ns, status.st_ino))
+        return tuple(found)
+
+    def _remember(self, key: Hashable, make: Any) -> Any:
+        with self._lock:
+            if key in self._cached:
+                self._cached.move_to_end(key)
+                return self._cached[key]
+            made = make()
+            self._cached[key] = made
+            limit = max(8, min(64, REMEMBERED_BYTES // max(1, self._rows.count)))
+            while len(self._cached) > limit:
+                self._cached.popitem(last=False)
+            return made
+
+
+_NOTABLE = "{keep} IS FALSE OR {punsafe} >= 0.5 OR {cluster}"
+"""The rows of which something has to be known; most datasets have few."""
+
+
+def _present(columns: list[str]) -> dict[str, str]:
+    clustered = "multiplicity > 1" if "cluster" in columns else "FALSE"
+    return {
+        "keep": "keep" if "keep" in columns else "TRUE",
+        "punsafe": "punsafe" if "punsafe" in columns else "0.0",
+        "cluster": clustered,
+    }
+
+
+def _begins(reasons: Any, names: tuple[str, ...]) -> Mask:
+    import pyarrow.compute as pc
+
+    found = [pc.starts_with(reasons, name).to_numpy() for name in names]
+    return np.asarray(np.logical_or.reduce(found))
+
+
+def _members(
+    at: Positions, clusters: Any, stays: Mask
+) -> tuple[Positions, NDArray[np.int64], Mask]:
+    """Members in order of position, a number for each one's cluster, whether it stays."""
+    order = np.argsort(at, kind="stable")
+    codes = clusters.combine_chunks().dictionary_encode().indices
+    numbers = codes.to_numpy(zero_copy_only=False).astype(np.int64)
+    _, sizes_of, sizes = np.unique(numbers, return_inverse=True, return_counts=True)
+    chosen = order[(sizes[sizes_of] > 1)[order]]
+    return at[chosen], numbers[chosen], stays[chosen]
