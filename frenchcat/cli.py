@@ -8,7 +8,7 @@ import sys
 import typer
 
 from curate.errors import UserError
-from frenchcat.commands import build, dedup, remove, score, search, select, verdict
+from frenchcat.commands import build, dedup, remove, report, score, search, select, verdict
 
 app = typer.Typer(
     name="frenchcat",
@@ -27,6 +27,7 @@ for function in (
     score.score,
     dedup.dedup,
     verdict.verdict,
+    report.report,
     build.index,
     build.info,
     search.search,

@@ -1,0 +1,202 @@
+"""What the report says of a dataset as a whole: counts by outcome, reason, language, licence, size.
+
+Reads the views of outcomes.py, writes nothing. Every number is an aggregate; names that come from
+the web are bounded in number here and escaped on the page.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+
+from curate.catalog import Catalog
+from curate.report.examples import Examples, Picture, column
+from curate.report.outcomes import OPTED_OUT, OUTCOMES, columns_of, rows_of
+
+MAX_REASONS = 40
+MAX_BARS = 14
+EXAMPLES = 8
+"""Pictures shown of each reason."""
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why rows were lost."""
+
+    outcome: str
+    reason: str
+    rows: int
+    details: list[str] = field(default_factory=list)  # failures: some messages in full
+    pictures: list[Picture] = field(default_factory=list)  # drops: some of them
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A bar of parts: kept (or stored, without verdicts) and the others."""
+
+    label: str
+    kept: int
+    others: int = 0
+
+    @property
+    def rows(self) -> int:
+        """Both parts."""
+        return self.kept + self.others
+
+
+def outcome_counts(catalog: Catalog) -> dict[str, int]:
+    """Outcome -> rows, every outcome; they sum to the rows of the list."""
+    found = dict(rows_of(catalog, "SELECT outcome, count(*) FROM outcomes GROUP BY 1"))
+    return {name: int(found.get(name, 0)) for name in OUTCOMES}
+
+
+def lost_by_reason(catalog: Catalog, examples: Examples) -> list[Reason]:
+    """The reasons for which rows were lost, the most frequent first."""
+    has_error = "error_message" in columns_of(catalog, "rows")
+    found = rows_of(
+        catalog,
+        "SELECT outcome, reason, count(*) AS n FROM outcomes WHERE reason IS NOT NULL "
+        f"GROUP BY 1, 2 ORDER BY n DESC, 1, 2 LIMIT {MAX_REASONS}",
+    )
+    details = _details(catalog) if has_error else {}
+    source = "samples JOIN outcomes USING (key)"
+    dropped = "outcomes.outcome = 'dropped'"
+    pictures = examples.by("outcomes.reason", EXAMPLES, source, dropped)
+    return [
+        Reason(
+            outcome,
+            reason,
+            rows,
+            details.get(reason, []) if outcome in ("failed", OPTED_OUT) else [],
+            pictures.get(reason, []) if outcome == "dropped" else [],
+        )
+        for outcome, reason, rows in found
+    ]
+
+
+def _details(catalog: Catalog) -> dict[str, list[str]]:
+    """Reason -> some messages, the parts after its name."""
+    found = rows_of(
+        catalog,
+        "SELECT reason, min(DISTINCT left(rows.error_message, 160), 3) FROM ("
+        "SELECT reason, key FROM outcomes WHERE outcome IN ('failed', 'opted_out')) lost "
+        "JOIN rows USING (key) WHERE rows.error_message <> reason GROUP BY 1",
+    )
+    return {
+        reason: [text.removeprefix(f"{reason}:").strip() for text in sorted(texts)]
+        for reason, texts in found
+    }
+
+
+def kept_pictures(examples: Examples, catalog: Catalog, most: int = 16) -> list[Picture]:
+    """Some of what is left, by chance."""
+    where = "samples.keep" if "keep" in catalog.columns() else "TRUE"
+    return examples.by("1", most, where=where).get(1, [])
+
+
+def languages(catalog: Catalog) -> list[Bar]:
+    """Captions by language; empty without that score."""
+    if "language" not in catalog.columns():
+        return []
+    return bars(catalog, "coalesce(samples.language::VARCHAR, '?')")
+
+
+def bars(catalog: Catalog, value: str, source: str = "samples") -> list[Bar]:
+    """The most frequent values of an expression over `samples`; the rest is one bar, `other`."""
+    keep = "coalesce(samples.keep, FALSE)" if "keep" in catalog.columns() else "TRUE"
+    found = rows_of(
+        catalog,
+        f"SELECT left({value}, 200), count_if({keep}), count_if(NOT {keep}) FROM {source} "
+        "GROUP BY 1 ORDER BY count(*) DESC, 1 LIMIT 500",
+    )
+    ((rows, kept),) = rows_of(catalog, f"SELECT count(*), count_if({keep}) FROM {source}")
+    return _shortened([Bar(*row) for row in found], rows, kept)
+
+
+def _shortened(found: list[Bar], rows: int, kept: int) -> list[Bar]:
+    shown = found[:MAX_BARS]
+    rest = rows - sum(bar.rows for bar in shown)
+    kept -= sum(bar.kept for bar in shown)
+    return [*shown, Bar("other", kept, rest - kept)] if rest > 0 else shown
+
+
+def sizes(catalog: Catalog) -> dict[tuple[int, int], int]:
+    """(half-octave of the width, of the height) -> originals: side s is in floor(2 log2 s)."""
+    if not {"original_width", "original_height"} <= catalog.columns().keys():
+        return {}
+    wide, high = column("original_width"), column("original_height")
+    found = rows_of(
+        catalog,
+        f"SELECT floor(2 * log2({wide}))::INTEGER, floor(2 * log2({high}))::INTEGER, count(*) "
+        f"FROM samples WHERE {wide} > 0 AND {high} > 0 GROUP BY 1, 2",
+    )
+    return {(w, h): rows for w, h, rows in found}
+
+
+def licences(catalog: Catalog) -> list[Bar]:
+    """Stored pictures by licence, as the rights ledger has it, or the list's own column."""
+    if columns_of(catalog, "rights"):
+        source = (
+            "samples LEFT JOIN (SELECT key, min(value) AS licence FROM rights "
+            "WHERE signal = 'license' GROUP BY key) said USING (key)"
+        )
+        value = "coalesce(said.licence, '')"
+    else:
+        there = {name.lower(): name for name in catalog.columns()}
+        name = next((there[n] for n in ("license", "licence") if n in there), None)
+        if name is None:
+            return []
+        source, value = "samples", f"coalesce({column(name)}::VARCHAR, '')"
+    merged: dict[str, Bar] = {}
+    for bar in bars(catalog, value, source):
+        label = licence_name(bar.label)
+        old = merged.get(label, Bar(label, 0, 0))
+        merged[label] = Bar(label, old.kept + bar.kept, old.others + bar.others)
+    return sorted(merged.values(), key=lambda bar: -bar.rows)
+
+
+def licence_name(text: str) -> str:
+    """A licence as people call it; Creative Commons' addresses get their short names."""
+    if not text.strip():
+        return "none stated"
+    found = re.search(r"creativecommons\.org/licenses/([a-z-]+)/(\d\.\d)", text, re.I)
+    if found:
+        return f"CC {found[1].upper()} {found[2]}"
+    if re.search(r"creativecommons\.org/publicdomain/zero", text, re.I):
+        return "CC0 1.0"
+    if re.search(r"publicdomain|public domain", text, re.I):
+        return "public domain"
+    return re.sub(r"^https?://(www\.)?", "", text)[:80]
+
+
+@dataclass(frozen=True)
+class Said:
+    """One signal about rights: rows in which it opts out, and allows, and that were lost to it."""
+
+    signal: str
+    opt_out: int
+    allow: int
+    lost: int
+
+
+def opt_outs(catalog: Catalog) -> list[Said] | None:
+    """The signals that say yes or no, the most frequent first; None without a ledger."""
+    if not columns_of(catalog, "rights"):
+        return None
+    found = rows_of(
+        catalog,
+        "SELECT signal, decision, count(*) FROM (SELECT DISTINCT key, signal, decision FROM rights "
+        "WHERE decision IN ('opt_out', 'allow')) GROUP BY 1, 2",
+    )
+    said = Counter({(signal, decision): rows for signal, decision, rows in found})
+    lost = dict(
+        rows_of(
+            catalog,
+            "SELECT substr(reason, 11), count(*) FROM outcomes "
+            f"WHERE outcome = '{OPTED_OUT}' GROUP BY 1",
+        )
+    )
+    names = {signal for signal, _ in said} | set(lost)
+    all_ = [Said(n, said[n, "opt_out"], said[n, "allow"], lost.get(n, 0)) for n in names]
+    return sorted(all_, key=lambda s: (-s.opt_out, -s.lost, -s.allow, s.signal))

@@ -1,0 +1,106 @@
+"""The view `outcomes`: what became of every row of the list, one row each.
+
+Reads the catalog's views, writes nothing. Adds to a catalog::
+
+    outcomes   key, shard, url, caption, host, outcome, reason
+    domains_of_hosts   host, domain
+
+`outcome` is one of OUTCOMES, so their counts sum to the rows of the list; `reason` says why for
+the lost ones: the failure's name, ``opted_out:<signal>``, or the rule that dropped the row. Memory
+grows with the number of hosts, not of rows.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from curate.catalog import Catalog
+from curate.dataset import Dataset
+
+OUTCOMES = ("failed", "opted_out", "removed", "dropped", "stored", "kept")
+"""`stored` are pictures that no verdict speaks of: none was made, or not of their shard."""
+OPTED_OUT = "opted_out"
+REMOVED = "removed"
+
+# scheme://user@host:port/ as RFC 3986 has it; an address in brackets keeps them.
+_HOST = r"^[a-zA-Z][a-zA-Z0-9+.-]*://(?:[^/?#@]*@)?(\[[^\]]*\]|[^/?#:]*)"
+_FAILED = "rows.status IS DISTINCT FROM 'success'"
+
+
+def open_outcomes(dataset: Dataset) -> Catalog:
+    """The catalog with the view `outcomes`. Raises `UserError` where nothing was downloaded."""
+    catalog = Catalog(dataset)
+    try:
+        _add_view(catalog)
+        _add_domains(catalog)
+    except BaseException:
+        catalog.duck.close()
+        raise
+    return catalog
+
+
+def rows_of(catalog: Catalog, sql: str, parameters: list[Any] | None = None) -> list[Any]:
+    """The rows of an aggregate of ours, as tuples."""
+    found: list[Any] = catalog.duck.execute(sql, parameters).fetchall()
+    return found
+
+
+def views(catalog: Catalog) -> set[str]:
+    """The names of the views that there are: a stage that was not run has none."""
+    found = rows_of(catalog, "SELECT view_name FROM duckdb_views() WHERE NOT internal")
+    return {row[0] for row in found}
+
+
+def columns_of(catalog: Catalog, view: str) -> dict[str, str]:
+    """Name -> DuckDB type of a view's columns; empty where there is no such view."""
+    if view not in views(catalog):
+        return {}
+    return {row[0]: row[1] for row in rows_of(catalog, f"DESCRIBE {view}")}
+
+
+def _add_view(catalog: Catalog) -> None:
+    there = columns_of(catalog, "rows")
+    url, caption = (_text(name, there) for name in ("url", "caption"))
+    error = "rows.error_message" if "error_message" in there else "NULL"
+    verdicts = "verdicts" in views(catalog)
+    removed = _removed(catalog)
+    why = f"coalesce(nullif(string_split({error}::VARCHAR, ':')[1], ''), 'unknown')"
+    signal = f"{OPTED_OUT}:' || coalesce(trim(string_split({error}::VARCHAR, ':')[2]), '')"
+    keep, reason = ("verdicts.keep", "verdicts.reason") if verdicts else ("NULL", "NULL")
+    join = "LEFT JOIN verdicts USING (key)" if verdicts else ""
+    catalog.duck.execute(f"""
+        CREATE VIEW outcomes AS
+        SELECT rows.key, rows.shard, {url} AS url, {caption} AS caption,
+            lower(regexp_extract({url}, '{_HOST}', 1)) AS host,
+            CASE WHEN {_FAILED} AND {why} = '{OPTED_OUT}' THEN '{OPTED_OUT}'
+                 WHEN {_FAILED} THEN 'failed'
+                 WHEN {removed} THEN '{REMOVED}'
+                 WHEN {keep} IS NULL THEN 'stored'
+                 WHEN {keep} THEN 'kept' ELSE 'dropped' END AS outcome,
+            CASE WHEN {_FAILED} AND {why} = '{OPTED_OUT}' THEN '{signal}
+                 WHEN {_FAILED} THEN {why}
+                 WHEN {removed} THEN '{REMOVED}'
+                 WHEN NOT {keep} THEN coalesce({reason}::VARCHAR, 'unknown') END AS reason
+        FROM rows {join}""")
+
+
+def _text(name: str, there: dict[str, str]) -> str:
+    return f"coalesce(rows.{name}::VARCHAR, '')" if name in there else "''"
+
+
+def _removed(catalog: Catalog) -> str:
+    """The condition of a row that a request removed; the catalog registered their keys."""
+    found = rows_of(catalog, "SELECT count(*) FROM duckdb_views() WHERE view_name = 'removed'")
+    return "rows.key IN (SELECT key FROM removed)" if found[0][0] else "FALSE"
+
+
+def _add_domains(catalog: Catalog) -> None:
+    """A table of every host's registered domain: hosts are far fewer than rows."""
+    import pyarrow as pa
+
+    from curate.domains import domain_of_host
+
+    hosts = [row[0] for row in rows_of(catalog, "SELECT DISTINCT host FROM outcomes ORDER BY 1")]
+    table = {"host": pa.array(hosts, pa.string())}
+    table["domain"] = pa.array([domain_of_host(host.strip("[]")) for host in hosts], pa.string())
+    catalog.duck.register("domains_of_hosts", pa.table(table))

@@ -1,0 +1,162 @@
+"""A dataset's report: everything that the page shows, gathered, and the page written.
+
+Reads a dataset through DuckDB and its tars, writes one HTML file beside it. Memory and page are
+bounded whatever the dataset's size: numbers are aggregates, pictures a fixed number; the audit's
+tables grow with domains and terms. Cost: some thirty passes over the columns named, one over the
+captions.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from curate.catalog import Catalog
+from curate.dataset import Dataset
+from curate.errors import UserError
+from curate.report import clusters, gather, histograms, sites
+from curate.report.audit import Audit, audit
+from curate.report.counts import Counts, count_terms
+from curate.report.examples import Examples, Picture
+from curate.report.filters import Filter, filters_of
+from curate.report.outcomes import open_outcomes
+from curate.report.settings import ReportSettings
+from curate.report.terms import Term, load_terms
+
+
+@dataclass(frozen=True)
+class TermAudit:
+    """The audit with what its numbers stand for."""
+
+    terms: list[Term]
+    filters: list[Filter]
+    counts: Counts
+    result: Audit
+
+
+@dataclass(frozen=True)
+class Report:
+    """What is in a dataset, what was dropped, and whom that touched."""
+
+    name: str
+    stages: Mapping[str, Any]  # dataset.json's entries
+    outcomes: dict[str, int]
+    reasons: list[gather.Reason]
+    kept: list[Picture]
+    scores: list[histograms.Histogram]
+    sizes: list[histograms.Histogram]
+    heat: dict[tuple[int, int], int]
+    languages: list[gather.Bar]
+    licences: list[gather.Bar]
+    opt_outs: list[gather.Said] | None
+    sites: list[sites.Site]
+    domains: int
+    duplicates: clusters.Duplicates | None
+    audit: TermAudit
+
+    @property
+    def rows(self) -> int:
+        """Rows of the list; the outcomes sum to it."""
+        return sum(self.outcomes.values())
+
+    @property
+    def judged(self) -> bool:
+        """Whether there are verdicts."""
+        return "verdict" in self.stages
+
+    def pictures(self) -> list[Picture]:
+        """All that the page shows, the most telling first."""
+        found = [*self.kept]
+        found += [picture for reason in self.reasons for picture in reason.pictures]
+        if self.duplicates is not None:
+            found += [each for cluster in self.duplicates.shown for each in cluster.members]
+        found += [each for score in self.scores for each in (*score.least, *score.greatest)]
+        return found + [each for site in self.sites for each in site.pictures]
+
+
+def make_report(dataset: Dataset, settings: ReportSettings | None = None) -> Report:
+    """Gather a dataset's report. Raises `UserError` where nothing was downloaded."""
+    settings = settings or ReportSettings()
+    terms = load_terms(settings.terms)
+    manifest = dataset.manifest()
+    stages = manifest["stages"]
+    with open_outcomes(dataset) as catalog:
+        examples = Examples(catalog)
+        cards, domains = sites.sites(catalog, examples, settings.blur_above)
+        return Report(
+            name=str(manifest["name"]),
+            stages=stages,
+            outcomes=gather.outcome_counts(catalog),
+            reasons=gather.lost_by_reason(catalog, examples),
+            kept=gather.kept_pictures(examples, catalog),
+            scores=histograms.score_histograms(catalog, examples),
+            sizes=histograms.size_histograms(catalog),
+            heat=gather.sizes(catalog),
+            languages=gather.languages(catalog),
+            licences=gather.licences(catalog),
+            opt_outs=gather.opt_outs(catalog),
+            sites=cards,
+            domains=domains,
+            duplicates=clusters.duplicates(catalog, examples),
+            audit=audit_terms(catalog, terms, stages, settings),
+        )
+
+
+def audit_terms(
+    catalog: Catalog, terms: list[Term], stages: Mapping[str, Any], settings: ReportSettings
+) -> TermAudit:
+    """The filter-impact audit of a dataset whose outcomes are open."""
+    counts = count_terms(catalog, terms)
+    filters = filters_of(counts.fates, _order(stages))
+    result = audit(counts, len(terms), filters, settings.replicates, settings.seed)
+    return TermAudit(terms, filters, counts, result)
+
+
+def write_report(
+    dataset: Dataset, path: Path | None = None, settings: ReportSettings | None = None
+) -> Path:
+    """Write the report's page; gives its path. By default it lies beside the dataset's folder.
+
+    Not in it: the page holds pictures and captions, which a removal could not take back from
+    there. Raises `UserError` where it cannot be written or lies inside the dataset.
+    """
+    from curate.report.page import page
+    from curate.report.thumbnails import Thumbnails
+
+    settings = settings or ReportSettings()
+    path = default_path(dataset) if path is None else path
+    _check_path(dataset, path)
+    report = make_report(dataset, settings)
+    thumbnails = Thumbnails(dataset, int(settings.thumbnails_mb * 1e6), settings.blur_above)
+    thumbnails.load(report.pictures())
+    partial = path.with_name(path.name + ".part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text(page(report, thumbnails), encoding="utf-8")
+        os.replace(partial, path)
+    except OSError as error:
+        raise UserError(f"{path} cannot be written ({error.strerror}); name another file") from None
+    return path
+
+
+def default_path(dataset: Dataset) -> Path:
+    """``<folder>-report.html``, beside a local dataset, here for a remote one."""
+    name = f"{dataset.root.rsplit('/', 1)[-1]}-report.html"
+    return Path(dataset.root).with_name(name) if dataset.local else Path(name)
+
+
+def _check_path(dataset: Dataset, path: Path) -> None:
+    if dataset.local and Path(dataset.root).resolve() in path.resolve().parents:
+        raise UserError(
+            f"{path} lies inside the dataset, where a removal would not find its pictures; "
+            f"write it beside: --out {default_path(dataset)}"
+        )
+
+
+def _order(stages: Mapping[str, Any]) -> list[str]:
+    """The verdict's reasons in the order in which they are tried, as far as they are known."""
+    rules = stages.get("verdict", {}).get("settings", {}).get("rules", [])
+    return [str(rule[0]) for rule in rules]

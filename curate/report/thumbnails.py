@@ -1,0 +1,102 @@
+"""Stored pictures as small JPEGs in the page itself, within a budget of bytes and of tars.
+
+Reads the shards' tars, a member at a time, and writes nothing. A tar's headers are read once, and
+of at most MAX_TARS tars, since a picture may lie in any; a remote tar is fetched whole, so fewer
+there. What the budget does not hold, or what cannot be decoded, is said in its place.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterable
+from html import escape
+
+from curate import tars
+from curate.dataset import Dataset
+from curate.embed import PICTURES
+from curate.errors import UserError
+from curate.report.examples import Picture
+
+PX = 144
+MAX_TARS = 80
+MAX_REMOTE_TARS = 4
+_QUALITY = 78
+_LEFT_OUT = "not shown: the page is full"
+
+
+class Thumbnails:
+    """Figures of pictures. Call `load` with all of them first: each tar is opened once."""
+
+    def __init__(self, dataset: Dataset, budget_bytes: int, blur_above: float) -> None:
+        self._dataset = dataset
+        self._left = budget_bytes
+        self._blur_above = blur_above
+        self._data: dict[str, str] = {}  # key -> data URI, or why there is none
+
+    def load(self, pictures: Iterable[Picture]) -> None:
+        """Read and scale pictures, in the order in which the budget should go to them."""
+        wanted = list({picture.key: picture for picture in pictures}.values())
+        shards: dict[str, list[str]] = {}
+        for picture in wanted:
+            shards.setdefault(picture.shard, []).append(picture.key)
+        most = MAX_TARS if self._dataset.local else MAX_REMOTE_TARS
+        for shard in list(shards)[:most]:
+            self._data |= self._read(shard, set(shards[shard]))
+
+    def figure(self, picture: Picture, note: str = "", kind: str = "") -> str:
+        """A picture with its caption; blurred until clicked on where it may be unsafe."""
+        caption = escape(picture.caption)
+        said = f"{escape(note)} {caption}".strip()
+        unsafe = picture.punsafe is not None and picture.punsafe > self._blur_above
+        image = self._image(picture, "" if unsafe else caption)
+        if unsafe and image.startswith("<img"):
+            box = (
+                f'<input type="checkbox" aria-label="Show a picture that may be unsafe: {caption}">'
+            )
+            frame = f'<label class="frame veil">{box}{image}<span>unsafe? show</span></label>'
+        else:
+            frame = f'<div class="frame">{image}</div>'
+        classes = f' class="{kind}"' if kind else ""
+        return (
+            f'<figure{classes} title="{escape(picture.key)}: {caption}">{frame}'
+            f"<figcaption>{said}</figcaption></figure>"
+        )
+
+    def _image(self, picture: Picture, caption: str) -> str:
+        found = self._data.get(picture.key, _LEFT_OUT)
+        if found.startswith("data:"):
+            if len(found) <= self._left:
+                self._left -= len(found)
+                return f'<img loading="lazy" alt="{caption}" src="{found}">'
+            found = _LEFT_OUT
+        return f'<div class="none">{escape(found)}</div>'
+
+    def _read(self, shard: str, keys: set[str]) -> dict[str, str]:
+        found = dict.fromkeys(keys, "not stored")
+        try:
+            with self._dataset.as_local(f"shards/{shard}.tar") as path:
+                for member in tars.members(path):
+                    if member.key in keys and member.extension in PICTURES:
+                        found[member.key] = _data_uri(tars.read(path, member))
+        except UserError:
+            return dict.fromkeys(keys, "its tar cannot be read")
+        return found
+
+
+def _data_uri(data: bytes) -> str:
+    """A stored picture as a small JPEG on white; why not where it is broken."""
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(data)) as opened:
+            opened.draft("RGB", (PX * 2, PX * 2))
+            image = opened.convert("RGBA") if "A" in opened.getbands() else opened.convert("RGB")
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        return "cannot be decoded"
+    image.thumbnail((PX, PX))
+    if image.mode == "RGBA":
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+    out = io.BytesIO()
+    image.save(out, "JPEG", quality=_QUALITY, optimize=True)
+    return "data:image/jpeg;base64," + base64.b64encode(out.getvalue()).decode()

@@ -1,0 +1,46 @@
+"""The verb `report`: a dataset -> one HTML page that says what is in it and what was lost."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from frenchcat.commands.build import Folder
+
+
+def report(
+    dataset: Folder,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="FILE", help="The page; default: beside the dataset."),
+    ] = None,
+    terms: Annotated[
+        list[str] | None,
+        typer.Option("--terms", metavar="FILE", help="A further word list for the audit."),
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="A=VALUE", help="Change a setting: --set replicates=4000."),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+) -> None:
+    """Write one HTML page: what is in a dataset, what was lost and why, and whom that touched.
+
+    Example: frenchcat report data/mine --out mine.html --terms my-words.toml
+    """
+    from curate.config import changed, load_settings
+    from curate.dataset import Dataset
+    from curate.report.report import write_report
+    from curate.report.settings import ReportSettings
+
+    settings = load_settings(ReportSettings, overrides=set_ or ())
+    settings = changed(settings, terms=(*settings.terms, *(terms or ())))
+    path = write_report(Dataset.open(dataset), out, settings)
+    if json:
+        from json import dumps
+
+        print(dumps({"page": str(path), "bytes": path.stat().st_size}))
+    else:
+        print(f"wrote {path} ({path.stat().st_size / 1e6:.1f} MB): open it in a browser")
