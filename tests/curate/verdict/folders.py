@@ -52,7 +52,8 @@ def add_rows(dataset: Dataset, shard: str, rows: Sequence[Mapping[str, Any]]) ->
 
 def add_scores(dataset: Dataset, shard: str, rows: Sequence[Mapping[str, Any]]) -> None:
     """A shard's scores; rows name their key."""
-    columns = ["key", *sorted({name for row in rows for name in row} - {"key"})]
+    names = {name for row in rows for name in row} | {"similarity", "punsafe"}
+    columns = ["key", *sorted(names - {"key"})]
     write(dataset, "score", f"scores/{shard}.parquet", shard, rows, columns)
 
 
