@@ -1,0 +1,156 @@
+"""Samples straight from unmodified tars: a batch's bytes by offset, decoded, bad ones replaced.
+
+Reads the rows of a run (rows.py) and their tars, writes nothing. A sample is bad when its bytes
+are cut short, have another SHA-256 than the recorded one, are no picture that decodes, or have an
+empty caption. Its place is taken by a substitute that depends on its key alone, so that batches
+stay full, ranks stay in step, and any restart substitutes the same; the loss is exactly the
+damaged samples, each with its key and reason.
+
+Cost: one read a sample or a few samples (ranges.py), one decode each; no state between batches.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from train.permutation import key_of
+from train.plan import Batch
+from train.ranges import Range, read_ranges
+from train.rows import Row, Rows, open_rows
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+MAX_SUBSTITUTES = 64
+"""In a row, for one sample; a training set with fewer sound samples is beyond help."""
+
+
+class BadSample(Exception):
+    """Why a sample cannot be trained on; its first word is the reason's name."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A decoded picture and its caption."""
+
+    key: str
+    picture: Image  # RGB
+    caption: str
+    repeat: int = 0  # how often its row was drawn before in this epoch
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A damaged sample that was asked for, and what took its place."""
+
+    key: str
+    reason: str
+    substitute: str
+
+
+@dataclass
+class Read:
+    """What came of a batch: its samples, and what had to be replaced."""
+
+    samples: list[Sample]
+    losses: list[Loss] = field(default_factory=list)
+
+
+class Reader:
+    """Batches of rows -> samples. Pickled as the folder's name; each worker maps the files anew."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __getstate__(self) -> dict[str, Path]:
+        return {"folder": self.folder}
+
+    @cached_property
+    def rows(self) -> Rows:
+        """The rows of the folder. Raises FileNotFoundError where none were written."""
+        found = open_rows(self.folder)
+        if found is None:
+            raise FileNotFoundError(self.folder / "rows.json")
+        return found
+
+    def read(self, batch: Batch) -> Read:
+        """The samples of a batch, in its order. Raises BadSample where nothing sound is left."""
+        rows = [self.rows.row(int(number)) for number in batch.rows]
+        found = Read([])
+        for row, repeat, data in zip(rows, batch.repeats, _bytes_of(rows), strict=True):
+            try:
+                found.samples.append(_decoded(row, *data, int(repeat)))
+            except BadSample as bad:
+                sample = self._substitute(row, int(repeat), batch.bucket)
+                found.samples.append(sample)
+                found.losses.append(Loss(row.key, str(bad), sample.key))
+        return found
+
+    def _substitute(self, row: Row, repeat: int, bucket: int) -> Sample:
+        """The first sound one of the rows of its bucket that its key picks."""
+        segments = self.rows.population.segments
+        segments = segments[segments[:, 0] == bucket]
+        first, stop = int(segments[0, 1]), int(segments[-1, 2])
+        for number in range(MAX_SUBSTITUTES):
+            place = first + key_of(row.key, "substitute", number) % (stop - first)
+            other = self.rows.row(int(self.rows.population.row_numbers(np.array([place]))[0]))
+            try:
+                return _decoded(other, *_bytes_of([other])[0], repeat)
+            except BadSample:
+                continue
+        raise BadSample(
+            f"no_substitute: {row.key} is damaged, and so are {MAX_SUBSTITUTES} others drawn in "
+            "its place; check the shards"
+        )
+
+
+Bytes = tuple[bytes | OSError, bytes | OSError | None]
+
+
+def _bytes_of(rows: list[Row]) -> list[Bytes]:
+    """The picture's bytes of each row, and the caption's where it lies in the tar."""
+    wanted = [Range(row.path, row.offset, row.size) for row in rows]
+    texts = [n for n, row in enumerate(rows) if row.caption is None]
+    wanted += [Range(rows[n].path, rows[n].caption_offset, rows[n].caption_size) for n in texts]
+    found = read_ranges(wanted)
+    captions = dict(zip(texts, found[len(rows) :], strict=True))
+    return [(found[n], captions.get(n)) for n in range(len(rows))]
+
+
+def _decoded(row: Row, data: bytes | OSError, text: bytes | OSError | None, repeat: int) -> Sample:
+    if isinstance(data, OSError):
+        raise BadSample(f"unreadable: {data}")
+    if len(data) != row.size:
+        raise BadSample(f"truncated: {len(data)} of {row.size} bytes")
+    if row.sha256 and hashlib.sha256(data).hexdigest() != row.sha256:
+        raise BadSample("changed: its bytes are not those that were stored")
+    return Sample(row.key, _picture(data), _caption(row, text), repeat)
+
+
+def _picture(data: bytes) -> Image:
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(data)) as picture:
+            return picture.convert("RGB")
+    except Exception as error:  # decoders fail in any way they like
+        raise BadSample(f"undecodable: {type(error).__name__}") from None
+
+
+def _caption(row: Row, text: bytes | OSError | None) -> str:
+    if row.caption is None:
+        if not isinstance(text, bytes) or len(text) != row.caption_size:
+            raise BadSample("truncated: its caption cannot be read")
+        caption = text.decode("utf-8", "replace").strip()
+    else:
+        caption = row.caption.strip()
+    if not caption:
+        raise BadSample("empty_caption")
+    return caption

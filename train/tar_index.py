@@ -1,0 +1,112 @@
+"""Where the samples of a foreign tar lie, from its headers alone.
+
+Reads any uncompressed tar in the webdataset convention, local or at an fsspec address: ustar, PAX
+and GNU long names. 512 bytes a member are read and data is skipped. A header that is damaged costs
+the members whose headers it was, and no others: reading goes on at the next sound one.
+
+Cost: one small read a member; on an object store fsspec's block cache bundles them.
+"""
+
+from __future__ import annotations
+
+import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import IO, Any
+
+from curate.errors import UserError
+from curate.tars import Member, split
+
+_BLOCK = tarfile.BLOCKSIZE
+_COMPRESSED = {
+    b"\x1f\x8b": "gzip",
+    b"BZh": "bzip2",
+    b"\xfd7zXZ": "xz",
+    b"\x28\xb5\x2f\xfd": "zstandard",
+}
+
+
+@dataclass(frozen=True)
+class Damage:
+    """Bytes of a tar that are no header where one was due."""
+
+    offset: int
+    reason: str
+
+
+def scan(file: IO[bytes], name: str) -> tuple[list[Member], list[Damage]]:
+    """The members of an open tar in its order, and what was damaged between them.
+
+    Raises `UserError` for a compressed tar or a file that is none.
+    """
+    _refuse_compressed(file, name)
+    size = file.seek(0, 2)
+    found: list[Member] = []
+    damages: list[Damage] = []
+    position: int | None = 0
+    while position is not None and position < size:
+        due = position
+        for item, after in _whole(file, position):
+            due = after
+            if item.isfile():
+                if item.offset_data + item.size > size:
+                    damages.append(Damage(item.offset, f"{item.name} is cut off by the tar's end"))
+                    return found, damages
+                found.append(Member(*split(item.name), item.offset_data, item.size))
+        if _is_end(file, due):
+            break
+        damages.append(Damage(due, "no sound header here"))
+        position = _next_header(file, due + _BLOCK, size)
+    if not found:
+        raise UserError(f"{name} is no tar, or holds no file; give shards of img2dataset's kind")
+    return found, damages
+
+
+def _whole(file: IO[bytes], position: int) -> Iterator[tuple[tarfile.TarInfo, int]]:
+    """Members from `position` on while their headers are sound, and where the next is due."""
+    file.seek(position)
+    try:
+        tar: Any = tarfile.TarFile(fileobj=file, mode="r", ignore_zeros=False)
+        with tar:
+            while (item := tar.next()) is not None:
+                tar.members = []  # or it keeps them all
+                yield item, tar.offset
+    except (tarfile.TarError, UnicodeError, ValueError):
+        return
+
+
+def _is_end(file: IO[bytes], position: int) -> bool:
+    file.seek(position)
+    block = file.read(_BLOCK)
+    return not block.strip(b"\0")
+
+
+def _next_header(file: IO[bytes], position: int, size: int) -> int | None:
+    """The first block from `position` on that is a header with a right checksum."""
+    while position + _BLOCK <= size:
+        file.seek(position)
+        if _sound(file.read(_BLOCK)):
+            return position
+        position += _BLOCK
+    return None
+
+
+def _sound(block: bytes) -> bool:
+    if block[257:262] != b"ustar":
+        return False
+    try:
+        tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
+    except tarfile.TarError:
+        return False
+    return True
+
+
+def _refuse_compressed(file: IO[bytes], name: str) -> None:
+    file.seek(0)
+    head = file.read(8)
+    for magic, kind in _COMPRESSED.items():
+        if head.startswith(magic):
+            raise UserError(
+                f"{name} is compressed with {kind}: a sample in it cannot be read alone; unpack it "
+                "first (pictures are compressed already)"
+            )
