@@ -17,7 +17,7 @@ import contextlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -200,7 +200,8 @@ def _build(
         parts = list(kept)
         if new:
             shards = {shard: counts[shard] for shard in new}
-            parts.append(_part(dataset, settings, made_of, shards, publication, progress))
+            work = _Work(dataset, settings, made_of, publication, progress)
+            parts.append(work.part(shards, tail=bool(kept)))
         found = {
             "made_of": made_of,
             "rows": sum(entry.rows for entry in parts),
@@ -220,50 +221,50 @@ def _rows_of(dataset: Dataset, shard: str) -> int:
 # -- one part ------------------------------------------------------------------------------------
 
 
-def _part(
-    dataset: Dataset,
-    settings: IndexSettings,
-    made_of: Mapping[str, Any],
-    shards: Mapping[str, int],
-    publication: Publication,
-    progress: Progress,
-) -> PartEntry:
-    """Make the files of a part; gives what index.json says of it."""
-    dimension, count = int(made_of["dimension"]), sum(shards.values())
-    digests = {
-        shard: {"digest": made_of["shards"][shard], "rows": n} for shard, n in shards.items()
-    }
-    name = digest_of({**made_of, "shards": digests})[:12]
-    kind = kinds.kind_of(count, settings.factory)
-    draft = PartEntry(name, kind.factory, kind.exact, None, None, count, digests, {}, {})
-    rows.write_rows(
-        publication.path(draft.rows_file), [rows.shard_rows(dataset, shard) for shard in shards]
-    )
-    indexes, stored = {}, {}
-    for modality in MODALITIES:
-        stored[modality] = StoredVectors(dataset, modality, shards, dimension)
-        blocks = _told(stored[modality], progress)
-        made = kinds.make_index(blocks, _sample(stored[modality]), dimension, count, kind.factory)
-        kinds.write_index(made, publication.path(draft.index_file(modality)))
-        indexes[modality] = made
-    tuned = _tuned(kind, settings, indexes, stored, dataset)
-    names = [draft.rows_file, *map(draft.index_file, MODALITIES)]
-    files = {name: _said_of(publication, name) for name in names}
-    return PartEntry(
-        name,
-        kind.factory,
-        kind.exact,
-        tuned.rerank,
-        tuned.probes,
-        count,
-        digests,
-        files,
-        tuned.measured,
-    )
+@dataclass(frozen=True)
+class _Work:
+    """What a part is made with."""
+
+    dataset: Dataset
+    settings: IndexSettings
+    made_of: Mapping[str, Any]
+    publication: Publication
+    progress: Progress
+
+    def part(self, shards: Mapping[str, int], tail: bool) -> PartEntry:
+        """Make the files of a part of shards (rows of each); gives what index.json says of it."""
+        count, digests = sum(shards.values()), self.made_of["shards"]
+        said = {shard: {"digest": digests[shard], "rows": rows} for shard, rows in shards.items()}
+        kind = kinds.kind_of(count, self.settings.factory, tail)
+        name = digest_of({**self.made_of, "shards": said, "kind": kind.factory})[:12]
+        draft = PartEntry(name, kind.factory, kind.exact, None, None, count, said, {}, {})
+        rows.write_rows(
+            self.publication.path(draft.rows_file),
+            [rows.shard_rows(self.dataset, shard) for shard in shards],
+        )
+        tuned = self._indexes(draft, shards)
+        names = [draft.rows_file, *map(draft.index_file, MODALITIES)]
+        files = {name: _said_of(self.publication, name) for name in names}
+        measured = tuned.measured
+        return replace(
+            draft, files=files, rerank=tuned.rerank, probes=tuned.probes, measured=measured
+        )
+
+    def _indexes(self, draft: PartEntry, shards: Mapping[str, int]) -> Tuned:
+        """Write both modalities' indexes; gives how they are to be searched."""
+        dimension = int(self.made_of["dimension"])
+        indexes, stored = {}, {}
+        for modality in MODALITIES:
+            there = StoredVectors(self.dataset, modality, shards, dimension)
+            blocks = _told(there, self.progress)
+            made = kinds.make_index(blocks, _sample(there), dimension, draft.rows, draft.factory)
+            kinds.write_index(made, self.publication.path(draft.index_file(modality)))
+            indexes[modality], stored[modality] = made, there
+        return _tuned(draft.exact, self.settings, indexes, stored, self.dataset)
 
 
 def _tuned(
-    kind: kinds.Kind,
+    exact: bool,
     settings: IndexSettings,
     indexes: Mapping[str, Any],
     stored: Mapping[str, StoredVectors],
@@ -271,7 +272,7 @@ def _tuned(
 ) -> Tuned:
     from index import evaluate
 
-    if kind.exact:
+    if exact:
         return evaluate.EXACT
     asked = evaluate.Asked(settings.rerank, settings.probes, settings.target_recall)
     return evaluate.tune(indexes, stored, asked, dataset.root)

@@ -41,9 +41,12 @@ class Kind:
     exact: bool
 
 
-def kind_of(rows: int, factory: str) -> Kind:
-    """The kind for so many rows; `factory` is `auto` or a faiss factory string."""
-    if factory != "auto":
+def kind_of(rows: int, factory: str, tail: bool = False) -> Kind:
+    """The kind for so many rows; `factory` is `auto` or a faiss factory string.
+
+    A tail, rows added behind others, is exact while it is small: it needs no training.
+    """
+    if factory != "auto" and not (tail and rows <= EXACT_UP_TO):
         return Kind(factory, factory in (EXACT, "Flat"))
     if rows <= EXACT_UP_TO:
         return Kind(EXACT, True)
@@ -124,7 +127,15 @@ def search(
         parameters = faiss.SearchParametersHNSW(efSearch=max(64, k), **options)
     elif options:
         parameters = faiss.SearchParameters(**options)
-    similarities, positions = index.search(vector[None], k, params=parameters)
+    try:
+        similarities, positions = index.search(vector[None], k, params=parameters)
+    except RuntimeError:
+        if bits is None:
+            raise
+        # An index that takes no selector (PQ): asked for more, of which those allowed are taken.
+        similarities, positions = search(index, vector, min(8 * k, index.ntotal), None, probes)
+        there = np.unpackbits(bits, bitorder="little")[positions] > 0
+        return similarities[there][:k], positions[there][:k]
     there = positions[0] >= 0
     return similarities[0][there], positions[0][there]
 
