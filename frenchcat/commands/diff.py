@@ -1,0 +1,58 @@
+"""The verbs `lineage` and `diff`: what made a file, and how two builds differ."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from frenchcat.commands.build import Folder, Json
+
+
+def lineage(
+    dataset: Folder,
+    file: Annotated[
+        str, typer.Argument(metavar="FILE", help="As it lies in the folder: shards/00000.tar")
+    ],
+    json: Json = False,
+) -> None:
+    """Say what made a file: stage, settings, version, digests, and so on back to the URL list.
+
+    Example: frenchcat lineage data/mine verdicts/00000.parquet
+    """
+    from json import dumps
+
+    from curate.dataset import Dataset
+    from curate.lineage import lineage as follow
+
+    for made in follow(Dataset.open(dataset), file):
+        if json:
+            print(dumps(made.as_dict(), ensure_ascii=False))
+        else:
+            from frenchcat.tables import origin_lines
+
+            origin_lines(made)
+
+
+def diff(
+    before: Annotated[str, typer.Argument(metavar="A", help="A dataset's folder.")],
+    after: Annotated[str, typer.Argument(metavar="B", help="Another build's.")],
+    json: Json = False,
+) -> None:
+    """Compare two builds by uid: rows added, removed and changed, and verdicts that changed.
+
+    Example: frenchcat diff data/november data/december --json
+    """
+    from json import dumps
+
+    from curate.dataset import Dataset
+    from curate.diff import diff as compare
+
+    found = compare(Dataset.open(before), Dataset.open(after))
+    if json:
+        for change in found.changes:
+            print(dumps(change.as_dict(), ensure_ascii=False, default=str))
+        return
+    from frenchcat.tables import diff_table
+
+    diff_table(found)

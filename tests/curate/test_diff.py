@@ -1,0 +1,88 @@
+"""Two builds compared by uid, whatever shards and keys their rows have."""
+
+from pathlib import Path
+
+import pytest
+
+from curate.config import resolve
+from curate.dataset import Dataset
+from curate.diff import diff
+from curate.errors import UserError
+from curate.verdict.settings import VerdictSettings
+from curate.verdict.stage import verdict
+from tests.curate.verdict.folders import add_rows
+
+
+def built(root: Path, *shards: list[dict[str, object]], small: int = 0) -> Dataset:
+    """A judged dataset of these rows."""
+    dataset = Dataset.create(root, "d")
+    for number, rows in enumerate(shards):
+        add_rows(dataset, f"{number:05d}", rows)
+    rules = {"small": f"width < {small}"}
+    verdict(dataset, resolve(VerdictSettings, {"rules": rules}))
+    return dataset
+
+
+def row(uid: str, width: int | None = 9, **more: object) -> dict[str, object]:
+    return {"uid": uid * 32, "url": f"http://a.example/{uid}", "width": width, **more}
+
+
+def test_rows_are_told_by_uid_and_not_by_place(tmp_path: Path) -> None:
+    one = built(tmp_path / "a", [row("a"), row("b"), row("c", failed="http_404: gone")])
+    other = built(tmp_path / "b", [row("c", failed="http_404: gone")], [row("b"), row("a")])
+    found = diff(one, other)
+    assert found.counts() == {"added": 0, "removed": 0, "changed": 0, "same": 3}
+
+
+def test_added_removed_changed_and_verdicts(tmp_path: Path) -> None:
+    one = built(tmp_path / "a", [row("a"), row("b"), row("c"), row("d", failed="deadline: 3 s")])
+    other = built(
+        tmp_path / "b",
+        [row("a", caption="a cat"), row("b", 2), row("d"), row("e", artist="Ann")],
+        small=5,
+    )
+    found = diff(one, other)
+    assert found.counts() == {"added": 1, "removed": 1, "changed": 3, "same": 0}
+    told = {change.uid[0]: change for change in found.changes}
+    assert told["e"].change == "added"
+    assert told["e"].fate == (None, "kept")
+    assert told["c"].change == "removed"
+    assert told["a"].columns == {"caption": (None, "a cat")}
+    assert told["b"].columns["width"] == (9, 2)
+    assert told["b"].columns["reason"] == (None, "small")
+    assert told["d"].columns["status"] == ("failed_to_download", "success")
+    assert found.by_fate() == {("kept", "dropped:small"): 1, ("failed:deadline", "kept"): 1}
+    assert found.new_columns == ["artist"]
+    assert found.by_column()["width"] == 1
+
+
+def test_diff_backwards_is_the_mirror_image(tmp_path: Path) -> None:
+    one = built(tmp_path / "a", [row("a"), row("b")])
+    other = built(tmp_path / "b", [row("b", 1), row("c")])
+    there, back = diff(one, other), diff(other, one)
+    assert there.counts()["added"] == back.counts()["removed"] == 1
+    (change,) = [c for c in there.changes if c.change == "changed"]
+    (mirrored,) = [c for c in back.changes if c.change == "changed"]
+    assert mirrored.columns == {name: pair[::-1] for name, pair in change.columns.items()}
+
+
+def test_a_pair_listed_twice_is_two_rows(tmp_path: Path) -> None:
+    one = built(tmp_path / "a", [row("a"), row("a"), row("b")])
+    other = built(tmp_path / "b", [row("a"), row("b")])
+    assert diff(one, other).counts() == {"added": 0, "removed": 1, "changed": 0, "same": 2}
+
+
+def test_without_verdicts_on_one_side_a_drop_is_a_change(tmp_path: Path) -> None:
+    one = Dataset.create(tmp_path / "a", "d")
+    add_rows(one, "00000", [row("a"), row("b", 1)])
+    other = built(tmp_path / "b", [row("a"), row("b", 1)], small=5)
+    found = diff(one, other)
+    assert found.counts()["changed"] == 1
+    assert found.by_fate() == {("kept", "dropped:small"): 1}
+    assert found.new_columns == ["keep", "reason"]
+
+
+def test_no_shards_is_one_line(tmp_path: Path) -> None:
+    one = built(tmp_path / "a", [row("a")])
+    with pytest.raises(UserError, match="holds no shards"):
+        diff(one, Dataset.create(tmp_path / "b", "d"))

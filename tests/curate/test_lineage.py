@@ -1,0 +1,62 @@
+"""Lineage: what made a file, back to the list that was given."""
+
+from pathlib import Path
+
+import pytest
+
+from curate.dataset import Dataset, file_sha256
+from curate.errors import UserError
+from curate.lineage import lineage, origin
+from curate.select import Choice, select
+from curate.verdict.stage import verdict
+from index.build import build_index
+from tests.embedded import embedded, unit_rows
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Dataset:
+    """Two shards with verdicts, an index and a selection."""
+    made = embedded(tmp_path / "d", unit_rows(3), unit_rows(2, seed=1))
+    verdict(made)
+    build_index(made)
+    select(made, "cats", Choice(where="width > 1"))
+    return made
+
+
+def test_a_file_is_followed_through_its_inputs(dataset: Dataset) -> None:
+    found = lineage(dataset, "verdicts/00001.parquet")
+    assert [made.file for made in found] == ["verdicts/00001.parquet", "shards/00001.parquet"]
+    first, second = found
+    assert (first.made_by, first.version, first.settings) == ("verdict", 1, {"rules": []})
+    assert first.inputs["shards/00001.parquet"] == second.sha256
+    assert second.made_by == "download"
+
+
+def test_an_index_and_a_selection_have_origins(dataset: Dataset) -> None:
+    (image,) = [name for name in dataset.files("index") if name.startswith("image")]
+    index = origin(dataset, f"index/{image}")
+    assert (index.made_by, index.settings["factory"]) == ("index", "auto")
+    assert index.sha256 == file_sha256(dataset.path(f"index/{image}"))
+    assert "shards/00001.tar" in index.inputs, "the fixture's embed markers name their shard"
+    chosen = origin(dataset, "selections/cats.parquet")
+    assert "width > 1" in chosen.settings["sql"]
+    assert {"shards/00000.parquet", "verdicts/00001.parquet"} <= chosen.inputs.keys()
+    followed = [made.file for made in lineage(dataset, "selections/cats.parquet")]
+    assert len(followed) == len(set(followed)) == 5
+
+
+def test_a_file_that_was_changed_since_is_told(dataset: Dataset) -> None:
+    path = Path(dataset.path("verdicts/00001.parquet"))
+    path.write_bytes(path.read_bytes()[:-1] + b"?")
+    with pytest.raises(UserError, match="is not as verdict made it"):
+        lineage(dataset, "verdicts/00001.parquet")
+
+
+@pytest.mark.parametrize(
+    ("file", "said"),
+    [("verdicts/00009.parquet", "has no file"), ("dataset.json", "made by no stage")],
+)
+def test_a_file_of_no_stage_is_one_line(dataset: Dataset, file: str, said: str) -> None:
+    with pytest.raises(UserError, match=said) as caught:
+        lineage(dataset, file)
+    assert "\n" not in str(caught.value)
