@@ -1,0 +1,97 @@
+"""The verb `serve`: datasets -> the page, our API and clip-retrieval's, until it is told to end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Texts = list[str] | None
+
+
+def serve(
+    datasets: Annotated[list[str], typer.Argument(metavar="DATASET…", help="Folders to serve.")],
+    port: Annotated[int, typer.Option(help="0: any free one.")] = 1234,
+    host: Annotated[str, typer.Option(help="The address to listen at.")] = "127.0.0.1",
+    api_key_file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Ask for one of these keys, one a line.")
+    ] = None,
+    allow_remove: Annotated[
+        bool, typer.Option("--allow-remove", help="Let users remove pictures.")
+    ] = False,
+    allow_select: Annotated[
+        bool | None,
+        typer.Option(
+            "--allow-select/--no-select",
+            help="Let users make selections. By default at loopback and with keys.",
+            show_default=False,
+        ),
+    ] = None,
+    cors: Annotated[
+        Texts, typer.Option(metavar="ORIGIN", help="A site whose pages may ask; * is any.")
+    ] = None,
+    allowed_host: Annotated[
+        Texts, typer.Option(metavar="NAME", help="A name the service is reached by.")
+    ] = None,
+    rate: Annotated[
+        float | None, typer.Option(metavar="N", help="Requests a second and client.")
+    ] = None,
+    ratings: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Aesthetic rating vectors, (10, D).")
+    ] = None,
+    violence: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Violence prompt vectors, (2, D).")
+    ] = None,
+    safety_head: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A head that finds unsafe pictures.")
+    ] = None,
+    refused_words: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Words that no query may hold, one a line.")
+    ] = None,
+    contact: Annotated[
+        str | None, typer.Option(help="Where to ask for removals; shown on the page.")
+    ] = None,
+    set_: Annotated[
+        Texts, typer.Option("--set", metavar="NAME=VALUE", help="Any other setting, docs/serve.md.")
+    ] = None,
+) -> None:
+    """Serve datasets: the page at /, our API at /v1, clip-retrieval's routes beside it.
+
+    Example: frenchcat serve data/mine
+
+    Example: frenchcat serve data/cats data/dogs --host 0.0.0.0 --api-key-file keys.txt --rate 10
+    """
+    import logging
+    import sys
+
+    from curate.config import merged, resolve
+    from curate.dataset import Dataset
+    from index.service.settings import ServeSettings
+
+    given = {
+        "host": host,
+        "port": port,
+        "api_key_file": _text(api_key_file),
+        "allow_remove": allow_remove,
+        "allow_select": allow_select,
+        "cors": tuple(cors or ()),
+        "hosts": tuple(allowed_host or ()),
+        "rate": rate,
+        "ratings": _text(ratings),
+        "violence": _text(violence),
+        "safety_head": _text(safety_head),
+        "refused_words": _text(refused_words),
+        "contact": contact,
+    }
+    settings = resolve(ServeSettings, merged(given, set_ or ()), "frenchcat serve")
+    opened = [Dataset.open(folder) for folder in datasets]
+    logging.basicConfig(level=logging.WARNING, format="frenchcat: %(message)s", stream=sys.stderr)
+
+    from index.service.app import serve as run
+
+    run(opened, settings, lambda address: print(f"serving at {address}", flush=True))
+
+
+def _text(path: Path | None) -> str | None:
+    return None if path is None else str(path)

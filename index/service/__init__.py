@@ -1,0 +1,24 @@
+"""The service: one process that answers the page, our API and clip-retrieval's clients.
+
+app.py        the whole, put together; `serve` runs it
+settings.py   what it can be told
+shelf.py      the datasets that it holds open; a new index version is noticed and swapped in
+search.py     a query -> the nearest rows, filtered, exactly k where k exist
+queries.py    texts, pictures, addresses, vectors and sums of them -> one unit vector
+batching.py   the model in a thread of its own; texts of many users encoded in one batch
+work.py       threads for everything that takes longer than an event loop should wait
+api.py        /v1: datasets, search, columns, rows
+media.py      /v1: pictures and thumbnails, from the tars by offset
+curation.py   /v1: selections and removals
+compat.py     clip-retrieval's routes
+operations.py health, metrics, the page's configuration
+page.py       the page's files
+guard.py      who may ask, how much, how often, how long
+remote.py     pictures at an address, fetched safely
+taste.py      aesthetic ratings, violence prompts, safety heads: what a user's files say of vectors
+metrics.py    Prometheus histograms, by clip-retrieval's names and ours
+problems.py   every mistake -> a status and one line of JSON
+models.py     what goes in and out of /v1
+
+Importing this package loads no model and no faiss.
+"""

@@ -1,0 +1,156 @@
+"""/v1: which datasets there are, and what is in them: search, rows, columns, duplicates."""
+
+from __future__ import annotations
+
+from time import perf_counter
+from typing import TYPE_CHECKING, Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+from starlette.responses import Response
+
+from curate.errors import UserError
+from curate.expression import FUNCTIONS
+from index.service.models import (
+    Columns,
+    DatasetInfo,
+    Filters,
+    Found,
+    PictureSearch,
+    Row,
+    Search,
+)
+from index.service.problems import documented
+from index.service.rows import answer, row
+from index.terms import Unit
+
+if TYPE_CHECKING:
+    from index.service.search import Found as SearchFound
+    from index.service.service import Service
+    from index.service.volume import Volume
+
+router = APIRouter(prefix="/v1", tags=["search"])
+Name = Annotated[str | None, Query(max_length=200, description="None: the first one served.")]
+MOST_LIKE = 200  # rows of a cluster that are shown
+
+
+@router.get("/datasets")
+async def datasets(request: Request) -> list[DatasetInfo]:
+    """What is served."""
+    service: Service = request.app.state.service
+    volumes = service.shelf.volumes()
+    return [await service.work.disk(_about, service, volume) for volume in volumes]
+
+
+@router.post("/search", response_model=Found, responses=documented(403, 404, 413))
+async def search(request: Request, asked: Search) -> Response:
+    """The k nearest rows, nearest first, and how many nearer ones were left out and why."""
+    service: Service = request.app.state.service
+    begun = perf_counter()
+    volume = service.shelf.get(asked.dataset)
+    vector = await service.queries.search(volume, asked)
+    return await _found(service, volume, vector, asked, asked.k, asked.skip, begun)
+
+
+@router.post(
+    "/search/picture",
+    response_model=Found,
+    responses=documented(403, 404, 413),
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {
+                kind: {"schema": {"type": "string", "format": "binary"}}
+                for kind in ("image/jpeg", "image/png", "image/webp", "application/octet-stream")
+            },
+        }
+    },
+)
+async def search_picture(request: Request, asked: Annotated[PictureSearch, Query()]) -> Response:
+    """The rows nearest to the picture that is the request's body."""
+    service: Service = request.app.state.service
+    begun = perf_counter()
+    volume = service.shelf.get(asked.dataset)
+    vector = await service.queries.picture(volume, await request.body())
+    return await _found(service, volume, vector, asked, asked.k, 0, begun)
+
+
+@router.get("/columns", response_model=Columns, responses=documented(404))
+async def columns(request: Request, dataset: Name = None) -> Response:
+    """What a condition may name, to complete it while it is typed."""
+    volume = request.app.state.service.shelf.get(dataset)
+    columns = await request.app.state.service.work.disk(lambda: volume.columns)
+    there = [{"name": name, "type": kind} for name, kind in columns.items()]
+    return answer({"columns": there, "functions": sorted(FUNCTIONS)})
+
+
+@router.get("/rows/{dataset}/{key}", response_model=Row, responses=documented(404))
+async def one_row(request: Request, dataset: str, key: str) -> Response:
+    """A row's columns: caption, address, licence, creator, whatever the list brought."""
+    service: Service = request.app.state.service
+    volume = service.shelf.get(dataset)
+    return await service.work.disk(lambda: answer(row(volume.name, volume.row(key))))
+
+
+@router.get("/duplicates/{dataset}/{key}", response_model=list[Row], responses=documented(404))
+async def duplicates(request: Request, dataset: str, key: str) -> Response:
+    """The rows of a row's cluster, itself first."""
+    service: Service = request.app.state.service
+    volume = service.shelf.get(dataset)
+    return await service.work.disk(_cluster, volume, key)
+
+
+async def _found(
+    service: Service,
+    volume: Volume,
+    vector: Unit,
+    asked: Filters,
+    k: int,
+    skip: int,
+    begun: float,
+) -> Response:
+    if k + skip > service.settings.max_hits:
+        raise UserError(
+            f"k + skip is {k + skip}; this service gives at most {service.settings.max_hits} hits"
+        )
+    encoded = perf_counter()
+    wanted = service.wanted(asked, k + skip)
+    found = await service.find(volume, vector, wanted)
+    times = {"encode": encoded - begun, "search": perf_counter() - encoded}
+    return await service.work.search(_answer, volume, found, skip, times)
+
+
+def _answer(volume: Volume, found: SearchFound, skip: int, times: dict[str, float]) -> Response:
+    hits: list[dict[str, Any]] = []
+    similarities = found.similarities[skip:].tolist()
+    for hit, similarity in zip(volume.hits(found.positions[skip:]), similarities, strict=True):
+        hits.append({**row(volume.name, hit), "similarity": round(similarity, 6)})
+    return answer(
+        {
+            "dataset": volume.name,
+            "index_version": volume.version,
+            "hits": hits,
+            "hidden": found.hidden,
+            "took_ms": {name: round(sec * 1000, 3) for name, sec in times.items()},
+        }
+    )
+
+
+def _cluster(volume: Volume, key: str) -> Response:
+    return answer([row(volume.name, hit) for hit in volume.cluster(key)[:MOST_LIKE]])
+
+
+def _about(service: Service, volume: Volume) -> DatasetInfo:
+    filters = volume.filters()
+    filters["safe"] |= service.taste.head is not None
+    return DatasetInfo(
+        name=volume.name,
+        rows=len(volume),
+        model=volume.model,
+        dimension=volume.dimension,
+        index_version=volume.version,
+        filters={
+            **filters,
+            "violence": service.taste.violence is not None,
+            "ratings": service.taste.ratings is not None,
+        },
+    )

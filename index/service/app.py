@@ -1,0 +1,114 @@
+"""The whole, put together: an ASGI application, and `serve`, which runs it until it is told to end.
+
+    app = create_app([Dataset.open("data/mine")])
+
+Order of the routes: ours, clip-retrieval's, and the page's files, which take whatever is left.
+Order around them: CORS, then the guard, then the routes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import TYPE_CHECKING
+
+from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
+
+from curate.dataset import Dataset
+from index.service import api, compat, curation, media, operations
+from index.service.guard import Guard
+from index.service.page import mount_page
+from index.service.problems import handle_problems
+from index.service.service import Service
+from index.service.settings import ServeSettings
+
+if TYPE_CHECKING:
+    from curate.clip.model import Clip
+
+STOP_SEC = 30  # that running requests get to finish
+
+
+def create_app(
+    datasets: Sequence[Dataset],
+    settings: ServeSettings | None = None,
+    clip: Clip | None = None,
+) -> FastAPI:
+    """An application that serves datasets; `clip` stands in for the models that they name.
+
+    Raises `UserError` for a dataset without an index, or for a setting that does not do.
+    """
+    settings = settings or ServeSettings()
+    service = Service(datasets, settings, clip)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with service:
+            yield
+
+    app = FastAPI(
+        title="frenchcat",
+        summary="Search image-text datasets by text, picture, vector, and sums of them.",
+        version="1",
+        docs_url=None,  # it would load scripts from elsewhere
+        redoc_url=None,
+        lifespan=lifespan,
+    )
+    app.state.service = service
+    for module in (api, media, curation, compat, operations):
+        app.include_router(module.router)
+    handle_problems(app)
+    mount_page(app)
+    app.add_middleware(Guard, settings=settings, metrics=service.metrics)
+    if settings.cors:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=list(settings.cors),
+            allow_methods=["GET", "POST"],
+            allow_headers=["Authorization", "Content-Type", "X-API-Key"],
+            expose_headers=["Retry-After"],
+        )
+    return app
+
+
+def serve(
+    datasets: Sequence[Dataset],
+    settings: ServeSettings,
+    started: Callable[[str], None] | None = None,
+) -> None:
+    """Answer until SIGTERM or Ctrl-C; running requests are finished. `started` gets the address.
+
+    Raises `UserError` where the address cannot be listened at, or as `create_app` does.
+    """
+    import socket
+
+    import uvicorn
+
+    from curate.errors import UserError
+
+    app = create_app(datasets, settings)
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((settings.host, settings.port))
+    except OSError as error:
+        listener.close()
+        raise UserError(
+            f"{settings.host}:{settings.port} cannot be listened at ({error.strerror}); "
+            "give another --port or --host"
+        ) from None
+    config = uvicorn.Config(
+        app,
+        log_level=logging.WARNING,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=STOP_SEC,
+        backlog=2048,
+    )
+    if started is not None:
+        host = f"[{settings.host}]" if ":" in settings.host else settings.host
+        started(f"http://{host}:{listener.getsockname()[1]}/")
+    uvicorn.Server(config).run(sockets=[listener])

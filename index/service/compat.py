@@ -1,0 +1,193 @@
+"""clip-retrieval's routes, answered as its back end (2.45.0) does, so that its clients go on.
+
+POST /knn-service, POST /metadata, GET /indices-list; its /metrics, /metrics-summary and
+/config.json are in operations.py. Bodies are JSON whatever their Content-Type says.
+
+What differs, on purpose: as many rows come back as were asked for, wherever there are as many;
+nulls are left out instead of NaN; `image` is the stored file's bytes where it is a JPEG; an empty
+or null aesthetic score is no error; `use_mclip` changes nothing, since a dataset has one model;
+a mistake is answered with a 4xx and a reason.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import numpy as np
+from fastapi import APIRouter, Request
+from numpy.typing import NDArray
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError
+from starlette.responses import JSONResponse, Response
+
+from curate.errors import UserError
+from index.search import Hit
+from index.service import media
+from index.service.metrics import FULL
+from index.service.problems import Refused, documented, said
+from index.service.queries import from_base64
+from index.service.rows import answer, plain
+from index.service.search import Found, Wanted
+from index.terms import unit
+from index.visible import View
+
+if TYPE_CHECKING:
+    from index.service.service import Service
+    from index.service.volume import Volume
+
+IMAGES_UP_TO = 200
+"""`image` is left out of answers with more rows: a download of 10,000 would hold a gigabyte."""
+
+router = APIRouter(tags=["clip-retrieval"])
+
+
+def _none_if_empty(value: Any) -> Any:
+    return None if value == "" else value
+
+
+class Knn(BaseModel):
+    """The body of /knn-service. Unknown names are ignored, as upstream does."""
+
+    text: Annotated[str | None, Field(max_length=2_000)] = None
+    image: str | None = None
+    image_url: Annotated[str | None, Field(max_length=4_096)] = None
+    embedding_input: Annotated[list[float] | None, Field(max_length=8_192)] = None
+    modality: Literal["image", "text"]
+    num_images: int = Field(ge=1, le=10_000)
+    num_result_ids: int | None = Field(None, ge=1, le=10_000)
+    indice_name: Annotated[str, Field(max_length=200)]
+    use_mclip: bool | None = False
+    deduplicate: bool | None = False
+    use_safety_model: bool | None = False
+    use_violence_detector: bool | None = False
+    aesthetic_score: Annotated[int | None, BeforeValidator(_none_if_empty)] = None
+    aesthetic_weight: Annotated[
+        float | None, Field(ge=-100, le=100), BeforeValidator(_none_if_empty)
+    ] = None
+
+
+class Ids(BaseModel):
+    """The body of /metadata."""
+
+    ids: list[Annotated[int, Field(ge=-(2**63), lt=2**63)]] = Field(max_length=10_000)
+    indice_name: Annotated[str, Field(max_length=200)]
+
+
+def _body_of(model: type[BaseModel]) -> dict[str, Any]:
+    """The OpenAPI of a body that is read by hand."""
+    return {
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": model.model_json_schema()}},
+        }
+    }
+
+
+@router.get("/indices-list")
+async def indices_list(request: Request) -> list[str]:
+    """The names of the datasets."""
+    names: list[str] = request.app.state.service.shelf.names
+    return names
+
+
+@router.post("/knn-service", responses=documented(403, 404, 413), openapi_extra=_body_of(Knn))
+async def knn_service(request: Request) -> Response:
+    """The nearest rows to a text, a picture, a picture's address or a vector."""
+    service: Service = request.app.state.service
+    asked = await _read(request, Knn)
+    with service.metrics.time(FULL):
+        volume = service.shelf.get(asked.indice_name)
+        wanted = Wanted(
+            k=min(asked.num_result_ids or asked.num_images, service.settings.max_hits),
+            by=asked.modality,
+            view=View(safe=bool(asked.use_safety_model), duplicates=not asked.deduplicate),
+            prompts=service.taste.violence if asked.use_violence_detector else None,
+        )
+        query = await _query(service, volume, asked)
+        query = service.taste.rated(query, asked.aesthetic_score, asked.aesthetic_weight)
+        found = await service.find(volume, query, wanted)
+        return await service.work.search(_answer, service, volume, found, asked.num_images)
+
+
+@router.post("/metadata", responses=documented(404, 413), openapi_extra=_body_of(Ids))
+async def metadata(request: Request) -> Response:
+    """The columns of rows; ids that are unknown or removed are left out."""
+    service: Service = request.app.state.service
+    asked = await _read(request, Ids)
+    if not asked.ids:
+        return JSONResponse([])
+    volume = service.shelf.get(asked.indice_name)
+    return await service.work.disk(_metadata, service, volume, asked.ids)
+
+
+async def _read(request: Request, model: type[Any]) -> Any:
+    body = await request.body()
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError):
+        raise Refused(400, "the body is not JSON") from None
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        raise Refused(422, said(error)) from None
+
+
+async def _query(service: Service, volume: Volume, asked: Knn) -> NDArray[np.float32]:
+    """The query's vector; of several kinds upstream's first one counts."""
+    if asked.text:
+        return await service.queries.text(volume, asked.text)
+    if asked.image is not None:
+        return await service.queries.picture(volume, from_base64(asked.image))
+    if asked.image_url is not None:
+        return await service.queries.address(volume, asked.image_url)
+    if asked.embedding_input is not None:
+        return unit(asked.embedding_input, volume.dimension)
+    raise UserError("give one of text, image, image_url, embedding_input")
+
+
+def _answer(service: Service, volume: Volume, found: Found, images: int) -> Response:
+    """The first `images` rows with their columns, of the others id and similarity."""
+    ids = volume.searcher.ids(found.positions).tolist()
+    similarities = found.similarities.tolist()
+    with service.metrics.time("metadata_get_time"):
+        first = [
+            json.dumps(
+                {**_row(volume, hit, len(ids[:images])), "id": id_, "similarity": similarity},
+                ensure_ascii=False,
+            )
+            for hit, id_, similarity in zip(
+                volume.hits(found.positions[:images]), ids, similarities, strict=False
+            )
+        ]
+    rest = zip(ids[images:], similarities[images:], strict=True)
+    first += [f'{{"id": {id_}, "similarity": {similarity}}}' for id_, similarity in rest]
+    text = "[" + ", ".join(first) + "]"
+    return Response(text.encode("utf-8", "replace"), media_type="application/json")
+
+
+def _metadata(service: Service, volume: Volume, ids: list[int]) -> Response:
+    with service.metrics.time("metadata_get_time"):
+        places = volume.searcher.positions(ids)
+        known = [id_ for id_, at in zip(ids, places.tolist(), strict=True) if at >= 0]
+        rows = [
+            {"id": id_, "metadata": _row(volume, hit, len(ids))}
+            for id_, hit in zip(known, volume.hits(places[places >= 0]), strict=True)
+        ]
+    return answer(rows)
+
+
+def _row(volume: Volume, hit: Hit, rows: int) -> dict[str, Any]:
+    """A row's columns without nulls, by clip-retrieval's names; its picture as base64."""
+    row = {"image_path": hit.key, "caption": hit.caption, "url": hit.url, **hit.columns}
+    row = {name: plain(value) for name, value in row.items() if plain(value) is not None}
+    if rows <= IMAGES_UP_TO:
+        with contextlib.suppress(Refused, OSError):  # a broken picture costs no row
+            row["image"] = base64.b64encode(_jpeg(volume, hit)).decode()
+    return row
+
+
+def _jpeg(volume: Volume, hit: Hit) -> bytes:
+    data = media.read(volume, hit)
+    return data if data[:3] == b"\xff\xd8\xff" else media.shrunk(data, 10_000)

@@ -1,0 +1,189 @@
+"""Who may ask, how much, how often, how long: in front of every route.
+
+Plain ASGI, so that nothing of a refused body is read and an answer is streamed as it comes. Keys
+are compared in constant time; the page's own files, health and the page's configuration need none,
+everything that tells of data does. At loopback only loopback host names are answered: a page of
+another site cannot reach the service by a name that it makes point here (DNS rebinding).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import re
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+from time import monotonic, perf_counter
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from curate.errors import UserError
+from index.service.metrics import Metrics
+from index.service.problems import Refused, problem
+from index.service.settings import LOOPBACK, ServeSettings
+
+PROTECTED = re.compile(
+    r"/(v1|docs|openapi\.json|knn-service|metadata|indices-list|metrics|metrics-summary)(/|$)"
+)
+CLIENTS = 10_000  # whose rates are remembered
+HEADERS = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
+
+
+def read_keys(file: str) -> tuple[bytes, ...]:
+    """The digests of a file's keys. Raises `UserError` where it is missing or holds none."""
+    try:
+        lines = Path(file).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"--api-key-file {file} cannot be read ({error})") from None
+    keys = [line.strip() for line in lines]
+    keys = [key for key in keys if key and not key.startswith("#")]
+    if not keys:
+        raise UserError(f"--api-key-file {file} holds no key; write one a line")
+    if short := next((key for key in keys if len(key) < 16), None):
+        raise UserError(
+            f"--api-key-file {file}: a key of {len(short)} characters can be guessed; "
+            "give at least 16, such as openssl rand -hex 16 prints"
+        )
+    return tuple(hashlib.sha256(key.encode()).digest() for key in keys)
+
+
+class Rates:
+    """A token bucket a client: `rate` requests a second, twice as many in a burst."""
+
+    def __init__(self, rate: float, clock: Callable[[], float] = monotonic) -> None:
+        self.rate, self.burst, self._clock = rate, max(1.0, 2 * rate), clock
+        self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()  # tokens, when
+
+    def wait_sec(self, client: str) -> float:
+        """0 where the client may ask now, else after how many seconds it may."""
+        now = self._clock()
+        tokens, since = self._left.pop(client, (self.burst, now))
+        tokens = min(self.burst, tokens + (now - since) * self.rate)
+        allowed = tokens >= 1
+        self._left[client] = (tokens - 1 if allowed else tokens, now)
+        if len(self._left) > CLIENTS:
+            self._left.popitem(last=False)
+        return 0.0 if allowed else (1 - tokens) / self.rate
+
+
+class Guard:
+    """The middleware."""
+
+    def __init__(self, app: ASGIApp, settings: ServeSettings, metrics: Metrics) -> None:
+        self.app, self.settings, self.metrics = app, settings, metrics
+        self.keys = read_keys(settings.api_key_file) if settings.api_key_file else ()
+        self.rates = Rates(settings.rate) if settings.rate else None
+        self.hosts = frozenset(settings.hosts or (LOOPBACK if settings.private else ()))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Admit a request, and let the application answer it within the limits."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        # The upstream page puts "/" between an address that ends in one and a route.
+        scope["path"] = re.sub("/{2,}", "/", scope["path"])
+        answer = _Answer(send, self.metrics, scope)
+        body = _Body(receive, self.settings.max_body_bytes)
+        try:
+            self._admit(scope)
+            body.announce(Headers(scope=scope).get("content-length"))
+            async with asyncio.timeout(self.settings.deadline_sec):
+                await self.app(scope, body, answer)
+        except Refused as refused:
+            await answer.refuse(scope, refused)
+        except TimeoutError:
+            limit = f"{self.settings.deadline_sec:g} s"
+            late = Refused(503, f"this took longer than {limit}", {"Retry-After": "5"})
+            if not body.complete:
+                late = Refused(408, f"the request did not arrive within {limit}")
+            await answer.refuse(scope, late)
+        finally:
+            answer.count()
+
+    def _admit(self, scope: Scope) -> None:
+        headers = Headers(scope=scope)
+        host = re.sub(r":\d*$", "", headers.get("host", "")).strip("[]").lower()
+        if self.hosts and host not in self.hosts:
+            raise Refused(
+                403, f"this service is not called {host!r}; it is started with --allowed-host NAME"
+            )
+        client = scope["client"][0] if scope.get("client") else "unknown"
+        if self.keys and PROTECTED.match(scope["path"]) and scope["method"] != "OPTIONS":
+            client = self._known(headers)
+        if self.rates is not None and (wait := self.rates.wait_sec(client)):
+            retry = {"Retry-After": str(max(1, round(wait)))}
+            raise Refused(429, f"at most {self.rates.rate:g} requests a second; wait", retry)
+
+    def _known(self, headers: Headers) -> str:
+        """The client by its key; raises where it has none that is known."""
+        given = headers.get("x-api-key") or headers.get("authorization", "").removeprefix("Bearer ")
+        digest = hashlib.sha256(given.encode("utf-8", "surrogateescape")).digest()
+        # All are compared, whichever fits: the time tells nothing.
+        if not sum(hmac.compare_digest(digest, key) for key in self.keys):
+            raise Refused(
+                401,
+                "this service asks for a key; send it as Authorization: Bearer KEY",
+                {"WWW-Authenticate": "Bearer"},
+            )
+        return digest.hex()
+
+
+class _Body:
+    """A request's body, counted while it is received."""
+
+    def __init__(self, receive: Receive, limit: int) -> None:
+        self._receive, self._limit, self._bytes = receive, limit, 0
+        self.complete = False
+
+    def announce(self, length: str | None) -> None:
+        if length is not None and length.isdecimal() and int(length[:20]) > self._limit:
+            raise self._too_much()
+
+    async def __call__(self) -> Message:
+        message = await self._receive()
+        if message["type"] == "http.request":
+            self._bytes += len(message.get("body", b""))
+            self.complete = not message.get("more_body", False)
+            if self._bytes > self._limit:
+                raise self._too_much()
+        return message
+
+    def _too_much(self) -> Refused:
+        limit = self._limit / 2**20
+        return Refused(413, f"the body is larger than {limit:g} MiB; send less")
+
+
+class _Answer:
+    """Where an answer goes: with the headers that all have, counted by route and status."""
+
+    def __init__(self, send: Send, metrics: Metrics, scope: Scope) -> None:
+        self._send, self._metrics, self._scope = send, metrics, scope
+        self._status, self._begun = 0, perf_counter()
+        metrics.running.inc()
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self._status = message["status"]
+            headers = MutableHeaders(scope=message)
+            for name, value in HEADERS.items():
+                headers.setdefault(name, value)
+        await self._send(message)
+
+    async def refuse(self, scope: Scope, refused: Refused) -> None:
+        """Answer in place of the application, unless that has begun to."""
+        if not self._status:
+            answer = problem(refused.status, str(refused), refused.headers)
+            await answer(scope, _nothing, self)
+
+    def count(self) -> None:
+        route = getattr(self._scope.get("route"), "path", "other")
+        self._metrics.running.dec()
+        self._metrics.requests.labels(route, str(self._status)).inc()
+        self._metrics.seconds.labels(route).observe(perf_counter() - self._begun)
+
+
+async def _nothing() -> Message:
+    return {"type": "http.disconnect"}

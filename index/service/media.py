@@ -1,0 +1,159 @@
+"""/v1: pictures and thumbnails, straight from the tars by offset: no URL needs to be alive.
+
+A tar may be rewritten under us (`frenchcat compact`), so the member's header before the bytes is
+read, too: where it names another row, the key is looked up in the tar anew. Nothing is answered
+for removed rows. Answers are revalidated by their digest after a minute, so that a removal shows
+in browsers, too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections import OrderedDict
+from threading import Lock
+from typing import TYPE_CHECKING, Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+from starlette.responses import Response
+
+from curate import tars
+from curate.embed import PICTURES
+from index.service.problems import Refused, documented
+
+if TYPE_CHECKING:
+    from index.search import Hit
+    from index.service.volume import Volume
+
+TYPES = {"jpg": "image/jpeg", "jpeg": "image/jpeg", "png": "image/png", "webp": "image/webp"}
+HEADER = 512  # bytes of a tar member's header
+MAX_AGE_SEC = 60
+KEPT_BYTES = 64 * 2**20  # of thumbnails
+_HEADERS = {
+    "Cache-Control": f"private, max-age={MAX_AGE_SEC}",
+    "Content-Security-Policy": "default-src 'none'; sandbox",
+}
+
+router = APIRouter(prefix="/v1", tags=["pictures"])
+_CONTENT: dict[int | str, dict[str, Any]] = {
+    200: {"content": {kind: {} for kind in sorted(set(TYPES.values()))}},
+    304: {"description": "Not changed."},
+}
+
+
+@router.get(
+    "/pictures/{dataset}/{key}",
+    response_class=Response,
+    responses={**documented(404), **_CONTENT},
+)
+async def picture(request: Request, dataset: str, key: str) -> Response:
+    """The stored picture of a row."""
+    service = request.app.state.service
+    volume = service.shelf.get(dataset)
+    data, kind = await service.work.disk(stored, volume, key)
+    return _answer(request, data, kind)
+
+
+@router.get(
+    "/thumbnails/{dataset}/{key}",
+    response_class=Response,
+    responses={
+        **documented(404),
+        200: {"content": {"image/jpeg": {}}},
+        304: {"description": "Not changed."},
+    },
+)
+async def thumbnail(
+    request: Request,
+    dataset: str,
+    key: str,
+    size: Annotated[int, Query(ge=16, le=1024, description="Longest side, pixels.")] = 256,
+) -> Response:
+    """A small JPEG of a row's picture."""
+    service = request.app.state.service
+    volume = service.shelf.get(dataset)
+    data = await service.work.disk(service.thumbnails.get, volume, key, size)
+    return _answer(request, data, "image/jpeg")
+
+
+def stored(volume: Volume, key: str) -> tuple[bytes, str]:
+    """A row's picture as it is stored, and its media type. Raises `Refused` (404)."""
+    hit = volume.row(key)
+    return read(volume, hit), TYPES.get(hit.extension, "application/octet-stream")
+
+
+def read(volume: Volume, hit: Hit) -> bytes:
+    """The bytes of a hit's picture."""
+    if not hit.size:
+        raise Refused(404, f"{volume.name} has addresses alone, no stored pictures")
+    relative = f"shards/{hit.shard}.tar"
+    name = f"{hit.key}.{hit.extension}"
+    header, data = _block(volume, relative, hit.offset, hit.size)
+    if len(data) == hit.size and header.split(b"\0", 1)[0] == name.encode()[:100]:
+        return data
+    with volume.dataset.as_local(relative) as path:
+        for member in tars.members(path):
+            if member.key == hit.key and member.extension in PICTURES:
+                return _block(volume, relative, member.offset, member.size)[1]
+    raise Refused(404, f"{volume.name} has no picture {hit.key!r} any more")
+
+
+def _block(volume: Volume, relative: str, offset: int, size: int) -> tuple[bytes, bytes]:
+    """The header before a member's bytes, and the bytes."""
+    dataset = volume.dataset
+    start = max(0, offset - HEADER)
+    if dataset.local:
+        with open(dataset.path(relative), "rb") as tar:
+            tar.seek(start)
+            whole = tar.read(HEADER + size)
+    else:
+        whole = bytes(dataset.fs.read_block(dataset.path(relative), start, HEADER + size))
+    return whole[:HEADER], whole[HEADER:]
+
+
+class Thumbnails:
+    """Small pictures, the recent ones kept. Used from several threads."""
+
+    def __init__(self, kept_bytes: int = KEPT_BYTES) -> None:
+        self._limit, self._bytes, self._lock = kept_bytes, 0, Lock()
+        self._kept: OrderedDict[tuple[str, str, str, int], bytes] = OrderedDict()
+
+    def get(self, volume: Volume, key: str, size: int) -> bytes:
+        """A JPEG whose longer side is `size` pixels at most."""
+        volume.position(key)  # a removed row has none, whatever is kept
+        name = (volume.name, volume.version, key, size)
+        with self._lock:
+            if name in self._kept:
+                self._kept.move_to_end(name)
+                return self._kept[name]
+        made = shrunk(stored(volume, key)[0], size)
+        with self._lock:
+            self._bytes += len(made) - len(self._kept.pop(name, b""))
+            self._kept[name] = made
+            while self._bytes > self._limit:
+                self._bytes -= len(self._kept.popitem(last=False)[1])
+        return made
+
+
+def shrunk(data: bytes, size: int) -> bytes:
+    """A picture's file -> a JPEG of at most `size` x `size` pixels."""
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(data)) as opened:
+            opened.draft("RGB", (size, size))  # a JPEG is decoded at an eighth to half of its size
+            small = opened.convert("RGB")
+            small.thumbnail((size, size))
+    except (OSError, ValueError, SyntaxError) as error:
+        raise Refused(404, f"the stored picture cannot be decoded ({error})") from None
+    out = io.BytesIO()
+    small.save(out, "JPEG", quality=82)
+    return out.getvalue()
+
+
+def _answer(request: Request, data: bytes, kind: str) -> Response:
+    tag = f'"{hashlib.sha256(data).hexdigest()[:32]}"'
+    headers = {**_HEADERS, "ETag": tag}
+    if request.headers.get("if-none-match") == tag:
+        return Response(status_code=304, headers=headers)
+    return Response(data, media_type=kind, headers=headers)

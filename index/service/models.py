@@ -1,0 +1,192 @@
+"""What goes in and out of /v1. Names are those of the command line and of index/search.py."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Text = Annotated[str, Field(max_length=2_000)]
+Base64 = Annotated[str, Field(description="A jpg, png or webp file, base64.")]
+Address = Annotated[str, Field(max_length=4_096, description="http(s) address of a picture.")]
+Numbers = Annotated[list[float], Field(max_length=8_192)]
+Key = Annotated[str, Field(max_length=200)]
+By = Literal["image", "text"]
+PARTS = ("text", "picture", "picture_url", "vector", "like")
+
+
+class Strict(BaseModel):
+    """A body without keys that are not known."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Part(Strict):
+    """One thing to look for: exactly one of text, picture, picture_url, vector, like."""
+
+    text: Text | None = None
+    picture: Base64 | None = None
+    picture_url: Address | None = None
+    vector: Numbers | None = None
+    like: Key | None = Field(None, description="The key of a row of the dataset.")
+
+    @property
+    def given(self) -> list[str]:
+        """The names of the parts that are there."""
+        return [name for name in PARTS if getattr(self, name) is not None]
+
+
+class Term(Part):
+    """A part of a sum of queries."""
+
+    weight: float = Field(1.0, ge=-100, le=100, allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def _one(self) -> Term:
+        if len(self.given) != 1:
+            raise ValueError(f"a term has exactly one of {', '.join(PARTS)}")
+        return self
+
+
+class Filters(Strict):
+    """Which rows may be found."""
+
+    dataset: str | None = Field(None, max_length=200, description="None: the first one served.")
+    by: By = Field("image", description="What is compared: pictures or captions.")
+    where: str | None = Field(
+        None, max_length=10_000, description="A condition over the columns: width >= 512"
+    )
+    safe: bool = Field(True, description="Leave out what is judged unsafe.")
+    dropped: bool = Field(False, description="Show what a verdict drops.")
+    violence: bool = Field(False, description="Let through what looks violent.")
+    duplicates: bool = Field(False, description="Show all of a cluster, not one of it.")
+    count_hidden: bool = Field(False, description="Tell why nearer rows are not shown.")
+
+
+class PictureSearch(Filters):
+    """What stands beside a picture that is sent as it is."""
+
+    k: int = Field(20, ge=1, le=10_000, description="How many hits.")
+
+
+class Search(Part, Filters):
+    """A query: one part, or a weighted sum of terms."""
+
+    terms: list[Term] | None = Field(None, min_length=1, max_length=16)
+    k: int = Field(20, ge=1, le=10_000, description="How many hits.")
+    skip: int = Field(0, ge=0, le=10_000, description="Hits left out at the front: a page's.")
+
+    @model_validator(mode="after")
+    def _one(self) -> Search:
+        if len(self.given) + (self.terms is not None) != 1:
+            raise ValueError(f"a query has exactly one of {', '.join(PARTS)}, terms")
+        return self
+
+
+class Row(BaseModel):
+    """A row of a dataset; and its other columns, whatever the list brought."""
+
+    model_config = ConfigDict(extra="allow")
+
+    key: str
+    url: str | None = None
+    caption: str | None = None
+    picture: str = Field(description="Path of the stored picture.")
+    thumbnail: str = Field(description="Path of a small one.")
+
+
+class Hit(Row):
+    """A row found."""
+
+    similarity: float = Field(description="Cosine, -1 to 1.")
+
+
+class Found(BaseModel):
+    """The answer to a query."""
+
+    dataset: str
+    index_version: str
+    hits: list[Hit]
+    hidden: dict[str, int] = Field(
+        description="Of the nearest k rows, how many were left out, by reason."
+    )
+    took_ms: dict[str, float]
+
+
+class DatasetInfo(BaseModel):
+    """A dataset that is served."""
+
+    name: str
+    rows: int
+    model: str
+    dimension: int
+    index_version: str
+    filters: dict[str, bool] = Field(description="Which filters have something to go by.")
+
+
+class Column(BaseModel):
+    """A column that a condition may name."""
+
+    name: str
+    type: str = Field(description="DuckDB's.")
+
+
+class Columns(BaseModel):
+    """What a condition is made of."""
+
+    columns: list[Column]
+    functions: list[str]
+
+
+class NewSelection(Filters):
+    """Rows to freeze: those that meet `where`, or the hits of `query`, or both."""
+
+    name: str = Field(max_length=100)
+    query: Search | None = Field(None, description="Its k nearest rows are chosen from.")
+    limit: int | None = Field(None, ge=1, le=100_000_000)
+
+
+class Selected(BaseModel):
+    """A frozen selection."""
+
+    dataset: str
+    name: str
+    rows: int
+    digest: str
+    sql: str | None = None
+
+
+class Removal(Strict):
+    """What shall go."""
+
+    dataset: str | None = Field(None, max_length=200)
+    by: Literal["key", "url", "uid", "sha256", "domain"]
+    value: str = Field(min_length=1, max_length=4_096)
+    near: bool = Field(False, description="Near copies of the matching rows, too.")
+    note: str = Field("", max_length=2_000)
+    confirm: bool = Field(False, description="False: only show what matches.")
+
+
+class Matched(BaseModel):
+    """A row that a removal names."""
+
+    key: str
+    url: str | None
+    caption: str | None
+    why: str
+
+
+class Removed(BaseModel):
+    """What a removal did, or would do."""
+
+    removed: bool
+    request: int | None = Field(description="Its number in the log.")
+    matches: list[Matched]
+    total: int
+
+
+class Health(BaseModel):
+    """Whether all is well."""
+
+    status: str
+    detail: dict[str, Any] = {}

@@ -1,0 +1,64 @@
+"""Health, metrics, and what the page needs to know of the service."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+
+from index.service.models import Health
+from index.service.problems import Refused, documented
+
+router = APIRouter(tags=["operations"])
+
+
+@router.get("/healthz")
+async def healthz() -> Health:
+    """Whether the process answers."""
+    return Health(status="ok")
+
+
+@router.get("/readyz", responses=documented(503))
+async def readyz(request: Request) -> Health:
+    """Whether queries can be answered: datasets are open, and the service is not ending."""
+    service = request.app.state.service
+    if not service.ready:
+        raise Refused(503, "the service is starting or ending", {"Retry-After": "2"})
+    rows = {volume.name: len(volume) for volume in service.shelf.volumes()}
+    return Health(status="ready", detail={"rows": rows})
+
+
+@router.get("/metrics", response_class=PlainTextResponse)
+async def metrics(request: Request) -> Response:
+    """Prometheus' numbers; clip-retrieval's histograms by its names, and ours."""
+    text = request.app.state.service.metrics.exposition()
+    return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+@router.get("/metrics-summary", response_class=PlainTextResponse)
+async def metrics_summary(request: Request) -> Response:
+    """How an average request's time is spent."""
+    return PlainTextResponse(request.app.state.service.metrics.summary())
+
+
+@router.get("/config.json", response_class=JSONResponse)
+async def config(request: Request) -> dict[str, Any]:
+    """clip-retrieval's three settings of a page, and what ours is told beside them."""
+    service = request.app.state.service
+    settings = service.settings
+    return {
+        "defaultBackend": str(request.base_url),
+        "defaultIndex": service.shelf.names[0],
+        "urlColumn": settings.url_column,
+        "frenchcat": {
+            "datasets": service.shelf.names if settings.api_key_file is None else [],
+            "asksForKey": settings.api_key_file is not None,
+            "mayRemove": settings.allow_remove,
+            "maySelect": settings.may_select,
+            "maxHits": settings.max_hits,
+            "remotePictures": settings.remote_pictures,
+            "ratings": service.taste.ratings is not None,
+            "contact": settings.contact,
+        },
+    }

@@ -1,0 +1,99 @@
+"""Texts, pictures, addresses, vectors, rows and weighted sums of them -> one unit vector.
+
+Pictures are decoded in threads, encoded in the model's own; the event loop only waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+from typing import TYPE_CHECKING
+
+from curate.errors import UserError
+from index.service.models import Part, Search
+from index.service.problems import Refused
+from index.terms import Unit, open_picture, summed, unit, worded
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from index.service.remote import Remote
+    from index.service.taste import Taste
+    from index.service.volume import Volume
+    from index.service.work import Work
+
+NARROWEST = 50
+"""A query picture's longer side by its shorter one; models resize the shorter one to a fixed size,
+so a line of pixels would become a giant."""
+
+
+class Queries:
+    """Encodes queries for one application."""
+
+    def __init__(self, work: Work, remote: Remote, taste: Taste) -> None:
+        self._work, self._remote, self._taste = work, remote, taste
+
+    async def search(self, volume: Volume, asked: Search) -> Unit:
+        """The vector of a search. Raises `UserError` for a part that does not do."""
+        if asked.terms is None:
+            return await self.part(volume, asked)
+        vectors = await asyncio.gather(*(self.part(volume, term) for term in asked.terms))
+        return summed(vectors, [term.weight for term in asked.terms])
+
+    async def part(self, volume: Volume, part: Part) -> Unit:
+        """The vector of one part."""
+        if part.text is not None:
+            return await self.text(volume, part.text)
+        if part.picture is not None:
+            return await self.picture(volume, from_base64(part.picture))
+        if part.picture_url is not None:
+            return await self.address(volume, part.picture_url)
+        if part.like is not None:
+            return await self._work.disk(volume.vector_of, part.like)
+        return unit(part.vector, volume.dimension)
+
+    async def text(self, volume: Volume, text: str) -> Unit:
+        """The vector of a text."""
+        if self._taste.refuses(text):
+            raise Refused(403, "this service does not answer that query")
+        return await volume.encoder.text(worded(text))
+
+    async def picture(self, volume: Volume, data: bytes) -> Unit:
+        """The vector of a picture's file."""
+        picture = await self._work.disk(_decoded, data)
+        return await volume.encoder.picture(picture)
+
+    async def address(self, volume: Volume, address: str) -> Unit:
+        """The vector of a picture at an address."""
+        return await self.picture(volume, await self._remote.picture(address))
+
+
+def from_base64(text: str) -> bytes:
+    """The bytes, with or without the `data:image/jpeg;base64,` before them."""
+    try:
+        return base64.b64decode(text.rpartition(",")[2].strip(), validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise UserError(f"the picture is not base64 ({error}); encode the file's bytes") from None
+
+
+def _decoded(data: bytes) -> Image:
+    if not data:
+        raise UserError("the picture is empty; send the bytes of a jpg, png or webp")
+    try:
+        picture = open_picture(data)
+    except UserError:
+        raise
+    except MemoryError:
+        raise Refused(413, "the picture is too large to decode; send a smaller one") from None
+    except Exception as error:  # a decoder may fail in any way on a hostile file
+        raise UserError(
+            f"the picture cannot be decoded ({type(error).__name__}); send a jpg, png or webp"
+        ) from None
+    short, long = sorted(picture.size)
+    if long > NARROWEST * short:
+        raise UserError(
+            f"the picture is {picture.width} x {picture.height}; send one whose sides differ by "
+            f"at most {NARROWEST} times"
+        )
+    return picture

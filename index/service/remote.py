@@ -1,0 +1,54 @@
+"""Pictures at an address, fetched safely: what a query may name instead of sending a picture.
+
+curate/download's fetch: no private address, whatever a name resolves or redirects to; capped in
+bytes, pixels and seconds. Few at a time and few a host, so that the service is no tool against
+others.
+"""
+
+from __future__ import annotations
+
+from curate.download.fetch import Fetcher
+from curate.download.settings import FetchSettings
+from curate.errors import UserError
+from index.service.metrics import Metrics
+from index.service.problems import Refused
+from index.service.settings import ServeSettings
+
+
+class Remote:
+    """The fetcher of one application; enter it in the event loop that uses it."""
+
+    def __init__(self, settings: ServeSettings, metrics: Metrics) -> None:
+        self._allowed, self._metrics = settings.remote_pictures, metrics
+        self._settings = FetchSettings(
+            connections=16,
+            connections_per_host=2,
+            requests_per_sec_per_host=5.0,
+            deadline_sec=min(10.0, settings.deadline_sec),
+            connect_timeout_sec=5.0,
+            max_body_bytes=settings.max_body_bytes,
+            retries=0,
+            max_host_failures=None,
+            allow_hosts=settings.allow_hosts,
+        )
+
+    async def __aenter__(self) -> Remote:
+        self._fetcher = await Fetcher(self._settings).__aenter__()
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self._fetcher.__aexit__(None, None, None)
+
+    async def picture(self, address: str) -> bytes:
+        """The picture's bytes. Raises `UserError` naming why it cannot be had."""
+        if not self._allowed:
+            raise Refused(403, "this service fetches no pictures; send the picture itself")
+        with self._metrics.time("download_time"):
+            fetched = await self._fetcher.fetch(address)
+        if fetched.body is None:
+            shown = address[:200]
+            raise UserError(
+                f"{shown!r} gives no picture: {fetched.reason} ({fetched.detail}); "
+                "send the picture itself"
+            )
+        return fetched.body

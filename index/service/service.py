@@ -1,0 +1,91 @@
+"""What the routes share: one object, made with the application, entered with its event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from curate.dataset import Dataset
+from curate.errors import UserError
+from index.service.media import Thumbnails
+from index.service.metrics import Metrics
+from index.service.models import Filters
+from index.service.queries import Queries
+from index.service.remote import Remote
+from index.service.search import Found, Wanted, find
+from index.service.settings import ServeSettings
+from index.service.shelf import Shelf
+from index.service.taste import Taste
+from index.service.work import Work
+from index.terms import Unit
+from index.visible import View
+
+if TYPE_CHECKING:
+    from curate.clip.model import Clip
+    from index.service.volume import Volume
+
+
+_log = logging.getLogger("frenchcat.serve")
+
+
+class Service:
+    """Datasets, threads, models and numbers of one application."""
+
+    def __init__(
+        self, datasets: Sequence[Dataset], settings: ServeSettings, clip: Clip | None = None
+    ) -> None:
+        """Open everything. Raises `UserError` for a dataset, file or setting that does not do."""
+        settings.check()
+        self.settings = settings
+        self.metrics = Metrics()
+        self.taste = Taste(settings)
+        self.thumbnails = Thumbnails()
+        self.work = Work()
+        self.shelf = Shelf(datasets, self.work, self.metrics, clip)
+        self.remote = Remote(settings, self.metrics)
+        self.queries = Queries(self.work, self.remote, self.taste)
+        self.ready = False
+
+    async def __aenter__(self) -> Service:
+        await self.remote.__aenter__()
+        self._watch = asyncio.create_task(self.shelf.watch(self.settings.poll_sec))
+        self._warm = asyncio.gather(*map(self._preload, self.shelf.volumes()))
+        self.ready = True
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        self.ready = False
+        for task in (self._watch, self._warm):
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        await self.remote.__aexit__(*error)
+        self.work.close()
+        self.shelf.close()
+
+    async def _preload(self, volume: Volume) -> None:
+        """Load what a dataset's first query needs, before there is one."""
+        if not self.settings.preload:
+            return
+        await self.work.disk(volume.searcher.visible.mask, View())
+        try:
+            await volume.encoder.text("french cat")
+        except UserError as error:
+            _log.warning("%s: texts and pictures cannot be queries: %s", volume.name, error)
+
+    async def find(self, volume: Volume, vector: Unit, wanted: Wanted) -> Found:
+        """Search in a thread."""
+        return await self.work.search(find, volume, vector, wanted, self.taste, self.metrics)
+
+    def wanted(self, asked: Filters, k: int) -> Wanted:
+        """What a body's filters come to."""
+        return Wanted(
+            k=k,
+            by=asked.by,
+            view=View(asked.where, asked.safe, asked.duplicates, asked.dropped),
+            count_hidden=asked.count_hidden,
+            prompts=None if asked.violence else self.taste.violence,
+        )

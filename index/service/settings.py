@@ -1,0 +1,79 @@
+"""What the service can be told. Imports nothing heavy."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from curate.config import settings
+from curate.errors import UserError
+
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+
+
+@settings
+class ServeSettings:
+    """How the service behaves; the defaults suit one person at one machine."""
+
+    host: str = "127.0.0.1"
+    """The address to listen at; 0.0.0.0 is every one."""
+    port: int = Field(1234, ge=0, le=65535)
+    """0: any free one."""
+    api_key_file: str | None = None
+    """A file of keys, one a line; None: nobody is asked for a key."""
+    allow_remove: bool = False
+    """Whether /v1/remove removes."""
+    allow_select: bool | None = None
+    """Whether /v1/selections writes; None: where the service is at loopback or asks for keys."""
+    cors: tuple[str, ...] = ()
+    """Origins (`https://example.org`, or `*`) whose pages may ask; empty: the own page alone."""
+    hosts: tuple[str, ...] = ()
+    """Host names that it is reached by; empty: any, or at loopback the loopback names."""
+    rate: float | None = Field(None, gt=0)
+    """Requests a second and client, twice as many in a burst; None: no limit."""
+    max_body_bytes: int = Field(16 * 2**20, ge=1024)
+    """Of one request."""
+    deadline_sec: float = Field(60.0, gt=0)
+    """For one request, its body included."""
+    max_hits: int = Field(10_000, ge=1)
+    """Hits of one answer; clip-retrieval's page downloads so many."""
+    remote_pictures: bool = True
+    """Whether a query may be the address of a picture, which the service fetches."""
+    allow_hosts: tuple[str, ...] = ()
+    """`host:port` of private addresses that query pictures may be fetched from."""
+    ratings: str | None = None
+    """Aesthetic rating vectors: (10, D), .npy or .safetensors; None: the option does nothing."""
+    violence: str | None = None
+    """Two prompt vectors, harmless and violent: (2, D), .npy or .safetensors; None: no filter."""
+    safety_head: str | None = None
+    """A head on picture vectors that gives how unsafe one is (safetensors, see docs/serve.md)."""
+    refused_words: str | None = None
+    """A file of words, one a line, that no text query may hold."""
+    contact: str | None = None
+    """Where to ask for a picture's removal: a mail address or a page. Shown on the page."""
+    url_column: str = "url"
+    """The column in which clip-retrieval's page looks for a picture's address."""
+    poll_sec: float = Field(1.0, gt=0)
+    """How often a new version of an index is looked for."""
+
+    preload: bool = True
+    """Whether models are loaded before the first query."""
+
+    @property
+    def private(self) -> bool:
+        """Whether only this machine can reach it."""
+        return self.host in LOOPBACK
+
+    @property
+    def may_select(self) -> bool:
+        """Whether selections can be made through it."""
+        if self.allow_select is not None:
+            return self.allow_select
+        return self.private or self.api_key_file is not None
+
+    def check(self) -> None:
+        """Raise `UserError` for settings that would let anybody remove."""
+        if self.allow_remove and not self.private and self.api_key_file is None:
+            raise UserError(
+                f"--allow-remove at {self.host} without keys would let anybody remove pictures; "
+                "give --api-key-file, or listen at 127.0.0.1"
+            )

@@ -1,0 +1,140 @@
+"""The datasets that the service holds open; a new index version is noticed and swapped in.
+
+A request works on the `Volume` that it began with, while the next one may already get another; the
+old one is freed when its last request ends. What is looked at is index.json, which a build
+publishes last, and dataset.json, which every stage ends with; a version that cannot be opened (a
+build is at work) leaves the old one in place and is tried again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from curate.clip.model import Clip, load_clip
+from curate.dataset import MANIFEST, Dataset
+from curate.embed import model_of, require_same_model
+from curate.errors import UserError
+from index.build import JSON
+from index.search import clip_settings
+from index.service.batching import Encoder
+from index.service.metrics import Metrics
+from index.service.problems import Refused
+from index.service.volume import Volume
+from index.service.work import Work
+
+_log = logging.getLogger("frenchcat.serve")
+
+
+class Shelf:
+    """Name -> volume, in the order given; the first one is the default."""
+
+    def __init__(
+        self,
+        datasets: Iterable[Dataset],
+        work: Work,
+        metrics: Metrics,
+        clip: Clip | None = None,
+    ) -> None:
+        """Open every dataset. `clip` stands in for the models that they name.
+
+        Raises `UserError` for one without an index, or two of one name.
+        """
+        self._work, self._metrics, self._clip = work, metrics, clip
+        self._encoders: dict[str, Encoder] = {}  # by the digest of the weights
+        self._volumes: dict[str, Volume] = {}
+        self._seen: dict[str, object] = {}
+        for dataset in datasets:
+            name = name_of(dataset)
+            if name in self._volumes:
+                raise UserError(
+                    f"two datasets are named {name!r} ({self._volumes[name].dataset.root} and "
+                    f"{dataset.root}); rename one in its dataset.json"
+                )
+            self._open(name, dataset)
+        if not self._volumes:
+            raise UserError("there is no dataset to serve; name one: frenchcat serve data/mine")
+
+    @property
+    def names(self) -> list[str]:
+        """What is served."""
+        return list(self._volumes)
+
+    def volumes(self) -> list[Volume]:
+        """The newest version of each."""
+        return list(self._volumes.values())
+
+    def get(self, name: str | None) -> Volume:
+        """The newest version of a dataset; None is the first one. Raises `Refused` (404)."""
+        if name is None:
+            return next(iter(self._volumes.values()))
+        found = self._volumes.get(name)
+        if found is None:
+            raise Refused(404, f"no dataset {name!r} here; there are: {', '.join(self.names)}")
+        return found
+
+    async def watch(self, every_sec: float) -> None:
+        """Look for new versions until cancelled."""
+        while True:
+            await asyncio.sleep(every_sec)
+            for name, volume in list(self._volumes.items()):
+                await self._work.disk(self.renew, name, volume.dataset)
+
+    def renew(self, name: str, dataset: Dataset) -> bool:
+        """Swap in a dataset's new version if there is one; tells whether there was."""
+        try:
+            if stamp(dataset) == self._seen[name]:
+                return False
+            self._open(name, dataset)
+        except (UserError, OSError, ValueError) as error:
+            _log.warning("%s: its new index cannot be opened yet (%s)", name, error)
+            return False
+        self._metrics.swaps.labels(name).inc()
+        _log.info("%s: version %s taken up", name, self._volumes[name].version)
+        return True
+
+    def close(self) -> None:
+        """End the models' threads."""
+        for encoder in self._encoders.values():
+            encoder.close()
+
+    def _open(self, name: str, dataset: Dataset) -> None:
+        before = stamp(dataset)
+        volume = Volume(name, dataset, self._encoder(dataset))
+        self._volumes[name], self._seen[name] = volume, before
+        self._metrics.rows.labels(name).set(len(volume))
+
+    def _encoder(self, dataset: Dataset) -> Encoder:
+        weights = str(model_of(dataset)["weights"])
+        if weights not in self._encoders:
+            self._encoders[weights] = Encoder(lambda: self._load(dataset), self._metrics)
+        return self._encoders[weights]
+
+    def _load(self, dataset: Dataset) -> Clip:
+        if self._clip is not None:
+            return self._clip
+        clip = load_clip(clip_settings(dataset))
+        require_same_model(dataset, clip)
+        return clip
+
+
+def name_of(dataset: Dataset) -> str:
+    """What a dataset is called here: its own name, else its folder's; a slash becomes a dash."""
+    named = str(dataset.manifest().get("name") or "")
+    return (named or Path(dataset.root.rstrip("/")).name).replace("/", "-")
+
+
+def stamp(dataset: Dataset) -> object:
+    """Changes when the index does, or what a stage says of the rows."""
+    return tuple(_stamp(dataset, relative) for relative in (JSON, MANIFEST))
+
+
+def _stamp(dataset: Dataset, relative: str) -> object:
+    if not dataset.local:
+        info = dataset.fs.info(dataset.path(relative))
+        return info.get("ETag") or (info.get("size"), str(info.get("LastModified")))
+    found = os.stat(dataset.path(relative))
+    return (found.st_ino, found.st_mtime_ns, found.st_size)

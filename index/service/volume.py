@@ -1,0 +1,82 @@
+"""One version of one dataset, open, and the model that its queries are encoded by."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from curate.catalog import Catalog
+from curate.dataset import Dataset
+from curate.embed import model_of
+from index.rows import id_of
+from index.search import Hit, Positions, Ranked, Searcher
+from index.service.batching import Encoder
+from index.service.problems import Refused
+
+
+class Volume:
+    """A dataset's searcher, and what is looked up beside it."""
+
+    def __init__(self, name: str, dataset: Dataset, encoder: Encoder) -> None:
+        """Open it. Raises `UserError` where it has no index, or a broken one."""
+        self.name, self.dataset, self.encoder = name, dataset, encoder
+        self.searcher = Searcher(dataset)
+        self.model = str(model_of(dataset)["model"])
+        self.version = str(self.searcher.version)
+
+    def __len__(self) -> int:
+        return len(self.searcher)
+
+    @property
+    def dimension(self) -> int:
+        """Of its vectors."""
+        return self.searcher.dimension
+
+    def position(self, key: str) -> int:
+        """The position of a key. Raises `Refused` (404) for one that is unknown or removed."""
+        (at,) = self.searcher.positions([id_of(key)]).tolist()
+        if at < 0 or self.searcher.rows.row(at)["key"] != key:
+            raise Refused(404, f"{self.name} has no row {key!r}")
+        return int(at)
+
+    def row(self, key: str) -> Hit:
+        """The row of a key. Raises as `position` does."""
+        return self.searcher.hit(self.position(key))
+
+    def cluster(self, key: str) -> list[Hit]:
+        """The rows of a key's cluster of duplicates, its own first. Raises as `position` does."""
+        at = self.position(key)
+        others = [place for place in self.searcher.visible.cluster(at).tolist() if place != at]
+        return self.hits(np.array([at, *others]))
+
+    def hits(self, positions: Positions) -> list[Hit]:
+        """The rows at positions."""
+        return self.searcher.hits(Ranked(positions, np.ones(len(positions), np.float32)))
+
+    def vector_of(self, key: str) -> NDArray[np.float32]:
+        """The picture's vector of a key, (D,), unit length."""
+        (vector,) = self.searcher.vectors(np.array([self.position(key)]))
+        return np.asarray(vector / np.linalg.norm(vector), np.float32)
+
+    def filters(self) -> dict[str, bool]:
+        """Which filters have something to go by."""
+        there = self.columns
+        return {
+            "safe": "punsafe" in there or "keep" in there,
+            "verdicts": "keep" in there,
+            "duplicates": "cluster" in there,
+        }
+
+    @cached_property
+    def columns(self) -> dict[str, str]:
+        """Name -> DuckDB type of what a condition may name."""
+        with Catalog(self.dataset) as catalog:
+            return catalog.columns()
+
+    def keys(self, positions: Sequence[int]) -> list[str]:
+        """The keys of rows at positions."""
+        rows = self.searcher.rows.take(np.asarray(positions, np.int64), ["key"])
+        return [str(row["key"]) for row in rows]

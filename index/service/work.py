@@ -1,0 +1,49 @@
+"""Threads for what takes longer than an event loop should wait: searching, files, catalogs.
+
+Searches run in as many threads as there are cores, each with one thread of faiss': a query does
+not become faster by more, and two queries at a time must not fight for cores. Everything that
+waits for disks or for DuckDB runs in other threads, so that it does not hold up a search.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+DISK_THREADS = 8
+
+
+class Work:
+    """The thread pools of one application."""
+
+    def __init__(self, searches: int | None = None) -> None:
+        count = searches or os.cpu_count() or 1
+        self._search = ThreadPoolExecutor(count, "search", initializer=_one_faiss_thread)
+        self._disk = ThreadPoolExecutor(DISK_THREADS, "disk", initializer=_one_faiss_thread)
+
+    async def search(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a search."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._search, lambda: function(*args, **kwargs))
+
+    async def disk(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run something that reads or writes files."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._disk, lambda: function(*args, **kwargs))
+
+    def close(self) -> None:
+        """End the threads once what runs in them has ended."""
+        self._search.shutdown(wait=True, cancel_futures=True)
+        self._disk.shutdown(wait=True, cancel_futures=True)
+
+
+def _one_faiss_thread() -> None:
+    import faiss
+
+    faiss.omp_set_num_threads(1)
