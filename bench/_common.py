@@ -85,6 +85,7 @@ class Run:
     """A command that ended well."""
 
     sec: float  # from start to exit
+    cpu_sec: float  # of all cores and descendants, which other programs disturb less
     peak_bytes: int  # resident memory of it and all its descendants together, sampled
     out: str  # stdout and stderr
 
@@ -99,7 +100,7 @@ def run(
     whole = {**os.environ, "PYTHONPATH": str(ROOT), **hub, **(environment or {})}
     peak = 0
     with open(path, "wb") as file:
-        began = time.perf_counter()
+        began, used = time.perf_counter(), os.times()
         process = subprocess.Popen(
             list(map(str, command)), env=whole, cwd=BENCH, stdout=file, stderr=file
         )
@@ -107,12 +108,13 @@ def run(
             peak = max(peak, tree_bytes(process.pid))
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(SAMPLE_SEC)
-        sec = time.perf_counter() - began
+        sec, now = time.perf_counter() - began, os.times()
+    cpu_sec = sum(now[2:4]) - sum(used[2:4])  # children's user and system time
     out = path.read_text(encoding="utf-8", errors="replace")
     if process.returncode:
         words = " ".join(map(str, command))
         sys.exit(f"{words}\nended with {process.returncode}:\n{out[-3000:]}")
-    return Run(sec, peak, out)
+    return Run(sec, cpu_sec, peak, out)
 
 
 def ours(*arguments: str | Path, log: str = "frenchcat") -> Run:

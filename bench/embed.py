@@ -8,119 +8,123 @@ by `frenchcat download` from a loopback server. Both commands read the same weig
 and are timed whole, from start to exit: ours loads, compiles and embeds, theirs loads and embeds.
 Theirs runs on the first shard alone, since it needs minutes for it.
 
-Prints, and writes to bench/results/embed.json: pairs/s of both and their ratio; the lowest cosine
-of our rows to the peer's, which are float32; and how much of the model's own rate on tensors that
-are in memory (compiled picture tower and text tower) is left while embedding, start-up apart.
+Prints, and writes to bench/results/embed.json: pairs/s of both and their ratio in each round; the
+lowest cosine of our rows to the peer's, which are float32; and how much of the model's own rate on
+tensors that are in memory (compiled picture tower and text tower) is left while embedding, start-up
+apart.
 """
 
 from __future__ import annotations
 
-import argparse
-import functools
-import http.server
-import importlib.metadata
 import json
 import os
-import platform
-import random
 import shutil
-import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-ROOT = Path(__file__).resolve().parent.parent
-BENCH = ROOT / ".bench"
-RESULT = ROOT / "bench" / "results" / "embed.json"
-PEER = BENCH / "clip-retrieval"
-PEER_PINS = ("clip-retrieval==2.45.0", "setuptools==69.5.1")  # it imports pkg_resources
+from bench import _common as common
+from bench._common import BENCH, Run
+
+# Two steps: torch says that it needs a newer setuptools than the one with the pkg_resources that
+# clip-retrieval imports; it runs with the older one.
+PEER = (("clip-retrieval==2.45.0", *common.TORCH), ("setuptools==69.5.1",))
 MODEL = "ViT-B-32"
 WEIGHTS = BENCH / "vit-b-32.pt"
 SHARD = 512  # pairs
-GOALS = {"ratio": 5.0, "lowest_cosine": 0.9995, "share_of_model_rate": 0.8}
-WORDS = (
-    "a the of in with french cat dog red old small photo street window garden portrait vintage "
-    "wooden table morning light blue car house sea mountain woman man child playing running "
-    "asleep on under near market flowers bread coffee train city night rain snow summer poster"
-).split()
+GOALS = {
+    "ratio": (">=", 5.0),
+    "lowest_cosine": (">=", 0.9995),
+    "share_of_model_rate": (">=", 0.8),
+}
 
 
 def main() -> None:
     """Prepare what is missing, measure, print, keep."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=_AsWritten)
+    parser = common.parser(__doc__)
     parser.add_argument("--pairs", type=int, default=4 * SHARD, help="that we embed")
-    parser.add_argument("--rounds", type=int, default=1, help="ours, theirs, ours: so often")
+    parser.add_argument("--rounds", type=int, default=1, help="ours and theirs in turn: so often")
     parser.add_argument("--prepare", action="store_true", help="install and generate, no more")
-    parser.add_argument("--model-rate", metavar="DATASET", help=argparse.SUPPRESS)
+    parser.add_argument("--share", action="store_true", help="the last figure alone, as JSON")
     given = parser.parse_args()
-    if given.model_rate:
-        print(json.dumps(measure_share(given.model_rate)))
+    if given.share:
+        print(json.dumps(measure_share(dataset_of(given.pairs))))
         return
-    prepare(given.pairs)
+    command = prepare(given.pairs)
     if not given.prepare:
-        report(measure(given.pairs, given.rounds))
+        common.keep("embed", measure(command, given.pairs, given.rounds), GOALS)
 
 
 # -- what is measured ----------------------------------------------------------------------------
 
 
-def measure(pairs: int, rounds: int) -> dict[str, Any]:
+def measure(command: Path, pairs: int, rounds: int) -> dict[str, Any]:
     """Alternate the two commands; then the model alone."""
-    ours, theirs = [], []
-    first_load = os.getloadavg()[0]
-    for _ in range(rounds):
-        ours.append(run_ours(pairs))
-        theirs.append(run_peer(pairs))
-        ours.append(run_ours(pairs))
-    our_rate, their_rate = pairs / min(ours), min(pairs, SHARD) / min(theirs)
-    share = json.loads(_python(["--model-rate", str(dataset_of(pairs))]).splitlines()[-1])
+    load, few = common.load(), min(pairs, SHARD)
+    runs: list[tuple[Run, Run]] = []
+    for number in range(rounds):
+        runs.append((run_ours(pairs), run_peer(command, few)))
+        own, theirs = pairs / runs[-1][0].sec, few / runs[-1][1].sec
+        print(f"round {number + 1}: {own:.2f} and clip-retrieval {theirs:.2f} pairs/s", flush=True)
+    share = [sys.executable, "-m", "bench.embed", "--share", f"--pairs={pairs}"]
+    ratios = [(pairs / mine.sec) / (few / peer.sec) for mine, peer in runs]
+    cpu_ratios = [(pairs / mine.cpu_sec) / (few / peer.cpu_sec) for mine, peer in runs]
+    names = ("torch", "open_clip_torch", "clip_retrieval", "setuptools")
     return {
-        "command": " ".join(["python -m bench.embed", *sys.argv[1:]]),
-        "pairs": {"frenchcat": pairs, "clip_retrieval": min(pairs, SHARD)},
-        "sec": {"frenchcat": ours, "clip_retrieval": theirs},
-        "pairs_per_sec": {"frenchcat": our_rate, "clip_retrieval": their_rate},
-        "ratio": our_rate / their_rate,
-        "lowest_cosine": lowest_cosine(pairs),
-        **share,
-        "goals": GOALS,
-        "load_before": first_load,
-        "machine": {"cpu": _cpu(), "cores": os.cpu_count()},
-        "versions": {"python": platform.python_version(), **_versions()},
+        "pairs": {"frenchcat": pairs, "clip_retrieval": few},
+        "sec": _by_tool([[run.sec for run in side] for side in zip(*runs, strict=True)]),
+        "cpu_sec": _by_tool([[run.cpu_sec for run in side] for side in zip(*runs, strict=True)]),
+        "pairs_per_sec": {
+            "frenchcat": pairs / common.median([mine.sec for mine, _ in runs]),
+            "clip_retrieval": few / common.median([peer.sec for _, peer in runs]),
+        },
+        "ratio": common.median(ratios),
+        "ratio_by_round": ratios,
+        "cpu_ratio": common.median(cpu_ratios),
+        "lowest_cosine": lowest_cosine(few),
+        **json.loads(common.run(share, "share").out.splitlines()[-1]),
+        "load_before": load,
+        "versions": {
+            "frenchcat": common.our_versions("torch", "open_clip_torch"),
+            "clip_retrieval": common.versions_of(command.parent / "python", names),
+        },
     }
 
 
-def run_ours(pairs: int) -> float:
-    """Seconds of `frenchcat embed` on a copy of the dataset without embeddings."""
+def _by_tool(both: list[Any]) -> dict[str, Any]:
+    return dict(zip(("frenchcat", "clip_retrieval"), both, strict=True))
+
+
+def run_ours(pairs: int) -> Run:
+    """`frenchcat embed` on a copy of the dataset without embeddings."""
     copy = BENCH / "ours"
     shutil.rmtree(copy, ignore_errors=True)
     shutil.copytree(dataset_of(pairs), copy)
     sets = [f"clip.model={MODEL}", f"clip.pretrained={WEIGHTS}", "clip.compile=yes"]
-    command = [sys.executable, "-m", "frenchcat", "embed", str(copy)]
-    return _timed([*command, *(part for each in sets for part in ("--set", each))])
+    return common.ours("embed", copy, *(part for each in sets for part in ("--set", each)))
 
 
-def run_peer(pairs: int) -> float:
-    """Seconds of `clip-retrieval inference` on the first shard."""
+def run_peer(command: Path, pairs: int) -> Run:
+    """`clip-retrieval inference` on the first shard."""
     out = BENCH / "theirs"
     shutil.rmtree(out, ignore_errors=True)
     options = {
-        "input_dataset": dataset_of(pairs) / "shards" / "00000.tar",
+        "input_dataset": BENCH / "ours" / "shards" / "00000.tar",
         "output_folder": out,
         "input_format": "webdataset",
         "clip_model": f"open_clip:{MODEL}/{WEIGHTS}",
         "num_prepro_workers": os.cpu_count(),
-        "wds_number_file_per_input_file": min(pairs, SHARD),
+        "wds_number_file_per_input_file": pairs,
     }
-    command = [str(PEER / "bin" / "clip-retrieval"), "inference"]
-    return _timed([*command, *(f"--{name}={value}" for name, value in options.items())])
+    words = [command, "inference", *(f"--{name}={value}" for name, value in options.items())]
+    return common.run(words, "clip-retrieval")
 
 
 def lowest_cosine(pairs: int) -> float:
-    """Of our rows, pictures' and captions', to the peer's of the same key."""
+    """Of our first rows, pictures' and captions', to the peer's of the same key."""
     import pyarrow.parquet as pq
 
     lowest = 1.0
@@ -130,7 +134,7 @@ def lowest_cosine(pairs: int) -> float:
     theirs = pq.read_table(theirs_file)["image_path"].to_pylist()
     place = {Path(key).stem: row for row, key in enumerate(theirs)}
     order = [place[key] for key in mine["image_path"].to_pylist()]
-    assert len(order) == min(pairs, SHARD) == len(theirs), "not every pair was embedded by both"
+    assert len(order) == pairs == len(theirs), "not every pair was embedded by both"
     for kind in ("img_emb", "text_emb"):
         own = _unit(np.load(embeddings / kind / f"{kind}_00000.npy"))
         (file,) = sorted((BENCH / "theirs" / kind).glob("*.npy"))
@@ -138,7 +142,7 @@ def lowest_cosine(pairs: int) -> float:
     return lowest
 
 
-def measure_share(dataset: str) -> dict[str, float]:
+def measure_share(dataset: Path) -> dict[str, float]:
     """The model's own pairs/s on tensors in memory, and the rate of embedding, in one process."""
     from curate.clip.model import load_clip
     from curate.clip.settings import ClipSettings
@@ -160,7 +164,7 @@ def _model_rate(clip: Any, batches: int = 12) -> float:
 
     size = clip.batch_size
     pixels = torch.randn(size, 3, 224, 224).to(clip.dtype)
-    tokens = clip.tokenizer([caption(row) for row in range(size)])
+    tokens = clip.tokenizer([common.caption(row) for row in range(size)])
     tokens = clip._text_tower.cut(tokens)
     with torch.inference_mode():
         for round_ in range(batches + 2):
@@ -191,7 +195,7 @@ class _Clock:
         self.marks.append((time.perf_counter(), 0))
 
 
-def _embedding_rate(dataset: str, settings: Any) -> float:
+def _embedding_rate(dataset: Path, settings: Any) -> float:
     """Pairs/s of `embed` from the end of its first batch (loaded, compiled) to its end."""
     from curate.dataset import Dataset
     from curate.embed import embed
@@ -209,18 +213,14 @@ def _embedding_rate(dataset: str, settings: Any) -> float:
 # -- what it is measured on ----------------------------------------------------------------------
 
 
-def prepare(pairs: int) -> None:
-    """The peer's venv, the weights and the dataset, where they are missing."""
-    BENCH.mkdir(exist_ok=True)
-    if not (PEER / "bin" / "clip-retrieval").exists():
-        print("installing the peer into a venv of its own (minutes, once)", flush=True)
-        subprocess.run([sys.executable, "-m", "venv", str(PEER)], check=True)
-        pip = [str(PEER / "bin" / "python"), "-m", "pip", "install", "-q"]
-        subprocess.run([*pip, *PEER_PINS], check=True)
+def prepare(pairs: int) -> Path:
+    """The peer's command; its venv, the weights and the dataset made where they are missing."""
+    command = common.peer("clip-retrieval", *PEER) / "clip-retrieval"
     if not WEIGHTS.exists():
         make_weights()
     if not dataset_of(pairs).exists():
         make_dataset(pairs)
+    return command
 
 
 def make_weights() -> None:
@@ -241,108 +241,21 @@ def dataset_of(pairs: int) -> Path:
 
 def make_dataset(pairs: int) -> None:
     """Generate pictures and download them with our own command."""
-    folder, made = BENCH / "site", BENCH / "made"
-    for old in (folder, made):
-        shutil.rmtree(old, ignore_errors=True)
-    folder.mkdir()
-    for row in range(pairs):
-        picture(row).save(folder / f"{row}.jpg", quality=90)
-    handler = functools.partial(_Quiet, directory=str(folder))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        host = f"127.0.0.1:{server.server_port}"
-        lines = ["url\tcaption", *(f"http://{host}/{r}.jpg\t{caption(r)}" for r in range(pairs))]
-        (BENCH / "urls.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
-        command = [sys.executable, "-m", "frenchcat", "download", str(BENCH / "urls.tsv")]
+    folder, made = common.picture_folder(pairs), BENCH / "made"
+    shutil.rmtree(made, ignore_errors=True)
+    with common.serve(folder) as host:
+        rows = [f"http://{host}/{row}.jpg\t{common.caption(row)}" for row in range(pairs)]
+        urls = BENCH / "urls.tsv"
+        urls.write_text("\n".join(["url\tcaption", *rows]) + "\n", encoding="utf-8")
         options = ["--config=demo", "--set", f"download.samples_per_shard={SHARD}"]
-        _timed([*command, f"--out={made}", f"--allow-host={host}", *options])
-        server.shutdown()
+        common.ours("download", urls, f"--out={made}", f"--allow-host={host}", *options)
     made.rename(dataset_of(pairs))
-
-
-def picture(row: int) -> Any:
-    """A picture with large shapes and fine grain, about as hard to decode as a photograph."""
-    from PIL import Image
-
-    rng = np.random.default_rng(row)
-    shapes = Image.fromarray(rng.integers(0, 256, (6, 8, 3), dtype=np.uint8))
-    smooth = np.asarray(shapes.resize((400, 300), Image.Resampling.BICUBIC), np.int16)
-    grain = rng.normal(0, 8, (300, 400, 1)).astype(np.int16)
-    return Image.fromarray(np.clip(smooth + grain, 0, 255).astype(np.uint8))
-
-
-def caption(row: int) -> str:
-    """A caption of 4 to 18 words, as alt texts are."""
-    rng = random.Random(row)
-    return " ".join(rng.choices(WORDS, k=rng.randint(4, 18)))
-
-
-class _Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
-
-
-# -- running and telling -------------------------------------------------------------------------
-
-
-class _AsWritten(argparse.RawDescriptionHelpFormatter):
-    pass
-
-
-def report(result: dict[str, Any]) -> None:
-    """Print the figures beside their goals and keep them."""
-    rates = result["pairs_per_sec"]
-    print(f"clip-retrieval inference  {rates['clip_retrieval']:7.2f} pairs/s")
-    print(f"frenchcat embed           {rates['frenchcat']:7.2f} pairs/s")
-    for name, goal in GOALS.items():
-        print(f"{name:25} {result[name]:8.4f}  (goal: at least {goal})")
-    RESULT.parent.mkdir(exist_ok=True)
-    RESULT.write_text(json.dumps(result, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-
-
-def _timed(command: list[str]) -> float:
-    """Seconds from start to exit; its output goes to .bench/log, and is shown when it fails."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}
-    with open(BENCH / "log", "wb") as log:
-        start = time.perf_counter()
-        code = subprocess.run(command, env=environment, stdout=log, stderr=log).returncode
-    if code:
-        sys.exit(f"{' '.join(command)} ended with {code}:\n{(BENCH / 'log').read_text()[-3000:]}")
-    return time.perf_counter() - start
-
-
-def _python(arguments: list[str]) -> str:
-    command = [sys.executable, __file__, *arguments]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}
-    return subprocess.run(
-        command, env=environment, check=True, stdout=subprocess.PIPE
-    ).stdout.decode()
 
 
 def _unit(rows: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     wide = rows.astype(np.float32)
     unit: np.ndarray[Any, Any] = wide / np.linalg.norm(wide, axis=1, keepdims=True)
     return unit
-
-
-def _cpu() -> str:
-    text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    names = [line for line in text.splitlines() if line.startswith("model name")]
-    flags = [flag for flag in ("avx512_bf16", "amx_bf16") if flag in text]
-    name = names[0].partition(":")[2].strip() if names else platform.machine()
-    return f"{name} ({', '.join(flags) or 'no bfloat16 instructions'})"
-
-
-def _versions() -> dict[str, Any]:
-    ours = {name: importlib.metadata.version(name) for name in ("torch", "open_clip_torch")}
-    listed = subprocess.run(
-        [str(PEER / "bin" / "python"), "-m", "pip", "list", "--format=json"],
-        check=True,
-        stdout=subprocess.PIPE,
-    )
-    wanted = ("clip_retrieval", "torch", "open_clip_torch", "setuptools")
-    theirs = {item["name"]: item["version"] for item in json.loads(listed.stdout)}
-    return {"frenchcat": ours, "clip_retrieval": {n: theirs[n] for n in wanted if n in theirs}}
 
 
 if __name__ == "__main__":

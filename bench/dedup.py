@@ -1,0 +1,278 @@
+"""Near-duplicates: a million vectors beside brute force, and pictures beside imagehash, imagededup.
+
+    python -m bench.dedup                    about a quarter of an hour on 2 cores
+
+Vectors: rows of 512 float16 in a file, as `frenchcat dedup` reads them, in two kinds: `topics`
+(crowded in a narrow cone, as CLIP's are) and `even` (on the whole sphere, the hardest to part).
+1 % of the rows are planted at cosine .9602 from another: just above the threshold, .96, so that
+float16 rounds none of them below. Each size runs in a process of its own, whose peak memory counts.
+Brute force is a blocked float32 matrix product over all pairs: whole at the smaller size; at the
+larger one block of rows against all others, multiplied up, which is said so in its name.
+
+Pictures: generated ones and planted near-copies of some (half the size, JPEG quality 30, 15 %
+brighter, 4 % cut off above and left), hashed and compared by us (PDQ), by imagededup (PHash, its
+defaults) and by imagehash (phash and all pairs in numpy, since it brings no search), these two in
+a venv of their own.
+
+Writes bench/results/dedup.json.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench import _common as common
+from bench._common import BENCH
+
+DIMENSIONS = 512
+COSINE = 0.96
+PLANTED_AT = 0.9602
+PLANTED_PART = 0.01  # of the rows are such a pair's second row
+KINDS = ("topics", "even")
+COPIES = ("half_size", "coarse", "brighter", "cropped")  # of pictures, in turn
+BLOCK = 4096  # rows of a block of the brute force
+PEER = (("imagehash==4.3.2", "imagededup==0.3.3.post2", *common.TORCH),)
+GOALS = {
+    "sec": ("<=", 600.0),
+    "peak_gb": ("<=", 6.0),
+    "recall": (">=", 0.99),
+    "growth": ("<=", 12.0),
+}
+
+
+def main() -> None:
+    """Vectors, then pictures."""
+    parser = common.parser(__doc__)
+    parser.add_argument("--rows", type=int, default=1_000_000, help="vectors")
+    parser.add_argument("--pictures", type=int, default=2000, help="of which a quarter are copies")
+    parser.add_argument("--rounds", type=int, default=3, help="of the smaller sizes and pictures")
+    parser.add_argument("--one", nargs=2, metavar=("KIND", "ROWS"), help="one size, as JSON")
+    given = parser.parse_args()
+    if given.one:
+        print(json.dumps(one(given.one[0], int(given.one[1]))))
+        return
+    load = common.load()
+    vectors = {kind: measure(kind, given.rows, given.rounds) for kind in KINDS}
+    worst = {
+        name: max(vectors[kind][name] for kind in KINDS) for name in ("sec", "peak_gb", "growth")
+    }
+    result = {
+        **worst,
+        "recall": min(vectors[kind]["recall"] for kind in KINDS),
+        "vectors": vectors,
+        "pictures": pictures(given.pictures, given.rounds),
+        "load_before": load,
+        "versions": common.our_versions("numpy", "faiss-cpu", "pdqhash"),
+    }
+    common.keep("dedup", result, GOALS)
+
+
+# -- vectors -------------------------------------------------------------------------------------
+
+
+def measure(kind: str, rows: int, rounds: int) -> dict[str, Any]:
+    """The large size once, a tenth of it several times, each in a process of its own."""
+    small = [_apart(kind, rows // 10) for _ in range(rounds)]
+    large = _apart(kind, rows)
+    brute = brute_force(vectors_of(kind, rows // 10)[0])
+    block = brute_force(vectors_of(kind, rows)[0], blocks=1)
+    sec = common.median([each["sec"] for each in small])
+    found = {
+        "rows": rows,
+        "sec": large["sec"],
+        "peak_gb": large["peak_gb"],
+        "recall": min(large["recall"], *(each["recall"] for each in small)),
+        "small": small,
+        "large": large,
+        "growth": large["sec"] / sec,
+        "brute_force_small_sec": brute,
+        "brute_force_large_sec_extrapolated": block,
+        "ratio_small": brute / sec,
+        "ratio_large_extrapolated": block / large["sec"],
+    }
+    print(
+        f"{kind:7} {rows // 10:9,} rows: {sec:7.1f} s, brute force {brute:8.1f} s\n"
+        f"{'':7} {rows:9,} rows: {large['sec']:7.1f} s, brute force {block:8.1f} s (extrapolated),"
+        f" {large['peak_gb']:.2f} GB, recall {large['recall']:.4f}",
+        flush=True,
+    )
+    return found
+
+
+def _apart(kind: str, rows: int) -> dict[str, Any]:
+    vectors_of(kind, rows)
+    done = common.run([sys.executable, "-m", "bench.dedup", "--one", kind, str(rows)], "dedup")
+    found: dict[str, Any] = json.loads(done.out.splitlines()[-1])
+    return found
+
+
+def one(kind: str, rows: int) -> dict[str, Any]:
+    """Seconds, peak memory and recall of `near_vectors` in this process."""
+    from curate.dedup.cluster import components
+    from curate.dedup.semantic import near_vectors
+
+    vectors, planted = vectors_of(kind, rows)
+    rounds: list[int] = []
+    began = time.perf_counter()
+    edges = near_vectors(vectors, COSINE, lambda number, added: rounds.append(added))
+    sec = time.perf_counter() - began
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    labels = components(rows, edges)
+    return {
+        "rows": rows,
+        "sec": sec,
+        "peak_gb": peak / 1e9,
+        "recall": float((labels[planted[:, 0]] == labels[planted[:, 1]]).mean()),
+        "lowest_cosine": _lowest(vectors, edges),
+        "ties_added_by_round": rounds,
+    }
+
+
+def _lowest(vectors: Any, edges: NDArray[np.int64]) -> float:
+    """The lowest cosine of the pairs named, which must not lie below the threshold."""
+    lowest = 1.0
+    for start in range(0, len(edges), BLOCK):
+        left, right = (vectors[edges[start : start + BLOCK, side]] for side in (0, 1))
+        cosines = (left.astype(np.float32) * right.astype(np.float32)).sum(axis=1)
+        lowest = min(lowest, float(cosines.min()))
+    return lowest
+
+
+def brute_force(vectors: Any, blocks: int | None = None) -> float:
+    """Seconds to compare all pairs once; of `blocks` rows' blocks only, multiplied up."""
+    starts = range(0, len(vectors), BLOCK)
+    began = time.perf_counter()
+    pairs = 0
+    for start in starts[:blocks]:
+        rows = vectors[start : start + BLOCK].astype(np.float32)
+        for other in range(start, len(vectors), BLOCK):
+            product = rows @ vectors[other : other + BLOCK].astype(np.float32).T
+            np.argwhere(product >= COSINE)
+            pairs += product.size
+    sec = time.perf_counter() - began
+    every = len(vectors) * (len(vectors) + BLOCK) / 2
+    return sec * every / pairs
+
+
+def vectors_of(kind: str, rows: int) -> tuple[Any, NDArray[np.int64]]:
+    """Vectors (rows, 512) float16 in a mapped file, and the planted pairs (n, 2)."""
+    BENCH.mkdir(exist_ok=True)
+    path = BENCH / f"vectors-{kind}-{rows}.npy"
+    pairs = BENCH / f"vectors-{kind}-{rows}-planted.npy"
+    if not pairs.exists():
+        _generate(kind, rows, path, pairs)
+    return np.load(path, mmap_mode="r"), np.load(pairs)
+
+
+def _generate(kind: str, rows: int, path: Path, pairs: Path) -> None:
+    chance = np.random.default_rng(rows)
+    shape = (rows, DIMENSIONS)
+    out = np.lib.format.open_memmap(path, "w+", np.float16, shape)
+    centres = chance.standard_normal((max(2, rows // 100), DIMENSIONS), np.float32) + 1.0
+    for start in range(0, rows, BLOCK):
+        made = chance.standard_normal((min(BLOCK, rows - start), DIMENSIONS), np.float32)
+        if kind == "topics":
+            made = centres[chance.integers(0, len(centres), len(made))] + 0.6 * made
+        out[start : start + BLOCK] = _unit(made)
+    planted = chance.permutation(rows)[: 2 * int(PLANTED_PART * rows)].reshape(-1, 2)
+    for start in range(0, len(planted), BLOCK):
+        ends = planted[start : start + BLOCK]
+        first = _unit(out[ends[:, 0]].astype(np.float32))
+        noise = chance.standard_normal(first.shape, np.float32)
+        away = _unit(noise - (noise * first).sum(axis=1, keepdims=True) * first)
+        out[ends[:, 1]] = PLANTED_AT * first + np.sqrt(1 - PLANTED_AT**2) * away
+    out.flush()
+    np.save(pairs, planted)
+
+
+def _unit(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    unit: NDArray[np.float32] = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    return unit
+
+
+# -- pictures ------------------------------------------------------------------------------------
+
+
+def pictures(count: int, rounds: int) -> dict[str, Any]:
+    """The three tools in turn on the same folder: pictures/s, and what they found."""
+    python = common.peer("imagededup", *PEER) / "python"
+    folder = _with_copies(count)
+    tools = {"frenchcat": sys.executable, "imagededup": python, "imagehash": python}
+    runs: dict[str, list[dict[str, Any]]] = {tool: [] for tool in tools}
+    for _ in range(rounds):
+        for tool, interpreter in tools.items():
+            command = [interpreter, "-m", "bench._pictures", tool, folder]
+            runs[tool].append(json.loads(common.run(command, tool).out.splitlines()[-1]))
+    found = {tool: _judged(tool, each, count) for tool, each in runs.items()}
+    names = ("imagededup", "ImageHash", "numpy")
+    return {"count": count, **found, "versions": common.versions_of(python, names)}
+
+
+def _judged(tool: str, runs: list[dict[str, Any]], count: int) -> dict[str, Any]:
+    pairs = {tuple(pair) for pair in runs[0]["pairs"]}
+    planted: dict[str, set[tuple[str, ...]]] = {kind: set() for kind in COPIES}
+    for number in range(count // 4):
+        planted[_kind(number)].add(tuple(sorted((_name(number), _copy_name(number)))))
+    recall = {kind: len(pairs & wanted) / len(wanted) for kind, wanted in planted.items()}
+    every = set().union(*planted.values())
+    sec = common.median([run["hash_sec"] + run["find_sec"] for run in runs])
+    said = ", ".join(f"{kind} {part:.3f}" for kind, part in recall.items())
+    print(f"{tool:10} {count / sec:7.1f} pictures/s; recall: {said}; others {len(pairs - every)}")
+    return {
+        "pictures_per_sec": count / sec,
+        "hash_sec": [run["hash_sec"] for run in runs],
+        "find_sec": [run["find_sec"] for run in runs],
+        "recall": recall,
+        "recall_of_all": len(pairs & every) / len(every),
+        "pairs_not_planted": len(pairs - every),
+    }
+
+
+def _with_copies(count: int) -> Path:
+    """Three quarters generated pictures, one quarter copies of the first of them."""
+    folder = BENCH / f"copies-{count}"
+    if folder.exists():
+        return folder
+    partial = folder.with_suffix(".partial")
+    partial.mkdir(parents=True, exist_ok=True)
+    for number in range(count - count // 4):
+        common.picture(number).save(partial / _name(number), quality=90)
+    for number in range(count // 4):
+        _copied(common.picture(number), _kind(number), partial / _copy_name(number))
+    partial.rename(folder)
+    return folder
+
+
+def _copied(picture: Any, kind: str, path: Path) -> None:
+    width, height = picture.size
+    if kind == "half_size":
+        picture = picture.resize((width // 2, height // 2))
+    elif kind == "brighter":
+        picture = picture.point(lambda value: min(255, round(1.15 * value)))
+    elif kind == "cropped":
+        picture = picture.crop((width // 25, height // 25, width, height))
+    picture.save(path, quality=30 if kind == "coarse" else 85)
+
+
+def _kind(number: int) -> str:
+    return COPIES[number % len(COPIES)]
+
+
+def _name(number: int) -> str:
+    return f"{number:06d}.jpg"
+
+
+def _copy_name(number: int) -> str:
+    return f"{number:06d}-copy.jpg"
+
+
+if __name__ == "__main__":
+    main()
