@@ -51,6 +51,7 @@ class Catalog:
         """
         self.dataset = dataset
         self._from: dict[str, list[str]] = {}  # folder -> its columns in `samples`
+        self._kinds: dict[str, str] | None = None  # of `samples`
         shards = dataset.shards("download")
         if not shards:
             raise UserError(f"{dataset.root} holds no shards; run frenchcat download first")
@@ -72,7 +73,9 @@ class Catalog:
 
     def columns(self) -> dict[str, str]:
         """Name -> DuckDB type of the columns of `samples`."""
-        return self._described("samples")
+        if self._kinds is None:  # it reads the footer of every file
+            self._kinds = self._described("samples")
+        return dict(self._kinds)
 
     def kind_of(self, expression: str) -> str:
         """The DuckDB type of a user's expression over `samples`. Raises `UserError`."""
@@ -175,6 +178,7 @@ class Catalog:
             "SELECT sql FROM duckdb_views() WHERE view_name = 'samples'"
         ).fetchone() or ("",)
         inner = sql[sql.index(" AS ") + 4 :].rstrip("; \n")
+        self._kinds = None
         self.duck.execute(
             "CREATE OR REPLACE VIEW samples AS "
             f"SELECT stored.*, domains.domain FROM ({inner}) stored JOIN domains USING (key)"

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from curate.errors import UserError
@@ -42,6 +42,7 @@ _CLOCKS = frozenset("current_date current_time current_timestamp localtime local
 _PLACES = ("query_location", "query_location_length")
 
 
+@lru_cache(maxsize=256)
 def checked(expression: str) -> str:
     """The expression, in brackets, fit to be put after WHERE.
 

@@ -111,11 +111,15 @@ def _count_failed(table: pa.Table, failed: Counter[str]) -> int:
 
 def _count_dropped(dataset: Dataset, shard: str, table: pa.Table, dropped: Counter[str]) -> None:
     """Count the stored rows of a shard that are not kept, by reason."""
+    import pyarrow.compute as pc
+
     from curate.verdict.stage import reasons
 
     said = reasons(dataset, shard)
-    stored = [row["key"] for row in table.to_pylist() if row["status"] == "success"] if said else []
-    dropped.update(said[key] for key in stored if key in said)
+    stored = table.filter(pc.equal(table["status"], "success"))["key"]
+    there = said.filter(pc.is_in(said["key"], stored.combine_chunks()))
+    for found in pc.value_counts(there["reason"]).to_pylist():
+        dropped[found["values"]] += found["counts"]
 
 
 def _most_common(counter: Counter[str]) -> dict[str, int]:

@@ -50,7 +50,7 @@ def _with_maker(message: str) -> str:
 
 
 def verdict_sql(shard_sql: str, rules: Mapping[str, str]) -> str:
-    """SQL: key, shard's rows in key order, `reason`, and `rule_0`… as each rule says.
+    """SQL: a shard's rows in key order: key, `reason`, and `rule_0`… as each rule says.
 
     The tables `removed` (key) and `failed` (key, reason) must be there: what a removal request
     names and what has no vector comes before all rules, and no rule is asked of it.

@@ -108,18 +108,24 @@ def verdict(
     return run_stage(dataset, stage, shards, engine, progress, shards if again else ())
 
 
-def reasons(dataset: Dataset, shard: str) -> dict[str, str]:
-    """Key -> why it is not kept, as it is now: a removal counts from the moment it is logged."""
+def reasons(dataset: Dataset, shard: str) -> pa.Table:
+    """What is not kept of a shard as it is now: key, reason; a row a key.
+
+    A removal counts from the moment it is logged, a missing vector without verdicts, too.
+    """
+    import pyarrow as pa
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
-    found = _not_embedded(dataset, shard)
-    if dataset.exists(relative(shard)):
-        with dataset.as_local(relative(shard)) as path:
-            table = pq.read_table(path)
-        table = table.filter(pc.invert(table["keep"]))
-        found |= dict(zip(table["key"].to_pylist(), table["reason"].to_pylist(), strict=True))
-    return found | dict.fromkeys(_removed(dataset, shard), REMOVED)
+    now = _not_embedded(dataset, shard) | dict.fromkeys(_removed(dataset, shard), REMOVED)
+    first = _before(now)
+    if not dataset.exists(relative(shard)):
+        return first
+    with dataset.as_local(relative(shard)) as path:
+        table = pq.read_table(path)
+    judged = table.filter(pc.invert(table["keep"])).select(["key", "reason"])
+    later = judged.filter(pc.invert(pc.is_in(judged["key"], first["key"].combine_chunks())))
+    return pa.concat_tables([first, later.cast(first.schema)])
 
 
 def _judge(catalog: Catalog, rules: Mapping[str, str], shard: str, output: Output) -> Counts:
