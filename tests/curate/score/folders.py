@@ -1,4 +1,4 @@
-"""Datasets to score: shards of given pictures, hashed as the download hashes, with given vectors."""
+"""Datasets to score: given pictures, hashed as the download hashes, with given vectors."""
 
 import contextlib
 import hashlib
