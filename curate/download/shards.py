@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 ROW_DIGITS = 4
 """Of the row in the key ``{shard:05d}{row:04d}``: img2dataset's 9 digits at its 10,000 a shard."""
 NO_URL = "no_url"
+OPTED_OUT = "opted_out"
 UNEXPECTED = "unexpected"
 SUCCESS, NOT_FETCHED, NOT_RESIZED = "success", "failed_to_download", "failed_to_resize"
 
@@ -66,8 +67,12 @@ class Outcome:
 
     @property
     def reason(self) -> str:
-        """The name that the message begins with; "success" where there is none."""
-        return (self.error_message or SUCCESS).split(":")[0]
+        """The name that the message begins with; "success" where there is none.
+
+        Of ``opted_out:x_robots_tag: noai`` the signal is part of the name.
+        """
+        name, *rest = (self.error_message or SUCCESS).split(":")
+        return f"{name}:{rest[0]}" if name == OPTED_OUT and rest else name
 
 
 OUTCOME = tuple(Outcome.__dataclass_fields__)
@@ -126,8 +131,8 @@ async def gather(
 ) -> None:
     """Fetch and resize rows, telling `keep` of each exactly once, in any order.
 
-    At most `in_hand` pictures are at the resizer; the fetching waits for it. `judge` gives a reason
-    not to store what was fetched, or None; it is called in the pool's threads.
+    At most `in_hand` pictures are at the resizer; the fetching waits for it. `judge` gives the
+    message why not to store what was fetched, or None; it is called in the pool's threads too.
     """
     askable: list[tuple[int, str]] = []
     for row, url in urls:
@@ -140,8 +145,9 @@ async def gather(
     async with contextlib.aclosing(fetches.fetch_all(askable)) as stream:
         async for row, fetched in stream:
             if fetched.body is None:
-                reason = (judge and judge(row, fetched)) or fetched.reason
-                keep(row, Outcome(NOT_FETCHED, _message(reason, fetched.detail)), None)
+                message = judge and judge(row, fetched)
+                failed = message or _message(fetched.reason, fetched.detail)
+                keep(row, Outcome(NOT_FETCHED, failed), None)
                 continue
             working.add(loop.run_in_executor(pool, _develop, develop, row, fetched, judge))
             if len(working) >= in_hand:
@@ -161,8 +167,8 @@ def _develop(
     assert fetched.body is not None
     try:
         # First: what is opted out is not looked at any further.
-        if judge is not None and (reason := judge(row, fetched)):
-            return row, Outcome(NOT_FETCHED, reason), None
+        if judge is not None and (message := judge(row, fetched)):
+            return row, Outcome(NOT_FETCHED, message), None
         picture = develop(fetched.body, fetched.format or "")
     except Unfit as unfit:
         return row, Outcome(NOT_RESIZED, str(unfit)), None

@@ -1,18 +1,18 @@
 """Download: URL lists -> frozen rows -> shards in img2dataset's layout; failed rows again.
 
 Reads URL lists and the web, writes ``lists/``, ``shards/`` and ``rights/`` of a dataset. A shard is
-done again only when its rows, the resize or the rights settings changed. How the fetch behaves
-(limits, deadlines, caps) is not among them: it decides who fails, and failed rows are asked again
-by `retry_failed`, so that a longer deadline does not cost the crawl anew.
+done again only when its rows, the resize or the rights settings or the hash lists changed. How the
+fetch behaves (limits, deadlines, caps) is not among them: it decides who fails, and failed rows are
+asked again by `retry_failed`, so that a longer deadline does not cost the crawl anew.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
@@ -20,9 +20,11 @@ from pydantic import Field
 from curate.config import as_dict, changed, resolve, settings
 from curate.dataset import Dataset
 from curate.download import lists
+from curate.download.block import BLOCKED, Block, guarded, read_block
 from curate.download.pictures import CUT_SHORT, REASONS, ResizeSettings
 from curate.download.reason import PERMANENT
 from curate.download.rights.settings import RightsSettings
+from curate.download.rights.signal import OPTED_OUT
 from curate.download.settings import FetchSettings
 from curate.download.sources import Lists
 from curate.errors import UserError
@@ -42,11 +44,11 @@ if TYPE_CHECKING:
     from anyio.from_thread import BlockingPortal
 
     from curate.download.fetch import Fetcher
-    from curate.download.pictures import Developer
+    from curate.download.pictures import Picture
     from curate.download.rights.ledger import Ledger
     from curate.download.shards import Outcome, Spool
 
-LASTING = PERMANENT | REASONS - {CUT_SHORT} | {"no_url", "opted_out"}
+LASTING = PERMANENT | REASONS - {CUT_SHORT} | {"no_url"} | OPTED_OUT | BLOCKED
 """Reasons that `retry_failed` leaves alone unless told otherwise: asking again brings the same.
 A file that is cut short may have been cut on its way, where the server announced no length."""
 
@@ -60,6 +62,7 @@ class DownloadSettings:
     samples_per_shard: int = Field(default=1000, ge=1, le=10_000)
     threads: int | None = Field(default=None, ge=1)  # that resize, a process; None: by the cores
     resize: ResizeSettings = ResizeSettings()
+    block: tuple[str, ...] = ()  # hash lists (md5, SHA-256, .pdq) of what is not to be stored
     rights: RightsSettings = RightsSettings()
     fetch: FetchSettings = FetchSettings()
 
@@ -79,11 +82,13 @@ def download(
     """Download the rows of `urls` that the dataset does not have; the lock is held.
 
     The same call again goes on where it was cut off; a grown list adds shards. Raises `UserError`
-    for a list that is missing, broken, empty, of no known kind or without a URL column.
+    for a list that is missing, broken, empty, of no known kind or without a URL column, and for
+    such hash lists.
     """
     settings, engine = settings or DownloadSettings(), engine or Engine()
+    block = read_block(dataset, settings.block)
     shards = lists.freeze(dataset, urls, _shape(settings))
-    stage = DownloadStage(settings, _sharers(engine, len(shards)))
+    stage = DownloadStage(settings, _sharers(engine, len(shards)), block)
     return run_stage(dataset, stage, shards, engine, progress)
 
 
@@ -112,8 +117,15 @@ def retry_failed(
     resize = resolve(ResizeSettings, entry["settings"]["resize"], dataset.path("dataset.json"))
     rights = resolve(RightsSettings, entry["settings"]["rights"], dataset.path("dataset.json"))
     settings = changed(settings, resize=resize, rights=rights)
+    block = read_block(dataset, settings.block)
+    if block.digest != entry["settings"]["block"]:
+        raise UserError(
+            f"{dataset.root} was downloaded with other hash lists; give the same as then: "
+            '--set download.block=["list.txt"]'
+        )
     shards = lists.shards(dataset)
-    stage = DownloadStage(settings, _sharers(engine, len(shards)), again=True, permanent=permanent)
+    sharers = _sharers(engine, len(shards))
+    stage = DownloadStage(settings, sharers, block, again=True, permanent=permanent)
     if late := next((shard for shard in shards if not up_to_date(dataset, stage, shard)), None):
         raise UserError(
             f"{dataset.root}: shard {late} is not downloaded as the others are; "
@@ -151,6 +163,7 @@ class DownloadStage:
 
     download: DownloadSettings
     sharers: int | None = 1
+    block: Block = field(default_factory=Block)
     again: bool = False
     permanent: bool = False
 
@@ -173,7 +186,8 @@ class DownloadStage:
 
     def settings(self) -> Mapping[str, Any]:
         """What a stored picture depends on, and whether it is stored."""
-        return {"resize": as_dict(self.download.resize), "rights": as_dict(self.download.rights)}
+        resize, rights = as_dict(self.download.resize), as_dict(self.download.rights)
+        return {"resize": resize, "rights": rights, "block": self.block.digest}
 
     def inputs(self, dataset: Dataset, shard: str) -> Mapping[str, str]:
         """The frozen rows."""
@@ -190,11 +204,11 @@ class DownloadStage:
         sharers = self.sharers or _ray_cores()
         fetch = shared(self.download.fetch, sharers)
         threads = self.download.threads or max(1, -(-(os.cpu_count() or 1) // sharers))
-        developer = Developer(self.download.resize, fetch.max_pixels)
+        develop = guarded(Developer(self.download.resize, fetch.max_pixels), self.block)
         with ThreadPoolExecutor(threads, "resize") as pool, start_blocking_portal() as portal:
             asking = Fetcher(fetch, rights=self.download.rights)
             with portal.wrap_async_context_manager(asking) as fetcher:
-                worker = _Worker(self, dataset, portal, fetcher, pool, 2 * threads, developer)
+                worker = _Worker(self, dataset, portal, fetcher, pool, 2 * threads, develop)
                 yield worker.work
 
 
@@ -225,7 +239,7 @@ class _Worker:
     fetcher: Fetcher
     pool: ThreadPoolExecutor
     in_hand: int  # pictures at the resizer
-    developer: Developer
+    develop: Callable[[bytes, str], Picture]
 
     def work(self, shard: str, output: Output) -> Mapping[str, int]:
         """Fetch a shard's rows, or those of its failed ones that are asked again."""
@@ -272,7 +286,7 @@ class _Worker:
             output.advance(1)
 
         asked = [(row, url) for row, url in enumerate(urls) if row not in outcomes]
-        parts = (self.fetcher, self.developer, self.pool, self.in_hand, asked, keep, ledger.judge)
+        parts = (self.fetcher, self.develop, self.pool, self.in_hand, asked, keep, ledger.judge)
         self.portal.call(gather, *parts)
         if lost := [row for row, _ in asked if row not in outcomes]:
             raise RuntimeError(f"{len(lost)} rows never came back, the first is row {lost[0]}")

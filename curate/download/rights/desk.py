@@ -40,6 +40,7 @@ _UNKNOWN = frozenset(
         Reason.DEADLINE,
         Reason.HOST_GIVEN_UP,
         Reason.BODY_TOO_LARGE,
+        Reason.BAD_ENCODING,
     )
 )
 """Failures that leave open what the file says; any other says that there is none."""
@@ -111,9 +112,11 @@ class Desk:
         try:
             body, hops = await self._get(target)
         except FetchFailure as failure:
-            if name == "robots" and self.settings.policy == "respect" and _is_open(failure):
+            if not _is_open(failure):
+                return SiteFileText(str(target), None)
+            if name == "robots" and self.settings.policy == "respect":
                 raise FetchFailure(failure.reason, f"robots.txt: {failure.detail}") from failure
-            return SiteFileText(str(target), None)
+            return SiteFileText(str(target), None, failure=failure.reason)
         text = body.decode("utf-8-sig", "replace")
         return SiteFileText(str(target), text, date_of(hops[-1].headers))
 

@@ -18,6 +18,7 @@ _OPT_OUT_RULES = frozenset({"noai", "noimageai", "noindex", "noimageindex", "non
 _WITH_VALUE = frozenset(
     {"max-snippet", "max-image-preview", "max-video-preview", "unavailable_after"}
 )
+_AGENT = re.compile(r"[a-z0-9_.*-]+", re.ASCII)
 _LICENSE = re.compile(r'<([^>]*)>[^,]*?;\s*rel\s*=\s*"?[^",;]*\blicense\b', re.I)
 
 
@@ -52,22 +53,32 @@ def _of_header(
 
 
 def reservation(value: object) -> str | None:
-    """The decision of a tdm-reservation: 1 reserves, 0 does not (TDMRep 1.0, section 4)."""
-    return {"1": OPT_OUT, "0": ALLOW}.get(str(value).strip().strip('"'), FACT)
+    """The decision of a tdm-reservation: 1 reserves, 0 does not (TDMRep 1.0, section 4).
+
+    A site that writes `true` means the same.
+    """
+    if not isinstance(value, str | int | float):
+        return FACT
+    text = str(value).strip().strip('"').lower()
+    return {"1": OPT_OUT, "1.0": OPT_OUT, "true": OPT_OUT, "0": ALLOW}.get(text, FACT)
 
 
 def rules_for(value: str, ours: Collection[str]) -> set[str]:
     """The rules of one X-Robots-Tag that are for everybody or for one of `ours`, lower case.
 
     ``noai, googlebot: nofollow`` -> {noai}: an agent's name binds the rules after it, not those
-    before. ``unavailable_after: <date>`` and the like are rules with a value, not agents.
+    before. ``unavailable_after: <date>`` and the like are rules with a value, not agents; nor is
+    the part of a date before its clock time, ``25 jun 2030 15:00``.
     """
     found: set[str] = set()
     for_us = True
-    for part in value.lower().split(","):
+    for part in re.split("[,;]", value.lower()):
         head, colon, rest = part.partition(":")
-        if colon and head.strip() not in _WITH_VALUE:
-            for_us = head.strip() in ours
+        name = head.strip()
+        if colon and name in _WITH_VALUE:
+            continue  # max-image-preview: none
+        if colon and _AGENT.fullmatch(name):
+            for_us = name in ours
             part = rest
         if for_us:
             found |= set(part.split())

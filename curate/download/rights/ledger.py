@@ -39,6 +39,7 @@ LIST_COLUMNS = {
     "attribution": "credit",
 }
 """Columns of URL lists (any case) that say something about rights."""
+_SHOWN_CHARS = 200  # of a signal's value in the sidecar; the ledger has it whole
 _FIELDS = ("signal", "value", "where", "time", "decision")
 
 
@@ -88,16 +89,19 @@ class Ledger:
         self._signals: dict[int, list[Signal]] = {}
 
     def judge(self, row: int, fetched: Fetched) -> str | None:
-        """Note what is said about a row; the reason not to store it, None where there is none."""
+        """Note what is said about a row; the message why not to store it, None where it may be.
+
+        The message is ``opted_out:<signal>: <what it says>``.
+        """
         refused = (fetched.reason or "").startswith(f"{REASON}:")
         if fetched.body is None and not refused:
             return None
         signals = signals_of(fetched, self._settings, self._listed[row])
         self._signals[row] = signals
-        name = opted_out(signals)
-        if name is None or self._settings.policy != "respect":
-            return fetched.reason
-        return f"{REASON}:{name}"
+        said = opted_out(signals)
+        if said is None or self._settings.policy != "respect":
+            return None
+        return f"{REASON}:{said.signal}: {said.value[:_SHOWN_CHARS]}"
 
     def forget(self, row: int) -> None:
         """Drop a row's signals: it was not stored after all."""

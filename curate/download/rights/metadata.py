@@ -1,13 +1,15 @@
 """Signals in a picture's own metadata: XMP (PLUS, TDMRep, Dublin Core), EXIF, IPTC, PNG texts.
 
 Reads a file's original bytes, writes nothing; no pixel is decoded. The XMP packet is looked for in
-the bytes as well as through Pillow, so a format that Pillow does not read is searched, too.
-Cost: one pass over the bytes.
+the bytes as well as through Pillow, so a format that Pillow does not read is searched, too. In
+one that is no XML, a prohibition is looked for by its name: broken is not allowed.
+Cost: one pass over the bytes, and a bounded one over each packet.
 """
 
 from __future__ import annotations
 
 import io
+import re
 import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -39,6 +41,8 @@ _IPTC = {(2, 80): "creator", (2, 110): "credit", (2, 116): "copyright"}
 _PNG = {"author": "creator", "copyright": "copyright", "license": "license"}
 _MAX_PACKET = 4 * 2**20
 _MAX_PACKETS = 8
+_MAX_PROPERTIES = 100  # of a packet
+_PROHIBITED = re.compile(rb"DMI-PROHIBITED[A-Z-]*")
 
 
 def metadata_signals(body: bytes, time: str | None = None) -> list[Signal]:
@@ -62,8 +66,7 @@ def _packets(body: bytes) -> Iterator[bytes]:
         if start < 0 or end < 0:
             return
         end += len(b"</x:xmpmeta>")
-        if end - start <= _MAX_PACKET:
-            yield body[start:end]
+        yield body[start:end]
         start = end
 
 
@@ -88,7 +91,7 @@ def _of_picture(
         packet = picture.info.get(name)
         if isinstance(packet, str):
             packet = packet.encode("utf-8", "surrogateescape")
-        if isinstance(packet, bytes) and len(packet) <= _MAX_PACKET:
+        if isinstance(packet, bytes):
             packets.append(_trimmed(packet))
     for tag, value in picture.getexif().items():
         if tag in _EXIF and (text := _text(value)):
@@ -115,13 +118,22 @@ def _text(value: object) -> str:
 
 
 def _of_xmp(packet: bytes) -> Iterator[tuple[str, str, str | None]]:
-    # A packet needs no document type, and entities are what makes XML dangerous.
-    if b"<!DOCTYPE" in packet or b"<!ENTITY" in packet:
-        return
     try:
-        root = ElementTree.fromstring(packet)
-    except (ElementTree.ParseError, ValueError, RecursionError):
-        return
+        said = dict.fromkeys(_of_tree(_parsed(packet)))
+        yield from sorted(said, key=lambda each: each[2] != OPT_OUT)[:_MAX_PROPERTIES]
+    except (ElementTree.ParseError, ValueError, LookupError, RecursionError):
+        for value in dict.fromkeys(_PROHIBITED.findall(packet)):
+            yield "xmp_data_mining", value.decode(), OPT_OUT
+
+
+def _parsed(packet: bytes) -> ElementTree.Element:
+    # A packet needs no document type, and entities are what makes XML dangerous.
+    if len(packet) > _MAX_PACKET or b"<!DOCTYPE" in packet or b"<!ENTITY" in packet:
+        raise ValueError("no packet of ours")
+    return ElementTree.fromstring(packet)
+
+
+def _of_tree(root: ElementTree.Element) -> Iterator[tuple[str, str, str | None]]:
     for element in root.iter():
         for name, value in element.attrib.items():
             yield from _property(*_split(name), [value])
@@ -161,6 +173,8 @@ def _values(element: ElementTree.Element) -> Iterator[str]:
     """An element's own text, its rdf:resource, the items of its list."""
     yield element.text or ""
     yield element.get(f"{{{_RDF}}}resource", "")
-    for item in element.iter(f"{{{_RDF}}}li"):
-        yield item.text or ""
-        yield item.get(f"{{{_RDF}}}resource", "")
+    for container in element:
+        for item in container:  # not deeper, so that nesting costs nothing
+            if item.tag == f"{{{_RDF}}}li":
+                yield item.text or ""
+                yield item.get(f"{{{_RDF}}}resource", "")

@@ -39,12 +39,27 @@ def provenance_signals(body: bytes, kind: str, time: str | None = None) -> list[
         return []
     try:
         store = _manifests(body, TYPES[kind])
-    except Exception:  # no manifest after all, or a broken one
-        return []
-    return [
+    except Exception as error:  # no manifest after all, or a broken one
+        return _of_broken(body, type(error).__name__, time)
+    found = [
         Signal(signal, shortened(value), f"c2pa:{manifest}", time, decision)
         for manifest, content in store.items()
         for signal, value, decision in _of_manifest(content)
+    ]
+    if any(signal.decision for signal in found):
+        return found
+    # An assertion that was passed over, or that holds nothing we know, may still say no.
+    left = _of_broken(body, "unclear", time)
+    return [signal for signal in left if signal.decision == OPT_OUT] or found
+
+
+def _of_broken(body: bytes, why: str, time: str | None) -> list[Signal]:
+    """What is left of an assertion in a manifest that cannot be read: broken is not allowed."""
+    decision = OPT_OUT if any(word in body for word in (b"notAllowed", b"constrained")) else FACT
+    return [
+        Signal(signal, f"not read: {why}", "c2pa", time, decision)
+        for label, signal in LABELS.items()
+        if label.encode() in body
     ]
 
 

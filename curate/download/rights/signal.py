@@ -29,6 +29,8 @@ OPT_OUTS = (
     "cawg_training_mining",
 )
 """Signals that can opt out, in the order in which one is named as the reason."""
+OPTED_OUT = frozenset(f"opted_out:{name}" for name in OPT_OUTS)
+"""The reasons not to store a row."""
 FACTS = (
     "license",
     "usage_terms",
@@ -76,7 +78,7 @@ def date_of(headers: Sequence[tuple[str, str]]) -> str | None:
     return None
 
 
-def opted_out(signals: Sequence[Signal]) -> str | None:
+def opted_out(signals: Sequence[Signal]) -> Signal | None:
     """The first signal that opts out, by the order of OPT_OUTS; None where none does."""
-    names = {signal.signal for signal in signals if signal.decision == OPT_OUT}
-    return next((name for name in OPT_OUTS if name in names), None)
+    found = [signal for signal in signals if signal.decision == OPT_OUT]
+    return min(found, key=lambda signal: OPT_OUTS.index(signal.signal), default=None)

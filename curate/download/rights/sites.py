@@ -1,7 +1,9 @@
 """What a site's own files say of a URL: robots.txt, /.well-known/tdmrep.json, ai.txt.
 
 Reads the files' texts, writes nothing. Broken files say nothing: a page sent in place of one, JSON
-that is none, a line that is no rule.
+that is none, a line that is no rule. What could not be had is noted as that.
+
+Cost a URL: linear in its length and in the rules of its site.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 from curate.download.rights import usage
 from curate.download.rights.headers import reservation
@@ -28,16 +31,24 @@ PATHS: dict[SiteFile, str] = {
 }
 MAX_CHARS = 512 * 1024
 """Of a file that are read; RFC 9309 2.5 asks for at least 500 kiB."""
+_SIGNALS: dict[SiteFile, str] = {"robots": "robots_txt", "tdmrep": "tdmrep", "aitxt": "ai_txt"}
+_NO_SLASH = re.compile(
+    r"^([ \t]*(?:dis)?allow[ \t]*:[ \t]*)(?=[^/\s])", re.IGNORECASE | re.MULTILINE
+)
 Group = tuple[set[str], list[tuple[str, str]]]
 
 
 @dataclass(frozen=True)
 class SiteFileText:
-    """A file of a site as it was read; `text` is None where the site has none."""
+    """A file of a site as it was read; `text` is None where the site has none.
+
+    `failure` is the reason why that is not known.
+    """
 
     url: str
     text: str | None
     time: str | None = None
+    failure: str | None = None
 
 
 class Site:
@@ -50,7 +61,13 @@ class Site:
 
     def signals(self, url: str, path: str) -> list[Signal]:
         """What they say of a URL, whose path and query is `path`."""
-        return [*self._robots(url), *self._usage(path), *self._tdmrep(path), *self._ai(url)]
+        said = [*self._robots(url), *self._usage(path), *self._tdmrep(path), *self._ai(url)]
+        return [*self._unread(), *said]
+
+    def _unread(self) -> Iterator[Signal]:
+        for name, file in self._files.items():
+            if file.failure is not None:
+                yield Signal(_SIGNALS[name], f"not read: {file.failure}", file.url, None, FACT)
 
     def _robots(self, url: str) -> Iterator[Signal]:
         file = self._files.get("robots")
@@ -70,7 +87,7 @@ class Site:
         matching = [
             (len(pattern), preference)
             for pattern, preference in self._usage_rules
-            if not pattern or _pattern(pattern).match(path)
+            if not pattern or matches(pattern, path)
         ]
         if file is None or not matching:
             return
@@ -84,14 +101,17 @@ class Site:
         file = self._files.get("tdmrep")
         for entry in self._tdmrep_entries:
             location = entry.get("location")
-            if not isinstance(location, str) or not _pattern(location).match(path):
+            if not isinstance(location, str) or not matches(location, path):
                 continue
             assert file is not None
             value = entry.get("tdm-reservation")
-            said = shortened(json.dumps(entry, sort_keys=True))
+            # Other values than these can be nested as deep as their maker likes.
+            shown = value if isinstance(value, str | int | float) else type(value).__name__
+            said = shortened(f"{location} tdm-reservation: {shown}")
             yield Signal("tdmrep", said, file.url, file.time, reservation(value))
-            if policy := entry.get("tdm-policy"):
-                yield Signal("tdm_policy", shortened(str(policy)), file.url, file.time, FACT)
+            policy = entry.get("tdm-policy")
+            if isinstance(policy, str) and policy:
+                yield Signal("tdm_policy", shortened(policy), file.url, file.time, FACT)
             return
 
     def _refused(self, rules: Protego, url: str) -> str | None:
@@ -106,7 +126,7 @@ class Site:
     def _ai_rules(self) -> Protego | None:
         # ai.txt writes patterns without the leading slash: `Disallow: *.jpg`.
         text = self._text("aitxt")
-        return _parsed(text and re.sub(r"(?im)^(\s*(?:dis)?allow\s*:\s*)(?=[^/\s])", r"\1/", text))
+        return _parsed(text and _NO_SLASH.sub(r"\1/", text))
 
     @cached_property
     def _usage_rules(self) -> list[tuple[str, str]]:
@@ -133,7 +153,8 @@ class Site:
 def usage_groups(robots: str) -> list[Group]:
     """Agents (lower case) and their Content-Usage rules (path or "", preference), in order.
 
-    As RFC 9309 groups them: agents in a row share the rules that follow.
+    As RFC 9309 groups them: agents in a row share the rules that follow. A rule before any agent
+    is taken to be for everybody.
     """
     groups: list[Group] = []
     in_agents = False
@@ -146,7 +167,9 @@ def usage_groups(robots: str) -> list[Group]:
             if not in_agents:
                 groups.append((set(), []))
             groups[-1][0].add(value.lower())
-        elif name == "content-usage" and groups:
+        elif name == "content-usage":
+            if not groups:
+                groups.append(({"*"}, []))
             path, _, rest = value.partition(" ")
             rule = (path, rest.strip()) if path.startswith("/") else ("", value)
             groups[-1][1].append(rule)
@@ -154,11 +177,25 @@ def usage_groups(robots: str) -> list[Group]:
     return groups
 
 
-def _pattern(path: str) -> re.Pattern[str]:
-    """A path with ``*`` and a closing ``$``, as robots.txt has them, from a path's start."""
-    body = path.removesuffix("$")
-    parts = ".*".join(re.escape(part) for part in re.sub(r"\*+", "*", body).split("*"))
-    return re.compile(parts + ("$" if path.endswith("$") else ""))
+def matches(pattern: str, path: str) -> bool:
+    """Whether a path begins with a pattern that has ``*`` and a closing ``$`` as robots.txt has.
+
+    Not a regular expression: with many ``*`` one can take for ever to fail.
+    """
+    pattern, path = unquote(pattern), unquote(path)
+    first, *others = pattern.removesuffix("$").split("*")
+    if not path.startswith(first):
+        return False
+    at = len(first)
+    last = others.pop() if others and pattern.endswith("$") else None
+    for part in others:
+        found = path.find(part, at)
+        if found < 0:
+            return False
+        at = found + len(part)
+    if not pattern.endswith("$"):
+        return True
+    return at == len(path) if last is None else path.endswith(last) and len(path) - len(last) >= at
 
 
 def _parsed(text: str | None) -> Protego | None:

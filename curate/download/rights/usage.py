@@ -7,15 +7,12 @@ their categories; all that were published are known here.
 
 from __future__ import annotations
 
-import re
-
 from curate.download.rights.signal import ALLOW, FACT, OPT_OUT
 
 _TRAINING = ("train-ai", "train-genai", "ai-training", "genai", "ai")
 """Uses that a dataset like ours is for."""
 _ALL = ("bots", "tdm")
 """All automated processing, unless one of the above says otherwise."""
-_MEMBER = re.compile(r"^\s*([a-z*][a-z0-9_.*-]*)\s*(?:=\s*([^;\s]+))?\s*(?:;.*)?$", re.I)
 _NO = frozenset({"n", "?0", '"n"'})
 _YES = frozenset({"y", "?1", '"y"', ""})
 
@@ -23,9 +20,9 @@ _YES = frozenset({"y", "?1", '"y"', ""})
 def decision(preference: str) -> str | None:
     """What a preference says about training: opt_out, allow or nothing."""
     said: dict[str, str] = {}
-    for member in preference.split(","):
-        if found := _MEMBER.match(member):
-            said[found[1].lower()] = (found[2] or "").lower()
+    for member in preference.lower().split(","):
+        name, _, value = member.partition(";")[0].partition("=")
+        said[name.strip()] = value.strip()
     for names in (_TRAINING, _ALL):
         values = [said[name] for name in names if name in said]
         if any(value in _NO for value in values):

@@ -1,0 +1,51 @@
+"""Pictures that are not stored: a hash of theirs is in a user's lists, or was removed before.
+
+Reads the hash lists once, before anything is fetched; looks at each picture after it was resized,
+at the bytes as fetched and as stored. What the lists name is part of what a shard depends on, by a
+digest: no path, and not the hashes themselves, get into the dataset.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from curate.dataset import Dataset, digest_of
+from curate.download.pictures import Picture, Unfit
+from curate.remove.block import HashList, read_hash_lists, with_removed
+from curate.remove.log import removed
+
+BLOCKED = frozenset({"blocked_md5", "blocked_sha256", "blocked_pdq"})
+"""The reasons, by the kind of hash that is listed."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """What is not to be stored; `digest` is that of the user's lists, None without any."""
+
+    lists: HashList = field(default_factory=HashList)
+    digest: str | None = None
+
+
+def read_block(dataset: Dataset, paths: tuple[str, ...]) -> Block:
+    """What a user's lists and the dataset's removals name.
+
+    Raises `UserError` for a list that is missing or has a line that is no hash.
+    """
+    listed = read_hash_lists(paths)
+    named = {kind: sorted(getattr(listed, kind)) for kind in ("md5", "sha256", "pdq")}
+    return Block(with_removed(listed, removed(dataset)), digest_of(named) if listed else None)
+
+
+def guarded(develop: Callable[[bytes, str], Picture], block: Block) -> Callable[..., Picture]:
+    """`develop`, but raising `Unfit` for a picture that is listed."""
+    if not block.lists:
+        return develop
+
+    def developed(body: bytes, kind: str) -> Picture:
+        picture = develop(body, kind)
+        if found := block.lists.holds(body, picture.data):
+            raise Unfit(f"blocked_{found}")
+        return picture
+
+    return developed
