@@ -81,11 +81,11 @@ def _shown(catalog: Catalog, examples: Examples) -> list[Cluster]:
         )
     )
     members = examples.first(
-        "samples.cluster",
-        f"coalesce((samples.duplicate_of IS NOT NULL)::INTEGER, 0) + {turn('samples.key')}",
+        "duplicates.cluster",
+        f"(duplicates.duplicate_of IS NOT NULL)::INTEGER + {turn('samples.key')}",
         MEMBERS,
-        "samples",
-        among("samples.cluster", list(chosen)),
-        "samples.kind",
+        "samples JOIN duplicates USING (key)",
+        among("duplicates.cluster", list(chosen)),
+        "duplicates.kind",
     )
     return [Cluster(name, int(sizes[name]), members[name]) for name in chosen if name in members]

@@ -13,10 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from curate.report.counts import DUPLICATE, Fate
-from curate.report.outcomes import OPTED_OUT, REMOVED
-
-NOT_EMBEDDED = "not_embedded"
-"""How the reason of a row without a vector begins; it comes before all rules."""
+from curate.report.outcomes import NOT_EMBEDDED, OPTED_OUT, REMOVED
 
 
 @dataclass(frozen=True)

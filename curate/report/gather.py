@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from curate.catalog import Catalog
 from curate.report.examples import Examples, Picture, column
-from curate.report.outcomes import OPTED_OUT, OUTCOMES, columns_of, rows_of
+from curate.report.outcomes import OPTED_OUT, OUTCOMES, columns_of, kept_sql, rows_of
 
 MAX_REASONS = 40
 MAX_BARS = 14
@@ -79,9 +79,9 @@ def _details(catalog: Catalog) -> dict[str, list[str]]:
     """Reason -> some messages, the parts after its name."""
     found = rows_of(
         catalog,
-        "SELECT reason, min(DISTINCT left(rows.error_message, 160), 3) FROM ("
-        "SELECT reason, key FROM outcomes WHERE outcome IN ('failed', 'opted_out')) lost "
-        "JOIN rows USING (key) WHERE rows.error_message <> reason GROUP BY 1",
+        "SELECT lost.why, min(DISTINCT left(rows.error_message, 160), 3) FROM ("
+        "SELECT reason AS why, key FROM outcomes WHERE outcome IN ('failed', 'opted_out')) lost "
+        "JOIN rows USING (key) WHERE rows.error_message <> lost.why GROUP BY 1",
     )
     return {
         reason: [text.removeprefix(f"{reason}:").strip() for text in sorted(texts)]
@@ -91,8 +91,7 @@ def _details(catalog: Catalog) -> dict[str, list[str]]:
 
 def kept_pictures(examples: Examples, catalog: Catalog, most: int = 16) -> list[Picture]:
     """Some of what is left, by chance."""
-    where = "samples.keep" if "keep" in catalog.columns() else "TRUE"
-    return examples.by("1", most, where=where).get(1, [])
+    return examples.by("1", most, where=kept_sql(catalog) or "TRUE").get(1, [])
 
 
 def languages(catalog: Catalog) -> list[Bar]:
@@ -104,13 +103,13 @@ def languages(catalog: Catalog) -> list[Bar]:
 
 def bars(catalog: Catalog, value: str, source: str = "samples") -> list[Bar]:
     """The most frequent values of an expression over `samples`; the rest is one bar, `other`."""
-    keep = "coalesce(samples.keep, FALSE)" if "keep" in catalog.columns() else "TRUE"
+    keep = kept_sql(catalog) or "TRUE"
     found = rows_of(
         catalog,
-        f"SELECT left({value}, 200), count_if({keep}), count_if(NOT {keep}) FROM {source} "
-        "GROUP BY 1 ORDER BY count(*) DESC, 1 LIMIT 500",
+        f"SELECT left({value}, 200), count(*) FILTER ({keep}), count(*) FILTER (NOT {keep}) "
+        f"FROM {source} GROUP BY 1 ORDER BY count(*) DESC, 1 LIMIT 500",
     )
-    ((rows, kept),) = rows_of(catalog, f"SELECT count(*), count_if({keep}) FROM {source}")
+    ((rows, kept),) = rows_of(catalog, f"SELECT count(*), count(*) FILTER ({keep}) FROM {source}")
     return _shortened([Bar(*row) for row in found], rows, kept)
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from curate.catalog import Catalog
 from curate.report.examples import Examples, Picture, column, numbers
-from curate.report.outcomes import rows_of
+from curate.report.outcomes import kept_sql, rows_of
 
 BINS = 48
 MAX_COLUMNS = 24
@@ -88,13 +88,14 @@ def histograms(catalog: Catalog, values: Mapping[str, str]) -> list[Histogram]:
     }
     ranges = _ranges(catalog, finite)
     there = [name for name in values if name in ranges]
-    fine = _binned(catalog, finite, {name: (*ranges[name], _FINE) for name in there})
+    fine = _binned(catalog, finite, {name: (*ranges[name][:2], _FINE) for name in there})
     bins = {}
     for name in there:
-        low, high = _middle(*ranges[name], [sum(pair) for pair in fine[name].values()])
-        bins[name] = _bins(name, low, high, whole=_whole(catalog, finite[name]))
+        least, most, whole = ranges[name]
+        low, high = _middle(least, most, [sum(pair) for pair in fine[name].values()])
+        bins[name] = _bins(name, low, high, whole)
     found = _binned(catalog, finite, bins)
-    judged = "keep" in catalog.columns()
+    judged = kept_sql(catalog) is not None
     ((rows,),) = rows_of(catalog, "SELECT count(*) FROM samples")
     return [_histogram(name, bins[name], found[name], judged, rows) for name in there]
 
@@ -111,13 +112,17 @@ def _histogram(
     return Histogram(name, said, low, step, counts, kept if judged else None, rows - sum(counts))
 
 
-def _ranges(catalog: Catalog, values: Mapping[str, str]) -> dict[str, tuple[float, float]]:
+def _ranges(catalog: Catalog, values: Mapping[str, str]) -> dict[str, tuple[float, float, bool]]:
+    """Name -> least value, greatest value, whether all are whole numbers."""
     if not values:
         return {}
-    asked = ", ".join(f"min({value}), max({value})" for value in values.values())
+    asked = ", ".join(
+        f"min({value}), max({value}), bool_and({value} = floor({value}))"
+        for value in values.values()
+    )
     (row,) = rows_of(catalog, f"SELECT {asked} FROM samples")
-    pairs = dict(zip(values, zip(row[::2], row[1::2], strict=True), strict=True))
-    return {name: (low, high) for name, (low, high) in pairs.items() if low is not None}
+    found = dict(zip(values, zip(row[::3], row[1::3], row[2::3], strict=True), strict=True))
+    return {name: said for name, said in found.items() if said[0] is not None}
 
 
 def _binned(
@@ -126,7 +131,7 @@ def _binned(
     """Name -> bin -> how many kept and how many others it has, every bin in order."""
     if not bins:
         return {}
-    keep = "coalesce(samples.keep, FALSE)" if "keep" in catalog.columns() else "FALSE"
+    keep = kept_sql(catalog) or "FALSE"
     asked = ", ".join(f"histogram({_bin(values[name], *where)})" for name, where in bins.items())
     found: dict[str, dict[int, tuple[int, int]]] = {
         name: dict.fromkeys(range(number), (0, 0)) for name, (_, _, number) in bins.items()
@@ -141,7 +146,9 @@ def _binned(
 
 def _bin(value: str, low: float, high: float, number: int) -> str:
     scaled = f"floor((({value}) - {low!r}::DOUBLE) / {(high - low) or 1.0!r}::DOUBLE * {number})"
-    return f"least(greatest({scaled}, 0), {number - 1})::INTEGER"
+    # least and greatest pass over nulls, so a missing value needs its own case.
+    bounded = f"least(greatest({scaled}, 0), {number - 1})::INTEGER"
+    return f"CASE WHEN ({value}) IS NOT NULL THEN {bounded} END"
 
 
 def _middle(low: float, high: float, counts: Sequence[int]) -> tuple[float, float]:
@@ -170,11 +177,6 @@ def _bins(name: str, low: float, high: float, whole: bool) -> tuple[float, float
             math.ceil((high - low + 1) / width),
         )
     return low, high if high > low else low + 1.0, BINS
-
-
-def _whole(catalog: Catalog, value: str) -> bool:
-    ((found,),) = rows_of(catalog, f"SELECT bool_and({value} = floor({value})) FROM samples")
-    return bool(found)
 
 
 def _ends(examples: Examples, value: str) -> dict[str, list[Picture]]:

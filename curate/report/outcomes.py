@@ -21,6 +21,8 @@ OUTCOMES = ("failed", "opted_out", "removed", "dropped", "stored", "kept")
 """`stored` are pictures that no verdict speaks of: none was made, or not of their shard."""
 OPTED_OUT = "opted_out"
 REMOVED = "removed"
+NOT_EMBEDDED = "not_embedded"
+"""How the reason of a row without a vector begins; it comes before all rules."""
 
 # scheme://user@host:port/ as RFC 3986 has it; an address in brackets keeps them.
 _HOST = r"^[a-zA-Z][a-zA-Z0-9+.-]*://(?:[^/?#@]*@)?(\[[^\]]*\]|[^/?#:]*)"
@@ -58,30 +60,56 @@ def columns_of(catalog: Catalog, view: str) -> dict[str, str]:
     return {row[0]: row[1] for row in rows_of(catalog, f"DESCRIBE {view}")}
 
 
+def kept_sql(catalog: Catalog) -> str | None:
+    """The condition over `samples` of a row that stays; None where nothing was judged."""
+    judged = "keep" in columns_of(catalog, "verdicts")
+    own = "keep" in columns_of(catalog, "rows")  # the list's column of that name hides ours
+    return "coalesce(samples.keep, TRUE)" if judged and not own else None
+
+
 def _add_view(catalog: Catalog) -> None:
     there = columns_of(catalog, "rows")
     url, caption = (_text(name, there) for name in ("url", "caption"))
-    error = "rows.error_message" if "error_message" in there else "NULL"
+    error = "rows.error_message::VARCHAR" if "error_message" in there else "NULL::VARCHAR"
     verdicts = "verdicts" in views(catalog)
-    removed = _removed(catalog)
-    why = f"coalesce(nullif(string_split({error}::VARCHAR, ':')[1], ''), 'unknown')"
-    signal = f"{OPTED_OUT}:' || coalesce(trim(string_split({error}::VARCHAR, ':')[2]), '')"
     keep, reason = ("verdicts.keep", "verdicts.reason") if verdicts else ("NULL", "NULL")
     join = "LEFT JOIN verdicts USING (key)" if verdicts else ""
+    unembedded = "NULL"
+    if _add_unembedded(catalog):
+        unembedded = "unembedded.why"
+        join += " LEFT JOIN unembedded USING (key)"
+    removed = _removed(catalog)
+    name = f"coalesce(nullif(string_split({error}, ':')[1], ''), 'unknown')"
+    opted_out = f"{_FAILED} AND {name} = '{OPTED_OUT}'"
+    signal = f"'{OPTED_OUT}:' || coalesce(trim(string_split({error}, ':')[2]), '')"
     catalog.duck.execute(f"""
         CREATE VIEW outcomes AS
         SELECT rows.key, rows.shard, {url} AS url, {caption} AS caption,
             lower(regexp_extract({url}, '{_HOST}', 1)) AS host,
-            CASE WHEN {_FAILED} AND {why} = '{OPTED_OUT}' THEN '{OPTED_OUT}'
-                 WHEN {_FAILED} THEN 'failed'
+            CASE WHEN {opted_out} THEN '{OPTED_OUT}' WHEN {_FAILED} THEN 'failed'
                  WHEN {removed} THEN '{REMOVED}'
-                 WHEN {keep} IS NULL THEN 'stored'
-                 WHEN {keep} THEN 'kept' ELSE 'dropped' END AS outcome,
-            CASE WHEN {_FAILED} AND {why} = '{OPTED_OUT}' THEN '{signal}
-                 WHEN {_FAILED} THEN {why}
+                 WHEN NOT {keep} OR {unembedded} IS NOT NULL THEN 'dropped'
+                 WHEN {keep} IS NULL THEN 'stored' ELSE 'kept' END AS outcome,
+            CASE WHEN {opted_out} THEN {signal} WHEN {_FAILED} THEN {name}
                  WHEN {removed} THEN '{REMOVED}'
-                 WHEN NOT {keep} THEN coalesce({reason}::VARCHAR, 'unknown') END AS reason
+                 WHEN NOT {keep} THEN coalesce({reason}::VARCHAR, 'unknown')
+                 ELSE {unembedded} END AS reason
         FROM rows {join}""")
+
+
+def _add_unembedded(catalog: Catalog) -> bool:
+    """The view of stored rows without a vector: key, why; whether there are any."""
+    dataset, folder = catalog.dataset, "embeddings/failed"
+    names = [name for name in dataset.files(folder) if name.endswith(".parquet")]
+    if names:
+        paths = [dataset.path(f"{folder}/{name}").replace("'", "''") for name in names]
+        listed = ", ".join(f"'{path}'" for path in paths)
+        catalog.duck.execute(
+            "CREATE VIEW unembedded AS SELECT key::VARCHAR AS key, "
+            f"'{NOT_EMBEDDED}:' || string_split(reason::VARCHAR, ':')[1] AS why "
+            f"FROM read_parquet([{listed}], union_by_name = true)"
+        )
+    return bool(names)
 
 
 def _text(name: str, there: dict[str, str]) -> str:

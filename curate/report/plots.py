@@ -130,8 +130,8 @@ def histogram(
         f"{sum(counts)} pictures from {plain(low)} to {plain(high)}, "
         f"most of them near {plain(low + (peak + 0.5) * step)}"
     )
-    middle = plain((low + high) / 2)
-    axis = f"<span>{plain(low)}</span><span>{middle}</span><span>{plain(high)}</span>"
+    ends = [low, (low + high) / 2, high] if len(counts) > 1 else [low]
+    axis = "".join(f"<span>{plain(value)}</span>" for value in ends)
     picture = svg(480, 110, f"Histogram of {name}", said, body, stretch=True)
     return f'<div class="plot">{picture}</div><div class="axis">{axis}</div>'
 

@@ -1,9 +1,9 @@
 """A dataset's report: everything that the page shows, gathered, and the page written.
 
-Reads a dataset through DuckDB and its tars, writes one HTML file beside it. Memory and page are
-bounded whatever the dataset's size: numbers are aggregates, pictures a fixed number; the audit's
-tables grow with domains and terms. Cost: some thirty passes over the columns named, one over the
-captions.
+Reads a dataset through DuckDB and its tars, writes one HTML file beside it. The page is bounded
+whatever the dataset's size: numbers are aggregates, pictures a fixed number. Cost: some thirty
+passes over the columns named, one over the captions. Memory: no list of rows, but DuckDB joins
+scores, duplicates and verdicts to the rows by key, and holds one side: some hundred bytes a row.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from curate.report.audit import Audit, audit
 from curate.report.counts import Counts, count_terms
 from curate.report.examples import Examples, Picture
 from curate.report.filters import Filter, filters_of
-from curate.report.outcomes import open_outcomes
+from curate.report.outcomes import kept_sql, open_outcomes
 from curate.report.settings import ReportSettings
 from curate.report.terms import Term, load_terms
 
@@ -43,6 +43,7 @@ class Report:
 
     name: str
     stages: Mapping[str, Any]  # dataset.json's entries
+    judged: bool  # whether there are verdicts
     outcomes: dict[str, int]
     reasons: list[gather.Reason]
     kept: list[Picture]
@@ -61,11 +62,6 @@ class Report:
     def rows(self) -> int:
         """Rows of the list; the outcomes sum to it."""
         return sum(self.outcomes.values())
-
-    @property
-    def judged(self) -> bool:
-        """Whether there are verdicts."""
-        return "verdict" in self.stages
 
     def pictures(self) -> list[Picture]:
         """All that the page shows, the most telling first."""
@@ -89,6 +85,7 @@ def make_report(dataset: Dataset, settings: ReportSettings | None = None) -> Rep
         return Report(
             name=str(manifest["name"]),
             stages=stages,
+            judged=kept_sql(catalog) is not None,
             outcomes=gather.outcome_counts(catalog),
             reasons=gather.lost_by_reason(catalog, examples),
             kept=gather.kept_pictures(examples, catalog),

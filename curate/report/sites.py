@@ -59,10 +59,11 @@ def sites(catalog: Catalog, examples: Examples, unsafe_above: float) -> tuple[li
     duplicates = _stored(catalog, joined, here, "duplicates", "duplicate_of", "IS NOT NULL")
     unsafe = _stored(catalog, joined, here, "scores", "punsafe", f"> {unsafe_above!r}")
     pictures = examples.by(
-        "domain",
+        "domains_of_hosts.domain",
         PICTURES,
-        "samples JOIN outcomes USING (key) JOIN domains_of_hosts USING (host)",
-        f"{here} AND outcomes.outcome IN ('kept', 'stored')",
+        "samples JOIN outcomes USING (key) "
+        "JOIN domains_of_hosts ON outcomes.host = domains_of_hosts.host",
+        f"{among('domains_of_hosts.domain', top)} AND outcomes.outcome IN ('kept', 'stored')",
     )
     cards = [
         Site(

@@ -19,6 +19,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import Field
+
 from curate.config import PRESETS, resolve, settings
 from curate.errors import UserError
 
@@ -32,7 +34,7 @@ class TermList:
     """A word list as its file has it."""
 
     title: str
-    terms: dict[str, dict[str, tuple[str, ...]]]
+    terms: dict[str, dict[str, tuple[str, ...]]] = Field(default_factory=dict)
     """Term -> language (ISO 639-1) -> spellings."""
 
 
@@ -70,6 +72,8 @@ def _terms(file: str | Path) -> list[Term]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{file} is not TOML: {error}") from None
     listed = resolve(TermList, values, str(file))
+    if not listed.terms:
+        raise UserError(f"{file} lists no term; write one as [terms.cat] and en = ['cat', 'cats']")
     return [_term(file, listed.title, *item) for item in listed.terms.items()]
 
 
