@@ -1,0 +1,59 @@
+"""Every measurement can be started: its module imports and its --help says what it does."""
+
+import importlib
+import sys
+from pathlib import Path
+
+import pytest
+
+import bench._common
+
+NAMES = sorted(path.stem for path in bench._common.RESULTS.parent.glob("[a-z]*.py"))
+
+
+def test_the_measurements_that_the_issues_ask_for_are_there() -> None:
+    assert {"dedup", "demo", "download", "embed", "remove"} <= set(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_imports_and_its_help_works(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    module = importlib.import_module(f"bench.{name}")
+    if not hasattr(module, "main"):
+        return  # measures nothing by itself
+    monkeypatch.setattr(sys, "argv", [f"bench.{name}", "--help"])
+    with pytest.raises(SystemExit) as ended:
+        module.main()
+    assert ended.value.code == 0
+    assert "usage: " in capsys.readouterr().out
+
+
+def test_a_command_s_time_memory_and_output_are_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bench._common, "BENCH", tmp_path)
+    code = "import sys, time; held = b'x' * 200_000_000; time.sleep(.5); print('done')"
+    run = bench._common.run([sys.executable, "-c", code], "log")
+    assert run.out == "done\n"
+    assert run.sec >= 0.5
+    assert 0 < run.cpu_sec < run.sec
+    assert 200e6 < run.peak_bytes < 300e6
+
+
+def test_a_command_that_fails_ends_the_measurement(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bench._common, "BENCH", tmp_path)
+    with pytest.raises(SystemExit, match="ended with 3"):
+        bench._common.run([sys.executable, "-c", "raise SystemExit(3)"], "log")
+
+
+def test_a_missed_goal_is_said_and_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(bench._common, "RESULTS", tmp_path)
+    goals = {"ratio": (">=", 5.0), "sec": ("<=", 1.0)}
+    bench._common.keep("some", {"ratio": 4.9, "sec": 0.5}, goals)
+    assert "MISSED" in capsys.readouterr().out
+    assert '"met": {\n  "ratio": false,\n  "sec": true\n }' in (tmp_path / "some.json").read_text()
