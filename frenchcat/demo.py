@@ -1,15 +1,17 @@
 """`frenchcat demo`: the whole pipeline on the bundled sample, and what became of its faults.
 
 Serves the sample's pictures from a loopback server, downloads them from their URL list, embeds,
-indexes, searches. Writes everything below one folder; the same command again goes on.
+scores, finds duplicates, judges, indexes, selects, searches. Writes everything below one folder;
+the same command again goes on.
 """
 
 from __future__ import annotations
 
 import time
 from collections import Counter, defaultdict
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from curate.dataset import Dataset
 
 QUERY = "french cat"
+SELECTION, WHERE = "well-captioned", "similarity > .2 and caption_words >= 2"
 console = Console()
 
 
@@ -40,7 +43,7 @@ def run(out: Path) -> Dataset:
     with SampleSite(_port_of(urls) or DEFAULT_PORT) as site:
         if not urls.exists():
             write_urls(urls, site.base_url)
-        console.rule("[bold]download, embed, index[/bold]", align="left")
+        console.rule("[bold]download, embed, score, judge, index[/bold]", align="left")
         if urls.exists() and _port_of(urls) != _port(site.base_url):
             raise UserError(
                 f"{out} was made with a server at port {_port_of(urls)}, which another program "
@@ -52,6 +55,7 @@ def run(out: Path) -> Dataset:
         dataset = pipeline.build([str(urls)], out / "dataset", settings, progress=Bars())
     console.rule("[bold]what became of the faults in the sample[/bold]", align="left")
     console.print(_planted_table(dataset))
+    _select(dataset)
     console.rule(f'[bold]search "{QUERY}"[/bold]', align="left")
     page = _search(dataset, out)
     console.rule("[bold]next[/bold]", align="left")
@@ -76,17 +80,10 @@ def _port(url: str) -> int | None:
 
 
 def _planted_table(dataset: Dataset) -> Table:
-    """How each kind of fault that the sample holds came out of the download."""
-    import pyarrow.parquet as pq
-
+    """What became of each kind of fault that the sample holds: kept, dropped or failed, and why."""
     outcomes: dict[str, Counter[str]] = defaultdict(Counter)
-    for shard in dataset.shards("download"):
-        with dataset.as_local(f"shards/{shard}.parquet") as path:
-            rows = pq.read_table(path, columns=["planted", "status", "error_message"]).to_pylist()
-        for row in rows:
-            failed = row["status"] != "success"
-            outcome = str(row["error_message"]).split(":")[0] if failed else "stored"
-            outcomes[row["planted"] or "ordinary pictures"][outcome] += 1
+    for row in _rows(dataset):
+        outcomes[row["planted"] or "ordinary pictures"][_outcome(row)] += 1
     table = Table(box=None, header_style="bold")
     table.add_column("planted")
     table.add_column("rows", justify="right")
@@ -96,6 +93,50 @@ def _planted_table(dataset: Dataset) -> Table:
         said = ", ".join(f"{number} {outcome}" for outcome, number in found.most_common())
         table.add_row(kind.replace("_", " "), str(sum(found.values())), said)
     return table
+
+
+def _rows(dataset: Dataset) -> list[dict[str, Any]]:
+    """Every row of the list with what the stages say of it."""
+    from curate.catalog import Catalog
+
+    with Catalog(dataset) as catalog:
+        found = catalog.run(
+            "SELECT planted, status, error_message, keep, reason, multiplicity FROM samples "
+            "UNION ALL BY NAME "
+            "SELECT planted, status, error_message FROM rows WHERE status <> 'success'"
+        )
+    rows: list[dict[str, Any]] = found.to_pylist()
+    return rows
+
+
+def _outcome(row: Mapping[str, Any]) -> str:
+    """One row's end in words."""
+    from curate.info import failure
+
+    if row["status"] != "success":
+        return failure(row["error_message"])
+    if not row["keep"]:
+        return f"dropped ({row['reason']})"
+    if "duplicate" in row["planted"] and row["multiplicity"] > 1:
+        return "kept, its copy dropped"
+    return "kept"
+
+
+def _select(dataset: Dataset) -> None:
+    """Freeze a selection and say what it came to."""
+    from curate.info import info
+    from curate.select import Choice, select
+
+    with dataset.lock():
+        made = select(dataset, SELECTION, Choice(where=WHERE))
+    counted = info(dataset)
+    console.print(
+        f"{counted.rows} rows: {counted.kept} kept, {sum(counted.dropped.values())} dropped, "
+        f"{counted.failed} failed"
+    )
+    console.print(
+        f"selection [bold]{made.name}[/bold] ({WHERE}): {len(made)} rows, digest {made.digest[:16]}"
+    )
 
 
 def _search(dataset: Dataset, out: Path) -> Path:
@@ -118,6 +159,8 @@ def _next_steps(dataset: Dataset, page: Path, spent_sec: float) -> None:
         f'frenchcat search {root} "a red apple"',
         f'frenchcat search {root} "chat français" --html chat.html',
         f"frenchcat info {root}",
+        f"frenchcat verdict {root} --rules datacomp-basic",
+        f"frenchcat select {root} cats --where \"caption ilike '%cat%'\"",
         "frenchcat build my-urls.parquet --out data/mine",
     ):
         console.print(f"  {line}", style="cyan", highlight=False)
