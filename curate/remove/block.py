@@ -2,13 +2,14 @@
 
 Rows are kept out of the frozen list by URL, uid and domain, before anything is asked for; pictures
 by the digests and PDQ hash of what was fetched, wherever it came from. Cost: a set look-up a row,
-and for PDQ a pass over the listed hashes a picture.
+and for PDQ two hashes and a pass over the listed ones a picture.
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
+import warnings
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,7 +23,9 @@ from curate.remove.log import Removed, hash_of, url_hash
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from PIL.Image import Image
 
+_PDQ_SIDE = 512
 _LENGTHS = {32: "md5", 64: "sha256"}  # hex digits; a PDQ hash has 64 too and is told by its file
 
 
@@ -60,7 +63,7 @@ class HashList:
             return "md5"
         if self.sha256 and not self.sha256.isdisjoint(_digests("sha256", original, stored)):
             return "sha256"
-        if self.pdq and self._near(stored):
+        if self.pdq and (self._near(stored) or self._near(original)):
             return "pdq"
         return None
 
@@ -69,17 +72,34 @@ class HashList:
         raw = bytes.fromhex("".join(sorted(self.pdq)))
         return np.frombuffer(raw, np.uint8).reshape(len(self.pdq), -1)
 
-    def _near(self, stored: bytes) -> bool:
-        from PIL import Image
-
+    def _near(self, data: bytes) -> bool:
         from curate.score.hashes import PDQ_DISTANCE, PDQ_QUALITY, pdq_and_quality
 
-        with Image.open(io.BytesIO(stored)) as picture:
-            found, quality = pdq_and_quality(picture)
+        # Stored pictures are turned, originals have no border and all their detail: either counts.
+        picture = _opened(data)
+        if picture is None:
+            return False
+        found, quality = pdq_and_quality(picture)
         if quality < PDQ_QUALITY:
             return False
         distances = np.bitwise_count(self._bits ^ np.frombuffer(found, np.uint8)).sum(axis=1)
         return bool((distances <= PDQ_DISTANCE).any())
+
+
+def _opened(data: bytes) -> Image | None:
+    """A picture at PDQ's working size, 512 px; None where Pillow cannot read it."""
+    from PIL import Image
+
+    try:
+        with (
+            warnings.catch_warnings(action="ignore"),
+            Image.open(io.BytesIO(data)) as picture,
+        ):
+            picture.draft("RGB", (_PDQ_SIDE, _PDQ_SIDE))
+            picture.thumbnail((_PDQ_SIDE, _PDQ_SIDE))
+            return picture.copy()
+    except Exception:  # a decoder fails in any way it likes; what is stored was decoded before
+        return None
 
 
 def _digests(name: str, *parts: bytes) -> set[str]:
