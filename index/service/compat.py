@@ -27,10 +27,9 @@ from index.search import Hit
 from index.service import media
 from index.service.metrics import FULL
 from index.service.problems import Refused, documented, said
-from index.service.queries import from_base64
+from index.service.queries import from_base64, vector
 from index.service.rows import answer, plain
 from index.service.search import Found, Wanted
-from index.terms import unit
 from index.visible import View
 
 if TYPE_CHECKING:
@@ -143,7 +142,7 @@ async def _query(service: Service, volume: Volume, asked: Knn) -> NDArray[np.flo
     if asked.image_url is not None:
         return await service.queries.address(volume, asked.image_url)
     if asked.embedding_input is not None:
-        return unit(asked.embedding_input, volume.dimension)
+        return vector(asked.embedding_input, volume)
     raise UserError("give one of text, image, image_url, embedding_input")
 
 

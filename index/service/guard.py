@@ -85,21 +85,21 @@ class Guard:
             return
         # The upstream page puts "/" between an address that ends in one and a route.
         scope["path"] = re.sub("/{2,}", "/", scope["path"])
-        answer = _Answer(send, self.metrics, scope)
         body = _Body(receive, self.settings.max_body_bytes)
+        answer = _Answer(send, self.metrics, scope, body)
         try:
             self._admit(scope)
             body.announce(Headers(scope=scope).get("content-length"))
             async with asyncio.timeout(self.settings.deadline_sec):
                 await self.app(scope, body, answer)
         except Refused as refused:
-            await answer.refuse(scope, refused)
+            await answer.refuse(refused)
         except TimeoutError:
             limit = f"{self.settings.deadline_sec:g} s"
             late = Refused(503, f"this took longer than {limit}", {"Retry-After": "5"})
             if not body.complete:
                 late = Refused(408, f"the request did not arrive within {limit}")
-            await answer.refuse(scope, late)
+            await answer.refuse(late)
         finally:
             answer.count()
 
@@ -137,6 +137,7 @@ class _Body:
     def __init__(self, receive: Receive, limit: int) -> None:
         self._receive, self._limit, self._bytes = receive, limit, 0
         self.complete = False
+        self.refused: Refused | None = None
 
     def announce(self, length: str | None) -> None:
         if length is not None and length.isdecimal() and int(length[:20]) > self._limit:
@@ -152,19 +153,25 @@ class _Body:
         return message
 
     def _too_much(self) -> Refused:
-        limit = self._limit / 2**20
-        return Refused(413, f"the body is larger than {limit:g} MiB; send less")
+        self.refused = Refused(413, f"the body is larger than {self._limit:,} bytes; send less")
+        return self.refused
 
 
 class _Answer:
     """Where an answer goes: with the headers that all have, counted by route and status."""
 
-    def __init__(self, send: Send, metrics: Metrics, scope: Scope) -> None:
-        self._send, self._metrics, self._scope = send, metrics, scope
-        self._status, self._begun = 0, perf_counter()
+    def __init__(self, send: Send, metrics: Metrics, scope: Scope, body: _Body) -> None:
+        self._send, self._metrics, self._scope, self._body = send, metrics, scope, body
+        self._status, self._begun, self._refusing = 0, perf_counter(), False
         metrics.running.inc()
 
     async def __call__(self, message: Message) -> None:
+        if self._body.refused is not None:  # a route took it for a body that cannot be parsed
+            await self.refuse(self._body.refused)
+        if not self._refusing:
+            await self._forward(message)
+
+    async def _forward(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self._status = message["status"]
             headers = MutableHeaders(scope=message)
@@ -172,11 +179,12 @@ class _Answer:
                 headers.setdefault(name, value)
         await self._send(message)
 
-    async def refuse(self, scope: Scope, refused: Refused) -> None:
-        """Answer in place of the application, unless that has begun to."""
+    async def refuse(self, refused: Refused) -> None:
+        """Answer in place of the application, unless an answer has begun."""
         if not self._status:
+            self._refusing = True
             answer = problem(refused.status, str(refused), refused.headers)
-            await answer(scope, _nothing, self)
+            await answer(self._scope, _nothing, self._forward)
 
     def count(self) -> None:
         route = getattr(self._scope.get("route"), "path", "other")

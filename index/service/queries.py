@@ -8,7 +8,10 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from curate.errors import UserError
 from index.service.models import Part, Search
@@ -51,7 +54,7 @@ class Queries:
             return await self.address(volume, part.picture_url)
         if part.like is not None:
             return await self._work.disk(volume.vector_of, part.like)
-        return unit(part.vector, volume.dimension)
+        return vector(part.vector, volume)
 
     async def text(self, volume: Volume, text: str) -> Unit:
         """The vector of a text."""
@@ -67,6 +70,12 @@ class Queries:
     async def address(self, volume: Volume, address: str) -> Unit:
         """The vector of a picture at an address."""
         return await self.picture(volume, await self._remote.picture(address))
+
+
+def vector(numbers: Sequence[float] | None, volume: Volume) -> Unit:
+    """A query's numbers as a unit vector. Raises `UserError` for other than D finite ones."""
+    with np.errstate(over="ignore"):  # what float32 cannot hold is refused as infinite
+        return unit(numbers, volume.dimension)
 
 
 def from_base64(text: str) -> bytes:

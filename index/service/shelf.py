@@ -134,7 +134,12 @@ def stamp(dataset: Dataset) -> object:
 
 def _stamp(dataset: Dataset, relative: str) -> object:
     if not dataset.local:
+        if not dataset.exists(relative):
+            return None
         info = dataset.fs.info(dataset.path(relative))
         return info.get("ETag") or (info.get("size"), str(info.get("LastModified")))
-    found = os.stat(dataset.path(relative))
+    try:
+        found = os.stat(dataset.path(relative))
+    except FileNotFoundError:
+        return None
     return (found.st_ino, found.st_mtime_ns, found.st_size)

@@ -1,0 +1,60 @@
+"""Every route under a property-based fuzzer of the OpenAPI schema: no 5xx, and what it promises."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import schemathesis
+from fastapi.testclient import TestClient
+from hypothesis import HealthCheck, Phase, given, settings
+from schemathesis import Response
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from curate.clip.model import Clip
+from tests.index.service.served import make_dataset, served
+
+EXAMPLES = 20  # a route
+CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_schema_conformance,
+]
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory, clip: Clip) -> Iterator[TestClient]:
+    cats = make_dataset(tmp_path_factory.mktemp("fuzz") / "cats", clip)
+    with served(cats, clip=clip, allow_remove=True, remote_pictures=False) as client:
+        yield client
+
+
+def test_every_route(client: TestClient) -> None:
+    schema = schemathesis.openapi.from_dict(client.get("/openapi.json").json())
+    operations = [found.ok() for found in schema.get_all_operations()]
+    assert len(operations) >= 19
+    for operation in operations:
+
+        @given(case=operation.as_strategy())
+        @settings(
+            max_examples=EXAMPLES,
+            deadline=None,
+            derandomize=True,
+            database=None,
+            phases=[Phase.explicit, Phase.generate],
+            suppress_health_check=list(HealthCheck),
+        )
+        def holds(case: Any) -> None:
+            sent = case.as_transport_kwargs(base_url="http://testserver")
+            sent.pop("cookies", None)
+            if "data" in sent:
+                sent["content"] = sent.pop("data")
+            answer = client.request(**sent)
+            case.validate_response(Response.from_httpx(answer, verify=False), checks=CHECKS)
+
+        holds()
