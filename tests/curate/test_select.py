@@ -69,6 +69,25 @@ def test_dropped_rows_are_not_selected(dataset: Dataset) -> None:
     assert len(select(dataset, "a")) == 40
 
 
+def test_an_empty_selection_says_which_rule_emptied_it(dataset: Dataset) -> None:
+    keys = [f"00000{row:04d}" for row in range(30)]
+    with dataset.publish("test") as publication:
+        reasons = ["duplicate" if row < 3 else "too_small" for row in range(30)]
+        verdicts = {"key": keys, "keep": [False] * 30, "reason": reasons}
+        pq.write_table(pa.table(verdicts), publication.path("verdicts/00000.parquet"))
+    with pytest.raises(UserError, match=r"the 30 rows .* verdicts: too_small 27, duplicate 3;"):
+        select(dataset, "a", Choice(where="shard = '00000'"))
+    with pytest.raises(UserError, match=r"the 2 rows .* verdicts: duplicate 2;"):
+        select(dataset, "a", Choice(where="key < '000000002'"))
+
+
+def test_select_imports_by_itself() -> None:
+    import subprocess
+    import sys
+
+    subprocess.run([sys.executable, "-c", "import curate.select"], check=True)
+
+
 @pytest.mark.parametrize(
     ("name", "choice", "said"),
     [
