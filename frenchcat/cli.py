@@ -8,7 +8,19 @@ import sys
 import typer
 
 from curate.errors import UserError
-from frenchcat.commands import build, dedup, diff, remove, report, score, search, select, verdict
+from frenchcat.commands import (
+    adopt,
+    build,
+    dedup,
+    diff,
+    remove,
+    report,
+    score,
+    search,
+    select,
+    serve,
+    verdict,
+)
 
 app = typer.Typer(
     name="frenchcat",
@@ -31,6 +43,8 @@ for function in (
     build.index,
     build.info,
     search.search,
+    serve.serve,
+    adopt.adopt,
     select.select,
     select.export,
     diff.lineage,
