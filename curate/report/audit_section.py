@@ -97,20 +97,21 @@ def _tested(found: TermAudit) -> str:
 def _axis() -> str:
     return (
         '<p class="small dim" style="margin:.3rem 0 0">Share of the term after the filter over its '
-        "share before, on an axis from a quarter to four times; left of the middle line the filter "
+        "share before; left of the middle line the filter "
         f"thins the term out. Bars are {LEVEL:.0%} intervals.</p>"
     )
 
 
 def _forest(found: TermAudit, effects: list[Effect], kind: str = "") -> str:
-    items = []
+    limit = plots.ratio_limit(end for e in effects for end in (e.ratio, e.low, e.high))
+    items = [f'<li aria-hidden="true" class="axis-row"><span></span>{plots.ratio_axis(limit)}</li>']
     for effect in effects:
         term = escape(found.terms[effect.term].name)
         name = escape(found.filters[effect.filter].name.replace("_", " "))
-        plot = plots.interval(effect.ratio, effect.low, effect.high, f"{term} at {name}")
+        plot = plots.interval(effect.ratio, effect.low, effect.high, limit, f"{term} at {name}")
         said = (
-            f"{effect.ratio:.2f} ({effect.low:.2f} to {effect.high:.2f}): lost "
-            f"{percent(effect.lost, effect.rows)} of {count(effect.rows)}, "
+            f"{effect.ratio:.2f} ({effect.low:.2f} to {effect.high:.2f}): drops "
+            f"{percent(effect.lost, effect.rows)} of {count(effect.rows)} such captions, "
             f"{percent(effect.overall, 1)} of all"
         )
         items.append(

@@ -7,14 +7,15 @@ description for those who do not see them; words are HTML, so that they keep the
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
 
 from curate.report.gather import Bar
 
 _OCTAVES = 2  # bins of the heat map in a doubling
-RATIO_LIMIT = 4.0
-"""The intervals' axis spans 1/RATIO_LIMIT to RATIO_LIMIT."""
+_LIMITS = (1.25, 1.5, 2.0, 4.0, 10.0, 100.0)
+"""How far an axis of ratios may reach, either way."""
 
 
 def count(number: int) -> str:
@@ -50,24 +51,40 @@ def svg(
     )
 
 
-def funnel(steps: Sequence[tuple[str, int, str]]) -> str:
-    """Steps (name, rows, what was lost on the way to the next as HTML) as a narrowing stream."""
-    most = max((rows for _, rows, _ in steps), default=0) or 1
-    after = [*(rows for _, rows, _ in steps[1:]), steps[-1][1]]
+@dataclass(frozen=True)
+class Step:
+    """A step of the funnel: the rows that are there, and the outcome that takes some on the way."""
+
+    name: str
+    rows: int
+    outcome: str = ""  # gives the colour of what is lost
+    lost: str = ""  # said beside it, HTML
+
+
+def funnel(steps: Sequence[Step]) -> str:
+    """Steps as a narrowing stream; what leaves it is in its outcome's colour."""
+    most = max((step.rows for step in steps), default=0) or 1
+    after = [*(step.rows for step in steps[1:]), steps[-1].rows]
     items = []
-    for (name, rows, lost), following in zip(steps, after, strict=True):
-        top, bottom = 50 * rows / most, 50 * following / most
-        shape = (
+    for step, following in zip(steps, after, strict=True):
+        shape = '<path d="M0 0H100V40H0Z" fill="var(--soft)" opacity=".55"/>'
+        top, bottom = 50 * step.rows / most, 50 * following / most
+        if step.outcome:
+            shape += (
+                f'<path d="M{50 - top:.2f} 0H{50 + top:.2f}V40H{50 - top:.2f}Z" '
+                f'fill="var(--{step.outcome})"/>'
+            )
+        shape += (
             f'<path d="M{50 - top:.2f} 0 H{50 + top:.2f} C{50 + top:.2f} 24 {50 + bottom:.2f} 16 '
             f"{50 + bottom:.2f} 40 H{50 - bottom:.2f} C{50 - bottom:.2f} 16 {50 - top:.2f} 24 "
             f'{50 - top:.2f} 0Z" fill="var(--kept)"/>'
         )
-        shape = '<path d="M0 0H100V40H0Z" fill="var(--soft)" opacity=".55"/>' + shape
-        picture = svg(100, 40, name, f"{rows} rows, {following} go on", shape, stretch=True)
+        said = f"{step.rows} rows, {following} go on"
         items.append(
-            f'<li><div class="what"><b>{count(rows)}</b>{escape(name)}'
-            f' <span class="dim">{percent(rows, most)}</span></div>{picture}'
-            f'<div class="lost">{lost}</div></li>'
+            f'<li><div class="what"><b>{count(step.rows)}</b>{escape(step.name)}'
+            f' <span class="dim">{percent(step.rows, most)}</span></div>'
+            f"{svg(100, 40, step.name, said, shape, stretch=True)}"
+            f'<div class="lost">{step.lost}</div></li>'
         )
     return f'<ol class="funnel">{"".join(items)}</ol>'
 
@@ -176,21 +193,39 @@ def _side(half_octave: int) -> int:
     return round(2 ** (half_octave / _OCTAVES))
 
 
-def interval(ratio: float, low: float, high: float, title: str) -> str:
+def ratio_limit(ratios: Iterable[float]) -> float:
+    """How far from 1 an axis of ratios must reach, either way: the least of a few round numbers."""
+    furthest = max((max(ratio, 1 / ratio) for ratio in ratios if ratio > 0), default=1.0)
+    return next((limit for limit in _LIMITS if limit >= furthest), _LIMITS[-1])
+
+
+def _place(ratio: float, limit: float) -> float:
+    bounded = min(max(ratio, 1 / limit), limit)
+    return 200 + 170 * math.log(bounded) / math.log(limit)
+
+
+def ratio_axis(limit: float) -> str:
+    """The numbers at an axis of ratios, logarithmic, 1 in the middle."""
+    ticks = (1 / limit, limit**-0.5, 1.0, limit**0.5, limit)
+    texts = "".join(
+        f'<text x="{_place(tick, limit):.1f}" y="18" text-anchor="middle">{tick:.2g}</text>'
+        for tick in ticks
+    )
+    return svg(400, 26, "Axis", f"from {1 / limit:.2g} to {limit:.2g}", texts)
+
+
+def interval(ratio: float, low: float, high: float, limit: float, title: str) -> str:
     """A ratio with its interval on a logarithmic axis; the line in the middle is 1."""
-
-    def place(value: float) -> float:
-        bounded = min(max(value, 1 / RATIO_LIMIT), RATIO_LIMIT)
-        return 200 + 190 * math.log(bounded) / math.log(RATIO_LIMIT)
-
     ticks = "".join(
-        f'<path d="M{place(tick):.1f} 3V23" stroke="var(--line)"/>' for tick in (0.25, 0.5, 2, 4)
+        f'<path d="M{_place(tick, limit):.1f} 3V23" stroke="var(--line)"/>'
+        for tick in (1 / limit, limit**-0.5, limit**0.5, limit)
     )
     colour = "var(--warn)" if not low <= 1 <= high else "var(--dim)"
+    start, end, at = (_place(value, limit) for value in (low, high, ratio))
     body = (
         f'{ticks}<path d="M200 0V26" stroke="var(--dim)"/>'
-        f'<path d="M{place(low):.1f} 13H{place(high):.1f}" stroke="{colour}" stroke-width="3" '
-        f'stroke-linecap="round"/><circle cx="{place(ratio):.1f}" cy="13" r="5.5" fill="{colour}"/>'
+        f'<path d="M{start:.1f} 13H{end:.1f}" stroke="{colour}" stroke-width="3" '
+        f'stroke-linecap="round"/><circle cx="{at:.1f}" cy="13" r="4.5" fill="{colour}"/>'
     )
     said = f"ratio {ratio:.2f}, from {low:.2f} to {high:.2f}"
     return svg(400, 26, title, said, body)

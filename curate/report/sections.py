@@ -14,7 +14,7 @@ from curate.report.examples import Picture
 from curate.report.gather import Reason
 from curate.report.histograms import Histogram
 from curate.report.outcomes import OPTED_OUT
-from curate.report.plots import count, percent
+from curate.report.plots import Step, count, percent
 from curate.report.report import Report
 from curate.report.thumbnails import Thumbnails
 
@@ -60,9 +60,9 @@ def funnel(report: Report, _: Thumbnails) -> str:
         if outcome == "removed" and not outcomes["removed"]:
             names["dropped"] = "may be stored"
             continue
-        steps.append((name, rows, _lost_here(report, outcome)))
+        steps.append(Step(name, rows, outcome, _lost_here(report, outcome)))
         rows -= outcomes[outcome]
-    steps.append(("kept" if report.judged else "stored", rows, ""))
+    steps.append(Step("kept" if report.judged else "stored", rows))
     said = lead("Each step holds the rows that are left; beside it, what is lost on the way down.")
     if not report.judged:
         said += missing("No verdicts yet: nothing is dropped. Make them:", "verdict")
@@ -77,7 +77,7 @@ def _lost_here(report: Report, outcome: str) -> str:
     named = ", ".join(f"{_short(reason)} {count(reason.rows)}" for reason in reasons[:4])
     more = ", …" if len(reasons) > 4 else ""
     detail = "" if outcome == "removed" else f"<br>{named}{more}"
-    return f"<b>- {count(lost)}</b> {NAMES[outcome]}{detail}"
+    return f'<i class="dot {outcome}"></i><b>- {count(lost)}</b> {NAMES[outcome]}{detail}'
 
 
 def _short(reason: Reason) -> str:
