@@ -103,10 +103,12 @@ def builtin(name: str) -> Score:
     from curate.score.sharpness import Sharpness
     from curate.score.similarity import Similarity
     from curate.score.unsafe import Unsafe
+    from curate.score.watermark import Watermark
 
     ours: tuple[Score, ...] = (
         Similarity(),
         Unsafe(),
+        Watermark(),
         Language(),
         Caption(),
         Sharpness(),

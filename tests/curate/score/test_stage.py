@@ -20,7 +20,6 @@ from curate.errors import UserError
 from curate.score import stage as score_stage
 from curate.score.concept import with_direction
 from curate.score.settings import COLUMNS, IDENTITY
-from curate.stage import Engine
 from tests.curate.clip.models import clip_settings, reference_texts, save_folder
 from tests.curate.embedding import Row, downloaded
 from tests.curate.score.folders import QUICK, given, photographs, run, scores

@@ -1,0 +1,136 @@
+"""The network behind `pwatermark`: the bundled model's trunk up to its third stage, and a head.
+
+Reads `curate/clip/mini` and `head.safetensors` beside this file. Pictures are taken as the bundled
+model takes them (224 px, padded with white). Marks are fine and repeat: a picture's one pooled
+vector has lost them, while the third stage still has a cell every 8 pixels. The head looks at
+patches of those cells, and at their mean and maximum over the picture.
+
+Batch normalisation is folded into the convolutions, which is the same function at half the cost.
+Runs with one thread, so that a picture's number does not depend on the machine's cores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_weights
+
+from curate.clip.preprocess import Preprocess
+from curate.clip.weights import MINI
+
+WEIGHTS = Path(__file__).resolve().parent / "head.safetensors"
+TRUNK_WEIGHTS = MINI / "open_clip_model.safetensors"
+STAGES = 3  # of the trunk's seven
+CHANNELS = 40  # that the third stage gives, at 28 x 28
+PREPROCESS = Preprocess(224, 224, "longest", "bicubic", 255)
+
+
+class Head(nn.Module):
+    """(N, 40, 28, 28) -> (N,) logits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patches = nn.Sequential(
+            nn.BatchNorm2d(CHANNELS),
+            nn.Conv2d(CHANNELS, 48, 3, stride=2, padding=1),
+            nn.BatchNorm2d(48),
+            nn.ReLU(),
+            nn.Conv2d(48, 64, 3, stride=2, padding=1),
+            nn.BatchNorm2d(64),
+            nn.ReLU(),
+            nn.Conv2d(64, 64, 3, padding=1),
+            nn.BatchNorm2d(64),
+            nn.ReLU(),
+        )
+        self.drop = nn.Dropout(0.3)
+        self.last = nn.Linear(128, 1)
+
+    def forward(self, maps: torch.Tensor) -> torch.Tensor:
+        """How much rather marked than not."""
+        cells = self.patches(maps)
+        pooled = torch.cat([cells.mean((2, 3)), cells.amax((2, 3))], dim=1)
+        logits: torch.Tensor = self.last(self.drop(pooled))[:, 0]
+        return logits
+
+
+class Network:
+    """Trunk and head, loaded; gives probabilities."""
+
+    def __init__(self) -> None:
+        from safetensors.torch import load_file
+
+        self.trunk = load_trunk()
+        self.head = Head()
+        self.head.load_state_dict(load_file(WEIGHTS))
+        self.head.eval()
+
+    def __call__(self, pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        """Pictures (H, W, 3) in RGB -> (N,) in [0, 1]."""
+        with torch.inference_mode(), one_thread():
+            logits = self.head(self.trunk(inputs([Image.fromarray(each) for each in pictures])))
+            found: NDArray[np.float32] = logits.sigmoid().numpy()
+        return found
+
+
+def inputs(pictures: Sequence[Image.Image]) -> torch.Tensor:
+    """Pictures -> (N, 3, 224, 224) float32 in [-1, 1]."""
+    pixels = np.stack([np.asarray(PREPROCESS(picture), np.float32) for picture in pictures])
+    return torch.from_numpy(pixels / 127.5 - 1).permute(0, 3, 1, 2)  # channels stay last in memory
+
+
+def load_trunk() -> nn.Module:
+    """(N, 3, 224, 224) -> (N, 40, 28, 28): the trunk's first stages, float32, ready to run."""
+    import timm
+    from safetensors import safe_open
+
+    whole: Any = timm.create_model("tf_efficientnet_lite0", pretrained=False)
+    prefix = "visual.trunk."
+    with safe_open(TRUNK_WEIGHTS, "pt") as file:
+        names = [name for name in file.keys() if name.startswith(prefix)]  # noqa: SIM118
+        state = {name.removeprefix(prefix): file.get_tensor(name).float() for name in names}
+    whole.load_state_dict(state, strict=False)  # the classifier is not in there
+    whole.eval()
+    trunk = nn.Sequential(whole.conv_stem, whole.bn1, *whole.blocks[:STAGES])
+    _fold(trunk)
+    return trunk.to(memory_format=torch.channels_last)
+
+
+def _fold(module: nn.Module) -> None:
+    """Put each batch normalisation into the convolution before it; its activation stays."""
+    before: nn.Module | None = None
+    for name, child in module.named_children():
+        if isinstance(child, nn.BatchNorm2d) and isinstance(before, nn.Conv2d):
+            assert child.running_mean is not None
+            assert child.running_var is not None
+            before.weight, before.bias = fuse_conv_bn_weights(
+                before.weight,
+                before.bias,
+                child.running_mean,
+                child.running_var,
+                child.eps,
+                child.weight,
+                child.bias,
+            )
+            setattr(module, name, getattr(child, "act", nn.Identity()))
+        elif not isinstance(child, nn.Conv2d):
+            _fold(child)
+        before = child if isinstance(child, nn.Conv2d) else None
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Torch on one thread, as it was afterwards."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

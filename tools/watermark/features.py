@@ -1,0 +1,66 @@
+"""What the trunk sees in stamped and unstamped pictures, once, so that fitting is quick.
+
+Reads the packages below ``<work>/root`` (``apt-get download openclipart-png
+tuxpaint-stamps-default mate-backgrounds``, each unpacked there with ``dpkg-deb -x``), writes
+``<work>/watermark/train-00000.npz`` and so on: maps (N, 40, 28, 28) float16, marked, kind.
+A part that is there is kept.
+
+    python -m tools.watermark.features --work ~/.cache/watermark
+"""
+
+import argparse
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from curate.score.watermark.network import inputs, load_trunk
+from tools.watermark.pictures import make
+
+PART = 64  # sources a file; each gives two pictures
+
+
+def part(work: Path, number: int, held: bool) -> int:
+    """Make one file; gives the number of pictures."""
+    out = work / "watermark" / f"{'held' if held else 'train'}-{number:05d}.npz"
+    if out.exists():
+        return 0
+    torch.set_num_threads(1)
+    made = [
+        one
+        for source in range(number * PART, (number + 1) * PART)
+        for one in make(work / "root", source, held)
+    ]
+    trunk = load_trunk()
+    with torch.inference_mode():
+        maps = [
+            trunk(inputs([one.picture for one in made[start : start + 16]])).half().numpy()
+            for start in range(0, len(made), 16)
+        ]
+    whole = out.with_name(f"{number}.partial.npz")
+    marked, kind = [one.marked for one in made], [one.kind for one in made]
+    np.savez(whole, maps=np.concatenate(maps), marked=marked, kind=kind)
+    whole.rename(out)
+    return len(made)
+
+
+def main() -> None:
+    """Held-out parts first: they are few."""
+    parser = argparse.ArgumentParser(description="Trunk features of stamped pictures.")
+    parser.add_argument("--work", type=Path, default=Path("~/.cache/watermark"))
+    parser.add_argument("--train", type=int, default=40, help=f"parts of {PART} sources")
+    parser.add_argument("--held", type=int, default=6, help=f"parts of {PART} sources")
+    given = parser.parse_args()
+    work = given.work.expanduser()
+    (work / "watermark").mkdir(parents=True, exist_ok=True)
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(mp_context=context) as pool:
+        todo = [(n, True) for n in range(given.held)] + [(n, False) for n in range(given.train)]
+        waiting = [pool.submit(part, work, number, held) for number, held in todo]
+        print(f"{sum(each.result() for each in waiting)} pictures made")
+
+
+if __name__ == "__main__":
+    main()
