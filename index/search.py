@@ -42,6 +42,7 @@ from index.terms import (
     worded,
 )
 from index.visible import Mask, View, Visible
+from index.words import DEPTH, Words, joined, words_of
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -113,20 +114,26 @@ class Searcher:
         safe: bool = True,
         duplicates: bool = False,
         dropped: bool = False,
+        hybrid: bool = False,
     ) -> list[Hit]:
         """The k rows nearest to a text, a picture, a vector or weighted terms, nearest first.
 
         `terms` are summed: ``[(1, Text("cat")), (1, Picture("beret.jpg")), (-1, Text("comic"))]``.
         `by` says what is compared: `image` (the pictures' vectors) or `text` (the captions').
         `where` is a condition over the catalog; the other three say what is shown (visible.py).
-        A k beyond the rows there are gives them all.
+        A k beyond the rows there are gives them all. `hybrid` joins in the rows whose captions hold
+        the text's words (words.py): then hits come in the joined order, not by similarity.
 
         Raises `UserError` for a query of no kind or of two, a `k` below 1, an unreadable picture,
         a bad condition, a vector of another dimension or with NaN in it.
         """
-        _check(k, by)
-        found = self.encode(text=text, picture=picture, vector=vector, terms=terms)
+        check(k, by)
+        asked = one_query(text, picture, vector, terms)
+        (found,) = self.encode_many([asked])
         view = View(where, safe, duplicates, dropped)
+        if hybrid:
+            said = " ".join(term.value for w, term in asked if isinstance(term, Text) and w > 0)
+            return self.hits(self.hybrid(said, found, k, by, view))
         return self.hits(self.ranked(found, k, by, view))
 
     def encode(
@@ -161,12 +168,26 @@ class Searcher:
         dropped: bool = False,
     ) -> list[Hit]:
         """The k rows nearest to a (D,) unit vector; see `query`."""
-        _check(k, by)
+        check(k, by)
         return self.hits(self.ranked(vector, k, by, View(where, safe, duplicates, dropped)))
 
     def ranked(self, vector: Unit, k: int, by: str = "image", view: View | None = None) -> Ranked:
         """The k rows nearest to a (D,) unit vector, as positions: cheap for thousands of them."""
         return self._ranked(vector, k, by, self.visible.mask(view or View()))
+
+    def hybrid(
+        self, text: str, vector: Unit, k: int, by: str = "image", view: View | None = None
+    ) -> Ranked:
+        """The k best of CLIP's ranking and BM25's over captions, joined; similarities are CLIP's.
+
+        Raises `UserError` for a text without words.
+        """
+        if not words_of(text):
+            raise UserError(f"{text!r} holds no word to look for in captions")
+        allowed, depth = self.visible.mask(view or View()), max(DEPTH, k)
+        near = self._ranked(vector, depth, by, allowed).positions
+        positions = joined([near, self.words.ranked(text, depth, allowed)], k)
+        return Ranked(positions, self.vectors(positions, by) @ vector)
 
     def hidden(
         self, vector: Unit, k: int, by: str = "image", view: View | None = None
@@ -316,6 +337,7 @@ class Searcher:
         self._ids = self.rows.ids()
         self.places = Places(self._ids)
         self.visible = Visible(self.dataset, self.rows, self.places)
+        self.words = Words(self.rows)
 
 
 def _open_rows(dataset: Dataset, listed: Sequence[PartEntry]) -> Rows:
@@ -353,7 +375,8 @@ def _hit(row: dict[str, Any], similarity: float) -> Hit:
     return Hit(similarity=similarity, columns=row, **place, **first)
 
 
-def _check(k: int, by: str) -> None:
+def check(k: int, by: str) -> None:
+    """Raise `UserError` for a k below one, and for `by` that is no modality."""
     if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
         raise UserError(f"k is {k}; ask for one hit or more")
     if by not in MODALITIES:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from frenchcat.commands.build import Folder
+
+if TYPE_CHECKING:
+    from index.search import Hit
+    from index.terms import Term, Terms
 
 
 def search(
@@ -16,41 +22,102 @@ def search(
     image: Annotated[
         Path | None, typer.Option("--image", metavar="FILE", help="Look for pictures like this.")
     ] = None,
+    plus: Annotated[
+        list[str] | None,
+        typer.Option("--plus", metavar="TERM", help="Add a text or a picture's file; repeatable."),
+    ] = None,
+    minus: Annotated[
+        list[str] | None,
+        typer.Option("--minus", metavar="TERM", help="Take one away; repeatable."),
+    ] = None,
     by: Annotated[
         str, typer.Option("--by", metavar="image|text", help="Compare with pictures or captions.")
     ] = "image",
+    hybrid: Annotated[
+        bool, typer.Option("--hybrid", help="Join in rows whose captions hold the words.")
+    ] = False,
     k: Annotated[int, typer.Option("-k", help="How many hits.")] = 10,
+    where: Annotated[
+        str | None, typer.Option("--where", metavar="SQL", help="A condition: 'width >= 256'.")
+    ] = None,
+    unsafe: Annotated[bool, typer.Option("--unsafe", help="Show what is judged unsafe.")] = False,
+    duplicates: Annotated[
+        bool, typer.Option("--duplicates", help="Show every row of a cluster of duplicates.")
+    ] = False,
+    dropped: Annotated[
+        bool, typer.Option("--dropped", help="Show what verdicts drop for another reason.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="One JSON object a hit on stdout.")] = False,
     html: Annotated[
         Path | None, typer.Option("--html", metavar="FILE", help="Write a contact sheet here.")
     ] = None,
 ) -> None:
-    """The rows of a dataset nearest to a text or a picture.
+    """The rows of a dataset nearest to a text, a picture, or a sum of both.
 
     Example: frenchcat search data/mine "french cat" -k 20 --html french-cat.html
+
+    Example: frenchcat search data/mine cat --plus beret.jpg --minus drawing --where 'width >= 512'
     """
     from curate.dataset import Dataset
+    from index.search import Searcher, View, check
+
+    terms = _terms(query, image, plus or [], minus or [])
+    check(k, by)
+    searcher = Searcher(Dataset.open(dataset))
+    (vector,) = searcher.encode_many([terms])
+    view = View(where, safe=not unsafe, duplicates=duplicates, dropped=dropped)
+    if hybrid:
+        ranked = searcher.hybrid(query or "", vector, k, by, view)
+    else:
+        ranked = searcher.ranked(vector, k, by, view)
+    hits = searcher.hits(ranked)
+    if html is not None:
+        from frenchcat.contact_sheet import contact_sheet
+
+        contact_sheet(hits, query or str(image), html, searcher.picture)
+    _print(hits, json)
+    if hidden := searcher.hidden(vector, k, by, view):
+        said = ", ".join(f"{number} {reason}" for reason, number in hidden.items())
+        print(f"of the {k} nearest rows of all, hidden: {said}", file=sys.stderr)
+    if html is not None and not json:
+        print(f"wrote {html}")
+
+
+def _terms(
+    query: str | None, image: Path | None, plus: Sequence[str], minus: Sequence[str]
+) -> Terms:
+    """The query's terms, each of weight 1 or -1. Raises `UserError` for none."""
     from curate.errors import UserError
-    from index.search import Searcher
+    from index.terms import Picture, Text
 
     if (query is None) == (image is None):
         raise UserError('give one query: a text ("french cat") or a picture (--image cat.jpg)')
     if image is not None and not image.exists():
         raise UserError(f"--image {image}: no such file")
-    searcher = Searcher(Dataset.open(dataset))
-    hits = searcher.query(text=query, picture=image, k=k, by=by)
-    if html is not None:
-        from frenchcat.contact_sheet import contact_sheet
+    first: Term = Text(query) if query is not None else Picture(image or "")
+    more = [(1.0, _term(term)) for term in plus] + [(-1.0, _term(term)) for term in minus]
+    return [(1.0, first), *more]
 
-        contact_sheet(hits, query or str(image), html, searcher.picture)
-    if json:
-        from json import dumps
 
-        for hit in hits:
-            print(dumps(hit.as_dict(), ensure_ascii=False, default=str))
+def _term(given: str) -> Term:
+    """A picture where there is a file of that name, else a text."""
+    from curate.errors import UserError
+    from index.terms import Picture, Text
+
+    if Path(given).is_file():
+        return Picture(given)
+    if Path(given).suffix.lower() in (".jpg", ".jpeg", ".png", ".webp"):
+        raise UserError(f"{given}: no such file; give a picture that is there, or a text")
+    return Text(given)
+
+
+def _print(hits: Sequence[Hit], json: bool) -> None:
+    if not json:
+        from frenchcat.tables import hits_table
+
+        hits_table(hits)
         return
-    from frenchcat.tables import hits_table
+    from json import dumps
 
-    hits_table(hits)
-    if html is not None:
-        print(f"wrote {html}")
+    for hit in hits:
+        print(dumps(hit.as_dict(), ensure_ascii=False, default=str))
