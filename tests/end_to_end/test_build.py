@@ -21,6 +21,8 @@ ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
 QUICK = (
     *("--set", "download.samples_per_shard=24", "--set", "download.fetch.deadline_sec=3.0"),
     *("--set", 'score.scores=["similarity", "language", "caption", "sharpness", "pdq"]'),
+    *("--set", 'verdict.rules.duplicate="duplicate_of is not null"'),
+    *("--set", 'verdict.rules.few_words="caption_words <= 1"'),
 )
 
 
@@ -70,6 +72,27 @@ def test_every_row_is_accounted_for(whole: Path) -> None:
     assert shown["downloaded"] + shown["failed"] == listed
     assert sum(shown["failed_reasons"].values()) == shown["failed"]
     assert shown["embedded"] == shown["indexed"] == shown["downloaded"]
+    assert {"downloaded", "failed", "embedded", "kept", "dropped", "indexed", "model"} <= set(shown)
+    assert shown["kept"] + sum(shown["dropped"].values()) == shown["downloaded"]
+    assert "few_words" in shown["dropped"]
+    assert list(shown["rules"]) == ["duplicate", "few_words"]
+    opted_out = [name for name in shown["failed_reasons"] if name.startswith("opted_out")]
+    assert all(name.count(":") == 1 for name in opted_out)
+
+
+def test_another_rule_redoes_verdicts_and_nothing_else(whole: Path, tmp_path: Path) -> None:
+    import shutil
+
+    copy = tmp_path / "copy"
+    shutil.copytree(whole, copy)
+    before = tree_digest(copy)
+    rule = ("--set", 'verdict.rules.few_words="caption_words <= 3"')
+    run([sys.executable, "-m", "frenchcat", "verdict", str(copy), *rule])
+    after = tree_digest(copy)
+    changed = {name.split("/")[0] for name in after if after[name] != before.get(name)}
+    assert changed == {"dataset.json", "verdicts", "stages"}
+    touched = {name for name in after if after[name] != before[name] and name.startswith("stages")}
+    assert all(name.startswith("stages/verdict/") for name in touched)
 
 
 def test_again_changes_nothing(whole: Path, site: SampleSite) -> None:
