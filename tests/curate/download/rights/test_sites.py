@@ -150,3 +150,9 @@ def test_sites_differ_by_scheme_host_and_port_and_are_asked_once() -> None:
 
     asyncio.run(run())
     assert asked == ["http://a.example/robots.txt", "https://a.example/robots.txt"]
+
+
+def test_the_longest_rule_that_matches_holds() -> None:
+    text = "User-agent: *\nContent-Usage: train-ai=n\nContent-Usage: /pictures/ train-ai=y\n"
+    assert decided("robots", text) == [("robots_content_usage", "allow")]
+    assert decided("robots", text, "/other.jpg") == [("robots_content_usage", "opt_out")]
