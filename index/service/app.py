@@ -81,7 +81,9 @@ def serve(
 
     Raises `UserError` where the address cannot be listened at, or as `create_app` does.
     """
+    import signal
     import socket
+    import sys
 
     import uvicorn
 
@@ -108,6 +110,8 @@ def serve(
         timeout_graceful_shutdown=STOP_SEC,
         backlog=2048,
     )
+    # uvicorn ends gracefully, then raises the signal again; an end asked for is no failure.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     if started is not None:
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
         started(f"http://{host}:{listener.getsockname()[1]}/")

@@ -1,0 +1,102 @@
+"""`frenchcat serve` as a process: starts, serves the page, ends without dropping a request."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from index.build import build_index
+from index.service.page import FOLDER, POLICY
+from tests.embedded import embedded, unit_rows
+
+
+@contextmanager
+def process(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """A serving process and its port."""
+    command = [sys.executable, "-m", "frenchcat", "serve", *arguments, "--port", "0"]
+    running = subprocess.Popen(
+        [*command, "--set", "preload=false"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "NO_ALBUMENTATIONS_UPDATE": "1"},
+    )
+    try:
+        assert running.stdout is not None
+        line = running.stdout.readline()
+        assert line.startswith("serving at http://127.0.0.1:"), running.communicate()
+        yield running, int(line.rstrip().rstrip("/").rpartition(":")[2])
+    finally:
+        running.kill()
+        running.communicate()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> str:
+    dataset = embedded(tmp_path_factory.mktemp("served") / "cats", unit_rows(20))
+    with dataset.lock():
+        build_index(dataset)
+    return dataset.root
+
+
+def test_it_answers_and_finishes_what_runs_when_it_is_told_to_end(folder: str) -> None:
+    body = json.dumps({"vector": unit_rows(1, seed=3)[0].tolist(), "k": 2}).encode()
+    with process(folder) as (running, port):
+        assert httpx.get(f"http://127.0.0.1:{port}/readyz").json()["status"] == "ready"
+        assert httpx.get(f"http://127.0.0.1:{port}/indices-list").json() == ["synthetic"]
+        with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+            head = f"POST /v1/search HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(body)}\r\n"
+            connection.sendall(head.encode() + b"Content-Type: application/json\r\n\r\n" + body[:9])
+            connection.settimeout(0.3)
+            with pytest.raises(TimeoutError):  # the request has arrived and is not answered yet
+                connection.recv(1)
+            running.send_signal(signal.SIGTERM)
+            connection.settimeout(20)
+            connection.sendall(body[9:])
+            answer = b"".join(iter(lambda: connection.recv(65536), b""))
+        assert answer.startswith(b"HTTP/1.1 200")
+        assert answer.count(b'"key"') == 2
+        assert running.wait(20) == 0
+        with pytest.raises(httpx.ConnectError):
+            httpx.get(f"http://127.0.0.1:{port}/readyz")
+
+
+def test_a_port_that_is_taken_is_said_in_one_line(folder: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        command = [sys.executable, "-m", "frenchcat", "serve", folder, "--port", str(port)]
+        done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "give another --port" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_mistakes_are_one_line_and_status_2(folder: str, tmp_path: Path) -> None:
+    for arguments, said in (
+        ([str(tmp_path)], "is no dataset"),
+        ([folder, "--rate", "0"], "rate"),
+        ([folder, "--set", "surprise=1"], "surprise"),
+        ([folder, "--ratings", str(tmp_path / "none.npy")], "--ratings"),
+        ([folder, "--host", "0.0.0.0", "--allow-remove"], "--api-key-file"),
+    ):
+        command = [sys.executable, "-m", "frenchcat", "serve", *arguments]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert (done.returncode, len(done.stderr.splitlines())) == (2, 1), done.stderr
+        assert said in done.stderr
+
+
+@pytest.mark.skipif(not (FOLDER / "index.html").is_file(), reason="there is no page yet")
+def test_the_page_is_served_with_its_policy(folder: str) -> None:
+    with process(folder) as (_, port):
+        answer = httpx.get(f"http://127.0.0.1:{port}/")
+    assert answer.headers["content-security-policy"] == POLICY
+    assert answer.headers["cache-control"] == "no-cache"
+    assert answer.headers["content-type"].startswith("text/html")
