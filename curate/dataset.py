@@ -276,7 +276,10 @@ class Dataset:
         self._finish(decided)
 
     def _finish(self, decided: Path) -> None:
-        for relative in (decided / ".order").read_text(encoding="utf-8").splitlines():
+        # Without its .order a folder was being deleted when the crash came: all moves were done.
+        order = decided / ".order"
+        relatives = order.read_text(encoding="utf-8").splitlines() if order.exists() else []
+        for relative in relatives:
             target = Path(self.path(relative))
             target.parent.mkdir(parents=True, exist_ok=True)
             with contextlib.suppress(FileNotFoundError):  # moved before the crash

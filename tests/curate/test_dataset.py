@@ -128,3 +128,12 @@ def test_a_dataset_at_an_fsspec_address() -> None:
         assert path.read_text() == "a"
     dataset.remove("deep/a.txt")
     assert dataset.size("deep/a.txt") is None
+
+
+def test_a_crash_while_a_finished_publication_is_deleted_is_recovered(tmp_path: Path) -> None:
+    dataset = Dataset.create(tmp_path / "d", "d")
+    leftover = tmp_path / "d" / ".commit" / "x" / "deep"
+    leftover.mkdir(parents=True)  # its .order went first; every file had been moved
+    with dataset.lock():
+        assert dataset.files(".commit") == []
+    assert dataset.files("") == ["dataset.json"]
