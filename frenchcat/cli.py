@@ -19,6 +19,7 @@ from frenchcat.commands import (
     search,
     select,
     serve,
+    train,
     verdict,
 )
 
@@ -49,6 +50,8 @@ for function in (
     select.export,
     diff.lineage,
     diff.diff,
+    train.train,
+    train.sample,
     remove.remove,
     remove.compact,
 ):

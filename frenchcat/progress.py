@@ -16,6 +16,7 @@ from rich.progress import (
 from rich.progress import Progress as RichProgress
 
 console = Console(stderr=True)
+_SAY_EVERY_SEC = 10.0
 
 
 class Bars:
@@ -70,3 +71,39 @@ class Bars:
 
     def _rate(self) -> float:
         return self._rows / max(time.monotonic() - self._began, 1e-9)
+
+
+class Steps:
+    """A bar of training steps with the loss; a line now and then where there is no terminal."""
+
+    def __init__(self, total: int) -> None:
+        self._total, self._said = total, 0.0
+        self._bar = RichProgress(
+            TextColumn("training"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("loss {task.fields[loss]:.3f}, waited {task.fields[wait]:.0%}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self._task = self._bar.add_task("training", total=total, loss=0.0, wait=0.0)
+        self._began, self._waited = time.monotonic(), 0.0
+
+    def __enter__(self) -> Steps:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def step(self, step: int, loss: float, wait_sec: float) -> None:
+        """Show a step."""
+        now = time.monotonic()
+        self._waited += wait_sec
+        share = self._waited / max(now - self._began, 1e-9)
+        self._bar.update(self._task, completed=step, loss=loss, wait=share)
+        if not console.is_terminal and (now - self._said > _SAY_EVERY_SEC or step == self._total):
+            self._said = now
+            console.print(f"step {step} of {self._total}: loss {loss:.3f}, waited {share:.0%}")

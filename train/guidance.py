@@ -17,15 +17,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from train.diffusion import Diffusion, Target
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-Network = Callable[["Tensor", "Tensor", "Tensor"], "Tensor"]
-"""(x (N, C, H, W), t (N,) int64, condition (N, …)) -> output in the shape of x."""
+Network = Callable[["Tensor", "Tensor", Any], "Tensor"]
+"""(x (N, C, H, W), t (N,) int64, condition of N prompts) -> output in the shape of x."""
 Gradient = Callable[["Tensor", "Tensor", "Tensor"], "Tensor"]
 """(x_t, t, predicted x_0) -> what to climb, already weighted, in the shape of x."""
 Picture = Callable[["Tensor", "Tensor"], "Tensor"]
@@ -39,8 +39,8 @@ class Guided:
     network: Network
     diffusion: Diffusion
     target: Target
-    condition: Tensor  # (N, …), of the prompts
-    null: Tensor | None = None  # (N, …), of the empty or the negative prompt
+    condition: Any  # of N prompts: a tensor, or a Condition, which can be `joined` with another
+    null: Any = None  # of N empty or negative prompts
     weight: float = 1.0  # of classifier-free guidance; 1: none
     gradients: Sequence[Gradient] = field(default_factory=tuple)
     clip_x_0: float | None = None  # pictures end at +-1; None for latents
@@ -67,7 +67,10 @@ class Guided:
             raise ValueError(f"guidance {self.weight} needs `null`, the empty prompt's condition")
         if self.weight == 0.0:
             return self.network(x, t, self.null)
-        both = torch.cat([self.null, self.condition])
+        if isinstance(self.null, torch.Tensor):
+            both: Any = torch.cat([self.null, self.condition])
+        else:
+            both = self.null.joined(self.condition)
         without, with_prompt = self.network(x.repeat(2, 1, 1, 1), t.repeat(2), both).chunk(2)
         return without + self.weight * (with_prompt - without)
 

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from curate.dataset import Dataset, digest_of
 from curate.errors import UserError
+from train.permutation import key_of, permuted
 from train.population import Population
 
 if TYPE_CHECKING:
@@ -52,9 +53,11 @@ class Row:
 class Rows:
     """All rows of a training set, memory-mapped."""
 
+    folder: Path
     digest: str
     paths: tuple[str, ...]  # of the tars
     sizes: tuple[int, ...]  # bytes
+    held_out: tuple[int, ...]  # row numbers that are never drawn
     population: Population
     _batches: Sequence[pa.RecordBatch]
 
@@ -102,13 +105,17 @@ def open_rows(folder: Path) -> Rows | None:
         reader = pa.ipc.open_file(source)
         batches = [reader.get_batch(n) for n in range(reader.num_record_batches)]
     paths, sizes = zip(*about["tars"], strict=True)
-    return Rows(about["digest"], paths, sizes, Population.open(folder), batches)
+    held_out = tuple(about["held_out"])
+    return Rows(folder, about["digest"], paths, sizes, held_out, Population.open(folder), batches)
 
 
-def rows_of_selection(dataset: Dataset, name: str, folder: Path, edges: Sequence[float]) -> Rows:
+def rows_of_selection(
+    dataset: Dataset, name: str, folder: Path, edges: Sequence[float] = (), held_out: int = 0
+) -> Rows:
     """Lay out a selection's rows. `edges` part width/height into buckets; empty: one bucket.
 
-    Raises `UserError` where there is no such selection.
+    `held_out` rows, a tenth at most, are never drawn. Raises `UserError` where there is no such
+    selection.
     """
     from curate.select import open_selection
 
@@ -128,12 +135,15 @@ def rows_of_selection(dataset: Dataset, name: str, folder: Path, edges: Sequence
         "sha256": table["stored_sha256"],
     }
     aspects = table["width"].to_numpy() / np.maximum(table["height"].to_numpy(), 1)
-    population = Population.of(numbers, table["weight"].to_numpy(), buckets_of(aspects, edges))
+    kept_out = held_out_of(len(numbers), held_out, selection.digest)
+    weights = table["weight"].to_numpy().copy()
+    weights[kept_out] = 0
+    population = Population.of(numbers, weights, buckets_of(aspects, edges))
     paths = [dataset.path(f"shards/{shard}.tar") for shard in shards]
-    return _written(folder, selection.digest, paths, columns, population)
+    return _written(folder, selection.digest, paths, columns, population, kept_out)
 
 
-def rows_of_tars(paths: Sequence[str], folder: Path) -> tuple[Rows, list[str]]:
+def rows_of_tars(paths: Sequence[str], folder: Path, held_out: int = 0) -> tuple[Rows, list[str]]:
     """Lay out the samples of foreign tars from their headers; and what was damaged, in words.
 
     A sample is a picture with a .txt of its key. Raises `UserError` for tars without any.
@@ -161,9 +171,18 @@ def rows_of_tars(paths: Sequence[str], folder: Path) -> tuple[Rows, list[str]]:
                 column.append(value)
     if not columns["key"]:
         raise UserError(f"no picture with a caption in {', '.join(paths[:3])}")
-    population = Population.of(np.array(columns["shard"], np.int64))
     digest = digest_of([columns["key"], columns["size"], columns["caption_size"]])
-    return _written(folder, digest, paths, columns, population), troubles
+    weights = np.ones(len(columns["key"]))
+    kept_out = held_out_of(len(weights), held_out, digest)
+    weights[kept_out] = 0
+    population = Population.of(np.array(columns["shard"], np.int64), weights)
+    return _written(folder, digest, paths, columns, population, kept_out), troubles
+
+
+def held_out_of(rows: int, wanted: int, digest: str) -> list[int]:
+    """Row numbers to keep out of training: the same for the same set, a tenth of it at most."""
+    count = min(wanted, rows // 10)
+    return sorted(permuted(np.arange(count), rows, key_of(digest, "held out")).tolist())
 
 
 def buckets_of(aspects: NDArray[np.float64], edges: Sequence[float]) -> NDArray[np.int64] | None:
@@ -196,6 +215,7 @@ def _written(
     paths: Sequence[str],
     columns: dict[str, Any],
     population: Population,
+    held_out: Sequence[int],
 ) -> Rows:
     import pyarrow as pa
 
@@ -208,7 +228,8 @@ def _written(
     population.save(folder)
     tars = [[path, _size_of(path)] for path in paths]
     waiting = folder / "rows.json.partial"
-    waiting.write_text(json.dumps({"digest": digest, "tars": tars}), encoding="utf-8")
+    about = {"digest": digest, "tars": tars, "held_out": list(held_out)}
+    waiting.write_text(json.dumps(about), encoding="utf-8")
     waiting.rename(folder / "rows.json")
     opened = open_rows(folder)
     assert opened is not None

@@ -102,19 +102,20 @@ def test_again_changes_nothing(whole: Path, site: SampleSite) -> None:
     assert after == before
 
 
-def test_killed_anywhere_then_again_is_byte_identical(
+def test_killed_in_each_stage_then_again_is_byte_identical(
     whole: Path, site: SampleSite, tmp_path: Path
 ) -> None:
-    chance = random.Random(7)
     command = build(whole.parent / "urls.parquet", tmp_path / "cut", site)
-    for _ in range(5):
+    chance = random.Random(7)
+    for stage in ("lists", "download", "embed", "score", "dedup", "verdict"):
+        markers = tmp_path / "cut" / "stages" / stage
         process = subprocess.Popen(
             command, env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
-        try:
-            process.wait(chance.uniform(1.0, 9.0))
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
+        while process.poll() is None and not any(markers.glob("*.json")):
+            time.sleep(0.005)
+        time.sleep(chance.uniform(0, 0.05))
+        process.send_signal(signal.SIGKILL)
         process.wait()
         time.sleep(0.3)
     run(command)

@@ -1,0 +1,133 @@
+"""Checkpoints: folders that appear by rename, hold all that a run goes on with, and are checked.
+
+    <run>/checkpoints/step-00000500/
+        unet/                   the averaged weights, as diffusers saves a UNet2DConditionModel
+        scheduler/              the same process for diffusers' samplers
+        state.safetensors       the weights being trained, and the optimizer's moments
+        state.json              cursor, step, counts; digests of selection, text tower and settings
+
+A checkpoint of another selection, model or seed is refused unless told. The newest `keep` stay, and
+the best by held-out loss (`best.json` names it).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import tempfile
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from curate.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+FOLDER = "checkpoints"
+_NAME = re.compile(r"step-(\d{8,})")
+
+
+@dataclass(frozen=True)
+class State:
+    """Where a run stands, and what it is a run of."""
+
+    step: int  # optimizer steps done
+    epoch: int
+    k: int  # batches of the epoch that were trained
+    planned: int  # samples asked for so far
+    substituted: int  # of those, replaced by others
+    identity: dict[str, Any]
+    """What must be the same for the run to go on: selection, seed, model, text, data."""
+    held_out_loss: float | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+def save(run: Path, state: State, tensors: dict[str, Tensor], unet: Any, scheduler: Any) -> Path:
+    """Write a checkpoint; it appears whole or not at all."""
+    from safetensors.torch import save_file
+
+    base = run / FOLDER
+    base.mkdir(parents=True, exist_ok=True)
+    target = base / f"step-{state.step:08d}"
+    with tempfile.TemporaryDirectory(prefix=".writing-", dir=base) as temporary:
+        folder = Path(temporary) / "checkpoint"
+        folder.mkdir()
+        unet.save_pretrained(folder / "unet", safe_serialization=True)
+        scheduler.save_pretrained(folder / "scheduler")
+        save_file({n: t.contiguous() for n, t in tensors.items()}, folder / "state.safetensors")
+        (folder / "state.json").write_text(json.dumps(asdict(state), indent=1), encoding="utf-8")
+        _sync(folder)
+        shutil.rmtree(target, ignore_errors=True)
+        os.rename(folder, target)
+    return target
+
+
+def newest(run: Path) -> Path | None:
+    """The latest whole checkpoint of a run; None where there is none."""
+    found = steps(run)
+    return found[-1] if found else None
+
+
+def best(run: Path) -> Path | None:
+    """The checkpoint with the lowest held-out loss; the newest where none was measured."""
+    measured = [(s.held_out_loss, path) for path in steps(run) if (s := read_state(path))]
+    known = [(loss, path) for loss, path in measured if loss is not None]
+    return min(known)[1] if known else newest(run)
+
+
+def steps(run: Path) -> list[Path]:
+    """The whole checkpoints of a run, oldest first."""
+    found = [path for path in (run / FOLDER).glob("step-*") if (path / "state.json").exists()]
+    return sorted((path for path in found if _NAME.fullmatch(path.name)), key=lambda p: p.name)
+
+
+def read_state(path: Path) -> State:
+    """The state.json of a checkpoint. Raises `UserError` where it is broken."""
+    try:
+        return State(**json.loads((path / "state.json").read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise UserError(
+            f"{path} is no whole checkpoint ({error}); delete it, and the one before is used"
+        ) from None
+
+
+def load_tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of state.safetensors, on the CPU."""
+    from safetensors.torch import load_file
+
+    found: dict[str, Tensor] = load_file(path / "state.safetensors")
+    return found
+
+
+def prune(run: Path, keep: int) -> None:
+    """Delete all but the newest `keep` and the best."""
+    staying = {*steps(run)[-keep:], best(run)}
+    for path in steps(run):
+        if path not in staying:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def check_identity(path: Path, state: State, identity: dict[str, Any]) -> None:
+    """Raise `UserError` naming the first thing in which a run differs from its checkpoint."""
+    for name, now in identity.items():
+        then = state.identity.get(name)
+        if then != now:
+            raise UserError(
+                f"{path.parent.parent} was trained with another {name} ({_short(then)}, now "
+                f"{_short(now)}); give another run.out, or go on all the same with --other-run"
+            )
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else text[:57] + "…"
+
+
+def _sync(folder: Path) -> None:
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with open(path, "rb") as file:
+                os.fsync(file.fileno())

@@ -1,0 +1,134 @@
+"""Prompts -> pictures: guidance and a sampler around a trained U-Net.
+
+Reads the parts of a run, gives Pillow pictures. The same wish gives the same picture: the noise
+comes from the seed alone, drawn on the CPU.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from train.guidance import Gradient, Guided
+from train.model import network_of
+from train.run import Parts
+from train.sampler import Name, sample, timesteps
+
+if TYPE_CHECKING:
+    import torch
+    from PIL.Image import Image
+    from torch import Tensor
+
+_MARGIN = 2  # pixels between the pictures of a grid
+_LETTERS = 14  # pixels under a picture, for its prompt
+
+
+@dataclass(frozen=True)
+class Wish:
+    """One picture to draw."""
+
+    prompt: str
+    seed: int = 0
+    negative: str = ""
+
+
+def draw(
+    parts: Parts,
+    wishes: Sequence[Wish],
+    *,
+    steps: int = 20,
+    guidance: float = 3.0,
+    sampler: Name = "dpm++",
+    start: Image | None = None,
+    strength: float = 1.0,
+    gradients: Sequence[Gradient] = (),
+) -> list[Image]:
+    """A picture a wish. `start` and `strength` below 1: from a noised picture (2108.01073).
+
+    Raises ValueError for steps or a strength out of range.
+    """
+    import torch
+
+    device = next(parts.unet.parameters()).device
+    times = timesteps(len(parts.diffusion), steps, strength)
+    noise = torch.stack([noise_of(wish.seed, parts.shape) for wish in wishes]).to(device)
+    x = noise
+    if start is not None:
+        t = torch.full((len(wishes),), times[0], device=device)
+        x = parts.diffusion.noised(_encoded(parts, start, device).expand_as(noise), t, noise)
+    count = len(wishes)
+    condition = parts.text(
+        [wish.negative for wish in wishes] + [wish.prompt for wish in wishes]
+    ).to(device)
+    null, prompts = condition.part(0, count), condition.part(count, 2 * count)
+    predict = Guided(
+        network_of(parts.unet),
+        parts.diffusion,
+        parts.settings.diffusion.target,
+        prompts,
+        null,
+        guidance,
+        gradients,
+        None if parts.codec.vae is not None else 1.0,
+    )
+
+    def fresh(n: int) -> Tensor:
+        drawn = [noise_of(wish.seed, parts.shape, n + 1) for wish in wishes]
+        return torch.stack(drawn).to(device)
+
+    pixels = parts.codec.decode(sample(sampler, predict, parts.diffusion, x, times, fresh))
+    return [_picture(one) for one in pixels]
+
+
+def noise_of(seed: int, shape: tuple[int, ...], turn: int = 0) -> Tensor:
+    """Standard normal noise of a seed; `turn` counts what a sampler draws on its way."""
+    import torch
+
+    from train.permutation import key_of
+
+    generator = torch.Generator().manual_seed(key_of(seed, turn, "draw") >> 1)
+    return torch.randn(*shape, generator=generator)
+
+
+def grid(pictures: Sequence[Image], titles: Sequence[str], columns: int | None = None) -> Image:
+    """Pictures side by side, each over its title; small ones are shown larger."""
+    from PIL import Image as Images
+    from PIL import ImageDraw, ImageFont
+
+    scale = max(1, 128 // pictures[0].width)
+    width, height = pictures[0].width * scale, pictures[0].height * scale
+    columns = columns or min(len(pictures), 4)
+    rows = -(-len(pictures) // columns)
+    cell = width + _MARGIN, height + _MARGIN + _LETTERS
+    sheet = Images.new("RGB", (columns * cell[0] + _MARGIN, rows * cell[1] + _MARGIN), "white")
+    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(11)
+    for n, (picture, title) in enumerate(zip(pictures, titles, strict=True)):
+        left, top = _MARGIN + n % columns * cell[0], _MARGIN + n // columns * cell[1]
+        sheet.paste(picture.resize((width, height), Images.Resampling.NEAREST), (left, top))
+        pen.text((left, top + height), _cut(title, width, font), "black", font)
+    return sheet
+
+
+def _cut(title: str, width: int, font: object) -> str:
+    while title and font.getlength(title) > width:  # type: ignore[attr-defined]
+        title = title[:-2].rstrip() + "…" if len(title) > 2 else ""
+    return title
+
+
+def _encoded(parts: Parts, picture: Image, device: torch.device) -> Tensor:
+    """A picture, cut to the model's square, as x_0."""
+    import numpy as np
+    import torch
+    from PIL import ImageOps
+
+    size = parts.settings.data.size
+    fitted = np.asarray(ImageOps.fit(picture.convert("RGB"), (size, size)), np.uint8)
+    pixels = torch.from_numpy(fitted.copy()).permute(2, 0, 1)[None]
+    return parts.codec.encode(pixels.to(device))
+
+
+def _picture(pixels: Tensor) -> Image:
+    from PIL import Image as Images
+
+    return Images.fromarray(pixels.permute(1, 2, 0).cpu().numpy())

@@ -1,0 +1,164 @@
+"""Batches for a rank: read, decoded, fitted and noised by name, in worker processes or in this one.
+
+A worker is given (epoch, k) and gives the rank's part of that batch; it holds no state, so any
+number of workers gives the same batches, and a restart asks for the next number.
+
+Noise is drawn here, on the CPU, because it has to be the same on every device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from train.pictures import fitted, shapes_of
+from train.plan import Plan
+from train.randomness import Chance
+from train.reader import Loss, Reader, Sample
+from train.settings import TrainSettings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import torch
+    from torch import Tensor
+
+
+@dataclass
+class Loaded:
+    """A rank's part of a global batch."""
+
+    epoch: int
+    k: int
+    keys: list[str]
+    captions: list[str]  # "" where the caption was dropped
+    pixels: Tensor  # (B, 3, H, W) uint8
+    times: Tensor  # (B,) int64, of the diffusion
+    noise_seeds: list[int]
+    losses: list[Loss]
+    read_sec: float
+    decode_sec: float
+
+
+@dataclass
+class Batches:
+    """A map from (epoch, k) to this rank's part; what torch's DataLoader calls a dataset."""
+
+    folder: Path  # of the rows
+    settings: TrainSettings
+    rank: int = 0
+    world: int = 1
+
+    @cached_property
+    def reader(self) -> Reader:
+        """Opened in the process that reads."""
+        return Reader(self.folder)
+
+    @cached_property
+    def plan(self) -> Plan:
+        """The same in every process."""
+        data = self.settings.data
+        rows = self.reader.rows
+        seed, per_block = self.settings.run.seed, data.shards_per_block
+        return Plan(rows.population, rows.digest, seed, data.batch, per_block)
+
+    def __getstate__(self) -> dict[str, object]:
+        return {name: getattr(self, name) for name in ("folder", "settings", "rank", "world")}
+
+    def __getitem__(self, place: tuple[int, int]) -> Loaded:
+        """Give this rank's part of batch k of an epoch."""
+        import time
+
+        import torch
+
+        epoch, k = place
+        began = time.perf_counter()
+        part = self.plan.at(epoch, k).of_rank(self.rank, self.world)
+        read = self.reader.read(part)
+        read_at = time.perf_counter()
+        shape = shapes_of(self.settings.data)[part.bucket]
+        chances = [self._chance(epoch, sample) for sample in read.samples]
+        pixels = [
+            fitted(sample.picture, shape, self.settings.data, chance)
+            for sample, chance in zip(read.samples, chances, strict=True)
+        ]
+        steps = self.settings.diffusion.steps
+        return Loaded(
+            epoch,
+            k,
+            [sample.key for sample in read.samples],
+            [self._caption(sample, c) for sample, c in zip(read.samples, chances, strict=True)],
+            torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2),
+            torch.tensor([int(chance.uniform("timestep") * steps) for chance in chances]),
+            [chance.number("noise") for chance in chances],
+            read.losses,
+            read_at - began,
+            time.perf_counter() - read_at,
+        )
+
+    def _chance(self, epoch: int, sample: Sample) -> Chance:
+        return Chance(self.settings.run.seed, epoch, sample.key, sample.repeat)
+
+    def _caption(self, sample: Sample, chance: Chance) -> str:
+        dropped = chance.uniform("caption") < self.settings.text.dropout
+        return "" if dropped else sample.caption
+
+
+@dataclass(frozen=True)
+class Cursor:
+    """Where a run stands: `k` batches of the epoch are trained."""
+
+    epoch: int = 0
+    k: int = 0
+
+
+def places(plan: Plan, cursor: Cursor, batches: int) -> Iterator[tuple[int, int]]:
+    """The (epoch, k) of the next so many batches, from one epoch into the next.
+
+    Raises ValueError where an epoch has no full batch.
+    """
+    epoch, k = cursor.epoch, cursor.k
+    for _ in range(batches):
+        while k >= plan.batches(epoch):
+            if not plan.batches(epoch):
+                raise ValueError(
+                    f"{plan.population.rows} rows do not fill a batch of {plan.batch} in any "
+                    "bucket; lower data.batch"
+                )
+            epoch, k = epoch + 1, 0
+        yield epoch, k
+        k += 1
+
+
+def load(batches: Batches, wanted: Sequence[tuple[int, int]], workers: int) -> Iterator[Loaded]:
+    """The batches, in order; read ahead by `workers` processes, or one by one where that is 0."""
+    if not workers:
+        yield from (batches[place] for place in wanted)
+        return
+    from torch.utils.data import DataLoader
+
+    yield from DataLoader(
+        batches,  # type: ignore[arg-type]
+        batch_size=None,
+        sampler=wanted,
+        num_workers=workers,
+        prefetch_factor=4,
+        multiprocessing_context="spawn",
+    )
+
+
+def noise_of(seeds: Sequence[int], shape: Sequence[int]) -> Tensor:
+    """(B, *shape) float32: each sample's noise from its own seed."""
+    import torch
+
+    return torch.stack([torch.randn(*shape, generator=_seeded(seed)) for seed in seeds])
+
+
+def _seeded(seed: int) -> torch.Generator:
+    import torch
+
+    return torch.Generator().manual_seed(seed)

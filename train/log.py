@@ -1,0 +1,94 @@
+"""What a run tells while it trains: log.jsonl, losses-<rank>.jsonl, TensorBoard.
+
+A run that goes on from step n cuts the logs back to it, so that they hold each step once.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from curate.dataset import digest_of
+from train.distributed import Ranks
+from train.loader import Loaded
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from train.evaluate import HeldOutLoss
+    from train.loop import StepReport
+
+
+class Log:
+    """The files of one rank; only the first writes more than its losses."""
+
+    def __init__(self, folder: Path, ranks: Ranks, step: int) -> None:
+        self._losses = _open(folder / f"losses-{ranks.rank}.jsonl", step)
+        self._steps = _open(folder / "log.jsonl", step) if ranks.first else None
+        self._board: Any = None
+        if ranks.first:
+            from tensorboardX import SummaryWriter
+
+            self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
+
+    def step(self, report: StepReport, loaded: Loaded) -> None:
+        """Note a step and the samples that were lost in it."""
+        place = {"step": report.step, "epoch": loaded.epoch, "k": loaded.k}
+        for loss in loaded.losses:
+            _write(self._losses, place | asdict(loss))
+        self._losses.flush()
+        if self._steps is None:
+            return
+        # Which samples met which chance: equal digests mean equal training.
+        digest = digest_of(
+            [loaded.keys, loaded.captions, loaded.times.tolist(), loaded.noise_seeds]
+        )
+        _write(self._steps, place | asdict(report) | {"samples": digest[:16]})
+        self._steps.flush()
+        for name in ("loss", "rate", "grad_norm", "wait_sec", "compute_sec"):
+            self._board.add_scalar(f"train/{name}", getattr(report, name), report.step)
+
+    def held_out(self, step: int, losses: HeldOutLoss | None) -> None:
+        """Note the loss on held-out pictures."""
+        if losses is None or self._board is None:
+            return
+        self._board.add_scalar("held_out/loss", losses.mean, step)
+        for t, value in losses.by_time.items():
+            self._board.add_scalar(f"held_out/t{t:04d}", value, step)
+
+    def picture(self, step: int, picture: Image) -> None:
+        """Note a grid of samples."""
+        import numpy as np
+
+        if self._board is not None:
+            self._board.add_image("samples", np.asarray(picture), step, dataformats="HWC")
+
+    def close(self) -> None:
+        """Close the files."""
+        self._losses.close()
+        if self._steps is not None:
+            self._steps.close()
+        if self._board is not None:
+            self._board.close()
+
+
+def _open(path: Path, step: int) -> IO[str]:
+    """The file, cut back to the lines of `step` and before."""
+    kept = []
+    if path.exists():
+        for line in path.read_text(encoding="utf-8").splitlines():
+            try:
+                if json.loads(line)["step"] <= step:
+                    kept.append(line)
+            except (ValueError, KeyError):  # the line that a crash cut short
+                continue
+    waiting = path.with_suffix(".partial")
+    waiting.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+    waiting.rename(path)
+    return open(path, "a", encoding="utf-8")
+
+
+def _write(file: IO[str], value: dict[str, Any]) -> None:
+    file.write(json.dumps(value, ensure_ascii=False) + "\n")

@@ -1,0 +1,149 @@
+"""The network: a U-Net to which the caption speaks by cross-attention.
+
+diffusers' `UNet2DConditionModel`, in pixels (-1 … 1) or in the latents of an `AutoencoderKL` that
+is given by path. GLIDE (2112.10741) and LDM (2112.10752) have the conditioning: every attention
+block of the U-Net takes its queries from the picture and keys and values from the token states.
+
+`Denoiser` is what trains; `network_of` gives the samplers' seam (guidance.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from curate.errors import UserError
+from train.settings import ModelSettings
+from train.text import Condition
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+
+def make_unet(settings: ModelSettings, size: int, text_width: int, channels: int = 3) -> Any:
+    """A UNet2DConditionModel for pictures (or latents) of `channels` with `size` pixels a side.
+
+    Raises `UserError` where the side cannot be halved once a level.
+    """
+    import diffusers
+
+    levels = len(settings.channels)
+    if size % 2 ** (levels - 1):
+        raise UserError(
+            f"{levels} levels of model.channels halve a side of {size} pixels {levels - 1} times; "
+            f"give data.size as a multiple of {2 ** (levels - 1)}, or fewer channels"
+        )
+    attends = [level >= settings.attention_from for level in range(levels)]
+    unet_class: Any = diffusers.UNet2DConditionModel
+    unet = unet_class(
+        sample_size=size,
+        in_channels=channels,
+        out_channels=channels,
+        block_out_channels=settings.channels,
+        layers_per_block=settings.layers_per_block,
+        down_block_types=["CrossAttnDownBlock2D" if a else "DownBlock2D" for a in attends],
+        up_block_types=["CrossAttnUpBlock2D" if a else "UpBlock2D" for a in reversed(attends)],
+        cross_attention_dim=text_width,
+        # diffusers' name for the number of heads, kept for old checkpoints' sake.
+        attention_head_dim=[max(1, c // settings.head_dim) for c in settings.channels],
+        norm_num_groups=_groups(settings.channels),
+    )
+    if settings.checkpointing:
+        unet.enable_gradient_checkpointing()
+    return unet
+
+
+def unet_output(unet: Any, x: Tensor, t: Tensor, condition: Condition) -> Tensor:
+    """The U-Net's answer at x_t under a caption, in the shape of x."""
+    answer: Tensor = unet(
+        x,
+        t,
+        encoder_hidden_states=condition.states.to(x.dtype),
+        encoder_attention_mask=condition.mask,
+        return_dict=False,
+    )[0]
+    return answer
+
+
+class Codec:
+    """Pictures (B, 3, H, W) uint8 <-> what the U-Net works on: pixels in -1 … 1, or latents."""
+
+    def __init__(self, vae: Any = None) -> None:
+        self.vae = vae
+        self.channels = 3 if vae is None else int(vae.config.latent_channels)
+        self.shrinks = 1 if vae is None else 2 ** (len(vae.config.block_out_channels) - 1)
+
+    @classmethod
+    def load(cls, path: str | None) -> Codec:
+        """Pixels for None; else the AutoencoderKL in a folder. Raises `UserError` for others."""
+        if path is None:
+            return cls()
+        import diffusers
+
+        if not (Path(path) / "config.json").exists():
+            raise UserError(
+                f"model.vae {path} holds no config.json; give an AutoencoderKL's folder"
+            )
+        try:
+            vae_class: Any = diffusers.AutoencoderKL
+            vae = vae_class.from_pretrained(path, local_files_only=True)
+        except (OSError, ValueError, KeyError) as error:
+            reason = str(error).splitlines()[0][:200]
+            raise UserError(f"model.vae {path} does not load: {reason}") from None
+        return cls(vae.eval().requires_grad_(False))
+
+    def to(self, device: Any) -> Codec:
+        """The same, its autoencoder on a device."""
+        if self.vae is not None:
+            self.vae.to(device)
+        return self
+
+    def encode(self, pixels: Tensor) -> Tensor:
+        """uint8 pictures -> float32 x_0; latents are the posterior's mode, scaled."""
+        import torch
+
+        x = pixels.to(torch.float32) / 127.5 - 1
+        if self.vae is None:
+            return x
+        with torch.no_grad():
+            latents: Tensor = self.vae.encode(x.to(self.vae.dtype)).latent_dist.mode().float()
+        return latents * float(self.vae.config.scaling_factor)
+
+    def decode(self, x: Tensor) -> Tensor:
+        """x_0 -> uint8 pictures (B, 3, H, W)."""
+        import torch
+
+        if self.vae is not None:
+            with torch.no_grad():
+                scaled = x / float(self.vae.config.scaling_factor)
+                x = self.vae.decode(scaled.to(self.vae.dtype)).sample.float()
+        return ((x.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+
+
+def network_of(unet: Any) -> Callable[[Tensor, Tensor, Condition], Tensor]:
+    """The U-Net as guidance.py asks for it: without gradients, float32 out."""
+    import torch
+
+    def network(x: Tensor, t: Tensor, condition: Condition) -> Tensor:
+        with torch.no_grad():
+            return unet_output(unet, x.to(unet.dtype), t, condition).float()
+
+    return network
+
+
+def _groups(channels: tuple[int, ...]) -> int:
+    """Groups of the normalisation: the largest divisor of all widths up to 32."""
+    return next(n for n in range(32, 0, -1) if all(c % n == 0 for c in channels))
+
+
+def device_of(name: str) -> torch.device:
+    """The device of a name; `auto` is a GPU where there is one."""
+    import torch
+
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and not torch.cuda.is_available():
+        raise UserError("run.device is cuda, and there is no GPU; take auto or cpu")
+    return torch.device(name)

@@ -1,0 +1,63 @@
+"""A decoded picture -> the square or rectangle that the model sees, flipped and cut by chance.
+
+Reads PIL pictures, gives uint8 arrays; the network's range -1 … 1 is made on the device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from train.randomness import Chance
+from train.settings import DataSettings
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+_MULTIPLE = 8  # a side's, so that a U-Net can halve it three times
+
+
+def shapes_of(data: DataSettings) -> list[tuple[int, int]]:
+    """(width, height) in pixels of each bucket: about size x size pixels, sides multiples of 8."""
+    return [_shape(aspect, data.size) for aspect in sorted(data.aspects)]
+
+
+def edges_of(aspects: Sequence[float]) -> list[float]:
+    """Where one bucket ends and the next begins: the geometric means of neighbouring aspects."""
+    ordered = sorted(aspects)
+    return [(one * other) ** 0.5 for one, other in pairwise(ordered)]
+
+
+def fitted(
+    picture: Image, shape: tuple[int, int], data: DataSettings, chance: Chance
+) -> NDArray[np.uint8]:
+    """An RGB picture in a bucket's shape: (H, W, 3) uint8."""
+    from PIL import Image as Images
+    from PIL import ImageOps
+
+    how = Images.Resampling.BICUBIC if max(picture.size) < max(shape) else Images.Resampling.BOX
+    if data.crop == "pad":
+        picture = ImageOps.pad(picture, shape, how, color="white")
+    else:
+        where = (0.5, 0.5)
+        if data.crop == "random":
+            place = chance.uniform("crop")
+            where = (place, place)  # one side fits exactly; the other takes its place
+        picture = ImageOps.fit(picture, shape, how, centering=where)
+    pixels = np.asarray(picture, np.uint8)
+    if data.flip and chance.uniform("flip") < 0.5:
+        pixels = pixels[:, ::-1]
+    return np.ascontiguousarray(pixels)
+
+
+def _shape(aspect: float, size: int) -> tuple[int, int]:
+    width, height = size * aspect**0.5, size / aspect**0.5
+    return _rounded(width), _rounded(height)
+
+
+def _rounded(side: float) -> int:
+    return max(_MULTIPLE, round(side / _MULTIPLE) * _MULTIPLE)

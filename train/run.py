@@ -1,0 +1,162 @@
+"""A run's folder, and the parts of a model: made new for training, opened again for sampling.
+
+<run>/run.json          the resolved settings, the selection's digest, versions
+<run>/rows/             what is trained on (rows.py)
+<run>/checkpoints/      (checkpoint.py)
+<run>/log.jsonl         a line a step: loss, rate, where the time went
+<run>/losses-0.jsonl    a line a damaged sample, by rank: key, reason, substitute
+<run>/samples/          grids of the fixed prompts
+<run>/tensorboard/
+"""
+
+from __future__ import annotations
+
+import glob
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from curate.config import as_dict, resolve
+from curate.dataset import Dataset
+from curate.errors import UserError
+from train import checkpoint
+from train.diffusion import Diffusion
+from train.model import Codec, make_unet
+from train.pictures import edges_of
+from train.rows import Rows, open_rows, rows_of_selection, rows_of_tars
+from train.settings import DataSettings, TrainSettings
+from train.text import TextEncoder
+
+ABOUT = "run.json"
+
+
+@dataclass
+class Parts:
+    """All that turns captions into pictures."""
+
+    settings: TrainSettings
+    unet: Any
+    text: TextEncoder
+    codec: Codec
+    diffusion: Diffusion
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Of x: channels, height, width; square."""
+        side = self.settings.data.size // self.codec.shrinks
+        return self.codec.channels, side, side
+
+
+def make_parts(settings: TrainSettings) -> Parts:
+    """New parts, the U-Net's weights drawn from the run's seed.
+
+    Raises `UserError` for settings that do not go together or files that do not load.
+    """
+    import torch
+
+    process = settings.diffusion
+    diffusion = Diffusion.make(process.schedule, process.steps, zero_terminal=process.zero_terminal)
+    try:
+        diffusion.check(process.target)
+    except ValueError as error:
+        raise UserError(str(error)) from None
+    text, codec = TextEncoder(settings.text), Codec.load(settings.model.vae)
+    torch.manual_seed(settings.run.seed)
+    side = settings.data.size // codec.shrinks
+    unet = make_unet(settings.model, side, text.width, codec.channels)
+    return Parts(settings, unet, text, codec, diffusion)
+
+
+def open_run(path: Path, which: Path | None = None) -> tuple[Parts, checkpoint.State, Path]:
+    """A trained run's parts with the averaged weights, on the CPU; its state and checkpoint.
+
+    `which` is a checkpoint's folder; the best one by default. Raises `UserError` where the folder
+    is no run or has no checkpoint yet.
+    """
+    import diffusers
+
+    if not (path / ABOUT).exists():
+        raise UserError(f"{path} is no run: it has no {ABOUT}; make one with: frenchcat train")
+    found = which or checkpoint.best(path)
+    if found is None:
+        raise UserError(f"{path} has no checkpoint yet; let frenchcat train go on")
+    state = checkpoint.read_state(found)
+    settings = resolve(TrainSettings, state.settings, str(found / "state.json"))
+    parts = make_parts(settings)
+    unet_class: Any = diffusers.UNet2DConditionModel
+    parts.unet = unet_class.from_pretrained(found / "unet", local_files_only=True).eval()
+    return parts, state, found
+
+
+def save_about(path: Path, settings: TrainSettings, rows: Rows, text: TextEncoder) -> None:
+    """Write run.json."""
+    from importlib.metadata import version
+
+    about = {
+        "settings": as_dict(settings),
+        "selection": rows.digest,
+        "rows": len(rows),
+        "text": {"model": text.name, "digest": text.digest},
+        "versions": {name: version(name) for name in ("torch", "diffusers", "open_clip_torch")},
+    }
+    waiting = path / f"{ABOUT}.partial"
+    waiting.write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+    waiting.rename(path / ABOUT)
+
+
+def identity_of(settings: TrainSettings, rows: Rows, text: TextEncoder) -> dict[str, Any]:
+    """What has to stay the same for a run to go on."""
+    data = as_dict(settings.data)
+    order = ("batch", "size", "aspects", "flip", "crop", "shards_per_block")
+    return {
+        "selection": rows.digest,
+        "seed": settings.run.seed,
+        "text model": text.digest,
+        "caption dropout": settings.text.dropout,
+        "model": {k: v for k, v in as_dict(settings.model).items() if k != "checkpointing"},
+        "diffusion": as_dict(settings.diffusion),
+        "data": {name: data[name] for name in order},
+    }
+
+
+def prepare_rows(settings: TrainSettings, folder: Path) -> tuple[Rows, list[str]]:
+    """The rows of the settings' selection or tars, laid out once; and what was damaged.
+
+    Raises `UserError` where nothing is named, or it cannot be read.
+    """
+    data, held_out = settings.data, settings.run.held_out
+    if data.dataset is not None:
+        if data.selection is None:
+            raise UserError(
+                "data.selection names no selection; make one with: "
+                f"frenchcat select {data.dataset} NAME"
+            )
+        dataset = Dataset.open(data.dataset)
+        rows = rows_of_selection(dataset, data.selection, folder, edges_of(data.aspects), held_out)
+        return rows, []
+    if data.tars is None:
+        raise UserError("nothing to train on: set data.dataset and data.selection, or data.tars")
+    there = open_rows(folder)
+    if there is not None:
+        there.check_tars()
+        return there, []
+    return rows_of_tars(_tars(data), folder, held_out)
+
+
+def _tars(data: DataSettings) -> list[str]:
+    """The files that data.tars names, sorted."""
+    assert data.tars is not None
+    if "://" in data.tars:
+        import fsspec
+
+        pattern = data.tars if data.tars.endswith(".tar") else data.tars.rstrip("/") + "/*.tar"
+        found = [file.full_name for file in fsspec.open_files(pattern, "rb")]
+        protocol = data.tars.split("://")[0]
+        named = [name if "://" in name else f"{protocol}://{name}" for name in found]
+        return sorted(named)
+    path = Path(data.tars).expanduser()
+    paths = sorted(path.glob("*.tar")) if path.is_dir() else sorted(glob.glob(str(path)))
+    if not paths:
+        raise UserError(f"data.tars {data.tars} matches no file; name a tar, a folder or a glob")
+    return [str(one) for one in paths]

@@ -1,0 +1,146 @@
+"""The U-Net's weights while they train: wrapped for several ranks, averaged, saved and loaded.
+
+Alone, under DDP (every rank holds all), or under FSDP2 (every rank holds a part).
+"""
+
+from __future__ import annotations
+
+import contextlib
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any
+
+from train.distributed import Ranks
+from train.settings import TrainSettings
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from train.run import Parts
+
+_MOMENTS = ("exp_avg", "exp_avg_sq", "step")
+
+
+class Weights:
+    """What the optimizer moves."""
+
+    def __init__(
+        self, unet: Any, settings: TrainSettings, device: torch.device, ranks: Ranks
+    ) -> None:
+        import torch
+
+        self.settings, self.device = settings, device
+        # Convolutions are faster with channels last, on processors and GPUs alike.
+        self.layout = torch.channels_last
+        unet = unet.to(device).to(memory_format=self.layout).train()
+        self.bf16 = _wants_bf16(settings, device)
+        self.module: Any = unet
+        if ranks.world > 1 and settings.run.shard_model:
+            from torch.distributed.fsdp import fully_shard
+
+            for block in (*unet.down_blocks, unet.mid_block, *unet.up_blocks):
+                fully_shard(block)
+            fully_shard(unet)
+        elif ranks.world > 1:
+            from torch.nn.parallel import DistributedDataParallel
+
+            gpu = [device.index] if device.type == "cuda" else None
+            self.module = DistributedDataParallel(unet, device_ids=gpu)
+        self.names = [name for name, _ in unet.named_parameters()]
+        self.parameters = list(unet.parameters())
+        self.averaged: list[Tensor] = [p.detach().clone() for p in self.parameters]
+        if settings.run.compile:
+            self._compile()
+
+    def plain(self) -> list[Tensor]:
+        """The weights without their gradients' graph."""
+        return [parameter.detach() for parameter in self.parameters]
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """bfloat16 arithmetic over float32 weights, where it was asked for."""
+        import torch
+
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16)
+
+    def no_sync(self, more: bool) -> AbstractContextManager[Any]:
+        """Gradients stay on their rank while more parts of the batch are to come."""
+        if more and hasattr(self.module, "no_sync"):
+            context: AbstractContextManager[Any] = self.module.no_sync()
+            return context
+        return contextlib.nullcontext()
+
+    def tensors(self, optimizer: Any) -> dict[str, Tensor]:
+        """Weights, averages and moments by name, whole, on the CPU. Every rank has to call it."""
+        found: dict[str, Tensor] = {}
+        for name, weight, mean in zip(self.names, self.parameters, self.averaged, strict=True):
+            found[f"weights.{name}"] = _whole(weight)
+            found[f"averaged.{name}"] = _whole(mean)
+            for moment in _MOMENTS:
+                if moment in optimizer.state[weight]:
+                    found[f"{moment}.{name}"] = _whole(optimizer.state[weight][moment])
+        return found
+
+    def load(self, tensors: dict[str, Tensor], optimizer: Any) -> None:
+        """Put back what `tensors` gave."""
+        import torch
+
+        with torch.no_grad():
+            for n, (name, weight) in enumerate(zip(self.names, self.parameters, strict=True)):
+                weight.copy_(_like(tensors[f"weights.{name}"], weight))
+                self.averaged[n].copy_(_like(tensors[f"averaged.{name}"], weight))
+                there = {m: f"{m}.{name}" for m in _MOMENTS if f"{m}.{name}" in tensors}
+                if there:
+                    optimizer.state[weight] = {
+                        m: _moment(m, tensors[full], weight) for m, full in there.items()
+                    }
+
+    def averaged_unet(self, parts: Parts) -> Any:
+        """A U-Net of its own with the averaged weights, for sampling and saving."""
+        from train.model import make_unet
+
+        _, side, _ = parts.shape
+        unet = make_unet(self.settings.model, side, parts.text.width, parts.codec.channels)
+        state = {n: _whole(mean) for n, mean in zip(self.names, self.averaged, strict=True)}
+        unet.load_state_dict(state, strict=True)
+        return unet.to(self.device).eval()
+
+    def _compile(self) -> None:
+        import torch
+
+        from curate.clip.hardware import can_compile
+        from curate.clip.model import say_once
+
+        if obstacle := can_compile(str(self.device)):
+            say_once(f"training uncompiled: {obstacle}")
+            return
+        self.module = torch.compile(self.module)
+
+
+def _wants_bf16(settings: TrainSettings, device: torch.device) -> bool:
+    from curate.clip.hardware import precision_of
+
+    return precision_of(settings.run.precision, device.type) == "bf16"
+
+
+def _whole(tensor: Tensor) -> Tensor:
+    """A tensor with all its parts, on the CPU."""
+    full = tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
+    return full.detach().to("cpu", copy=True)
+
+
+def _like(tensor: Tensor, other: Any) -> Tensor:
+    """A whole tensor as this rank holds `other`."""
+    if not hasattr(other, "full_tensor"):
+        return tensor.to(other.device)
+    from torch.distributed.tensor import distribute_tensor
+
+    return distribute_tensor(tensor.to(other.device), other.device_mesh, other.placements)
+
+
+def _moment(name: str, tensor: Tensor, weight: Tensor) -> Tensor:
+    import torch
+
+    if name == "step":  # a scalar, which fused AdamW keeps beside the weight
+        return tensor.to(weight.device)
+    moved = _like(tensor, weight)
+    return torch.empty_like(weight).copy_(moved)
