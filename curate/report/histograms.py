@@ -176,7 +176,7 @@ def _bins(name: str, low: float, high: float, whole: bool) -> tuple[float, float
             low + width * math.ceil((high - low + 1) / width),
             math.ceil((high - low + 1) / width),
         )
-    return low, high if high > low else low + 1.0, BINS
+    return (low, high, BINS) if high > low else (low, low + 1.0, 1)
 
 
 def _ends(examples: Examples, value: str) -> dict[str, list[Picture]]:

@@ -31,7 +31,7 @@ rows = st.builds(
 
 
 @settings(
-    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(shards=st.lists(st.lists(rows, max_size=12), min_size=1, max_size=3), judged=st.booleans())
 def test_every_row_has_one_outcome_as_info_counts_them(
