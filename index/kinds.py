@@ -14,7 +14,8 @@ Cost of building: linear in rows; the codes (about 150 bytes a row of 512) are i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import contextlib
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -102,6 +103,22 @@ def read_index(path: Path) -> Any:
         return faiss.read_index(str(path))
 
 
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Let faiss run in the calling thread alone; others keep their number.
+
+    One query gives it nothing to share out, and its idle threads would spin beside the caller's.
+    """
+    import faiss
+
+    threads = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(1)
+    try:
+        yield
+    finally:
+        faiss.omp_set_num_threads(threads)
+
+
 def search(
     index: Any, vector: Vectors, k: int, bits: NDArray[np.uint8] | None, probes: int | None
 ) -> tuple[Vectors, NDArray[np.int64]]:
@@ -128,7 +145,8 @@ def search(
     elif options:
         parameters = faiss.SearchParameters(**options)
     try:
-        similarities, positions = index.search(vector[None], k, params=parameters)
+        with one_thread():
+            similarities, positions = index.search(vector[None], k, params=parameters)
     except RuntimeError:
         if bits is None:
             raise

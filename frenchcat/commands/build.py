@@ -158,10 +158,19 @@ def embed(
     _print_info(opened, json)
 
 
-def index(dataset: Folder, config: Config = None, set_: Set = None, json: Json = False) -> None:
-    """Build the kNN index over a dataset's embeddings.
+def index(
+    dataset: Folder,
+    config: Config = None,
+    set_: Set = None,
+    target_recall: Annotated[
+        float | None,
+        typer.Option("--target-recall", metavar="R", help="Fail below this recall@10."),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Build the kNN index over a dataset's embeddings, or add new shards to it.
 
-    Example: frenchcat index data/mine
+    Example: frenchcat index data/mine --target-recall .99
     """
     from curate.dataset import Dataset
     from frenchcat import pipeline
@@ -169,7 +178,8 @@ def index(dataset: Folder, config: Config = None, set_: Set = None, json: Json =
     from index.build import build_index
 
     opened = Dataset.open(dataset)
-    settings = _settings(opened, config, set_)
+    asked = [] if target_recall is None else [f"index.target_recall={target_recall}"]
+    settings = _settings(opened, config, [*(set_ or ()), *asked])
     with opened.lock():
         pipeline.save_settings(opened, settings)
         build_index(opened, settings.index, Bars())
