@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from curate.errors import UserError
+from curate.licence import licence_name
 
 if TYPE_CHECKING:
     from index.search import Hit
@@ -35,8 +36,9 @@ header p { margin: .3rem 0 1.8rem; color: var(--dim) }
 main { display: grid; gap: 1.1rem; grid-template-columns: repeat(auto-fill, minmax(185px, 1fr)) }
 figure { margin: 0; background: var(--card); border: 1px solid var(--line); border-radius: 12px;
   overflow: hidden; display: flex; flex-direction: column }
-.frame { aspect-ratio: 1; display: grid; place-items: center; background: #fff; padding: .6rem }
-.frame img { width: 100%; height: 100%; object-fit: contain }
+.frame { aspect-ratio: 1; position: relative; background: #fff }
+.frame img { position: absolute; inset: .6rem; width: calc(100% - 1.2rem);
+  height: calc(100% - 1.2rem); object-fit: contain }
 figcaption { padding: .7rem .85rem .8rem; border-top: 1px solid var(--line); flex: 1;
   display: flex; flex-direction: column; gap: .35rem }
 .caption { overflow-wrap: anywhere; display: -webkit-box; -webkit-line-clamp: 3;
@@ -91,8 +93,10 @@ def _card(hit: Hit, data: bytes, best: float) -> str:
 
 def _origin(hit: Hit) -> str:
     """Who made it and under which licence where the list says so, else where it came from."""
-    named = [hit.columns.get(name) for name in ("creator", "license")]
-    text = ", ".join(escape(str(part)) for part in named if part) or escape(_host(hit.url or ""))
+    creator, licence = (hit.columns.get(name) for name in ("creator", "license"))
+    named = [str(creator)] if creator else []
+    named += [licence_name(str(licence))] if licence else []
+    text = escape(", ".join(named) or _host(hit.url or ""))
     if hit.url and hit.url.startswith(("http://", "https://")):
         return f'<a href="{escape(hit.url)}" rel="noreferrer nofollow">{text}</a>'
     return text

@@ -6,11 +6,11 @@ the web are bounded in number here and escaped on the page.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from dataclasses import dataclass, field
 
 from curate.catalog import Catalog
+from curate.licence import licence_name
 from curate.report.examples import Examples, Picture, column
 from curate.report.outcomes import OPTED_OUT, OUTCOMES, columns_of, kept_sql, rows_of
 
@@ -153,20 +153,6 @@ def licences(catalog: Catalog) -> list[Bar]:
         old = merged.get(label, Bar(label, 0, 0))
         merged[label] = Bar(label, old.kept + bar.kept, old.others + bar.others)
     return sorted(merged.values(), key=lambda bar: -bar.rows)
-
-
-def licence_name(text: str) -> str:
-    """A licence as people call it; Creative Commons' addresses get their short names."""
-    if not text.strip():
-        return "none stated"
-    found = re.search(r"creativecommons\.org/licenses/([a-z-]+)/(\d\.\d)", text, re.I)
-    if found:
-        return f"CC {found[1].upper()} {found[2]}"
-    if re.search(r"creativecommons\.org/publicdomain/zero", text, re.I):
-        return "CC0 1.0"
-    if re.search(r"publicdomain|public domain", text, re.I):
-        return "public domain"
-    return re.sub(r"^https?://(www\.)?", "", text)[:80]
 
 
 @dataclass(frozen=True)

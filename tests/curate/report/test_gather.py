@@ -148,20 +148,6 @@ def test_signals_are_counted_by_row(tmp_path: Path) -> None:
     assert {bar.label: bar.rows for bar in report.licences} == {"CC BY 4.0": 1, "none stated": 1}
 
 
-@pytest.mark.parametrize(
-    ("text", "name"),
-    [
-        ("https://creativecommons.org/licenses/by-nc-sa/3.0/de/", "CC BY-NC-SA 3.0"),
-        ("http://creativecommons.org/publicdomain/zero/1.0/", "CC0 1.0"),
-        ("Public Domain", "public domain"),
-        ("  ", "none stated"),
-        ("https://www.flickr.com/terms", "flickr.com/terms"),
-    ],
-)
-def test_licences_have_the_names_people_use(text: str, name: str) -> None:
-    assert gather.licence_name(text) == name
-
-
 def test_clusters_show_who_stays_first(tmp_path: Path) -> None:
     shard = [Row(), Row(cluster=0), Row(cluster=0), Row(), Row(cluster=3), Row()]
     report = make_report(write(tmp_path / "d", shard), QUICK)
