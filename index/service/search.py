@@ -9,7 +9,7 @@ Such near copies are, as in clip-retrieval, hits that are connected by cosines o
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -52,15 +52,12 @@ class Found:
 
 def find(volume: Volume, vector: Rows, wanted: Wanted, taste: Taste, metrics: Metrics) -> Found:
     """The nearest rows to a (D,) unit vector. Raises `UserError` for a bad condition."""
-    compares = not wanted.view.duplicates and not volume.filters()["duplicates"]
-    judges = compares or wanted.prompts is not None or (wanted.view.safe and taste.head is not None)
-    fetched = wanted.k + (wanted.k // 8 + MARGIN if judges else 0)
+    judge = _Judge(volume, wanted, taste, metrics)
+    fetched = wanted.k + (wanted.k // 8 + MARGIN if judge.judges else 0)
     while True:
         with metrics.time("knn_index_time"):
-            ranked = volume.searcher.ranked(vector, fetched, wanted.by, wanted.view)
-        reasons = np.full(len(ranked), "", "<U16")
-        if judges and len(ranked):
-            reasons = _judged(volume, ranked.positions, wanted, taste, metrics, compares)
+            ranked = volume.searcher.ranked(vector, fetched, wanted.by, judge.obeyed)
+        reasons = judge.reasons(ranked.positions)
         kept = np.flatnonzero(reasons == "")
         if len(kept) >= wanted.k or len(ranked) < fetched:
             break
@@ -69,31 +66,54 @@ def find(volume: Volume, vector: Rows, wanted: Wanted, taste: Taste, metrics: Me
     reach = int(kept[-1]) + 1 if len(kept) == wanted.k else len(ranked)
     hidden = Counter(str(reason) for reason in reasons[:reach] if reason)
     if wanted.count_hidden:
+        if judge.collapses:
+            del hidden["duplicate"]  # counted below
         hidden += Counter(volume.searcher.hidden(vector, wanted.k, wanted.by, wanted.view))
     return Found(ranked.positions[kept], ranked.similarities[kept], dict(hidden))
 
 
-def _judged(
-    volume: Volume,
-    positions: Positions,
-    wanted: Wanted,
-    taste: Taste,
-    metrics: Metrics,
-    compares: bool,
-) -> NDArray[np.str_]:
-    """Why each hit is left out: (n,) text, "" for one that stays."""
-    reasons = np.full(len(positions), "", "<U16")
-    vectors = volume.searcher.vectors(positions)
-    with metrics.time("safety_time"):
-        if wanted.view.safe:
-            reasons[taste.unsafe(vectors)] = "unsafe"
-        if wanted.prompts is not None:
-            reasons[violent(vectors, wanted.prompts)] = "violence"
-    if compares:
-        with metrics.time("dedup_time"):
-            left = np.flatnonzero(reasons == "")
-            reasons[left[later_copies(vectors[left])]] = "duplicate"
-    return reasons
+class _Judge:
+    """What is left out of the hits of one query, after the index's search."""
+
+    def __init__(self, volume: Volume, wanted: Wanted, taste: Taste, metrics: Metrics) -> None:
+        self._volume, self._wanted, self._taste, self._metrics = volume, wanted, taste, metrics
+        view = wanted.view
+        clustered = volume.filters()["duplicates"]
+        self.collapses = not view.duplicates and clustered
+        self._compares = not view.duplicates and not clustered
+        self._looks = wanted.prompts is not None or (view.safe and taste.head is not None)
+        self.judges = self.collapses or self._compares or self._looks
+        # Few rows are duplicates: to drop them from the hits is cheaper than to ask at every row.
+        self.obeyed = replace(view, duplicates=True) if self.collapses else view
+
+    def reasons(self, positions: Positions) -> NDArray[np.str_]:
+        """Why each hit is left out: (n,) text, "" for one that stays."""
+        reasons = np.full(len(positions), "", "<U9")
+        if not self.judges or not len(positions):
+            return reasons
+        vectors = None
+        if self._looks or self._compares:
+            vectors = self._volume.searcher.vectors(positions)
+        if self._looks and vectors is not None:
+            with self._metrics.time("safety_time"):
+                if self._wanted.view.safe:
+                    reasons[self._taste.unsafe(vectors)] = "unsafe"
+                if self._wanted.prompts is not None:
+                    reasons[violent(vectors, self._wanted.prompts)] = "violence"
+        if not self._wanted.view.duplicates:
+            with self._metrics.time("dedup_time"):
+                left = np.flatnonzero(reasons == "")
+                reasons[left[self._doubles(positions[left], vectors, left)]] = "duplicate"
+        return reasons
+
+    def _doubles(
+        self, positions: Positions, vectors: Rows | None, left: NDArray[np.int64]
+    ) -> NDArray[np.bool_] | NDArray[np.int64]:
+        """Which of the hits another row stands for."""
+        if vectors is not None and self._compares:
+            return later_copies(vectors[left])
+        shown = self._volume.searcher.visible.mask(self._wanted.view)
+        return np.zeros(len(positions), bool) if shown is None else ~shown[positions]
 
 
 def later_copies(vectors: Rows) -> NDArray[np.int64]:
