@@ -23,7 +23,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -78,7 +78,7 @@ def near_vectors(
     return np.concatenate(found)
 
 
-def _rounds(vectors: Vectors, cosine: float) -> Iterator[Edges]:
+def _rounds(vectors: Vectors, cosine: float) -> Generator[Edges]:
     """The near pairs of each round in order, a core a round; at most `ROUNDS` of them."""
     at_once = 1 if len(vectors) <= LEAF else min(os.cpu_count() or 1, _AT_ONCE)
     stop: list[bool] = []
