@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from tools.mini.classes import class_vectors
 from tools.mini.materials import work_folder
+from tools.mini.teacher import embed
 from tools.mini.tower import (
     EMBED_DIM,
     build,
@@ -112,7 +113,7 @@ def train(work: Path, minutes: float, start: Path | None) -> None:
     """Train for ``minutes`` of wall clock, learning rate up then down to zero."""
     torch.manual_seed(0)
     corpus = Corpus(work)
-    classes = torch.from_numpy(centred(class_vectors(), corpus.mean))
+    classes = torch.from_numpy(centred(class_vectors(embed), corpus.mean))
     np.savez(work / "space.npz", mean=corpus.mean)
     tower = build(vocabulary_size(work)).text
     if start:

@@ -5,6 +5,7 @@ Reads ``<work>/tokenizer``; nothing is written.
 
 import json
 import unicodedata
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +125,26 @@ def encode(tokenizer: Tokenizer, texts: list[str]) -> NDArray[np.int32]:
         for offset, found in enumerate(tokenizer.encode_batch_fast(batch)):
             out[start + offset, : len(found.ids)] = found.ids
     return out
+
+
+def text_encoder(work: Path) -> Callable[[list[str]], NDArray[np.float32]]:
+    """The trained text tower as a function: texts -> (N, EMBED_DIM) float32 unit rows."""
+    text: Any = build(vocabulary_size(work)).text
+    text.load_state_dict(torch.load(work / "text.pt"))
+    tokenizer = quick_tokenizer(work)
+
+    def rows(texts: list[str]) -> NDArray[np.float32]:
+        ids = encode(tokenizer, texts)
+        lengths = (ids > 0).sum(1)
+        out = np.empty((len(texts), EMBED_DIM), np.float32)
+        for part in np.array_split(np.argsort(lengths, kind="stable"), len(texts) // 512 + 1):
+            batch = torch.from_numpy(ids[part, : max(1, int(lengths[part].max(initial=1)))])
+            with torch.inference_mode():
+                vectors = text_forward(text, batch.long())
+                out[part] = torch.nn.functional.normalize(vectors, dim=-1).numpy()
+        return out
+
+    return rows
 
 
 def vocabulary_size(work: Path) -> int:
