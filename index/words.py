@@ -45,7 +45,11 @@ class Words:
 
     def ranked(self, text: str, k: int, allowed: NDArray[np.bool_] | None) -> Positions:
         """At most k positions of rows whose captions hold words of a text, best first."""
+        import logging
+
         import bm25s
+
+        logging.getLogger("bm25s").setLevel(logging.WARNING)  # it says what it does, unasked
 
         with self._lock:
             if self._bm25 is None:
