@@ -49,6 +49,8 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=4 * SHARD, help="of the shorter list")
     parser.add_argument("--rounds", type=int, default=5, help="ours and theirs in turn: so often")
     given = parser.parse_args()
+    if given.rows < SHARD * (os.cpu_count() or 1):
+        print(f"of {given.rows} rows not every process gets a shard: memory will grow with them")
     command = common.peer("img2dataset", *PEER) / "img2dataset"
     with serve() as host:
         common.keep("download", measure(command, host, given.rows, given.rounds), GOALS)
