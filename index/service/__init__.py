@@ -8,6 +8,7 @@ queries.py    texts, pictures, addresses, vectors and sums of them -> one unit v
 batching.py   the model in a thread of its own; texts of many users encoded in one batch
 work.py       threads for everything that takes longer than an event loop should wait
 api.py        /v1: datasets, search, columns, rows
+browse.py     /v1: rows without a query, and the map
 media.py      /v1: pictures and thumbnails, from the tars by offset
 curation.py   /v1: selections and removals
 compat.py     clip-retrieval's routes

@@ -112,6 +112,7 @@ async def _found(
         raise UserError(
             f"k + skip is {k + skip}; this service gives at most {service.settings.max_hits} hits"
         )
+    vector = service.taste.rated(vector, asked.aesthetic_score, asked.aesthetic_weight)
     encoded = perf_counter()
     wanted = service.wanted(asked, k + skip)
     found = await service.find(volume, vector, wanted)

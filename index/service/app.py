@@ -17,7 +17,7 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 from curate.dataset import Dataset
-from index.service import api, compat, curation, media, operations
+from index.service import api, browse, compat, curation, media, operations
 from index.service.guard import Guard
 from index.service.page import mount_page
 from index.service.problems import handle_problems
@@ -56,7 +56,7 @@ def create_app(
         lifespan=lifespan,
     )
     app.state.service = service
-    for module in (api, media, curation, compat, operations):
+    for module in (api, browse, media, curation, compat, operations):
         app.include_router(module.router)
     handle_problems(app)
     mount_page(app)

@@ -65,6 +65,7 @@ async def _hits_as_condition(service: Service, volume: Volume, asked: NewSelecti
     if query.where is None and asked.where is not None:
         query = query.model_copy(update={"where": asked.where})
     vector = await service.queries.search(volume, query)
+    vector = service.taste.rated(vector, query.aesthetic_score, query.aesthetic_weight)
     wanted = service.wanted(query, query.k)
     ranked = await service.find(volume, vector, wanted)
     keys = volume.keys(ranked.positions.tolist())

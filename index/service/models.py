@@ -61,6 +61,10 @@ class Filters(Strict):
     violence: bool = Field(False, description="Let through what looks violent.")
     duplicates: bool = Field(False, description="Show all of a cluster, not one of it.")
     count_hidden: bool = Field(False, description="Tell why nearer rows are not shown.")
+    aesthetic_score: int | None = Field(
+        None, ge=0, le=9, description="Move the query to pictures rated so (--ratings)."
+    )
+    aesthetic_weight: float = Field(0.5, ge=-100, le=100, allow_inf_nan=False)
 
 
 class PictureSearch(Filters):
@@ -83,6 +87,13 @@ class Search(Part, Filters):
         return self
 
 
+class Browse(Filters):
+    """Rows without a query."""
+
+    k: int = Field(40, ge=1, le=10_000, description="How many rows.")
+    skip: int = Field(0, ge=0, le=100_000_000, description="Rows left out at the front.")
+
+
 class Row(BaseModel):
     """A row of a dataset; and its other columns, whatever the list brought."""
 
@@ -93,6 +104,7 @@ class Row(BaseModel):
     caption: str | None = None
     picture: str = Field(description="Path of the stored picture.")
     thumbnail: str = Field(description="Path of a small one.")
+    stored: bool = Field(description="False: the dataset has its address alone.")
 
 
 class Hit(Row):
@@ -111,6 +123,26 @@ class Found(BaseModel):
         description="Of the nearest k rows, how many were left out, by reason."
     )
     took_ms: dict[str, float]
+
+
+class Browsed(BaseModel):
+    """Rows that meet a condition."""
+
+    dataset: str
+    index_version: str
+    total: int = Field(description="Rows that meet it, before violence and a head are judged.")
+    rows: list[Row]
+
+
+class Mapped(BaseModel):
+    """Where rows lie on the map of their dataset."""
+
+    dataset: str
+    index_version: str
+    keys: list[str]
+    x: list[float] = Field(description="-1 to 1, by key.")
+    y: list[float]
+    rows: int = Field(description="Rows of the dataset; a large one is shown by some of them.")
 
 
 class DatasetInfo(BaseModel):

@@ -37,6 +37,7 @@ def row(dataset: str, hit: Hit) -> dict[str, Any]:
         "caption": hit.caption,
         "picture": f"/v1/pictures/{place}",
         "thumbnail": f"/v1/thumbnails/{place}",
+        "stored": hit.size > 0,
     }
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from curate.catalog import Catalog
 from curate.dataset import Dataset
 from curate.embed import model_of
+from index.map import LazyMap
 from index.rows import id_of
 from index.search import Hit, Positions, Ranked, Searcher
 from index.service.batching import Encoder
@@ -24,6 +25,7 @@ class Volume:
         """Open it. Raises `UserError` where it has no index, or a broken one."""
         self.name, self.dataset, self.encoder = name, dataset, encoder
         self.searcher = Searcher(dataset)
+        self.map = LazyMap(self.searcher)
         self.model = str(model_of(dataset)["model"])
         self.version = str(self.searcher.version)
 
