@@ -136,3 +136,16 @@ def test_killed_at_any_point_the_index_is_the_old_one_or_the_new_one(tmp_path: P
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "killed at" in done.stdout
+
+
+@pytest.mark.parametrize("factory", ["auto", "RaBitQ2", "IVF2,RaBitQ2"])
+def test_a_dataset_elsewhere_is_searched_alike(tmp_path: Path, factory: str) -> None:
+    local = embedded(tmp_path / "d", unit_rows(120))
+    build_index(local, build.IndexSettings(factory=factory))
+    there = Dataset(f"memory://search-{factory.replace(',', '-')}")
+    there.fs.put(f"{local.root}/", f"{there.root}/", recursive=True)
+    searcher, query = Searcher(there), unit_rows(1, seed=3)[0]
+    assert searcher.query(vector=query, k=15) == Searcher(local).query(vector=query, k=15)
+    assert searcher.version == index_version(there) != ""
+    (hit,) = searcher.query(vector=unit_rows(120)[7], k=1)
+    assert searcher.picture(hit) == Searcher(local).picture(hit)
