@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -48,8 +49,8 @@ def train(
                 _print_json(report)
 
         folder = run(settings, watch, other_run=other_run)
-    if not json:
-        print(f"trained; draw with: frenchcat sample {folder} {settings.run.prompts[0]!r}")
+    if not json and os.environ.get("RANK", "0") == "0":
+        print(f'trained; draw with: frenchcat sample {folder} "a cat"')
 
 
 def sample(
