@@ -49,7 +49,7 @@ def build_head(work: Path) -> None:
     classifier = load_trunk().classifier
     assert isinstance(classifier, nn.Linear)
     weight, bias = classifier.weight.detach(), classifier.bias.detach()
-    drawings = torch.from_numpy(np.load(work / "pictures.npy")[:, 0]).float()  # (N, 1280)
+    drawings = torch.from_numpy(np.load(work / "pictures.npy")).float()  # (N, 1280)
     bias = bias - PRIOR_SHARE * prior(drawings @ weight.T + bias)
     vectors = torch.from_numpy(class_vectors(text_encoder(work)))
     vectors = F.normalize(vectors - CENTRED * vectors.mean(0), dim=-1)
