@@ -1,0 +1,107 @@
+"""The verbs search, index and adopt as a user types them."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from typer.testing import CliRunner
+
+from curate.clip import ClipSettings
+from curate.config import as_dict
+from curate.dataset import Dataset
+from curate.embed import embed
+from curate.errors import UserError
+from curate.remove.log import Request, log
+from frenchcat.cli import app
+from index.build import build_index
+from index.search import Searcher
+from index.terms import Picture, Text
+from tests.embedded import add_shard, picture, unit_rows
+
+CAPTIONS = ["a red square", "chat noir", "dog", "french cat"]
+KEYS = [f"00000000{number}" for number in range(4)]
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    made = Dataset.create(tmp_path_factory.mktemp("cli") / "d", "d")
+    add_shard(made, "00000", unit_rows(4), captions=CAPTIONS)
+    made.remove("stages/embed/00000.json")
+    clip = ClipSettings(model="mini", compile="no", decode_workers=1)
+    with made.lock():
+        embed(made, clip)
+        made.write_json("dataset.json", {**made.manifest(), "settings": {"clip": as_dict(clip)}})
+        build_index(made)
+    return made
+
+
+def found(*arguments: str) -> tuple[list[str], str]:
+    """Keys of the hits and what was said on stderr. Raises what the command raises."""
+    done = CliRunner().invoke(app, ["search", *arguments, "--json"], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return [json.loads(line)["key"] for line in done.stdout.splitlines()], done.stderr
+
+
+def test_texts_pictures_and_sums(dataset: Dataset, tmp_path: Path) -> None:
+    cat = tmp_path / "cat.png"
+    cat.write_bytes(picture(2))
+    assert found(dataset.root, "--image", str(cat), "-k", "1") == ([KEYS[2]], "")
+    terms = [(1.0, Text("cat")), (1.0, Picture(cat)), (-1.0, Text("a drawing"))]
+    expected = [hit.key for hit in Searcher(dataset).query(terms=terms, k=99)]
+    assert len(expected) == 4
+    sum_of = ("cat", "--plus", str(cat), "--minus", "a drawing", "-k", "99")
+    assert found(dataset.root, *sum_of) == (expected, "")
+    with pytest.raises(UserError, match="give one query"):
+        found(dataset.root)
+    with pytest.raises(UserError, match="no such file"):
+        found(dataset.root, "cat", "--plus", "nowhere.jpg")
+    with pytest.raises(UserError, match="k is 0"):
+        found(dataset.root, "cat", "-k", "0")
+
+
+def test_words_are_joined_in(dataset: Dataset) -> None:
+    assert KEYS[1] in found(dataset.root, "noir", "--hybrid", "-k", "2")[0]
+
+
+def test_what_is_hidden_is_shown_when_asked(dataset: Dataset) -> None:
+    keys, said = found(dataset.root, "cat", "--where", "caption LIKE '%cat%'")
+    assert (keys, said) == ([KEYS[3]], "of the 10 nearest rows of all, hidden: 3 where\n")
+    with dataset.publish("judge") as publication:
+        columns = {"key": KEYS, "punsafe": pa.array([0.9, 0.1, None, 0.5], pa.float32())}
+        pq.write_table(pa.table(columns), publication.path("scores/00000.parquet"))
+        keep = {"keep": [True, False, True, True], "reason": [None, "tiny", None, None]}
+        table = pa.table({"key": KEYS, **keep})
+        pq.write_table(table, publication.path("verdicts/00000.parquet"))
+        columns = {"key": KEYS, "cluster": [KEYS[2]] * 4, "multiplicity": [4] * 4}
+        doubles = pa.array([KEYS[2], KEYS[2], None, KEYS[2]], pa.string())
+        table = pa.table({**columns, "duplicate_of": doubles})
+        pq.write_table(table, publication.path("duplicates/00000.parquet"))
+    keys, said = found(dataset.root, "cat")
+    assert (keys, "2 unsafe, 1 dropped" in said) == ([KEYS[2]], True)
+    shown, _ = found(dataset.root, "cat", "--duplicates", "--unsafe")
+    assert sorted(shown) == [KEYS[0], KEYS[2], KEYS[3]]
+    everything = ("--duplicates", "--unsafe", "--dropped")
+    log(dataset, Request(1, "key", "2026-01-01T00:00:00Z", keys=(KEYS[3],)))
+    keys, said = found(dataset.root, "cat", *everything)
+    assert (len(keys), said) == (3, "of the 10 nearest rows of all, hidden: 1 removed\n")
+
+
+def test_adopt_and_a_recall_that_must_be_met(tmp_path: Path) -> None:
+    folder = tmp_path / "theirs"
+    (folder / "img_emb").mkdir(parents=True)
+    (folder / "metadata").mkdir()
+    np.save(folder / "img_emb/0.npy", unit_rows(600, 32).astype(np.float16))
+    table = pa.table({"caption": ["x"] * 600, "url": ["u"] * 600})
+    pq.write_table(table, folder / "metadata/0.parquet")
+    out = str(tmp_path / "d")
+    done = CliRunner().invoke(app, ["adopt", str(folder), "--out", out, "--json"])
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["indexed"] == 600
+    assert "no model was named" in done.stderr
+    narrow = ["--set", "index.factory=RaBitQ", "--set", "index.rerank=1"]
+    command = ["index", out, *narrow, "--target-recall", "0.999"]
+    with pytest.raises(UserError, match="recall@10 is"):
+        CliRunner().invoke(app, command, catch_exceptions=False)
