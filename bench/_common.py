@@ -117,6 +117,14 @@ def run(
     return Run(sec, cpu_sec, peak, out)
 
 
+def json_of(done: Run) -> dict[str, Any]:
+    """The last JSON object that a command printed on a line of its own, among its log's lines."""
+    found: dict[str, Any] = json.loads(
+        next(line for line in reversed(done.out.splitlines()) if line.startswith("{"))
+    )
+    return found
+
+
 def ours(*arguments: str | Path, log: str = "frenchcat") -> Run:
     """Run `frenchcat` with these arguments."""
     return run([sys.executable, "-m", "frenchcat", *arguments], log)

@@ -110,8 +110,7 @@ def measure(kind: str, rows: int, rounds: int) -> dict[str, Any]:
 def _apart(kind: str, rows: int) -> dict[str, Any]:
     vectors_of(kind, rows)
     done = common.run([sys.executable, "-m", "bench.dedup", "--one", kind, str(rows)], "dedup")
-    found: dict[str, Any] = json.loads(done.out.splitlines()[-1])
-    return found
+    return common.json_of(done)
 
 
 def one(kind: str, rows: int) -> dict[str, Any]:
@@ -213,7 +212,7 @@ def pictures(count: int, rounds: int) -> dict[str, Any]:
     for _ in range(rounds):
         for tool, interpreter in tools.items():
             command = [interpreter, "-m", "bench._pictures", tool, folder]
-            runs[tool].append(json.loads(common.run(command, tool).out.splitlines()[-1]))
+            runs[tool].append(common.json_of(common.run(command, tool)))
     found = {tool: _judged(tool, each, count) for tool, each in runs.items()}
     names = ("imagededup", "ImageHash", "numpy")
     return {"count": count, **found, "versions": common.versions_of(python, names)}

@@ -90,7 +90,7 @@ def measure(command: Path, pairs: int, few: int, rounds: int) -> dict[str, Any]:
         "ratio_by_round": ratios,
         "cpu_ratio": common.median(cpu_ratios),
         "lowest_cosine": lowest_cosine(few),
-        **json.loads(common.run(share, "share").out.splitlines()[-1]),
+        **common.json_of(common.run(share, "share")),
         "load_before": load,
         "versions": {
             "frenchcat": common.our_versions("torch", "open_clip_torch"),
