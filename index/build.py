@@ -16,7 +16,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -111,33 +111,6 @@ def index_version(dataset: Dataset) -> str:
     except FileNotFoundError:
         return ""
     return f"{status.st_ino}-{status.st_mtime_ns}-{status.st_size}"
-
-
-def check_files(dataset: Dataset, entry: PartEntry) -> None:
-    """Raise `UserError` where a part's files, or the vectors that it reads, are not what it says.
-
-    Sizes and markers only, so that opening is quick; `verify` reads everything.
-    """
-    for relative, said in entry.files.items():
-        size = dataset.size(relative)
-        if size is not None and size != said["bytes"]:  # a missing one shows when it is opened
-            raise _misaligned(dataset, f"{dataset.path(relative)} has {size} bytes", said["bytes"])
-    if entry.exact:
-        return  # its numbers are its own
-    for shard, said in entry.shards.items():
-        now = (marker(dataset, embed.STAGE, shard) or {}).get("digest")
-        if now != said["digest"]:
-            raise UserError(
-                f"the vectors of shard {shard} of {dataset.root} changed after the index was made; "
-                f"run: frenchcat index {dataset.root}"
-            )
-
-
-def _misaligned(dataset: Dataset, found: str, expected: object) -> UserError:
-    return UserError(
-        f"{found} where index.json says {expected}; delete {dataset.path('index')} and run: "
-        f"frenchcat index {dataset.root}"
-    )
 
 
 # -- what there is to do -------------------------------------------------------------------------
@@ -314,19 +287,3 @@ def _sweep(dataset: Dataset, found: Mapping[str, Any]) -> None:
 
 def _pretty(value: Any) -> str:
     return json.dumps(value, indent=1, sort_keys=True) + "\n"
-
-
-def verify(dataset: Dataset) -> None:
-    """Read every file of the index and compare its digest. Raises `UserError` for a changed one."""
-    for entry in entries(current(dataset) or {"parts": []}):
-        for relative, said in _each(entry.files):
-            with dataset.as_local(relative) as path:
-                if file_sha256(path) != said["sha256"]:
-                    raise UserError(
-                        f"{dataset.path(relative)} is not what was built; delete it and run: "
-                        f"frenchcat index {dataset.root}"
-                    )
-
-
-def _each(files: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
-    return sorted(files.items())

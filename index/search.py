@@ -25,7 +25,8 @@ from curate.clip.settings import ClipSettings
 from curate.config import resolve
 from curate.dataset import Dataset
 from curate.errors import UserError
-from index.build import JSON, MODALITIES, check_files, current, entries, index_version
+from index.build import JSON, MODALITIES, current, entries, index_version
+from index.check import check_files
 from index.part import Part, PartEntry
 from index.rows import PLACE, Places, Rows
 from index.terms import (

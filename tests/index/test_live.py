@@ -11,7 +11,8 @@ import pytest
 from curate.dataset import Dataset
 from curate.errors import UserError
 from index import build
-from index.build import build_index, entries, index_version, verify
+from index.build import build_index, entries, index_version
+from index.check import verify
 from index.rows import Places
 from index.search import Searcher
 from tests.embedded import add_shard, embedded, unit_rows

@@ -1,0 +1,52 @@
+"""Whether an index folder is what was built, and still fits the vectors beside it.
+
+Reads sizes and markers (`check_files`, at every opening) or every byte (`verify`); writes nothing.
+"""
+
+from __future__ import annotations
+
+from curate import embed
+from curate.dataset import Dataset, file_sha256
+from curate.errors import UserError
+from curate.stage import marker
+from index.build import current, entries
+from index.part import PartEntry
+
+
+def check_files(dataset: Dataset, entry: PartEntry) -> None:
+    """Raise `UserError` where a part's files, or the vectors that it reads, are not what it says.
+
+    Sizes and markers only, so that opening is quick; `verify` reads everything.
+    """
+    for relative, said in entry.files.items():
+        size = dataset.size(relative)
+        if size is not None and size != said["bytes"]:  # a missing one shows when it is opened
+            raise _misaligned(dataset, f"{dataset.path(relative)} has {size} bytes", said["bytes"])
+    if entry.exact:
+        return  # its numbers are its own
+    for shard, said in entry.shards.items():
+        now = (marker(dataset, embed.STAGE, shard) or {}).get("digest")
+        if now != said["digest"]:
+            raise UserError(
+                f"the vectors of shard {shard} of {dataset.root} changed after the index was made; "
+                f"run: frenchcat index {dataset.root}"
+            )
+
+
+def verify(dataset: Dataset) -> None:
+    """Read every file of the index and compare its digest. Raises `UserError` for a changed one."""
+    for entry in entries(current(dataset) or {"parts": []}):
+        for relative, said in sorted(entry.files.items()):
+            with dataset.as_local(relative) as path:
+                if file_sha256(path) != said["sha256"]:
+                    raise UserError(
+                        f"{dataset.path(relative)} is not what was built; delete it and run: "
+                        f"frenchcat index {dataset.root}"
+                    )
+
+
+def _misaligned(dataset: Dataset, found: str, expected: object) -> UserError:
+    return UserError(
+        f"{found} where index.json says {expected}; delete {dataset.path('index')} and run: "
+        f"frenchcat index {dataset.root}"
+    )
