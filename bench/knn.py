@@ -34,7 +34,7 @@ ROOT = Path(__file__).resolve().parent.parent
 BENCH = ROOT / ".bench"
 RESULT = ROOT / "bench" / "results" / "knn.json"
 PEER = BENCH / "autofaiss"
-PEER_PINS = ("autofaiss==2.18.0", "setuptools==69.5.1")
+PEER_PINS = ("autofaiss==2.18.0", "pyarrow==18.1.0", "setuptools==69.5.1")  # it needs numpy 1
 QUERIES, K, ADDED = 200, 10, 10_000
 SHARES = (0.001, 0.01, 0.1, 0.5, 0.9)
 GOALS = {
@@ -55,13 +55,16 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--prepare", action="store_true", help="install and draw, no more")
     parser.add_argument("--no-peer", action="store_true", help="ours alone")
+    parser.add_argument("--peer-only", action="store_true", help="the peer, into ours as it is")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.child:
         print(json.dumps(_CHILDREN[given.child](given.rows)))
         return
     prepare(given.rows, not given.no_peer)
-    if not given.prepare:
+    if given.peer_only:
+        report({**json.loads(RESULT.read_text()), "autofaiss": _peer(given.rows)})
+    elif not given.prepare:
         report(measure(given.rows, not given.no_peer))
 
 
@@ -280,11 +283,11 @@ def _add(rows: int) -> float:
 _PEER_BUILD = """
 import json, sys, time
 from autofaiss import build_index
-began = time.perf_counter()
+began, before_cpu = time.perf_counter(), time.process_time()
 build_index(sys.argv[1], index_path=sys.argv[2], index_infos_path=sys.argv[3],
             max_index_memory_usage=sys.argv[4], current_memory_available="12GB",
             metric_type="ip", should_be_memory_mappable=True, verbose=30)
-print(json.dumps(time.perf_counter() - began))
+print(json.dumps([time.perf_counter() - began, time.process_time() - before_cpu]))
 """
 _PEER_SEARCH = """
 import json, sys, time
@@ -301,14 +304,15 @@ with open(sys.argv[3]) as file:
     parameters = json.load(file).get("index_param")
 if parameters:
     faiss.ParameterSpace().set_index_parameters(index, parameters)
-spent, found = [], []
+spent, processor, found = [], [], []
 for query in np.concatenate([queries[:20], queries]):
-    began = time.perf_counter()
+    began, before_cpu = time.perf_counter(), time.thread_time()
     _, positions = index.search(query[None], 10)
     spent.append(time.perf_counter() - began)
+    processor.append(time.thread_time() - before_cpu)
     found.append(positions[0].tolist())
-print(json.dumps({"spent": spent[20:], "found": found[20:], "parameters": parameters,
-                  "anonymous_bytes": anonymous() - before, "kind": type(index).__name__}))
+print(json.dumps({"spent": spent[20:], "processor": processor[20:], "found": found[20:],
+                  "parameters": parameters, "anonymous_bytes": anonymous() - before, "kind": type(index).__name__}))
 """
 
 
@@ -319,7 +323,7 @@ def _peer(rows: int) -> dict[str, Any]:
     python = str(PEER / "bin" / "python")
     vectors = folder_of(rows) / "img_emb"
     build = [python, "-c", _PEER_BUILD, vectors, out, infos, f"{codes // 2**20}MB"]
-    build_sec = json.loads(_run(build))
+    build_sec, build_cpu_sec = json.loads(_run(build))
     searched = json.loads(_run([python, "-c", _PEER_SEARCH, out, truth_of(rows), infos]))
     truth = np.load(truth_of(rows))
     files = [np.load(path, mmap_mode="r") for path in sorted(vectors.glob("*.npy"))]
@@ -334,8 +338,10 @@ def _peer(rows: int) -> dict[str, Any]:
         found.append(np.array([float(hit @ query) for hit in hits]))
     return {
         "build_sec_pictures_alone": round(build_sec, 1),
+        "build_cpu_sec_pictures_alone": round(build_cpu_sec, 1),
         "recall_at_10": _recalls(found, truth["tenth"][:, 0]),
         "ms": _percentiles(searched["spent"]),
+        "cpu_ms": _percentiles(searched["processor"]),
         "anonymous_bytes": searched["anonymous_bytes"],
         "bytes": out.stat().st_size,
         "kind": searched["kind"],
