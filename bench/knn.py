@@ -34,7 +34,12 @@ ROOT = Path(__file__).resolve().parent.parent
 BENCH = ROOT / ".bench"
 RESULT = ROOT / "bench" / "results" / "knn.json"
 PEER = BENCH / "autofaiss"
-PEER_PINS = ("autofaiss==2.18.0", "pyarrow==18.1.0", "setuptools==69.5.1")  # it needs numpy 1
+PEER_PINS = (  # it needs numpy 1 and a faiss of its time
+    "autofaiss==2.18.0",
+    "faiss-cpu==1.8.0",
+    "pyarrow==18.1.0",
+    "setuptools==69.5.1",
+)
 QUERIES, K, ADDED = 200, 10, 10_000
 SHARES = (0.001, 0.01, 0.1, 0.5, 0.9)
 GOALS = {
@@ -312,7 +317,8 @@ for query in np.concatenate([queries[:20], queries]):
     processor.append(time.thread_time() - before_cpu)
     found.append(positions[0].tolist())
 print(json.dumps({"spent": spent[20:], "processor": processor[20:], "found": found[20:],
-                  "parameters": parameters, "anonymous_bytes": anonymous() - before, "kind": type(index).__name__}))
+                  "parameters": parameters, "anonymous_bytes": anonymous() - before,
+                  "kind": type(index).__name__}))
 """
 
 
