@@ -44,7 +44,10 @@ async def make_selection(request: Request, asked: NewSelection) -> Selected:
     if asked.query is not None:
         where = await _hits_as_condition(service, volume, asked)
     choice = select.Choice(where=where, limit=asked.limit)
-    return await service.work.disk(_select, volume, asked.name, choice)
+    made = await service.work.disk(_select, volume, asked.name, choice)
+    if service.settings.private:
+        made.folder = volume.dataset.root
+    return made
 
 
 @router.post("/remove", responses=documented(403, 404, 409, 413))

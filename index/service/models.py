@@ -186,6 +186,7 @@ class Selected(BaseModel):
     rows: int
     digest: str
     sql: str | None = None
+    folder: str | None = Field(None, description="The dataset's; told at loopback alone.")
 
 
 class Removal(Strict):

@@ -1,0 +1,67 @@
+// A back end: ours, or another frenchcat at an address. A key is kept for its own back end alone,
+// until the tab is closed.
+
+/** What a back end refused, in its words. */
+export class Problem extends Error {
+  constructor(status, message) {
+    super(message);
+    this.status = status;
+  }
+}
+
+export class Client {
+  /** `back` is the address of a back end; "" is the one that the page came from. */
+  constructor(back = "") {
+    this.base = new URL(back || ".", location.href);
+    this.own = this.base.origin === location.origin;
+  }
+
+  get key() {
+    return sessionStorage.getItem(`key ${this.base.origin}`) ?? "";
+  }
+
+  set key(value) {
+    sessionStorage.setItem(`key ${this.base.origin}`, value);
+  }
+
+  /** The whole address of a path of an answer. */
+  address(path) {
+    return new URL(path.replace(/^\//, ""), this.base).href;
+  }
+
+  get headers() {
+    return this.key ? { "X-API-Key": this.key } : {};
+  }
+
+  async get(path, signal) {
+    return this.answer(path, { headers: this.headers, signal });
+  }
+
+  async post(path, body, signal) {
+    const headers = { ...this.headers, "Content-Type": "application/json" };
+    return this.answer(path, { method: "POST", headers, body: JSON.stringify(body), signal });
+  }
+
+  async answer(path, request) {
+    const response = await this.fetch(path, request);
+    const body = await response.json().catch(() => null);
+    if (!response.ok) throw new Problem(response.status, body?.error ?? `the server answered ${response.status}`);
+    return body;
+  }
+
+  async fetch(path, request) {
+    try {
+      return await fetch(this.address(path), request);
+    } catch (error) {
+      if (error.name === "AbortError") throw error;
+      throw new Problem(0, `${this.base.host} does not answer; is it running, and does it allow this page (--cors)?`);
+    }
+  }
+
+  /** A picture's file, where a key must be sent for it. */
+  async blob(path) {
+    const response = await this.fetch(path, { headers: this.headers });
+    if (!response.ok) throw new Problem(response.status, "no picture");
+    return response.blob();
+  }
+}

@@ -1,0 +1,39 @@
+// Why was this hidden: how many nearer rows are not shown, by reason, and how to see them.
+
+import { button, byId, el, some } from "./dom.js";
+
+const REASONS = {
+  unsafe: ["unsafe", { safe: false }],
+  violence: ["violent", { violence: false }],
+  duplicate: ["near-duplicate", { hideImages: false }],
+  url: ["of an address already shown", { hideUrls: false }],
+  dropped: ["dropped by a verdict", { hideDropped: false }],
+  where: ["outside the condition", { where: "" }],
+  removed: ["removed on request", null],
+  broken: ["broken", null],
+};
+
+/** Say it; `counts` is reason -> number. */
+export function sayHidden(counts, page) {
+  const place = byId("hidden");
+  const there = Object.keys(REASONS).filter((reason) => counts[reason]);
+  if (!there.length) {
+    place.replaceChildren();
+    return;
+  }
+  const total = there.reduce((sum, reason) => sum + counts[reason], 0);
+  place.replaceChildren(`${some(total, "nearer picture is", "nearer pictures are")} not shown: `);
+  for (const reason of there) place.append(chip(reason, counts[reason], page));
+}
+
+function chip(reason, number, page) {
+  const [words, changes] = REASONS[reason];
+  const text = `${number} ${words}`;
+  if (!changes) return el("span", { class: "chip", "data-reason": reason }, text);
+  return button(text, () => page.store.set(changes), {
+    class: "chip",
+    "data-reason": reason,
+    title: "Show them",
+    "aria-label": `${text}; show them`,
+  });
+}

@@ -1,0 +1,181 @@
+// A map of the dataset to wander in: near pictures lie near each other. Points from afar, pictures
+// from near; the hits of the query are marked.
+
+import { Camera } from "./camera.js";
+import { byId, later, some } from "./dom.js";
+import { MapInput } from "./map-input.js";
+import { show } from "./pictures.js";
+import { filters } from "./query.js";
+
+const PICTURES = 160; // drawn at once, at most
+const KEPT = 600;
+const RETRY_MS = 3000; // while the server is making the map
+
+export class DatasetMap {
+  constructor(page) {
+    this.page = page;
+    this.canvas = byId("canvas");
+    this.camera = new Camera();
+    this.images = new Map();
+    this.points = [];
+    this.input = new MapInput(this);
+    this.sayNear = later(250, () => this.sayCaption());
+    new ResizeObserver(() => this.resize()).observe(this.canvas);
+    addEventListener("theme", () => this.draw());
+  }
+
+  /** Show the map of a state's dataset and filters. */
+  async show(state) {
+    const { dataset: name, ...asked } = filters(state);
+    const path = `v1/datasets/${encodeURIComponent(this.page.dataset.name)}/map?${new URLSearchParams(asked)}`;
+    if (path === this.path) return this.draw();
+    this.path = path;
+    byId("map-said").textContent = "The map is being made…";
+    try {
+      const found = await this.page.client.get(path);
+      if (path !== this.path) return;
+      this.take(found);
+    } catch (error) {
+      if (path !== this.path) return;
+      this.path = null;
+      if (error.status === 503) setTimeout(() => this.page.store.state.view === "map" && this.show(state), RETRY_MS);
+      else this.page.failed(error);
+    }
+  }
+
+  take(found) {
+    this.points = found.keys.map((key, at) => ({ key, x: found.x[at], y: found.y[at] }));
+    this.rows = found.rows;
+    this.images.clear();
+    this.page.failed(null);
+    this.draw();
+    this.sayNear();
+  }
+
+  resize() {
+    const { clientWidth, clientHeight } = this.canvas;
+    if (!clientWidth) return;
+    const ratio = devicePixelRatio || 1;
+    this.canvas.width = clientWidth * ratio;
+    this.canvas.height = clientHeight * ratio;
+    this.camera.width = clientWidth;
+    this.camera.height = clientHeight;
+    this.draw();
+  }
+
+  /** Draw once, however often it is asked for in a frame. */
+  draw() {
+    if (this.asked || !this.canvas.clientWidth) return;
+    this.asked = requestAnimationFrame(() => {
+      this.asked = 0;
+      this.paint();
+    });
+  }
+
+  paint() {
+    const context = this.canvas.getContext("2d");
+    const { width, height } = this.camera;
+    const style = getComputedStyle(this.canvas);
+    context.setTransform(devicePixelRatio || 1, 0, 0, devicePixelRatio || 1, 0, 0);
+    context.clearRect(0, 0, width, height);
+    const seen = this.seen();
+    const near = seen.length <= PICTURES || this.size >= 40;
+    const hits = new Set(this.page.results.fetched.map((row) => row.key));
+    this.drawn = [];
+    for (const point of seen) this.dot(context, point, hits.has(point.key) ? style.getPropertyValue("--hit") : style.color, hits.has(point.key));
+    if (near) for (const point of seen.slice(0, PICTURES)) this.thumbnail(context, point, hits.has(point.key), style);
+    if (document.activeElement === this.canvas) this.cross(context, style.color);
+    this.canvas.dataset.pictures = String(this.drawn.length);
+    this.canvas.dataset.points = String(seen.length);
+  }
+
+  /** The points in sight, with their pixels; nearest to the middle first. */
+  seen() {
+    const { camera } = this;
+    const [left, top] = camera.world(-40, -40);
+    const [right, bottom] = camera.world(camera.width + 40, camera.height + 40);
+    const there = this.points.filter(({ x, y }) => x >= left && x <= right && y >= top && y <= bottom);
+    for (const point of there) [point.px, point.py] = camera.screen(point.x, point.y);
+    const away = ({ px, py }) => (px - camera.width / 2) ** 2 + (py - camera.height / 2) ** 2;
+    return there.sort((a, b) => away(a) - away(b));
+  }
+
+  /** Pixels of a thumbnail's side: what the rows' density leaves room for. */
+  get size() {
+    const room = (1.7 * this.camera.scale) / Math.sqrt(Math.max(1, this.points.length));
+    return Math.max(26, Math.min(112, room));
+  }
+
+  dot(context, { px, py }, colour, hit) {
+    context.globalAlpha = hit ? 1 : 0.55;
+    context.fillStyle = colour;
+    context.beginPath();
+    context.arc(px, py, hit ? 4 : 2.4, 0, 7);
+    context.fill();
+    context.globalAlpha = 1;
+  }
+
+  thumbnail(context, point, hit, style) {
+    const image = this.image(point.key);
+    if (!image.naturalWidth) return;
+    const { size } = this;
+    const scale = size / Math.max(image.naturalWidth, image.naturalHeight);
+    const [w, h] = [image.naturalWidth * scale, image.naturalHeight * scale];
+    context.drawImage(image, point.px - w / 2, point.py - h / 2, w, h);
+    context.lineWidth = hit ? 3 : 1;
+    context.strokeStyle = hit ? style.getPropertyValue("--hit") : style.getPropertyValue("--line");
+    context.strokeRect(point.px - w / 2, point.py - h / 2, w, h);
+    this.drawn.push(point);
+  }
+
+  image(key) {
+    if (this.images.has(key)) return this.images.get(key);
+    if (this.images.size >= KEPT) this.images.delete(this.images.keys().next().value);
+    const image = new Image();
+    this.images.set(key, image);
+    image.addEventListener("load", () => this.draw());
+    show(image, this.page.client, { thumbnail: `v1/thumbnails/${this.page.place(key)}` }, { size: 128 });
+    return image;
+  }
+
+  cross(context, colour) {
+    const { width, height } = this.camera;
+    context.strokeStyle = colour;
+    context.lineWidth = 1.5;
+    context.beginPath();
+    for (const [dx, dy] of [[1, 0], [-1, 0], [0, 1], [0, -1]]) {
+      context.moveTo(width / 2 + 6 * dx, height / 2 + 6 * dy);
+      context.lineTo(width / 2 + 15 * dx, height / 2 + 15 * dy);
+    }
+    context.stroke();
+  }
+
+  /** The point nearest to pixels; within `reach` of them. */
+  at(px, py, reach = Infinity) {
+    let found = null;
+    for (const point of this.seen()) {
+      const away = Math.hypot(point.px - px, point.py - py);
+      if (away < reach) [found, reach] = [point, away];
+    }
+    return found;
+  }
+
+  /** Open the picture at pixels. */
+  open(px, py, reach) {
+    const point = this.at(px, py, reach);
+    if (point) this.page.store.set({ row: point.key });
+  }
+
+  moved() {
+    this.draw();
+    this.sayNear();
+  }
+
+  async sayCaption() {
+    const { width, height } = this.camera;
+    const point = this.at(width / 2, height / 2);
+    const drawn = this.points.length < this.rows ? `${some(this.points.length, "row")} of ${this.rows}` : some(this.points.length, "row");
+    const row = point && (await this.page.client.get(`v1/rows/${this.page.place(point.key)}`).catch(() => null));
+    byId("map-said").textContent = row ? `${drawn}. In the middle: ${row.caption || row.key}` : `${drawn}.`;
+  }
+}

@@ -1,0 +1,147 @@
+// The toggles, with LAION's names and defaults, and what stands beside them.
+
+import { byId, button, el } from "./dom.js";
+import { DEFAULTS } from "./state.js";
+
+const TOGGLES = {
+  filters: [
+    ["safe", "Safe mode", "safe"],
+    ["violence", "Remove violence", "violence"],
+    ["hideUrls", "Hide duplicate urls"],
+    ["hideImages", "Hide near-duplicate images"],
+    ["hideDropped", "Hide what verdicts drop", "verdicts"],
+  ],
+  ranking: [
+    ["aesthetic", "Aesthetic scoring", "ratings"],
+    ["useMclip", "Multilingual search"],
+  ],
+  display: [
+    ["captions", "Captions"],
+    ["fullCaptions", "Full captions"],
+    ["similarities", "Similarities"],
+  ],
+};
+const NOTHING = {
+  safe: "No row here is scored or judged; run frenchcat score.",
+  violence: "This server has no prompts for it (--violence).",
+  verdicts: "No row here is judged; run frenchcat verdict.",
+  ratings: "This server has no ratings (--ratings): changes nothing.",
+};
+const MULTILINGUAL = /mini|xlm|multiling|mclip|siglip2|nllb|mt5/i;
+
+/** Whether texts of many languages are understood by a dataset's model. */
+export const multilingual = (dataset) => MULTILINGUAL.test(dataset.model);
+
+export class Options {
+  constructor(page) {
+    this.page = page;
+    this.inputs = {};
+    for (const [id, toggles] of Object.entries(TOGGLES)) {
+      byId(id).append(...toggles.map(([name, words, needs]) => this.toggle(name, words, needs)));
+    }
+    byId("ranking").prepend(this.over());
+    this.inputs.aesthetic.closest(".switch").after(this.rating());
+    this.field("index", "change");
+    this.field("back", "change");
+    byId("key").addEventListener("change", (event) => page.enter(event.target.value));
+    byId("open-options").addEventListener("click", () => this.open(!this.isOpen));
+    document.querySelector("[data-close-options]").addEventListener("click", () => this.open(false));
+    byId("display").after(button("Back to the defaults", () => this.reset(), { class: "reset" }));
+    this.open(matchMedia("(min-width: 900px)").matches, false);
+  }
+
+  toggle(name, words, needs) {
+    const note = needs && el("small", { id: `${name}-note`, "data-needs": needs, hidden: true }, NOTHING[needs]);
+    const input = el("input", { type: "checkbox", role: "switch", id: name, "aria-describedby": note && note.id });
+    input.addEventListener("change", () => this.page.store.set(this.changes(name, input.checked)));
+    this.inputs[name] = input;
+    if (name === "useMclip") this.mclip = el("small", { id: "mclip-note", role: "status", hidden: true });
+    return el("div", { class: "switch" }, el("label", {}, input, el("span", {}, words)), note ?? this.mclipFor(name));
+  }
+
+  mclipFor(name) {
+    return name === "useMclip" ? this.mclip : null;
+  }
+
+  changes(name, value) {
+    if (name !== "useMclip" || !value) return { [name]: value };
+    const other = this.page.datasets.find(multilingual);
+    const fits = multilingual(this.page.dataset);
+    return { useMclip: true, ...(!fits && other && { index: other.name }) };
+  }
+
+  over() {
+    const choice = (value, words) => {
+      const input = el("input", { type: "radio", name: "by", value, id: `by-${value}` });
+      input.addEventListener("change", () => this.page.store.set({ by: value }));
+      this.inputs[`by-${value}`] = input;
+      return el("label", {}, input, el("span", {}, words));
+    };
+    return el("div", { class: "segments", role: "radiogroup", "aria-label": "Search over" },
+      choice("image", "Pictures"), choice("text", "Captions"));
+  }
+
+  rating() {
+    const score = el("input", { type: "range", min: 0, max: 9, step: 1, id: "score" });
+    const weight = el("input", { type: "number", min: -10, max: 10, step: 0.1, id: "weight" });
+    for (const input of [score, weight]) {
+      input.addEventListener("change", () => this.page.store.set({ [input.id]: Number(input.value) }));
+      this.inputs[input.id] = input;
+    }
+    this.scoreSaid = el("output", { for: "score" });
+    score.addEventListener("input", () => (this.scoreSaid.textContent = score.value));
+    this.rated = el("div", { class: "rated", hidden: true },
+      el("label", {}, "Score ", this.scoreSaid, score), el("label", {}, "Weight", weight));
+    return this.rated;
+  }
+
+  field(id, event) {
+    this.inputs[id] = byId(id);
+    byId(id).addEventListener(event, () => this.page.store.set({ [id]: byId(id).value.trim() }));
+  }
+
+  reset() {
+    const { query, index, back, imageUrl, like, picture, view, row, ...others } = DEFAULTS;
+    this.page.store.set(others);
+  }
+
+  get isOpen() {
+    return document.body.classList.contains("options-open");
+  }
+
+  open(open, focus = true) {
+    document.body.classList.toggle("options-open", open);
+    const opener = byId("open-options");
+    opener.setAttribute("aria-expanded", String(open));
+    if (!focus) return;
+    if (open) byId("index").focus();
+    else opener.focus();
+  }
+
+  /** Show a state, and what the dataset has to go by. */
+  show(state) {
+    for (const [name, input] of Object.entries(this.inputs)) {
+      if (input.type === "checkbox") input.checked = state[name];
+      else if (input.type === "radio") input.checked = state.by === input.value;
+      else if (document.activeElement !== input) input.value = state[name];
+    }
+    this.scoreSaid.textContent = state.score;
+    this.rated.hidden = !state.aesthetic;
+    const { datasets, dataset } = this.page;
+    byId("index").replaceChildren(...datasets.map((one) => el("option", { value: one.name }, one.name)));
+    byId("index").value = dataset?.name ?? "";
+    for (const note of document.querySelectorAll("[data-needs]")) {
+      note.hidden = !dataset || dataset.filters[note.dataset.needs];
+    }
+    this.sayMultilingual(state);
+  }
+
+  sayMultilingual(state) {
+    const { dataset } = this.page;
+    this.mclip.hidden = !state.useMclip || !dataset;
+    if (!dataset) return;
+    this.mclip.textContent = multilingual(dataset)
+      ? `${dataset.name} is searched by ${dataset.model}, which knows many languages.`
+      : `No dataset here has a multilingual model; ${dataset.model} knows one language.`;
+  }
+}

@@ -1,0 +1,91 @@
+// The search bar: words, and a picture that is chosen, dropped, pasted or named by its address.
+
+import { site } from "./credit.js";
+import { button, byId, el, typing } from "./dom.js";
+import { show, web } from "./pictures.js";
+import { encoded } from "./upload.js";
+
+export class SearchBar {
+  constructor(page) {
+    this.page = page;
+    this.field = byId("query");
+    byId("search").addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.submit();
+    });
+    byId("upload").addEventListener("change", (event) => {
+      this.upload(event.target.files[0]);
+      event.target.value = "";
+    });
+    addEventListener("paste", (event) => this.given(event, event.clipboardData, typing(event)));
+    this.droppable();
+  }
+
+  submit() {
+    const text = this.field.value.trim();
+    if (web(text)) this.page.store.set({ query: "", imageUrl: text, like: "", picture: "", row: "" });
+    else this.page.store.set({ query: text, row: "" });
+    this.field.blur();
+  }
+
+  async upload(file) {
+    if (!file) return;
+    const picture = await encoded(file);
+    this.page.store.set({ picture, query: "", imageUrl: "", like: "", row: "", view: "pictures" });
+  }
+
+  /** A picture, or an address of one, that was pasted or dropped. */
+  given(event, data, textIsTyped = false) {
+    const file = [...(data?.files ?? [])][0];
+    const address = data?.getData("text/uri-list") || data?.getData("text/plain") || "";
+    if (file) this.upload(file);
+    else if (!textIsTyped && web(address)) {
+      this.page.store.set({ query: "", imageUrl: web(address), like: "", picture: "", row: "" });
+    } else return;
+    event.preventDefault();
+  }
+
+  droppable() {
+    const veil = byId("drop");
+    let depth = 0;
+    const over = (change) => {
+      depth = Math.max(0, depth + change);
+      veil.hidden = depth === 0;
+    };
+    addEventListener("dragenter", () => over(1));
+    addEventListener("dragleave", () => over(-1));
+    addEventListener("dragover", (event) => event.preventDefault());
+    addEventListener("drop", (event) => {
+      depth = 0;
+      over(0);
+      event.preventDefault();
+      this.given(event, event.dataTransfer);
+    });
+  }
+
+  /** Show what a state asks for. */
+  show(state) {
+    if (document.activeElement !== this.field || state.query) this.field.value = state.query;
+    const asked = byId("asked");
+    const shown = this.picture(state);
+    asked.hidden = !shown;
+    asked.replaceChildren(...(shown ? [shown, this.drop()] : []));
+    this.field.placeholder = shown ? "and words" : "french cat";
+  }
+
+  picture(state) {
+    if (state.picture) return el("img", { alt: "your picture", src: `data:image/jpeg;base64,${state.picture}` });
+    if (state.imageUrl) return el("span", { title: state.imageUrl }, `picture at ${site(state.imageUrl) || "?"}`);
+    if (!state.like) return null;
+    const image = el("img", { alt: `the picture ${state.like}` });
+    const place = `${encodeURIComponent(this.page.dataset?.name ?? "")}/${encodeURIComponent(state.like)}`;
+    show(image, this.page.client, { thumbnail: `v1/thumbnails/${place}` }, { size: 96 });
+    return image;
+  }
+
+  drop() {
+    return button("×", () => this.page.store.set({ picture: "", imageUrl: "", like: "" }), {
+      "aria-label": "Search without the picture",
+    });
+  }
+}

@@ -1,0 +1,89 @@
+// "Make this a training selection": what is looked at becomes a frozen selection.
+
+import { open, prepare } from "./dialogs.js";
+import { button, byId, el, say, some } from "./dom.js";
+import { asks, filters, search } from "./query.js";
+
+const DEFAULT_K = 1000;
+
+/** A name made of a query. */
+export function named(text) {
+  const words = text.normalize("NFKD").toLowerCase().replace(/[^a-z0-9]+/g, "-");
+  return words.replace(/^-+|-+$/g, "").slice(0, 60) || "selection";
+}
+
+/** The condition that a view's filters come to where there is no query. */
+export function condition(state, columns) {
+  const parts = [];
+  if (state.where.trim()) parts.push(`(${state.where.trim()})`);
+  if (state.safe && columns.has("punsafe")) parts.push("(punsafe IS NULL OR punsafe < 0.5)");
+  if (state.hideImages && columns.has("duplicate_of")) parts.push("(duplicate_of IS NULL)");
+  return parts.join(" AND ") || null;
+}
+
+export class Selecting {
+  constructor(page) {
+    this.page = page;
+    this.dialog = prepare(byId("selecting"));
+  }
+
+  open() {
+    const { state } = this.page.store;
+    const name = el("input", { id: "selection-name", required: true, maxlength: 100, pattern: "[A-Za-z0-9][A-Za-z0-9._\\-]*", value: named(state.query || state.where) });
+    const most = Math.min(this.page.maxHits, 10_000);
+    const k = asks(state) ? el("input", { id: "selection-k", type: "number", min: 1, max: most, value: Math.min(DEFAULT_K, most, this.page.dataset.rows) }) : null;
+    this.error = el("p", { class: "error", role: "alert", hidden: true });
+    const form = el("form", {},
+      el("h2", { id: "selecting-title" }, "A training selection"),
+      el("p", { class: "dim" }, this.said(state)),
+      el("label", { class: "field" }, "Name", name),
+      k && el("label", { class: "field" }, "How many of the nearest", k),
+      this.error,
+      el("div", { class: "buttons" }, button("Cancel", () => this.dialog.close()),
+        el("button", { class: "primary" }, "Freeze it")));
+    form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.make(name.value, k && Number(k.value));
+    });
+    open(this.dialog, form);
+    name.select();
+  }
+
+  said(state) {
+    const query = asks(state) ? "The nearest rows to this query" : "All rows";
+    const where = state.where.trim() ? ` where ${state.where.trim()}` : "";
+    return `${query}${where}, as they are filtered now; dropped and removed rows are never in it. Training reads it straight from the shards, and its digest names it ever after.`;
+  }
+
+  async make(name, k) {
+    const { page } = this;
+    const { state } = page.store;
+    const dataset = page.dataset.name;
+    const body = k === null
+      ? { dataset, name, where: condition(state, page.where.columns ?? new Set()) }
+      : { dataset, name, query: { ...search(state, k), ...filters(state), dataset } };
+    try {
+      this.made(await page.client.post("v1/selections", body));
+    } catch (error) {
+      say(this.error, error.message);
+    }
+  }
+
+  made(selection) {
+    const folder = quoted(selection.folder ?? "DATASET");
+    const command = `frenchcat train train-demo --set data.dataset=${folder} --set data.selection=${selection.name}`;
+    const copied = el("span", { role: "status" });
+    const copy = async () => {
+      await navigator.clipboard.writeText(command).then(() => (copied.textContent = " copied"), () => {});
+    };
+    open(this.dialog,
+      el("h2", { id: "selecting-title" }, `${selection.name}: ${some(selection.rows, "row")}`),
+      el("p", { class: "dim" }, "Digest ", el("code", {}, selection.digest.slice(0, 16))),
+      el("p", {}, "Train on it:"),
+      el("pre", { id: "train-command", tabindex: 0 }, command),
+      el("div", { class: "buttons" }, copied, button("Copy", copy),
+        button("Close", () => this.dialog.close(), { class: "primary", autofocus: true })));
+  }
+}
+
+const quoted = (text) => (/^[\w./:@-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`);
