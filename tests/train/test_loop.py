@@ -118,7 +118,8 @@ def test_ranks_train_the_same_to_rounding(
     )
     for name, tensor in tensors(whole).items():
         if name.startswith("weights."):
-            torch.testing.assert_close(tensors(out)[name], tensor, atol=1e-5, rtol=1e-4)
+            # Adam divides by the gradient's size: rounding of a tiny one moves a whole step.
+            torch.testing.assert_close(tensors(out)[name], tensor, atol=5e-4, rtol=0)
 
 
 def _command(chosen: dict[str, object], folder: Path) -> list[str]:
