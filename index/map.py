@@ -122,6 +122,6 @@ def _squares(apart: Places) -> NDArray[np.float32]:
 
 def _scaled(at: Places) -> Places:
     """Centred, the farthest row but for stragglers at 1, stragglers drawn in."""
-    at = at - np.median(at, axis=0)
+    at = np.asarray(at - np.median(at, axis=0), np.float32)
     reach = max(float(np.quantile(np.abs(at), 0.998)), 1e-9)
     return np.asarray(np.clip(at / reach, -1, 1), np.float32)

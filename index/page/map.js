@@ -5,7 +5,7 @@ import { Camera } from "./camera.js";
 import { byId, later, some } from "./dom.js";
 import { MapInput } from "./map-input.js";
 import { show } from "./pictures.js";
-import { filters } from "./query.js";
+import { asks, filters } from "./query.js";
 
 const PICTURES = 160; // drawn at once, at most
 const KEPT = 600;
@@ -80,13 +80,19 @@ export class DatasetMap {
     context.clearRect(0, 0, width, height);
     const seen = this.seen();
     const near = seen.length <= PICTURES || this.size >= 40;
-    const hits = new Set(this.page.results.fetched.map((row) => row.key));
+    const hits = this.hits();
     this.drawn = [];
     for (const point of seen) this.dot(context, point, hits.has(point.key) ? style.getPropertyValue("--hit") : style.color, hits.has(point.key));
     if (near) for (const point of seen.slice(0, PICTURES)) this.thumbnail(context, point, hits.has(point.key), style);
     if (document.activeElement === this.canvas) this.cross(context, style.color);
     this.canvas.dataset.pictures = String(this.drawn.length);
     this.canvas.dataset.points = String(seen.length);
+  }
+
+  /** The keys of the query's hits. */
+  hits() {
+    const { results, store } = this.page;
+    return new Set(asks(store.state) ? results.fetched.map((row) => row.key) : []);
   }
 
   /** The points in sight, with their pixels; nearest to the middle first. */

@@ -12,7 +12,7 @@ from fastapi import APIRouter, Query, Request
 from curate import remove as removal
 from curate import select
 from curate.remove.request import remove
-from index.service.models import Matched, NewSelection, Removal, Removed, Selected
+from index.service.models import Made, Matched, NewSelection, Removal, Removed, Selected
 from index.service.problems import Refused, documented
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ async def selections(
 
 
 @router.post("/selections", status_code=201, responses=documented(403, 404, 409, 413))
-async def make_selection(request: Request, asked: NewSelection) -> Selected:
+async def make_selection(request: Request, asked: NewSelection) -> Made:
     """Freeze the rows that meet a condition, or a query's hits, as a selection to train on."""
     service: Service = request.app.state.service
     if not service.settings.may_select:
@@ -45,9 +45,8 @@ async def make_selection(request: Request, asked: NewSelection) -> Selected:
         where = await _hits_as_condition(service, volume, asked)
     choice = select.Choice(where=where, limit=asked.limit)
     made = await service.work.disk(_select, volume, asked.name, choice)
-    if service.settings.private:
-        made.folder = volume.dataset.root
-    return made
+    folder = volume.dataset.root if service.settings.private else None
+    return Made(**made.model_dump(), folder=folder)
 
 
 @router.post("/remove", responses=documented(403, 404, 409, 413))

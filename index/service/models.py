@@ -186,7 +186,12 @@ class Selected(BaseModel):
     rows: int
     digest: str
     sql: str | None = None
-    folder: str | None = Field(None, description="The dataset's; told at loopback alone.")
+
+
+class Made(Selected):
+    """A selection that was frozen now."""
+
+    folder: str | None = Field(description="The dataset's; told at loopback alone.")
 
 
 class Removal(Strict):
