@@ -13,5 +13,6 @@ export function prepare(dialog, closed = () => {}) {
 export function open(dialog, ...content) {
   dialog.replaceChildren(...content);
   if (!dialog.open) dialog.showModal();
+  else dialog.querySelector("[autofocus]")?.focus(); // what had it is gone
   dialog.scrollTop = 0;
 }

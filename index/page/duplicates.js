@@ -32,11 +32,11 @@ export class Duplicates {
     const image = el("img", { alt: row.caption || "a picture without a caption" });
     show(image, this.page.client, row, { size: 200 });
     const size = row.width ? `${row.width} × ${row.height}` : "";
-    return el("li", { "data-key": row.key },
-      button("", () => this.look(row), { class: "frame", "aria-label": `Open ${row.caption || row.key}` }),
+    const frame = button("", () => this.look(row), { class: "frame", "aria-label": `Open ${row.caption || row.key}` });
+    frame.append(image);
+    return el("li", { "data-key": row.key }, frame,
       el("div", {}, el("p", { class: "caption" }, row.caption ?? ""), credit(row),
-        el("p", { class: "dim" }, [itself ? "this one" : "", size].filter(Boolean).join(" · "))),
-    ).firstChild.appendChild(image).parentElement.parentElement;
+        el("p", { class: "dim" }, [itself ? "this one" : "", size].filter(Boolean).join(" · "))));
   }
 
   look(row) {

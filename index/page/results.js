@@ -15,14 +15,16 @@ export class Results {
     this.observer = new IntersectionObserver((seen) => seen[0].isIntersecting && this.more(), {
       rootMargin: "900px",
     });
+    this.fetched = []; // rows, as they came
     this.clear();
   }
 
+  /** Stop; what is there stays to be seen until the next answer comes. */
   clear() {
     this.running?.abort();
     this.running = null;
-    this.fetched = []; // rows, as they came
     this.hidden = {};
+    this.first = true;
     this.done = true;
     this.observer.disconnect();
   }
@@ -39,11 +41,12 @@ export class Results {
   async more() {
     if (this.done || this.running) return;
     const running = (this.running = new AbortController());
-    const first = !this.fetched.length;
-    const left = this.page.maxHits - this.fetched.length;
+    const { first } = this;
+    const skip = first ? 0 : this.fetched.length;
+    const left = this.page.maxHits - skip;
     const k = Math.min(PAGE, left);
     try {
-      const found = await rows(this.page.client, this.state, k, this.fetched.length, running.signal);
+      const found = await rows(this.page.client, this.state, k, skip, running.signal);
       if (running !== this.running) return;
       if (first) this.begin(found);
       this.done = found.rows.length < k || left <= k;
@@ -61,6 +64,8 @@ export class Results {
   }
 
   begin(found) {
+    this.first = false;
+    this.fetched = [];
     this.total = found.total;
     this.took = found.took;
     this.hidden = { ...found.hidden };

@@ -1,0 +1,98 @@
+"""One browser and two servers for all: one that allows everything, one that asks for a key."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from curate.clip.model import Clip, load_clip
+from curate.clip.settings import ClipSettings
+from curate.dataset import Dataset
+from tests.index.page.look import SECRET, make, serving, taste
+
+CHROMIUM = "/usr/bin/chromium"
+FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+WAIT_MS = 20_000  # a busy machine is no failure
+
+
+@dataclass(frozen=True)
+class Site:
+    """What is served, and where."""
+
+    dataset: Dataset
+    address: str
+    guarded: str  # asks for a key, removes nothing
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    clip: Clip = load_clip(ClipSettings())
+    folder = tmp_path_factory.mktemp("page")
+    dataset = make(folder / "cats", clip)
+    keys = folder / "keys.txt"
+    keys.write_text(SECRET + "\n")
+    files = taste(folder, clip)
+    with serving([dataset], clip, allow_remove=True, **files) as address:
+        closed: dict[str, Any] = {"api_key_file": str(keys), "contact": "cats@example.org"}
+        with serving([dataset], clip, allow_select=False, **closed) as guarded:
+            yield Site(dataset, address, guarded)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    if not Path(CHROMIUM).exists():
+        message = "no Chromium; apt-get install chromium"
+        pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
+    expect.set_options(timeout=WAIT_MS)
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS])
+        yield opened
+        opened.close()
+
+
+def new_page(browser: Browser, address: str, **options: Any) -> Iterator[Page]:
+    """A page in a context of its own, which must ask nobody but its server, nor fail."""
+    context = browser.new_context(
+        base_url=address, viewport={"width": 1280, "height": 860}, **options
+    )
+    context.set_default_timeout(WAIT_MS)
+    asked: list[str] = []
+    wrong: list[str] = []
+    context.on("request", lambda request: asked.append(request.url))
+    page = context.new_page()
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("console", lambda line: wrong.append(line.text) if "Refused to" in line.text else None)
+    yield page
+    context.close()
+    own = (address, "data:", "blob:")
+    assert [url for url in asked if not url.startswith(own)] == []
+    assert wrong == []
+
+
+@pytest.fixture
+def page(browser: Browser, site: Site) -> Iterator[Page]:
+    yield from new_page(browser, site.address)
+
+
+@pytest.fixture
+def phone(browser: Browser, site: Site) -> Iterator[Page]:
+    size = {"width": 390, "height": 844}
+    context = new_page(browser, site.address, has_touch=True, color_scheme="dark")
+    for opened in context:
+        opened.set_viewport_size(size)  # type: ignore[arg-type]
+        yield opened
+
+
+@pytest.fixture
+def guarded(browser: Browser, site: Site) -> Iterator[Page]:
+    yield from new_page(browser, site.guarded)

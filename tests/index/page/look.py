@@ -1,0 +1,134 @@
+"""A dataset with something for every control of the page, and servers of it at real ports."""
+
+import contextlib
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import uvicorn
+
+from curate import embed
+from curate.clip.model import Clip
+from curate.dataset import Dataset
+from curate.remove.log import removed_keys
+from index.search import Searcher
+from index.service.app import create_app
+from index.service.settings import ServeSettings
+from tests.embedded import add_shard
+from tests.index.service.served import add_columns, index, named_by
+
+NAME = "cats"
+XSS = "<img src=x onerror=\"document.title='taken'\"> a cat on a fence"
+LONG = "a cat asleep on a chair by the window of a small house on a hill above the sea"
+CAPTIONS = (
+    "a french cat with a beret",
+    XSS,
+    LONG,
+    "a cat that is unsafe",
+    "a cat that a verdict drops",
+    "a cat, copied",
+    "a cat, the copy",
+    "a cat with an address",
+    "a cat with the same address",
+    "a cat whose picture is broken",
+    "a black dog in the snow",
+    "a red car",
+    "a bridge over a river",
+    *(f"a cat, number {number}" for number in range(60)),
+)
+AT = {text: number for number, text in enumerate(CAPTIONS)}
+KEYS = [f"00000{number:04d}" for number in range(len(CAPTIONS))]
+KEY = dict(zip(CAPTIONS, KEYS, strict=True))
+SECRET = "a-key-of-sixteen-characters"
+
+
+def make(root: Path, clip: Clip) -> Dataset:
+    """Rows whose picture vectors are their captions'; the caption vectors are the next row's."""
+    dataset = Dataset.create(root, NAME)
+    vectors = clip.encode_texts(CAPTIONS)
+    add_shard(dataset, "00000", vectors, np.roll(vectors, 11, axis=0), CAPTIONS)
+    _describe(dataset)
+    named_by(dataset, clip)
+    index(dataset)
+    _judge(dataset)
+    _break(dataset, KEY["a cat whose picture is broken"])
+    return dataset
+
+
+def _describe(dataset: Dataset) -> None:
+    """Creators, licences and an address that two rows share."""
+    for relative in ("shards/00000.parquet", embed.metadata("00000")):
+        path = dataset.path(relative)
+        table = pq.read_table(path)
+        urls = table["url"].to_pylist()
+        urls[AT["a cat with the same address"]] = urls[AT["a cat with an address"]]
+        table = table.set_column(table.column_names.index("url"), "url", pa.array(urls))
+        licence = "http://creativecommons.org/licenses/by-sa/4.0/"
+        table = table.append_column("creator", pa.array(["Colette"] * len(table)))
+        table = table.append_column("license", pa.array([licence] * len(table)))
+        pq.write_table(table, path)
+
+
+def _judge(dataset: Dataset) -> None:
+    count = len(CAPTIONS)
+    original, copy = AT["a cat, copied"], AT["a cat, the copy"]
+    unsafe = [0.9 if row == AT["a cat that is unsafe"] else 0.0 for row in range(count)]
+    keep = [row != AT["a cat that a verdict drops"] for row in range(count)]
+    clusters = [KEYS[original if row == copy else row] for row in range(count)]
+    add_columns(dataset, "scores", punsafe=unsafe)
+    add_columns(
+        dataset, "verdicts", keep=keep, reason=[None if kept else "too_small" for kept in keep]
+    )
+    add_columns(
+        dataset,
+        "duplicates",
+        cluster=clusters,
+        duplicate_of=[KEYS[original] if row == copy else None for row in range(count)],
+        kind=["semantic" if row == copy else None for row in range(count)],
+        multiplicity=[2 if row in (original, copy) else 1 for row in range(count)],
+    )
+
+
+def _break(dataset: Dataset, key: str) -> None:
+    """Overwrite a row's picture in its tar."""
+    searcher = Searcher(dataset)
+    (at,) = searcher.positions([int(key)])
+    hit = searcher.hit(int(at))
+    with open(dataset.path(f"shards/{hit.shard}.tar"), "r+b") as tar:
+        tar.seek(hit.offset)
+        tar.write(b"x" * hit.size)
+
+
+def left(dataset: Dataset) -> int:
+    """How many rows are not removed."""
+    return len(set(KEYS) - removed_keys(dataset))
+
+
+def taste(folder: Path, clip: Clip) -> dict[str, str]:
+    """Files of ratings, of which nine is a red car, and of prompts, of which the dog is violent."""
+    words = ["a cat", "a red car", "a bridge over a river", "a black dog in the snow"]
+    cat, car, bridge, dog = clip.encode_texts(words)
+    ratings = np.zeros((10, len(cat)), np.float32)
+    ratings[9] = car
+    np.save(folder / "ratings.npy", ratings)
+    np.save(folder / "violence.npy", np.stack([cat + car + bridge, 1.5 * dog]))
+    return {name: str(folder / f"{name}.npy") for name in ("ratings", "violence")}
+
+
+@contextlib.contextmanager
+def serving(datasets: Sequence[Dataset], clip: Clip, **settings: Any) -> Iterator[str]:
+    """The address of a service at a port of its own."""
+    app = create_app(datasets, ServeSettings(poll_sec=0.1, preload=False, **settings), clip)
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    server.should_exit = True
+    thread.join()
