@@ -52,6 +52,8 @@ for function in (
     diff.diff,
     train.train,
     train.sample,
+    train.evaluate,
+    train.verify,
     remove.remove,
     remove.compact,
 ):

@@ -1,9 +1,12 @@
-"""Prompts -> PNG files and a grid, from a run's folder."""
+"""Prompts -> signed PNG files, a receipt beside each, and a grid, from a run's folder."""
 
 from __future__ import annotations
 
+import io
+import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +15,12 @@ from curate.errors import UserError
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from train.checkpoint import State
+    from train.credentials import Credentials
+    from train.draw import Wish
+
 GRID = "grid.png"
+NEIGHBOURS = 5
 
 
 def draw_to_files(
@@ -24,33 +32,154 @@ def draw_to_files(
     seed: int = 0,
     negative: str = "",
     image: Path | None = None,
+    strength: float = 1.0,
+    neighbours: int = NEIGHBOURS,
+    credentials: Credentials | None = None,
     **how: Any,
 ) -> list[Path]:
     """Draw `number` pictures a prompt into a folder; gives the files, the grid last.
 
+    Each is signed (train/provenance.py), with the user's self-issued key where no `credentials`
+    are given, and has its nearest training pictures in a .json of its name (train/receipts.py).
     `how` goes to train.draw. Raises `UserError` for a folder that is no run, an unreadable picture
     or numbers out of range.
     """
+    from train.credentials import own_credentials
     from train.draw import Wish, draw, grid
+    from train.provenance import signed
+    from train.receipts import receipts_of
     from train.run import open_run
 
-    parts, _, _ = open_run(run)
-    wishes = [Wish(p, seed + n, negative) for p in prompts for n in range(number)]
+    _check(number, neighbours, how)
+    parts, state, folder = open_run(run)
     start = None if image is None else _opened(image)
-    if start is None:
-        how["strength"] = 1.0
+    strength = 1.0 if start is None else strength
+    credentials = credentials or own_credentials()
+    wishes = [Wish(p, seed + n, negative) for p in prompts for n in range(number)]
     try:
-        pictures = draw(parts, wishes, start=start, **how)
+        pictures = draw(parts, wishes, start=start, strength=strength, **how)
     except ValueError as error:
         raise UserError(str(error)) from None
+    receipts = receipts_of(parts.settings.data, run / "rows", pictures, neighbours)
+    about = made_by(run, state, folder) | how
+    if image is not None:
+        about |= {"start": image.name, "strength": strength}
     out.mkdir(parents=True, exist_ok=True)
     paths = []
-    for wish, picture in zip(wishes, pictures, strict=True):
-        paths.append(out / f"{_slug(wish.prompt)}-{wish.seed}.png")
-        picture.save(paths[-1])
+    for wish, picture, near in zip(wishes, pictures, receipts.neighbours, strict=True):
+        facts = about | _wished(wish)
+        path = out / f"{_slug(wish.prompt)}-{wish.seed}.png"
+        _publish(path, signed(_png(picture), facts, credentials))
+        told: dict[str, Any] = {
+            "picture": path.name,
+            "made": facts,
+            "nearest": [asdict(one) for one in near],
+        }
+        told |= {"compared": receipts.compared, "note": receipts.note, "about": receipts.said}
+        text = json.dumps(told, indent=1, ensure_ascii=False) + "\n"
+        _publish(path.with_suffix(".json"), text.encode())
+        paths.append(path)
     sheet = grid(pictures, [wish.prompt for wish in wishes], columns=min(number, 8))
-    sheet.save(out / GRID)
+    _publish(out / GRID, signed(_png(sheet), about | {"prompt": "; ".join(prompts)}, credentials))
     return [*paths, out / GRID]
+
+
+def made_by(run: Path, state: State, checkpoint: Path) -> dict[str, Any]:
+    """What a picture's manifest says of its model: the run's name, and digests that identify it."""
+    from curate.dataset import file_sha256
+
+    weights = checkpoint / "unet" / "diffusion_pytorch_model.safetensors"
+    return {
+        "model": run.resolve().name,
+        "checkpoint": file_sha256(weights),
+        "step": state.step,
+        "selection": state.identity["selection"],
+        "selection_name": state.settings.get("data", {}).get("selection"),
+    }
+
+
+def verify_file(path: Path, trust: Path | None = None) -> dict[str, Any]:
+    """What a picture's manifest says: the fields of train.provenance.Finding, and `words`.
+
+    Raises `UserError` for a file that is no picture of a kind that carries manifests.
+    """
+    from train.provenance import verified
+
+    try:
+        data = path.read_bytes()
+        known = b"" if trust is None else trust.read_bytes()
+    except OSError as error:
+        raise UserError(f"{error.filename} cannot be read ({error.strerror})") from None
+    if known and b"BEGIN CERTIFICATE" not in known:
+        raise UserError(f"--trust {trust} holds no PEM certificate")
+    finding = verified(data, _kind(path, data), known)
+    found = asdict(finding)
+    return {"picture": str(path), **found, "words": _words(found)}
+
+
+def _words(found: Mapping[str, Any]) -> list[str]:
+    """The finding, a sentence a line."""
+    troubles = [f"  {trouble}" for trouble in found["troubles"]]
+    if not found["signed"]:
+        first = "no Content Credentials: nothing says who or what made this picture"
+        return [first, *troubles]
+    if not found["intact"]:
+        return ["CHANGED since it was signed; nothing that it says can be trusted:", *troubles]
+    signer = {
+        "own": "by your own self-issued key",
+        "known": f"by {found['signer']}, whom you trust",
+        "unknown": f"by {found['signer']!r}, a key that is not known here: anyone can make one",
+    }[found["key"]]
+    words = [f"unchanged since it was signed {signer}"]
+    if found["generated"]:
+        words.append("made by a trained model (trainedAlgorithmicMedia)")
+    return words + [f"  {name}: {value}" for name, value in found["facts"].items()]
+
+
+def _kind(path: Path, data: bytes) -> str:
+    """A picture's format, by its first bytes, else by its name."""
+    from curate.download.rights.provenance import TYPES
+
+    marks = {b"\x89PNG": "png", b"\xff\xd8\xff": "jpeg", b"RIFF": "webp", b"GIF8": "gif"}
+    for mark, kind in marks.items():
+        if data.startswith(mark):
+            return kind
+    named = path.suffix.lower().lstrip(".").replace("jpg", "jpeg")
+    if named not in TYPES or not data:
+        raise UserError(f"{path} is no picture of a known kind; known: {', '.join(TYPES)}")
+    return named
+
+
+def _wished(wish: Wish) -> dict[str, Any]:
+    wished: dict[str, Any] = {"prompt": wish.prompt, "seed": wish.seed}
+    return wished | ({"negative": wish.negative} if wish.negative else {})
+
+
+def _check(number: int, neighbours: int, how: Mapping[str, Any]) -> None:
+    import math
+
+    from train.sampler import Name
+
+    known = Name.__args__  # type: ignore[attr-defined]
+    sampler, guidance = how.get("sampler", known[0]), how.get("guidance", 1.0)
+    if number < 1 or neighbours < 1:
+        raise UserError(f"{number} pictures, {neighbours} neighbours; give 1 or more of each")
+    if sampler not in known:
+        raise UserError(f"no sampler {sampler!r}; known: {', '.join(known)}")
+    if not math.isfinite(guidance):
+        raise UserError(f"guidance is {guidance}; give a number, as 3")
+
+
+def _png(picture: Image) -> bytes:
+    out = io.BytesIO()
+    picture.save(out, "PNG")
+    return out.getvalue()
+
+
+def _publish(path: Path, data: bytes) -> None:
+    waiting = path.with_name(f".{path.name}.partial")
+    waiting.write_bytes(data)
+    waiting.rename(path)
 
 
 def _opened(path: Path) -> Image:
@@ -59,7 +188,7 @@ def _opened(path: Path) -> Image:
     try:
         with Images.open(path) as picture:
             return picture.convert("RGB")
-    except (OSError, ValueError, Images.DecompressionBombError) as error:
+    except (OSError, ValueError, SyntaxError, Images.DecompressionBombError) as error:
         raise UserError(f"{path} is no picture that can be read ({error})") from None
 
 

@@ -1,29 +1,44 @@
 """How good a run is: the held-out loss by timestep, and the distance of its pictures to real ones.
 
-Reads a run, its held-out rows and its dataset's CLIP model, writes `evaluation.json` into the run.
+Reads a run, its held-out rows and its dataset's CLIP model and stored vectors, writes
+`evaluation.json` into the run. Nothing is downloaded: the space is the dataset's own, so figures
+compare with those of runs on datasets of the same model, and with no published ones.
+
+Cost: N drawn pictures, one CLIP pass each; real pictures are encoded only where no index has them.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from curate.config import changed
+from curate.errors import UserError
 from train.loader import noise_of
 from train.model import unet_output
+from train.permutation import key_of, permuted
 from train.pictures import fitted
 from train.plan import Batch
 from train.randomness import Chance
-from train.reader import Reader
-from train.rows import Rows
-from train.run import Parts
+from train.reader import BadSample, Read, Reader
+from train.rows import Rows, open_rows
+from train.run import Parts, open_run
+from train.sampler import Name
 
 if TYPE_CHECKING:
     import torch
 
+    from curate.clip.model import Clip, Vectors
+
 TIMES = 10
 """Timesteps at which the held-out loss is measured, evenly spaced."""
 _BATCH = 64
+REAL = 10_000
+"""Real pictures that drawn ones are compared with, at most."""
+FILE = "evaluation.json"
 
 
 @dataclass(frozen=True)
@@ -75,3 +90,183 @@ def held_out_loss(parts: Parts, unet: Any, rows: Rows, device: torch.device) -> 
             total += float((output.float() - target[chosen]).square().flatten(1).mean(1).sum())
         found[time] = total / len(x_0)
     return HeldOutLoss(found)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The figures of a run's checkpoint; None where one could not be had, with a note."""
+
+    checkpoint: str
+    step: int
+    selection: str
+    model: str  # CLIP, in whose space all is measured
+    drawn: int
+    real: int
+    steps: int
+    guidance: float
+    sampler: str
+    seed: int
+    clip_score: float
+    clip_score_interval: float  # half of the 95 % interval
+    clip_score_real: float  # of the same captions' own pictures: what a perfect model reaches
+    cmmd: float
+    cmmd_unbiased: float
+    fid: float
+    precision: float
+    recall: float
+    held_out_loss: float | None
+    held_out_loss_by_time: dict[int, float] | None
+    notes: tuple[str, ...] = ()
+
+
+def evaluate(
+    run: Path,
+    *,
+    number: int = 64,
+    steps: int = 20,
+    guidance: float = 3.0,
+    sampler: Name = "dpm++",
+    seed: int = 0,
+) -> Evaluation:
+    """Draw `number` captions of the training set, compare, write evaluation.json; see metrics.py.
+
+    Raises `UserError` for a folder that is no run, numbers out of range, or pictures that are gone.
+    """
+    from train.draw import Wish, draw
+    from train.metrics import clip_score, cmmd, frechet_distance, precision_recall
+
+    if number < 5:
+        raise UserError(f"{number} pictures tell nothing; draw 5 or more, better 1000")
+    parts, state, checkpoint = open_run(run)
+    rows = open_rows(run / "rows")
+    if rows is None:
+        raise UserError(f"{run} lost its rows/; train again to lay them out")
+    real = _real(parts, rows, _trained(rows, number, seed), number)
+    wishes = [Wish(caption, seed + n) for n, caption in enumerate(real.captions)]
+    how: dict[str, Any] = {"steps": steps, "guidance": guidance, "sampler": sampler}
+    pictures = []
+    try:
+        for start in range(0, len(wishes), _BATCH):
+            pictures += draw(parts, wishes[start : start + _BATCH], **how)
+    except ValueError as error:
+        raise UserError(str(error)) from None
+    drawn, texts = real.clip.encode_pictures(pictures), real.clip.encode_texts(real.captions)
+    score = clip_score(drawn, texts)
+    precision, recall = precision_recall(real.vectors, drawn)
+    loss, notes = _held_out(parts, rows)
+    dimension = real.clip.dimension
+    if min(len(drawn), len(real.vectors)) <= dimension:
+        notes.append(f"FID of {len(drawn)} pictures in {dimension} dimensions is biased upwards")
+    found = Evaluation(
+        checkpoint=checkpoint.name,
+        step=state.step,
+        selection=rows.digest,
+        model=real.clip.name,
+        drawn=len(drawn),
+        real=len(real.vectors),
+        seed=seed,
+        clip_score=score.mean,
+        clip_score_interval=score.interval,
+        clip_score_real=clip_score(real.vectors[: len(texts)], texts).mean,
+        cmmd=cmmd(drawn, real.vectors),
+        cmmd_unbiased=cmmd(drawn, real.vectors, unbiased=True),
+        fid=frechet_distance(drawn, real.vectors),
+        precision=precision,
+        recall=recall,
+        held_out_loss=loss.mean if loss else None,
+        held_out_loss_by_time=loss.by_time if loss else None,
+        notes=(*real.notes, *notes),
+        **how,
+    )
+    waiting = run / f".{FILE}.partial"
+    waiting.write_text(json.dumps(asdict(found), indent=1) + "\n", encoding="utf-8")
+    waiting.rename(run / FILE)
+    return found
+
+
+@dataclass(frozen=True)
+class _Real:
+    """Real pictures; the first of them are those of the captions that are drawn."""
+
+    clip: Clip
+    vectors: Vectors
+    captions: list[str]
+    notes: tuple[str, ...] = ()
+
+
+def _trained(rows: Rows, number: int, seed: int) -> list[int]:
+    """Rows that were trained on, in an order of the set and the seed; REAL at most."""
+    import numpy as np
+
+    held_out = set(rows.held_out)
+    order = permuted(np.arange(len(rows)), len(rows), key_of(rows.digest, seed, "evaluate"))
+    found = [row for row in order.tolist() if row not in held_out]
+    if len(found) < number:
+        raise UserError(f"{number} pictures to draw, and {len(found)} trained on; draw fewer")
+    return found[: max(REAL, number)]
+
+
+def _real(parts: Parts, rows: Rows, chosen: list[int], number: int) -> _Real:
+    """From the dataset's index; where there is none, read and encoded."""
+    data = parts.settings.data
+    if data.dataset is None:
+        return _encoded(parts, rows, chosen, number, "foreign tars: real pictures were encoded")
+    try:
+        return _stored(data.dataset, rows, chosen, number)
+    except (UserError, OSError) as error:
+        return _encoded(parts, rows, chosen, number, f"real pictures were encoded: {error}")
+
+
+def _stored(dataset: str, rows: Rows, chosen: list[int], number: int) -> _Real:
+    from curate.dataset import Dataset
+    from index.rows import id_of
+    from index.search import Searcher
+
+    searcher = Searcher(Dataset.open(dataset))
+    found = [rows.row(row) for row in chosen]
+    positions = searcher.positions([id_of(row.key) for row in found])
+    there = positions >= 0
+    captions = [row.caption or "" for row, known in zip(found, there, strict=True) if known]
+    gone = int((~there).sum())
+    notes = (f"{gone} of the pictures trained on are no longer in the index",) if gone else ()
+    return _Real(searcher.clip, searcher.vectors(positions[there]), captions[:number], notes)
+
+
+def _encoded(parts: Parts, rows: Rows, chosen: list[int], number: int, note: str) -> _Real:
+    """Real pictures in the space of the run's own text tower's model."""
+    import numpy as np
+
+    from curate.clip import ClipSettings
+    from curate.clip.model import load_clip
+    from curate.config import resolve
+
+    text = parts.settings.text
+    clip = load_clip(
+        resolve(ClipSettings, {"model": text.model, "pretrained": text.pretrained, "compile": "no"})
+    )
+    vectors, captions = [], []
+    for start in range(0, len(chosen), _BATCH):
+        read = _read(rows, chosen[start : start + _BATCH])
+        vectors.append(clip.encode_pictures([sample.picture for sample in read.samples]))
+        captions += [sample.caption for sample in read.samples]
+    return _Real(clip, np.concatenate(vectors), captions[:number], (note,))
+
+
+def _read(rows: Rows, numbers: Sequence[int]) -> Read:
+    """Rows' samples. Raises `UserError` where their tars are gone."""
+    import numpy as np
+
+    chosen = np.array(numbers)
+    try:
+        return Reader(rows.folder).read(Batch(chosen, np.zeros_like(chosen), 0))
+    except (BadSample, OSError) as error:
+        raise UserError(f"the pictures that were trained on cannot be read: {error}") from None
+
+
+def _held_out(parts: Parts, rows: Rows) -> tuple[HeldOutLoss | None, list[str]]:
+    device = next(parts.unet.parameters()).device
+    try:
+        found = held_out_loss(parts, parts.unet, rows, device)
+    except (BadSample, OSError) as error:
+        return None, [f"no held-out loss: {error}"]
+    return found, [] if found else ["no held-out loss: run.held_out kept no picture"]

@@ -82,6 +82,10 @@ class Rows:
             sha256=found["sha256"],
         )
 
+    def keys(self) -> list[str]:
+        """The keys of all rows, in order."""
+        return [key for batch in self._batches for key in batch.column("key").to_pylist()]
+
     def check_tars(self) -> None:
         """Raise `UserError` where a tar is missing or has another size than when it was indexed."""
         for path, size in zip(self.paths, self.sizes, strict=True):

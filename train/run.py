@@ -85,7 +85,8 @@ def open_run(path: Path, which: Path | None = None) -> tuple[Parts, checkpoint.S
     settings = resolve(TrainSettings, state.settings, str(found / "state.json"))
     parts = make_parts(settings)
     unet_class: Any = diffusers.UNet2DConditionModel
-    parts.unet = unet_class.from_pretrained(found / "unet", local_files_only=True).eval()
+    quiet = {"local_files_only": True, "low_cpu_mem_usage": False}  # else it asks for accelerate
+    parts.unet = unet_class.from_pretrained(found / "unet", **quiet).eval()
     return parts, state, found
 
 

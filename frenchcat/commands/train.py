@@ -1,4 +1,4 @@
-"""The verbs of training: train, sample."""
+"""The verbs of training: train, sample, evaluate, verify."""
 
 from __future__ import annotations
 
@@ -70,16 +70,33 @@ def sample(
     strength: Annotated[
         float, typer.Option(help="With --image: how far to noise it, up to 1.")
     ] = 0.6,
+    neighbours: Annotated[
+        int, typer.Option(help="Nearest training pictures in each picture's .json.")
+    ] = 5,
+    key: Annotated[
+        Path | None, typer.Option(metavar="PEM", help="Sign with this key, not a self-issued one.")
+    ] = None,
+    certificates: Annotated[
+        Path | None, typer.Option(metavar="PEM", help="Its certificates, the signer's first.")
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder of the PNGs; by default RUN/drawn.")
     ] = None,
 ) -> None:
-    """Draw prompts with a trained run: a PNG each, and a grid.
+    """Draw prompts with a trained run: a signed PNG each with its receipt, and a grid.
 
     Example: frenchcat sample run "a french cat" -n 4 --guidance 5
     """
+    from curate.errors import UserError
     from frenchcat.drawing import draw_to_files
 
+    if (key is None) != (certificates is None):
+        raise UserError("--key and --certificates go together; give both, or neither")
+    credentials = None
+    if key is not None and certificates is not None:
+        from train.credentials import read_credentials
+
+        credentials = read_credentials(key, certificates)
     paths = draw_to_files(
         run,
         prompt,
@@ -92,9 +109,64 @@ def sample(
         seed=seed,
         image=image,
         strength=strength,
+        neighbours=neighbours,
+        credentials=credentials,
     )
     for path in paths:
         print(path)
+
+
+def evaluate(
+    run: Run,
+    number: Annotated[int, typer.Option("-n", help="Captions to draw.")] = 64,
+    guidance: Annotated[float, typer.Option(help="Weight of classifier-free guidance.")] = 3.0,
+    steps: Annotated[int, typer.Option(help="Of the sampler.")] = 20,
+    sampler: Annotated[str, typer.Option(help="dpm++, ddim, heun or ddpm.")] = "dpm++",
+    seed: Annotated[int, typer.Option(help="Which captions, and their noise.")] = 0,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+) -> None:
+    """Measure a run: CLIP score, CMMD, FID, precision and recall, held-out loss by timestep.
+
+    Example: frenchcat evaluate run -n 256 --guidance 3
+    """
+    from dataclasses import asdict
+    from json import dumps
+
+    from train.evaluate import FILE
+    from train.evaluate import evaluate as measure
+
+    how = {"number": number, "guidance": guidance, "steps": steps, "sampler": sampler}
+    found = measure(run, seed=seed, **how)  # type: ignore[arg-type]
+    if json:
+        print(dumps(asdict(found)))
+        return
+    for name, value in asdict(found).items():
+        shown = f"{value:.4g}" if isinstance(value, float) else value
+        print(f"{name}: {shown}")
+    print(f"wrote {run / FILE}")
+
+
+def verify(
+    picture: Annotated[Path, typer.Argument(metavar="PICTURE", help="A picture's file.")],
+    trust: Annotated[
+        Path | None, typer.Option(metavar="PEM", help="Certificates of signers that you trust.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+) -> None:
+    """Say what a picture's Content Credentials tell, and whether a byte of it was changed.
+
+    Status 0: signed and unchanged; 1: changed, or nothing to verify; 2: it cannot be read.
+
+    Example: frenchcat verify run/drawn/a-french-cat-0.png
+    """
+    from json import dumps
+
+    from frenchcat.drawing import verify_file
+
+    found = verify_file(picture, trust)
+    print(dumps(found, ensure_ascii=False) if json else "\n".join(found["words"]))
+    if not found["intact"]:
+        raise typer.Exit(1)
 
 
 def _print_json(report: StepReport) -> None:

@@ -1,0 +1,67 @@
+"""A run on a selection of a small dataset that the bundled model embedded, with an index."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image
+
+from curate import embed
+from curate.clip import ClipSettings
+from curate.clip.model import Clip, load_clip
+from curate.config import resolve
+from curate.dataset import Dataset
+from curate.select import Choice, select
+from curate.stage import record_entry
+from index.build import build_index
+from tests.embedded import add_shard, picture
+from tests.train.runs import settings
+from train.loop import train
+
+ROWS = 40
+CHOSEN = 30  # the rows below are in the selection
+
+
+def mini() -> Clip:
+    return load_clip(resolve(ClipSettings, {"precision": "fp32", "compile": "no"}))
+
+
+def make_dataset(folder: Path, clip: Clip) -> Dataset:
+    """Rows of one colour each, with creator and licence."""
+    dataset = Dataset.create(folder, "colours")
+    pictures = [Image.open(io.BytesIO(picture(n))).convert("RGB") for n in range(ROWS)]
+    captions = [f"a patch of colour {n}" for n in range(ROWS)]
+    add_shard(
+        dataset, "00000", clip.encode_pictures(pictures), clip.encode_texts(captions), captions
+    )
+    more = {
+        "height": pa.array([8] * ROWS),
+        "creator": pa.array([f"painter {n}" for n in range(ROWS)]),
+        "license": pa.array(["https://creativecommons.org/licenses/by/4.0/"] * ROWS),
+    }
+    for relative in ("shards/00000.parquet", embed.metadata("00000")):
+        path = dataset.path(relative)
+        table = pq.read_table(path)
+        for name, column in more.items():
+            table = table.append_column(name, column)
+        pq.write_table(table, path)
+    made = {"model": clip.name, "weights": clip.digest, "dimension": clip.dimension}
+    record_entry(dataset, "embed", {"settings": {**made, "precision": "fp32"}, "counts": {}})
+    build_index(dataset)
+    return dataset
+
+
+def train_on_selection(folder: Path, clip: Clip) -> Path:
+    """A run of two steps on the first CHOSEN rows."""
+    dataset = make_dataset(folder / "dataset", clip)
+    select(dataset, "some", Choice(where=f"key < '00000{CHOSEN:04d}'"))
+    data = {"tars": None, "dataset": dataset.root, "selection": "some"}
+    few = {"steps": 2, "warmup": 1}
+    return train(settings(folder / "none", folder / "run", data=data, optimizer=few))
+
+
+def noise_picture(seed: int, size: int = 16) -> Image.Image:
+    pixels = np.random.default_rng(seed).integers(0, 255, (size, size, 3), np.uint8)
+    return Image.fromarray(pixels)

@@ -1,0 +1,149 @@
+"""`frenchcat sample` and `frenchcat verify`: files, receipts, negative prompts, mistakes."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from curate.errors import UserError
+from frenchcat.cli import app
+from frenchcat.drawing import draw_to_files, verify_file
+from tests.train.embedded_run import mini, noise_picture, train_on_selection
+from train.checkpoint import best, read_state
+from train.draw import Wish, draw
+from train.run import Parts, open_run
+
+
+@pytest.fixture(scope="module", autouse=True)
+def config(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
+        yield
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return train_on_selection(tmp_path_factory.mktemp("draw"), mini())
+
+
+@pytest.fixture(scope="module")
+def parts(run: Path) -> Parts:
+    return open_run(run)[0]
+
+
+def pixels(picture: Image.Image) -> np.ndarray:
+    return np.asarray(picture, np.float64)
+
+
+def one(parts: Parts, wish: Wish, **how: Any) -> np.ndarray:
+    return pixels(draw(parts, [wish], steps=3, **how)[0])
+
+
+def test_a_picture_depends_on_its_own_wish_alone(parts: Parts) -> None:
+    wishes = [Wish("a patch of colour 3", 1), Wish("a cat", 2)]
+    both = draw(parts, wishes, steps=3)
+    for wish, picture in zip(wishes, both, strict=True):
+        assert np.abs(one(parts, wish) - pixels(picture)).max() <= 1
+    assert (one(parts, wishes[0]) != one(parts, Wish("a patch of colour 3", 2))).any()
+
+
+def test_a_negative_prompt_takes_the_empty_ones_place(parts: Parts) -> None:
+    """By equation 6: negative equal to the prompt is the prompt unguided, whatever the weight."""
+    wish, same = Wish("a cat", 1), Wish("a cat", 1, negative="a cat")
+    unguided = one(parts, wish, guidance=1.0)
+    assert np.abs(one(parts, same, guidance=7.0) - unguided).max() <= 1
+    other = one(parts, Wish("a cat", 1, negative="a patch"), guidance=7.0)
+    assert np.abs(other - one(parts, wish, guidance=7.0)).max() > 0
+
+
+def test_little_strength_keeps_the_picture_and_all_of_it_forgets_it(parts: Parts) -> None:
+    start = Image.new("RGB", (32, 20), (250, 30, 60))
+    near = draw(parts, [Wish("a cat")], steps=50, start=start, strength=0.02)[0]
+    assert np.abs(pixels(near) - np.array([250, 30, 60])).mean() < 12
+    one_start = draw(parts, [Wish("a cat")], steps=4, start=start, strength=1.0)[0]
+    other = draw(parts, [Wish("a cat")], steps=4, start=noise_picture(4), strength=1.0)[0]
+    assert np.abs(pixels(one_start) - pixels(other)).mean() < 8
+
+
+def test_files_are_signed_and_have_receipts(run: Path, tmp_path: Path) -> None:
+    paths = draw_to_files(run, ["a cat", "a dog"], tmp_path, number=2, steps=2, guidance=2.0)
+    assert [path.name for path in paths] == [
+        "a-cat-0.png",
+        "a-cat-1.png",
+        "a-dog-0.png",
+        "a-dog-1.png",
+        "grid.png",
+    ]
+    state = read_state(best(run) or run)
+    for path in paths:
+        found = verify_file(path)
+        assert (found["intact"], found["key"], found["generated"]) == (True, "own", True)
+        assert found["facts"]["selection"] == state.identity["selection"]
+        assert len(found["facts"]["checkpoint"]) == 64
+    told = json.loads((tmp_path / "a-dog-1.json").read_text())
+    assert told["made"] == verify_file(tmp_path / "a-dog-1.png")["facts"]
+    assert (told["made"]["prompt"], told["made"]["seed"]) == ("a dog", 1)
+    assert (told["made"]["guidance"], told["note"]) == (2.0, None)
+    assert len(told["nearest"]) == 5
+    assert set(told["nearest"][0]) >= {"key", "url", "creator", "licence", "similarity"}
+
+
+def test_verify_says_it_in_words_with_a_status(run: Path, tmp_path: Path) -> None:
+    (path, _) = draw_to_files(run, ["a cat"], tmp_path, number=1, steps=1)
+    call = CliRunner().invoke
+    good = call(app, ["verify", str(path)])
+    assert good.exit_code == 0
+    for word in ("unchanged", "own self-issued key", "prompt: a cat", "seed: 0", "checkpoint: "):
+        assert word in good.stdout
+    data = bytearray(path.read_bytes())
+    data[-20] ^= 1
+    path.write_bytes(data)
+    bad = call(app, ["verify", str(path), "--json"])
+    assert bad.exit_code == 1
+    assert json.loads(bad.stdout)["intact"] is False
+    noise_picture(1).save(tmp_path / "bare.png")
+    bare = call(app, ["verify", str(tmp_path / "bare.png")])
+    assert bare.exit_code == 1
+    assert "no Content Credentials" in bare.stdout
+    for name, content in (("words.txt", b"hello"), ("empty.png", b"")):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(UserError, match="no picture of a known kind"):
+            verify_file(tmp_path / name)
+    with pytest.raises(UserError, match="cannot be read"):
+        verify_file(tmp_path / "nowhere.png")
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ({"steps": 0}, "give 1 to 1000"),
+        ({"steps": 1001}, "give 1 to 1000"),
+        ({"number": 0}, "give 1 or more"),
+        ({"neighbours": 0}, "give 1 or more"),
+        ({"sampler": "euler"}, "known: ddpm, ddim, heun"),
+        ({"guidance": float("nan")}, "guidance is nan"),
+        ({"image": Path("nowhere.png")}, "nowhere.png is no picture"),
+        ({"image": Path(__file__)}, "is no picture that can be read"),
+        ({"image": "good", "strength": 0.0}, "strength is 0.0"),
+        ({"image": "good", "strength": 1.5}, "strength is 1.5"),
+    ],
+)
+def test_mistakes_are_one_line_and_leave_nothing(
+    run: Path, tmp_path: Path, how: dict[str, Any], said: str
+) -> None:
+    if how.get("image") == "good":
+        noise_picture(1).save(tmp_path / "start.png")
+        how = how | {"image": tmp_path / "start.png"}
+    with pytest.raises(UserError, match=said) as raised:
+        draw_to_files(run, ["a cat"], tmp_path / "out", **({"steps": 2} | how))
+    assert "\n" not in str(raised.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_no_run_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"is no run: it has no run\.json"):
+        draw_to_files(tmp_path, ["a cat"], tmp_path / "out")

@@ -1,0 +1,98 @@
+"""`frenchcat evaluate`: its figures are those of the metrics on what is stored and drawn."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from curate.dataset import Dataset
+from curate.errors import UserError
+from frenchcat.cli import app
+from index.search import Searcher
+from tests.train.embedded_run import mini, train_on_selection
+from tests.train.runs import settings, write_tars
+from train.draw import Wish, draw
+from train.evaluate import TIMES, Evaluation, evaluate
+from train.loop import train
+from train.metrics import clip_score, cmmd
+from train.run import open_run
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return train_on_selection(tmp_path_factory.mktemp("evaluate"), mini())
+
+
+@pytest.fixture(scope="module")
+def found(run: Path) -> Evaluation:
+    return evaluate(run, number=8, steps=2, guidance=1.5, sampler="ddim", seed=3)
+
+
+def test_what_is_written_is_what_was_found(run: Path, found: Evaluation) -> None:
+    kept = json.loads((run / "evaluation.json").read_text())
+    assert (kept["fid"], kept["drawn"], kept["seed"]) == (found.fid, 8, 3)
+    assert (kept["sampler"], kept["steps"], kept["guidance"]) == ("ddim", 2, 1.5)
+    assert found.real == 27  # of 30 rows, the tenth that is held out not
+    assert len(found.held_out_loss_by_time or {}) == TIMES
+    assert found.held_out_loss == pytest.approx(
+        np.mean(list((found.held_out_loss_by_time or {}).values()))
+    )
+    assert any("biased upwards" in note for note in found.notes)
+
+
+def test_figures_are_of_the_stored_vectors_and_the_drawn_pictures(
+    run: Path, found: Evaluation
+) -> None:
+    parts, state, _ = open_run(run)
+    searcher = Searcher(Dataset.open(str(parts.settings.data.dataset)))
+    from train.rows import open_rows
+
+    rows = open_rows(run / "rows")
+    assert rows is not None
+    trained = [n for n in range(len(rows)) if n not in rows.held_out]
+    stored = searcher.vectors(searcher.positions(trained))
+    assert found.selection == rows.digest == state.identity["selection"]
+    from train.evaluate import _trained
+
+    captions = [str(rows.row(n).caption) for n in _trained(rows, 8, 3)[:8]]
+    wishes = [Wish(caption, 3 + n) for n, caption in enumerate(captions)]
+    pictures = draw(parts, wishes, steps=2, guidance=1.5, sampler="ddim")
+    drawn = searcher.clip.encode_pictures(pictures)
+    assert found.cmmd == pytest.approx(cmmd(drawn, stored), rel=1e-3)
+    expected = clip_score(drawn, searcher.clip.encode_texts(captions)).mean
+    assert found.clip_score == pytest.approx(expected, abs=1e-3)
+    assert 0 <= found.precision <= 1
+    assert 0 <= found.recall <= 1
+
+
+def test_the_same_again_is_the_same(run: Path, found: Evaluation) -> None:
+    again = evaluate(run, number=8, steps=2, guidance=1.5, sampler="ddim", seed=3)
+    assert again == found
+    other = evaluate(run, number=8, steps=2, guidance=1.5, sampler="ddim", seed=4)
+    assert other.cmmd != found.cmmd
+
+
+def test_foreign_tars_are_encoded_and_the_verb_says_so(tmp_path: Path) -> None:
+    tars = write_tars(tmp_path / "tars", 1, 20)
+    run = train(settings(tars, tmp_path / "run", optimizer={"steps": 1}))
+    shown = CliRunner().invoke(app, ["evaluate", str(run), "-n", "5", "--steps", "1", "--json"])
+    assert shown.exit_code == 0, shown.output
+    told = json.loads(shown.stdout)
+    assert (told["drawn"], told["real"]) == (5, 18)
+    assert any("foreign tars" in note for note in told["notes"])
+    (tars / "00000.tar").unlink()
+    with pytest.raises(UserError, match="cannot be read"):
+        evaluate(run, number=5, steps=1)
+
+
+def test_mistakes_are_one_line(run: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="4 pictures tell nothing"):
+        evaluate(run, number=4)
+    with pytest.raises(UserError, match="28 pictures to draw, and 27 trained on"):
+        evaluate(run, number=28)
+    with pytest.raises(UserError, match="give 1 to 1000"):
+        evaluate(run, number=5, steps=0)
+    with pytest.raises(UserError, match="is no run"):
+        evaluate(tmp_path)

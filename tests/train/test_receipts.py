@@ -1,0 +1,87 @@
+"""Receipts: the nearest training pictures by brute force, of the selection alone."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from curate.clip.model import Clip
+from curate.dataset import Dataset
+from index.search import Searcher
+from tests.embedded import embedded, unit_rows
+from tests.train.embedded_run import CHOSEN, make_dataset, mini, noise_picture, train_on_selection
+from tests.train.runs import settings, write_tars
+from train.receipts import nearest, receipts_of
+from train.rows import open_rows
+from train.run import open_run
+from train.settings import DataSettings
+
+
+@pytest.fixture(scope="module")
+def clip() -> Clip:
+    return mini()
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory, clip: Clip) -> Path:
+    return train_on_selection(tmp_path_factory.mktemp("receipts"), clip)
+
+
+def test_neighbours_are_brute_force_within_the_selection(run: Path) -> None:
+    parts, _, _ = open_run(run)
+    pictures = [noise_picture(1), noise_picture(2)]
+    found = receipts_of(parts.settings.data, run / "rows", pictures, 4)
+    rows = open_rows(run / "rows")
+    assert rows is not None
+    trained = [n for n in range(len(rows)) if n not in rows.held_out]
+    assert len(rows) == CHOSEN
+    assert found.compared == len(trained) < CHOSEN
+    searcher = Searcher(Dataset.open(str(parts.settings.data.dataset)))
+    stored = searcher.vectors(searcher.positions(trained))
+    encoded = searcher.clip.encode_pictures(pictures)
+    for drawn, neighbours in zip(encoded, found.neighbours, strict=True):
+        cosines = stored @ drawn
+        best = np.argsort(-cosines, kind="stable")[:4]
+        assert [one.key for one in neighbours] == [rows.row(trained[n]).key for n in best]
+        assert [one.similarity for one in neighbours] == pytest.approx(
+            sorted(cosines, reverse=True)[:4], abs=1e-3
+        )
+    near = found.neighbours[0][0]
+    number = int(near.key[-4:])
+    assert near.url == f"http://example.org/{near.key}.png"
+    assert (near.creator, near.licence) == (f"painter {number}", "CC BY 4.0")
+    assert "not copied" in found.said
+
+
+def test_blocks_do_not_change_what_is_near(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from index.build import build_index
+
+    dataset = embedded(tmp_path / "d", unit_rows(60))
+    build_index(dataset)
+    searcher = Searcher(dataset)
+    positions, drawn = np.arange(0, 60, 2), unit_rows(3, seed=9)
+    whole = nearest(searcher, positions, drawn, 5)
+    monkeypatch.setattr("train.receipts._BLOCK", 7)
+    assert nearest(searcher, positions, drawn, 5) == whole
+    assert all(int(hit.key) % 2 == 0 for hits in whole for hit in hits)
+
+
+def test_a_dataset_that_is_gone_is_said(run: Path, tmp_path: Path, clip: Clip) -> None:
+    moved = DataSettings(dataset=str(tmp_path / "gone"), selection="some")
+    found = receipts_of(moved, run / "rows", [noise_picture(1)], 2)
+    assert found.neighbours == [[]]
+    assert "is no dataset" in str(found.note)
+    dataset = make_dataset(tmp_path / "bare", clip)
+    shutil.rmtree(dataset.path("index"))
+    bare = DataSettings(dataset=dataset.root, selection="some")
+    found = receipts_of(bare, run / "rows", [noise_picture(1)], 2)
+    assert "has no index" in str(found.note)
+
+
+def test_foreign_tars_have_no_index(tmp_path: Path) -> None:
+    tars = write_tars(tmp_path / "tars", 1, 3)
+    data = settings(tars, tmp_path / "run").data
+    found = receipts_of(data, tmp_path / "run" / "rows", [noise_picture(1)], 2)
+    assert found.neighbours == [[]]
+    assert "foreign tars" in str(found.note)

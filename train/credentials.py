@@ -1,0 +1,162 @@
+"""The key that signs drawn pictures: self-issued, made at the first use, or the user's own.
+
+Reads and writes PEM files in the user's configuration folder. A self-issued key proves no name: it
+lets its owner tell the pictures drawn here from others.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from curate.errors import UserError
+
+_YEARS = 10
+_ISSUER = "frenchcat, self-issued"
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """A private key and the certificates that go with it, PEM both, the signer's first."""
+
+    key: bytes = field(repr=False)
+    certificates: bytes
+
+
+def config_folder() -> Path:
+    """Where the user's key lies: XDG_CONFIG_HOME/frenchcat, ~/.config/frenchcat without it."""
+    base = os.environ.get("XDG_CONFIG_HOME") or str(Path.home() / ".config")
+    return Path(base) / "frenchcat"
+
+
+def own_credentials(folder: Path | None = None) -> Credentials:
+    """The user's self-issued key, made at the first use; readable by the user alone.
+
+    Raises `UserError` where the folder cannot be written.
+    """
+    folder = folder or config_folder()
+    key, certificates = folder / "signing-key.pem", folder / "signing-certificates.pem"
+    if not (key.exists() and certificates.exists()):
+        made = self_issued()
+        try:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            _write_private(certificates, made.certificates)
+            _write_private(key, made.key)
+        except OSError as error:
+            raise UserError(
+                f"no signing key can be kept in {folder} ({error.strerror}); set XDG_CONFIG_HOME "
+                "to a folder that can be written, or give --key and --certificates"
+            ) from None
+    return read_credentials(key, certificates)
+
+
+def read_credentials(key: Path, certificates: Path) -> Credentials:
+    """A key and its certificates from PEM files. Raises `UserError` where they are none."""
+    try:
+        found = Credentials(key.read_bytes(), certificates.read_bytes())
+    except OSError as error:
+        raise UserError(f"{error.filename} cannot be read ({error.strerror})") from None
+    algorithm(found, key)
+    if b"BEGIN CERTIFICATE" not in found.certificates:
+        raise UserError(
+            f"{certificates} holds no PEM certificate; give the signer's, then issuers'"
+        )
+    return found
+
+
+def own_certificates() -> bytes:
+    """The certificates of the user's self-issued key; empty before its first use."""
+    path = config_folder() / "signing-certificates.pem"
+    return path.read_bytes() if path.exists() else b""
+
+
+def serial_of(certificates: bytes) -> str | None:
+    """The serial number of the first of PEM certificates."""
+    from cryptography.x509 import load_pem_x509_certificates
+
+    return str(load_pem_x509_certificates(certificates)[0].serial_number) if certificates else None
+
+
+def algorithm(credentials: Credentials, path: Path | None = None) -> bytes:
+    """C2PA's name of a key's algorithm."""
+    from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    named = path or "the key"
+    try:
+        key = load_pem_private_key(credentials.key, None)
+    except (ValueError, TypeError) as error:
+        reason = str(error).splitlines()[0][:120]
+        raise UserError(f"{named} is no plain PEM private key ({reason})") from None
+    if isinstance(key, ec.EllipticCurvePrivateKey) and key.curve.key_size in (256, 384):
+        return f"es{key.curve.key_size}".encode()
+    if isinstance(key, rsa.RSAPrivateKey):
+        return b"ps256"
+    if isinstance(key, ed25519.Ed25519PrivateKey):
+        return b"ed25519"
+    raise UserError(f"{named} is of a kind that C2PA does not sign with; take EC, RSA or Ed25519")
+
+
+def _write_private(path: Path, data: bytes) -> None:
+    waiting = path.with_name(f".{path.name}.{os.getpid()}")
+    with open(os.open(waiting, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        file.write(data)
+    waiting.rename(path)
+
+
+def self_issued() -> Credentials:
+    """A new key, certified by an issuer whose own key is thrown away at once.
+
+    C2PA refuses a signer that certified itself (specification 2.1, section 14.5.1).
+    """
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    root, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+    chain = [_certificate("signer", key, root), _certificate("issuer", root, root)]
+    pem = serialization.Encoding.PEM
+    return Credentials(
+        key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()),
+        b"".join(one.public_bytes(pem) for one in chain),
+    )
+
+
+def _certificate(name: str, key: Any, issuer_key: Any) -> Any:
+    import datetime
+
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes
+
+    root, now = key is issuer_key, datetime.datetime.now(datetime.UTC)
+    uses = (
+        "digital_signature content_commitment key_encipherment data_encipherment key_agreement "
+        "key_cert_sign crl_sign encipher_only decipher_only"
+    ).split()
+    usage = dict.fromkeys(uses, False) | {"digital_signature": not root, "key_cert_sign": root}
+    issued_by = x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key())
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(_name(name))
+        .issuer_name(_name("issuer"))
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=365 * _YEARS))
+        .add_extension(x509.BasicConstraints(root, None), critical=True)
+        .add_extension(x509.KeyUsage(**usage), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(issued_by, critical=False)
+    )
+    if not root:
+        purposes = x509.ExtendedKeyUsage([x509.oid.ExtendedKeyUsageOID.EMAIL_PROTECTION])
+        builder = builder.add_extension(purposes, critical=False)
+    return builder.sign(issuer_key, hashes.SHA256())
+
+
+def _name(common: str) -> Any:
+    from cryptography import x509
+
+    names = {x509.oid.NameOID.COMMON_NAME: common, x509.oid.NameOID.ORGANIZATION_NAME: _ISSUER}
+    return x509.Name([x509.NameAttribute(oid, value) for oid, value in names.items()])

@@ -1,0 +1,135 @@
+"""Receipts: the training pictures nearest to drawn ones, in the CLIP space of their dataset.
+
+Reads a run's rows and its dataset's index, writes nothing. Only rows of the run's selection are
+compared, all of them: exact, and linear in the selection (a block of vectors at a time).
+
+Nearness is no proof of copying, and distance none of its absence: an embedding tells what a picture
+shows, not which training pictures moved the weights (2511.10721). `SAID` goes with every receipt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from curate.dataset import Dataset
+from curate.errors import UserError
+from curate.licence import licence_name
+from train.rows import Rows, open_rows
+from train.settings import DataSettings
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from index.search import Hit, Searcher
+
+SAID = (
+    "nearest in the dataset's CLIP space among the pictures trained on; near means alike in what "
+    "is shown, not copied from, and a copied detail may have no near neighbour (arXiv 2511.10721)"
+)
+_BLOCK = 65_536
+_CREATORS = ("creator", "artist", "author", "credit")
+_LICENCES = ("licence", "license", "license_url")
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """A training picture and how near it is."""
+
+    key: str
+    similarity: float  # cosine
+    url: str | None
+    creator: str | None
+    licence: str | None
+    caption: str | None
+
+
+@dataclass(frozen=True)
+class Receipts:
+    """For each picture its neighbours, nearest first; empty lists where `note` says why."""
+
+    neighbours: list[list[Neighbour]]
+    compared: int = 0  # training pictures
+    note: str | None = None
+    said: str = field(default=SAID)
+
+
+def receipts_of(data: DataSettings, rows: Path, pictures: Sequence[Image], k: int) -> Receipts:
+    """The k nearest training pictures of each drawn one; `rows` is the run's folder of them.
+
+    Never fails for a dataset that is gone, has no index or whose model cannot be had: the note
+    says so.
+    """
+    none: list[list[Neighbour]] = [[] for _ in pictures]
+    if data.dataset is None:
+        return Receipts(none, note=f"not compared: {data.tars} are foreign tars without an index")
+    found = open_rows(rows)
+    if found is None:
+        return Receipts(none, note=f"not compared: the run lost its rows ({rows})")
+    try:
+        from index.search import Searcher
+
+        searcher = Searcher(Dataset.open(data.dataset))
+        drawn = searcher.clip.encode_pictures(list(pictures))
+    except (UserError, OSError) as error:
+        return Receipts(none, note=f"not compared: {error}")
+    positions, gone = trained_positions(searcher, found)
+    note = f"{gone} of the pictures trained on are no longer in the index" if gone else None
+    ranked = nearest(searcher, positions, drawn, k)
+    neighbours = [[_neighbour(hit) for hit in hits] for hits in ranked]
+    return Receipts(neighbours, len(positions), note)
+
+
+def nearest(
+    searcher: Searcher, positions: NDArray[np.int64], drawn: NDArray[np.float32], k: int
+) -> list[list[Hit]]:
+    """The k hits at `positions` nearest to each of (N, D) unit vectors, by brute force."""
+    from index.search import Ranked
+
+    best = np.full((len(drawn), 0), -np.inf, np.float32)
+    where = np.zeros((len(drawn), 0), np.int64)
+    for start in range(0, len(positions), _BLOCK):
+        block = positions[start : start + _BLOCK]
+        here = drawn @ searcher.vectors(block).T
+        best = np.concatenate([best, here], 1)
+        where = np.concatenate([where, np.broadcast_to(block, here.shape)], 1)
+        order = np.argsort(-best, axis=1, kind="stable")[:, :k]
+        best = np.take_along_axis(best, order, 1)
+        where = np.take_along_axis(where, order, 1)
+    return [searcher.hits(Ranked(*pair)) for pair in zip(where, best, strict=True)]
+
+
+def trained_positions(searcher: Searcher, rows: Rows) -> tuple[NDArray[np.int64], int]:
+    """Of the rows that were trained on, in the index; and how many are not there (any more)."""
+    from index.rows import id_of
+
+    held_out = set(rows.held_out)
+    keys = rows.keys()
+    ids = [id_of(key) for number, key in enumerate(keys) if number not in held_out]
+    found = searcher.positions(ids) if ids else np.zeros(0, np.int64)
+    return found[found >= 0], int((found < 0).sum())
+
+
+def _neighbour(hit: Hit) -> Neighbour:
+    licence = _first(hit.columns, _LICENCES)
+    return Neighbour(
+        hit.key,
+        round(hit.similarity, 4),
+        hit.url,
+        _first(hit.columns, _CREATORS),
+        None if licence is None else licence_name(licence),
+        hit.caption,
+    )
+
+
+def _first(columns: dict[str, Any], names: Sequence[str]) -> str | None:
+    for name in names:
+        value = columns.get(name)
+        if value not in (None, ""):
+            return str(value)
+    return None
