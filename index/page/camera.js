@@ -2,22 +2,33 @@
 
 const FARTHEST = 0.6; // of the scale that shows all
 const NEAREST = 400;
+const FILLED = 0.86; // of the canvas, by all points
+const LEAST = 0.5; // that a map is wide: one point is not looked at from nothing
 
 export class Camera {
   constructor() {
     this.width = this.height = 1;
+    this.frame([]);
+  }
+
+  /** Show all of these points, now and whenever all is asked for. */
+  frame(points) {
+    const [left, right] = reach(points.map(({ x }) => x));
+    const [top, bottom] = reach(points.map(({ y }) => y));
+    this.whole = { x: (left + right) / 2, y: (top + bottom) / 2, w: right - left, h: bottom - top };
     this.reset();
   }
 
   reset() {
-    this.x = 0;
-    this.y = 0;
+    this.x = this.whole.x;
+    this.y = this.whole.y;
     this.zoom = 1;
   }
 
   /** Pixels a unit of the map. */
   get scale() {
-    return this.zoom * Math.min(this.width, this.height) * 0.46;
+    const { w, h } = this.whole;
+    return this.zoom * FILLED * Math.min(this.width / w, this.height / h);
   }
 
   screen(x, y) {
@@ -42,4 +53,12 @@ export class Camera {
     this.x += x - nowX;
     this.y += y - nowY;
   }
+}
+
+function reach(values) {
+  const low = values.reduce((least, value) => Math.min(least, value), Infinity);
+  const high = values.reduce((most, value) => Math.max(most, value), -Infinity);
+  if (!values.length) return [-1, 1];
+  const spare = Math.max(0, LEAST - (high - low)) / 2;
+  return [low - spare, high + spare];
 }

@@ -2,6 +2,7 @@
 
 const PAN_PX = 80;
 const STEP = 1.4; // of a zoom
+const REACH_PX = 18; // of a click beside a point
 const CLICK_PX = 5; // moved less, a press is a click
 
 export class MapInput {
@@ -60,8 +61,7 @@ export class MapInput {
   up(event) {
     const alone = this.pointers.size === 1;
     this.pointers.delete(event.pointerId);
-    const reach = Math.max(16, this.map.size * 0.6);
-    if (alone && this.travelled < CLICK_PX) this.map.open(event.offsetX, event.offsetY, reach);
+    if (alone && this.travelled < CLICK_PX) this.map.open(event.offsetX, event.offsetY, REACH_PX);
   }
 
   wheel(event) {

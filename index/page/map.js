@@ -1,5 +1,5 @@
-// A map of the dataset to wander in: near pictures lie near each other. Points from afar, pictures
-// from near; the hits of the query are marked.
+// A map of the dataset to wander in: near pictures lie near each other. Points, and pictures
+// where there is room; the hits of the query are marked.
 
 import { Camera } from "./camera.js";
 import { byId, later, some } from "./dom.js";
@@ -8,6 +8,8 @@ import { show } from "./pictures.js";
 import { asks, filters } from "./query.js";
 
 const PICTURES = 160; // drawn at once, at most
+const SMALLEST_PX = 40;
+const LARGEST_PX = 112;
 const KEPT = 600;
 const RETRY_MS = 3000; // while the server is making the map
 
@@ -18,6 +20,7 @@ export class DatasetMap {
     this.camera = new Camera();
     this.images = new Map();
     this.points = [];
+    this.drawn = []; // points whose pictures are seen
     this.input = new MapInput(this);
     this.sayNear = later(250, () => this.sayCaption());
     new ResizeObserver(() => this.resize()).observe(this.canvas);
@@ -44,9 +47,10 @@ export class DatasetMap {
   }
 
   take(found) {
-    this.points = found.keys.map((key, at) => ({ key, x: found.x[at], y: found.y[at] }));
+    this.points = found.keys.map((key, at) => ({ key, lot: lot(at), x: found.x[at], y: found.y[at] }));
     this.rows = found.rows;
     this.images.clear();
+    this.camera.frame(this.points);
     this.page.failed(null);
     this.draw();
     this.sayNear();
@@ -76,17 +80,29 @@ export class DatasetMap {
     const context = this.canvas.getContext("2d");
     const { width, height } = this.camera;
     const style = getComputedStyle(this.canvas);
-    context.setTransform(devicePixelRatio || 1, 0, 0, devicePixelRatio || 1, 0, 0);
+    const ratio = devicePixelRatio || 1;
+    context.setTransform(ratio, 0, 0, ratio, 0, 0);
     context.clearRect(0, 0, width, height);
     const seen = this.seen();
-    const near = seen.length <= PICTURES || this.size >= 40;
     const hits = this.hits();
-    this.drawn = [];
-    for (const point of seen) this.dot(context, point, hits.has(point.key) ? style.getPropertyValue("--hit") : style.color, hits.has(point.key));
-    if (near) for (const point of seen.slice(0, PICTURES)) this.thumbnail(context, point, hits.has(point.key), style);
+    for (const point of seen) this.dot(context, point, hits.has(point.key), style);
+    this.drawn = this.roomy(seen, hits).filter((point) => this.thumbnail(context, point, hits.has(point.key), style));
     if (document.activeElement === this.canvas) this.cross(context, style.color);
     this.canvas.dataset.pictures = String(this.drawn.length);
     this.canvas.dataset.points = String(seen.length);
+  }
+
+  /** The points whose pictures do not cover one another; hits come first, the others by lot. */
+  roomy(seen, hits) {
+    const room = this.size * 1.06;
+    const rank = (point) => (hits.has(point.key) ? point.lot - 1 : point.lot);
+    const chosen = [];
+    for (const point of seen.sort((a, b) => rank(a) - rank(b))) {
+      const free = chosen.every(({ px, py }) => Math.abs(px - point.px) > room || Math.abs(py - point.py) > room);
+      if (free) chosen.push(point);
+      if (chosen.length >= PICTURES) break;
+    }
+    return chosen;
   }
 
   /** The keys of the query's hits. */
@@ -95,35 +111,34 @@ export class DatasetMap {
     return new Set(asks(store.state) ? results.fetched.map((row) => row.key) : []);
   }
 
-  /** The points in sight, with their pixels; nearest to the middle first. */
+  /** The points in sight, with their pixels. */
   seen() {
     const { camera } = this;
     const [left, top] = camera.world(-40, -40);
     const [right, bottom] = camera.world(camera.width + 40, camera.height + 40);
     const there = this.points.filter(({ x, y }) => x >= left && x <= right && y >= top && y <= bottom);
     for (const point of there) [point.px, point.py] = camera.screen(point.x, point.y);
-    const away = ({ px, py }) => (px - camera.width / 2) ** 2 + (py - camera.height / 2) ** 2;
-    return there.sort((a, b) => away(a) - away(b));
+    return there;
   }
 
-  /** Pixels of a thumbnail's side: what the rows' density leaves room for. */
+  /** Pixels of a picture's longer side: larger from near. */
   get size() {
-    const room = (1.7 * this.camera.scale) / Math.sqrt(Math.max(1, this.points.length));
-    return Math.max(26, Math.min(112, room));
+    return Math.min(LARGEST_PX, SMALLEST_PX * Math.max(1, this.camera.zoom) ** 0.4);
   }
 
-  dot(context, { px, py }, colour, hit) {
+  dot(context, { px, py }, hit, style) {
     context.globalAlpha = hit ? 1 : 0.55;
-    context.fillStyle = colour;
+    context.fillStyle = hit ? style.getPropertyValue("--hit") : style.color;
     context.beginPath();
     context.arc(px, py, hit ? 4 : 2.4, 0, 7);
     context.fill();
     context.globalAlpha = 1;
   }
 
+  /** Draw a picture, if it is there already; whether it was. */
   thumbnail(context, point, hit, style) {
     const image = this.image(point.key);
-    if (!image.naturalWidth) return;
+    if (!image.naturalWidth) return false;
     const { size } = this;
     const scale = size / Math.max(image.naturalWidth, image.naturalHeight);
     const [w, h] = [image.naturalWidth * scale, image.naturalHeight * scale];
@@ -131,7 +146,7 @@ export class DatasetMap {
     context.lineWidth = hit ? 3 : 1;
     context.strokeStyle = hit ? style.getPropertyValue("--hit") : style.getPropertyValue("--line");
     context.strokeRect(point.px - w / 2, point.py - h / 2, w, h);
-    this.drawn.push(point);
+    return true;
   }
 
   image(key) {
@@ -156,8 +171,11 @@ export class DatasetMap {
     context.stroke();
   }
 
-  /** The point nearest to pixels; within `reach` of them. */
+  /** The point whose picture lies at pixels, else the nearest one within `reach`. */
   at(px, py, reach = Infinity) {
+    const half = this.size / 2;
+    const under = this.drawn.find((point) => Math.abs(point.px - px) <= half && Math.abs(point.py - py) <= half);
+    if (under) return under;
     let found = null;
     for (const point of this.seen()) {
       const away = Math.hypot(point.px - px, point.py - py);
@@ -185,3 +203,6 @@ export class DatasetMap {
     byId("map-said").textContent = row ? `${drawn}. In the middle: ${row.caption || row.key}` : `${drawn}.`;
   }
 }
+
+/** A number in 0 to 1 that is always the same for a place in the list, and like chance. */
+const lot = (at) => (at * 0.6180339887498949) % 1;

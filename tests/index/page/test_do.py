@@ -57,7 +57,7 @@ def test_the_drawer_holds_the_duplicates(page: Page) -> None:
     shown(page, "a cat, copied").locator(".open").focus()
     page.keyboard.press("d")
     drawer = page.locator("#drawer")
-    expect(drawer).to_contain_text("1 row is a copy of this one, or nearly.")
+    expect(drawer).to_contain_text("1 other row is a copy of this one, or nearly.")
     expect(drawer.locator("li")).to_have_count(2)
     drawer.locator(f"li[data-key='{KEY['a cat, the copy']}'] button").click()
     expect(drawer).to_be_hidden()
