@@ -14,8 +14,12 @@ _NAMES = {"linear": "linear", "scaled_linear": "scaled_linear", "cosine": "squar
 _TARGETS = {"eps": "epsilon", "x0": "sample", "v": "v_prediction"}
 
 
-def scheduler_of(settings: DiffusionSettings) -> Any:
+def scheduler_of(settings: DiffusionSettings, *, pixels: bool = True) -> Any:
     """A DDIMScheduler with our schedule; for flow the FlowMatchEulerDiscreteScheduler.
+
+    In `pixels` the predicted picture is kept within -1 … 1, as train.draw does; latents are not.
+    A loop that passes `use_clipped_model_output=True` to its `step` draws what train.draw draws
+    with the sampler ddim, wherever the number of steps divides that of the schedule.
 
     The combinations that diffusers has no word for (a flow target on another schedule, another
     target on the flow schedule) are exported as the nearest schedule, and say so in the folder.
@@ -38,5 +42,5 @@ def scheduler_of(settings: DiffusionSettings) -> Any:
         rescale_betas_zero_snr=settings.zero_terminal,
         timestep_spacing="trailing",
         set_alpha_to_one=True,
-        clip_sample=False,
+        clip_sample=pixels,
     )

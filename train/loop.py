@@ -248,7 +248,8 @@ class Trainer:
                 held_out_loss=losses.mean if losses else None,
                 settings=as_dict(self.settings),
             )
-            scheduler = scheduler_of(self.settings.diffusion)
+            pixels = self.parts.codec.vae is None
+            scheduler = scheduler_of(self.settings.diffusion, pixels=pixels)
             checkpoint.save(self.folder, state, tensors, unet, scheduler)
             checkpoint.prune(self.folder, self.settings.run.keep)
             self.log.held_out(self.step, losses)

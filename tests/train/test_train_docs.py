@@ -1,0 +1,31 @@
+"""docs/train.md: its loop runs as printed, and it names every setting."""
+
+import gc
+import re
+from pathlib import Path
+
+import pytest
+
+from curate.config import as_dict
+from tests.train.runs import write_tars
+from train.settings import TrainSettings
+
+PAGE = (Path(__file__).parents[2] / "docs" / "train.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # webdataset leaves its last tar open
+def test_the_loop_of_ones_own_reads_every_sample(tmp_path: Path) -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", PAGE, re.S)
+    names: dict[str, object] = {}
+    exec(code, names)
+    tars = [str(path) for path in sorted(write_tars(tmp_path / "tars").glob("*.tar"))]
+    read = list(names["samples"](tars))  # type: ignore[operator]
+    assert sorted(caption for _, caption in read) == sorted(f"cat {n}" for n in range(40))
+    assert {picture.size for picture, _ in read} == {(16, 12)}
+    gc.collect()
+
+
+def test_every_setting_is_told() -> None:
+    for section, entries in as_dict(TrainSettings()).items():
+        for name in entries:
+            assert f"`{section}.{name}`" in PAGE, f"{section}.{name}"
