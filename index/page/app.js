@@ -120,7 +120,7 @@ class Page {
   // -- following the state -------------------------------------------------------------------
 
   async follow(state, changed) {
-    if (changed.includes("back") && new Client(state.back).base.href !== this.client.base.href) {
+    if (changed.includes("back") && !new Client(state.back).same(this.client)) {
       return this.start();
     }
     if (!this.datasets.length) return;

@@ -12,16 +12,22 @@ export class Problem extends Error {
 export class Client {
   /** `back` is the address of a back end; "" is the one that the page came from. */
   constructor(back = "") {
-    this.base = new URL(back || ".", location.href);
-    this.own = this.base.origin === location.origin;
+    this.back = back && !back.endsWith("/") ? `${back}/` : back;
+    const there = back ? URL.canParse(this.back) : true;
+    this.base = there ? new URL(this.back || ".", location.href) : null;
+  }
+
+  /** Whether it is the back end that another client is of. */
+  same(other) {
+    return this.base?.href === other.base?.href;
   }
 
   get key() {
-    return sessionStorage.getItem(`key ${this.base.origin}`) ?? "";
+    return sessionStorage.getItem(`key ${this.base?.origin}`) ?? "";
   }
 
   set key(value) {
-    sessionStorage.setItem(`key ${this.base.origin}`, value);
+    sessionStorage.setItem(`key ${this.base?.origin}`, value);
   }
 
   /** The whole address of a path of an answer. */
@@ -50,6 +56,7 @@ export class Client {
   }
 
   async fetch(path, request) {
+    if (!this.base) throw new Problem(0, `${this.back} is no back end's address; write one such as https://host/`);
     try {
       return await fetch(this.address(path), request);
     } catch (error) {

@@ -14,7 +14,7 @@ const NAMES = [
 const first = (row, names) => names.map((name) => row[name]).find((value) => value) ?? "";
 
 /** A licence as people name it; an address of a known one is shortened. */
-export function licenceName(text) {
+function licenceName(text) {
   for (const [pattern, name] of NAMES) {
     const match = pattern.exec(text);
     if (match) return typeof name === "string" ? name : name(match);

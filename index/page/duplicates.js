@@ -20,7 +20,9 @@ export class Duplicates {
       return;
     }
     const others = rows.length - 1;
-    const said = others ? `${some(others, "other row is a copy", "other rows are copies")} of this one, or nearly.` : "No other row is a copy of this one.";
+    const said = others
+      ? `${some(others, "other row is a copy", "other rows are copies")} of this one, or nearly.`
+      : "No other row is a copy of this one.";
     open(this.dialog,
       el("header", {}, el("h2", { id: "drawer-title" }, "Duplicates"),
         button("Close", () => this.dialog.close(), { class: "close", autofocus: true })),

@@ -2,7 +2,7 @@
 // where there is room; the hits of the query are marked.
 
 import { Camera } from "./camera.js";
-import { byId, later, some } from "./dom.js";
+import { byId, count, later, some } from "./dom.js";
 import { MapInput } from "./map-input.js";
 import { show } from "./pictures.js";
 import { asks, filters } from "./query.js";
@@ -198,7 +198,8 @@ export class DatasetMap {
   async sayCaption() {
     const { width, height } = this.camera;
     const point = this.at(width / 2, height / 2);
-    const drawn = this.points.length < this.rows ? `${some(this.points.length, "row")} of ${this.rows}` : some(this.points.length, "row");
+    const all = this.points.length === this.rows;
+    const drawn = `${some(this.points.length, "row")}${all ? "" : ` of ${count(this.rows)}`}`;
     const row = point && (await this.page.client.get(`v1/rows/${this.page.place(point.key)}`).catch(() => null));
     byId("map-said").textContent = row ? `${drawn}. In the middle: ${row.caption || row.key}` : `${drawn}.`;
   }

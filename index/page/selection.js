@@ -29,9 +29,15 @@ export class Selecting {
 
   open() {
     const { state } = this.page.store;
-    const name = el("input", { id: "selection-name", required: true, maxlength: 100, pattern: "[A-Za-z0-9][A-Za-z0-9._\\-]*", value: named(state.query || state.where) });
-    const most = Math.min(this.page.maxHits, 10_000);
-    const k = asks(state) ? el("input", { id: "selection-k", type: "number", min: 1, max: most, value: Math.min(DEFAULT_K, most, this.page.dataset.rows) }) : null;
+    const name = el("input", {
+      id: "selection-name",
+      required: true,
+      maxlength: 100,
+      pattern: "[A-Za-z0-9][A-Za-z0-9._\\-]*",
+      title: "letters, digits, dots, dashes",
+      value: named(state.query || state.where),
+    });
+    const k = asks(state) ? this.number() : null;
     this.error = el("p", { class: "error", role: "alert", hidden: true });
     const form = el("form", {},
       el("h2", { id: "selecting-title" }, "A training selection"),
@@ -49,10 +55,19 @@ export class Selecting {
     name.select();
   }
 
+  number() {
+    const max = Math.min(this.page.maxHits, 10_000);
+    const value = Math.min(DEFAULT_K, max, this.page.dataset.rows);
+    return el("input", { id: "selection-k", type: "number", min: 1, max, value });
+  }
+
   said(state) {
     const query = asks(state) ? "The nearest rows to this query" : "All rows";
     const where = state.where.trim() ? ` where ${state.where.trim()}` : "";
-    return `${query}${where}, as they are filtered now; dropped and removed rows are never in it. Training reads it straight from the shards, and its digest names it ever after.`;
+    return (
+      `${query}${where}, as they are filtered now; dropped and removed rows are never in it. ` +
+      "Training reads it straight from the shards, and its digest names it ever after."
+    );
   }
 
   async make(name, k) {

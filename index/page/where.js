@@ -5,13 +5,13 @@ import { byId, el, say } from "./dom.js";
 const SHOWN = 8;
 
 /** The unfinished name before the caret, or null inside a quoted text. */
-export function unfinished(text) {
+function unfinished(text) {
   if ((text.match(/'/g) ?? []).length % 2) return null;
   return /[A-Za-z_][A-Za-z0-9_]*$/.exec(text)?.[0] ?? null;
 }
 
 /** Names that fit a beginning: columns before functions, beginnings before middles. */
-export function fitting(beginning, { columns, functions }) {
+function fitting(beginning, { columns, functions }) {
   const named = [
     ...columns.map(({ name, type }) => ({ name, type, insert: `${quoted(name)} ` })),
     ...functions.map((name) => ({ name, type: "function", insert: `${name}(` })),

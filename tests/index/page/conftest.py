@@ -60,7 +60,9 @@ def browser() -> Iterator[Browser]:
         opened.close()
 
 
-def new_page(browser: Browser, address: str, **options: Any) -> Iterator[Page]:
+def new_page(
+    browser: Browser, address: str, others: tuple[str, ...] = (), **options: Any
+) -> Iterator[Page]:
     """A page in a context of its own, which must ask nobody but its server, nor fail."""
     context = browser.new_context(
         base_url=address, viewport={"width": 1280, "height": 860}, **options
@@ -74,7 +76,7 @@ def new_page(browser: Browser, address: str, **options: Any) -> Iterator[Page]:
     page.on("console", lambda line: wrong.append(line.text) if "Refused to" in line.text else None)
     yield page
     context.close()
-    own = (address, "data:", "blob:")
+    own = (address, *others, "data:", "blob:")
     assert [url for url in asked if not url.startswith(own)] == []
     assert wrong == []
 

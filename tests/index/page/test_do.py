@@ -234,3 +234,34 @@ def test_another_dataset_is_chosen(two: Page) -> None:
     assert "index=dogs" in two.url
     moved = two.locator("#safe").evaluate("e => getComputedStyle(e).transitionDuration")
     assert moved == "0s"  # motion is reduced
+
+
+def test_a_back_end_that_is_none_is_said_and_left(page: Page, site: Site) -> None:
+    search(page)
+    for address, said in (
+        ("nonsense", "is no back end's address"),
+        (site.address + "/nothing", "there is nothing at"),
+    ):
+        page.locator("#back").fill(address)
+        page.locator("#back").press("Enter")
+        expect(page.locator("#problem")).to_contain_text(said)
+        expect(page.locator("#results .card")).to_have_count(0)
+    page.go_back()
+    page.go_back()
+    expect(page.locator(CARDS).first).to_contain_text(FRENCH)
+    expect(page.locator("#problem")).to_be_hidden()
+
+
+def test_another_servers_pictures_are_seen_where_it_allows_this_page(
+    browser: Browser, site: Site
+) -> None:
+    from curate.clip.model import load_clip
+    from curate.clip.settings import ClipSettings
+
+    clip: Clip = load_clip(ClipSettings())
+    with serving([site.dataset], clip, cors=(site.address,)) as other:
+        for page in new_page(browser, site.address, others=(other,)):
+            page.goto(f"/?query=french cat&back={other}")
+            expect(page.locator(CARDS).first).to_contain_text(FRENCH)
+            image = page.locator(f"{CARDS} img.loaded").first
+            assert str(image.get_attribute("src")).startswith(other)
