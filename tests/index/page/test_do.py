@@ -165,13 +165,24 @@ def test_the_map_is_wandered_in(page: Page, site: Site) -> None:
     page.mouse.move(x, y)
     page.mouse.wheel(0, -1500)
     expect(canvas).not_to_have_attribute("data-points", whole)
-    page.get_by_role("button", name="All", exact=True).click()
+
+
+def test_on_the_map_a_press_opens_and_a_drag_moves(page: Page) -> None:
+    page.goto(f"/?view=map&where=key = '{KEYS[0]}'")
+    canvas = page.locator("#canvas")
+    expect(canvas).to_have_attribute("data-pictures", "1")  # in the middle, being alone
+    box = canvas.bounding_box()
+    assert box is not None
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
     page.mouse.move(x, y)
     page.mouse.down()
-    page.mouse.move(x - 3000, y, steps=3)
+    page.mouse.move(x - 120, y + 40, steps=3)
     page.mouse.up()
-    expect(canvas).not_to_have_attribute("data-points", whole)
-    expect(page.locator("#detail")).to_be_hidden()  # a drag is no click
+    expect(page.locator("#detail")).to_be_hidden()
+    page.mouse.click(x + 20, y)  # where it was
+    expect(page.locator("#detail")).to_be_hidden()
+    page.mouse.click(x - 120, y + 40)
+    expect(page.locator("#detail .words")).to_have_text(FRENCH)
 
 
 def test_pictures_are_drawn_on_the_map(page: Page) -> None:
