@@ -17,13 +17,13 @@ import json
 import logging
 import os
 import struct
-import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
 from curate.config import settings
+from curate.download.upstream import img2dataset_module
 
 if TYPE_CHECKING:
     import numpy as np
@@ -162,9 +162,7 @@ def _libraries(max_pixels: int) -> tuple[Any, Any]:
     os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # its import would ask the network
     import cv2
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # it imports imghdr
-        from img2dataset import resizer
+    resizer = img2dataset_module("resizer")
     # It points the process's stdout and stderr at /dev/null around each picture, which several
     # threads cannot do at a time; OpenCV is silenced by its own switch.
     resizer.SuppressStdoutStderr = contextlib.nullcontext

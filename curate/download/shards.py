@@ -28,6 +28,7 @@ from curate import tars
 from curate.dataset import Dataset
 from curate.download.fetch import Fetched
 from curate.download.pictures import Picture, Unfit
+from curate.download.upstream import img2dataset_module
 from curate.stage import Output
 
 if TYPE_CHECKING:
@@ -270,9 +271,9 @@ def _schema(rows: pa.Table) -> tuple[pa.Schema, list[str]]:
 
 def _writer(shard: str, folder: Path, schema: pa.Schema, encode_format: str) -> Any:
     """img2dataset's shard writer, made reproducible."""
-    from img2dataset.writer import WebDatasetSampleWriter
+    upstream: Any = img2dataset_module("writer").WebDatasetSampleWriter
 
-    class Writer(WebDatasetSampleWriter):  # type: ignore[misc]
+    class Writer(upstream):  # type: ignore[misc]
         def write(
             self, img_str: bytes | None, key: str, caption: str | None, meta: dict[str, Any]
         ) -> None:
