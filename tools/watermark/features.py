@@ -9,6 +9,7 @@ A part that is there is kept.
 """
 
 import argparse
+import math
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -17,21 +18,30 @@ import numpy as np
 import torch
 
 from curate.score.watermark.network import inputs, load_trunk
-from tools.watermark.pictures import make
+from tools.watermark.pictures import make, pair, sources
 
 PART = 64  # sources a file; each gives two pictures
 
 
-def part(work: Path, number: int, held: bool) -> int:
+SIDES = {  # name: (what makes its pictures, held out)
+    "held": (make, True),
+    "held_pairs": (pair, True),
+    "train": (make, False),
+    "train_pairs": (pair, False),
+}
+
+
+def part(work: Path, side: str, number: int) -> int:
     """Make one file; gives the number of pictures."""
-    out = work / "watermark" / f"{'held' if held else 'train'}-{number:05d}.npz"
+    out = work / "watermark" / f"{side}-{number:05d}.npz"
     if out.exists():
         return 0
     torch.set_num_threads(1)
+    maker, held = SIDES[side]
     made = [
         one
         for source in range(number * PART, (number + 1) * PART)
-        for one in make(work / "root", source, held)
+        for one in maker(work / "root", source, held)
     ]
     trunk = load_trunk()
     with torch.inference_mode():
@@ -39,26 +49,33 @@ def part(work: Path, number: int, held: bool) -> int:
             trunk(inputs([one.picture for one in made[start : start + 16]])).half().numpy()
             for start in range(0, len(made), 16)
         ]
-    whole = out.with_name(f"{number}.partial.npz")
+    whole = out.with_name(f"{side}-{number}.partial")
     marked, kind = [one.marked for one in made], [one.kind for one in made]
-    np.savez(whole, maps=np.concatenate(maps), marked=marked, kind=kind)
+    with whole.open("wb") as file:
+        np.savez(file, maps=np.concatenate(maps), marked=marked, kind=kind)
     whole.rename(out)
     return len(made)
 
 
 def main() -> None:
-    """Held-out parts first: they are few."""
+    """Held-out parts first: they are few. 83 parts of pairs are every drawing."""
     parser = argparse.ArgumentParser(description="Trunk features of stamped pictures.")
     parser.add_argument("--work", type=Path, default=Path("~/.cache/watermark"))
     parser.add_argument("--train", type=int, default=40, help=f"parts of {PART} sources")
     parser.add_argument("--held", type=int, default=6, help=f"parts of {PART} sources")
+    parser.add_argument("--pairs", type=int, default=83, help=f"parts of {PART} drawings")
+    parser.add_argument("--processes", type=int, help="default: one a core")
     given = parser.parse_args()
     work = given.work.expanduser()
     (work / "watermark").mkdir(parents=True, exist_ok=True)
+    held_pairs = math.ceil(len(sources(work / "root", True).drawings) / PART)
+    todo = [("held", number) for number in range(given.held)]
+    todo += [("held_pairs", number) for number in range(held_pairs)]
+    todo += [("train", number) for number in range(given.train)]
+    todo += [("train_pairs", number) for number in range(given.pairs)]
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(mp_context=context) as pool:
-        todo = [(n, True) for n in range(given.held)] + [(n, False) for n in range(given.train)]
-        waiting = [pool.submit(part, work, number, held) for number, held in todo]
+    with ProcessPoolExecutor(given.processes, mp_context=context) as pool:
+        waiting = [pool.submit(part, work, side, number) for side, number in todo]
         print(f"{sum(each.result() for each in waiting)} pictures made")
 
 

@@ -17,10 +17,13 @@ from PIL import Image
 
 from tools.openclipart import reserved
 from tools.watermark.lettering import lettered
-from tools.watermark.stamps import HELD, TRAIN, stamped
+from tools.watermark.stamps import HELD, INVENTED, TRAIN, stamped
+from tools.watermark.textures import textured
 
 HELD_SHARE = 8
 LARGEST_PX = 512
+LARGEST_DRAWING = 12_000_000  # pixels; the few larger ones take seconds to open
+WEIGHTS = {"tiled": 3, "centre": 2, "grid": 2, "corner": 1, "band": 1, "scattered": 1}
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,51 @@ def make(root: Path, number: int, held: bool) -> list[Made]:
     under = text if rng.random() < 0.25 else picture
     marked = Made(stamped(under, style, kit, rng), True, style)
     return [Made(_stored(one.picture, rng), one.marked, one.kind) for one in (without, marked)]
+
+
+def pair(root: Path, number: int, held: bool) -> list[Made]:
+    """Drawing `number` without a stamp and the very same with one; empty if there is none such.
+
+    Every drawing has one number, in mixed order, so that the first numbers are of all kinds.
+    Size, ground and JPEG quality are the pair's: nothing but the stamp tells its two apart.
+    """
+    rng = random.Random(f"{'held' if held else 'train'} pair {number}")
+    kit, drawings = HELD if held else INVENTED, _mixed(sources(root, held).drawings)
+    try:
+        picture = _drawing(drawings[number], rng)
+    except (OSError, ValueError, SyntaxError, IndexError, Image.DecompressionBombError):
+        return []
+    kind, what = "drawing", rng.random()
+    if what < 0.2:
+        kind, picture = "lettered", lettered(picture, kit.fonts, rng)
+    elif what < 0.4 and not held:
+        kind, picture = "textured", textured(picture, rng)
+    style = rng.choices(list(kit.styles), [WEIGHTS[name] for name in kit.styles])[0]
+    both = [(picture, False, kind), (stamped(picture, style, kit, rng), True, style)]
+    stored = rng.random()
+    return [Made(_stored(one, random.Random(stored)), mark, name) for one, mark, name in both]
+
+
+@cache
+def _mixed(paths: tuple[Path, ...]) -> tuple[Path, ...]:
+    return tuple(random.Random("mixed").sample(paths, len(paths)))
+
+
+def _drawing(path: Path, rng: random.Random) -> Image.Image:
+    """A drawing on white, seldom on a tint, mirrored half of the time."""
+    with Image.open(path) as opened:
+        if opened.width * opened.height > LARGEST_DRAWING:
+            raise ValueError(f"{path}: too large")
+        cut_out = opened.convert("RGBA")
+    scale = rng.randint(220, LARGEST_PX) / max(cut_out.size)
+    size = (max(24, round(cut_out.width * scale)), max(24, round(cut_out.height * scale)))
+    cut_out = cut_out.resize(size, Image.Resampling.BICUBIC)
+    tint = (255, 255, 255) if rng.random() < 0.85 else tuple(rng.choices(range(120, 256), k=3))
+    whole = Image.new("RGBA", size, tint)
+    whole.alpha_composite(cut_out)
+    if rng.random() < 0.5:
+        whole = whole.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    return whole.convert("RGB")
 
 
 def _picture(found: Sources, rng: random.Random) -> Image.Image:

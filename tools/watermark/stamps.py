@@ -1,7 +1,8 @@
 """Stamps as picture agencies put them over their previews. The agencies are made up.
 
-Reads a picture and a random generator, gives the stamped picture; writes nothing. TRAIN and HELD
-are apart in words, fonts and, for two, in style, so that a head is judged on what it never saw.
+Reads a picture and a random generator, gives the stamped picture; writes nothing. TRAIN and
+INVENTED are apart from HELD in words, fonts and, for two, in style, so that a head is judged on
+what it never saw.
 """
 
 import random
@@ -175,6 +176,29 @@ TRAIN = Kit(
     ("DejaVuSans", "DejaVuSans-Bold", "DejaVuSerif", "DejaVuSansMono-Bold", "DejaVuSans-Oblique",
      "cmr10", "cmss10"),
     {"tiled": tiled, "centre": centre, "corner": corner, "grid": grid},
+)  # fmt: skip
+
+
+def _invented(count: int) -> tuple[str, ...]:
+    """Names that no agency bears, as agencies write theirs."""
+    rng = random.Random("invented")
+    sounds = "ba bel co dra el fo ga hu im jo ka lu mi no or pha qui ro sto ta um ve wi xa yo zen"
+    found = []
+    for _ in range(count):
+        name = "".join(rng.choices(sounds.split(), k=rng.randint(2, 5)))
+        name = rng.choice((str.upper, str.title, str))(name)
+        found.append(rng.choice((
+            name, name, name + " stock", "© " + name, f"www.{name.lower()}.example",
+            f"{name} images", f"{name} {rng.randint(1, 10**8)}", f"PREVIEW {name}",
+        )))  # fmt: skip
+    return tuple(found)
+
+
+INVENTED = Kit(
+    TRAIN.texts + _invented(600),
+    (*TRAIN.fonts, "DejaVuSans-BoldOblique", "DejaVuSerif-Bold", "DejaVuSansMono", "cmb10",
+     "DejaVuSansMono-Oblique"),
+    TRAIN.styles,
 )  # fmt: skip
 HELD = Kit(
     ("Fotoquelle", "SHUTTERBOX", "© Studio Vega", "www.picfarm.example", "Layout copy",

@@ -22,7 +22,7 @@ class Watermark:
     """The score; in [0, 1]."""
 
     name: str = "pwatermark"
-    version: int = 1
+    version: int = 2
 
     def settings(self) -> Mapping[str, Any]:
         """The weights of head and trunk."""

@@ -1,8 +1,8 @@
-"""The network behind `pwatermark`: the bundled model's trunk up to its third stage, and a head.
+"""The network behind `pwatermark`: the bundled model's trunk to its third stage, and three heads.
 
 Reads `curate/clip/mini` and `head.safetensors` beside this file. Pictures are taken as the bundled
 model takes them (224 px, padded with white). Marks are fine and repeat: a picture's one pooled
-vector has lost them, while the third stage still has a cell every 8 pixels. The head looks at
+vector has lost them, while the third stage still has a cell every 8 pixels. A head looks at
 patches of those cells, and at their mean and maximum over the picture.
 
 Batch normalisation is folded into the convolutions, which is the same function at half the cost.
@@ -29,6 +29,7 @@ from curate.clip.weights import MINI
 WEIGHTS = Path(__file__).resolve().parent / "head.safetensors"
 TRUNK_WEIGHTS = MINI / "open_clip_model.safetensors"
 STAGES = 3  # of the trunk's seven
+HEADS = 3
 CHANNELS = 40  # that the third stage gives, at 28 x 28
 PREPROCESS = Preprocess(224, 224, "longest", "bicubic", 255)
 
@@ -61,21 +62,33 @@ class Head(nn.Module):
         return logits
 
 
+class Heads(nn.Module):
+    """Several heads, each fitted from another start; their mean hangs less on chance."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.heads = nn.ModuleList(Head() for _ in range(HEADS))
+
+    def forward(self, maps: torch.Tensor) -> torch.Tensor:
+        """(N, 40, 28, 28) -> (N,) logits."""
+        return torch.stack([head(maps) for head in self.heads]).mean(0)
+
+
 class Network:
-    """Trunk and head, loaded; gives probabilities."""
+    """Trunk and heads, loaded; gives probabilities."""
 
     def __init__(self) -> None:
         from safetensors.torch import load_file
 
         self.trunk = load_trunk()
-        self.head = Head()
-        self.head.load_state_dict(load_file(WEIGHTS))
-        self.head.eval()
+        self.heads = Heads()
+        self.heads.load_state_dict(load_file(WEIGHTS))
+        self.heads.eval()
 
     def __call__(self, pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         """Pictures (H, W, 3) in RGB -> (N,) in [0, 1]."""
         with torch.inference_mode(), one_thread():
-            logits = self.head(self.trunk(inputs([Image.fromarray(each) for each in pictures])))
+            logits = self.heads(self.trunk(inputs([Image.fromarray(each) for each in pictures])))
             found: NDArray[np.float32] = logits.sigmoid().numpy()
         return found
 

@@ -70,11 +70,13 @@ def test_the_samples_stamps_are_found_and_few_other_pictures() -> None:
     marked = network(sample_pictures("watermark"))
     others = network(sample_pictures("", step=8))
     assert len(marked) == 15
+    assert (marked > 0.3).all()
     assert (marked > 0.5).sum() >= 12  # 13 where it was measured: see the card
     assert len(others) > 60
-    assert (others > 0.5).mean() <= 0.15
+    assert (others > 0.3).mean() <= 0.07  # 3.5 % of all of them
+    assert (others > 0.5).mean() <= 0.04
     above = (marked[:, None] > others[None]).mean()
-    assert above > 0.93, f"area under the curve {above:.3f}"
+    assert above > 0.98, f"area under the curve {above:.3f}"
 
 
 @pytest.mark.parametrize("size", [(1, 1), (900, 3), (16, 16)])
