@@ -95,7 +95,10 @@ def verified(data: bytes, kind: str, known: bytes = b"", own: bytes | None = Non
                 False, troubles=tuple(troubles + ["a manifest that lost its place"] * there)
             )
         return Finding(True, troubles=(f"the manifest cannot be read: {told}", *troubles))
-    return _found(store, troubles, own)
+    try:
+        return _found(store, troubles, own)
+    except (KeyError, TypeError, AttributeError):  # a damaged one may lack any part of itself
+        return Finding(True, troubles=("the manifest is malformed", *troubles))
 
 
 def _found(store: dict[str, Any], troubles: list[str], own: bytes) -> Finding:

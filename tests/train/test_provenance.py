@@ -51,6 +51,17 @@ def test_one_flipped_bit_anywhere_is_found(place: int, bit: int) -> None:
     assert not verified(bytes(changed), "png", own=credentials.certificates).intact
 
 
+@pytest.mark.slow
+def test_every_flipped_byte_is_found() -> None:
+    credentials, data = made()
+    for place in range(len(data)):
+        for mask in (0x01, 0x10, 0xFF):
+            changed = bytearray(data)
+            changed[place] ^= mask
+            found = verified(bytes(changed), "png", own=credentials.certificates)
+            assert not found.intact, place
+
+
 @given(cut=st.integers(1, 10**6))
 @settings(max_examples=30)
 def test_a_cut_or_a_longer_file_is_found(cut: int) -> None:
