@@ -34,7 +34,7 @@ class Site:
     guarded: str  # asks for a key, removes nothing
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     clip: Clip = load_clip(ClipSettings())
     folder = tmp_path_factory.mktemp("page")
@@ -48,7 +48,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
             yield Site(dataset, address, guarded)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     if not Path(CHROMIUM).exists():
         message = "no Chromium; apt-get install chromium"
