@@ -16,6 +16,7 @@ export class Results {
       rootMargin: "900px",
     });
     this.fetched = []; // rows, as they came
+    this.answered = null; // the state that they answer; another one may be asked meanwhile
     this.clear();
   }
 
@@ -65,6 +66,7 @@ export class Results {
 
   begin(found) {
     this.first = false;
+    this.answered = this.state;
     this.fetched = [];
     this.total = found.total;
     this.took = found.took;
@@ -143,9 +145,10 @@ export class Results {
 
   said() {
     const number = this.list.querySelectorAll(".card:not([hidden])").length;
-    if (!asks(this.state)) {
-      const there = some(this.total, "row");
-      return [el("b", {}, there), this.state.where.trim() ? " meet the condition" : " can be shown"];
+    if (!this.answered) return [];
+    if (!asks(this.answered)) {
+      const there = some(this.total ?? number, "row");
+      return [el("b", {}, there), this.answered.where.trim() ? " meet the condition" : " can be shown"];
     }
     if (!number) return ["Nothing found. Other words, or fewer filters?"];
     const took = this.took ? ` · ${this.took < 10 ? this.took.toFixed(1) : count(Math.round(this.took))} ms` : "";

@@ -210,7 +210,9 @@ def test_search_by_a_results_picture_and_caption(page: Page) -> None:
     search(page)
     card = shown(page, LONG)
     card.hover()
-    card.get_by_role("button", name="Search by this caption").click()
+    with page.expect_response("**/v1/search"):
+        card.get_by_role("button", name="Search by this caption").click()
+    settled(page)
     expect(page.locator("#query")).to_have_value(LONG)
     expect(page.locator(CARDS).first).to_contain_text(LONG[:50])
     page.locator(CARDS).nth(1).hover()
