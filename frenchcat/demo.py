@@ -58,8 +58,9 @@ def run(out: Path) -> Dataset:
     _select(dataset)
     console.rule(f'[bold]search "{QUERY}"[/bold]', align="left")
     page = _search(dataset, out)
+    report = _report(dataset, out)
     console.rule("[bold]next[/bold]", align="left")
-    _next_steps(dataset, page, time.monotonic() - began)
+    _next_steps(dataset, page, report, time.monotonic() - began)
     return dataset
 
 
@@ -151,13 +152,22 @@ def _search(dataset: Dataset, out: Path) -> Path:
     return page
 
 
-def _next_steps(dataset: Dataset, page: Path, spent_sec: float) -> None:
+def _report(dataset: Dataset, out: Path) -> Path:
+    """The page about the dataset."""
+    from curate.report.report import write_report
+
+    return write_report(dataset, out / "report.html")
+
+
+def _next_steps(dataset: Dataset, page: Path, report: Path, spent_sec: float) -> None:
     root = Path(dataset.root)
     root = root.relative_to(Path.cwd()) if root.is_relative_to(Path.cwd()) else root
-    console.print(f"done in {spent_sec:.0f} s; look at [bold]{page}[/bold] in a browser, then try:")
+    looks = f"[bold]{page}[/bold] and [bold]{report}[/bold]"
+    console.print(f"done in {spent_sec:.0f} s; look at {looks} in a browser, then try:")
     for line in (
         f'frenchcat search {root} "a red apple"',
         f'frenchcat search {root} "chat français" --html chat.html',
+        f"frenchcat serve {root}",
         f"frenchcat info {root}",
         f"frenchcat verdict {root} --rules datacomp-basic",
         f"frenchcat select {root} cats --where \"caption ilike '%cat%'\"",
