@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.dataset import Dataset, digest_of
+from curate.embed import PICTURES
 from curate.errors import UserError
 from train.permutation import key_of, permuted
 from train.population import Population
@@ -30,7 +31,6 @@ from train.population import Population
 if TYPE_CHECKING:
     import pyarrow as pa
 
-PICTURES = ("jpg", "jpeg", "png", "webp")
 TEXTS = ("txt",)
 _BATCH_ROWS = 65_536
 

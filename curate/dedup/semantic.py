@@ -31,6 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.dedup.cluster import Edges, components, no_edges
+from curate.threads import one_torch_thread
 
 if TYPE_CHECKING:
     import torch
@@ -89,7 +90,7 @@ def _rounds(vectors: Vectors, cosine: float) -> Generator[Edges]:
 
     numbers = iter(range(1, ROUNDS[1] + 1))
     waiting: deque[Future[Edges]] = deque()
-    with _one_thread_a_product(), ThreadPoolExecutor(at_once) as pool:
+    with one_torch_thread(), ThreadPoolExecutor(at_once) as pool:
         try:
             waiting.extend(pool.submit(run, next(numbers)) for _ in range(at_once))
             while waiting:
@@ -98,18 +99,6 @@ def _rounds(vectors: Vectors, cosine: float) -> Generator[Edges]:
                     waiting.append(pool.submit(run, number))
         finally:
             stop.append(True)  # rounds begun in vain end at their next leaf
-
-
-@contextlib.contextmanager
-def _one_thread_a_product() -> Iterator[None]:
-    import torch
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _clusters(labels: NDArray[np.int64]) -> int:

@@ -11,8 +11,7 @@ Runs with one thread, so that a picture's number does not depend on the machine'
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from curate.clip.preprocess import Preprocess
 from curate.clip.weights import MINI
+from curate.threads import one_torch_thread
 
 WEIGHTS = Path(__file__).resolve().parent / "head.safetensors"
 TRUNK_WEIGHTS = MINI / "open_clip_model.safetensors"
@@ -87,7 +87,7 @@ class Network:
 
     def __call__(self, pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         """Pictures (H, W, 3) in RGB -> (N,) in [0, 1]."""
-        with torch.inference_mode(), one_thread():
+        with torch.inference_mode(), one_torch_thread():
             logits = self.heads(self.trunk(inputs([Image.fromarray(each) for each in pictures])))
             found: NDArray[np.float32] = logits.sigmoid().numpy()
         return found
@@ -136,14 +136,3 @@ def _fold(module: nn.Module) -> None:
         elif not isinstance(child, nn.Conv2d):
             _fold(child)
         before = child if isinstance(child, nn.Conv2d) else None
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Torch on one thread, as it was afterwards."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
