@@ -2,7 +2,8 @@
 
 Reads the catalog and the shards' tars (headers only), writes ``selections/<name>.parquet``: key,
 uid, shard, offset and size of the picture in the shard's tar, caption, url, width, height, weight,
-stored_sha256; in key order, with the SQL, the settings and the digest in the schema's metadata.
+stored_sha256, and a `label` where one was asked for; in key order, with the SQL, the settings and
+the digest in the schema's metadata.
 Training, export and the service's filter read that file; its digest names the set ever after.
 
 Dropped and removed rows are never selected. Cost: linear in rows; one header read a picture of the
@@ -32,6 +33,8 @@ FOLDER = "selections"
 COLUMNS = ("key", "uid", "shard", "caption", "url", "width", "height")
 NAMED = ("key", "caption", "stored_sha256", "weight")
 """The columns that a digest is of: which pictures, with which words, how often."""
+LABEL = "label"
+"""The column of a selection with labels, part of its digest; null: no label."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _METADATA = b"frenchcat"
 
@@ -45,6 +48,7 @@ class Choice:
     balance: str | None = None  # a column, or `domain`: as many rows of each value as can be
     weight: str | None = None  # an expression; None: every row once
     seed: int = 0  # which rows a limit keeps
+    label: str | None = None  # an expression, what a classifier is to learn; None: no such column
 
 
 @dataclass(frozen=True)
@@ -73,11 +77,14 @@ def select(dataset: Dataset, name: str, choice: Choice | None = None) -> Selecti
         raise UserError(f"the limit is {choice.limit}; ask for one row or more")
     with Catalog(dataset) as catalog:
         sql = sql_of(catalog, choice)
-        rows = catalog.run(sql, " and ".join(filter(None, (choice.where, choice.weight))))
+        rows = catalog.run(
+            sql, " and ".join(filter(None, (choice.where, choice.weight, choice.label)))
+        )
         if not rows.num_rows:
             raise UserError(_why_empty(catalog, choice.where))
     table = _placed(dataset, rows)
     _check_weights(table, choice)
+    _check_labels(table, choice)
     made = Selection(name, _digest(table), sql, choice, table)
     _publish(dataset, made)
     return made
@@ -146,7 +153,8 @@ def _tars(dataset: Dataset, table: pa.Table) -> dict[str, str]:
 
 
 def _digest(table: pa.Table) -> str:
-    return digest_of([table[name].to_pylist() for name in NAMED])
+    labels = (LABEL,) if LABEL in table.column_names else ()
+    return digest_of([table[name].to_pylist() for name in (*NAMED, *labels)])
 
 
 def names(dataset: Dataset) -> list[str]:
@@ -168,6 +176,8 @@ def sql_of(catalog: Catalog, choice: Choice) -> str:
     stored = "stored_sha256" if "stored_sha256" in there else "NULL::VARCHAR"
     columns.append(f"{stored} AS stored_sha256")
     columns.append(f"({weight})::DOUBLE AS weight")
+    if choice.label is not None:
+        columns.append(f"({checked(choice.label)})::VARCHAR AS {LABEL}")
     where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
     chosen = ", ".join(columns)
     if choice.limit is None:
@@ -223,7 +233,8 @@ def _placed(dataset: Dataset, rows: pa.Table) -> pa.Table:
     columns["extension"] = pa.array([member.extension for member in members])
     columns["offset"] = pa.array([member.offset for member in members], pa.int64())
     columns["size"] = pa.array([member.size for member in members], pa.int64())
-    rest = ("caption", "url", "width", "height", "weight", "stored_sha256")
+    rest = ["caption", "url", "width", "height", "weight", "stored_sha256"]
+    rest += [LABEL] if LABEL in rows.column_names else []
     return pa.table(columns | {name: rows[name] for name in rest})
 
 
@@ -238,10 +249,20 @@ def _check_weights(table: pa.Table, choice: Choice) -> None:
         )
 
 
+def _check_labels(table: pa.Table, choice: Choice) -> None:
+    if choice.label is not None and table[LABEL].null_count == len(table):
+        raise UserError(
+            f"the label {choice.label!r} is null for all {len(table)} rows; give a text for some, "
+            "e.g. CASE WHEN caption ILIKE '%flag%' THEN 'flag' ELSE 'other' END"
+        )
+
+
 def _publish(dataset: Dataset, made: Selection) -> None:
     import pyarrow.parquet as pq
 
-    about = {"sql": made.sql, "digest": made.digest, "choice": asdict(made.choice)}
+    about: dict[str, Any] = {"sql": made.sql, "digest": made.digest, "choice": asdict(made.choice)}
+    if made.choice.label is None:
+        del about["choice"]["label"]  # a selection without labels is the file it always was
     about["tars"] = _tars(dataset, made.table)
     metadata = {_METADATA: json.dumps(about, sort_keys=True, ensure_ascii=False)}
     with dataset.publish(f"selection-{made.name}") as publication:

@@ -26,6 +26,9 @@ def select(
     weight: Annotated[
         str | None, typer.Option(metavar="SQL", help="How often training draws a row.")
     ] = None,
+    label: Annotated[
+        str | None, typer.Option(metavar="SQL", help="A text a row, for classifiers; or null.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Which rows --limit keeps.")] = 0,
     json: Json = False,
 ) -> None:
@@ -39,7 +42,7 @@ def select(
 
     opened = Dataset.open(dataset)
     with opened.lock():
-        made = choose(opened, name, Choice(where, limit, balance, weight, seed))
+        made = choose(opened, name, Choice(where, limit, balance, weight, seed, label))
     if json:
         from json import dumps
 

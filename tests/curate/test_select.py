@@ -6,8 +6,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from curate.dataset import Dataset
+from curate.dataset import Dataset, digest_of
 from curate.errors import UserError
+from curate.remove import Wish, matches, remove
 from curate.select import Choice, open_selection, select
 from tests.embedded import embedded, picture, unit_rows
 
@@ -61,6 +62,38 @@ def test_balance_takes_as_many_of_each_domain_as_can_be(dataset: Dataset) -> Non
     assert sum("bbc.co.uk" in url for url in urls) == 2
 
 
+HIGH = "CASE WHEN score >= .6 THEN 'high' WHEN score < .3 THEN 'low' END"
+
+
+def test_labels_are_a_column_and_part_of_the_digest(dataset: Dataset) -> None:
+    plain, made = select(dataset, "a"), select(dataset, "b", Choice(label=HIGH))
+    again = open_selection(dataset, "b")
+    assert again == made
+    scores = [n / 30 for n in range(30)] + [n / 20 for n in range(20)]
+    wanted = ["high" if s >= 0.6 else "low" if s < 0.3 else None for s in scores]
+    assert again.table["label"].to_pylist() == wanted
+    other = select(dataset, "c", Choice(label=HIGH.replace("low", "deep")))
+    assert len({plain.digest, made.digest, other.digest}) == 3
+
+
+def test_a_selection_without_labels_is_the_file_it_always_was(dataset: Dataset) -> None:
+    made = select(dataset, "a", Choice(where="score > .5"))
+    path = dataset.path("selections/a.parquet")
+    assert "label" not in made.table.column_names
+    assert b"label" not in pq.read_schema(path).metadata[b"frenchcat"]
+    named = ("key", "caption", "stored_sha256", "weight")
+    assert made.digest == digest_of([made.table[name].to_pylist() for name in named])
+
+
+def test_labels_outlive_a_removal(dataset: Dataset) -> None:
+    made = select(dataset, "a", Choice(label=HIGH))
+    wish = Wish("key", made.table["key"][0].as_py())
+    remove(dataset, wish, matches(dataset, wish))
+    left = open_selection(dataset, "a")
+    assert left.table["label"].to_pylist() == made.table["label"].to_pylist()[1:]
+    assert left.digest != made.digest
+
+
 def test_dropped_rows_are_not_selected(dataset: Dataset) -> None:
     keys = [f"00000{row:04d}" for row in range(30)]
     with dataset.publish("test") as publication:
@@ -99,6 +132,9 @@ def test_select_imports_by_itself() -> None:
         ("a", Choice(limit=3, balance="taste"), "no column 'taste' to balance by"),
         ("a", Choice(weight="score - 1"), "missing, negative or infinite"),
         ("a", Choice(weight="(select 1)"), "not allowed"),
+        ("a", Choice(label="(select 'x')"), "not allowed"),
+        ("a", Choice(label="upper(scor)"), "did you mean score"),
+        ("a", Choice(label="CASE WHEN score > 7 THEN 'x' END"), "null for all 50 rows"),
     ],
 )
 def test_bad_choices_are_one_line_and_leave_nothing(
