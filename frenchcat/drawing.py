@@ -6,7 +6,7 @@ import io
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,9 +18,24 @@ if TYPE_CHECKING:
     from train.checkpoint import State
     from train.credentials import Credentials
     from train.draw import Wish
+    from train.run import Parts
+    from train.steering import Guide
 
 GRID = "grid.png"
 NEIGHBOURS = 5
+
+
+@dataclass(frozen=True)
+class Steering:
+    """What a picture is steered by beside its prompt's guidance; None: by no such thing."""
+
+    classifier: Path | None = None  # the run of a noise-aware classifier
+    label: str | None = None  # of its classes
+    classifier_scale: float = 1.0
+    clip: float | None = None  # weight of CLIP guidance
+
+
+NO_STEERING = Steering()
 
 
 def draw_to_files(
@@ -35,6 +50,7 @@ def draw_to_files(
     strength: float = 1.0,
     neighbours: int = NEIGHBOURS,
     credentials: Credentials | None = None,
+    steering: Steering = NO_STEERING,
     **how: Any,
 ) -> list[Path]:
     """Draw `number` pictures a prompt into a folder; gives the files, the grid last.
@@ -51,17 +67,19 @@ def draw_to_files(
     from train.run import open_run
 
     _check(number, neighbours, how)
+    _check_steering(steering)
     parts, state, folder = open_run(run)
+    guides, steered_by = _guides(steering, parts)
     start = None if image is None else _opened(image)
     strength = 1.0 if start is None else strength
     credentials = credentials or own_credentials()
     wishes = [Wish(p, seed + n, negative) for p in prompts for n in range(number)]
     try:
-        pictures = draw(parts, wishes, start=start, strength=strength, **how)
+        pictures = draw(parts, wishes, start=start, strength=strength, guides=guides, **how)
     except ValueError as error:
         raise UserError(str(error)) from None
     receipts = receipts_of(parts.settings.data, run / "rows", pictures, neighbours)
-    about = made_by(run, state, folder) | how
+    about = made_by(run, state, folder) | how | steered_by
     if image is not None:
         about |= {"start": image.name, "strength": strength}
     out.mkdir(parents=True, exist_ok=True)
@@ -168,6 +186,41 @@ def _check(number: int, neighbours: int, how: Mapping[str, Any]) -> None:
         raise UserError(f"no sampler {sampler!r}; known: {', '.join(known)}")
     if not math.isfinite(guidance):
         raise UserError(f"guidance is {guidance}; give a number, as 3")
+
+
+def _check_steering(steering: Steering) -> None:
+    import math
+
+    if steering.label is not None and steering.classifier is None:
+        raise UserError(
+            f"label {steering.label!r} needs the classifier that knows it; add --classifier RUN"
+        )
+    for name, value in (("scale", steering.classifier_scale), ("CLIP's weight", steering.clip)):
+        if value is not None and not math.isfinite(value):
+            raise UserError(f"guidance {name} is {value}; give a number, as 2")
+
+
+def _guides(steering: Steering, parts: Parts) -> tuple[list[Guide], dict[str, Any]]:
+    """The gradients to climb, and what a picture's manifest says of them."""
+    from train.steering import classifier_guide, clip_guide, clip_of
+
+    guides: list[Guide] = []
+    told: dict[str, Any] = {}
+    if steering.classifier is not None:
+        from train.classifier import open_classifier
+
+        trained = open_classifier(steering.classifier)
+        if steering.label is None:
+            known = ", ".join(trained.classes)
+            raise UserError(f"the classifier {trained.run} needs a label to steer to: {known}")
+        guides.append(classifier_guide(trained, steering.label, steering.classifier_scale))
+        told |= {"classifier": trained.run.resolve().name, "classifier_checkpoint": trained.digest}
+        told |= {"label": steering.label, "classifier_scale": steering.classifier_scale}
+    if steering.clip is not None:
+        clip = clip_of(parts.settings.text)
+        guides.append(clip_guide(clip, steering.clip))
+        told |= {"clip_guidance": steering.clip, "clip": clip.name, "clip_weights": clip.digest}
+    return guides, told
 
 
 def _png(picture: Image) -> bytes:

@@ -37,8 +37,12 @@ def add_shard(
     pictures: NDArray[np.float32],
     texts: NDArray[np.float32] | None = None,
     captions: Sequence[str] | None = None,
+    files: Sequence[bytes] | None = None,
 ) -> list[str]:
-    """Write tar, sidecar, embeddings, markers of a shard with one row a vector; gives its keys."""
+    """Write tar, sidecar, embeddings, markers of a shard with one row a vector; gives its keys.
+
+    `files` are the pictures' bytes; `picture(n)` each by default.
+    """
     keys = [f"{shard}{row:04d}" for row in range(len(pictures))]
     captions = captions or [f"caption of {key}" for key in keys]
     texts = pictures if texts is None else texts
@@ -47,7 +51,7 @@ def add_shard(
         with tarfile.open(publication.path(f"shards/{shard}.tar"), "w") as tar:
             for number, key in enumerate(keys):
                 info = tarfile.TarInfo(f"{key}.png")
-                data = picture(number)
+                data = files[number] if files else picture(number)
                 info.size = len(data)
                 tar.addfile(info, io.BytesIO(data))
         columns = {"caption": captions, "url": urls, "width": [8] * len(keys)}

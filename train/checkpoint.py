@@ -17,6 +17,7 @@ import os
 import re
 import shutil
 import tempfile
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,7 +47,19 @@ class State:
 
 
 def save(run: Path, state: State, tensors: dict[str, Tensor], unet: Any, scheduler: Any) -> Path:
-    """Write a checkpoint; it appears whole or not at all."""
+    """Write a diffusion model's checkpoint; it appears whole or not at all."""
+
+    def export(folder: Path) -> None:
+        unet.save_pretrained(folder / "unet", safe_serialization=True)
+        scheduler.save_pretrained(folder / "scheduler")
+
+    return publish(run, state, tensors, export)
+
+
+def publish(
+    run: Path, state: State, tensors: dict[str, Tensor], export: Callable[[Path], None]
+) -> Path:
+    """Write a checkpoint with what `export` puts into its folder."""
     from safetensors.torch import save_file
 
     base = run / FOLDER
@@ -55,8 +68,7 @@ def save(run: Path, state: State, tensors: dict[str, Tensor], unet: Any, schedul
     with tempfile.TemporaryDirectory(prefix=".writing-", dir=base) as temporary:
         folder = Path(temporary) / "checkpoint"
         folder.mkdir()
-        unet.save_pretrained(folder / "unet", safe_serialization=True)
-        scheduler.save_pretrained(folder / "scheduler")
+        export(folder)
         save_file({n: t.contiguous() for n, t in tensors.items()}, folder / "state.safetensors")
         (folder / "state.json").write_text(json.dumps(asdict(state), indent=1), encoding="utf-8")
         _sync(folder)

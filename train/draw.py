@@ -10,10 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from train.guidance import Gradient, Guided
+from train.guidance import Guided
 from train.model import network_of
 from train.run import Parts
 from train.sampler import Name, sample, timesteps
+from train.steering import Guide
 
 if TYPE_CHECKING:
     import torch
@@ -42,11 +43,12 @@ def draw(
     sampler: Name = "dpm++",
     start: Image | None = None,
     strength: float = 1.0,
-    gradients: Sequence[Gradient] = (),
+    guides: Sequence[Guide] = (),
 ) -> list[Image]:
     """A picture a wish. `start` and `strength` below 1: from a noised picture (2108.01073).
 
-    Raises ValueError for steps or a strength out of range.
+    `guides` steer beside classifier-free guidance. Raises ValueError for steps or a strength out of
+    range, `UserError` for a guide that does not fit the model.
     """
     import torch
 
@@ -69,7 +71,7 @@ def draw(
         prompts,
         null,
         guidance,
-        gradients,
+        [guide(parts, [wish.prompt for wish in wishes], prompts) for guide in guides],
         None if parts.codec.vae is not None else 1.0,
     )
 

@@ -30,8 +30,11 @@ from train.sampler import Name
 
 if TYPE_CHECKING:
     import torch
+    from torch import Tensor
 
     from curate.clip.model import Clip, Vectors
+    from train.model import Codec
+    from train.settings import DataSettings
 
 TIMES = 10
 """Timesteps at which the held-out loss is measured, evenly spaced."""
@@ -58,25 +61,16 @@ def held_out_loss(parts: Parts, unet: Any, rows: Rows, device: torch.device) -> 
 
     The same noise for every checkpoint, so that two of them can be compared.
     """
-    import numpy as np
     import torch
 
     if not rows.held_out:
         return None
-    data, process = parts.settings.data, parts.settings.diffusion
-    numbers = np.array(rows.held_out)
-    read = Reader(rows.folder).read(Batch(numbers, np.zeros_like(numbers), 0))
-    still = Chance(0, 0, "held out")
-    shape = (data.size, data.size)
-    plain = changed(data, flip=False, crop="pad" if data.crop == "pad" else "center")
-    pixels = np.stack([fitted(s.picture, shape, plain, still) for s in read.samples])
-    x_0 = parts.codec.encode(torch.from_numpy(pixels).permute(0, 3, 1, 2).to(device))
-    noise = noise_of([Chance(0, 0, s.key).number("noise") for s in read.samples], x_0.shape[1:])
-    noise = noise.to(device)
-    condition = parts.text([sample.caption for sample in read.samples]).to(device)
+    process = parts.settings.diffusion
+    still = held_out(parts.settings.data, parts.codec, rows, device)
+    x_0, noise = still.x_0, still.noise
+    condition = parts.text(still.captions).to(device)
     found = {}
-    for n in range(TIMES):
-        time = int((n + 0.5) * process.steps / TIMES)
+    for time in held_out_times(process.steps):
         t = torch.full((len(x_0),), time, device=device)
         x_t = parts.diffusion.noised(x_0, t, noise)
         target = parts.diffusion.target(process.target, x_0, noise, t)
@@ -90,6 +84,39 @@ def held_out_loss(parts: Parts, unet: Any, rows: Rows, device: torch.device) -> 
             total += float((output.float() - target[chosen]).square().flatten(1).mean(1).sum())
         found[time] = total / len(x_0)
     return HeldOutLoss(found)
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """The pictures that a run never trains on, always with the same noise."""
+
+    x_0: Tensor  # (N, C, H, W) float32
+    noise: Tensor  # likewise
+    captions: list[str]
+
+
+def held_out(
+    data: DataSettings, codec: Codec, rows: Rows, device: torch.device, draw: int = 0
+) -> HeldOut:
+    """Read them, uncropped by chance and unflipped; another `draw` has other noise."""
+    import numpy as np
+    import torch
+
+    numbers = np.array(rows.held_out)
+    read = Reader(rows.folder).read(Batch(numbers, np.zeros_like(numbers), 0))
+    still = Chance(0, 0, "held out")
+    plain = changed(data, flip=False, crop="pad" if data.crop == "pad" else "center")
+    shape = (data.size, data.size)
+    pixels = np.stack([fitted(s.picture, shape, plain, still) for s in read.samples])
+    x_0 = codec.encode(torch.from_numpy(pixels).permute(0, 3, 1, 2).to(device))
+    seeds = [Chance(0, 0, s.key, draw).number("noise") for s in read.samples]
+    noise = noise_of(seeds, x_0.shape[1:]).to(device)
+    return HeldOut(x_0, noise, [sample.caption for sample in read.samples])
+
+
+def held_out_times(steps: int) -> list[int]:
+    """TIMES of a schedule's steps, evenly spaced."""
+    return [int((n + 0.5) * steps / TIMES) for n in range(TIMES)]
 
 
 @dataclass(frozen=True)

@@ -66,7 +66,7 @@ def train(settings: TrainSettings, watch: Watch | None = None, *, other_run: boo
     with join(device) as ranks:
         if device.type == "cuda":
             device = torch.device("cuda", ranks.local)
-        trainer = Trainer(settings, device, ranks, other_run)
+        trainer = _trainer_of(settings)(settings, device, ranks, other_run)
         try:
             trainer.fit(watch or (lambda _: None))
         except BadSample as bad:
@@ -89,13 +89,13 @@ class Trainer:
         self.settings, self.device, self.ranks = settings, device, ranks
         self.folder = Path(settings.run.out)
         _check_parts(settings, ranks)
-        self.parts = make_parts(settings)
+        self.parts = self._make_parts()
         self.rows = self._rows()
         self.parts.codec.to(device)
-        self.weights = Weights(self.parts.unet, settings, device, ranks)
+        self.weights = Weights(self._network(), settings, device, ranks)
         self.optimizer = make_optimizer(self.weights.parameters, settings.optimizer)
         self.step, self.cursor, self.planned, self.substituted = 0, Cursor(), 0, 0
-        self.identity = identity_of(settings, self.rows, self.parts.text)
+        self.identity = self._identity()
         self._resume(other_run)
         self.log = Log(self.folder, ranks, self.step)
 
@@ -204,6 +204,16 @@ class Trainer:
 
     # -- beginning, going on, keeping ------------------------------------------------------------
 
+    def _make_parts(self) -> Parts:
+        return make_parts(self.settings)
+
+    def _network(self) -> Any:
+        """What is trained, once the rows are there."""
+        return self.parts.unet
+
+    def _identity(self) -> dict[str, Any]:
+        return identity_of(self.settings, self.rows, self.parts.text)
+
     def _rows(self) -> Any:
         """Laid out by the first rank, opened by all."""
         from train.rows import open_rows
@@ -273,6 +283,14 @@ class Trainer:
             picture.save(folder / f"step-{self.step:08d}.png")
             self.log.picture(self.step, picture)
         self.ranks.barrier()
+
+
+def _trainer_of(settings: TrainSettings) -> type[Trainer]:
+    if settings.run.task == "classifier":
+        from train.classifier_loop import ClassifierTrainer  # it builds on this module
+
+        return ClassifierTrainer
+    return Trainer
 
 
 def _timed(batches: Iterator[Loaded]) -> Iterator[tuple[Loaded, float]]:

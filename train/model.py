@@ -48,7 +48,7 @@ def make_unet(settings: ModelSettings, size: int, text_width: int, channels: int
         cross_attention_dim=text_width,
         # diffusers' name for the number of heads, kept for old checkpoints' sake.
         attention_head_dim=[max(1, c // settings.head_dim) for c in settings.channels],
-        norm_num_groups=_groups(settings.channels),
+        norm_num_groups=groups_of(settings.channels),
     )
     if settings.checkpointing:
         unet.enable_gradient_checkpointing()
@@ -133,7 +133,7 @@ def network_of(unet: Any) -> Callable[[Tensor, Tensor, Condition], Tensor]:
     return network
 
 
-def _groups(channels: tuple[int, ...]) -> int:
+def groups_of(channels: tuple[int, ...]) -> int:
     """Groups of the normalisation: the largest divisor of all widths up to 32."""
     return next(n for n in range(32, 0, -1) if all(c % n == 0 for c in channels))
 

@@ -3,7 +3,7 @@
 Made from a selection of a dataset, or from the headers of foreign tars; written once into the run's
 folder, memory-mapped ever after::
 
-    rows/rows.arrow      key, shard, offset, size, caption (or its place), sha256, width, height
+    rows/rows.arrow      key, shard, offset, size, caption (or its place; or the label), sha256
     rows/*.npy           the population: order, weights, segments (population.py)
     rows/rows.json       digest, the tars' addresses and sizes; written last
 
@@ -17,7 +17,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +31,11 @@ from train.population import Population
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from curate.select import Selection
+
 TEXTS = ("txt",)
+Words = Literal["caption", "label"]
+"""The column of a selection that a model learns from; it becomes the rows' caption."""
 _BATCH_ROWS = 65_536
 
 
@@ -86,6 +90,13 @@ class Rows:
         """The keys of all rows, in order."""
         return [key for batch in self._batches for key in batch.column("key").to_pylist()]
 
+    def captions(self) -> list[str]:
+        """The distinct captions of a selection's rows, sorted; labels: the classes."""
+        import pyarrow.compute as pc
+
+        parts = [pc.unique(batch.column("caption")).to_pylist() for batch in self._batches]
+        return sorted({caption for part in parts for caption in part})
+
     def check_tars(self) -> None:
         """Raise `UserError` where a tar is missing or has another size than when it was indexed."""
         for path, size in zip(self.paths, self.sizes, strict=True):
@@ -114,17 +125,22 @@ def open_rows(folder: Path) -> Rows | None:
 
 
 def rows_of_selection(
-    dataset: Dataset, name: str, folder: Path, edges: Sequence[float] = (), held_out: int = 0
+    dataset: Dataset,
+    name: str,
+    folder: Path,
+    edges: Sequence[float] = (),
+    held_out: int = 0,
+    words: Words = "caption",
 ) -> Rows:
     """Lay out a selection's rows. `edges` part width/height into buckets; empty: one bucket.
 
-    `held_out` rows, a tenth at most, are never drawn. Raises `UserError` where there is no such
-    selection.
+    `held_out` rows, a tenth at most, are never drawn. For the words `label`, rows without one are
+    left out. Raises `UserError` where there is no such selection, or fewer than two labels in it.
     """
     from curate.select import open_selection
 
     selection = open_selection(dataset, name)
-    table = selection.table
+    table = selection.table if words == "caption" else _labelled(dataset, selection)
     shards = sorted(set(table["shard"].to_pylist()))
     places = {shard: n for n, shard in enumerate(shards)}
     numbers = np.array([places[shard] for shard in table["shard"].to_pylist()], np.int64)
@@ -133,7 +149,7 @@ def rows_of_selection(
         "shard": numbers.astype(np.int32),
         "offset": table["offset"],
         "size": table["size"],
-        "caption": [caption or "" for caption in table["caption"].to_pylist()],
+        "caption": [caption or "" for caption in table[words].to_pylist()],
         "caption_offset": np.zeros(len(numbers), np.int64),
         "caption_size": np.zeros(len(numbers), np.int64),
         "sha256": table["stored_sha256"],
@@ -181,6 +197,31 @@ def rows_of_tars(paths: Sequence[str], folder: Path, held_out: int = 0) -> tuple
     weights[kept_out] = 0
     population = Population.of(np.array(columns["shard"], np.int64), weights)
     return _written(folder, digest, paths, columns, population, kept_out), troubles
+
+
+def _labelled(dataset: Dataset, selection: Selection) -> pa.Table:
+    """The selection's rows with a label. Raises `UserError` for fewer than two classes."""
+    import pyarrow.compute as pc
+
+    from curate.select import LABEL
+
+    table, name = selection.table, selection.name
+    how = (
+        f"frenchcat select {dataset.root} {name} --label \"CASE WHEN caption ILIKE '%flag%' THEN …"
+    )
+    if LABEL not in table.column_names:
+        raise UserError(f"the selection {name!r} has no labels; make it again with: {how}")
+    table = table.set_column(
+        table.column_names.index(LABEL), LABEL, pc.utf8_trim_whitespace(table[LABEL])
+    )
+    table = table.filter(pc.fill_null(pc.greater(pc.utf8_length(table[LABEL]), 0), False))
+    classes = sorted(set(table[LABEL].to_pylist()))
+    if len(classes) < 2:
+        raise UserError(
+            f"the selection {name!r} has {len(classes)} label(s) ({', '.join(classes)}), and a "
+            f"classifier tells two or more apart; make it again with: {how}"
+        )
+    return table
 
 
 def held_out_of(rows: int, wanted: int, digest: str) -> list[int]:

@@ -24,7 +24,7 @@ from train import checkpoint
 from train.diffusion import Diffusion
 from train.model import Codec, make_unet
 from train.pictures import edges_of
-from train.rows import Rows, open_rows, rows_of_selection, rows_of_tars
+from train.rows import Rows, Words, open_rows, rows_of_selection, rows_of_tars
 from train.settings import DataSettings, TrainSettings
 from train.text import TextEncoder
 
@@ -83,6 +83,11 @@ def open_run(path: Path, which: Path | None = None) -> tuple[Parts, checkpoint.S
         raise UserError(f"{path} has no checkpoint yet; let frenchcat train go on")
     state = checkpoint.read_state(found)
     settings = resolve(TrainSettings, state.settings, str(found / "state.json"))
+    if settings.run.task != "diffusion":
+        raise UserError(
+            f"{path} is the run of a {settings.run.task}, which draws nothing; give a diffusion "
+            f"model's run, and this one as --classifier {path}"
+        )
     parts = make_parts(settings)
     unet_class: Any = diffusers.UNet2DConditionModel
     quiet = {"local_files_only": True, "low_cpu_mem_usage": False}  # else it asks for accelerate
@@ -90,15 +95,15 @@ def open_run(path: Path, which: Path | None = None) -> tuple[Parts, checkpoint.S
     return parts, state, found
 
 
-def save_about(path: Path, settings: TrainSettings, rows: Rows, text: TextEncoder) -> None:
-    """Write run.json."""
+def save_about(path: Path, settings: TrainSettings, rows: Rows, text: TextEncoder | None) -> None:
+    """Write run.json; `text` is None for a classifier, which reads none."""
     from importlib.metadata import version
 
     about = {
         "settings": as_dict(settings),
         "selection": rows.digest,
         "rows": len(rows),
-        "text": {"model": text.name, "digest": text.digest},
+        "text": {"model": text.name, "digest": text.digest} if text else None,
         "versions": {name: version(name) for name in ("torch", "diffusers", "open_clip_torch")},
     }
     waiting = path / f"{ABOUT}.partial"
@@ -134,10 +139,16 @@ def prepare_rows(settings: TrainSettings, folder: Path) -> tuple[Rows, list[str]
                 f"frenchcat select {data.dataset} NAME"
             )
         dataset = Dataset.open(data.dataset)
-        rows = rows_of_selection(dataset, data.selection, folder, edges_of(data.aspects), held_out)
+        words: Words = "label" if settings.run.task == "classifier" else "caption"
+        edges = edges_of(data.aspects)
+        rows = rows_of_selection(dataset, data.selection, folder, edges, held_out, words)
         return rows, []
     if data.tars is None:
         raise UserError("nothing to train on: set data.dataset and data.selection, or data.tars")
+    if settings.run.task == "classifier":
+        raise UserError(
+            "data.tars have no labels; a classifier needs data.dataset and data.selection"
+        )
     there = open_rows(folder)
     if there is not None:
         there.check_tars()

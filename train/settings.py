@@ -65,6 +65,14 @@ class DiffusionSettings:
 
 
 @settings
+class ClassifierSettings:
+    """The noise-aware classifier of run.task `classifier`; it sees what the U-Net would."""
+
+    channels: tuple[int, ...] = (32, 64, 96)
+    layers_per_block: int = Field(default=1, ge=1)
+
+
+@settings
 class OptimizerSettings:
     """AdamW, warmup then a cosine to nothing."""
 
@@ -83,6 +91,8 @@ class OptimizerSettings:
 class RunSettings:
     """How it runs and what it leaves behind."""
 
+    task: Literal["diffusion", "classifier"] = "diffusion"
+    """What is trained: a model that draws, or a classifier of noised pictures that steers one."""
     out: str = "run"
     seed: int = 0
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -108,5 +118,6 @@ class TrainSettings:
     text: TextSettings = TextSettings()
     model: ModelSettings = ModelSettings()
     diffusion: DiffusionSettings = DiffusionSettings()
+    classifier: ClassifierSettings = ClassifierSettings()
     optimizer: OptimizerSettings = OptimizerSettings()
     run: RunSettings = RunSettings()

@@ -50,7 +50,10 @@ def train(
 
         folder = run(settings, watch, other_run=other_run)
     if not json and os.environ.get("RANK", "0") == "0":
-        print(f'trained; draw with: frenchcat sample {folder} "a cat"')
+        if settings.run.task == "classifier":
+            print(f"trained; steer with: frenchcat sample RUN PROMPT --classifier {folder}")
+        else:
+            print(f'trained; draw with: frenchcat sample {folder} "a cat"')
 
 
 def sample(
@@ -61,6 +64,18 @@ def sample(
         float, typer.Option(help="Weight of classifier-free guidance; 1: none, 0: no prompt.")
     ] = 3.0,
     negative: Annotated[str, typer.Option(help="What not to draw.")] = "",
+    classifier: Annotated[
+        Path | None, typer.Option(metavar="RUN", help="Steer by a classifier of noised pictures.")
+    ] = None,
+    label: Annotated[
+        str | None, typer.Option(help="With --classifier: one of its classes.")
+    ] = None,
+    classifier_scale: Annotated[
+        float, typer.Option(help="With --classifier: weight of its gradient.")
+    ] = 1.0,
+    clip_guidance: Annotated[
+        float | None, typer.Option(help="Weight of the gradient of CLIP's cosine; try 100.")
+    ] = None,
     steps: Annotated[int, typer.Option(min=1, help="Of the sampler.")] = 25,
     sampler: Annotated[str, typer.Option(help="dpm++, ddim, heun or ddpm.")] = "dpm++",
     seed: Annotated[int, typer.Option(help="Of the first picture; the next have the next.")] = 0,
@@ -88,7 +103,7 @@ def sample(
     Example: frenchcat sample run "a french cat" -n 4 --guidance 5
     """
     from curate.errors import UserError
-    from frenchcat.drawing import draw_to_files
+    from frenchcat.drawing import Steering, draw_to_files
 
     if (key is None) != (certificates is None):
         raise UserError("--key and --certificates go together; give both, or neither")
@@ -111,6 +126,7 @@ def sample(
         strength=strength,
         neighbours=neighbours,
         credentials=credentials,
+        steering=Steering(classifier, label, classifier_scale, clip_guidance),
     )
     for path in paths:
         print(path)

@@ -1,0 +1,155 @@
+"""Training a noise-aware classifier: the loop of loop.py with labels in the captions' place.
+
+Reads a selection with labels (`frenchcat select --label`), writes the same run folder: the plan,
+the noise by name, resume and logs are those of a diffusion model, the loss is the cross-entropy.
+Each checkpoint tells the accuracy on held-out pictures by timestep. Cost: the classifier's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from curate.config import as_dict, changed
+from curate.errors import UserError
+from train import checkpoint
+from train.classifier import Classifier, save_classifier
+from train.diffusion import Diffusion
+from train.evaluate import HeldOutLoss, held_out, held_out_times
+from train.loader import Loaded, noise_of
+from train.loop import Trainer
+from train.model import Codec
+from train.settings import TrainSettings
+
+DRAWS = 4  # of noise for each held-out picture: there are few
+
+
+@dataclass
+class ClassifierParts:
+    """What turns pictures into what a classifier sees."""
+
+    settings: TrainSettings
+    codec: Codec
+    diffusion: Diffusion
+    text: None = None  # a label is no sentence
+
+
+class ClassifierTrainer(Trainer):
+    """A classifier's run at work."""
+
+    parts: Any  # ClassifierParts
+    classes: list[str]
+
+    def __init__(self, settings: TrainSettings, *others: Any) -> None:
+        if settings.run.shard_model:
+            raise UserError("run.shard_model is for diffusion models; leave it off")
+        # A label is never left out, as a caption is for classifier-free guidance.
+        super().__init__(changed(settings, text=changed(settings.text, dropout=0.0)), *others)
+
+    def _make_parts(self) -> Any:
+        process = self.settings.diffusion
+        diffusion = Diffusion.make(
+            process.schedule, process.steps, zero_terminal=process.zero_terminal
+        )
+        return ClassifierParts(self.settings, Codec.load(self.settings.model.vae), diffusion)
+
+    def _network(self) -> Classifier:
+        self.classes = self.rows.captions()
+        torch.manual_seed(self.settings.run.seed)
+        return self._new()
+
+    def _new(self) -> Classifier:
+        return Classifier(self.settings.classifier, self.parts.codec.channels, len(self.classes))
+
+    def _identity(self) -> dict[str, Any]:
+        data, diffusion = as_dict(self.settings.data), as_dict(self.settings.diffusion)
+        order = ("batch", "size", "aspects", "flip", "crop", "shards_per_block")
+        return {
+            "selection": self.rows.digest,
+            "seed": self.settings.run.seed,
+            "classifier": as_dict(self.settings.classifier),
+            "diffusion": {n: diffusion[n] for n in ("schedule", "steps", "zero_terminal")},
+            "data": {name: data[name] for name in order},
+        }
+
+    def _prepared(self, loaded: Loaded) -> dict[str, Any]:
+        """A batch on the device: x_t, t, and the labels' numbers."""
+        x_0 = self.parts.codec.encode(loaded.pixels.to(self.device))
+        noise = noise_of(loaded.noise_seeds, x_0.shape[1:]).to(self.device)
+        t = loaded.times.to(self.device)
+        x_t = self.parts.diffusion.noised(x_0, t, noise)
+        labels = self._numbers(loaded.captions)
+        return {"x_t": x_t.contiguous(memory_format=self.weights.layout), "t": t, "labels": labels}
+
+    def _loss(self, batch: dict[str, Any], chosen: slice) -> Tensor:
+        """The mean over samples of the cross-entropy."""
+        with self.weights.autocast():
+            logits = self.weights.module(batch["x_t"][chosen], batch["t"][chosen])
+        return cross_entropy(logits.float(), batch["labels"][chosen])
+
+    def _sample_grid(self) -> None:
+        """A classifier draws nothing."""
+
+    def _numbers(self, labels: list[str]) -> Tensor:
+        places = {label: n for n, label in enumerate(self.classes)}
+        return torch.tensor([places[label] for label in labels], device=self.device)
+
+    def save(self) -> None:
+        """Write a checkpoint of this step, with its accuracy on held-out pictures."""
+        tensors = self.weights.tensors(self.optimizer)
+        if self.ranks.first:
+            averaged = {n: tensors[f"averaged.{n}"] for n in self.weights.names}
+            network = self._new()
+            network.load_state_dict(averaged, strict=True)
+            losses, accuracy = self._held_out(network.to(self.device).eval())
+            state = checkpoint.State(
+                step=self.step,
+                epoch=self.cursor.epoch,
+                k=self.cursor.k,
+                planned=self.planned,
+                substituted=self.substituted,
+                identity=self.identity,
+                held_out_loss=losses.mean if losses else None,
+                settings=as_dict(self.settings),
+            )
+
+            def export(folder: Path) -> None:
+                channels = self.parts.codec.channels
+                save_classifier(folder, averaged, self.classes, channels, accuracy)
+
+            checkpoint.publish(self.folder, state, tensors, export)
+            checkpoint.prune(self.folder, self.settings.run.keep)
+            self.log.held_out(self.step, losses)
+        self.ranks.barrier()
+
+    def _held_out(self, network: Classifier) -> tuple[HeldOutLoss | None, dict[str, Any] | None]:
+        """Cross-entropy and accuracy by timestep; None without held-out pictures."""
+        if not self.rows.held_out:
+            return None, None
+        losses: dict[int, float] = {}
+        accuracy: dict[int, float] = {}
+        draws = [
+            held_out(self.settings.data, self.parts.codec, self.rows, self.device, draw)
+            for draw in range(DRAWS)
+        ]
+        labels = self._numbers(draws[0].captions)
+        for time in held_out_times(self.settings.diffusion.steps):
+            t = torch.full((len(labels),), time, device=self.device)
+            with torch.no_grad():
+                parts = [network(self.parts.diffusion.noised(d.x_0, t, d.noise), t) for d in draws]
+            logits, wanted = torch.cat(parts), labels.repeat(DRAWS)
+            losses[time] = float(cross_entropy(logits, wanted))
+            accuracy[time] = float((logits.argmax(-1) == wanted).float().mean())
+        largest = int(labels.bincount().max()) / len(labels)
+        told = {
+            "pictures": len(labels),
+            "draws": DRAWS,
+            "largest_class": largest,
+            "by_time": accuracy,
+        }
+        return HeldOutLoss(losses), told

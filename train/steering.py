@@ -1,0 +1,99 @@
+"""Guides: what `frenchcat sample` can steer with beside the prompt, as gradients for guidance.py.
+
+A guide is made once from a classifier or a CLIP model, and gives the gradient for some prompts
+when they are drawn (draw.py). Writes nothing.
+
+classifier_guide   2105.05233: one label for all prompts, by a classifier of noised pictures
+clip_guide         2112.10741, section 2.4: the prompt itself, by the predicted picture
+
+GLIDE trains a CLIP on noised pictures; here an ordinary one sees the predicted x_0, and the
+gradient goes back through the U-Net. Not here: augmentations against shortcuts, latents for CLIP.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from curate.errors import UserError
+from train.guidance import Gradient, classifier_gradient, clip_gradient
+from train.model import unet_output
+from train.run import Parts
+from train.settings import TextSettings
+from train.text import Condition
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from curate.clip.model import Clip
+    from train.classifier import TrainedClassifier
+
+Guide = Callable[[Parts, Sequence[str], Condition], Gradient]
+"""(the model, the prompts, their condition on its device) -> what to climb."""
+
+
+def classifier_guide(classifier: TrainedClassifier, label: str, scale: float) -> Guide:
+    """Towards one label. Raises `UserError` for a label that it did not learn.
+
+    The guide raises it for a model whose pictures or noise the classifier never saw.
+    """
+    number = classifier.number_of(label)
+
+    def guide(parts: Parts, prompts: Sequence[str], condition: Condition) -> Gradient:
+        import torch
+
+        classifier.check_fits(parts)
+        labels = torch.full((len(prompts),), number, device=condition.states.device)
+        return classifier_gradient(classifier.network, labels, scale)
+
+    return guide
+
+
+def clip_guide(clip: Clip, weight: float) -> Guide:
+    """Towards the prompts, as a CLIP model sees the predicted picture.
+
+    The guide raises `UserError` for a model that draws latents, which CLIP does not see.
+    """
+    embed = picture_embedding(clip)
+
+    def guide(parts: Parts, prompts: Sequence[str], condition: Condition) -> Gradient:
+        import torch
+
+        if parts.codec.vae is not None:
+            raise UserError("CLIP guidance sees pixels, and this run draws latents; leave it off")
+        unet, target = parts.unet.requires_grad_(False), parts.settings.diffusion.target
+        texts = torch.from_numpy(clip.encode_texts(prompts)).to(condition.states.device)
+
+        def predicted(x: Tensor, t: Tensor) -> Tensor:
+            output = unet_output(unet, x.to(unet.dtype), t, condition).float()
+            return parts.diffusion.split(target, output, x, t)[0]
+
+        return clip_gradient(embed, texts, weight, predicted)
+
+    return guide
+
+
+def picture_embedding(clip: Clip) -> Callable[[Tensor], Tensor]:
+    """Pictures (N, 3, H, W) in -1 … 1 -> unit rows, differentiable; squares of any side."""
+    from torch.nn.functional import interpolate, normalize
+
+    tower, mean, std = clip._picture_tower, clip._mean, clip._std
+    sides = clip.preprocess.height, clip.preprocess.width
+
+    def embed(pictures: Tensor) -> Tensor:
+        larger = interpolate(pictures, sides, mode="bicubic", antialias=True)
+        found = tower((((larger + 1) / 2 - mean) / std).to(clip.dtype))
+        rows = found[0] if isinstance(found, tuple) else found
+        return normalize(rows.float(), dim=-1)
+
+    return embed
+
+
+def clip_of(settings: TextSettings) -> Clip:
+    """The CLIP model whose text tower a run listens to. Raises `UserError` without its weights."""
+    from curate.clip import ClipSettings
+    from curate.clip.model import load_clip
+    from curate.config import resolve
+
+    named = {"model": settings.model, "pretrained": settings.pretrained}
+    return load_clip(resolve(ClipSettings, named | {"precision": "fp32", "compile": "no"}))
