@@ -3,6 +3,7 @@
     <run>/checkpoints/step-00000500/
         unet/                   the averaged weights, as diffusers saves a UNet2DConditionModel
         scheduler/              the same process for diffusers' samplers
+        model_index.json        with pipeline.py: the folder as a pipeline of diffusers (export.py)
         state.safetensors       the weights being trained, and the optimizer's moments
         state.json              cursor, step, counts; digests of selection, text tower and settings
 
@@ -22,7 +23,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from curate.config import resolve
 from curate.errors import UserError
+from train.export import write_pipeline
+from train.settings import TrainSettings
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -52,6 +56,7 @@ def save(run: Path, state: State, tensors: dict[str, Tensor], unet: Any, schedul
     def export(folder: Path) -> None:
         unet.save_pretrained(folder / "unet", safe_serialization=True)
         scheduler.save_pretrained(folder / "scheduler")
+        write_pipeline(folder, resolve(TrainSettings, state.settings), scheduler)
 
     return publish(run, state, tensors, export)
 

@@ -1,14 +1,23 @@
-"""The same process in diffusers' words, so that a checkpoint loads there.
+"""The same model in diffusers' words, so that a checkpoint loads there, whole or part by part.
 
-UNet2DConditionModel.from_pretrained(checkpoint / "unet")
-DDIMScheduler.from_pretrained(checkpoint / "scheduler")
+    DiffusionPipeline.from_pretrained(checkpoint, trust_remote_code=True)
+    UNet2DConditionModel.from_pretrained(checkpoint / "unet")
+    DDIMScheduler.from_pretrained(checkpoint / "scheduler")
+
+A pipeline's folder names its parts in model_index.json; the class that puts them together is a copy
+of train/pipeline.py, so that a checkpoint draws as it did, whatever becomes of that file.
 """
 
 from __future__ import annotations
 
+import json
+import shutil
+from pathlib import Path
 from typing import Any
 
-from train.settings import DiffusionSettings
+from train.settings import DiffusionSettings, TrainSettings
+
+INDEX, CODE = "model_index.json", "pipeline.py"
 
 _NAMES = {"linear": "linear", "scaled_linear": "scaled_linear", "cosine": "squaredcos_cap_v2"}
 _TARGETS = {"eps": "epsilon", "x0": "sample", "v": "v_prediction"}
@@ -44,3 +53,32 @@ def scheduler_of(settings: DiffusionSettings, *, pixels: bool = True) -> Any:
         set_alpha_to_one=True,
         clip_sample=pixels,
     )
+
+
+def write_pipeline(folder: Path, settings: TrainSettings, scheduler: Any) -> None:
+    """Write into a checkpoint's folder what makes it a pipeline: its index and its class.
+
+    Where diffusers has no word for the process (see `scheduler_of`) there is none to write.
+    """
+    from importlib.metadata import version
+
+    process = settings.diffusion
+    if (process.schedule == "flow") != (process.target == "flow"):
+        return
+    flow_end = None
+    if process.schedule == "flow":
+        flow_end = 1.0 if process.zero_terminal else 1 - 0.5 / process.steps
+    vae = settings.model.vae
+    index = {
+        "_class_name": [Path(CODE).stem, "FrenchcatPipeline"],
+        "_diffusers_version": version("diffusers"),
+        "unet": ["diffusers", "UNet2DConditionModel"],
+        "scheduler": ["diffusers", type(scheduler).__name__],
+        "vae": [None, None],
+        "vae_path": None if vae is None else str(Path(vae).resolve()),
+        "text_model": settings.text.model,
+        "text_pretrained": settings.text.pretrained,
+        "flow_end": flow_end,
+    }
+    (folder / INDEX).write_text(json.dumps(index, indent=1) + "\n", encoding="utf-8")
+    shutil.copyfile(Path(__file__).with_name(CODE), folder / CODE)

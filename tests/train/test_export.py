@@ -1,5 +1,8 @@
-"""A checkpoint's unet/ and scheduler/ in diffusers: the same picture for the same noise."""
+"""A checkpoint in diffusers, by parts and as a pipeline: the same picture for the same noise."""
 
+import json
+import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +17,10 @@ from tests.train.runs import settings, write_tars
 from train.checkpoint import newest
 from train.diffusion import Diffusion
 from train.draw import Wish, draw, noise_of
-from train.export import scheduler_of
+from train.export import scheduler_of, write_pipeline
 from train.loop import train
 from train.run import open_run
-from train.settings import DiffusionSettings
+from train.settings import DiffusionSettings, TrainSettings
 
 # diffusers' DDIM steps back by 1000 // steps; where that has a rest, it asks at other times than
 # those that it stepped to, so that only divisors of 1000 compare.
@@ -89,9 +92,166 @@ def test_a_flow_is_exported_as_diffusers_flow() -> None:
     assert theirs.config["num_train_timesteps"] == 100
 
 
-def test_the_folder_holds_both(tars: Path, tmp_path: Path) -> None:
-    run = train(settings(tars, tmp_path / "run", optimizer={"steps": 1}))
-    folder = newest(run)
+@pytest.fixture
+def modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where diffusers copies a pipeline's code to; else it is the user's own folder."""
+    from diffusers.utils import dynamic_modules_utils
+
+    monkeypatch.setattr(dynamic_modules_utils, "HF_MODULES_CACHE", str(tmp_path / "modules"))
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    return tmp_path / "modules"
+
+
+def pipeline(folder: Path, **more: Any) -> Any:
+    opened: Any = diffusers.DiffusionPipeline
+    made = opened.from_pretrained(folder, trust_remote_code=True, low_cpu_mem_usage=False, **more)
+    made.set_progress_bar_config(disable=True)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("process", "guidance", "negative"),
+    [
+        ({"schedule": "cosine", "target": "v"}, 5.0, "a dog"),
+        ({"schedule": "scaled_linear", "target": "eps"}, 1.0, ""),
+        ({"schedule": "linear", "target": "x0", "zero_terminal": True}, 0.0, ""),
+        ({"schedule": "flow", "target": "flow"}, 5.0, ""),
+    ],
+)
+def test_the_pipeline_draws_what_sample_draws(
+    tars: Path,
+    tmp_path: Path,
+    modules: Path,
+    process: dict[str, Any],
+    guidance: float,
+    negative: str,
+) -> None:
+    few = {"steps": 1, "warmup": 0, "rate": 3e-3, "ema": 0.0}
+    run = train(settings(tars, tmp_path / "run", diffusion=process, optimizer=few))
+    parts, _, folder = open_run(run)
+    wishes = [Wish(PROMPT, SEED, negative), Wish("cat 4", SEED + 1, negative)]
+    ours = draw(parts, wishes, steps=STEPS, guidance=guidance, sampler="ddim")
+    noise = torch.stack([noise_of(wish.seed, parts.shape) for wish in wishes])
+    given = {"guidance_scale": guidance, "negative_prompt": negative, "latents": noise}
+    drawn = pipeline(folder)([wish.prompt for wish in wishes], num_inference_steps=STEPS, **given)
+    for mine, theirs in zip(ours, drawn.images, strict=True):
+        difference = np.abs(np.asarray(mine, np.float64) - np.asarray(theirs, np.float64))
+        assert difference.max() <= 1  # one of 255 levels: float32 in another order
+    assert np.asarray(ours[0]).std() > 1
+    assert (modules / "diffusers_modules" / "local" / "pipeline.py").exists()
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tars: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("one") / "run"
+    folder = newest(train(settings(tars, out, optimizer={"steps": 1})))
     assert folder is not None
-    assert (folder / "unet" / "config.json").exists()
-    assert (folder / "scheduler" / "scheduler_config.json").exists()
+    return folder
+
+
+def test_a_generator_names_the_noise(checkpoint: Path, modules: Path) -> None:
+    pipe = pipeline(checkpoint)
+
+    def drawn(seed: int, **more: Any) -> list[Any]:
+        generator = torch.Generator().manual_seed(seed)
+        found = pipe(PROMPT, num_inference_steps=2, generator=generator, **more).images
+        return [np.asarray(picture) for picture in found]
+
+    first, second = drawn(1, num_images_per_prompt=2)
+    assert first.shape == (16, 16, 3)
+    assert (first != second).any()
+    assert (drawn(1, num_images_per_prompt=2)[1] == second).all()
+    assert (drawn(2)[0] != drawn(1)[0]).any()
+
+
+def test_the_folder_is_enough_and_its_code_has_to_be_trusted(
+    checkpoint: Path, tmp_path: Path, modules: Path
+) -> None:
+    copied = Path(shutil.copytree(checkpoint, tmp_path / "copied"))
+    for name in ("state.json", "state.safetensors"):  # of the run, not of the model
+        (copied / name).unlink()
+    pipe = pipeline(copied)
+    assert type(pipe).__name__ == "FrenchcatPipeline"
+    assert (pipe.config.text_model, pipe.vae, pipe.config.flow_end) == ("mini", None, None)
+    opened: Any = diffusers.DiffusionPipeline
+    with pytest.raises(ValueError, match="trust_remote_code"):
+        opened.from_pretrained(copied)
+
+
+def test_latents_are_decoded_by_the_autoencoder_of_the_run(
+    tars: Path, tmp_path: Path, modules: Path
+) -> None:
+    vae_class: Any = diffusers.AutoencoderKL
+    torch.manual_seed(0)
+    vae = vae_class(
+        block_out_channels=[8, 8],
+        norm_num_groups=4,
+        latent_channels=4,
+        down_block_types=["DownEncoderBlock2D"] * 2,
+        up_block_types=["UpDecoderBlock2D"] * 2,
+    )
+    vae.save_pretrained(tmp_path / "vae")
+    model = {"vae": str(tmp_path / "vae")}
+    run = train(settings(tars, tmp_path / "run", model=model, optimizer={"steps": 1}))
+    parts, _, folder = open_run(run)
+    (ours,) = draw(parts, [Wish(PROMPT, SEED)], steps=STEPS, guidance=3.0, sampler="ddim")
+    noise = noise_of(SEED, parts.shape)[None]
+    pipe = pipeline(folder)
+    (theirs,) = pipe(PROMPT, num_inference_steps=STEPS, latents=noise).images
+    difference = np.abs(np.asarray(ours, np.float64) - np.asarray(theirs, np.float64))
+    assert difference.max() <= 1
+    shutil.move(tmp_path / "vae", tmp_path / "elsewhere")
+    moved = pipeline(folder, vae=vae_class.from_pretrained(tmp_path / "elsewhere"))
+    assert (
+        np.asarray(moved(PROMPT, num_inference_steps=STEPS, latents=noise).images[0])
+        == np.asarray(theirs)
+    ).all()
+
+
+def test_without_frenchcat_it_says_what_is_missing(
+    checkpoint: Path, modules: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline(checkpoint)
+    monkeypatch.setitem(sys.modules, "train.text", None)  # as where it cannot be imported
+    with pytest.raises(ImportError, match="frenchcat is not installed here"):
+        pipeline(checkpoint)
+
+
+@pytest.mark.parametrize(
+    ("process", "end"),
+    [
+        ({"schedule": "flow", "target": "flow", "zero_terminal": True}, 1.0),
+        ({"schedule": "flow", "target": "flow", "steps": 100}, 0.995),
+        ({"schedule": "cosine", "target": "v"}, None),
+    ],
+)
+def test_the_index_knows_where_a_flow_ends(
+    tmp_path: Path, process: dict[str, Any], end: float | None
+) -> None:
+    chosen = resolve(TrainSettings, {"diffusion": process})
+    write_pipeline(tmp_path, chosen, scheduler_of(chosen.diffusion))
+    assert json.loads((tmp_path / "model_index.json").read_text())["flow_end"] == end
+
+
+@pytest.mark.parametrize("process", [{"schedule": "flow"}, {"target": "flow"}])
+def test_what_diffusers_has_no_word_for_is_no_pipeline(
+    tmp_path: Path, process: dict[str, Any]
+) -> None:
+    chosen = resolve(TrainSettings, {"diffusion": process})
+    write_pipeline(tmp_path, chosen, scheduler_of(chosen.diffusion))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_checkpoint_from_before_pipelines_still_draws(checkpoint: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(checkpoint.parents[1], tmp_path / "run"))
+    (folder,) = (run / "checkpoints").iterdir()
+    for name in ("model_index.json", "pipeline.py"):
+        (folder / name).unlink()
+    parts, state, opened = open_run(run)
+    assert (state.step, opened) == (1, folder)
+    assert draw(parts, [Wish(PROMPT)], steps=1)[0].size == (16, 16)
+
+
+def test_the_folder_holds_all_parts(checkpoint: Path) -> None:
+    for name in ("unet/config.json", "scheduler/scheduler_config.json", "pipeline.py"):
+        assert (checkpoint / name).exists()
