@@ -1,4 +1,4 @@
-"""One tool's near-duplicates among a folder of pictures, as JSON; bench.dedup runs it for each.
+"""One tool's near-duplicates among a folder of pictures, as JSON; bench.copies runs it for each.
 
     python -m bench._pictures TOOL FOLDER    TOOL: frenchcat, imagededup, imagehash
 

@@ -1,4 +1,4 @@
-"""Near-duplicates: a million vectors beside brute force, and pictures beside imagehash, imagededup.
+"""Near-duplicates among a million vectors, beside brute force.
 
     python -m bench.dedup                    about a quarter of an hour on 2 cores
 
@@ -8,11 +8,6 @@ Vectors: rows of 512 float16 in a file, as `frenchcat dedup` reads them, in two 
 float16 rounds none of them below. Each size runs in a process of its own, whose peak memory counts.
 Brute force is a blocked float32 matrix product over all pairs: whole at the smaller size; at the
 larger one block of rows against all others, multiplied up, which is said so in its name.
-
-Pictures: generated ones and planted near-copies of some (half the size, JPEG quality 30, 15 %
-brighter, 4 % cut off above and left), hashed and compared by us (PDQ), by imagededup (PHash, its
-defaults) and by imagehash (phash and all pairs in numpy, since it brings no search), these two in
-a venv of their own.
 
 Writes bench/results/dedup.json.
 """
@@ -37,9 +32,7 @@ COSINE = 0.96
 PLANTED_AT = 0.9602
 PLANTED_PART = 0.01  # of the rows are such a pair's second row
 KINDS = ("topics", "even")
-COPIES = ("half_size", "coarse", "brighter", "cropped")  # of pictures, in turn
 BLOCK = 4096  # rows of a block of the brute force
-PEER = (("imagehash==4.3.2", "imagededup==0.3.3.post2", *common.TORCH),)
 GOALS = {
     "sec": ("<=", 600.0),
     "peak_gb": ("<=", 6.0),
@@ -49,11 +42,10 @@ GOALS = {
 
 
 def main() -> None:
-    """Vectors, then pictures."""
+    """Both kinds of vectors."""
     parser = common.parser(__doc__)
     parser.add_argument("--rows", type=int, default=1_000_000, help="vectors")
-    parser.add_argument("--pictures", type=int, default=2000, help="of which a quarter are copies")
-    parser.add_argument("--rounds", type=int, default=3, help="of the smaller sizes and pictures")
+    parser.add_argument("--rounds", type=int, default=3, help="of the smaller size")
     parser.add_argument("--one", nargs=2, metavar=("KIND", "ROWS"), help="one size, as JSON")
     given = parser.parse_args()
     if given.one:
@@ -68,14 +60,10 @@ def main() -> None:
         **worst,
         "recall": min(vectors[kind]["recall"] for kind in KINDS),
         "vectors": vectors,
-        "pictures": pictures(given.pictures, given.rounds),
         "load_before": load,
-        "versions": common.our_versions("numpy", "faiss-cpu", "pdqhash"),
+        "versions": common.our_versions("numpy", "faiss-cpu"),
     }
     common.keep("dedup", result, GOALS)
-
-
-# -- vectors -------------------------------------------------------------------------------------
 
 
 def measure(kind: str, rows: int, rounds: int) -> dict[str, Any]:
@@ -198,82 +186,6 @@ def _generate(kind: str, rows: int, path: Path, pairs: Path) -> None:
 def _unit(rows: NDArray[np.float32]) -> NDArray[np.float32]:
     unit: NDArray[np.float32] = rows / np.linalg.norm(rows, axis=1, keepdims=True)
     return unit
-
-
-# -- pictures ------------------------------------------------------------------------------------
-
-
-def pictures(count: int, rounds: int) -> dict[str, Any]:
-    """The three tools in turn on the same folder: pictures/s, and what they found."""
-    python = common.peer("imagededup", *PEER) / "python"
-    folder = _with_copies(count)
-    tools = {"frenchcat": sys.executable, "imagededup": python, "imagehash": python}
-    runs: dict[str, list[dict[str, Any]]] = {tool: [] for tool in tools}
-    for _ in range(rounds):
-        for tool, interpreter in tools.items():
-            command = [interpreter, "-m", "bench._pictures", tool, folder]
-            runs[tool].append(common.json_of(common.run(command, tool)))
-    found = {tool: _judged(tool, each, count) for tool, each in runs.items()}
-    names = ("imagededup", "ImageHash", "numpy")
-    return {"count": count, **found, "versions": common.versions_of(python, names)}
-
-
-def _judged(tool: str, runs: list[dict[str, Any]], count: int) -> dict[str, Any]:
-    pairs = {tuple(pair) for pair in runs[0]["pairs"]}
-    planted: dict[str, set[tuple[str, ...]]] = {kind: set() for kind in COPIES}
-    for number in range(count // 4):
-        planted[_kind(number)].add(tuple(sorted((_name(number), _copy_name(number)))))
-    recall = {kind: len(pairs & wanted) / len(wanted) for kind, wanted in planted.items()}
-    every = set().union(*planted.values())
-    sec = common.median([run["hash_sec"] + run["find_sec"] for run in runs])
-    said = ", ".join(f"{kind} {part:.3f}" for kind, part in recall.items())
-    print(f"{tool:10} {count / sec:7.1f} pictures/s; recall: {said}; others {len(pairs - every)}")
-    return {
-        "pictures_per_sec": count / sec,
-        "hash_sec": [run["hash_sec"] for run in runs],
-        "find_sec": [run["find_sec"] for run in runs],
-        "recall": recall,
-        "recall_of_all": len(pairs & every) / len(every),
-        "pairs_not_planted": len(pairs - every),
-    }
-
-
-def _with_copies(count: int) -> Path:
-    """Three quarters generated pictures, one quarter copies of the first of them."""
-    folder = BENCH / f"copies-{count}"
-    if folder.exists():
-        return folder
-    partial = folder.with_suffix(".partial")
-    partial.mkdir(parents=True, exist_ok=True)
-    for number in range(count - count // 4):
-        common.picture(number).save(partial / _name(number), quality=90)
-    for number in range(count // 4):
-        _copied(common.picture(number), _kind(number), partial / _copy_name(number))
-    partial.rename(folder)
-    return folder
-
-
-def _copied(picture: Any, kind: str, path: Path) -> None:
-    width, height = picture.size
-    if kind == "half_size":
-        picture = picture.resize((width // 2, height // 2))
-    elif kind == "brighter":
-        picture = picture.point(lambda value: min(255, round(1.15 * value)))
-    elif kind == "cropped":
-        picture = picture.crop((width // 25, height // 25, width, height))
-    picture.save(path, quality=30 if kind == "coarse" else 85)
-
-
-def _kind(number: int) -> str:
-    return COPIES[number % len(COPIES)]
-
-
-def _name(number: int) -> str:
-    return f"{number:06d}.jpg"
-
-
-def _copy_name(number: int) -> str:
-    return f"{number:06d}-copy.jpg"
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ class Pdq:
     """The score."""
 
     name: str = "pdq"
-    version: int = 1
+    version: int = 2
 
     def settings(self) -> Mapping[str, Any]:
         """It depends on the picture alone."""

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageFilter
 
 from curate.score.compression import Compression, jpeg_quality
-from curate.score.hashes import sha256
+from curate.score.hashes import pdq, sha256
 from curate.score.perceptual import Pdq
 from curate.score.pictures import decode
 from curate.score.sharpness import sharpness
@@ -62,7 +62,7 @@ def test_bits_a_pixel_and_no_quality_of_other_formats() -> None:
 
 
 def test_pdq_is_pdqhashs() -> None:
-    files = photographs(4)
+    files = [jpeg(Image.open(io.BytesIO(data)).resize((256, 200))) for data in photographs(4)]
     found = Pdq().load()([stored(data) for data in files])
     for data, hexadecimal, quality in zip(files, found["pdq"], found["pdq_quality"], strict=True):
         pixels = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
@@ -80,6 +80,21 @@ def test_a_coarser_copy_is_near_and_another_picture_far() -> None:
     hashes = [int(h, 16) for h in Pdq().load()([stored(d) for d in (first, copy, other)])["pdq"]]
     assert (hashes[0] ^ hashes[1]).bit_count() <= 31
     assert (hashes[0] ^ hashes[2]).bit_count() > 60
+
+
+def test_the_pdq_of_a_small_picture_is_near_the_one_of_a_larger_copy() -> None:
+    for data in photographs(4):
+        whole = Image.open(io.BytesIO(data)).resize((180, 160), Image.Resampling.LANCZOS)
+        hashes = [int.from_bytes(pdq(each)) for each in (whole, whole.resize((90, 80)))]
+        assert (hashes[0] ^ hashes[1]).bit_count() <= 20
+
+
+def test_the_pdq_of_a_large_picture_is_near_pdqhashs() -> None:
+    drawn = np.random.default_rng(4).integers(0, 256, (40, 60, 3), dtype=np.uint8)
+    large = Image.fromarray(drawn).resize((1900, 1400), Image.Resampling.BICUBIC)
+    bits, _ = pdqhash.compute(np.asarray(large))
+    expected = int("".join("1" if bit else "0" for bit in bits), 2)
+    assert (int.from_bytes(pdq(large)) ^ expected).bit_count() <= 16
 
 
 def test_sha256_is_hashlibs() -> None:
