@@ -1,0 +1,106 @@
+"""How large a model is, before it is trained: parameters, and the memory that they alone take.
+
+    python -m train.size train-sd-256
+
+Reads a preset or a settings file; builds the U-Net without weights, so that no file and no memory
+of its size is needed. What activations take is not told: it grows with the pictures of a step.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from curate.config import load_settings
+from curate.errors import UserError
+from train.model import make_unet
+from train.settings import TextSettings, TrainSettings
+from train.text import TextEncoder
+
+BYTES = 20  # a parameter: weight, gradient, AdamW's two moments, average; float32 each
+LATENT = (4, 8)  # channels, pixels a latent: of Stable Diffusion's autoencoders
+
+
+@dataclass(frozen=True)
+class Size:
+    """What a U-Net comes to."""
+
+    parameters: int
+    shape: tuple[int, int, int]  # of x: channels, height, width
+    text_width: int
+
+    @property
+    def state_bytes(self) -> int:
+        """Of weights, gradients, moments and average while it is trained."""
+        return BYTES * self.parameters
+
+    def words(self) -> str:
+        """In a line."""
+        x = " x ".join(map(str, self.shape))
+        return (
+            f"{self.parameters:,} parameters; x is {x}, captions {self.text_width} wide; "
+            f"{self.state_bytes / 1e9:.2f} GB of weights, gradients, moments and average"
+        )
+
+
+def size_of(settings: TrainSettings) -> Size:
+    """The size of the U-Net of settings. Raises `UserError` where it cannot be built.
+
+    An autoencoder whose folder is not there counts as Stable Diffusion's.
+    """
+    import torch
+
+    channels, shrinks = _latent(settings.model.vae)
+    side = settings.data.size // shrinks
+    width = text_width(settings.text)
+    with torch.device("meta"):
+        unet = make_unet(settings.model, side, width, channels)
+    count = sum(weight.numel() for weight in unet.parameters())
+    return Size(count, (channels, side, side), width)
+
+
+def text_width(settings: TextSettings) -> int:
+    """The width of a text tower's states, without its weights; the bundled one is loaded.
+
+    Raises `UserError` for a tower that is no architecture of open_clip's own.
+    """
+    import open_clip
+
+    if settings.model == "mini":
+        return TextEncoder(settings).width
+    found: dict[str, Any] = open_clip.get_model_config(settings.model) or {}
+    width = found.get("text_cfg", {}).get("width")
+    if width is None:
+        raise UserError(
+            f"text.model {settings.model} is no architecture of open_clip whose width is known; "
+            "name one, such as ViT-L-14"
+        )
+    return int(width)
+
+
+def _latent(vae: str | None) -> tuple[int, int]:
+    """Channels of x, and pixels a side of one of its numbers."""
+    if vae is None:
+        return 3, 1
+    file = Path(vae) / "config.json"
+    if not file.exists():
+        return LATENT
+    import json
+
+    about = json.loads(file.read_text(encoding="utf-8"))
+    return int(about["latent_channels"]), 2 ** (len(about["block_out_channels"]) - 1)
+
+
+def main(arguments: list[str]) -> None:
+    """Print the size of each preset or settings file."""
+    try:
+        for name in arguments:
+            print(f"{name}: {size_of(load_settings(TrainSettings, name)).words()}")
+    except UserError as error:
+        raise SystemExit(f"error: {error}") from None
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
