@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from train.run import Parts
     from train.steering import Guide
 
+    Opened = tuple[Parts, State, Path]  # as train.run.open_run gives
+
 GRID = "grid.png"
 NEIGHBOURS = 5
 
@@ -51,14 +53,15 @@ def draw_to_files(
     neighbours: int = NEIGHBOURS,
     credentials: Credentials | None = None,
     steering: Steering = NO_STEERING,
+    opened: Opened | None = None,
     **how: Any,
 ) -> list[Path]:
     """Draw `number` pictures a prompt into a folder; gives the files, the grid last.
 
     Each is signed (train/provenance.py), with the user's self-issued key where no `credentials`
     are given, and has its nearest training pictures in a .json of its name (train/receipts.py).
-    `how` goes to train.draw. Raises `UserError` for a folder that is no run, an unreadable picture
-    or numbers out of range.
+    `opened` is the run where it is open already; `how` goes to train.draw. Raises `UserError` for a
+    folder that is no run, an unreadable picture or numbers out of range.
     """
     from train.credentials import own_credentials
     from train.draw import Wish, draw, grid
@@ -68,7 +71,7 @@ def draw_to_files(
 
     _check(number, neighbours, how)
     _check_steering(steering)
-    parts, state, folder = open_run(run)
+    parts, state, folder = opened or open_run(run)
     guides, steered_by = _guides(steering, parts)
     start = None if image is None else _opened(image)
     strength = 1.0 if start is None else strength
@@ -246,4 +249,5 @@ def _opened(path: Path) -> Image:
 
 
 def _slug(prompt: str) -> str:
-    return re.sub(r"\W+", "-", prompt.lower()).strip("-")[:60] or "empty"
+    slug = re.sub(r"\W+", "-", prompt.lower()).strip("-")[:60]
+    return slug.encode()[:120].decode(errors="ignore") or "empty"  # names have 255 bytes

@@ -49,6 +49,9 @@ def serve(
     refused_words: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Words that no query may hold, one a line.")
     ] = None,
+    draw: Annotated[
+        Path | None, typer.Option(metavar="RUN", help="Let users draw with this trained run.")
+    ] = None,
     contact: Annotated[
         str | None, typer.Option(help="Where to ask for removals; shown on the page.")
     ] = None,
@@ -59,6 +62,8 @@ def serve(
     """Serve datasets: the page at /, our API at /v1, clip-retrieval's routes beside it.
 
     Example: frenchcat serve data/mine
+
+    Example: frenchcat serve data/mine --draw run
 
     Example: frenchcat serve data/cats data/dogs --host 0.0.0.0 --api-key-file keys.txt --rate 10
     """
@@ -86,11 +91,16 @@ def serve(
     }
     settings = resolve(ServeSettings, merged(given, set_ or ()), "frenchcat serve")
     opened = [Dataset.open(folder) for folder in datasets]
+    artist = None
+    if draw is not None:
+        from frenchcat.artist import artist_of
+
+        artist = artist_of(draw)
     logging.basicConfig(level=logging.WARNING, format="frenchcat: %(message)s", stream=sys.stderr)
 
     from index.service.app import serve as run
 
-    run(opened, settings, lambda address: print(f"serving at {address}", flush=True))
+    run(opened, settings, lambda address: print(f"serving at {address}", flush=True), artist)
 
 
 def _text(path: Path | None) -> str | None:

@@ -11,6 +11,7 @@ api.py        /v1: datasets, search, columns, rows
 browse.py     /v1: rows without a query, and the map
 media.py      /v1: pictures and thumbnails, from the tars by offset
 curation.py   /v1: selections and removals
+drawing.py    /v1: pictures that a trained model draws, in a thread of its own
 compat.py     clip-retrieval's routes
 operations.py health, metrics, the page's configuration
 page.py       the page's files

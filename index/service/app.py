@@ -17,7 +17,8 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 from curate.dataset import Dataset
-from index.service import api, browse, compat, curation, media, operations
+from index.service import api, browse, compat, curation, drawing, media, operations
+from index.service.drawing import Artist
 from index.service.guard import Guard
 from index.service.page import mount_page
 from index.service.problems import handle_problems
@@ -34,13 +35,16 @@ def create_app(
     datasets: Sequence[Dataset],
     settings: ServeSettings | None = None,
     clip: Clip | None = None,
+    artist: Artist | None = None,
 ) -> FastAPI:
     """An application that serves datasets; `clip` stands in for the models that they name.
+
+    `artist` is what /v1/draw draws with; None: it draws nothing.
 
     Raises `UserError` for a dataset without an index, or for a setting that does not do.
     """
     settings = settings or ServeSettings()
-    service = Service(datasets, settings, clip)
+    service = Service(datasets, settings, clip, artist)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -56,7 +60,7 @@ def create_app(
         lifespan=lifespan,
     )
     app.state.service = service
-    for module in (api, browse, media, curation, compat, operations):
+    for module in (api, browse, media, curation, drawing, compat, operations):
         app.include_router(module.router)
     handle_problems(app)
     mount_page(app)
@@ -76,6 +80,7 @@ def serve(
     datasets: Sequence[Dataset],
     settings: ServeSettings,
     started: Callable[[str], None] | None = None,
+    artist: Artist | None = None,
 ) -> None:
     """Answer until SIGTERM or Ctrl-C; running requests are finished. `started` gets the address.
 
@@ -89,7 +94,7 @@ def serve(
 
     from curate.errors import UserError
 
-    app = create_app(datasets, settings)
+    app = create_app(datasets, settings, artist=artist)
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -111,7 +111,7 @@ class Encoder:
             raise self._failed[1]
         try:
             self._clip = self._load()
-            _few_threads()
+            few_threads()
         except UserError as error:
             self._failed = (monotonic(), error)
             raise
@@ -137,7 +137,7 @@ class Encoder:
             return self._clip.encode_pictures(prepared)
 
 
-def _few_threads() -> None:
+def few_threads() -> None:
     """Leave half of the cores to the searches.
 
     A text is so little work that threads which wait for one another where others hold the cores

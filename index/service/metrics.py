@@ -20,6 +20,7 @@ STEPS = {
     "image_prepro_time": "Time spent doing the image preprocessing",
     "text_prepro_time": "Time spent doing the text preprocessing",
 }
+DRAW = "draw_time"
 _SECONDS = (
     *(0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5),
     *(1.0, 2.0, 5.0, 10.0, 30.0, 60.0),
@@ -32,6 +33,7 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         about = {FULL: "Time spent processing knn request", **STEPS}
+        about[DRAW] = "Time spent drawing a prompt, its waiting left out"
         self._times = {
             name: Histogram(name, text, registry=self.registry, buckets=_SECONDS)
             for name, text in about.items()
@@ -54,6 +56,10 @@ class Metrics:
             "Texts encoded together",
             registry=self.registry,
             buckets=(1, 2, 4, 8, 16, 32, 64),
+        )
+        self.drawn = Counter("drawn_pictures", "Pictures drawn", registry=self.registry)
+        self.drawings = Gauge(
+            "drawings_running", "Prompts being drawn, or waiting", registry=self.registry
         )
         self.rows = Gauge("index_rows", "Rows of an index", ["dataset"], registry=self.registry)
         self.swaps = Counter(

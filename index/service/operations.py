@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from index.service.models import Health
 from index.service.problems import Refused, documented
+
+if TYPE_CHECKING:
+    from index.service.service import Service
 
 router = APIRouter(tags=["operations"])
 
@@ -60,5 +63,14 @@ async def config(request: Request) -> dict[str, Any]:
             "remotePictures": settings.remote_pictures,
             "ratings": service.taste.ratings is not None,
             "contact": settings.contact,
+            "draw": _draw(service),
         },
     }
+
+
+def _draw(service: Service) -> dict[str, int] | None:
+    """How much may be drawn; None: nothing."""
+    if service.studio is None:
+        return None
+    settings = service.settings
+    return {"pictures": settings.draw_pictures, "steps": settings.draw_steps}

@@ -97,9 +97,9 @@ def _http(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     text = str(error.detail)
     if error.status_code == 404 and text == "Not Found":
-        text = f"there is nothing at {request.url.path}; see /docs"
+        text = f"there is nothing at {request.url.path}; /openapi.json lists what there is"
     if error.status_code == 405:
-        text = f"{request.url.path} does not take {request.method}; see /docs"
+        text = f"{request.url.path} does not take {request.method}; see /openapi.json"
     return problem(error.status_code, text, error.headers)
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from curate.dataset import Dataset
 from curate.errors import UserError
+from index.service.drawing import Artist, Studio
 from index.service.media import Thumbnails
 from index.service.metrics import Metrics
 from index.service.models import Filters
@@ -35,7 +36,11 @@ class Service:
     """Datasets, threads, models and numbers of one application."""
 
     def __init__(
-        self, datasets: Sequence[Dataset], settings: ServeSettings, clip: Clip | None = None
+        self,
+        datasets: Sequence[Dataset],
+        settings: ServeSettings,
+        clip: Clip | None = None,
+        artist: Artist | None = None,
     ) -> None:
         """Open everything. Raises `UserError` for a dataset, file or setting that does not do."""
         settings.check()
@@ -47,6 +52,8 @@ class Service:
         self.shelf = Shelf(datasets, self.work, self.metrics, clip)
         self.remote = Remote(settings, self.metrics)
         self.queries = Queries(self.work, self.remote, self.taste)
+        waiting = settings.draw_waiting
+        self.studio = None if artist is None else Studio(artist, waiting, self.metrics)
         self.ready = False
 
     async def __aenter__(self) -> Service:
@@ -63,6 +70,8 @@ class Service:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
         await self.remote.__aexit__(*error)
+        if self.studio is not None:
+            self.studio.close()
         self.work.close()
         self.shelf.close()
 

@@ -55,6 +55,13 @@ class ServeSettings:
     poll_sec: float = Field(1.0, gt=0)
     """How often a new version of an index is looked for."""
 
+    draw_pictures: int = Field(4, ge=1, le=16)
+    """Pictures that a prompt may be drawn at once (--draw)."""
+    draw_steps: int = Field(50, ge=1, le=200)
+    """Steps of the sampler that may be asked for."""
+    draw_waiting: int = Field(4, ge=0)
+    """Drawings that may wait for the one that is made; more are refused."""
+
     preload: bool = True
     """Whether models are loaded before the first query."""
 

@@ -1,3 +1,4 @@
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -6,6 +7,7 @@ from curate.clip.model import Clip, load_clip
 from curate.clip.settings import ClipSettings
 from curate.dataset import Dataset
 from tests.index.service.served import make_dataset
+from tests.train.embedded_run import train_on_selection
 
 
 @pytest.fixture(scope="session")
@@ -16,3 +18,12 @@ def clip() -> Clip:
 @pytest.fixture
 def cats(tmp_path: Path, clip: Clip) -> Dataset:
     return make_dataset(tmp_path / "cats", clip)
+
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory: pytest.TempPathFactory, clip: Clip) -> Iterator[Path]:
+    """A trained run, and a key of its own to sign with; its dataset lies beside it."""
+    folder = tmp_path_factory.mktemp("run")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CONFIG_HOME", str(folder / "config"))
+        yield train_on_selection(folder, clip)

@@ -19,6 +19,7 @@ from curate.dataset import Dataset
 from curate.stage import record_entry
 from index.build import build_index
 from index.service.app import create_app
+from index.service.drawing import Artist
 from index.service.settings import ServeSettings
 from tests.embedded import add_shard
 
@@ -73,11 +74,15 @@ def add_columns(dataset: Dataset, folder: str, shard: str = "00000", **columns: 
 
 @contextmanager
 def served(
-    *datasets: Dataset, clip: Clip | None = None, raising: bool = True, **settings: Any
+    *datasets: Dataset,
+    clip: Clip | None = None,
+    raising: bool = True,
+    artist: Artist | None = None,
+    **settings: Any,
 ) -> Iterator[TestClient]:
     """A client of an application in this process."""
     settings = {"preload": False, "hosts": ("testserver",), "poll_sec": 0.05, **settings}
-    app = create_app(datasets, ServeSettings(**settings), clip)
+    app = create_app(datasets, ServeSettings(**settings), clip, artist)
     with TestClient(app, raise_server_exceptions=raising) as client:
         yield client
 

@@ -1,6 +1,7 @@
 """Every route under a property-based fuzzer of the OpenAPI schema: no 5xx, and what it promises."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +17,8 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from curate.clip.model import Clip
+from curate.dataset import Dataset
+from frenchcat.artist import artist_of
 from tests.index.service.served import make_dataset, served
 
 EXAMPLES = 20  # a route
@@ -28,16 +31,18 @@ CHECKS = [
 
 
 @pytest.fixture(scope="module")
-def client(tmp_path_factory: pytest.TempPathFactory, clip: Clip) -> Iterator[TestClient]:
+def client(tmp_path_factory: pytest.TempPathFactory, clip: Clip, run: Path) -> Iterator[TestClient]:
     cats = make_dataset(tmp_path_factory.mktemp("fuzz") / "cats", clip)
-    with served(cats, clip=clip, allow_remove=True, remote_pictures=False) as client:
+    colours = Dataset.open(run.parent / "dataset")
+    allowed: dict[str, Any] = {"allow_remove": True, "remote_pictures": False, "draw_steps": 20}
+    with served(cats, colours, clip=clip, artist=artist_of(run), **allowed) as client:
         yield client
 
 
 def test_every_route(client: TestClient) -> None:
     schema = schemathesis.openapi.from_dict(client.get("/openapi.json").json())
     operations = [found.ok() for found in schema.get_all_operations()]
-    assert len(operations) >= 19
+    assert len(operations) >= 20
     for operation in operations:
 
         @given(case=operation.as_strategy())
@@ -58,3 +63,4 @@ def test_every_route(client: TestClient) -> None:
             case.validate_response(Response.from_httpx(answer, verify=False), checks=CHECKS)
 
         holds()
+    assert "drawn_pictures_total 0.0" not in client.get("/metrics").text

@@ -86,6 +86,7 @@ def test_mistakes_are_one_line_and_status_2(folder: str, tmp_path: Path) -> None
         ([folder, "--set", "surprise=1"], "surprise"),
         ([folder, "--ratings", str(tmp_path / "none.npy")], "--ratings"),
         ([folder, "--host", "0.0.0.0", "--allow-remove"], "--api-key-file"),
+        ([folder, "--draw", str(tmp_path)], "is no run"),
     ):
         command = [sys.executable, "-m", "frenchcat", "serve", *arguments]
         done = subprocess.run(command, capture_output=True, text=True)

@@ -1,0 +1,86 @@
+"""A trained run behind the service: what `frenchcat serve --draw RUN` hands to /v1/draw.
+
+Draws as `frenchcat sample` does, signatures and receipts with it; the files go to a temporary
+folder and are read back. The model stays open between drawings, and a better checkpoint that a
+training run leaves meanwhile is taken up.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from curate.dataset import Dataset
+from curate.errors import UserError
+from frenchcat.drawing import draw_to_files
+from index.service.drawing import Artist, Drawn
+
+if TYPE_CHECKING:
+    from frenchcat.drawing import Opened
+    from index.service.models import Wish
+
+
+def artist_of(run: Path) -> Artist:
+    """What draws with a run. Raises `UserError` where there is none, or none that draws yet.
+
+    Loads no model: the first drawing does.
+    """
+    from curate.config import resolve
+    from train.checkpoint import best, read_state
+    from train.run import ABOUT
+    from train.settings import TrainSettings
+
+    if not (run / ABOUT).exists():
+        raise UserError(
+            f"--draw {run} is no run: it has no {ABOUT}; make one with: frenchcat train"
+        )
+    checkpoint = best(run)
+    if checkpoint is None:
+        raise UserError(f"--draw {run} has no checkpoint yet; let frenchcat train go on")
+    settings = resolve(TrainSettings, read_state(checkpoint).settings, str(checkpoint))
+    if settings.run.task != "diffusion":
+        raise UserError(f"--draw {run} is a {settings.run.task}, which draws nothing")
+    return Artist(_Run(run).draw, _root(settings.data.dataset))
+
+
+def _root(dataset: str | None) -> str | None:
+    try:
+        return None if dataset is None else Dataset.open(dataset).root
+    except UserError:  # gone, or of another folder; the receipts say so
+        return None
+
+
+class _Run:
+    """A run, its model open from the first drawing on. Used by one thread."""
+
+    def __init__(self, run: Path) -> None:
+        self.run = run
+        self.opened: Opened | None = None
+
+    def draw(self, wish: Wish) -> list[Drawn]:
+        """The pictures of a wish. Raises `UserError` as draw_to_files does."""
+        from train.checkpoint import best
+        from train.run import open_run
+
+        if self.opened is None or self.opened[2] != best(self.run):
+            self.opened = open_run(self.run)
+        with tempfile.TemporaryDirectory(prefix="frenchcat-") as folder:
+            paths = draw_to_files(
+                self.run,
+                [wish.prompt],
+                Path(folder),
+                number=wish.number,
+                seed=wish.seed,
+                negative=wish.negative,
+                guidance=wish.guidance,
+                steps=wish.steps,
+                opened=self.opened,
+            )
+            return [_drawn(path) for path in paths[:-1]]  # the last is the grid
+
+
+def _drawn(path: Path) -> Drawn:
+    receipt = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+    return Drawn(path.read_bytes(), receipt)

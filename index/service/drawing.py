@@ -1,0 +1,201 @@
+"""/v1/draw: a prompt -> pictures that a trained model draws, each with its receipt.
+
+What draws is handed over by whoever starts the service (`Artist`): models are trained and drawn
+with in a package that comes after this one. It runs in a thread of its own, one drawing at a time;
+a few may wait, and more are refused. Prompts are refused by the words that queries are; pictures
+that the operator's safety head or violence prompts find are withheld. Nearest training pictures are
+shown where their dataset is served, but for those that a search would hide as unsafe.
+
+Drawing takes seconds to minutes, and a request has `deadline_sec`, waiting included: one that ran
+out while it was drawn is still drawn to its end, and thrown away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import os
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from curate.errors import UserError
+from index.service.batching import few_threads
+from index.service.metrics import DRAW, Metrics
+from index.service.models import Drawing, Wish
+from index.service.problems import Refused, documented
+from index.service.rows import answer, plain, row
+from index.service.taste import violent
+from index.terms import open_picture, worded
+from index.visible import View
+
+if TYPE_CHECKING:
+    from index.service.service import Service
+    from index.service.volume import Volume
+
+router = APIRouter(prefix="/v1", tags=["drawing"])
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A picture, and what is told of it."""
+
+    png: bytes  # signed
+    receipt: Mapping[str, Any]  # made, nearest, compared, note, about: as `frenchcat sample` writes
+
+
+@dataclass(frozen=True)
+class Artist:
+    """What draws, and the root of the dataset that it was trained on, where it is one."""
+
+    draw: Callable[[Wish], Sequence[Drawn]]
+    trained_on: str | None = None
+
+
+class Studio:
+    """An artist's thread, and who waits for it. Its methods are called by the event loop."""
+
+    def __init__(self, artist: Artist, waiting: int, metrics: Metrics) -> None:
+        self.artist, self._waiting, self._metrics = artist, waiting, metrics
+        self._asked = 0  # being drawn, or waiting
+        self._thread = ThreadPoolExecutor(1, "draw", initializer=few_threads)
+
+    async def draw(self, wish: Wish) -> Sequence[Drawn]:
+        """The pictures of a wish. Raises `Refused` (503) where too many wait."""
+        if self._asked > self._waiting:
+            raise Refused(
+                503,
+                f"one drawing is made at a time, and {self._waiting} wait already; ask again later",
+                {"Retry-After": "10"},
+            )
+        loop = asyncio.get_running_loop()
+        self._count(1)
+        future = self._thread.submit(self._draw, wish)
+        future.add_done_callback(lambda _: loop.call_soon_threadsafe(self._count, -1))
+        return await asyncio.wrap_future(future)
+
+    def close(self) -> None:
+        """End the thread after what is being drawn."""
+        self._thread.shutdown(wait=True, cancel_futures=True)
+
+    def _count(self, change: int) -> None:
+        self._asked += change
+        self._metrics.drawings.set(self._asked)
+
+    def _draw(self, wish: Wish) -> Sequence[Drawn]:
+        with self._metrics.time(DRAW):
+            drawn = self.artist.draw(wish)
+        self._metrics.drawn.inc(len(drawn))
+        return drawn
+
+
+@router.post("/draw", response_model=Drawing, responses=documented(403, 413, 503))
+async def draw(request: Request, asked: Wish) -> Response:
+    """Draw a prompt with the run that the service was started with (--draw)."""
+    service: Service = request.app.state.service
+    begun = perf_counter()
+    if service.studio is None:
+        raise Refused(403, "this service draws nothing; start it with --draw RUN")
+    _check(service, asked)
+    drawn = await service.studio.draw(asked)
+    volume = _trained_on(service)
+    seen = await _harmless(service, volume, asked, drawn)
+    took_ms = round((perf_counter() - begun) * 1000, 3)
+    return await service.work.disk(_answer, volume, asked, drawn, seen, took_ms)
+
+
+def _check(service: Service, asked: Wish) -> None:
+    """Raise for words that no query may hold, and for more than the operator lets draw."""
+    settings = service.settings
+    worded(asked.prompt)
+    if any(service.taste.refuses(text) for text in (asked.prompt, asked.negative)):
+        raise Refused(403, "this service does not answer that query")
+    for name, value, most in (
+        ("number", asked.number, settings.draw_pictures),
+        ("steps", asked.steps, settings.draw_steps),
+    ):
+        if value > most:
+            raise UserError(f"{name} is {value}; this service draws with at most {most}")
+
+
+def _trained_on(service: Service) -> Volume | None:
+    """The dataset that the artist was trained on, where it is served."""
+    assert service.studio is not None
+    root = service.studio.artist.trained_on
+    if root is None:
+        return None
+    found = (v for v in service.shelf.volumes() if _real(v.dataset.root) == _real(root))
+    return next(found, None)
+
+
+def _real(root: str) -> str:
+    return root if "://" in root else os.path.realpath(root)
+
+
+async def _harmless(
+    service: Service, volume: Volume | None, asked: Wish, drawn: Sequence[Drawn]
+) -> list[Drawn]:
+    """The pictures that neither the safety head nor the violence prompts find, as in a search."""
+    taste = service.taste
+    prompts = None if asked.violence else taste.violence
+    if prompts is None and (taste.head is None or not asked.safe):
+        return list(drawn)
+    encoder = (volume or service.shelf.get(None)).encoder
+    pictures = [open_picture(one.png) for one in drawn]
+    vectors = np.stack(await asyncio.gather(*map(encoder.picture, pictures)))
+    bad = taste.unsafe(vectors) if asked.safe else np.zeros(len(vectors), bool)
+    if prompts is not None:
+        bad |= violent(vectors, prompts)
+    return [one for one, withheld in zip(drawn, bad, strict=True) if not withheld]
+
+
+def _answer(
+    volume: Volume | None,
+    asked: Wish,
+    drawn: Sequence[Drawn],
+    seen: Sequence[Drawn],
+    took_ms: float,
+) -> Response:
+    first = drawn[0].receipt
+    return answer(
+        {
+            "dataset": None if volume is None else volume.name,
+            "pictures": [_picture(volume, asked, one) for one in seen],
+            "withheld": len(drawn) - len(seen),
+            "compared": first["compared"],
+            "about": first["about"],
+            "took_ms": took_ms,
+        }
+    )
+
+
+def _picture(volume: Volume | None, asked: Wish, drawn: Drawn) -> dict[str, Any]:
+    return {
+        "png": base64.b64encode(drawn.png).decode(),
+        "made": plain(drawn.receipt["made"]),
+        "nearest": [_neighbour(volume, asked, one) for one in drawn.receipt["nearest"]],
+    }
+
+
+def _neighbour(volume: Volume | None, asked: Wish, near: Mapping[str, Any]) -> dict[str, Any]:
+    """A training picture: by key and similarity alone where it may not be shown."""
+    told = {"key": near["key"], "similarity": near["similarity"]}
+    if volume is None:
+        return told | {"creator": near["creator"], "licence": near["licence"], "url": near["url"]}
+    try:
+        at = volume.position(near["key"])
+    except Refused:  # removed meanwhile
+        return told
+    mask = volume.searcher.visible.mask(View(safe=asked.safe, duplicates=True, dropped=True))
+    if mask is not None and not mask[at]:
+        return told
+    shown = row(volume.name, volume.searcher.hit(at))
+    names = ("url", "caption", "picture", "thumbnail", "stored")
+    about = {name: plain(near[name]) for name in ("creator", "licence")}
+    return told | about | {name: shown[name] for name in names}
