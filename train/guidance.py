@@ -24,6 +24,10 @@ from train.diffusion import Diffusion, Target
 if TYPE_CHECKING:
     from torch import Tensor
 
+_BLIND = 0.02
+"""The share of the picture in x_t below which gradients are left out: there they know nothing, and
+x_0 would take their errors times s^2 / a."""
+
 Network = Callable[["Tensor", "Tensor", Any], "Tensor"]
 """(x (N, C, H, W), t (N,) int64, condition of N prompts) -> output in the shape of x."""
 Gradient = Callable[["Tensor", "Tensor", "Tensor"], "Tensor"]
@@ -79,7 +83,7 @@ class Guided:
     ) -> tuple[Tensor, Tensor]:
         """Classifier guidance: eps - s grad, and the x_0 that goes with it."""
         a, s = (float(part[0]) for part in self.diffusion.coefficients(t))
-        if not a:  # pure noise tells a classifier nothing
+        if a < _BLIND:
             return x_0, eps
         return x_0 + (s**2 / a) * slope, eps - s * slope
 

@@ -123,6 +123,14 @@ def test_gradients_add_to_classifier_free_guidance_and_keep_x_t() -> None:
     assert not torch.equal(x_0, plain_x_0)
 
 
+def test_gradients_are_left_out_where_almost_nothing_of_the_picture_is_left() -> None:
+    steep = [lambda x, t, x_0: 1e3 * x]
+    for time, left_out in ((999, True), (990, True), (900, False)):
+        t = torch.full((4,), time)
+        same = torch.equal(guided(1.0, gradients=steep)(X, t)[1], guided(1.0)(X, t)[1])
+        assert same == left_out
+
+
 def test_clipping_keeps_the_noise_that_goes_with_it() -> None:
     x_0, eps = guided(8.0, clip_x_0=1.0)(X, T)
     assert float(x_0.abs().max()) <= 1.0
