@@ -5,6 +5,7 @@ import { Detail } from "./detail.js";
 import { prepare } from "./dialogs.js";
 import { byId, count, el, say, typing } from "./dom.js";
 import { download } from "./download.js";
+import { Drawing } from "./drawing.js";
 import { Duplicates } from "./duplicates.js";
 import { DatasetMap } from "./map.js";
 import { Options } from "./options.js";
@@ -32,6 +33,7 @@ class Page {
     this.drawer = new Duplicates(this);
     this.selecting = new Selecting(this);
     this.removing = new Removing(this);
+    this.drawing = new Drawing(this);
     prepare(byId("help"));
     this.store.listen((state, changed) => this.follow(state, changed));
     this.clicks();
@@ -128,6 +130,7 @@ class Page {
     this.options.show(state);
     this.where.show(state);
     this.bar.show(state);
+    this.drawing.show(state);
     this.showView(state);
     welcome(this, state);
     document.title = state.query ? `${state.query} - frenchcat` : "frenchcat";

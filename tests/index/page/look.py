@@ -18,6 +18,7 @@ from curate.dataset import Dataset
 from curate.remove.log import removed_keys
 from index.search import Searcher
 from index.service.app import create_app
+from index.service.drawing import Artist
 from index.service.settings import ServeSettings
 from tests.embedded import add_shard
 from tests.index.service.served import add_columns, index, named_by
@@ -61,7 +62,7 @@ def make(root: Path, clip: Clip) -> Dataset:
 
 
 def _describe(dataset: Dataset) -> None:
-    """Creators, licences and an address that two rows share."""
+    """Heights, creators, licences and an address that two rows share."""
     for relative in ("shards/00000.parquet", embed.metadata("00000")):
         path = dataset.path(relative)
         table = pq.read_table(path)
@@ -69,6 +70,7 @@ def _describe(dataset: Dataset) -> None:
         urls[AT["a cat with the same address"]] = urls[AT["a cat with an address"]]
         table = table.set_column(table.column_names.index("url"), "url", pa.array(urls))
         licence = "http://creativecommons.org/licenses/by-sa/4.0/"
+        table = table.append_column("height", pa.array([8] * len(table)))
         table = table.append_column("creator", pa.array(["Colette"] * len(table)))
         table = table.append_column("license", pa.array([licence] * len(table)))
         pq.write_table(table, path)
@@ -121,9 +123,12 @@ def taste(folder: Path, clip: Clip) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def serving(datasets: Sequence[Dataset], clip: Clip, **settings: Any) -> Iterator[str]:
+def serving(
+    datasets: Sequence[Dataset], clip: Clip, artist: Artist | None = None, **settings: Any
+) -> Iterator[str]:
     """The address of a service at a port of its own."""
-    app = create_app(datasets, ServeSettings(poll_sec=0.1, preload=False, **settings), clip)
+    told = ServeSettings(poll_sec=0.1, preload=False, **settings)
+    app = create_app(datasets, told, clip, artist)
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error"))
     thread = threading.Thread(target=server.run)
     thread.start()
