@@ -1,0 +1,51 @@
+"""Attention as plain products, for processors that compute in bfloat16.
+
+torch's fused attention is made for GPUs; on a processor, in bfloat16, its backward pass takes two
+to ten times as long as the products that it stands for, most of all under a mask or over the few
+tokens of a caption. Here the same attention (1706.03762 equation 1) is written out, over diffusers'
+own layers, so that weights and their names stay as they are.
+
+Cost: the scores of all pairs, (B, heads, L, L), in memory: what the fused kernel spares.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class PlainAttention:
+    """A processor for `set_attn_processor` of a UNet2DConditionModel's transformer blocks.
+
+    Takes (B, L, D) states, and those of the captions where there are any; `attention_mask` is
+    diffusers' bias, 0 where a token may be seen and far below elsewhere.
+    """
+
+    def __call__(
+        self,
+        attn: Any,
+        hidden_states: Tensor,
+        encoder_hidden_states: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+    ) -> Tensor:
+        """(B, L, D) -> (B, L, D)."""
+        seen = hidden_states if encoder_hidden_states is None else encoder_hidden_states
+        queries = _by_head(attn.to_q(hidden_states), attn.heads)  # (B, heads, L, d)
+        keys = _by_head(attn.to_k(seen), attn.heads)
+        values = _by_head(attn.to_v(seen), attn.heads)
+        scores = (queries * attn.scale) @ keys.transpose(-1, -2)
+        if attention_mask is not None:
+            bias = attn.prepare_attention_mask(attention_mask, seen.shape[1], len(seen))
+            scores = scores + bias.view(len(seen), attn.heads, -1, bias.shape[-1]).to(scores.dtype)
+        mixed = scores.softmax(-1).to(values.dtype) @ values
+        joined = mixed.transpose(1, 2).reshape(len(seen), -1, queries.shape[1] * queries.shape[-1])
+        projection, dropout = attn.to_out
+        answer: Tensor = dropout(projection(joined))
+        return answer
+
+
+def _by_head(states: Tensor, heads: int) -> Tensor:
+    """(B, L, heads * d) -> (B, heads, L, d)."""
+    return states.view(len(states), states.shape[1], heads, -1).transpose(1, 2)
