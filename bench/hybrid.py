@@ -23,6 +23,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bench import _common as common
+
 ROOT = Path(__file__).resolve().parent.parent
 DEMO = ROOT / ".bench" / "demo"
 RESULT = ROOT / "bench" / "results" / "hybrid.json"
@@ -34,6 +36,7 @@ def main() -> None:
     from curate.dataset import Dataset
     from index.search import Searcher
 
+    common.parser(__doc__).parse_args()
     if not (DEMO / "dataset" / "index" / "index.json").exists():
         command = [sys.executable, "-m", "frenchcat", "demo", "--out", str(DEMO)]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)

@@ -92,6 +92,11 @@ class EmbedStage:
                 f"shard {shard} of {dataset.root} is not downloaded; run download first"
             )
         relatives = (f"shards/{shard}.tar", f"shards/{shard}.parquet")
+        if relatives[0] not in found["outputs"]:
+            raise UserError(
+                f"shard {shard} of {dataset.root} was adopted without pictures, so it cannot be "
+                "embedded again; its vectors stay as they are"
+            )
         return {relative: found["outputs"][relative]["sha256"] for relative in relatives}
 
     @contextlib.contextmanager
@@ -113,7 +118,8 @@ def embed(
 ) -> StageReport:
     """Embed every shard that has no vectors of this model yet; the lock is held.
 
-    Raises `UserError` where the weights cannot be had or a shard's tar is broken.
+    Raises `UserError` where the weights cannot be had, or a shard's tar is broken or was never
+    there.
     """
     from curate.clip.weights import find_weights
 
@@ -123,6 +129,8 @@ def embed(
     counts = [(marker(dataset, "download", shard) or {}).get("counts", {}) for shard in shards]
     rows = sum(int(count.get("downloaded", 0)) for count in counts)
     stage = EmbedStage(settings, find_weights(settings), rows)
+    for shard in shards:
+        stage.inputs(dataset, shard)  # what is wrong with one is said before anything changes
     _forget_other_model(dataset, stage)
     return run_stage(dataset, stage, shards, engine, progress)
 

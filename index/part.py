@@ -8,9 +8,10 @@ where the index finds too few, it is asked more widely, at last everything is co
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from threading import Lock
 from typing import Any
 
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 from curate.dataset import Dataset
 from curate.errors import UserError
 from index import kinds
+from index.rows import Rows
 from index.vectors import BLOCK, StoredVectors, Vectors
 
 Positions = NDArray[np.int64]
@@ -134,3 +136,32 @@ class Part:
         lists = int(getattr(self.index, "nlist", 1))
         wider = (self.entry.probes, 8 * self.entry.probes, lists)
         return list(dict.fromkeys(min(probes, lists) for probes in wider))
+
+
+def open_rows(dataset: Dataset, listed: Sequence[PartEntry]) -> Rows:
+    """The rows of all parts, mapped: they stay readable when a temporary copy is unlinked."""
+    batches, count = [], 0
+    for entry in listed:
+        with dataset.as_local(entry.rows_file) as path:
+            rows = _mapped_rows(dataset, entry, path)
+        if rows.count != entry.rows:
+            raise UserError(
+                f"{dataset.path(entry.rows_file)} has {rows.count} rows where index.json says "
+                f"{entry.rows}; delete {dataset.path('index')} and run: frenchcat index "
+                f"{dataset.root}"
+            )
+        batches += rows.batches
+        count += rows.count
+    starts = np.cumsum([0] + [batch.num_rows for batch in batches])
+    return Rows(batches, starts[:-1].tolist(), count)
+
+
+def _mapped_rows(dataset: Dataset, entry: PartEntry, path: Path) -> Rows:
+    import pyarrow as pa
+
+    try:
+        return Rows.open(path)
+    except pa.ArrowInvalid:
+        raise UserError(
+            f"{dataset.path(entry.rows_file)} cannot be read; run: frenchcat index {dataset.root}"
+        ) from None

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -27,8 +26,9 @@ from curate.dataset import Dataset
 from curate.errors import UserError
 from index.build import JSON, MODALITIES, current, entries, index_version
 from index.check import check_files
-from index.part import Part, PartEntry
-from index.rows import PLACE, Places, Rows
+from index.hit import Hit, Positions, Ranked, hit_of
+from index.part import Part, open_rows
+from index.rows import Places
 from index.terms import (
     Picture,
     Term,
@@ -50,42 +50,19 @@ if TYPE_CHECKING:
 
     from curate.clip.model import Clip
 
-__all__ = ["Hit", "Ranked", "Searcher", "View", "clip_settings", "open_picture", "unit"]
+__all__ = [
+    "Hit",
+    "Positions",
+    "Ranked",
+    "Searcher",
+    "View",
+    "check",
+    "clip_settings",
+    "open_picture",
+    "unit",
+]
 
-Positions = NDArray[np.int64]
 _TRIES = 20
-
-
-@dataclass(frozen=True)
-class Hit:
-    """One row found, and how near it is."""
-
-    key: str
-    similarity: float  # cosine, -1 to 1
-    url: str | None
-    caption: str | None
-    columns: dict[str, Any] = field(default_factory=dict)  # the list's and the sidecar's others
-    id: int = 0
-    shard: str = ""
-    extension: str = ""
-    offset: int = 0  # of the picture's bytes in the shard's tar
-    size: int = 0  # bytes; 0 where the dataset holds no picture of it (adopted without)
-
-    def as_dict(self) -> dict[str, Any]:
-        """Key, similarity, url, caption and the other columns, JSON-able."""
-        first = {"key": self.key, "similarity": round(self.similarity, 6)}
-        return {**first, "url": self.url, "caption": self.caption, **self.columns}
-
-
-@dataclass(frozen=True)
-class Ranked:
-    """Rows found, nearest first: positions in this searcher, and cosines."""
-
-    positions: Positions  # (n,)
-    similarities: NDArray[np.float32]  # (n,)
-
-    def __len__(self) -> int:
-        return len(self.positions)
 
 
 class Searcher:
@@ -215,11 +192,11 @@ class Searcher:
         """The rows of a ranking."""
         rows = self.rows.take(ranked.positions)
         found = zip(rows, ranked.similarities.tolist(), strict=True)
-        return [_hit(row, similarity) for row, similarity in found]
+        return [hit_of(row, similarity) for row, similarity in found]
 
     def hit(self, position: int, similarity: float = 1.0) -> Hit:
         """The row at a position."""
-        return _hit(self.rows.row(position), similarity)
+        return hit_of(self.rows.row(position), similarity)
 
     def ids(self, positions: Positions) -> NDArray[np.int64]:
         """(n,) the ids of rows at positions."""
@@ -329,7 +306,7 @@ class Searcher:
         listed = entries(found)
         for entry in listed:
             check_files(self.dataset, entry)
-        self.rows = _open_rows(self.dataset, listed)
+        self.rows = open_rows(self.dataset, listed)
         self._starts = np.cumsum([0] + [entry.rows for entry in listed])[:-1].tolist()
         self._parts = {
             modality: [Part(self.dataset, entry, modality, self.dimension) for entry in listed]
@@ -339,41 +316,6 @@ class Searcher:
         self.places = Places(self._ids)
         self.visible = Visible(self.dataset, self.rows, self.places)
         self.words = Words(self.rows)
-
-
-def _open_rows(dataset: Dataset, listed: Sequence[PartEntry]) -> Rows:
-    """The rows of all parts, mapped: they stay readable when a temporary copy is unlinked."""
-    batches, count = [], 0
-    for entry in listed:
-        with dataset.as_local(entry.rows_file) as path:
-            rows = _mapped_rows(dataset, entry, path)
-        if rows.count != entry.rows:
-            raise UserError(
-                f"{dataset.path(entry.rows_file)} has {rows.count} rows where index.json says "
-                f"{entry.rows}; delete {dataset.path('index')} and run: frenchcat index "
-                f"{dataset.root}"
-            )
-        batches += rows.batches
-        count += rows.count
-    starts = np.cumsum([0] + [batch.num_rows for batch in batches])
-    return Rows(batches, starts[:-1].tolist(), count)
-
-
-def _mapped_rows(dataset: Dataset, entry: PartEntry, path: Path) -> Rows:
-    import pyarrow as pa
-
-    try:
-        return Rows.open(path)
-    except pa.ArrowInvalid:
-        raise UserError(
-            f"{dataset.path(entry.rows_file)} cannot be read; run: frenchcat index {dataset.root}"
-        ) from None
-
-
-def _hit(row: dict[str, Any], similarity: float) -> Hit:
-    place = {name: row.pop(name) for name in PLACE}
-    first = {name: row.pop(name, None) for name in ("url", "caption")}
-    return Hit(similarity=similarity, columns=row, **place, **first)
 
 
 def check(k: int, by: str) -> None:

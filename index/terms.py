@@ -74,7 +74,8 @@ def summed(vectors: Sequence[Unit], weights: Sequence[float]) -> Unit:
         raise UserError(f"the weights {list(weights)} are not all numbers; give finite ones")
     if len(vectors) == 1 and weights[0] > 0:
         return vectors[0]
-    total = np.asarray(weights, np.float64) @ np.asarray(vectors, np.float64)
+    largest = max(map(abs, weights)) or 1.0  # only their ratios count, and squares may overflow
+    total = np.asarray(weights, np.float64) / largest @ np.asarray(vectors, np.float64)
     length = float(np.linalg.norm(total))
     if length < 1e-6:
         raise UserError("the terms of the query cancel out; change one of them or its weight")
@@ -91,16 +92,17 @@ def worded(text: str) -> str:
 def unit(vector: Any, dimension: int) -> Unit:
     """A vector as (D,) float32 of length 1. Raises `UserError` for another shape, NaN or zeros."""
     try:
-        found = np.asarray(vector, np.float32)
+        found = np.asarray(vector, np.float64)
     except (TypeError, ValueError, OverflowError):
         raise UserError(f"the query vector is no list of {dimension} numbers") from None
     if found.shape != (dimension,):
         said = f"{found.shape[0]} numbers" if found.ndim == 1 else f"the shape {found.shape}"
         raise UserError(f"the query vector has {said}; this index is of {dimension}")
-    length = float(np.linalg.norm(found.astype(np.float64)))
-    if not np.isfinite(length) or length == 0:
+    largest = float(np.abs(found).max())
+    if not np.isfinite(largest) or largest == 0:
         raise UserError("the query vector is zero, infinite or not a number")
-    return (found / length).astype(np.float32)
+    found = found / largest  # squares of very large or small numbers would not be finite, or zero
+    return (found / np.linalg.norm(found)).astype(np.float32)
 
 
 def open_picture(picture: str | Path | bytes | Image) -> Image:

@@ -21,7 +21,7 @@ import os
 from collections import OrderedDict
 from collections.abc import Hashable
 from dataclasses import dataclass
-from threading import RLock
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -72,7 +72,8 @@ class Visible:
 
     def __init__(self, dataset: Dataset, rows: Rows, places: Places) -> None:
         self._dataset, self._rows, self._places = dataset, rows, places
-        self._lock = RLock()
+        self._lock = Lock()
+        self._making: dict[Hashable, Lock] = {}
         self._cached: OrderedDict[Hashable, Any] = OrderedDict()
 
     def mask(self, view: View) -> Mask | None:
@@ -237,16 +238,29 @@ class Visible:
         return tuple(found)
 
     def _remember(self, key: Hashable, make: Any) -> Any:
+        """What `make` gives, made once; others may be asked for meanwhile."""
         with self._lock:
             if key in self._cached:
                 self._cached.move_to_end(key)
                 return self._cached[key]
-            made = make()
+            turn = self._making.setdefault(key, Lock())
+        with turn:
+            if key in self._cached:  # by the thread that had the turn before
+                return self._cached[key]
+            try:
+                made = make()
+            finally:
+                with self._lock:
+                    self._making.pop(key, None)
+            self._keep(key, made)
+            return made
+
+    def _keep(self, key: Hashable, made: Any) -> None:
+        limit = max(8, min(64, REMEMBERED_BYTES // max(1, self._rows.count)))
+        with self._lock:
             self._cached[key] = made
-            limit = max(8, min(64, REMEMBERED_BYTES // max(1, self._rows.count)))
             while len(self._cached) > limit:
                 self._cached.popitem(last=False)
-            return made
 
 
 _NOTABLE = "{keep} IS FALSE OR {punsafe} >= 0.5 OR {cluster}"

@@ -20,7 +20,7 @@ import numpy as np
 
 from curate import embed, tars
 from curate.dataset import Dataset, Publication, canonical_json, digest_of, file_sha256
-from curate.remove.log import removed
+from curate.remove.log import removed_by_shard
 from curate.select import purge
 from curate.stage import Progress, Silent, marker, marker_path, record_entry
 
@@ -37,11 +37,8 @@ def compact(dataset: Dataset, progress: Progress | None = None) -> dict[str, int
     they held removed rows. The same call again finds nothing to do.
     """
     progress = progress or Silent()
-    gone = removed(dataset).keys
-    by_shard: dict[str, set[str]] = {}
-    for key in gone:
-        by_shard.setdefault(key[:-4], set()).add(key)
-    todo = {s: k for s, k in sorted(by_shard.items()) if _holds(dataset, s, k)}
+    by_shard = sorted(removed_by_shard(dataset).items())
+    todo = {shard: keys for shard, keys in by_shard if _holds(dataset, shard, keys)}
     progress.begin("compact", len(todo))
     for shard, keys in todo.items():
         _compact_shard(dataset, shard, keys)

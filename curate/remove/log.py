@@ -79,6 +79,19 @@ def removed_keys(dataset: Dataset) -> frozenset[str]:
     return removed(dataset).keys
 
 
+def removed_by_shard(dataset: Dataset) -> dict[str, set[str]]:
+    """Those keys by their shard, whose name they begin with; rows' digits are a tool's own choice.
+
+    Shards' names are of one length, as img2dataset and we write them.
+    """
+    shards = dataset.shards("download")
+    width = len(shards[0]) if shards else 0
+    found: dict[str, set[str]] = {}
+    for key in removed_keys(dataset):
+        found.setdefault(key[:width], set()).add(key)
+    return found
+
+
 @lru_cache(64)
 def _read(dataset: Dataset, names: tuple[str, ...]) -> Removed:
     # A request is never changed, so its name says all.

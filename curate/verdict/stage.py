@@ -165,9 +165,9 @@ def _before(reasons: Mapping[str, str]) -> pa.Table:
 
 
 def _removed(dataset: Dataset, shard: str) -> list[str]:
-    from curate.remove.log import removed_keys
+    from curate.remove.log import removed_by_shard
 
-    return sorted(key for key in removed_keys(dataset) if key[:-4] == shard)
+    return sorted(removed_by_shard(dataset).get(shard, ()))
 
 
 def _failed(shard: str) -> str:

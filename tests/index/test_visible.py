@@ -1,6 +1,8 @@
 """Exactly k, whatever is hidden: every filter at once against brute force, over several parts."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from hypothesis import strategies as st
 from curate.errors import UserError
 from index import part as parts
 from index.search import Searcher, View
+from index.visible import Mask, Visible
 from tests.embedded import unit_rows
 from tests.index.judged import Judged, judged, remove
 
@@ -136,3 +139,26 @@ def test_a_bad_condition_is_a_users_mistake(searcher: Searcher) -> None:
     for where in ("nowhere > 3", "1; DROP TABLE rows", "key IN (SELECT key FROM rows)"):
         with pytest.raises(UserError):
             searcher.query(vector=[1.0] * 16, where=where)
+
+
+def test_a_slow_condition_holds_up_no_other_query(
+    searcher: Searcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, go_on = Event(), Event()
+    meeting = Visible._meeting
+
+    def slow(self: Visible, where: str) -> Mask:
+        begun.set()
+        assert go_on.wait(30)
+        return meeting(self, where)
+
+    monkeypatch.setattr(Visible, "_meeting", slow)
+    with ThreadPoolExecutor() as pool:
+        asked = [pool.submit(searcher.visible.mask, View("width < 987654")) for _ in range(2)]
+        assert begun.wait(30)
+        free = pool.submit(searcher.visible.mask, View(safe=False, dropped=True))
+        assert free.exception(timeout=30) is None
+        assert not any(each.done() for each in asked)
+        go_on.set()
+        first, second = (each.result() for each in asked)
+    assert first is second

@@ -77,10 +77,15 @@ def test_terms_are_summed_as_unit_vectors(searcher: Searcher) -> None:
     first, second = unit_rows(2, seed=8)
     found = searcher.encode(terms=[(1.0, Vector(3 * first)), (-0.5, Vector(second))])
     expected = first - 0.5 * second
-    np.testing.assert_allclose(found, expected / np.linalg.norm(expected), atol=1e-6)
+    expected_unit = expected / np.linalg.norm(expected)
+    np.testing.assert_allclose(found, expected_unit, atol=1e-6)
     for weights, said in (([1.0, -1.0], "cancel out"), ([1.0, math.nan], "not all numbers")):
         with pytest.raises(UserError, match=said):
             summed([first, first], weights)
+    np.testing.assert_allclose(summed([first, second], [1e308, -5e307]), expected_unit, atol=1e-6)
+    for scale in (1e-300, 1e300):
+        found = searcher.encode(vector=first.astype(np.float64) * scale)
+        np.testing.assert_allclose(found, first, atol=1e-6)
     with pytest.raises(UserError, match="has no terms"):
         searcher.query(terms=[])
     with pytest.raises(UserError, match="the query is empty"):

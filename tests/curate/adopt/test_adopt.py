@@ -14,6 +14,7 @@ from curate.adopt import adopt
 from curate.adopt.shards import PER_SHARD
 from curate.clip.settings import ClipSettings
 from curate.dataset import Dataset
+from curate.embed import embed
 from curate.errors import UserError
 from index.build import build_index
 from index.search import Searcher
@@ -158,6 +159,16 @@ def test_the_model_is_named_and_must_fit(tmp_path: Path) -> None:
         adopt(tmp_path / "theirs", tmp_path / "d", ClipSettings(model="mini"))
 
 
+def test_without_pictures_nothing_is_embedded_again(tmp_path: Path) -> None:
+    write_vectors(tmp_path / "theirs", "npy")
+    write_metadata(tmp_path / "theirs", "parquet")
+    adopted = adopt(tmp_path / "theirs", tmp_path / "d")
+    before = tree_digest(tmp_path / "d")
+    with pytest.raises(UserError, match=r"shard 00000 .* was adopted without pictures"):
+        embed(adopted.dataset, ClipSettings(model="mini"))
+    assert tree_digest(tmp_path / "d") == before
+
+
 def test_rows_that_do_not_match_are_refused(tmp_path: Path) -> None:
     write_vectors(tmp_path / "theirs", "npy")
     (tmp_path / "theirs/metadata").mkdir()
@@ -201,9 +212,6 @@ def test_an_img2dataset_folder_keeps_its_files_and_keys(tmp_path: Path) -> None:
     adopted = adopt(folder, tmp_path / "d")
     assert (adopted.kind, adopted.rows, adopted.embedded) == ("img2dataset", 8, False)
     assert tree_digest(folder) == before == tree_digest(tmp_path / "d/shards")
-    from curate.clip.settings import ClipSettings
-    from curate.embed import embed
-
     with adopted.dataset.lock():
         embed(adopted.dataset, ClipSettings(model="mini", compile="no", decode_workers=1))
         build_index(adopted.dataset)

@@ -2,12 +2,15 @@
 
 import hashlib
 import json
+import tarfile
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from curate.adopt import adopt
 from curate.catalog import Catalog
 from curate.dataset import Dataset
 from curate.errors import UserError
@@ -87,6 +90,27 @@ def test_compaction_leaves_no_trace_and_the_rest_as_it_was(dataset: Dataset) -> 
     for row in open_selection(dataset, "all").table.to_pylist():
         data = Path(dataset.path(f"shards/{row['shard']}.tar")).read_bytes()
         assert data[row["offset"] :][: row["size"]] == picture(int(row["key"][-4:]))
+
+
+def test_compaction_knows_the_shard_of_a_key_with_fewer_digits(tmp_path: Path) -> None:
+    """img2dataset writes three for the row where a shard holds a thousand."""
+    source = embedded(tmp_path / "made", unit_rows(3))
+    shards = Path(source.path("shards"))
+    table = pq.read_table(shards / "00000.parquet")
+    short = [key[:5] + key[-3:] for key in table["key"].to_pylist()]
+    table = table.set_column(table.column_names.index("key"), "key", pa.array(short))
+    pq.write_table(table, shards / "00000.parquet")
+    with tarfile.open(shards / "00000.tar") as tar:
+        members = [(m, tar.extractfile(m)) for m in tar]
+        with tarfile.open(shards / "new.tar", "w") as out:
+            for member, file in members:
+                member.name = member.name[:5] + member.name[6:]
+                out.addfile(member, file)
+    (shards / "new.tar").rename(shards / "00000.tar")
+    dataset = adopt(shards, tmp_path / "d").dataset
+    assert take_out(dataset, "key", "00000001") == ["00000001"]
+    assert compact(dataset) == {"rows": 1, "shards": 1}
+    assert residue(dataset) == []
 
 
 def test_compaction_again_changes_nothing(dataset: Dataset, tmp_path: Path) -> None:
