@@ -154,14 +154,14 @@ def test_a_grown_list_adds_shards_and_leaves_the_old_alone(
     assert {name: new[name] for name in old} == old
 
 
-def test_a_dataset_of_another_model_says_what_to_run(whole: Path) -> None:
-    changed = subprocess.run(
+def test_a_built_dataset_is_searched_from_the_command_line(whole: Path) -> None:
+    found = subprocess.run(
         [sys.executable, "-m", "frenchcat", "search", str(whole), "cat", "--json", "-k", "3"],
         env=ENVIRONMENT,
         capture_output=True,
         text=True,
     )
-    hits = [json.loads(line) for line in changed.stdout.splitlines()]
+    hits = [json.loads(line) for line in found.stdout.splitlines()]
     assert [set(hit) >= {"key", "similarity", "url", "caption"} for hit in hits] == [True] * 3
 
 

@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from index.build import build_index
-from index.service.page import FOLDER, POLICY
+from index.service.page import POLICY
 from tests.embedded import embedded, unit_rows
 
 
@@ -94,7 +94,6 @@ def test_mistakes_are_one_line_and_status_2(folder: str, tmp_path: Path) -> None
         assert said in done.stderr
 
 
-@pytest.mark.skipif(not (FOLDER / "index.html").is_file(), reason="there is no page yet")
 def test_the_page_is_served_with_its_policy(folder: str) -> None:
     with process(folder) as (_, port):
         answer = httpx.get(f"http://127.0.0.1:{port}/")
