@@ -4,6 +4,7 @@
         unet/                   the averaged weights, as diffusers saves a UNet2DConditionModel
         scheduler/              the same process for diffusers' samplers
         model_index.json        with pipeline.py: the folder as a pipeline of diffusers (export.py)
+        classifier/             in place of those in a classifier's run (classifier.py)
         state.safetensors       the weights being trained, and the optimizer's moments
         state.json              cursor, step, counts; digests of selection, text tower and settings
 

@@ -93,7 +93,8 @@ def test_it_learns_at_low_noise_and_guesses_in_pure_noise(whole: Path) -> None:
     assert (told["pictures"], told["draws"]) == (11, 4)
     by_time = {int(time): value for time, value in told["by_time"].items()}
     assert min(by_time[50], by_time[150]) == 1.0
-    assert by_time[950] < 1.0
+    assert by_time[850] > 0.95  # .91 for one that saw no noise in training
+    assert by_time[950] < 0.9
 
 
 def test_rows_without_a_label_are_left_out(whole: Path) -> None:
