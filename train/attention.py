@@ -32,9 +32,11 @@ class PlainAttention:
     ) -> Tensor:
         """(B, L, D) -> (B, L, D)."""
         seen = hidden_states if encoder_hidden_states is None else encoder_hidden_states
-        queries = _by_head(attn.to_q(hidden_states), attn.heads)  # (B, heads, L, d)
-        keys = _by_head(attn.to_k(seen), attn.heads)
-        values = _by_head(attn.to_v(seen), attn.heads)
+        if encoder_hidden_states is None:
+            parts = _together(hidden_states, attn.to_q, attn.to_k, attn.to_v)
+        else:
+            parts = (attn.to_q(hidden_states), *_together(seen, attn.to_k, attn.to_v))
+        queries, keys, values = (_by_head(part, attn.heads) for part in parts)  # (B, heads, L, d)
         scores = (queries * attn.scale) @ keys.transpose(-1, -2)
         if attention_mask is not None:
             bias = attn.prepare_attention_mask(attention_mask, seen.shape[1], len(seen))
@@ -44,6 +46,14 @@ class PlainAttention:
         projection, dropout = attn.to_out
         answer: Tensor = dropout(projection(joined))
         return answer
+
+
+def _together(states: Tensor, *layers: Any) -> tuple[Tensor, ...]:
+    """What linear layers without bias make of the same states: one wide product for all."""
+    import torch
+
+    weight = torch.cat([layer.weight for layer in layers])
+    return torch.nn.functional.linear(states, weight).chunk(len(layers), -1)
 
 
 def _by_head(states: Tensor, heads: int) -> Tensor:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from train.pictures import fitted, shapes_of
+from train.pictures import enough_of, fitted, shapes_of
 from train.plan import Plan
 from train.randomness import Chance
 from train.reader import Loss, Reader, Sample
@@ -56,7 +56,7 @@ class Batches:
     @cached_property
     def reader(self) -> Reader:
         """Opened in the process that reads."""
-        return Reader(self.folder)
+        return Reader(self.folder, enough_of(self.settings.data))
 
     @cached_property
     def plan(self) -> Plan:

@@ -32,6 +32,15 @@ def edges_of(aspects: Sequence[float]) -> list[float]:
     return [(one * other) ** 0.5 for one, other in pairwise(ordered)]
 
 
+def enough_of(data: DataSettings) -> tuple[int, int]:
+    """(width, height) of a decoded picture that loses nothing when it is fitted.
+
+    Twice the largest bucket's sides, so that the last halving is by our own averaging.
+    """
+    widths, heights = zip(*shapes_of(data), strict=True)
+    return 2 * max(widths), 2 * max(heights)
+
+
 def fitted(
     picture: Image, shape: tuple[int, int], data: DataSettings, chance: Chance
 ) -> NDArray[np.uint8]:

@@ -16,7 +16,7 @@ import io
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -34,6 +34,15 @@ MAX_SUBSTITUTES = 64
 
 class BadSample(Exception):
     """Why a sample cannot be trained on; its first word is the reason's name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A row's bytes as they lie in its tar; an OSError where they could not be read."""
+
+    row: Row
+    picture: bytes | OSError
+    caption: bytes | OSError | None  # None: the row knows it
 
 
 @dataclass(frozen=True)
@@ -64,13 +73,17 @@ class Read:
 
 
 class Reader:
-    """Batches of rows -> samples. Pickled as the folder's name; each worker maps the files anew."""
+    """Batches of rows -> samples. Pickled as what it was made of; each worker maps files anew.
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    `at_least` (width, height) lets JPEGs be decoded smaller, but no smaller than that: several
+    times as fast where pictures are large. None: as they are.
+    """
 
-    def __getstate__(self) -> dict[str, Path]:
-        return {"folder": self.folder}
+    def __init__(self, folder: Path, at_least: tuple[int, int] | None = None) -> None:
+        self.folder, self.at_least = folder, at_least
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"folder": self.folder, "at_least": self.at_least}
 
     @cached_property
     def rows(self) -> Rows:
@@ -80,17 +93,20 @@ class Reader:
             raise FileNotFoundError(self.folder / "rows.json")
         return found
 
+    def fetch(self, batch: Batch) -> list[Fetched]:
+        """The bytes of a batch, in its order, undecoded and unchecked."""
+        return _fetched(self.rows.take(batch.rows))
+
     def read(self, batch: Batch) -> Read:
         """The samples of a batch, in its order. Raises BadSample where nothing sound is left."""
-        rows = [self.rows.row(int(number)) for number in batch.rows]
         found = Read([])
-        for row, repeat, data in zip(rows, batch.repeats, _bytes_of(rows), strict=True):
+        for fetched, repeat in zip(self.fetch(batch), batch.repeats.tolist(), strict=True):
             try:
-                found.samples.append(_decoded(row, *data, int(repeat)))
+                found.samples.append(_decoded(fetched, repeat, self.at_least))
             except BadSample as bad:
-                sample = self._substitute(row, int(repeat), batch.bucket)
+                sample = self._substitute(fetched.row, repeat, batch.bucket)
                 found.samples.append(sample)
-                found.losses.append(Loss(row.key, str(bad), sample.key))
+                found.losses.append(Loss(fetched.row.key, str(bad), sample.key))
         return found
 
     def _substitute(self, row: Row, repeat: int, bucket: int) -> Sample:
@@ -102,7 +118,7 @@ class Reader:
             place = first + key_of(row.key, "substitute", number) % (stop - first)
             other = self.rows.row(int(self.rows.population.row_numbers(np.array([place]))[0]))
             try:
-                return _decoded(other, *_bytes_of([other])[0], repeat)
+                return _decoded(_fetched([other])[0], repeat, self.at_least)
             except BadSample:
                 continue
         raise BadSample(
@@ -111,34 +127,34 @@ class Reader:
         )
 
 
-Bytes = tuple[bytes | OSError, bytes | OSError | None]
-
-
-def _bytes_of(rows: list[Row]) -> list[Bytes]:
-    """The picture's bytes of each row, and the caption's where it lies in the tar."""
+def _fetched(rows: list[Row]) -> list[Fetched]:
+    """The pictures' bytes, and the captions' where they lie in the tar."""
     wanted = [Range(row.path, row.offset, row.size) for row in rows]
     texts = [n for n, row in enumerate(rows) if row.caption is None]
     wanted += [Range(rows[n].path, rows[n].caption_offset, rows[n].caption_size) for n in texts]
     found = read_ranges(wanted)
     captions = dict(zip(texts, found[len(rows) :], strict=True))
-    return [(found[n], captions.get(n)) for n in range(len(rows))]
+    return [Fetched(row, found[n], captions.get(n)) for n, row in enumerate(rows)]
 
 
-def _decoded(row: Row, data: bytes | OSError, text: bytes | OSError | None, repeat: int) -> Sample:
+def _decoded(fetched: Fetched, repeat: int, at_least: tuple[int, int] | None) -> Sample:
+    row, data = fetched.row, fetched.picture
     if isinstance(data, OSError):
         raise BadSample(f"unreadable: {data}")
     if len(data) != row.size:
         raise BadSample(f"truncated: {len(data)} of {row.size} bytes")
     if row.sha256 and hashlib.sha256(data).hexdigest() != row.sha256:
         raise BadSample("changed: its bytes are not those that were stored")
-    return Sample(row.key, _picture(data), _caption(row, text), repeat)
+    return Sample(row.key, _picture(data, at_least), _caption(row, fetched.caption), repeat)
 
 
-def _picture(data: bytes) -> Image:
+def _picture(data: bytes, at_least: tuple[int, int] | None) -> Image:
     from PIL import Image
 
     try:
         with Image.open(io.BytesIO(data)) as picture:
+            if at_least is not None:
+                picture.draft("RGB", at_least)  # a JPEG's 1/2, 1/4 or 1/8, out of its transform
             return picture.convert("RGB")
     except Exception as error:  # decoders fail in any way they like
         raise BadSample(f"undecodable: {type(error).__name__}") from None

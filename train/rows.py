@@ -14,7 +14,7 @@ Cost: opening is O(shards), a row O(1); 100 bytes a row and its caption on disk.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -85,6 +85,10 @@ class Rows:
             caption_size=found["caption_size"],
             sha256=found["sha256"],
         )
+
+    def take(self, numbers: Iterable[int]) -> list[Row]:
+        """Rows by their numbers, in that order."""
+        return [self.row(int(number)) for number in numbers]
 
     def keys(self) -> list[str]:
         """The keys of all rows, in order."""
