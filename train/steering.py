@@ -90,10 +90,14 @@ def picture_embedding(clip: Clip) -> Callable[[Tensor], Tensor]:
 
 
 def clip_of(settings: TextSettings) -> Clip:
-    """The CLIP model whose text tower a run listens to. Raises `UserError` without its weights."""
+    """The CLIP model whose text tower a run listens to, on the CPU, as an opened run is.
+
+    Raises `UserError` without its weights.
+    """
     from curate.clip import ClipSettings
     from curate.clip.model import load_clip
     from curate.config import resolve
 
     named = {"model": settings.model, "pretrained": settings.pretrained}
-    return load_clip(resolve(ClipSettings, named | {"precision": "fp32", "compile": "no"}))
+    plain = {"device": "cpu", "precision": "fp32", "compile": "no"}
+    return load_clip(resolve(ClipSettings, named | plain))

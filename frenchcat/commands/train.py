@@ -74,7 +74,7 @@ def sample(
         float, typer.Option(help="With --classifier: weight of its gradient.")
     ] = 1.0,
     clip_guidance: Annotated[
-        float | None, typer.Option(help="Weight of the gradient of CLIP's cosine; try 100.")
+        float | None, typer.Option(help="Weight of the gradient of CLIP's cosine; try 30.")
     ] = None,
     steps: Annotated[int, typer.Option(min=1, help="Of the sampler.")] = 25,
     sampler: Annotated[str, typer.Option(help="dpm++, ddim, heun or ddpm.")] = "dpm++",
