@@ -27,6 +27,8 @@ def main() -> None:
         print(f"round {number + 1}: {runs[-1].sec:.1f} s", flush=True)
         if not (out / "french-cat.html").is_file():
             raise SystemExit(f"the demo wrote no {out / 'french-cat.html'}")
+        if not list((out / "run" / "samples").glob("*.png")):
+            raise SystemExit(f"the demo's training drew nothing in {out / 'run' / 'samples'}")
     result = {
         "sec": common.median([run.sec for run in runs]),
         "sec_by_round": [run.sec for run in runs],

@@ -1,15 +1,16 @@
 """`frenchcat demo`: the whole pipeline on the bundled sample, and what became of its faults.
 
 Serves the sample's pictures from a loopback server, downloads them from their URL list, embeds,
-scores, finds duplicates, judges, indexes, selects, searches. Writes everything below one folder;
-the same command again goes on.
+scores, finds duplicates, judges, indexes, selects, searches, and trains a small model for a few
+steps: enough to see every part at work, far too few to see a cat. Writes everything below one
+folder; the same command again goes on.
 """
 
 from __future__ import annotations
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,11 +22,23 @@ if TYPE_CHECKING:
 
 QUERY = "french cat"
 SELECTION, WHERE = "well-captioned", "similarity > .2 and caption_words >= 2"
+BRIEFLY = (
+    "data.batch=16",
+    "data.workers=0",
+    "optimizer.steps=20",
+    "optimizer.warmup=5",
+    "run.held_out=16",
+    "run.checkpoint_every=20",
+    "run.sample_every=20",
+    "run.sample_steps=10",
+    'run.prompts=["a cat", "a red apple", "a flag", "a flower"]',
+)
+"""Over the preset train-demo: some twenty seconds on two cores."""
 console = Console()
 
 
-def run(out: Path) -> Dataset:
-    """Make `out`/dataset and `out`/french-cat.html from the bundled sample; gives the dataset.
+def run(out: Path, *, train: bool = True) -> Dataset:
+    """Make `out`/dataset, french-cat.html, report.html and, with `train`, run; gives the dataset.
 
     Raises `UserError` where `out` is not ours to write or its server's port is taken.
     """
@@ -59,8 +72,12 @@ def run(out: Path) -> Dataset:
     console.rule(f'[bold]search "{QUERY}"[/bold]', align="left")
     page = _search(dataset, out)
     report = _report(dataset, out)
+    run = None
+    if train:
+        console.rule("[bold]train on the selection, briefly[/bold]", align="left")
+        run = train_briefly(dataset, out / "run")
     console.rule("[bold]next[/bold]", align="left")
-    _next_steps(dataset, page, report, time.monotonic() - began)
+    _next_steps(dataset, page, report, run, time.monotonic() - began)
     return dataset
 
 
@@ -159,11 +176,40 @@ def _report(dataset: Dataset, out: Path) -> Path:
     return write_report(dataset, out / "report.html")
 
 
-def _next_steps(dataset: Dataset, page: Path, report: Path, spent_sec: float) -> None:
+def train_briefly(dataset: Dataset, run: Path, how: Sequence[str] = BRIEFLY) -> Path:
+    """A run on the demo's selection by the preset train-demo and `how`, or what is left of it.
+
+    Raises `UserError` where `run` was trained on another selection or with other settings.
+    """
+    from curate.config import load_settings
+    from frenchcat.progress import Steps
+    from train.checkpoint import newest, read_state
+    from train.loop import train
+    from train.settings import TrainSettings
+
+    named = (f"data.dataset={dataset.root}", f"data.selection={SELECTION}", f"run.out={run}")
+    settings = load_settings(TrainSettings, "train-demo", [*how, *named])
+    with Steps(settings.optimizer.steps) as steps:
+        train(settings, lambda report: steps.step(report.step, report.loss, report.wait_sec))
+    checkpoint = newest(run)
+    assert checkpoint is not None
+    done = read_state(checkpoint).step
+    console.print(
+        f"{done} steps of {settings.data.batch} pictures of {settings.data.size} px: the model is "
+        f"[bold]{checkpoint}[/bold], what it draws [bold]{run / 'samples'}[/bold]; "
+        "so few steps draw hardly more than noise"
+    )
+    return run
+
+
+def _next_steps(
+    dataset: Dataset, page: Path, report: Path, run: Path | None, spent_sec: float
+) -> None:
     root = Path(dataset.root)
     root = root.relative_to(Path.cwd()) if root.is_relative_to(Path.cwd()) else root
     looks = f"[bold]{page}[/bold] and [bold]{report}[/bold]"
     console.print(f"done in {spent_sec:.0f} s; look at {looks} in a browser, then try:")
+    selected = f"--set data.dataset={root} --set data.selection={SELECTION}"
     for line in (
         f'frenchcat search {root} "a red apple"',
         f'frenchcat search {root} "chat français" --html chat.html',
@@ -171,6 +217,9 @@ def _next_steps(dataset: Dataset, page: Path, report: Path, spent_sec: float) ->
         f"frenchcat info {root}",
         f"frenchcat verdict {root} --rules datacomp-basic",
         f"frenchcat select {root} cats --where \"caption ilike '%cat%'\"",
+        *([] if run is None else [f'frenchcat sample {run} "a french cat" -n 4 --guidance 5']),
+        *([] if run is None else [f"frenchcat serve {root} --draw {run}"]),
+        f"frenchcat train train-demo {selected}",
         "frenchcat build my-urls.parquet --out data/mine",
     ):
-        console.print(f"  {line}", style="cyan", highlight=False)
+        console.print(f"  {line}", style="cyan", highlight=False, soft_wrap=True)

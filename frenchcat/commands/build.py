@@ -52,14 +52,17 @@ Json = Annotated[bool, typer.Option("--json", help="One JSON object a line on st
 
 def demo(
     out: Annotated[Path, typer.Option(help="Where to put it.")] = Path("demo-output"),
+    train: Annotated[
+        bool, typer.Option("--train/--no-train", help="Train a small model on it, briefly.")
+    ] = True,
 ) -> None:
-    """All of it on the bundled sample: download, embed, index, and a search for "french cat".
+    """All of it on the bundled sample: download, embed, index, a search for "french cat", training.
 
     Example: frenchcat demo --out demo-output
     """
     from frenchcat.demo import run
 
-    run(out)
+    run(out, train=train)
 
 
 def build(

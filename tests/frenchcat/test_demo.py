@@ -1,10 +1,18 @@
-"""What the demo says of a row; the demo as a whole is tried by `make demo`."""
+"""What the demo says of a row, and its training; the demo as a whole is tried by `make demo`."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from curate.config import load_settings
+from curate.errors import UserError
+from curate.select import Choice, select
+from frenchcat import demo
 from frenchcat.demo import _outcome
+from tests.train.embedded_run import make_dataset, mini
+from train.checkpoint import newest
+from train.settings import TrainSettings
 
 STORED = {"status": "success", "error_message": None, "keep": True, "reason": None}
 
@@ -34,3 +42,60 @@ STORED = {"status": "success", "error_message": None, "keep": True, "reason": No
 )
 def test_the_end_of_a_row_in_words(row: dict[str, Any], said: str) -> None:
     assert _outcome(STORED | row) == said
+
+
+TINY = (
+    *demo.BRIEFLY,
+    "data.batch=4",
+    "data.size=16",
+    "model.channels=[8, 16]",
+    "model.head_dim=8",
+    "optimizer.steps=2",
+    "run.sample_steps=1",
+    "run.device=cpu",
+)
+
+
+def test_it_trains_draws_and_has_nothing_to_do_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = make_dataset(tmp_path / "dataset", mini())
+    select(dataset, demo.SELECTION, Choice(where="true"))
+    monkeypatch.setattr(demo.console, "width", 200)
+    run = demo.train_briefly(dataset, tmp_path / "run", TINY)
+    checkpoint = newest(run)
+    assert checkpoint is not None
+    assert checkpoint.name == "step-00000002"
+    assert [path.name for path in (run / "samples").iterdir()] == ["step-00000002.png"]
+    assert "2 steps of 4 pictures of 16 px" in capsys.readouterr().out
+    made = checkpoint.stat().st_mtime_ns
+    assert demo.train_briefly(dataset, tmp_path / "run", TINY) == run
+    assert newest(run) == checkpoint
+    assert checkpoint.stat().st_mtime_ns == made
+    with pytest.raises(UserError, match="was trained with another seed"):
+        demo.train_briefly(dataset, tmp_path / "run", [*TINY, "run.seed=1"])
+
+
+def test_its_training_is_the_presets_but_shorter() -> None:
+    preset = load_settings(TrainSettings, "train-demo")
+    brief = load_settings(TrainSettings, "train-demo", demo.BRIEFLY)
+    assert (brief.model, brief.diffusion, brief.text) == (
+        preset.model,
+        preset.diffusion,
+        preset.text,
+    )
+    assert brief.optimizer.steps * brief.data.batch < 500
+
+
+@pytest.mark.parametrize("trained", [True, False])
+def test_what_comes_next_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], trained: bool
+) -> None:
+    dataset = make_dataset(tmp_path / "dataset", mini())
+    run = tmp_path / "run" if trained else None
+    demo._next_steps(dataset, tmp_path / "page", tmp_path / "report", run, 1.0)
+    lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
+    assert (f'frenchcat sample {run} "a french cat" -n 4 --guidance 5' in lines) == trained
+    assert (f"frenchcat serve {dataset.root} --draw {run}" in lines) == trained
+    train = f"--set data.dataset={dataset.root} --set data.selection={demo.SELECTION}"
+    assert f"frenchcat train train-demo {train}" in lines
