@@ -147,7 +147,7 @@ async def _harmless(
     if prompts is None and (taste.head is None or not asked.safe):
         return list(drawn)
     encoder = (volume or service.shelf.get(None)).encoder
-    pictures = [open_picture(one.png) for one in drawn]
+    pictures = await service.work.disk(lambda: [open_picture(one.png) for one in drawn])
     vectors = np.stack(await asyncio.gather(*map(encoder.picture, pictures)))
     bad = taste.unsafe(vectors) if asked.safe else np.zeros(len(vectors), bool)
     if prompts is not None:

@@ -11,8 +11,6 @@ import binascii
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from curate.errors import UserError
 from index.service.models import Part, Search
 from index.service.problems import Refused
@@ -74,8 +72,7 @@ class Queries:
 
 def vector(numbers: Sequence[float] | None, volume: Volume) -> Unit:
     """A query's numbers as a unit vector. Raises `UserError` for other than D finite ones."""
-    with np.errstate(over="ignore"):  # what float32 cannot hold is refused as infinite
-        return unit(numbers, volume.dimension)
+    return unit(numbers, volume.dimension)
 
 
 def from_base64(text: str) -> bytes:
