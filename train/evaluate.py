@@ -20,7 +20,7 @@ from curate.errors import UserError
 from train.loader import noise_of
 from train.model import unet_output
 from train.permutation import key_of, permuted
-from train.pictures import fitted
+from train.pictures import enough_of, fitted
 from train.plan import Batch
 from train.randomness import Chance
 from train.reader import BadSample, Read, Reader
@@ -103,7 +103,7 @@ def held_out(
     import torch
 
     numbers = np.array(rows.held_out)
-    read = Reader(rows.folder).read(Batch(numbers, np.zeros_like(numbers), 0))
+    read = Reader(rows.folder, enough_of(data)).read(Batch(numbers, np.zeros_like(numbers), 0))
     still = Chance(0, 0, "held out")
     plain = changed(data, flip=False, crop="pad" if data.crop == "pad" else "center")
     shape = (data.size, data.size)
@@ -154,6 +154,7 @@ def evaluate(
     guidance: float = 3.0,
     sampler: Name = "dpm++",
     seed: int = 0,
+    device: str = "auto",
 ) -> Evaluation:
     """Draw `number` captions of the training set, compare, write evaluation.json; see metrics.py.
 
@@ -164,7 +165,7 @@ def evaluate(
 
     if number < 5:
         raise UserError(f"{number} pictures tell nothing; draw 5 or more, better 1000")
-    parts, state, checkpoint = open_run(run)
+    parts, state, checkpoint = open_run(run, device=device)
     rows = open_rows(run / "rows")
     if rows is None:
         raise UserError(f"{run} lost its rows/; train again to lay them out")
@@ -226,7 +227,8 @@ def _trained(rows: Rows, number: int, seed: int) -> list[int]:
     import numpy as np
 
     held_out = set(rows.held_out)
-    order = permuted(np.arange(len(rows)), len(rows), key_of(rows.digest, seed, "evaluate"))
+    first = np.arange(min(len(rows), max(REAL, number) + len(held_out)))
+    order = permuted(first, len(rows), key_of(rows.digest, seed, "evaluate"))
     found = [row for row in order.tolist() if row not in held_out]
     if len(found) < number:
         raise UserError(f"{number} pictures to draw, and {len(found)} trained on; draw fewer")

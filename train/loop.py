@@ -173,7 +173,7 @@ class Trainer:
         noise = noise_of(loaded.noise_seeds, x_0.shape[1:]).to(self.device)
         t = loaded.times.to(self.device)
         weight = None
-        if process.min_snr is not None:
+        if process.min_snr:
             weight = diffusion.min_snr_weight(process.target, t, process.min_snr).float()
         return {
             "x_t": diffusion.noised(x_0, t, noise).contiguous(memory_format=layout),

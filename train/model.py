@@ -145,5 +145,5 @@ def device_of(name: str) -> torch.device:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name == "cuda" and not torch.cuda.is_available():
-        raise UserError("run.device is cuda, and there is no GPU; take auto or cpu")
+        raise UserError("the device is cuda, and there is no GPU; take auto or cpu")
     return torch.device(name)

@@ -49,7 +49,9 @@ def fitted(
     from PIL import ImageOps
 
     how = Images.Resampling.BICUBIC if max(picture.size) < max(shape) else Images.Resampling.BOX
-    if data.crop == "pad":
+    if picture.size == shape:
+        pass  # resizing would copy it
+    elif data.crop == "pad":
         picture = ImageOps.pad(picture, shape, how, color="white")
     else:
         where = (0.5, 0.5)
@@ -57,10 +59,11 @@ def fitted(
             place = chance.uniform("crop")
             where = (place, place)  # one side fits exactly; the other takes its place
         picture = ImageOps.fit(picture, shape, how, centering=where)
-    pixels = np.asarray(picture, np.uint8)
     if data.flip and chance.uniform("flip") < 0.5:
-        pixels = pixels[:, ::-1]
-    return np.ascontiguousarray(pixels)
+        picture = picture.transpose(
+            Images.Transpose.FLIP_LEFT_RIGHT
+        )  # numpy takes ten times longer
+    return np.asarray(picture, np.uint8)
 
 
 def _shape(aspect: float, size: int) -> tuple[int, int]:

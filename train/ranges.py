@@ -9,6 +9,7 @@ Cost: memory of what is asked for at once, and of the gaps between.
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -66,18 +67,31 @@ def _end(one: Range) -> int:
 
 
 def _read(wanted: Sequence[Range]) -> list[bytes | OSError]:
+    """Each range, those of one file one after the other."""
     remote = [n for n, one in enumerate(wanted) if "://" in one.path]
     there = dict(zip(remote, _remote([wanted[n] for n in remote]), strict=True))
-    return [there[n] if n in there else _local(one) for n, one in enumerate(wanted)]
+    local = [n for n in range(len(wanted)) if n not in there]
+    for path, numbers in itertools.groupby(local, key=lambda n: wanted[n].path):
+        chosen = list(numbers)
+        there |= zip(chosen, _local(path, [wanted[n] for n in chosen]), strict=True)
+    return [there[n] for n in range(len(wanted))]
 
 
-def _local(one: Range) -> bytes | OSError:
+def _local(path: str, wanted: Sequence[Range]) -> list[bytes | OSError]:
+    """Ranges of one local file."""
     try:
-        descriptor = os.open(one.path, os.O_RDONLY)
-        try:
-            return os.pread(descriptor, one.size, one.offset)
-        finally:
-            os.close(descriptor)
+        descriptor = os.open(path, os.O_RDONLY)
+    except OSError as error:
+        return [error] * len(wanted)
+    try:
+        return [_part(descriptor, one) for one in wanted]
+    finally:
+        os.close(descriptor)
+
+
+def _part(descriptor: int, one: Range) -> bytes | OSError:
+    try:
+        return os.pread(descriptor, one.size, one.offset)
     except OSError as error:
         return error
 

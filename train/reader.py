@@ -155,7 +155,10 @@ def _picture(data: bytes, at_least: tuple[int, int] | None) -> Image:
         with Image.open(io.BytesIO(data)) as picture:
             if at_least is not None:
                 picture.draft("RGB", at_least)  # a JPEG's 1/2, 1/4 or 1/8, out of its transform
-            return picture.convert("RGB")
+            if picture.mode != "RGB":
+                return picture.convert("RGB")
+            picture.load()
+            return picture
     except Exception as error:  # decoders fail in any way they like
         raise BadSample(f"undecodable: {type(error).__name__}") from None
 

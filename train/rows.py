@@ -14,7 +14,7 @@ Cost: opening is O(shards), a row O(1); 100 bytes a row and its caption on disk.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -36,7 +36,8 @@ if TYPE_CHECKING:
 TEXTS = ("txt",)
 Words = Literal["caption", "label"]
 """The column of a selection that a model learns from; it becomes the rows' caption."""
-_BATCH_ROWS = 65_536
+BATCH_ROWS = 65_536
+"""Rows of a record batch: row n lies in batch n // BATCH_ROWS."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,7 @@ class Rows:
     paths: tuple[str, ...]  # of the tars
     sizes: tuple[int, ...]  # bytes
     held_out: tuple[int, ...]  # row numbers that are never drawn
+    stamp: str  # of what a selection's rows were made from; "" for foreign tars
     population: Population
     _batches: Sequence[pa.RecordBatch]
 
@@ -70,25 +72,27 @@ class Rows:
 
     def row(self, number: int) -> Row:
         """One row by its number."""
-        batch = self._batches[number // _BATCH_ROWS]
-        inside = number % _BATCH_ROWS
-        found: dict[str, Any] = {
-            name: batch.column(name)[inside].as_py() for name in batch.schema.names
-        }
-        return Row(
-            key=found["key"],
-            path=self.paths[found["shard"]],
-            offset=found["offset"],
-            size=found["size"],
-            caption=found["caption"],
-            caption_offset=found["caption_offset"],
-            caption_size=found["caption_size"],
-            sha256=found["sha256"],
-        )
+        return self.take([number])[0]
 
-    def take(self, numbers: Iterable[int]) -> list[Row]:
+    def take(self, numbers: Sequence[int] | NDArray[np.int64]) -> list[Row]:
         """Rows by their numbers, in that order."""
-        return [self.row(int(number)) for number in numbers]
+        wanted = np.asarray(numbers, np.int64)
+        found: list[Row | None] = [None] * len(wanted)
+        batches = wanted // BATCH_ROWS
+        for which in np.unique(batches).tolist():
+            places = np.flatnonzero(batches == which)
+            for place, row in zip(places.tolist(), self._taken(which, wanted[places]), strict=True):
+                found[place] = row
+        return found  # type: ignore[return-value]  # every place lies in a batch
+
+    def _taken(self, which: int, numbers: NDArray[np.int64]) -> Iterator[Row]:
+        """Rows of one record batch."""
+        import pyarrow as pa
+
+        batch = self._batches[which].take(pa.array(numbers - which * BATCH_ROWS))
+        columns = dict(zip(batch.schema.names, (c.to_pylist() for c in batch.columns), strict=True))
+        columns["path"] = [self.paths[shard] for shard in columns["shard"]]
+        return map(Row, *(columns[name] for name in Row.__slots__))
 
     def keys(self) -> list[str]:
         """The keys of all rows, in order."""
@@ -124,8 +128,16 @@ def open_rows(folder: Path) -> Rows | None:
         reader = pa.ipc.open_file(source)
         batches = [reader.get_batch(n) for n in range(reader.num_record_batches)]
     paths, sizes = zip(*about["tars"], strict=True)
-    held_out = tuple(about["held_out"])
-    return Rows(folder, about["digest"], paths, sizes, held_out, Population.open(folder), batches)
+    return Rows(
+        folder,
+        about["digest"],
+        paths,
+        sizes,
+        tuple(about["held_out"]),
+        about.get("stamp", ""),
+        Population.open(folder),
+        batches,
+    )
 
 
 def rows_of_selection(
@@ -136,24 +148,32 @@ def rows_of_selection(
     held_out: int = 0,
     words: Words = "caption",
 ) -> Rows:
-    """Lay out a selection's rows. `edges` part width/height into buckets; empty: one bucket.
+    """Lay out a selection's rows, once. `edges` part width/height into buckets; empty: one bucket.
 
     `held_out` rows, a tenth at most, are never drawn. For the words `label`, rows without one are
-    left out. Raises `UserError` where there is no such selection, or fewer than two labels in it.
+    left out. Rows that lie there already are opened where nothing that they were made from has
+    changed. Raises `UserError` where there is no such selection, or fewer than two labels in it.
     """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
     from curate.select import open_selection
 
+    stamp = _stamp(dataset, name, [*edges, held_out, words])
+    there = open_rows(folder)
+    if there is not None and there.stamp == stamp:
+        there.check_tars()
+        return there
     selection = open_selection(dataset, name)
     table = selection.table if words == "caption" else _labelled(dataset, selection)
-    shards = sorted(set(table["shard"].to_pylist()))
-    places = {shard: n for n, shard in enumerate(shards)}
-    numbers = np.array([places[shard] for shard in table["shard"].to_pylist()], np.int64)
+    shards = sorted(pc.unique(table["shard"]).to_pylist())
+    numbers = pc.index_in(table["shard"], pa.array(shards)).to_numpy().astype(np.int64)
     columns: dict[str, Any] = {
         "key": table["key"],
         "shard": numbers.astype(np.int32),
         "offset": table["offset"],
         "size": table["size"],
-        "caption": [caption or "" for caption in table[words].to_pylist()],
+        "caption": pc.fill_null(table[words].cast(pa.string()), ""),
         "caption_offset": np.zeros(len(numbers), np.int64),
         "caption_size": np.zeros(len(numbers), np.int64),
         "sha256": table["stored_sha256"],
@@ -164,7 +184,8 @@ def rows_of_selection(
     weights[kept_out] = 0
     population = Population.of(numbers, weights, buckets_of(aspects, edges))
     paths = [dataset.path(f"shards/{shard}.tar") for shard in shards]
-    return _written(folder, selection.digest, paths, columns, population, kept_out)
+    rows = [pa.table(columns, _schema())]
+    return lay_out(folder, selection.digest, paths, rows, population, kept_out, stamp)
 
 
 def rows_of_tars(paths: Sequence[str], folder: Path, held_out: int = 0) -> tuple[Rows, list[str]]:
@@ -173,6 +194,7 @@ def rows_of_tars(paths: Sequence[str], folder: Path, held_out: int = 0) -> tuple
     A sample is a picture with a .txt of its key. Raises `UserError` for tars without any.
     """
     import fsspec
+    import pyarrow as pa
 
     from train.tar_index import scan
 
@@ -200,7 +222,8 @@ def rows_of_tars(paths: Sequence[str], folder: Path, held_out: int = 0) -> tuple
     kept_out = held_out_of(len(weights), held_out, digest)
     weights[kept_out] = 0
     population = Population.of(np.array(columns["shard"], np.int64), weights)
-    return _written(folder, digest, paths, columns, population, kept_out), troubles
+    rows = [pa.table(columns, _schema())]
+    return lay_out(folder, digest, paths, rows, population, kept_out), troubles
 
 
 def _labelled(dataset: Dataset, selection: Selection) -> pa.Table:
@@ -258,31 +281,56 @@ def _schema() -> pa.Schema:
     )
 
 
-def _written(
+def lay_out(
     folder: Path,
     digest: str,
     paths: Sequence[str],
-    columns: dict[str, Any],
+    tables: Iterable[pa.Table],
     population: Population,
-    held_out: Sequence[int],
+    held_out: Sequence[int] = (),
+    stamp: str = "",
 ) -> Rows:
+    """Write rows into a folder and open them.
+
+    `tables` have the columns of rows.arrow; each but the last a multiple of BATCH_ROWS rows.
+    """
     import pyarrow as pa
 
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "rows.json").unlink(missing_ok=True)
-    table = pa.table(columns, _schema()).combine_chunks()
     with pa.OSFile(str(folder / "rows.arrow"), "wb") as sink:
-        with pa.ipc.new_file(sink, table.schema) as writer:
-            writer.write_table(table, max_chunksize=_BATCH_ROWS)
+        with pa.ipc.new_file(sink, _schema()) as writer:
+            for table in tables:
+                writer.write_table(table.combine_chunks(), max_chunksize=BATCH_ROWS)
     population.save(folder)
-    tars = [[path, _size_of(path)] for path in paths]
+    about = {
+        "digest": digest,
+        "tars": [[path, _size_of(path)] for path in paths],
+        "held_out": list(held_out),
+        "stamp": stamp,
+    }
     waiting = folder / "rows.json.partial"
-    about = {"digest": digest, "tars": tars, "held_out": list(held_out)}
     waiting.write_text(json.dumps(about), encoding="utf-8")
     waiting.rename(folder / "rows.json")
     opened = open_rows(folder)
     assert opened is not None
     return opened
+
+
+def _stamp(dataset: Dataset, name: str, how: Sequence[object]) -> str:
+    """A digest of all that a selection's rows follow from, without reading any of it.
+
+    The files' sizes and times: the selection's, the removals', and those of the markers, which
+    change with every tar. Equal stamps: nothing changed.
+    """
+    found: list[object] = [name, *how]
+    for folder in ("selections", "removals", "stages/download"):
+        path = dataset.path(folder)
+        for about in dataset.fs.ls(path, detail=True) if dataset.fs.exists(path) else ():
+            when = about.get("mtime") or about.get("LastModified") or about.get("ETag")
+            if folder != "selections" or about["name"].endswith(f"/{name}.parquet"):
+                found.append([about["name"].rpartition("/")[2], about["size"], str(when)])
+    return digest_of(found)
 
 
 def _size_of(path: str) -> int | None:

@@ -22,7 +22,7 @@ from curate.dataset import Dataset
 from curate.errors import UserError
 from train import checkpoint
 from train.diffusion import Diffusion
-from train.model import Codec, make_unet
+from train.model import Codec, device_of, make_unet
 from train.pictures import edges_of
 from train.rows import Rows, Words, open_rows, rows_of_selection, rows_of_tars
 from train.settings import DataSettings, TrainSettings
@@ -68,11 +68,13 @@ def make_parts(settings: TrainSettings) -> Parts:
     return Parts(settings, unet, text, codec, diffusion)
 
 
-def open_run(path: Path, which: Path | None = None) -> tuple[Parts, checkpoint.State, Path]:
-    """A trained run's parts with the averaged weights, on the CPU; its state and checkpoint.
+def open_run(
+    path: Path, which: Path | None = None, device: str = "cpu"
+) -> tuple[Parts, checkpoint.State, Path]:
+    """A trained run's parts with the averaged weights, on a device; its state and checkpoint.
 
     `which` is a checkpoint's folder; the best one by default. Raises `UserError` where the folder
-    is no run or has no checkpoint yet.
+    is no run or has no checkpoint yet, or there is no such device.
     """
     import diffusers
 
@@ -91,7 +93,9 @@ def open_run(path: Path, which: Path | None = None) -> tuple[Parts, checkpoint.S
     parts = make_parts(settings)
     unet_class: Any = diffusers.UNet2DConditionModel
     quiet = {"local_files_only": True, "low_cpu_mem_usage": False}  # else it asks for accelerate
-    parts.unet = unet_class.from_pretrained(found / "unet", **quiet).eval()
+    there = device_of(device)
+    parts.unet = unet_class.from_pretrained(found / "unet", **quiet).eval().to(there)
+    parts.codec.to(there)
     return parts, state, found
 
 

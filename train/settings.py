@@ -61,7 +61,8 @@ class DiffusionSettings:
     steps: int = Field(default=1000, ge=2)
     zero_terminal: bool = False
     target: Literal["eps", "x0", "v", "flow"] = "v"
-    min_snr: float | None = Field(default=5.0, gt=0)  # gamma of 2303.09556; None: plain error
+    min_snr: float | None = Field(default=5.0, ge=0)
+    """Gamma of 2303.09556; 0 or None: the plain error."""
 
 
 @settings

@@ -139,6 +139,7 @@ def evaluate(
     steps: Annotated[int, typer.Option(help="Of the sampler.")] = 20,
     sampler: Annotated[str, typer.Option(help="dpm++, ddim, heun or ddpm.")] = "dpm++",
     seed: Annotated[int, typer.Option(help="Which captions, and their noise.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
     """Measure a run: CLIP score, CMMD, FID, precision and recall, held-out loss by timestep.
@@ -152,7 +153,7 @@ def evaluate(
     from train.evaluate import evaluate as measure
 
     how = {"number": number, "guidance": guidance, "steps": steps, "sampler": sampler}
-    found = measure(run, seed=seed, **how)  # type: ignore[arg-type]
+    found = measure(run, seed=seed, device=device, **how)  # type: ignore[arg-type]
     if json:
         print(dumps(asdict(found)))
         return
