@@ -86,6 +86,7 @@ def main() -> None:
     prepare()
     if given.again:
         kept = json.loads((common.RESULTS / "serve.json").read_text(encoding="utf-8"))
+        _as_it_was()
         with ours() as port:
             many = _crowd(port, given.clients, given.sec, _disturb)
         many["command"] = "python -m bench.serve --again"
@@ -224,6 +225,7 @@ def measure(count: int, clients: int, sec: float) -> dict[str, Any]:
     load_before = common.load()
     with ours() as our_port, theirs() as their_port:
         one = _in_turns(our_port, their_port, count)
+    _as_it_was()
     with ours() as port:
         many = _crowd(port, clients, sec, _disturb)
     with theirs() as port:
@@ -304,6 +306,12 @@ def _crowd(
         found["errors"] += 1  # without a swap and a removal it shows nothing
         found["first_errors"].append("no swap or no removal")
     return found
+
+
+def _as_it_was() -> None:
+    """Without an earlier run's removal and swapped index, so that there is something to do."""
+    shutil.rmtree(DATASET / "removals", ignore_errors=True)
+    common.ours("index", DATASET)
 
 
 def _disturb(port: int) -> dict[str, Any]:
