@@ -18,7 +18,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import shutil
 import subprocess
 import sys
@@ -28,6 +27,7 @@ from typing import Any
 
 import numpy as np
 
+from bench import _common as common
 from bench.vectors import World, write_folder
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -108,7 +108,7 @@ def measure(rows: int, peer: bool) -> dict[str, Any]:
     found["frenchcat"]["filtered"] = _child("filtered", rows)
     found["frenchcat"]["add_sec"] = _child("add", rows)
     found["goals"] = GOALS
-    found["machine"] = {"cores": os.cpu_count(), "cpu": platform.processor() or "unknown"}
+    found["machine"] = {"cores": os.cpu_count(), "cpu": common.cpu()}
     found["load_after"] = os.getloadavg()[0]
     if peer:
         report(found)  # kept already: the peer takes a while
