@@ -11,6 +11,7 @@ Cost: O(1) memory, under four passes on average a value; vectorised over arrays.
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +34,7 @@ def permuted(places: NDArray[np.int64], n: int, key: int) -> NDArray[np.int64]:
     if len(places) and not (int(places.min()) >= 0 and int(places.max()) < n):
         raise ValueError(f"places from {places.min()} to {places.max()} of {n}")
     half = max(1, ((n - 1).bit_length() + 1) // 2)
-    keys = [_U64(key_of(key, number)) for number in range(_ROUNDS)]
+    keys = _round_keys(key)
     values = _feistel(places.astype(_U64), half, keys)
     outside = np.flatnonzero(values >= _U64(n))
     while len(outside):
@@ -42,7 +43,14 @@ def permuted(places: NDArray[np.int64], n: int, key: int) -> NDArray[np.int64]:
     return values.astype(np.int64)
 
 
-def _feistel(values: NDArray[np.uint64], half: int, keys: list[np.uint64]) -> NDArray[np.uint64]:
+@lru_cache(maxsize=64)
+def _round_keys(key: int) -> tuple[np.uint64, ...]:
+    return tuple(_U64(key_of(key, number)) for number in range(_ROUNDS))
+
+
+def _feistel(
+    values: NDArray[np.uint64], half: int, keys: tuple[np.uint64, ...]
+) -> NDArray[np.uint64]:
     """One pass over `2 * half` bits."""
     width, mask = _U64(half), _U64((1 << half) - 1)
     left, right = values >> width, values & mask
@@ -52,7 +60,7 @@ def _feistel(values: NDArray[np.uint64], half: int, keys: list[np.uint64]) -> ND
 
 
 def _mixed(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    with np.errstate(over="ignore"):  # arithmetic is modulo 2^64
-        x = (x ^ (x >> _U64(30))) * _U64(0xBF58476D1CE4E5B9)
-        x = (x ^ (x >> _U64(27))) * _U64(0x94D049BB133111EB)
-        return x ^ (x >> _U64(31))
+    # Arithmetic is modulo 2^64; numpy warns of that for single numbers, not for arrays.
+    x = (x ^ (x >> _U64(30))) * _U64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> _U64(27))) * _U64(0x94D049BB133111EB)
+    return x ^ (x >> _U64(31))
