@@ -17,7 +17,6 @@ operations.py health, metrics, the page's configuration
 page.py       the page's files
 guard.py      who may ask, how much, how often, how long
 remote.py     pictures at an address, fetched safely
-together.py   searches that wait are made in one pass over the numbers
 taste.py      aesthetic ratings, violence prompts, safety heads: what a user's files say of vectors
 metrics.py    Prometheus histograms, by clip-retrieval's names and ours
 problems.py   every mistake -> a status and one line of JSON

@@ -9,16 +9,14 @@ Such near copies are, as in clip-retrieval, hits that are connected by cosines o
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from time import perf_counter
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from curate.dedup.cluster import components
-from index.search import Positions, Ranked
+from index.search import Positions
 from index.service.taste import Taste, violent
 from index.visible import View
 
@@ -52,37 +50,18 @@ class Found:
     hidden: dict[str, int] = field(default_factory=dict)
 
 
-def find_many(
-    volume: Volume, vectors: Rows, wanted: Sequence[Wanted], taste: Taste, metrics: Metrics
-) -> list[Found]:
-    """The nearest rows to each of the (B, D) unit vectors; all compare alike (`together`).
-
-    Raises `UserError` for a bad condition.
-    """
-    judges = [_Judge(volume, each, taste, metrics) for each in wanted]
-    begun = perf_counter()
-    rankings = volume.searcher.ranked_many(
-        vectors, [judge.first for judge in judges], wanted[0].by, judges[0].obeyed
-    )
-    for _ in wanted:  # each of them has waited so long
-        metrics.observe("knn_index_time", perf_counter() - begun)
-    return [
-        _found(volume, vector, judge, ranked, metrics)
-        for vector, judge, ranked in zip(vectors, judges, rankings, strict=True)
-    ]
-
-
-def _found(volume: Volume, vector: Rows, judge: _Judge, ranked: Ranked, metrics: Metrics) -> Found:
-    """Of the first hits those that stay; of more hits where these do not do."""
-    wanted, fetched = judge.wanted, judge.first
+def find(volume: Volume, vector: Rows, wanted: Wanted, taste: Taste, metrics: Metrics) -> Found:
+    """The nearest rows to a (D,) unit vector. Raises `UserError` for a bad condition."""
+    judge = _Judge(volume, wanted, taste, metrics)
+    fetched = wanted.k + (wanted.k // 8 + MARGIN if judge.judges else 0)
     while True:
+        with metrics.time("knn_index_time"):
+            ranked = volume.searcher.ranked(vector, fetched, wanted.by, judge.obeyed)
         reasons = judge.reasons(ranked.positions)
         kept = np.flatnonzero(reasons == "")
         if len(kept) >= wanted.k or len(ranked) < fetched:
             break
         fetched *= 4
-        with metrics.time("knn_index_time"):
-            ranked = volume.searcher.ranked(vector, fetched, wanted.by, judge.obeyed)
     kept = kept[: wanted.k]
     reach = int(kept[-1]) + 1 if len(kept) == wanted.k else len(ranked)
     hidden = Counter(str(reason) for reason in reasons[:reach] if reason)
@@ -97,14 +76,13 @@ class _Judge:
     """What is left out of the hits of one query, after the index's search."""
 
     def __init__(self, volume: Volume, wanted: Wanted, taste: Taste, metrics: Metrics) -> None:
-        self._volume, self.wanted, self._taste, self._metrics = volume, wanted, taste, metrics
+        self._volume, self._wanted, self._taste, self._metrics = volume, wanted, taste, metrics
         view = wanted.view
         clustered = volume.filters()["duplicates"]
         self.collapses = not view.duplicates and clustered
         self._compares = not view.duplicates and not clustered
         self._looks = wanted.prompts is not None or (view.safe and taste.head is not None)
         self.judges = self.collapses or self._compares or self._looks
-        self.first = wanted.k + (wanted.k // 8 + MARGIN if self.judges else 0)  # hits to ask for
         # Few rows are duplicates: to drop them from the hits is cheaper than to ask at every row.
         self.obeyed = replace(view, duplicates=True) if self.collapses else view
 
@@ -118,11 +96,11 @@ class _Judge:
             vectors = self._volume.searcher.vectors(positions)
         if self._looks and vectors is not None:
             with self._metrics.time("safety_time"):
-                if self.wanted.view.safe:
+                if self._wanted.view.safe:
                     reasons[self._taste.unsafe(vectors)] = "unsafe"
-                if self.wanted.prompts is not None:
-                    reasons[violent(vectors, self.wanted.prompts)] = "violence"
-        if not self.wanted.view.duplicates:
+                if self._wanted.prompts is not None:
+                    reasons[violent(vectors, self._wanted.prompts)] = "violence"
+        if not self._wanted.view.duplicates:
             with self._metrics.time("dedup_time"):
                 left = np.flatnonzero(reasons == "")
                 reasons[left[self._doubles(positions[left], vectors, left)]] = "duplicate"
@@ -134,7 +112,7 @@ class _Judge:
         """Which of the hits another row stands for."""
         if vectors is not None and self._compares:
             return later_copies(vectors[left])
-        shown = self._volume.searcher.visible.mask(self.wanted.view)
+        shown = self._volume.searcher.visible.mask(self._wanted.view)
         return np.zeros(len(positions), bool) if shown is None else ~shown[positions]
 
 

@@ -16,11 +16,10 @@ from index.service.metrics import Metrics
 from index.service.models import Filters
 from index.service.queries import Queries
 from index.service.remote import Remote
-from index.service.search import Found, Wanted
+from index.service.search import Found, Wanted, find
 from index.service.settings import ServeSettings
 from index.service.shelf import Shelf
 from index.service.taste import Taste
-from index.service.together import Together
 from index.service.work import Work
 from index.terms import Unit
 from index.visible import View
@@ -50,7 +49,6 @@ class Service:
         self.taste = Taste(settings)
         self.thumbnails = Thumbnails()
         self.work = Work()
-        self.together = Together(self.work, self.taste, self.metrics)
         self.shelf = Shelf(datasets, self.work, self.metrics, clip)
         self.remote = Remote(settings, self.metrics)
         self.queries = Queries(self.work, self.remote, self.taste)
@@ -88,8 +86,8 @@ class Service:
             _log.warning("%s: texts and pictures cannot be queries: %s", volume.name, error)
 
     async def find(self, volume: Volume, vector: Unit, wanted: Wanted) -> Found:
-        """Search in a thread, together with others who ask at the same time."""
-        return await self.together.find(volume, vector, wanted)
+        """Search in a thread."""
+        return await self.work.search(find, volume, vector, wanted, self.taste, self.metrics)
 
     def wanted(self, asked: Filters, k: int) -> Wanted:
         """What a body's filters come to."""
