@@ -27,6 +27,7 @@ from train.draw import Wish, draw
 from train.evaluate import held_out
 from train.guidance import classifier_gradient
 from train.metrics import clip_score
+from train.plan import Batch
 from train.reader import Reader
 from train.rows import open_rows
 from train.run import Parts, open_run
@@ -103,8 +104,6 @@ def judges(parts: Parts, classifier: Path, judge: Path) -> Judges:
     steering.check_fits(parts)
     rows = open_rows(judge / "rows")
     assert rows is not None
-    from train.plan import Batch
-
     numbers = np.array([n for n in range(len(rows)) if n not in set(rows.held_out)])
     read = Reader(rows.folder).read(Batch(numbers, np.zeros_like(numbers), 0)).samples
     vectors = clip.encode_pictures([sample.picture for sample in read])
@@ -148,6 +147,16 @@ def of_real(found: Judges, rows_of: Path, parts: Parts) -> dict[str, Any]:
         for who, said in found.said(pictures).items()
     }
     return {"way": "real, held out", "pictures": len(pictures), **shares}
+
+
+def score_of_real(found: Judges, run: Path, parts: Parts) -> dict[str, float]:
+    """The CLIP score of the model's held-out pictures with their own captions."""
+    rows = open_rows(run / "rows")
+    assert rows is not None
+    real = held_out(parts.settings.data, parts.codec, rows, torch.device("cpu"))
+    vectors = found.clip.encode_pictures([_picture(one) for one in real.x_0])
+    score = clip_score(vectors, found.clip.encode_texts(real.captions))
+    return {"clip_score": score.mean, "interval": score.interval}
 
 
 def fooled(
@@ -226,7 +235,8 @@ def main() -> None:
     given = parser.parse_args()
     parts, state, _ = open_run(given.run)
     found = judges(parts, given.classifier, given.judge)
-    table, cells = [of_real(found, given.judge, parts)], []
+    real = of_real(found, given.judge, parts) | score_of_real(found, given.run, parts)
+    table, cells = [real], []
     print(table[0], flush=True)
     for way in WAYS:
         drawn = {label: under(parts, way, found, label, given.n) for label in PROMPTS}
