@@ -1,5 +1,6 @@
 """The toy of docs/guidance.md: its exact parts are exact, its figures the same each time."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from tools.guidance.toy import LABEL, drawn, fooled, measured
 from train.diffusion import Diffusion
 from train.guidance import classifier_gradient
 
+DOCS = Path(__file__).parents[2] / "docs"
 MIXTURE = hexagon(Diffusion.make("cosine"))
 POINTS = 300
 
@@ -65,6 +67,24 @@ def test_a_classifier_of_clean_points_leads_off_the_data() -> None:
         gradient = classifier_gradient(learn(MIXTURE, noisy, steps=300), labels, 1.0)
         off[noisy] = drawn(MIXTURE, "", gradients=(gradient,), points=POINTS).off
     assert off[False] > off[True] + 0.2
+
+
+def test_the_pages_tables_are_those_of_the_files_beside_its_pictures() -> None:
+    page = (DOCS / "guidance.md").read_text(encoding="utf-8")
+    read = {
+        name: json.loads((DOCS / "pictures" / f"guidance-{name}.json").read_text())
+        for name in ("toy", "sample")
+    }
+    told = [line.replace("100 %", "100.0 %") for line in page.splitlines() if line[:2] == "| "]
+    for panel in read["toy"]["panels"]:
+        if not panel["title"].endswith("w = 2"):
+            row = f" {panel['right']:.1%} | {panel['off']:.1%} | {panel['spread']:.2f} "
+            row = row.replace("%", " %").replace(" 0.", " .")
+            assert any(row in line for line in told), panel
+    for way in read["sample"]["ways"]:
+        shares = [f"{100 * way[who]:.0f} %" for who in ("steering", "judge", "clip")]
+        row = " | ".join([*shares, f"{way['clip_score']:.2f} ± {way['interval']:.2f}"])
+        assert row in page, way
 
 
 @pytest.mark.slow
