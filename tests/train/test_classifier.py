@@ -46,7 +46,8 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     add_shard(made, "00000", unit_rows(ROWS), captions=captions, files=files)
     path = Path(made.path("shards/00000.parquet"))
     _add_height(path)
-    select(made, "sorted", Choice(label=SORT))
+    asked = CliRunner().invoke(app, ["select", made.root, "sorted", "--label", SORT])
+    assert asked.exit_code == 0, asked.output
     select(made, "plain")
     select(made, "one", Choice(label="'patch'"))
     return made
