@@ -178,7 +178,8 @@ def rows_of_selection(
         "caption_size": np.zeros(len(numbers), np.int64),
         "sha256": table["stored_sha256"],
     }
-    aspects = table["width"].to_numpy() / np.maximum(table["height"].to_numpy(), 1)
+    wide, high = (table[name].cast(pa.float64()).to_numpy() for name in ("width", "height"))
+    aspects = np.nan_to_num(wide / np.maximum(high, 1), nan=1.0)  # of unknown size: square
     kept_out = held_out_of(len(numbers), held_out, selection.digest)
     weights = table["weight"].to_numpy().copy()
     weights[kept_out] = 0

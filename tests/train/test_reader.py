@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 
 from curate.errors import UserError
+from curate.select import select
 from curate.tars import members
+from tests.embedded import embedded, unit_rows
 from tests.train.tars import overwrite, picture, write_tar
 from train.plan import Batch, Plan
 from train.ranges import Range, read_ranges
 from train.reader import BadSample, Reader
-from train.rows import Rows, open_rows, rows_of_tars
+from train.rows import Rows, open_rows, rows_of_selection, rows_of_tars
 
 
 @pytest.fixture
@@ -223,3 +225,10 @@ def test_a_missing_file_is_an_error_of_its_own_ranges(tmp_path: Path) -> None:
     assert found[0] == b"234"
     assert isinstance(found[1], FileNotFoundError)
     assert found[2] == b"89"
+
+
+def test_pictures_of_unknown_height_are_taken_for_square(tmp_path: Path) -> None:
+    dataset = embedded(tmp_path / "d", unit_rows(30))  # its sidecars have no heights
+    select(dataset, "all")
+    rows = rows_of_selection(dataset, "all", tmp_path / "rows", edges=(0.7, 1.4))
+    assert rows.population.segments[:, 0].tolist() == [1]  # between the two edges
