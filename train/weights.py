@@ -35,12 +35,13 @@ class Weights:
         # Convolutions are faster with channels last; torch's group norm is not, and in bfloat16 on
         # a processor it takes eight times as long then, which is more than they save.
         plain = self.bf16 and device.type == "cpu"
-        self.layout = torch.contiguous_format if plain else torch.channels_last
+        in_parts = ranks.world > 1 and settings.run.shard_model  # FSDP2 takes no other layout
+        self.layout = torch.contiguous_format if plain or in_parts else torch.channels_last
         unet = unet.to(device).to(memory_format=self.layout).train()
         if plain:
             unet.set_attn_processor(PlainAttention())
         self.module: Any = unet
-        if ranks.world > 1 and settings.run.shard_model:
+        if in_parts:
             from torch.distributed.fsdp import fully_shard
 
             for block in (*unet.down_blocks, unet.mid_block, *unet.up_blocks):

@@ -124,6 +124,24 @@ def test_ranks_train_the_same_to_rounding(
     assert apart < 1e-6 * sum(float(wanted[n].square().sum()) for n in names)
 
 
+@pytest.mark.slow
+def test_a_model_in_parts_trains_the_same(whole: Path, tars: Path, tmp_path: Path) -> None:
+    """FSDP2 on two ranks."""
+    out = tmp_path / "run"
+    _torchrun(values(tars, out, run={"shard_model": True}), tmp_path, 2)
+    for name in ("loss", "grad_norm"):
+        wanted = [line[name] for line in steps_of(whole)]
+        assert [line[name] for line in steps_of(out)] == pytest.approx(wanted, rel=1e-3), name
+    assert _samples(out) == _samples(whole)
+    assert {n: t.shape for n, t in tensors(out).items()} == {
+        n: t.shape for n, t in tensors(whole).items()
+    }
+
+
+def _samples(run: Path) -> list[str]:
+    return [line["samples"] for line in steps_of(run)]
+
+
 def _command(chosen: dict[str, object], folder: Path) -> list[str]:
     return [sys.executable, "-m", "frenchcat", "train", str(_config(chosen, folder))]
 
@@ -137,6 +155,7 @@ def _torchrun(chosen: dict[str, object], folder: Path, world: int) -> None:
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
+        timeout=240,
     )
     assert ended.returncode == 0, ended.stderr[-3000:]
 
