@@ -245,8 +245,8 @@ class Trainer:
         from train.export import scheduler_of
 
         tensors = self.weights.tensors(self.optimizer)
+        unet = self.weights.averaged_unet(self.parts)
         if self.ranks.first:
-            unet = self.weights.averaged_unet(self.parts)
             losses = held_out_loss(self.parts, unet, self.rows, self.device)
             state = checkpoint.State(
                 step=self.step,
@@ -270,8 +270,10 @@ class Trainer:
         from train.draw import Wish, draw, grid
 
         run = self.settings.run
-        if self.ranks.first and run.prompts:
-            unet = self.weights.averaged_unet(self.parts)
+        if not run.prompts:
+            return
+        unet = self.weights.averaged_unet(self.parts)
+        if self.ranks.first:
             wishes = [Wish(prompt, seed=0) for prompt in run.prompts]
             parts = Parts(
                 self.settings, unet, self.parts.text, self.parts.codec, self.parts.diffusion

@@ -101,7 +101,10 @@ class Weights:
                     }
 
     def averaged_unet(self, parts: Parts) -> Any:
-        """A U-Net of its own with the averaged weights, for sampling and saving."""
+        """A U-Net of its own with the averaged weights, for sampling and saving.
+
+        Every rank has to call it: under FSDP2 each holds a part of them.
+        """
         from train.model import make_unet
 
         _, side, _ = parts.shape
