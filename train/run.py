@@ -153,11 +153,11 @@ def prepare_rows(settings: TrainSettings, folder: Path) -> tuple[Rows, list[str]
         raise UserError(
             "data.tars have no labels; a classifier needs data.dataset and data.selection"
         )
-    there = open_rows(folder)
-    if there is not None:
+    there, paths = open_rows(folder), _tars(data)
+    if there is not None and there.paths == tuple(paths):
         there.check_tars()
         return there, []
-    return rows_of_tars(_tars(data), folder, held_out)
+    return rows_of_tars(paths, folder, held_out)
 
 
 def _tars(data: DataSettings) -> list[str]:

@@ -132,14 +132,9 @@ def test_a_model_in_parts_trains_the_same(whole: Path, tars: Path, tmp_path: Pat
     for name in ("loss", "grad_norm"):
         wanted = [line[name] for line in steps_of(whole)]
         assert [line[name] for line in steps_of(out)] == pytest.approx(wanted, rel=1e-3), name
-    assert _samples(out) == _samples(whole)
     assert {n: t.shape for n, t in tensors(out).items()} == {
         n: t.shape for n, t in tensors(whole).items()
     }
-
-
-def _samples(run: Path) -> list[str]:
-    return [line["samples"] for line in steps_of(run)]
 
 
 def _command(chosen: dict[str, object], folder: Path) -> list[str]:
@@ -202,6 +197,29 @@ def test_a_checkpoint_of_another_run_is_refused(
 ) -> None:
     with pytest.raises(UserError, match=f"another {named}"):
         train(settings(tars, whole, **changed))
+
+
+def test_a_checkpoint_of_other_tars_is_refused(tars: Path, tmp_path: Path) -> None:
+    train(settings(tars, tmp_path / "run", optimizer={"steps": 1}))
+    with pytest.raises(UserError, match="another selection"):
+        train(settings(write_tars(tmp_path / "other", 1), tmp_path / "run"))
+
+
+def test_too_little_memory_says_what_to_lower(tars: Path, tmp_path: Path) -> None:
+    def watch(_: object) -> None:
+        raise MemoryError
+
+    with pytest.raises(UserError, match=r"raise optimizer\.accumulate .* or lower data\.batch"):
+        train(settings(tars, tmp_path / "run"), watch)
+
+
+def test_min_snr_0_is_the_plain_error(whole: Path, tars: Path, tmp_path: Path) -> None:
+    few = {"optimizer": {"steps": 1}}
+    losses = [
+        steps_of(train(settings(tars, tmp_path / str(n), diffusion={"min_snr": n}, **few)))[0]
+        for n in (0, 5)
+    ]
+    assert losses[1]["loss"] == steps_of(whole)[0]["loss"] != losses[0]["loss"]
 
 
 def test_it_goes_on_with_another_seed_when_told(tars: Path, tmp_path: Path) -> None:
