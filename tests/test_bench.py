@@ -9,7 +9,10 @@ import pytest
 import bench._common
 
 NAMES = sorted(path.stem for path in bench._common.RESULTS.parent.glob("[a-z]*.py"))
-OWN_COMMAND_LINE = ("copies", "dedup", "demo", "download", "embed", "hybrid", "remove")
+OWN_COMMAND_LINE = (
+    *("copies", "dedup", "demo", "download", "embed", "hybrid", "remove"),
+    *("read", "resume", "steer", "steps"),
+)
 
 
 @pytest.mark.parametrize("name", NAMES)
