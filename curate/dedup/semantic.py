@@ -3,11 +3,8 @@
 Reads vectors (an array or a memory-mapped file), writes nothing. A round sends every vector to the
 nearest of a few pivots, vectors drawn by chance, and those of one pivot on to the nearest of some
 of their own, until few enough are left to be compared all with all by one matrix product. A
-near pair may be parted on the way, most likely by a border that passes close to both: so those
-nearest to a border (`FENCE` of all) are sent to both sides, to one of them as visitors, who are
-compared with who lives there. What is lost all the same, the next round may find, which draws other
-pivots. Rounds go on until the last one has tied together almost nothing new (`LOST` of all that
-was), so easy data ends early.
+near pair may be parted on the way; the next round draws other pivots. Rounds go on until the last
+one has tied together almost nothing new (`LOST` of all that was), so easy data ends early.
 
 Pivots are data: where vectors crowd, pivots crowd, and the leaves stay small. Vectors that almost
 equal a pivot are tied to it and leave the round there, so that a picture that was stored a hundred
@@ -28,7 +25,6 @@ import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -47,8 +43,6 @@ ROUNDS = (4, 32)
 LEAF = 384
 """Vectors that are compared all with all; smaller parts pairs more often, larger costs more."""
 PIVOTS = 64
-FENCE = 0.3
-"""Share of vectors that go to two pivots, at each level."""
 _ALMOST = 64
 """A vector this many times closer to its pivot (in 1 - cosine) than the threshold asks leaves."""
 _BLOCK = 8192  # rows turned into float32 at a time
@@ -111,76 +105,38 @@ def _clusters(labels: NDArray[np.int64]) -> int:
     return int(np.count_nonzero(labels == np.arange(len(labels))))
 
 
-@dataclass(frozen=True)
-class _Node:
-    """Vectors that stayed together so far."""
-
-    rows: NDArray[np.int64]  # that are at home here, and are compared with each other
-    visitors: NDArray[np.int64]  # that are compared with those, and not with each other
-
-
 def _round(
     vectors: Vectors, cosine: float, chance: np.random.Generator, stop: list[bool]
 ) -> Iterator[Edges]:
     """One descent of all rows from pivot to pivot, near pairs of each leaf."""
-    every = np.arange(len(vectors), dtype=np.int64)
-    waiting = [_Node(every, every[:0])]
+    waiting = [np.arange(len(vectors), dtype=np.int64)]
+    almost = 1 - (1 - cosine) / _ALMOST
     while waiting and not stop:
-        node = waiting.pop()
-        if len(node.rows) <= LEAF:
-            yield _compared(vectors, node, cosine)
+        rows = waiting.pop()
+        if len(rows) <= LEAF:
+            yield _compared(vectors, rows, cosine)
             continue
-        wanted = min(PIVOTS, -(-2 * len(node.rows) // LEAF))
-        pivots = np.sort(chance.choice(node.rows, wanted, replace=False))
-        edges, further = _descended(vectors, node, pivots, 1 - (1 - cosine) / _ALMOST)
-        yield edges
-        waiting += further
-
-
-def _descended(
-    vectors: Vectors, node: _Node, pivots: NDArray[np.int64], almost: float
-) -> tuple[Edges, list[_Node]]:
-    """Everybody at the nearest pivot, those on the fence at the second nearest too."""
-    rows = np.concatenate([node.rows, node.visitors])
-    nearest, second, similarity, gap = _nearest(vectors, rows, pivots)
-    gone = (similarity >= almost) & (pivots[nearest] != rows)
-    edges = np.stack([pivots[nearest[gone]], rows[gone]], axis=1)
-    at_home = ~gone
-    at_home[len(node.rows) :] = False
-    visiting = ~gone & ~at_home
-    fence = ~gone & (gap <= np.quantile(gap, FENCE))
-    homes = _split(rows[at_home], nearest[at_home], len(pivots))
-    visits = _split(
-        np.concatenate([rows[visiting], rows[fence]]),
-        np.concatenate([nearest[visiting], second[fence]]),
-        len(pivots),
-    )
-    return edges, [_Node(*both) for both in zip(homes, visits, strict=True) if len(both[0])]
-
-
-def _split(rows: NDArray[np.int64], side: NDArray[np.int64], sides: int) -> list[NDArray[np.int64]]:
-    order = np.argsort(side, kind="stable")
-    return np.split(rows[order], np.cumsum(np.bincount(side, minlength=sides))[:-1])
+        pivots = np.sort(chance.choice(rows, min(PIVOTS, -(-2 * len(rows) // LEAF)), replace=False))
+        nearest, similarity = _nearest(vectors, rows, pivots)
+        gone = (similarity >= almost) & (pivots[nearest] != rows)
+        yield np.stack([pivots[nearest[gone]], rows[gone]], axis=1)
+        stay, side = rows[~gone], nearest[~gone]
+        order = np.argsort(side, kind="stable")
+        waiting += np.split(stay[order], np.cumsum(np.bincount(side, minlength=len(pivots)))[:-1])
 
 
 def _nearest(
     vectors: Vectors, rows: NDArray[np.int64], pivots: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32], NDArray[np.float32]]:
-    """For each row the numbers of the nearest and second nearest pivot, its cosine to the first,
-    and by how much the second's is smaller.
-    """
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """For each row the number of its nearest pivot, and their cosine."""
     among = _float32(vectors, pivots).T
-    numbers = np.empty((2, len(rows)), np.int64)
-    cosines = np.empty((2, len(rows)), np.float32)
+    nearest = np.empty(len(rows), np.int64)
+    similarity = np.empty(len(rows), np.float32)
     for start in range(0, len(rows), _BLOCK):
         part = slice(start, start + _BLOCK)
-        products = _float32(vectors, rows[part]) @ among
-        for place in range(2):
-            highest = products.max(dim=1)
-            numbers[place, part] = highest.indices.numpy()
-            cosines[place, part] = highest.values.numpy()
-            products.scatter_(1, highest.indices[:, None], -2.0)
-    return numbers[0], numbers[1], cosines[0], cosines[0] - cosines[1]
+        highest = (_float32(vectors, rows[part]) @ among).max(dim=1)
+        nearest[part], similarity[part] = highest.indices.numpy(), highest.values.numpy()
+    return nearest, similarity
 
 
 def _float32(vectors: Vectors, rows: NDArray[np.int64]) -> torch.Tensor:
@@ -189,19 +145,15 @@ def _float32(vectors: Vectors, rows: NDArray[np.int64]) -> torch.Tensor:
     return torch.from_numpy(vectors[rows]).to(torch.float32)
 
 
-def _compared(vectors: Vectors, node: _Node, cosine: float) -> Edges:
+def _compared(vectors: Vectors, rows: NDArray[np.int64], cosine: float) -> Edges:
     """Near pairs of a leaf, all compared with all; of a crowd only what ties it together."""
-    everybody = np.concatenate([node.rows, node.visitors])
-    x = _float32(vectors, everybody)
-    home = len(node.rows)
-    near = x[:home] @ x.T >= cosine
-    near[:, :home].fill_diagonal_(False)
+    x = _float32(vectors, rows)
+    near = (x @ x.T >= cosine).fill_diagonal_(False)
     if not near.any():
         return no_edges()
     pairs = near.triu().nonzero().numpy()
-    if len(pairs) > len(everybody):
-        labels = components(len(everybody), pairs)
-        tied = labels != np.arange(len(everybody))
-        pairs = np.stack([labels, np.arange(len(everybody))], axis=1)[tied]
-    edges: Edges = everybody[pairs]
+    if len(pairs) > len(rows):
+        labels = components(len(rows), pairs)
+        pairs = np.stack([labels, np.arange(len(rows))], axis=1)[labels != np.arange(len(rows))]
+    edges: Edges = rows[pairs]
     return edges
