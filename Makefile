@@ -50,7 +50,9 @@ soak: $(VENV)/.developing     ## the tests that take longer
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m slow --timeout 3600 $(ARGS)
 
 bench: $(VENV)/.developing    ## every measurement against a peer; results in bench/results
-	for script in bench/[a-z]*.py; do $(BIN)/python -m bench.$$(basename $$script .py) || exit 1; done
+	for script in bench/[a-z]*.py; do \
+		case $$script in bench/steer.py) continue;; esac; \
+		$(BIN)/python -m bench.$$(basename $$script .py) || exit 1; done  # steer wants a RUN
 
 clean:                        ## remove what the targets made, .venv too
 	rm -rf $(VENV) .bench demo-output .mypy_cache .ruff_cache .hypothesis

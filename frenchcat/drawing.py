@@ -53,6 +53,8 @@ def draw_to_files(
     neighbours: int = NEIGHBOURS,
     credentials: Credentials | None = None,
     steering: Steering = NO_STEERING,
+    checkpoint: Path | None = None,
+    device: str = "cpu",
     opened: Opened | None = None,
     **how: Any,
 ) -> list[Path]:
@@ -60,7 +62,8 @@ def draw_to_files(
 
     Each is signed (train/provenance.py), with the user's self-issued key where no `credentials`
     are given, and has its nearest training pictures in a .json of its name (train/receipts.py).
-    `opened` is the run where it is open already; `how` goes to train.draw. Raises `UserError` for a
+    `checkpoint` is the folder of one, the best by default; `opened` is the run where it is open
+    already; `how` goes to train.draw. Raises `UserError` for a
     folder that is no run, an unreadable picture or numbers out of range.
     """
     from train.credentials import own_credentials
@@ -71,7 +74,7 @@ def draw_to_files(
 
     _check(number, neighbours, how)
     _check_steering(steering)
-    parts, state, folder = opened or open_run(run)
+    parts, state, folder = opened or open_run(run, checkpoint, device)
     guides, steered_by = _guides(steering, parts)
     start = None if image is None else _opened(image)
     strength = 1.0 if start is None else strength

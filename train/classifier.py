@@ -69,9 +69,6 @@ class Classifier(nn.Module):
         logits: Tensor = self.last(x)
         return logits
 
-    def set_attn_processor(self, processor: Any) -> None:
-        """Nothing to set: weights.py asks it of every network, and this one has no attention."""
-
 
 @dataclass(frozen=True)
 class TrainedClassifier:

@@ -1,4 +1,4 @@
-"""What a run tells while it trains: log.jsonl, losses-<rank>.jsonl, TensorBoard.
+"""What a run tells while it trains: log.jsonl, held_out.jsonl, losses-<rank>.jsonl, TensorBoard.
 
 A run that goes on from step n cuts the logs back to it, so that they hold each step once.
 """
@@ -27,6 +27,7 @@ class Log:
     def __init__(self, folder: Path, ranks: Ranks, step: int) -> None:
         self._losses = _open(folder / f"losses-{ranks.rank}.jsonl", step)
         self._steps = _open(folder / "log.jsonl", step) if ranks.first else None
+        self._held_out = _open(folder / "held_out.jsonl", step) if ranks.first else None
         self._board: Any = None
         if ranks.first:
             from tensorboardX import SummaryWriter
@@ -52,8 +53,10 @@ class Log:
 
     def held_out(self, step: int, losses: HeldOutLoss | None) -> None:
         """Note the loss on held-out pictures."""
-        if losses is None or self._board is None:
+        if losses is None or self._board is None or self._held_out is None:
             return
+        _write(self._held_out, {"step": step, "loss": losses.mean, "by_time": losses.by_time})
+        self._held_out.flush()
         self._board.add_scalar("held_out/loss", losses.mean, step)
         for t, value in losses.by_time.items():
             self._board.add_scalar(f"held_out/t{t:04d}", value, step)
@@ -68,8 +71,9 @@ class Log:
     def close(self) -> None:
         """Close the files."""
         self._losses.close()
-        if self._steps is not None:
-            self._steps.close()
+        for file in (self._steps, self._held_out):
+            if file is not None:
+                file.close()
         if self._board is not None:
             self._board.close()
 

@@ -139,9 +139,11 @@ def groups_of(channels: tuple[int, ...]) -> int:
 
 
 def device_of(name: str) -> torch.device:
-    """The device of a name; `auto` is a GPU where there is one."""
+    """The device of a name; `auto` is a GPU where there is one. Raises `UserError` for others."""
     import torch
 
+    if name not in ("auto", "cpu", "cuda"):
+        raise UserError(f"there is no device {name!r}; take auto, cpu or cuda")
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name == "cuda" and not torch.cuda.is_available():

@@ -4,6 +4,7 @@
 <run>/rows/             what is trained on (rows.py)
 <run>/checkpoints/      (checkpoint.py)
 <run>/log.jsonl         a line a step: loss, rate, where the time went
+<run>/held_out.jsonl    a line a checkpoint: the loss on held-out pictures
 <run>/losses-0.jsonl    a line a damaged sample, by rank: key, reason, substitute
 <run>/samples/          grids of the fixed prompts
 <run>/tensorboard/
@@ -83,6 +84,9 @@ def open_run(
     found = which or checkpoint.best(path)
     if found is None:
         raise UserError(f"{path} has no checkpoint yet; let frenchcat train go on")
+    if not (found / "state.json").exists():
+        there = path / checkpoint.FOLDER
+        raise UserError(f"{found} is no checkpoint; those of this run are in {there}")
     state = checkpoint.read_state(found)
     settings = resolve(TrainSettings, state.settings, str(found / "state.json"))
     if settings.run.task != "diffusion":
@@ -93,9 +97,9 @@ def open_run(
     parts = make_parts(settings)
     unet_class: Any = diffusers.UNet2DConditionModel
     quiet = {"local_files_only": True, "low_cpu_mem_usage": False}  # else it asks for accelerate
-    there = device_of(device)
-    parts.unet = unet_class.from_pretrained(found / "unet", **quiet).eval().to(there)
-    parts.codec.to(there)
+    on = device_of(device)
+    parts.unet = unet_class.from_pretrained(found / "unet", **quiet).eval().to(on)
+    parts.codec.to(on)
     return parts, state, found
 
 

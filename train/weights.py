@@ -38,7 +38,7 @@ class Weights:
         in_parts = ranks.world > 1 and settings.run.shard_model  # FSDP2 takes no other layout
         self.layout = torch.contiguous_format if plain or in_parts else torch.channels_last
         unet = unet.to(device).to(memory_format=self.layout).train()
-        if plain:
+        if plain and hasattr(unet, "set_attn_processor"):  # a classifier has no attention
             unet.set_attn_processor(PlainAttention())
         self.module: Any = unet
         if in_parts:

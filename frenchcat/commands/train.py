@@ -94,6 +94,12 @@ def sample(
     certificates: Annotated[
         Path | None, typer.Option(metavar="PEM", help="Its certificates, the signer's first.")
     ] = None,
+    checkpoint: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="By default the best of the run.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda, or auto: a GPU where there is one.")] = (
+        "auto"
+    ),
     out: Annotated[
         Path | None, typer.Option(help="Folder of the PNGs; by default RUN/drawn.")
     ] = None,
@@ -127,6 +133,8 @@ def sample(
         neighbours=neighbours,
         credentials=credentials,
         steering=Steering(classifier, label, classifier_scale, clip_guidance),
+        checkpoint=checkpoint,
+        device=device,
     )
     for path in paths:
         print(path)

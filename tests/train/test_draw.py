@@ -125,6 +125,8 @@ def test_verify_says_it_in_words_with_a_status(run: Path, tmp_path: Path) -> Non
         ({"number": 0}, "give 1 or more"),
         ({"neighbours": 0}, "give 1 or more"),
         ({"sampler": "euler"}, "known: ddpm, ddim, heun"),
+        ({"checkpoint": Path("nowhere")}, "nowhere is no checkpoint"),
+        ({"device": "tpu"}, "no device 'tpu'"),
         ({"guidance": float("nan")}, "guidance is nan"),
         ({"image": Path("nowhere.png")}, "nowhere.png is no picture"),
         ({"image": Path(__file__)}, "is no picture that can be read"),
@@ -142,6 +144,13 @@ def test_mistakes_are_one_line_and_leave_nothing(
         draw_to_files(run, ["a cat"], tmp_path / "out", **({"steps": 2} | how))
     assert "\n" not in str(raised.value)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_named_checkpoint_draws(run: Path, tmp_path: Path) -> None:
+    for checkpoint in (run / "checkpoints").iterdir():
+        draw_to_files(run, ["a cat"], tmp_path, number=1, steps=1, checkpoint=checkpoint)
+        told = json.loads((tmp_path / "a-cat-0.json").read_text())
+        assert f"step-{told['made']['step']:08d}" == checkpoint.name
 
 
 def test_no_run_is_one_line(tmp_path: Path) -> None:

@@ -57,8 +57,19 @@ def test_a_run_leaves_what_it_says(whole: Path) -> None:
 
 def test_stopped_and_started_again_is_the_same_run(whole: Path, tars: Path, tmp_path: Path) -> None:
     first = settings(tars, tmp_path / "run")
-    for _ in range(2):
-        _stop_after(first, 2)
+    for number, kept in ((1, []), (4, [3]), (1, [3])):
+        _stop_after(first, number)
+        assert [read_state(path).step for path in steps(tmp_path / "run")] == kept
+    train(first)
+    assert steps_of(tmp_path / "run") == steps_of(whole)
+    assert same(tmp_path / "run", whole)
+
+
+def test_in_bfloat16_it_is_the_same_run_too(tars: Path, tmp_path: Path) -> None:
+    lower = {"precision": "bf16"}
+    whole = train(settings(tars, tmp_path / "whole", run=lower))
+    first = settings(tars, tmp_path / "run", run=lower)
+    _stop_after(first, 4)
     train(first)
     assert steps_of(tmp_path / "run") == steps_of(whole)
     assert same(tmp_path / "run", whole)
