@@ -43,10 +43,13 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=25)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--checkpoint", type=Path, help="by default the best by held-out loss")
     given = parser.parse_args()
     load = common.load()
     chosen = [(a, b) for a, b in given.pair or ()] or pairs_of(given.run, given.pairs, given.seed)
-    result = measure(given.run, chosen, given.guidance, given.steps, given.seed, given.device)
+    result = measure(
+        given.run, chosen, given.guidance, given.steps, given.seed, given.device, given.checkpoint
+    )
     for weight, found in result["by_guidance"].items():
         low, high = found["interval"]
         print(f"guidance {weight:>4}: {found['mean']:+.4f}  (95 %: {low:+.4f} to {high:+.4f})")
@@ -55,13 +58,19 @@ def main() -> None:
 
 
 def measure(
-    run: Path, pairs: Sequence[Pair], weights: Sequence[float], steps: int, seed: int, device: str
+    run: Path,
+    pairs: Sequence[Pair],
+    weights: Sequence[float],
+    steps: int,
+    seed: int,
+    device: str,
+    checkpoint: Path | None = None,
 ) -> dict[str, Any]:
     """The mean difference and its interval at each guidance; the grid is written beside the run."""
     from train.draw import grid
     from train.run import open_run
 
-    parts, state, folder = open_run(run, device=device)
+    parts, state, folder = open_run(run, checkpoint, device)
     clip = clip_of(parts)
     prompts = [prompt for pair in pairs for prompt in pair]
     texts = np.asarray(clip.encode_texts(prompts), np.float64)
