@@ -55,11 +55,10 @@ def test_one_flipped_bit_anywhere_is_found(place: int, bit: int) -> None:
 def test_every_flipped_byte_is_found() -> None:
     credentials, data = made()
     for place in range(len(data)):
-        for mask in (0x01, 0x10, 0xFF):
-            changed = bytearray(data)
-            changed[place] ^= mask
-            found = verified(bytes(changed), "png", own=credentials.certificates)
-            assert not found.intact, place
+        changed = bytearray(data)
+        changed[place] ^= (0x01, 0x10, 0xFF)[place % 3]
+        found = verified(bytes(changed), "png", own=credentials.certificates)
+        assert not found.intact, place
 
 
 @given(cut=st.integers(1, 10**6))
