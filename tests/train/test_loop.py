@@ -117,7 +117,7 @@ def test_workers_change_nothing(whole: Path, tars: Path, tmp_path: Path) -> None
     assert same(out, whole)
 
 
-@pytest.mark.parametrize("world", [2, 3])
+@pytest.mark.parametrize("world", [2, pytest.param(3, marks=pytest.mark.slow)])
 def test_ranks_train_the_same_to_rounding(
     whole: Path, tars: Path, tmp_path: Path, world: int
 ) -> None:
