@@ -136,6 +136,7 @@ def test_two_builds_at_once_are_refused(whole: Path, site: SampleSite) -> None:
     assert "another frenchcat process" in second.stderr
 
 
+@pytest.mark.slow  # the parts of it are tested where they are made
 def test_a_grown_list_adds_shards_and_leaves_the_old_alone(
     site: SampleSite, tmp_path: Path
 ) -> None:
