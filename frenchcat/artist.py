@@ -27,19 +27,12 @@ def artist_of(run: Path) -> Artist:
 
     Loads no model: the first drawing does.
     """
-    from curate.config import resolve
-    from train.checkpoint import best, read_state
-    from train.run import ABOUT
-    from train.settings import TrainSettings
+    from train.run import find_checkpoint
 
-    if not (run / ABOUT).exists():
-        raise UserError(
-            f"--draw {run} is no run: it has no {ABOUT}; make one with: frenchcat train"
-        )
-    checkpoint = best(run)
-    if checkpoint is None:
-        raise UserError(f"--draw {run} has no checkpoint yet; let frenchcat train go on")
-    settings = resolve(TrainSettings, read_state(checkpoint).settings, str(checkpoint))
+    try:
+        _, _, settings = find_checkpoint(run)
+    except UserError as error:
+        raise UserError(f"--draw {error}") from None
     if settings.run.task != "diffusion":
         raise UserError(f"--draw {run} is a {settings.run.task}, which draws nothing")
     return Artist(_Run(run).draw, _root(settings.data.dataset))

@@ -24,6 +24,7 @@ from train.evaluate import HeldOutLoss, held_out, held_out_times
 from train.loader import Loaded, noise_of
 from train.loop import Trainer
 from train.model import Codec
+from train.run import order_of
 from train.settings import TrainSettings
 
 DRAWS = 4  # of noise for each held-out picture: there are few
@@ -67,14 +68,13 @@ class ClassifierTrainer(Trainer):
         return Classifier(self.settings.classifier, self.parts.codec.channels, len(self.classes))
 
     def _identity(self) -> dict[str, Any]:
-        data, diffusion = as_dict(self.settings.data), as_dict(self.settings.diffusion)
-        order = ("batch", "size", "aspects", "flip", "crop", "shards_per_block")
+        diffusion = as_dict(self.settings.diffusion)
         return {
             "selection": self.rows.digest,
             "seed": self.settings.run.seed,
             "classifier": as_dict(self.settings.classifier),
             "diffusion": {n: diffusion[n] for n in ("schedule", "steps", "zero_terminal")},
-            "data": {name: data[name] for name in order},
+            "data": order_of(self.settings),
         }
 
     def _prepared(self, loaded: Loaded) -> dict[str, Any]:
@@ -107,16 +107,7 @@ class ClassifierTrainer(Trainer):
             network = self._new()
             network.load_state_dict(averaged, strict=True)
             losses, accuracy = self._held_out(network.to(self.device).eval())
-            state = checkpoint.State(
-                step=self.step,
-                epoch=self.cursor.epoch,
-                k=self.cursor.k,
-                planned=self.planned,
-                substituted=self.substituted,
-                identity=self.identity,
-                held_out_loss=losses.mean if losses else None,
-                settings=as_dict(self.settings),
-            )
+            state = self._state(losses)
 
             def export(folder: Path) -> None:
                 channels = self.parts.codec.channels

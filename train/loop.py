@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from train.evaluate import HeldOutLoss
+
 
 @dataclass(frozen=True)
 class StepReport:
@@ -239,6 +241,18 @@ class Trainer:
         self.step, self.cursor = state.step, Cursor(state.epoch, state.k)
         self.planned, self.substituted = state.planned, state.substituted
 
+    def _state(self, losses: HeldOutLoss | None) -> checkpoint.State:
+        return checkpoint.State(
+            step=self.step,
+            epoch=self.cursor.epoch,
+            k=self.cursor.k,
+            planned=self.planned,
+            substituted=self.substituted,
+            identity=self.identity,
+            held_out_loss=losses.mean if losses else None,
+            settings=as_dict(self.settings),
+        )
+
     def save(self) -> None:
         """Write a checkpoint of this step, with its held-out loss."""
         from train.evaluate import held_out_loss
@@ -248,16 +262,7 @@ class Trainer:
         unet = self.weights.averaged_unet(self.parts)
         if self.ranks.first:
             losses = held_out_loss(self.parts, unet, self.rows, self.device)
-            state = checkpoint.State(
-                step=self.step,
-                epoch=self.cursor.epoch,
-                k=self.cursor.k,
-                planned=self.planned,
-                substituted=self.substituted,
-                identity=self.identity,
-                held_out_loss=losses.mean if losses else None,
-                settings=as_dict(self.settings),
-            )
+            state = self._state(losses)
             pixels = self.parts.codec.vae is None
             scheduler = scheduler_of(self.settings.diffusion, pixels=pixels)
             checkpoint.save(self.folder, state, tensors, unet, scheduler)

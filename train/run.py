@@ -79,16 +79,7 @@ def open_run(
     """
     import diffusers
 
-    if not (path / ABOUT).exists():
-        raise UserError(f"{path} is no run: it has no {ABOUT}; make one with: frenchcat train")
-    found = which or checkpoint.best(path)
-    if found is None:
-        raise UserError(f"{path} has no checkpoint yet; let frenchcat train go on")
-    if not (found / "state.json").exists():
-        there = path / checkpoint.FOLDER
-        raise UserError(f"{found} is no checkpoint; those of this run are in {there}")
-    state = checkpoint.read_state(found)
-    settings = resolve(TrainSettings, state.settings, str(found / "state.json"))
+    found, state, settings = find_checkpoint(path, which)
     if settings.run.task != "diffusion":
         raise UserError(
             f"{path} is the run of a {settings.run.task}, which draws nothing; give a diffusion "
@@ -101,6 +92,26 @@ def open_run(
     parts.unet = unet_class.from_pretrained(found / "unet", **quiet).eval().to(on)
     parts.codec.to(on)
     return parts, state, found
+
+
+def find_checkpoint(
+    path: Path, which: Path | None = None
+) -> tuple[Path, checkpoint.State, TrainSettings]:
+    """A run's checkpoint, `which` or the best one, with its state and settings; loads no model.
+
+    Raises `UserError` where the folder is no run, or has no such checkpoint.
+    """
+    if not (path / ABOUT).exists():
+        raise UserError(f"{path} is no run: it has no {ABOUT}; make one with: frenchcat train")
+    found = which or checkpoint.best(path)
+    if found is None:
+        raise UserError(f"{path} has no checkpoint yet; let frenchcat train go on")
+    if not (found / "state.json").exists():
+        there = path / checkpoint.FOLDER
+        raise UserError(f"{found} is no checkpoint; those of this run are in {there}")
+    state = checkpoint.read_state(found)
+    settings = resolve(TrainSettings, state.settings, str(found / "state.json"))
+    return found, state, settings
 
 
 def save_about(path: Path, settings: TrainSettings, rows: Rows, text: TextEncoder | None) -> None:
@@ -121,8 +132,6 @@ def save_about(path: Path, settings: TrainSettings, rows: Rows, text: TextEncode
 
 def identity_of(settings: TrainSettings, rows: Rows, text: TextEncoder) -> dict[str, Any]:
     """What has to stay the same for a run to go on."""
-    data = as_dict(settings.data)
-    order = ("batch", "size", "aspects", "flip", "crop", "shards_per_block")
     return {
         "selection": rows.digest,
         "seed": settings.run.seed,
@@ -130,8 +139,15 @@ def identity_of(settings: TrainSettings, rows: Rows, text: TextEncoder) -> dict[
         "caption dropout": settings.text.dropout,
         "model": {k: v for k, v in as_dict(settings.model).items() if k != "checkpointing"},
         "diffusion": as_dict(settings.diffusion),
-        "data": {name: data[name] for name in order},
+        "data": order_of(settings),
     }
+
+
+def order_of(settings: TrainSettings) -> dict[str, Any]:
+    """The data settings that decide which samples a batch holds, and how they look."""
+    data = as_dict(settings.data)
+    names = ("batch", "size", "aspects", "flip", "crop", "shards_per_block")
+    return {name: data[name] for name in names}
 
 
 def prepare_rows(settings: TrainSettings, folder: Path) -> tuple[Rows, list[str]]:
