@@ -22,9 +22,9 @@ from typing import Any
 
 import torch
 
-from curate.config import resolve
-from train.model import device_of, make_unet
-from train.settings import TrainSettings
+from frenchcat.curate.config import resolve
+from frenchcat.train.model import device_of, make_unet
+from frenchcat.train.settings import TrainSettings
 
 
 class Pictures(torch.utils.data.Dataset[Any]):
@@ -95,7 +95,7 @@ def _cpu_sec() -> float:
 
 def frenchcat(settings: TrainSettings, folder: Path) -> dict[str, Any]:
     """Ours, from one report to the next, so that all that is done between them counts."""
-    from train.loop import StepReport, train
+    from frenchcat.train.loop import StepReport, train
 
     clock, waited = Clock(), []
 
@@ -127,7 +127,7 @@ def _steps(settings: TrainSettings, device: torch.device, data: Any) -> dict[str
     from diffusers.optimization import get_scheduler
     from diffusers.training_utils import EMAModel, compute_snr
 
-    from curate.clip.hardware import precision_of
+    from frenchcat.curate.clip.hardware import precision_of
 
     process, optimizing = settings.diffusion, settings.optimizer
     encode, width = _text_tower(settings, device)
@@ -177,8 +177,8 @@ def _steps(settings: TrainSettings, device: torch.device, data: Any) -> dict[str
 
 def _text_tower(settings: TrainSettings, device: torch.device) -> tuple[Any, int]:
     """Captions -> (B, context, D) states, all of them padded to the tower's context; and D."""
-    from curate.clip import ClipSettings
-    from curate.clip.model import load_clip
+    from frenchcat.curate.clip import ClipSettings
+    from frenchcat.curate.clip.model import load_clip
 
     named = {"model": settings.text.model, "pretrained": settings.text.pretrained}
     plain = {"device": device.type, "precision": settings.run.precision, "compile": "no"}

@@ -105,8 +105,8 @@ def one(kind: str, rows: int) -> dict[str, Any]:
     """Seconds, peak memory and recall of `near_vectors` in this process."""
     import torch  # noqa: F401  (that it loads is no part of the time)
 
-    from curate.dedup.cluster import components
-    from curate.dedup.semantic import near_vectors
+    from frenchcat.curate.dedup.cluster import components
+    from frenchcat.curate.dedup.semantic import near_vectors
 
     vectors, planted = vectors_of(kind, rows)
     rounds: list[int] = []

@@ -140,7 +140,7 @@ def run_peer(command: Path, list_: Path) -> Run:
 
 def compare(rows: int) -> tuple[dict[str, int], int]:
     """How many pictures each stored, and how many of them are the same. Exits where one failed."""
-    from curate import tars
+    from frenchcat.curate import tars
 
     found: list[dict[str, bytes]] = []
     for folder in (BENCH / "download-ours" / "shards", BENCH / "download-theirs"):

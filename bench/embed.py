@@ -150,9 +150,9 @@ def lowest_cosine(pairs: int) -> float:
 
 def measure_share(dataset: Path) -> dict[str, float]:
     """The model's own pairs/s on tensors in memory, and the rate of embedding, in one process."""
-    from curate.clip.model import load_clip
-    from curate.clip.settings import ClipSettings
-    from curate.config import resolve
+    from frenchcat.curate.clip.model import load_clip
+    from frenchcat.curate.clip.settings import ClipSettings
+    from frenchcat.curate.config import resolve
 
     named = {"model": MODEL, "pretrained": str(WEIGHTS), "compile": "yes", "batch_size": BATCH}
     settings = resolve(ClipSettings, named)
@@ -203,8 +203,8 @@ class _Clock:
 
 def _embedding_rate(dataset: Path, settings: Any) -> float:
     """Pairs/s of `embed` from the end of its first batch (loaded, compiled) to its end."""
-    from curate.dataset import Dataset
-    from curate.embed import embed
+    from frenchcat.curate.dataset import Dataset
+    from frenchcat.curate.embed import embed
 
     copy = BENCH / "share"
     shutil.rmtree(copy, ignore_errors=True)

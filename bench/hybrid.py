@@ -33,8 +33,8 @@ DEPTH = 100
 
 def main() -> None:
     """Make the sample's dataset where it is missing, measure, print, keep."""
-    from curate.dataset import Dataset
-    from index.search import Searcher
+    from frenchcat.curate.dataset import Dataset
+    from frenchcat.index.search import Searcher
 
     common.parser(__doc__).parse_args()
     if not (DEMO / "dataset" / "index" / "index.json").exists():
@@ -76,7 +76,7 @@ def measure(searcher: Any) -> dict[str, Any]:
 
 def titles(searcher: Any) -> list[tuple[str, int]]:
     """Titles with the position of their picture."""
-    from index.words import words_of
+    from frenchcat.index.words import words_of
 
     rows = searcher.rows.take(np.arange(len(searcher)), ["title", "caption"])
     said = [tuple(words_of(row["title"] or "")) for row in rows]
@@ -89,7 +89,7 @@ def titles(searcher: Any) -> list[tuple[str, int]]:
 
 
 def _everything() -> Any:
-    from index.search import View
+    from frenchcat.index.search import View
 
     return View(safe=False, duplicates=True, dropped=True)
 

@@ -85,7 +85,7 @@ def dataset_of(rows: int) -> Path:
 
 def prepare(rows: int, peer: bool) -> None:
     """The vectors, the dataset without an index, the peer's venv."""
-    from curate.adopt import adopt
+    from frenchcat.curate.adopt import adopt
 
     if not (folder_of(rows) / "done").exists():
         write_folder(folder_of(rows), rows)
@@ -154,7 +154,7 @@ def _truth(rows: int) -> dict[str, Any]:
 
 def _recalls(found: list[np.ndarray], tenth: np.ndarray) -> dict[str, dict[str, float]]:
     """Recall@10 with its interval, of pictures and of captions."""
-    from index.evaluate import interval
+    from frenchcat.index.evaluate import interval
 
     shares = np.array(
         [
@@ -175,8 +175,8 @@ def _recalls(found: list[np.ndarray], tenth: np.ndarray) -> dict[str, dict[str, 
 
 
 def _build(rows: int) -> dict[str, Any]:
-    from curate.dataset import Dataset
-    from index.build import build_index
+    from frenchcat.curate.dataset import Dataset
+    from frenchcat.index.build import build_index
 
     dataset = Dataset.open(dataset_of(rows))
     began, processor = time.perf_counter(), time.process_time()
@@ -195,8 +195,8 @@ def _build(rows: int) -> dict[str, Any]:
 def _search(rows: int) -> dict[str, Any]:
     import faiss
 
-    from curate.dataset import Dataset
-    from index.search import Searcher
+    from frenchcat.curate.dataset import Dataset
+    from frenchcat.index.search import Searcher
 
     faiss.omp_set_num_threads(1)
     before = _anonymous()
@@ -223,8 +223,8 @@ def _search(rows: int) -> dict[str, Any]:
 def _filtered(rows: int) -> dict[str, Any]:
     import faiss
 
-    from curate.dataset import Dataset
-    from index.search import Searcher
+    from frenchcat.curate.dataset import Dataset
+    from frenchcat.index.search import Searcher
 
     faiss.omp_set_num_threads(1)
     searcher = Searcher(Dataset.open(dataset_of(rows)))
@@ -247,13 +247,13 @@ def _filtered(rows: int) -> dict[str, Any]:
 
 def _add(rows: int) -> float:
     """Seconds to take a further shard into the index; the dataset is left as it was."""
-    from curate.adopt.folder import _cut
-    from curate.adopt.shards import AdoptedStage, write_rows
-    from curate.adopt.sources import Stored, metadata
-    from curate.dataset import Dataset
-    from curate.embed import img_emb, model_of, text_emb
-    from curate.embed import metadata as metadata_file
-    from index.build import build_index
+    from frenchcat.curate.adopt.folder import _cut
+    from frenchcat.curate.adopt.shards import AdoptedStage, write_rows
+    from frenchcat.curate.adopt.sources import Stored, metadata
+    from frenchcat.curate.dataset import Dataset
+    from frenchcat.curate.embed import img_emb, model_of, text_emb
+    from frenchcat.curate.embed import metadata as metadata_file
+    from frenchcat.index.build import build_index
 
     extra = BENCH / "knn-extra"
     number = rows // ADDED

@@ -35,10 +35,10 @@ from typing import Any
 
 from bench import _common as common
 from bench._common import BENCH
-from curate.dataset import Dataset
-from curate.stage import Counts, Output, ShardFunction, run_stage
-from train.plan import Plan
-from train.rows import Rows, rows_of_selection
+from frenchcat.curate.dataset import Dataset
+from frenchcat.curate.stage import Counts, Output, ShardFunction, run_stage
+from frenchcat.train.plan import Plan
+from frenchcat.train.rows import Rows, rows_of_selection
 
 GOALS = {"subset_ratio": (">=", 50.0), "bytes_ratio": ("<=", 1.3), "whole_ratio": (">=", 0.95)}
 SHARD = 1000  # rows
@@ -91,7 +91,7 @@ def paired(
 
 def by_offset(dataset: Dataset) -> float:
     """Samples a second of the tenth, in the plan's batches."""
-    from train.reader import Reader
+    from frenchcat.train.reader import Reader
 
     laid = laid_out(dataset, "tenth")
     began, count = time.perf_counter(), 0
@@ -127,9 +127,9 @@ def _rate(found: int, wanted: int, began: float) -> float:
 
 def decoded(dataset: Dataset) -> float:
     """Samples a second of everything, as `frenchcat train` loads it in one process."""
-    from curate.config import resolve
-    from train.loader import Batches, Cursor, load, places
-    from train.settings import TrainSettings
+    from frenchcat.curate.config import resolve
+    from frenchcat.train.loader import Batches, Cursor, load, places
+    from frenchcat.train.settings import TrainSettings
 
     laid = laid_out(dataset, "all")
     data = {"batch": BATCH, "size": 256}
@@ -159,7 +159,7 @@ def decoded_stream(dataset: Dataset) -> float:
 
 def over_http(dataset: Dataset) -> dict[str, Any]:
     """Bytes sent for the hundredth, and the bytes of its pictures."""
-    from train.reader import Reader
+    from frenchcat.train.reader import Reader
 
     with counting(Path(dataset.root)) as (address, sent):
         there = Dataset(f"{address}/")
@@ -236,7 +236,7 @@ def counting(folder: Path) -> Iterator[tuple[str, list[int]]]:
 
 def made(rows: int) -> Dataset:
     """The dataset of so many rows and its selections, made where it is missing."""
-    from curate.select import Choice, select
+    from frenchcat.curate.select import Choice, select
 
     folder = BENCH / f"read-{rows}"
     if not folder.exists():
@@ -253,7 +253,7 @@ def made(rows: int) -> Dataset:
 
 def laid_out(dataset: Dataset, name: str) -> Rows:
     """A selection's rows, as a run keeps them; made where they are missing."""
-    from train.rows import open_rows
+    from frenchcat.train.rows import open_rows
 
     folder = Path(dataset.root) / f"rows-{name}"
     return open_rows(folder) or rows_of_selection(dataset, name, folder)

@@ -29,11 +29,11 @@ import numpy as np
 
 from bench import _common as common
 from bench._common import BENCH
-from curate.dataset import Dataset
-from curate.stage import Counts, Output, ShardFunction, run_stage
+from frenchcat.curate.dataset import Dataset
+from frenchcat.curate.stage import Counts, Output, ShardFunction, run_stage
 
 if TYPE_CHECKING:
-    from index.search import Searcher
+    from frenchcat.index.search import Searcher
 
 SHARD = 10_000  # rows
 AT_ONCE = 100  # rows of a domain
@@ -52,7 +52,7 @@ def main() -> None:
 
 def measure(rows: int, rounds: int) -> dict[str, Any]:
     """All rounds on a fresh copy of the dataset."""
-    from index.search import Searcher
+    from frenchcat.index.search import Searcher
 
     load, copy = common.load(), BENCH / "remove"
     shutil.rmtree(copy, ignore_errors=True)
@@ -79,7 +79,7 @@ def measure(rows: int, rounds: int) -> dict[str, Any]:
 
 def in_process(dataset: Dataset, searcher: Searcher, number: int) -> tuple[float, float, float]:
     """Seconds from the request to a search without its rows; of that search; of processor time."""
-    from curate.remove import Wish, matches, remove
+    from frenchcat.curate.remove import Wish, matches, remove
 
     query, there = _shown(dataset, searcher, number)
     began, used = time.perf_counter(), time.process_time()
@@ -132,7 +132,7 @@ def domain(number: int) -> str:
 
 def made(rows: int) -> Dataset:
     """The dataset of so many rows, made where it is missing."""
-    from index.build import build_index
+    from frenchcat.index.build import build_index
 
     folder = BENCH / f"vectors-{rows}"
     if not folder.exists():

@@ -85,9 +85,9 @@ def first(folder: Path) -> dict[str, float]:
     import pyarrow  # noqa: F401
     import torch  # noqa: F401
 
-    from curate.config import resolve
-    from train.loader import Batches
-    from train.settings import TrainSettings
+    from frenchcat.curate.config import resolve
+    from frenchcat.train.loader import Batches
+    from frenchcat.train.settings import TrainSettings
 
     settings = resolve(TrainSettings, {"data": {"size": 8, "batch": 64}})
     began = time.perf_counter()
@@ -107,9 +107,9 @@ def first(folder: Path) -> dict[str, float]:
 
 def laid_out(rows: int) -> dict[str, float]:
     """Write the rows where they are missing; seconds and bytes of it."""
-    from curate.tars import members
-    from train.population import Population
-    from train.rows import held_out_of, lay_out
+    from frenchcat.curate.tars import members
+    from frenchcat.train.population import Population
+    from frenchcat.train.rows import held_out_of, lay_out
 
     folder = BENCH / f"resume-{rows}"
     done = folder / "laid.json"
@@ -142,7 +142,7 @@ def _tables(rows: int, places: Any) -> Iterator[pa.Table]:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    from train.rows import BATCH_ROWS
+    from frenchcat.train.rows import BATCH_ROWS
 
     for start in range(0, rows, BATCH_ROWS):
         numbers = np.arange(start, min(start + BATCH_ROWS, rows))

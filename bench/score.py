@@ -25,12 +25,12 @@ import numpy as np
 
 from bench._common import BENCH, keep, load, our_versions, parser
 from bench.embed import dataset_of, make_dataset
-from curate.config import resolve
-from curate.dataset import Dataset
-from curate.score.kinds import PictureScore, RowScore, Score, VectorScore
-from curate.score.settings import COLUMNS, ScoreSettings
-from curate.score.stage import builtin, score
-from curate.stage import Engine
+from frenchcat.curate.config import resolve
+from frenchcat.curate.dataset import Dataset
+from frenchcat.curate.score.kinds import PictureScore, RowScore, Score, VectorScore
+from frenchcat.curate.score.settings import COLUMNS, ScoreSettings
+from frenchcat.curate.score.stage import builtin, score
+from frenchcat.curate.stage import Engine
 
 PAIRS = 2048
 WORKERS = 2
@@ -101,8 +101,8 @@ def _sidecar() -> Any:
 
 
 def _stored() -> list[Any]:
-    from curate.score.pictures import decode
-    from curate.tars import members, read
+    from frenchcat.curate.score.pictures import decode
+    from frenchcat.curate.tars import members, read
 
     tar = dataset_of(PAIRS) / "shards" / "00000.tar"
     chosen = [member for member in members(tar) if member.extension == "jpg"][:ALONE]

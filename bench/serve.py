@@ -102,8 +102,8 @@ def main() -> None:
 
 def prepare() -> None:
     """The peer, the weights, the vectors, both indexes."""
-    from curate.adopt import adopt
-    from curate.clip.settings import ClipSettings
+    from frenchcat.curate.adopt import adopt
+    from frenchcat.curate.clip.settings import ClipSettings
 
     common.peer("clip-retrieval", *PEER_STEPS)
     if not WEIGHTS.exists():

@@ -67,8 +67,8 @@ def measure(
     checkpoint: Path | None = None,
 ) -> dict[str, Any]:
     """The mean difference and its interval at each guidance; the grid is written beside the run."""
-    from train.draw import grid
-    from train.run import open_run
+    from frenchcat.train.draw import grid
+    from frenchcat.train.run import open_run
 
     parts, state, folder = open_run(run, checkpoint, device)
     clip = clip_of(parts)
@@ -98,7 +98,7 @@ def measure(
 
 def drawn(parts: Any, pairs: Sequence[Pair], weight: float, steps: int, seed: int) -> list[Any]:
     """Pictures of all prompts, (a, b) of a pair after each other and from one noise."""
-    from train.draw import Wish, draw
+    from frenchcat.train.draw import Wish, draw
 
     wishes = [Wish(prompt, seed + n) for n, pair in enumerate(pairs) for prompt in pair]
     pictures = []
@@ -126,9 +126,9 @@ def bootstrap(values: NDArray[np.float64], seed: int) -> tuple[float, float]:
 
 def clip_of(parts: Any) -> Any:
     """The CLIP model whose text tower the run has."""
-    from curate.clip import ClipSettings
-    from curate.clip.model import load_clip
-    from curate.config import resolve
+    from frenchcat.curate.clip import ClipSettings
+    from frenchcat.curate.clip.model import load_clip
+    from frenchcat.curate.config import resolve
 
     text = parts.settings.text
     named = {"model": text.model, "pretrained": text.pretrained, "compile": "no"}
@@ -137,8 +137,8 @@ def clip_of(parts: Any) -> Any:
 
 def pairs_of(run: Path, number: int, seed: int) -> list[Pair]:
     """Pairs of different captions that the run trained on, each row in one pair at most."""
-    from train.permutation import key_of, permuted
-    from train.rows import open_rows
+    from frenchcat.train.permutation import key_of, permuted
+    from frenchcat.train.rows import open_rows
 
     rows = open_rows(run / "rows")
     if rows is None:

@@ -103,8 +103,8 @@ def wait_share(taken: dict[str, Any]) -> float:
 
 def prepared(changes: Sequence[str], rows: int) -> tuple[Path, Path]:
     """The settings as a file, and the folder of pictures, made where they are missing."""
-    from curate.config import as_dict, load_settings
-    from train.settings import TrainSettings
+    from frenchcat.curate.config import as_dict, load_settings
+    from frenchcat.train.settings import TrainSettings
 
     folder = pictures(rows)
     more = [f"data.tars={json.dumps(str(folder / '00000.tar'))}", "run.held_out=0"]

@@ -133,7 +133,7 @@ def expected(rows: int) -> dict[str, int]:
 
 def make(folder: Path, rows: int) -> None:
     """A dataset of these rows, as the stages before the verdicts leave one."""
-    from curate.dataset import Dataset
+    from frenchcat.curate.dataset import Dataset
 
     at = numbers(rows)
     partial = folder.with_suffix(".partial")
@@ -150,7 +150,7 @@ def make_shard(dataset: Any, shard: str, at: dict[str, Any]) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from curate.dataset import file_sha256
+    from frenchcat.curate.dataset import file_sha256
 
     count = len(at["english"])
     keys = [f"{shard}{row:04d}" for row in range(count)]

@@ -20,9 +20,9 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from curate.dataset import Dataset
-from curate.errors import UserError
-from curate.expression import checked
+from frenchcat.curate.dataset import Dataset
+from frenchcat.curate.errors import UserError
+from frenchcat.curate.expression import checked
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -167,7 +167,7 @@ class Catalog:
         """Add the column `domain` to `samples`: what each URL's owner registered."""
         import pyarrow as pa
 
-        from curate.domains import domain_of
+        from frenchcat.curate.domains import domain_of
 
         if "domain" in self.columns():
             return
@@ -233,7 +233,7 @@ class Catalog:
         """The condition that leaves out removed rows (curate/remove)."""
         import pyarrow as pa
 
-        from curate.remove.log import removed_keys
+        from frenchcat.curate.remove.log import removed_keys
 
         if not (gone := removed_keys(self.dataset)):
             return ""

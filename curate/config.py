@@ -17,7 +17,7 @@ from typing import Any, TypeVar, get_type_hints
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 
-from curate.errors import UserError
+from frenchcat.curate.errors import UserError
 
 PRESETS = Path(__file__).resolve().parent.parent / "configs"
 STRICT = ConfigDict(extra="forbid", arbitrary_types_allowed=False)

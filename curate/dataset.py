@@ -31,7 +31,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from curate.errors import UserError
+from frenchcat.curate.errors import UserError
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
@@ -242,7 +242,7 @@ class Dataset:
 
         Raises `UserError` when another process holds it. The lock of a killed process is free.
         """
-        from curate.lock import hold, wait_for_workers
+        from frenchcat.curate.lock import hold, wait_for_workers
 
         with hold(self, _LOCK):
             wait_for_workers(self, _WORKERS)
@@ -258,7 +258,7 @@ class Dataset:
 
     def working(self) -> AbstractContextManager[None]:
         """Entered by a worker process while it may write, so that `lock` waits for orphans."""
-        from curate.lock import work_under
+        from frenchcat.curate.lock import work_under
 
         return work_under(self, _WORKERS)
 

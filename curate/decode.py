@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from curate.clip.preprocess import Preprocess
-from curate.tars import Member
+from frenchcat.curate.clip.preprocess import Preprocess
+from frenchcat.curate.tars import Member
 
 if TYPE_CHECKING:
-    from curate.clip.model import Pixels
+    from frenchcat.curate.clip.model import Pixels
 
 AHEAD = 4  # batches in flight
 
@@ -40,7 +40,7 @@ class Decoder:
     """A pool of decoding processes; use it as a context manager."""
 
     def __init__(self, preprocess: Preprocess, workers: int | None = None) -> None:
-        from curate.engines import follow_parent
+        from frenchcat.curate.engines import follow_parent
 
         self._workers = workers or os.cpu_count() or 1
         self._pool = ProcessPoolExecutor(

@@ -12,9 +12,9 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from curate.catalog import Catalog, quoted
-from curate.dataset import Dataset
-from curate.errors import UserError
+from frenchcat.curate.catalog import Catalog, quoted
+from frenchcat.curate.dataset import Dataset
+from frenchcat.curate.errors import UserError
 
 if TYPE_CHECKING:
     import pyarrow as pa

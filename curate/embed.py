@@ -22,10 +22,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.clip.settings import ClipSettings
-from curate.dataset import Dataset
-from curate.errors import UserError
-from curate.stage import (
+from frenchcat.curate.clip.settings import ClipSettings
+from frenchcat.curate.dataset import Dataset
+from frenchcat.curate.errors import UserError
+from frenchcat.curate.stage import (
     Counts,
     Engine,
     Output,
@@ -39,9 +39,9 @@ from curate.stage import (
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from curate.clip.model import Clip
-    from curate.clip.weights import Weights
-    from curate.decode import Decoder
+    from frenchcat.curate.clip.model import Clip
+    from frenchcat.curate.clip.weights import Weights
+    from frenchcat.curate.decode import Decoder
 
 STAGE = "embed"
 PICTURES = ("jpg", "jpeg", "png", "webp")
@@ -102,8 +102,8 @@ class EmbedStage:
     @contextlib.contextmanager
     def start(self, dataset: Dataset) -> Iterator[ShardFunction]:
         """Load the model, start the decoding processes."""
-        from curate.clip.model import Clip
-        from curate.decode import Decoder
+        from frenchcat.curate.clip.model import Clip
+        from frenchcat.curate.decode import Decoder
 
         clip = Clip(self.clip, self.weights, self.rows)
         with Decoder(clip.preprocess, self.clip.decode_workers) as decoder:
@@ -121,7 +121,7 @@ def embed(
     Raises `UserError` where the weights cannot be had, or a shard's tar is broken or was never
     there.
     """
-    from curate.clip.weights import find_weights
+    from frenchcat.curate.clip.weights import find_weights
 
     shards = dataset.shards("download")
     if not shards:
@@ -182,7 +182,7 @@ def _embed_shard(
 
 def _pictures(dataset: Dataset, clip: Clip, decoder: Decoder, shard: str, output: Output) -> _Found:
     """Keys, vectors (N, D) and failures of a shard's pictures."""
-    from curate.tars import members
+    from frenchcat.curate.tars import members
 
     keys: list[str] = []
     parts = [np.empty((0, clip.dimension), np.float32)]

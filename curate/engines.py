@@ -16,9 +16,9 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
 from typing import TYPE_CHECKING, Any
 
-from curate.dataset import Dataset
-from curate.errors import UserError
-from curate.stage import Counts, Engine, Progress, ShardFunction, Stage, run_shard
+from frenchcat.curate.dataset import Dataset
+from frenchcat.curate.errors import UserError
+from frenchcat.curate.stage import Counts, Engine, Progress, ShardFunction, Stage, run_shard
 
 if TYPE_CHECKING:
     from multiprocessing.queues import SimpleQueue

@@ -17,10 +17,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from curate import tars
-from curate.dataset import Dataset, file_sha256
-from curate.errors import UserError
-from curate.select import Selection, open_selection
+from frenchcat.curate import tars
+from frenchcat.curate.dataset import Dataset, file_sha256
+from frenchcat.curate.errors import UserError
+from frenchcat.curate.select import Selection, open_selection
 
 FORMATS = ("webdataset", "datacomp", "csv", "croissant")
 SAMPLES_PER_TAR = 10_000

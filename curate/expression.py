@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from functools import cache, lru_cache
 from typing import Any
 
-from curate.errors import UserError
+from frenchcat.curate.errors import UserError
 
 FUNCTIONS = frozenset(
     """

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from curate.dataset import Dataset
+from frenchcat.curate.dataset import Dataset
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -113,7 +113,7 @@ def _count_dropped(dataset: Dataset, shard: str, table: pa.Table, dropped: Count
     """Count the stored rows of a shard that are not kept, by reason."""
     import pyarrow.compute as pc
 
-    from curate.verdict.stage import reasons
+    from frenchcat.curate.verdict.stage import reasons
 
     said = reasons(dataset, shard)
     stored = table.filter(pc.equal(table["status"], "success"))["key"]

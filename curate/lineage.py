@@ -12,10 +12,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from curate.dataset import Dataset, file_sha256
-from curate.errors import UserError
-from curate.select import open_selection
-from curate.stage import marker
+from frenchcat.curate.dataset import Dataset, file_sha256
+from frenchcat.curate.errors import UserError
+from frenchcat.curate.select import open_selection
+from frenchcat.curate.stage import marker
 
 _SHARD = re.compile(r"(?:^|[/_])(\d{5,})(?:[._]|$)")
 _LISTS = "lists"

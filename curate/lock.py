@@ -15,10 +15,10 @@ import uuid
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from curate.errors import UserError
+from frenchcat.curate.errors import UserError
 
 if TYPE_CHECKING:
-    from curate.dataset import Dataset
+    from frenchcat.curate.dataset import Dataset
 
 STALE_SEC = 90.0
 _RENEW_SEC = 20.0

@@ -18,13 +18,13 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from curate import tars
-from curate.catalog import Catalog, quoted
-from curate.dataset import Dataset, digest_of
-from curate.embed import PICTURES
-from curate.errors import UserError
-from curate.expression import checked
-from curate.stage import marker
+from frenchcat.curate import tars
+from frenchcat.curate.catalog import Catalog, quoted
+from frenchcat.curate.dataset import Dataset, digest_of
+from frenchcat.curate.embed import PICTURES
+from frenchcat.curate.errors import UserError
+from frenchcat.curate.expression import checked
+from frenchcat.curate.stage import marker
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -125,7 +125,9 @@ def _present(dataset: Dataset, table: pa.Table, about: dict[str, Any]) -> tuple[
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    from curate.remove.log import removed_keys  # curate.remove rewrites selections: a circle
+    from frenchcat.curate.remove.log import (
+        removed_keys,  # curate.remove rewrites selections: a circle
+    )
 
     digest: str = about["digest"]
     removed = pa.array(sorted(removed_keys(dataset)), pa.string())

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from curate.dataset import Dataset, Publication, canonical_json, digest_of, file_sha256
+from frenchcat.curate.dataset import Dataset, Publication, canonical_json, digest_of, file_sha256
 
 Counts = Mapping[str, int]
 
@@ -137,7 +137,7 @@ def run_stage(
     Raises what the stage raises, after the shards already at work have ended; what they published
     stays, so the same call again goes on. Raises `UserError` where Ray is asked for and missing.
     """
-    from curate.engines import run_local, run_ray
+    from frenchcat.curate.engines import run_local, run_ray
 
     engine, progress = engine or Engine(), progress or Silent()
     redo = frozenset(again)

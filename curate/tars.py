@@ -11,7 +11,7 @@ import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from curate.errors import UserError
+from frenchcat.curate.errors import UserError
 
 _BLOCK = tarfile.BLOCKSIZE
 

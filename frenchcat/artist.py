@@ -12,14 +12,14 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from curate.dataset import Dataset
-from curate.errors import UserError
+from frenchcat.curate.dataset import Dataset
+from frenchcat.curate.errors import UserError
 from frenchcat.drawing import draw_to_files
-from index.service.drawing import Artist, Drawn
+from frenchcat.index.service.drawing import Artist, Drawn
 
 if TYPE_CHECKING:
     from frenchcat.drawing import Opened
-    from index.service.models import Wish
+    from frenchcat.index.service.models import Wish
 
 
 def artist_of(run: Path) -> Artist:
@@ -27,7 +27,7 @@ def artist_of(run: Path) -> Artist:
 
     Loads no model: the first drawing does.
     """
-    from train.run import find_checkpoint
+    from frenchcat.train.run import find_checkpoint
 
     try:
         _, _, settings = find_checkpoint(run)
@@ -54,8 +54,8 @@ class _Run:
 
     def draw(self, wish: Wish) -> list[Drawn]:
         """The pictures of a wish. Raises `UserError` as draw_to_files does."""
-        from train.checkpoint import best
-        from train.run import open_run
+        from frenchcat.train.checkpoint import best
+        from frenchcat.train.run import open_run
 
         if self.opened is None or self.opened[2] != best(self.run):
             self.opened = open_run(self.run)

@@ -7,7 +7,6 @@ import sys
 
 import typer
 
-from curate.errors import UserError
 from frenchcat.commands import (
     adopt,
     build,
@@ -22,6 +21,7 @@ from frenchcat.commands import (
     train,
     verdict,
 )
+from frenchcat.curate.errors import UserError
 
 app = typer.Typer(
     name="frenchcat",

@@ -14,11 +14,11 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from curate.errors import UserError
-from curate.licence import licence_name
+from frenchcat.curate.errors import UserError
+from frenchcat.curate.licence import licence_name
 
 if TYPE_CHECKING:
-    from index.search import Hit
+    from frenchcat.index.search import Hit
 
 THUMBNAIL_PX = 256
 

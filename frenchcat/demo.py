@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from curate.dataset import Dataset
+    from frenchcat.curate.dataset import Dataset
 
 QUERY = "french cat"
 SELECTION, WHERE = "well-captioned", "similarity > .2 and caption_words >= 2"
@@ -42,9 +42,9 @@ def run(out: Path, *, train: bool = True) -> Dataset:
 
     Raises `UserError` where `out` is not ours to write or its server's port is taken.
     """
-    from curate.config import changed, load_settings
-    from curate.errors import UserError
     from frenchcat import pipeline
+    from frenchcat.curate.config import changed, load_settings
+    from frenchcat.curate.errors import UserError
     from frenchcat.progress import Bars
     from frenchcat.sample import DEFAULT_PORT, write_urls
     from frenchcat.sample_site import SampleSite
@@ -115,7 +115,7 @@ def _planted_table(dataset: Dataset) -> Table:
 
 def _rows(dataset: Dataset) -> list[dict[str, Any]]:
     """Every row of the list with what the stages say of it."""
-    from curate.catalog import Catalog
+    from frenchcat.curate.catalog import Catalog
 
     with Catalog(dataset) as catalog:
         found = catalog.run(
@@ -129,7 +129,7 @@ def _rows(dataset: Dataset) -> list[dict[str, Any]]:
 
 def _outcome(row: Mapping[str, Any]) -> str:
     """One row's end in words."""
-    from curate.info import failure
+    from frenchcat.curate.info import failure
 
     if row["status"] != "success":
         return failure(row["error_message"])
@@ -142,8 +142,8 @@ def _outcome(row: Mapping[str, Any]) -> str:
 
 def _select(dataset: Dataset) -> None:
     """Freeze a selection and say what it came to."""
-    from curate.info import info
-    from curate.select import Choice, select
+    from frenchcat.curate.info import info
+    from frenchcat.curate.select import Choice, select
 
     with dataset.lock():
         made = select(dataset, SELECTION, Choice(where=WHERE))
@@ -159,8 +159,8 @@ def _select(dataset: Dataset) -> None:
 
 def _search(dataset: Dataset, out: Path) -> Path:
     from frenchcat.contact_sheet import contact_sheet
+    from frenchcat.index.search import Searcher
     from frenchcat.tables import hits_table
-    from index.search import Searcher
 
     searcher = Searcher(dataset)
     hits_table(searcher.query(text=QUERY, k=10))
@@ -171,7 +171,7 @@ def _search(dataset: Dataset, out: Path) -> Path:
 
 def _report(dataset: Dataset, out: Path) -> Path:
     """The page about the dataset."""
-    from curate.report.report import write_report
+    from frenchcat.curate.report.report import write_report
 
     return write_report(dataset, out / "report.html")
 
@@ -181,11 +181,11 @@ def train_briefly(dataset: Dataset, run: Path, how: Sequence[str] = BRIEFLY) -> 
 
     Raises `UserError` where `run` was trained on another selection or with other settings.
     """
-    from curate.config import load_settings
+    from frenchcat.curate.config import load_settings
     from frenchcat.progress import Steps
-    from train.checkpoint import newest, read_state
-    from train.loop import train
-    from train.settings import TrainSettings
+    from frenchcat.train.checkpoint import newest, read_state
+    from frenchcat.train.loop import train
+    from frenchcat.train.settings import TrainSettings
 
     named = (f"data.dataset={dataset.root}", f"data.selection={SELECTION}", f"run.out={run}")
     settings = load_settings(TrainSettings, "train-demo", [*how, *named])

@@ -10,16 +10,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from curate.errors import UserError
+from frenchcat.curate.errors import UserError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from train.checkpoint import State
-    from train.credentials import Credentials
-    from train.draw import Wish
-    from train.run import Parts
-    from train.steering import Guide
+    from frenchcat.train.checkpoint import State
+    from frenchcat.train.credentials import Credentials
+    from frenchcat.train.draw import Wish
+    from frenchcat.train.run import Parts
+    from frenchcat.train.steering import Guide
 
     Opened = tuple[Parts, State, Path]  # as train.run.open_run gives
 
@@ -66,11 +66,11 @@ def draw_to_files(
     already; `how` goes to train.draw. Raises `UserError` for a
     folder that is no run, an unreadable picture or numbers out of range.
     """
-    from train.credentials import own_credentials
-    from train.draw import Wish, draw, grid
-    from train.provenance import signed
-    from train.receipts import receipts_of
-    from train.run import open_run
+    from frenchcat.train.credentials import own_credentials
+    from frenchcat.train.draw import Wish, draw, grid
+    from frenchcat.train.provenance import signed
+    from frenchcat.train.receipts import receipts_of
+    from frenchcat.train.run import open_run
 
     _check(number, neighbours, how)
     _check_steering(steering)
@@ -110,7 +110,7 @@ def draw_to_files(
 
 def made_by(run: Path, state: State, checkpoint: Path) -> dict[str, Any]:
     """What a picture's manifest says of its model: the run's name, and digests that identify it."""
-    from curate.dataset import file_sha256
+    from frenchcat.curate.dataset import file_sha256
 
     weights = checkpoint / "unet" / "diffusion_pytorch_model.safetensors"
     return {
@@ -127,7 +127,7 @@ def verify_file(path: Path, trust: Path | None = None) -> dict[str, Any]:
 
     Raises `UserError` for a file that is no picture of a kind that carries manifests.
     """
-    from train.provenance import verified
+    from frenchcat.train.provenance import verified
 
     try:
         data = path.read_bytes()
@@ -162,7 +162,7 @@ def _words(found: Mapping[str, Any]) -> list[str]:
 
 def _kind(path: Path, data: bytes) -> str:
     """A picture's format, by its first bytes, else by its name."""
-    from curate.download.rights.provenance import TYPES
+    from frenchcat.curate.download.rights.provenance import TYPES
 
     marks = {b"\x89PNG": "png", b"\xff\xd8\xff": "jpeg", b"RIFF": "webp", b"GIF8": "gif"}
     for mark, kind in marks.items():
@@ -182,7 +182,7 @@ def _wished(wish: Wish) -> dict[str, Any]:
 def _check(number: int, neighbours: int, how: Mapping[str, Any]) -> None:
     import math
 
-    from train.sampler import Name
+    from frenchcat.train.sampler import Name
 
     known = Name.__args__  # type: ignore[attr-defined]
     sampler, guidance = how.get("sampler", known[0]), how.get("guidance", 1.0)
@@ -208,12 +208,12 @@ def _check_steering(steering: Steering) -> None:
 
 def _guides(steering: Steering, parts: Parts) -> tuple[list[Guide], dict[str, Any]]:
     """The gradients to climb, and what a picture's manifest says of them."""
-    from train.steering import classifier_guide, clip_guide, clip_of
+    from frenchcat.train.steering import classifier_guide, clip_guide, clip_of
 
     guides: list[Guide] = []
     told: dict[str, Any] = {}
     if steering.classifier is not None:
-        from train.classifier import open_classifier
+        from frenchcat.train.classifier import open_classifier
 
         trained = open_classifier(steering.classifier)
         if steering.label is None:

@@ -11,15 +11,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from curate.clip import ClipSettings
-from curate.config import as_dict, resolve, settings
-from curate.dataset import Dataset
-from curate.dedup.settings import DedupSettings
-from curate.download import DownloadSettings
-from curate.score.settings import ScoreSettings
-from curate.stage import Engine, Progress
-from curate.verdict.settings import VerdictSettings
-from index.build import IndexSettings
+from frenchcat.curate.clip import ClipSettings
+from frenchcat.curate.config import as_dict, resolve, settings
+from frenchcat.curate.dataset import Dataset
+from frenchcat.curate.dedup.settings import DedupSettings
+from frenchcat.curate.download import DownloadSettings
+from frenchcat.curate.score.settings import ScoreSettings
+from frenchcat.curate.stage import Engine, Progress
+from frenchcat.curate.verdict.settings import VerdictSettings
+from frenchcat.index.build import IndexSettings
 
 DEFAULT_PRESET = "mini"
 PACKAGES = (
@@ -53,14 +53,14 @@ def build(
 
     Raises `UserError` for a list, a folder or a setting that does not do.
     """
-    from curate.dedup import dedup
-    from curate.download import check_lists, download
-    from curate.embed import embed
-    from curate.score.stage import score
-    from curate.verdict.rules import check_rules
-    from curate.verdict.settings import rules_of
-    from curate.verdict.stage import verdict
-    from index.build import build_index
+    from frenchcat.curate.dedup import dedup
+    from frenchcat.curate.download import check_lists, download
+    from frenchcat.curate.embed import embed
+    from frenchcat.curate.score.stage import score
+    from frenchcat.curate.verdict.rules import check_rules
+    from frenchcat.curate.verdict.settings import rules_of
+    from frenchcat.curate.verdict.stage import verdict
+    from frenchcat.index.build import build_index
 
     check_lists(urls, settings.download)  # before a folder is made for nothing
     check_rules(rules_of(settings.verdict))
@@ -78,15 +78,15 @@ def build(
 
 def made_anew(dataset: Dataset, stages: Mapping[str, Any], progress: Progress | None) -> None:
     """Make again what a compaction took away or left behind: duplicates, verdicts, the index."""
-    from index.build import build_index
+    from frenchcat.index.build import build_index
 
     if "dedup" in stages:
-        from curate.dedup import DedupSettings, dedup
+        from frenchcat.curate.dedup import DedupSettings, dedup
 
         kept = stages["dedup"]["settings"]
         dedup(dataset, resolve(DedupSettings, kept, dataset.path("dataset.json")), progress)
     if "verdict" in stages:
-        from curate.verdict import verdict
+        from frenchcat.curate.verdict import verdict
 
         verdict(dataset, saved_settings(dataset).verdict, progress=progress, again=True)
     if "index" in stages:

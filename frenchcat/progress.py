@@ -20,7 +20,7 @@ _SAY_EVERY_SEC = 10.0
 
 
 class Bars:
-    """A `curate.stage.Progress` that draws one bar of shards for the stage at work."""
+    """A `frenchcat.curate.stage.Progress` that draws one bar of shards for the stage at work."""
 
     def __init__(self) -> None:
         self._bar: RichProgress | None = None

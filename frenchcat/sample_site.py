@@ -25,8 +25,8 @@ from typing import IO
 
 from aiohttp import web
 
-from curate.errors import UserError
 from frenchcat import sample
+from frenchcat.curate.errors import UserError
 
 HOST = "127.0.0.1"
 DRIP_INTERVAL_SEC = 0.2

@@ -10,11 +10,11 @@ from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from curate.diff import Diff
-    from curate.info import Info
-    from curate.lineage import Origin
-    from curate.remove import Match
-    from index.search import Hit
+    from frenchcat.curate.diff import Diff
+    from frenchcat.curate.info import Info
+    from frenchcat.curate.lineage import Origin
+    from frenchcat.curate.remove import Match
+    from frenchcat.index.search import Hit
 
 
 def info_table(info: Info) -> None:

@@ -22,17 +22,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from curate import embed
-from curate.config import as_dict, settings
-from curate.dataset import Dataset, Publication, digest_of, file_sha256
-from curate.errors import UserError
-from curate.stage import Progress, Silent, marker, record_entry
-from index import kinds, rows
-from index.part import PartEntry
-from index.vectors import StoredVectors, Vectors
+from frenchcat.curate import embed
+from frenchcat.curate.config import as_dict, settings
+from frenchcat.curate.dataset import Dataset, Publication, digest_of, file_sha256
+from frenchcat.curate.errors import UserError
+from frenchcat.curate.stage import Progress, Silent, marker, record_entry
+from frenchcat.index import kinds, rows
+from frenchcat.index.part import PartEntry
+from frenchcat.index.vectors import StoredVectors, Vectors
 
 if TYPE_CHECKING:
-    from index.evaluate import Tuned
+    from frenchcat.index.evaluate import Tuned
 
 STAGE = "index"
 VERSION = 2
@@ -243,7 +243,7 @@ def _tuned(
     stored: Mapping[str, StoredVectors],
     dataset: Dataset,
 ) -> Tuned:
-    from index import evaluate
+    from frenchcat.index import evaluate
 
     if exact:
         return evaluate.EXACT

@@ -5,12 +5,12 @@ Reads sizes and markers (`check_files`, at every opening) or every byte (`verify
 
 from __future__ import annotations
 
-from curate import embed
-from curate.dataset import Dataset, file_sha256
-from curate.errors import UserError
-from curate.stage import marker
-from index.build import current, entries
-from index.part import PartEntry
+from frenchcat.curate import embed
+from frenchcat.curate.dataset import Dataset, file_sha256
+from frenchcat.curate.errors import UserError
+from frenchcat.curate.stage import marker
+from frenchcat.index.build import current, entries
+from frenchcat.index.part import PartEntry
 
 
 def check_files(dataset: Dataset, entry: PartEntry) -> None:

@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.errors import UserError
-from index import kinds
-from index.vectors import StoredVectors, Vectors
+from frenchcat.curate.errors import UserError
+from frenchcat.index import kinds
+from frenchcat.index.vectors import StoredVectors, Vectors
 
 Positions = NDArray[np.int64]
 K = 10

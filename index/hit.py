@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from index.rows import PLACE
+from frenchcat.index.rows import PLACE
 
 Positions = NDArray[np.int64]
 

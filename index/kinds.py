@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.errors import UserError
+from frenchcat.curate.errors import UserError
 
 Vectors = NDArray[np.float32]
 EXACT = "SQfp16"

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from index.search import Positions, Searcher
+    from frenchcat.index.search import Positions, Searcher
 
 Rows = NDArray[np.float32]  # (n, D)
 Places = NDArray[np.float32]  # (n, 2), within -1 to 1

@@ -18,11 +18,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.dataset import Dataset
-from curate.errors import UserError
-from index import kinds
-from index.rows import Rows
-from index.vectors import BLOCK, StoredVectors, Vectors
+from frenchcat.curate.dataset import Dataset
+from frenchcat.curate.errors import UserError
+from frenchcat.index import kinds
+from frenchcat.index.rows import Rows
+from frenchcat.index.vectors import BLOCK, StoredVectors, Vectors
 
 Positions = NDArray[np.int64]
 Mask = NDArray[np.bool_]

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from curate import embed, tars
-from curate.dataset import Dataset
-from curate.errors import UserError
-from curate.stage import marker
+from frenchcat.curate import embed, tars
+from frenchcat.curate.dataset import Dataset
+from frenchcat.curate.errors import UserError
+from frenchcat.curate.stage import marker
 
 if TYPE_CHECKING:
     import pyarrow as pa

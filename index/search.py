@@ -20,16 +20,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.clip.settings import ClipSettings
-from curate.config import resolve
-from curate.dataset import Dataset
-from curate.errors import UserError
-from index.build import JSON, MODALITIES, current, entries, index_version
-from index.check import check_files
-from index.hit import Hit, Positions, Ranked, hit_of
-from index.part import Part, open_rows
-from index.rows import Places
-from index.terms import (
+from frenchcat.curate.clip.settings import ClipSettings
+from frenchcat.curate.config import resolve
+from frenchcat.curate.dataset import Dataset
+from frenchcat.curate.errors import UserError
+from frenchcat.index.build import JSON, MODALITIES, current, entries, index_version
+from frenchcat.index.check import check_files
+from frenchcat.index.hit import Hit, Positions, Ranked, hit_of
+from frenchcat.index.part import Part, open_rows
+from frenchcat.index.rows import Places
+from frenchcat.index.terms import (
     Picture,
     Term,
     Terms,
@@ -42,13 +42,13 @@ from index.terms import (
     unit,
     worded,
 )
-from index.visible import Mask, View, Visible
-from index.words import DEPTH, Words, joined, words_of
+from frenchcat.index.visible import Mask, View, Visible
+from frenchcat.index.words import DEPTH, Words, joined, words_of
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from curate.clip.model import Clip
+    from frenchcat.curate.clip.model import Clip
 
 __all__ = [
     "Hit",
@@ -256,8 +256,8 @@ class Searcher:
         """The model that made the vectors. Raises `UserError` where it cannot be loaded."""
         with self._clip_lock:
             if self._clip is None:
-                from curate.clip.model import load_clip
-                from curate.embed import require_same_model
+                from frenchcat.curate.clip.model import load_clip
+                from frenchcat.curate.embed import require_same_model
 
                 clip = load_clip(clip_settings(self.dataset))
                 require_same_model(self.dataset, clip)

@@ -12,9 +12,9 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from curate import embed
-from curate.dataset import Dataset
-from curate.errors import UserError
+from frenchcat.curate import embed
+from frenchcat.curate.dataset import Dataset
+from frenchcat.curate.errors import UserError
 
 Vectors = NDArray[np.float32]
 BLOCK = 8192  # rows that are widened to float32 at a time

@@ -27,10 +27,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.catalog import Catalog
-from curate.dataset import MANIFEST, Dataset, digest_of
-from curate.remove.log import removed_keys
-from index.rows import Places, Rows, id_of
+from frenchcat.curate.catalog import Catalog
+from frenchcat.curate.dataset import MANIFEST, Dataset, digest_of
+from frenchcat.curate.remove.log import removed_keys
+from frenchcat.index.rows import Places, Rows, id_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -174,7 +174,7 @@ class Visible:
         """The rows that meet a condition."""
         import pyarrow.compute as pc
 
-        from curate.expression import columns_of
+        from frenchcat.curate.expression import columns_of
 
         with Catalog(self._dataset) as catalog:
             if "domain" in columns_of(where) and "domain" not in catalog.columns():

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from index.rows import Rows
+from frenchcat.index.rows import Rows
 
 Positions = NDArray[np.int64]
 RANK_CONSTANT = 60  # k of Cormack et al.

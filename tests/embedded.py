@@ -11,9 +11,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from PIL import Image
 
-from curate import embed
-from curate.dataset import Dataset, digest_of, file_sha256
-from curate.stage import record_entry
+from frenchcat.curate import embed
+from frenchcat.curate.dataset import Dataset, digest_of, file_sha256
+from frenchcat.curate.stage import record_entry
 
 MODEL = {"model": "synthetic", "weights": "0" * 64, "dimension": 16, "precision": "fp32"}
 

@@ -5,8 +5,8 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from curate.dataset import Dataset
-from curate.stage import Counts, Output, ShardFunction
+from frenchcat.curate.dataset import Dataset
+from frenchcat.curate.stage import Counts, Output, ShardFunction
 
 
 @dataclass(frozen=True)

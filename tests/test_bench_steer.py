@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from bench import steer
+from frenchcat.train.loop import train
 from tests.embedded import unit_rows
 from tests.train.runs import settings, write_tars
-from train.loop import train
 
 
 def test_the_difference_is_own_less_swapped() -> None:

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from curate.config import PRESETS, load_settings
-from curate.errors import UserError
+from frenchcat.curate.config import PRESETS, load_settings
+from frenchcat.curate.errors import UserError
 from frenchcat.pipeline import BuildSettings
-from train.settings import TrainSettings
-from train.size import LATENT, size_of
+from frenchcat.train.settings import TrainSettings
+from frenchcat.train.size import LATENT, size_of
 
 NAMES = sorted(path.stem for path in PRESETS.glob("*.toml"))
 OF_TRAINING = [name for name in NAMES if name.startswith(("train-", "classifier-"))]

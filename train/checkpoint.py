@@ -24,10 +24,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from curate.config import resolve
-from curate.errors import UserError
-from train.export import write_pipeline
-from train.settings import TrainSettings
+from frenchcat.curate.config import resolve
+from frenchcat.curate.errors import UserError
+from frenchcat.train.export import write_pipeline
+from frenchcat.train.settings import TrainSettings
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -24,13 +24,13 @@ from diffusers.models.embeddings import TimestepEmbedding, Timesteps
 from diffusers.models.unets.unet_2d_blocks import DownBlock2D
 from torch import Tensor, nn
 
-from curate.config import resolve
-from curate.dataset import file_sha256
-from curate.errors import UserError
-from train import checkpoint
-from train.model import groups_of
-from train.run import Parts
-from train.settings import ClassifierSettings, TrainSettings
+from frenchcat.curate.config import resolve
+from frenchcat.curate.dataset import file_sha256
+from frenchcat.curate.errors import UserError
+from frenchcat.train import checkpoint
+from frenchcat.train.model import groups_of
+from frenchcat.train.run import Parts
+from frenchcat.train.settings import ClassifierSettings, TrainSettings
 
 FOLDER, WEIGHTS, ACCURACY = "classifier", "model.safetensors", "accuracy.json"
 

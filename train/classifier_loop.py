@@ -15,17 +15,17 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from curate.config import as_dict, changed
-from curate.errors import UserError
-from train import checkpoint
-from train.classifier import Classifier, save_classifier
-from train.diffusion import Diffusion
-from train.evaluate import HeldOutLoss, held_out, held_out_times
-from train.loader import Loaded, noise_of
-from train.loop import Trainer
-from train.model import Codec
-from train.run import order_of
-from train.settings import TrainSettings
+from frenchcat.curate.config import as_dict, changed
+from frenchcat.curate.errors import UserError
+from frenchcat.train import checkpoint
+from frenchcat.train.classifier import Classifier, save_classifier
+from frenchcat.train.diffusion import Diffusion
+from frenchcat.train.evaluate import HeldOutLoss, held_out, held_out_times
+from frenchcat.train.loader import Loaded, noise_of
+from frenchcat.train.loop import Trainer
+from frenchcat.train.model import Codec
+from frenchcat.train.run import order_of
+from frenchcat.train.settings import TrainSettings
 
 DRAWS = 4  # of noise for each held-out picture: there are few
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from curate.errors import UserError
+from frenchcat.curate.errors import UserError
 
 _YEARS = 10
 _ISSUER = "frenchcat, self-issued"

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from train.guidance import Guided
-from train.model import network_of
-from train.run import Parts
-from train.sampler import Name, sample, timesteps
-from train.steering import Guide
+from frenchcat.train.guidance import Guided
+from frenchcat.train.model import network_of
+from frenchcat.train.run import Parts
+from frenchcat.train.sampler import Name, sample, timesteps
+from frenchcat.train.steering import Guide
 
 if TYPE_CHECKING:
     import torch
@@ -87,7 +87,7 @@ def noise_of(seed: int, shape: tuple[int, ...], turn: int = 0) -> Tensor:
     """Standard normal noise of a seed; `turn` counts what a sampler draws on its way."""
     import torch
 
-    from train.permutation import key_of
+    from frenchcat.train.permutation import key_of
 
     generator = torch.Generator().manual_seed(key_of(seed, turn, "draw") >> 1)
     return torch.randn(*shape, generator=generator)

@@ -15,26 +15,26 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from curate.config import changed
-from curate.errors import UserError
-from train.loader import noise_of
-from train.model import unet_output
-from train.permutation import key_of, permuted
-from train.pictures import enough_of, fitted
-from train.plan import Batch
-from train.randomness import Chance
-from train.reader import BadSample, Read, Reader
-from train.rows import Rows, open_rows
-from train.run import Parts, open_run
-from train.sampler import Name
+from frenchcat.curate.config import changed
+from frenchcat.curate.errors import UserError
+from frenchcat.train.loader import noise_of
+from frenchcat.train.model import unet_output
+from frenchcat.train.permutation import key_of, permuted
+from frenchcat.train.pictures import enough_of, fitted
+from frenchcat.train.plan import Batch
+from frenchcat.train.randomness import Chance
+from frenchcat.train.reader import BadSample, Read, Reader
+from frenchcat.train.rows import Rows, open_rows
+from frenchcat.train.run import Parts, open_run
+from frenchcat.train.sampler import Name
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from curate.clip.model import Clip, Vectors
-    from train.model import Codec
-    from train.settings import DataSettings
+    from frenchcat.curate.clip.model import Clip, Vectors
+    from frenchcat.train.model import Codec
+    from frenchcat.train.settings import DataSettings
 
 TIMES = 10
 """Timesteps at which the held-out loss is measured, evenly spaced."""
@@ -160,8 +160,8 @@ def evaluate(
 
     Raises `UserError` for a folder that is no run, numbers out of range, or pictures that are gone.
     """
-    from train.draw import Wish, draw
-    from train.metrics import clip_score, cmmd, frechet_distance, precision_recall
+    from frenchcat.train.draw import Wish, draw
+    from frenchcat.train.metrics import clip_score, cmmd, frechet_distance, precision_recall
 
     if number < 5:
         raise UserError(f"{number} pictures tell nothing; draw 5 or more, better 1000")
@@ -247,9 +247,9 @@ def _real(parts: Parts, rows: Rows, chosen: list[int], number: int) -> _Real:
 
 
 def _stored(dataset: str, rows: Rows, chosen: list[int], number: int) -> _Real:
-    from curate.dataset import Dataset
-    from index.rows import id_of
-    from index.search import Searcher
+    from frenchcat.curate.dataset import Dataset
+    from frenchcat.index.rows import id_of
+    from frenchcat.index.search import Searcher
 
     searcher = Searcher(Dataset.open(dataset))
     found = [rows.row(row) for row in chosen]
@@ -265,9 +265,9 @@ def _encoded(parts: Parts, rows: Rows, chosen: list[int], number: int, note: str
     """Real pictures in the space of the run's own text tower's model."""
     import numpy as np
 
-    from curate.clip import ClipSettings
-    from curate.clip.model import load_clip
-    from curate.config import resolve
+    from frenchcat.curate.clip import ClipSettings
+    from frenchcat.curate.clip.model import load_clip
+    from frenchcat.curate.config import resolve
 
     text = parts.settings.text
     clip = load_clip(

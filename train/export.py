@@ -15,7 +15,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from train.settings import DiffusionSettings, TrainSettings
+from frenchcat.train.settings import DiffusionSettings, TrainSettings
 
 INDEX, CODE = "model_index.json", "pipeline.py"
 

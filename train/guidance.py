@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from train.diffusion import Diffusion, Target
+from frenchcat.train.diffusion import Diffusion, Target
 
 if TYPE_CHECKING:
     from torch import Tensor

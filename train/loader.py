@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from train.pictures import enough_of, fitted, shapes_of
-from train.plan import Plan
-from train.randomness import Chance
-from train.reader import Loss, Reader, Sample
-from train.settings import TrainSettings
+from frenchcat.train.pictures import enough_of, fitted, shapes_of
+from frenchcat.train.plan import Plan
+from frenchcat.train.randomness import Chance
+from frenchcat.train.reader import Loss, Reader, Sample
+from frenchcat.train.settings import TrainSettings
 
 if TYPE_CHECKING:
     from pathlib import Path

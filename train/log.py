@@ -10,15 +10,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from curate.dataset import digest_of
-from train.distributed import Ranks
-from train.loader import Loaded
+from frenchcat.curate.dataset import digest_of
+from frenchcat.train.distributed import Ranks
+from frenchcat.train.loader import Loaded
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from train.evaluate import HeldOutLoss
-    from train.loop import StepReport
+    from frenchcat.train.evaluate import HeldOutLoss
+    from frenchcat.train.loop import StepReport
 
 
 class Log:

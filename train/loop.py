@@ -17,24 +17,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from curate.config import as_dict
-from curate.errors import UserError
-from train import checkpoint
-from train.distributed import Ranks, join
-from train.loader import Batches, Cursor, Loaded, load, noise_of, places
-from train.log import Log
-from train.model import device_of, unet_output
-from train.optimizer import average, ema_decay, make_optimizer, rate_at
-from train.reader import BadSample
-from train.run import Parts, identity_of, make_parts, prepare_rows, save_about
-from train.settings import TrainSettings
-from train.weights import Weights
+from frenchcat.curate.config import as_dict
+from frenchcat.curate.errors import UserError
+from frenchcat.train import checkpoint
+from frenchcat.train.distributed import Ranks, join
+from frenchcat.train.loader import Batches, Cursor, Loaded, load, noise_of, places
+from frenchcat.train.log import Log
+from frenchcat.train.model import device_of, unet_output
+from frenchcat.train.optimizer import average, ema_decay, make_optimizer, rate_at
+from frenchcat.train.reader import BadSample
+from frenchcat.train.run import Parts, identity_of, make_parts, prepare_rows, save_about
+from frenchcat.train.settings import TrainSettings
+from frenchcat.train.weights import Weights
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from train.evaluate import HeldOutLoss
+    from frenchcat.train.evaluate import HeldOutLoss
 
 
 @dataclass(frozen=True)
@@ -218,7 +218,7 @@ class Trainer:
 
     def _rows(self) -> Any:
         """Laid out by the first rank, opened by all."""
-        from train.rows import open_rows
+        from frenchcat.train.rows import open_rows
 
         if self.ranks.first:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -255,8 +255,8 @@ class Trainer:
 
     def save(self) -> None:
         """Write a checkpoint of this step, with its held-out loss."""
-        from train.evaluate import held_out_loss
-        from train.export import scheduler_of
+        from frenchcat.train.evaluate import held_out_loss
+        from frenchcat.train.export import scheduler_of
 
         tensors = self.weights.tensors(self.optimizer)
         unet = self.weights.averaged_unet(self.parts)
@@ -272,7 +272,7 @@ class Trainer:
 
     def _sample_grid(self) -> None:
         """The fixed prompts, drawn with the averaged weights."""
-        from train.draw import Wish, draw, grid
+        from frenchcat.train.draw import Wish, draw, grid
 
         run = self.settings.run
         if not run.prompts:
@@ -294,7 +294,7 @@ class Trainer:
 
 def _trainer_of(settings: TrainSettings) -> type[Trainer]:
     if settings.run.task == "classifier":
-        from train.classifier_loop import ClassifierTrainer  # it builds on this module
+        from frenchcat.train.classifier_loop import ClassifierTrainer  # it builds on this module
 
         return ClassifierTrainer
     return Trainer

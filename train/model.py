@@ -13,9 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from curate.errors import UserError
-from train.settings import ModelSettings
-from train.text import Condition
+from frenchcat.curate.errors import UserError
+from frenchcat.train.settings import ModelSettings
+from frenchcat.train.text import Condition
 
 if TYPE_CHECKING:
     import torch

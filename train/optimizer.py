@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from train.settings import OptimizerSettings
+from frenchcat.train.settings import OptimizerSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from train.randomness import Chance
-from train.settings import DataSettings
+from frenchcat.train.randomness import Chance
+from frenchcat.train.settings import DataSettings
 
 if TYPE_CHECKING:
     from PIL.Image import Image

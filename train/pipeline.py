@@ -159,9 +159,9 @@ class FrenchcatPipeline(_Pipeline):  # type: ignore[misc]
 
 def _text_encoder(model: str, pretrained: str | None) -> Any:
     try:
-        from curate.config import resolve
-        from train.settings import TextSettings
-        from train.text import TextEncoder
+        from frenchcat.curate.config import resolve
+        from frenchcat.train.settings import TextSettings
+        from frenchcat.train.text import TextEncoder
     except ImportError as error:
         raise ImportError(
             "this pipeline reads its prompts by the text tower that frenchcat holds, and frenchcat "

@@ -23,8 +23,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from train.permutation import key_of, permuted
-from train.population import ONE, Places, Population
+from frenchcat.train.permutation import key_of, permuted
+from frenchcat.train.population import ONE, Places, Population
 
 SHARDS_PER_BLOCK = 8
 

@@ -19,9 +19,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from curate.download.rights.provenance import TYPES
-from curate.errors import UserError
-from train.credentials import Credentials, algorithm, own_certificates, serial_of
+from frenchcat.curate.download.rights.provenance import TYPES
+from frenchcat.curate.errors import UserError
+from frenchcat.train.credentials import Credentials, algorithm, own_certificates, serial_of
 
 LABEL = "org.frenchcat.generation"
 SOURCE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from train.permutation import key_of
+from frenchcat.train.permutation import key_of
 
 if TYPE_CHECKING:
     import torch

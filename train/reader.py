@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from train.permutation import key_of
-from train.plan import Batch
-from train.ranges import Range, read_ranges
-from train.rows import Row, Rows, open_rows
+from frenchcat.train.permutation import key_of
+from frenchcat.train.plan import Batch
+from frenchcat.train.ranges import Range, read_ranges
+from frenchcat.train.rows import Row, Rows, open_rows
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -17,16 +17,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.dataset import Dataset
-from curate.errors import UserError
-from curate.licence import licence_name
-from train.rows import Rows, open_rows
-from train.settings import DataSettings
+from frenchcat.curate.dataset import Dataset
+from frenchcat.curate.errors import UserError
+from frenchcat.curate.licence import licence_name
+from frenchcat.train.rows import Rows, open_rows
+from frenchcat.train.settings import DataSettings
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from index.search import Hit, Searcher
+    from frenchcat.index.search import Hit, Searcher
 
 SAID = (
     "nearest in the dataset's CLIP space among the pictures trained on; near means alike in what "
@@ -72,7 +72,7 @@ def receipts_of(data: DataSettings, rows: Path, pictures: Sequence[Image], k: in
     if found is None:
         return Receipts(none, note=f"not compared: the run lost its rows ({rows})")
     try:
-        from index.search import Searcher
+        from frenchcat.index.search import Searcher
 
         searcher = Searcher(Dataset.open(data.dataset))
         drawn = searcher.clip.encode_pictures(list(pictures))
@@ -89,7 +89,7 @@ def nearest(
     searcher: Searcher, positions: NDArray[np.int64], drawn: NDArray[np.float32], k: int
 ) -> list[list[Hit]]:
     """The k hits at `positions` nearest to each of (N, D) unit vectors, by brute force."""
-    from index.search import Ranked
+    from frenchcat.index.search import Ranked
 
     best = np.full((len(drawn), 0), -np.inf, np.float32)
     where = np.zeros((len(drawn), 0), np.int64)
@@ -106,7 +106,7 @@ def nearest(
 
 def trained_positions(searcher: Searcher, rows: Rows) -> tuple[NDArray[np.int64], int]:
     """Of the rows that were trained on, in the index; and how many are not there (any more)."""
-    from index.rows import id_of
+    from frenchcat.index.rows import id_of
 
     held_out = set(rows.held_out)
     keys = rows.keys()

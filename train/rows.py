@@ -22,16 +22,16 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.dataset import Dataset, digest_of
-from curate.embed import PICTURES
-from curate.errors import UserError
-from train.permutation import key_of, permuted
-from train.population import Population
+from frenchcat.curate.dataset import Dataset, digest_of
+from frenchcat.curate.embed import PICTURES
+from frenchcat.curate.errors import UserError
+from frenchcat.train.permutation import key_of, permuted
+from frenchcat.train.population import Population
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from curate.select import Selection
+    from frenchcat.curate.select import Selection
 
 TEXTS = ("txt",)
 Words = Literal["caption", "label"]
@@ -157,7 +157,7 @@ def rows_of_selection(
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    from curate.select import open_selection
+    from frenchcat.curate.select import open_selection
 
     stamp = _stamp(dataset, name, [*edges, held_out, words])
     there = open_rows(folder)
@@ -197,7 +197,7 @@ def rows_of_tars(paths: Sequence[str], folder: Path, held_out: int = 0) -> tuple
     import fsspec
     import pyarrow as pa
 
-    from train.tar_index import scan
+    from frenchcat.train.tar_index import scan
 
     columns: dict[str, list[Any]] = {name: [] for name in _schema().names}
     troubles: list[str] = []
@@ -231,7 +231,7 @@ def _labelled(dataset: Dataset, selection: Selection) -> pa.Table:
     """The selection's rows with a label. Raises `UserError` for fewer than two classes."""
     import pyarrow.compute as pc
 
-    from curate.select import LABEL
+    from frenchcat.curate.select import LABEL
 
     table, name = selection.table, selection.name
     how = (

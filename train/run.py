@@ -18,16 +18,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from curate.config import as_dict, resolve
-from curate.dataset import Dataset
-from curate.errors import UserError
-from train import checkpoint
-from train.diffusion import Diffusion
-from train.model import Codec, device_of, make_unet
-from train.pictures import edges_of
-from train.rows import Rows, Words, open_rows, rows_of_selection, rows_of_tars
-from train.settings import DataSettings, TrainSettings
-from train.text import TextEncoder
+from frenchcat.curate.config import as_dict, resolve
+from frenchcat.curate.dataset import Dataset
+from frenchcat.curate.errors import UserError
+from frenchcat.train import checkpoint
+from frenchcat.train.diffusion import Diffusion
+from frenchcat.train.model import Codec, device_of, make_unet
+from frenchcat.train.pictures import edges_of
+from frenchcat.train.rows import Rows, Words, open_rows, rows_of_selection, rows_of_tars
+from frenchcat.train.settings import DataSettings, TrainSettings
+from frenchcat.train.text import TextEncoder
 
 ABOUT = "run.json"
 

@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
 
-from train.diffusion import Diffusion
+from frenchcat.train.diffusion import Diffusion
 
 if TYPE_CHECKING:
     from torch import Tensor

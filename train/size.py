@@ -1,6 +1,6 @@
 """How large a model is, before it is trained: parameters, and the memory that they alone take.
 
-    python -m train.size train-sd-256
+    python -m frenchcat.train.size train-sd-256
 
 Reads a preset or a settings file; builds the U-Net without weights, so that no file and no memory
 of its size is needed. What activations take is not told: it grows with the pictures of a step.
@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from curate.config import load_settings
-from curate.errors import UserError
-from train.model import make_unet
-from train.settings import TextSettings, TrainSettings
-from train.text import TextEncoder
+from frenchcat.curate.config import load_settings
+from frenchcat.curate.errors import UserError
+from frenchcat.train.model import make_unet
+from frenchcat.train.settings import TextSettings, TrainSettings
+from frenchcat.train.text import TextEncoder
 
 BYTES = 20  # a parameter: weight, gradient, AdamW's two moments, average; float32 each
 LATENT = (4, 8)  # channels, pixels a latent: of Stable Diffusion's autoencoders

@@ -15,18 +15,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from curate.errors import UserError
-from train.guidance import Gradient, classifier_gradient, clip_gradient
-from train.model import unet_output
-from train.run import Parts
-from train.settings import TextSettings
-from train.text import Condition
+from frenchcat.curate.errors import UserError
+from frenchcat.train.guidance import Gradient, classifier_gradient, clip_gradient
+from frenchcat.train.model import unet_output
+from frenchcat.train.run import Parts
+from frenchcat.train.settings import TextSettings
+from frenchcat.train.text import Condition
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from curate.clip.model import Clip
-    from train.classifier import TrainedClassifier
+    from frenchcat.curate.clip.model import Clip
+    from frenchcat.train.classifier import TrainedClassifier
 
 Guide = Callable[[Parts, Sequence[str], Condition], Gradient]
 """(the model, the prompts, their condition on its device) -> what to climb."""
@@ -94,9 +94,9 @@ def clip_of(settings: TextSettings) -> Clip:
 
     Raises `UserError` without its weights.
     """
-    from curate.clip import ClipSettings
-    from curate.clip.model import load_clip
-    from curate.config import resolve
+    from frenchcat.curate.clip import ClipSettings
+    from frenchcat.curate.clip.model import load_clip
+    from frenchcat.curate.config import resolve
 
     named = {"model": settings.model, "pretrained": settings.pretrained}
     plain = {"device": "cpu", "precision": "fp32", "compile": "no"}

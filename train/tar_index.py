@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import IO, Any
 
-from curate.errors import UserError
-from curate.tars import Member, split
+from frenchcat.curate.errors import UserError
+from frenchcat.curate.tars import Member, split
 
 _BLOCK = tarfile.BLOCKSIZE
 _COMPRESSED = {

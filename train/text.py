@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from train.settings import TextSettings
+from frenchcat.train.settings import TextSettings
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -49,9 +49,9 @@ class TextEncoder:
 
     def __init__(self, settings: TextSettings) -> None:
         """Load it. Raises `UserError` where the weights cannot be had."""
-        from curate.clip import ClipSettings
-        from curate.clip.model import load_clip
-        from curate.config import resolve
+        from frenchcat.curate.clip import ClipSettings
+        from frenchcat.curate.clip.model import load_clip
+        from frenchcat.curate.config import resolve
 
         named = {"model": settings.model, "pretrained": settings.pretrained}
         plain = {"device": "cpu", "precision": "fp32", "compile": "no"}

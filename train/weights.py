@@ -9,15 +9,15 @@ import contextlib
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
-from train.attention import PlainAttention
-from train.distributed import Ranks
-from train.settings import TrainSettings
+from frenchcat.train.attention import PlainAttention
+from frenchcat.train.distributed import Ranks
+from frenchcat.train.settings import TrainSettings
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from train.run import Parts
+    from frenchcat.train.run import Parts
 
 _MOMENTS = ("exp_avg", "exp_avg_sq", "step")
 
@@ -105,7 +105,7 @@ class Weights:
 
         Every rank has to call it: under FSDP2 each holds a part of them.
         """
-        from train.model import make_unet
+        from frenchcat.train.model import make_unet
 
         _, side, _ = parts.shape
         unet = make_unet(self.settings.model, side, parts.text.width, parts.codec.channels)
@@ -116,8 +116,8 @@ class Weights:
     def _compile(self) -> None:
         import torch
 
-        from curate.clip.hardware import can_compile
-        from curate.clip.model import say_once
+        from frenchcat.curate.clip.hardware import can_compile
+        from frenchcat.curate.clip.model import say_once
 
         if obstacle := can_compile(str(self.device)):
             say_once(f"training uncompiled: {obstacle}")
@@ -126,7 +126,7 @@ class Weights:
 
 
 def _wants_bf16(settings: TrainSettings, device: torch.device) -> bool:
-    from curate.clip.hardware import precision_of
+    from frenchcat.curate.clip.hardware import precision_of
 
     return precision_of(settings.run.precision, device.type) == "bf16"
 

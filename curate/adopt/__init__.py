@@ -5,6 +5,6 @@ sources.py    clip-retrieval's vectors (.npy, faiss) and metadata (parquet, arro
 shards.py     rows and vectors -> shards without pictures; img2dataset's shards, linked
 """
 
-from curate.adopt.folder import Adopted, adopt
+from frenchcat.curate.adopt.folder import Adopted, adopt
 
 __all__ = ["Adopted", "adopt"]

@@ -11,20 +11,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from curate import embed
-from curate.adopt import sources
-from curate.adopt.shards import PER_SHARD, AdoptedStage, link_shard, unit, write_rows
-from curate.config import as_dict
-from curate.dataset import Dataset
-from curate.errors import UserError
-from curate.stage import Progress, Silent, record
+from frenchcat.curate import embed
+from frenchcat.curate.adopt import sources
+from frenchcat.curate.adopt.shards import PER_SHARD, AdoptedStage, link_shard, unit, write_rows
+from frenchcat.curate.config import as_dict
+from frenchcat.curate.dataset import Dataset
+from frenchcat.curate.errors import UserError
+from frenchcat.curate.stage import Progress, Silent, record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import pyarrow as pa
 
-    from curate.clip.settings import ClipSettings
+    from frenchcat.curate.clip.settings import ClipSettings
 
 UNKNOWN = "unknown"
 
@@ -141,7 +141,7 @@ def _model(folder: Path, clip: ClipSettings | None, dimension: int) -> dict[str,
     said = {"dimension": dimension, "precision": "fp16"}
     if clip is None:
         return {"model": UNKNOWN, "weights": UNKNOWN, **said}
-    from curate.clip.weights import find_weights
+    from frenchcat.curate.clip.weights import find_weights
 
     weights = find_weights(clip)
     if weights.dimension != dimension:

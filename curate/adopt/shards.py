@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from curate import embed
-from curate.dataset import Dataset
-from curate.download.columns import uid_of
-from curate.errors import UserError
-from curate.stage import write_marker
+from frenchcat.curate import embed
+from frenchcat.curate.dataset import Dataset
+from frenchcat.curate.download.columns import uid_of
+from frenchcat.curate.errors import UserError
+from frenchcat.curate.stage import write_marker
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -94,7 +94,7 @@ def link_shard(dataset: Dataset, folder: Path, shard: str, stage: AdoptedStage) 
     """Publish one of img2dataset's shards; gives its counts. Raises `UserError` where broken."""
     import pyarrow.parquet as pq
 
-    from curate import tars
+    from frenchcat.curate import tars
 
     tars.members(folder / f"{shard}.tar")  # a tar that was cut short is refused here
     table = pq.read_table(folder / f"{shard}.parquet")

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.errors import UserError
+from frenchcat.curate.errors import UserError
 
 if TYPE_CHECKING:
     import pyarrow as pa

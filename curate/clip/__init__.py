@@ -1,5 +1,5 @@
 """CLIP: pictures or texts -> unit vectors, with any open_clip model or the bundled one."""
 
-from curate.clip.settings import ClipSettings
+from frenchcat.curate.clip.settings import ClipSettings
 
 __all__ = ["ClipSettings"]

@@ -13,7 +13,7 @@ def device_of(wanted: str) -> str:
     """`auto` -> cuda or cpu; anything else as it is. Raises `UserError` where it is missing."""
     import torch
 
-    from curate.errors import UserError
+    from frenchcat.curate.errors import UserError
 
     if wanted == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.clip.hardware import can_compile, device_of, precision_of
-from curate.clip.preprocess import Preprocess
-from curate.clip.settings import ClipSettings
-from curate.clip.weights import Weights, find_weights
-from curate.errors import UserError
+from frenchcat.curate.clip.hardware import can_compile, device_of, precision_of
+from frenchcat.curate.clip.preprocess import Preprocess
+from frenchcat.curate.clip.settings import ClipSettings
+from frenchcat.curate.clip.weights import Weights, find_weights
+from frenchcat.curate.errors import UserError
 
 if TYPE_CHECKING:
     import torch
@@ -46,7 +46,7 @@ class Clip:
     def __init__(self, settings: ClipSettings, weights: Weights, rows: int | None = None) -> None:
         import torch
 
-        from curate.clip.text import TextTower
+        from frenchcat.curate.clip.text import TextTower
 
         self.name, self.digest = weights.name, weights.digest
         self.dimension = weights.dimension

@@ -13,9 +13,9 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from curate.clip.settings import ClipSettings
-from curate.dataset import file_sha256
-from curate.errors import UserError
+from frenchcat.curate.clip.settings import ClipSettings
+from frenchcat.curate.dataset import file_sha256
+from frenchcat.curate.errors import UserError
 
 MINI = Path(__file__).resolve().parent / "mini"
 _CONFIG = "open_clip_config.json"

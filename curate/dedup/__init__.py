@@ -11,7 +11,7 @@
 The four in the middle are pure functions over arrays and know no dataset.
 """
 
-from curate.dedup.settings import DedupSettings
-from curate.dedup.stage import DedupReport, dedup
+from frenchcat.curate.dedup.settings import DedupSettings
+from frenchcat.curate.dedup.stage import DedupReport, dedup
 
 __all__ = ["DedupReport", "DedupSettings", "dedup"]

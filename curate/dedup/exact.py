@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from curate.dedup.cluster import Edges, stars
+from frenchcat.curate.dedup.cluster import Edges, stars
 
 
 def equal_values(values: Sequence[str | None]) -> Edges:
@@ -25,8 +25,8 @@ def canonical_url(url: str | None) -> str | None:
 
     None for what is no URL. Query parameters stay: which of them matter, only the server knows.
     """
-    from curate.download.reason import FetchFailure
-    from curate.download.url import parse_url
+    from frenchcat.curate.download.reason import FetchFailure
+    from frenchcat.curate.download.url import parse_url
 
     try:
         return str(parse_url(url))

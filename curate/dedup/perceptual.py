@@ -17,7 +17,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.dedup.cluster import Edges, components, no_edges, stars
+from frenchcat.curate.dedup.cluster import Edges, components, no_edges, stars
 
 EXACT_ROWS = 50_000
 MISS = 0.002

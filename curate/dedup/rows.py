@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from curate import embed
-from curate.dataset import Dataset
-from curate.dedup.settings import DedupSettings, Rule
-from curate.errors import UserError
-from curate.stage import marker
+from frenchcat.curate import embed
+from frenchcat.curate.dataset import Dataset
+from frenchcat.curate.dedup.settings import DedupSettings, Rule
+from frenchcat.curate.errors import UserError
+from frenchcat.curate.stage import marker
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -30,8 +30,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.dedup.cluster import Edges, components, no_edges
-from curate.threads import one_torch_thread
+from frenchcat.curate.dedup.cluster import Edges, components, no_edges
+from frenchcat.curate.threads import one_torch_thread
 
 if TYPE_CHECKING:
     import torch

@@ -6,8 +6,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from curate.config import settings
-from curate.score.hashes import PDQ_DISTANCE, PDQ_QUALITY
+from frenchcat.curate.config import settings
+from frenchcat.curate.score.hashes import PDQ_DISTANCE, PDQ_QUALITY
 
 Method = Literal["exact", "perceptual", "semantic"]
 METHODS: tuple[Method, ...] = ("exact", "perceptual", "semantic")

@@ -26,15 +26,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.config import as_dict
-from curate.dataset import Dataset, Publication, digest_of
-from curate.dedup import rows as gather
-from curate.dedup.cluster import Edges, components, no_edges, sizes
-from curate.dedup.rows import Rows
-from curate.dedup.settings import METHODS, DedupSettings, Method
-from curate.dedup.survivor import survivors
-from curate.errors import UserError
-from curate.stage import Progress, ShardFunction, Silent, record, up_to_date, write_marker
+from frenchcat.curate.config import as_dict
+from frenchcat.curate.dataset import Dataset, Publication, digest_of
+from frenchcat.curate.dedup import rows as gather
+from frenchcat.curate.dedup.cluster import Edges, components, no_edges, sizes
+from frenchcat.curate.dedup.rows import Rows
+from frenchcat.curate.dedup.settings import METHODS, DedupSettings, Method
+from frenchcat.curate.dedup.survivor import survivors
+from frenchcat.curate.errors import UserError
+from frenchcat.curate.stage import Progress, ShardFunction, Silent, record, up_to_date, write_marker
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -155,9 +155,9 @@ def find(dataset: Dataset, rows: Rows, settings: DedupSettings) -> Found:
 
 
 def _edges(dataset: Dataset, rows: Rows, settings: DedupSettings, method: Method) -> Edges:
-    from curate.dedup.exact import canonical_url, equal_values
-    from curate.dedup.perceptual import near_hashes
-    from curate.dedup.semantic import near_vectors
+    from frenchcat.curate.dedup.exact import canonical_url, equal_values
+    from frenchcat.curate.dedup.perceptual import near_hashes
+    from frenchcat.curate.dedup.semantic import near_vectors
 
     if method == "exact":
         urls = [canonical_url(url) for url in rows.table["url"].to_pylist()]

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.dedup.settings import Rule
+from frenchcat.curate.dedup.settings import Rule
 
 
 def survivors(

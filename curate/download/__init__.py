@@ -1,8 +1,8 @@
 """URL lists in, shards out: the safe fetch, the resizing and the writing."""
 
-from curate.download.pictures import ResizeSettings
-from curate.download.settings import FetchSettings
-from curate.download.stage import (
+from frenchcat.curate.download.pictures import ResizeSettings
+from frenchcat.curate.download.settings import FetchSettings
+from frenchcat.curate.download.stage import (
     DownloadSettings,
     DownloadStage,
     check_lists,

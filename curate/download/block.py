@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from curate.dataset import Dataset, digest_of
-from curate.download.pictures import Picture, Unfit
-from curate.remove.block import HashList, read_hash_lists, with_removed
-from curate.remove.log import removed
+from frenchcat.curate.dataset import Dataset, digest_of
+from frenchcat.curate.download.pictures import Picture, Unfit
+from frenchcat.curate.remove.block import HashList, read_hash_lists, with_removed
+from frenchcat.curate.remove.log import removed
 
 BLOCKED = frozenset({"blocked_md5", "blocked_sha256", "blocked_pdq"})
 """The reasons, by the kind of hash that is listed."""

@@ -16,8 +16,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from curate.download.sources import Source, broken, header
-from curate.errors import UserError
+from frenchcat.curate.download.sources import Source, broken, header
+from frenchcat.curate.errors import UserError
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

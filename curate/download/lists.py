@@ -22,13 +22,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from curate.dataset import Dataset, Publication, file_sha256
-from curate.download import columns as cols
-from curate.download.sources import Lists, Source, as_table, base_name, broken, fetch, find, text
-from curate.errors import UserError
-from curate.remove.block import without_removed
-from curate.remove.log import removed
-from curate.stage import ShardFunction, marker, record_entry, write_marker
+from frenchcat.curate.dataset import Dataset, Publication, file_sha256
+from frenchcat.curate.download import columns as cols
+from frenchcat.curate.download.sources import (
+    Lists,
+    Source,
+    as_table,
+    base_name,
+    broken,
+    fetch,
+    find,
+    text,
+)
+from frenchcat.curate.errors import UserError
+from frenchcat.curate.remove.block import without_removed
+from frenchcat.curate.remove.log import removed
+from frenchcat.curate.stage import ShardFunction, marker, record_entry, write_marker
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from curate.config import settings
-from curate.download.upstream import img2dataset_module
+from frenchcat.curate.config import settings
+from frenchcat.curate.download.upstream import img2dataset_module
 
 if TYPE_CHECKING:
     import numpy as np

@@ -17,11 +17,11 @@ from typing import Any
 import aiohttp
 from yarl import URL
 
-from curate.download.address import AddressRefused, CheckedResolver, Doorman
-from curate.download.body import BoundedBody
-from curate.download.reason import FetchFailure, Reason
-from curate.download.settings import FetchSettings
-from curate.download.url import WebURL
+from frenchcat.curate.download.address import AddressRefused, CheckedResolver, Doorman
+from frenchcat.curate.download.body import BoundedBody
+from frenchcat.curate.download.reason import FetchFailure, Reason
+from frenchcat.curate.download.settings import FetchSettings
+from frenchcat.curate.download.url import WebURL
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _WITH_PICTURE = frozenset({200, 203})

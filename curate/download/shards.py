@@ -24,12 +24,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Protocol
 
-from curate import tars
-from curate.dataset import Dataset
-from curate.download.fetch import Fetched
-from curate.download.pictures import Picture, Unfit
-from curate.download.upstream import img2dataset_module
-from curate.stage import Output
+from frenchcat.curate import tars
+from frenchcat.curate.dataset import Dataset
+from frenchcat.curate.download.fetch import Fetched
+from frenchcat.curate.download.pictures import Picture, Unfit
+from frenchcat.curate.download.upstream import img2dataset_module
+from frenchcat.curate.stage import Output
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from curate.errors import UserError
+from frenchcat.curate.errors import UserError
 
 KINDS = {
     ".parquet": "parquet",

@@ -17,18 +17,18 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from curate.config import as_dict, changed, resolve, settings
-from curate.dataset import Dataset
-from curate.download import lists
-from curate.download.block import BLOCKED, Block, guarded, read_block
-from curate.download.pictures import CUT_SHORT, REASONS, ResizeSettings
-from curate.download.reason import PERMANENT
-from curate.download.rights.settings import RightsSettings
-from curate.download.rights.signal import OPTED_OUT
-from curate.download.settings import FetchSettings
-from curate.download.sources import Lists
-from curate.errors import UserError
-from curate.stage import (
+from frenchcat.curate.config import as_dict, changed, resolve, settings
+from frenchcat.curate.dataset import Dataset
+from frenchcat.curate.download import lists
+from frenchcat.curate.download.block import BLOCKED, Block, guarded, read_block
+from frenchcat.curate.download.pictures import CUT_SHORT, REASONS, ResizeSettings
+from frenchcat.curate.download.reason import PERMANENT
+from frenchcat.curate.download.rights.settings import RightsSettings
+from frenchcat.curate.download.rights.signal import OPTED_OUT
+from frenchcat.curate.download.settings import FetchSettings
+from frenchcat.curate.download.sources import Lists
+from frenchcat.curate.errors import UserError
+from frenchcat.curate.stage import (
     Engine,
     Output,
     Progress,
@@ -43,10 +43,10 @@ from curate.stage import (
 if TYPE_CHECKING:
     from anyio.from_thread import BlockingPortal
 
-    from curate.download.fetch import Fetcher
-    from curate.download.pictures import Picture
-    from curate.download.rights.ledger import Ledger
-    from curate.download.shards import Outcome, Spool
+    from frenchcat.curate.download.fetch import Fetcher
+    from frenchcat.curate.download.pictures import Picture
+    from frenchcat.curate.download.rights.ledger import Ledger
+    from frenchcat.curate.download.shards import Outcome, Spool
 
 LASTING = PERMANENT | REASONS - {CUT_SHORT} | {"no_url"} | OPTED_OUT | BLOCKED
 """Reasons that `retry_failed` leaves alone unless told otherwise: asking again brings the same.
@@ -198,8 +198,8 @@ class DownloadStage:
         """One fetcher and a few resizing threads for all the shards of a process."""
         from anyio.from_thread import start_blocking_portal
 
-        from curate.download.fetch import Fetcher
-        from curate.download.pictures import Developer
+        from frenchcat.curate.download.fetch import Fetcher
+        from frenchcat.curate.download.pictures import Developer
 
         sharers = self.sharers or _ray_cores()
         fetch = shared(self.download.fetch, sharers)
@@ -245,8 +245,8 @@ class _Worker:
         """Fetch a shard's rows, or those of its failed ones that are asked again."""
         import pyarrow.parquet as pq
 
-        from curate.download.rights.ledger import Ledger
-        from curate.download.shards import Spool, key_of, write
+        from frenchcat.curate.download.rights.ledger import Ledger
+        from frenchcat.curate.download.shards import Spool, key_of, write
 
         with self.dataset.as_local(lists.relative(shard)) as path:
             rows = pq.read_table(path)
@@ -273,7 +273,7 @@ class _Worker:
         ledger: Ledger,
     ) -> None:
         """Fetch the rows that have no outcome; each gets exactly one."""
-        from curate.download.shards import NOT_RESIZED, gather
+        from frenchcat.curate.download.shards import NOT_RESIZED, gather
 
         def keep(row: int, outcome: Outcome, data: bytes | None) -> None:
             if row in outcomes:
@@ -293,7 +293,7 @@ class _Worker:
 
     def _present(self, shard: str, spool: Spool, encode_format: str) -> dict[int, Outcome]:
         """The rows that are not asked again, with their pictures in the spool."""
-        from curate.download import shards
+        from frenchcat.curate.download import shards
 
         outcomes = {
             row: outcome

@@ -15,14 +15,14 @@ from dataclasses import dataclass
 
 import aiohttp
 
-from curate.download.address import AddressRefused, Doorman
-from curate.download.hosts import HostHealth, HostTurns
-from curate.download.reason import FetchFailure, Reason, http_status, worth_retrying
-from curate.download.request import REDIRECTS, Answer, Hop, ask
-from curate.download.rights.desk import Desk
-from curate.download.rights.signal import Signal
-from curate.download.settings import FetchSettings
-from curate.download.url import WebURL, parse_url, resolve_redirect
+from frenchcat.curate.download.address import AddressRefused, Doorman
+from frenchcat.curate.download.hosts import HostHealth, HostTurns
+from frenchcat.curate.download.reason import FetchFailure, Reason, http_status, worth_retrying
+from frenchcat.curate.download.request import REDIRECTS, Answer, Hop, ask
+from frenchcat.curate.download.rights.desk import Desk
+from frenchcat.curate.download.rights.signal import Signal
+from frenchcat.curate.download.settings import FetchSettings
+from frenchcat.curate.download.url import WebURL, parse_url, resolve_redirect
 
 # Reasons that say the host, not the picture, is in trouble.
 _HOST_TROUBLE = frozenset(

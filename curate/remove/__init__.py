@@ -8,9 +8,9 @@ compact.py    shards, embeddings, index and all else rewritten without the remov
 residue.py    the proof that nothing is left, by key, hash and vector
 """
 
-from curate.remove.compact import compact
-from curate.remove.match import Match, Wish, matches
-from curate.remove.request import remove
-from curate.remove.residue import residue
+from frenchcat.curate.remove.compact import compact
+from frenchcat.curate.remove.match import Match, Wish, matches
+from frenchcat.curate.remove.request import remove
+from frenchcat.curate.remove.residue import residue
 
 __all__ = ["Match", "Wish", "compact", "matches", "remove", "residue"]

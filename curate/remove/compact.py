@@ -18,11 +18,11 @@ from typing import Any
 
 import numpy as np
 
-from curate import embed, tars
-from curate.dataset import Dataset, Publication, canonical_json, digest_of, file_sha256
-from curate.remove.log import removed_by_shard
-from curate.select import purge
-from curate.stage import Progress, Silent, marker, marker_path, record_entry
+from frenchcat.curate import embed, tars
+from frenchcat.curate.dataset import Dataset, Publication, canonical_json, digest_of, file_sha256
+from frenchcat.curate.remove.log import removed_by_shard
+from frenchcat.curate.select import purge
+from frenchcat.curate.stage import Progress, Silent, marker, marker_path, record_entry
 
 BY_KEY = ("scores", "verdicts", "rights")
 """Folders of one parquet file a shard with the column `key`."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-from curate.dataset import Dataset
+from frenchcat.curate.dataset import Dataset
 
 FOLDER = "removals"
 
@@ -63,7 +63,7 @@ def hash_of(text: str) -> str:
 
 def url_hash(url: str) -> str:
     """The hash of a URL's canonical form, so that another spelling is the same."""
-    from curate.dedup.exact import canonical_url
+    from frenchcat.curate.dedup.exact import canonical_url
 
     return hash_of(canonical_url(url) or url)
 

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from curate import embed
-from curate.catalog import Catalog
-from curate.dataset import Dataset
-from curate.download.shards import ROW_DIGITS
-from curate.errors import UserError
-from curate.score.hashes import PDQ_DISTANCE
+from frenchcat.curate import embed
+from frenchcat.curate.catalog import Catalog
+from frenchcat.curate.dataset import Dataset
+from frenchcat.curate.download.shards import ROW_DIGITS
+from frenchcat.curate.errors import UserError
+from frenchcat.curate.score.hashes import PDQ_DISTANCE
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -89,12 +89,12 @@ def _rows(catalog: Catalog) -> list[dict[str, Any]]:
 def _exact(rows: list[dict[str, Any]], wish: Wish) -> list[dict[str, Any]]:
     value = wish.value.strip()
     if wish.by == "url":
-        from curate.remove.log import url_hash
+        from frenchcat.curate.remove.log import url_hash
 
         wanted = url_hash(value)
         return [row for row in rows if row["url"] and url_hash(row["url"]) == wanted]
     if wish.by == "domain":
-        from curate.domains import domain_of, host_of
+        from frenchcat.curate.domains import domain_of, host_of
 
         name = value.lower().rstrip(".")
         if "/" in name or not name:
@@ -123,7 +123,7 @@ def _digest(value: str) -> str:
 
 
 def _same_bytes(rows: list[dict[str, Any]], path: Path) -> list[dict[str, Any]]:
-    from curate.dataset import file_sha256
+    from frenchcat.curate.dataset import file_sha256
 
     if not path.is_file():
         raise UserError(f"{path}: no such picture")
@@ -139,7 +139,7 @@ def _match(row: dict[str, Any], why: str) -> Match:
 def _hash_of_file(path: Path) -> list[str]:
     from PIL import Image
 
-    from curate.score.hashes import pdq
+    from frenchcat.curate.score.hashes import pdq
 
     try:
         with Image.open(path) as picture:
@@ -190,7 +190,7 @@ def _semantic(
 
 def vector_hashes(dataset: Dataset, keys: set[str]) -> list[str]:
     """The digests of the stored vectors of pictures and captions, see residue.py."""
-    from curate.remove.residue import vector_hash
+    from frenchcat.curate.remove.residue import vector_hash
 
     return [vector_hash(vector) for vector in _vectors_of(dataset, keys)]
 

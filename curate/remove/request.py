@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from curate.dataset import Dataset
-from curate.errors import UserError
-from curate.remove.log import Request, hash_of, log, next_number, url_hash
-from curate.remove.match import Match, Wish, vector_hashes
+from frenchcat.curate.dataset import Dataset
+from frenchcat.curate.errors import UserError
+from frenchcat.curate.remove.log import Request, hash_of, log, next_number, url_hash
+from frenchcat.curate.remove.match import Match, Wish, vector_hashes
 
 
 def remove(dataset: Dataset, wish: Wish, found: Sequence[Match], note: str = "") -> Request:

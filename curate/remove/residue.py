@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from curate import tars
-from curate.dataset import Dataset
-from curate.remove.log import FOLDER, Removed, hash_of, removed, url_hash
+from frenchcat.curate import tars
+from frenchcat.curate.dataset import Dataset
+from frenchcat.curate.remove.log import FOLDER, Removed, hash_of, removed, url_hash
 
 
 @dataclass(frozen=True)

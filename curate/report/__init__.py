@@ -8,6 +8,6 @@ terms.py       word lists; counts.py counts them, filters.py says beside what ea
 page.py        the page: sections, plots, thumbnails, style.css
 """
 
-from curate.report.settings import ReportSettings
+from frenchcat.curate.report.settings import ReportSettings
 
 __all__ = ["ReportSettings"]

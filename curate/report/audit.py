@@ -31,8 +31,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.report.counts import Counts
-from curate.report.filters import Filter
+from frenchcat.curate.report.counts import Counts
+from frenchcat.curate.report.filters import Filter
 
 FDR = 0.05
 LEVEL = 0.95

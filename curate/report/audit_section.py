@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from html import escape
 
-from curate.report import plots
-from curate.report.audit import FDR, LEVEL, MIN_DOMAINS, MIN_EXPECTED, MIN_ROWS, Effect
-from curate.report.gather import Bar
-from curate.report.plots import count, percent
-from curate.report.report import Report, TermAudit
-from curate.report.thumbnails import Thumbnails
+from frenchcat.curate.report import plots
+from frenchcat.curate.report.audit import FDR, LEVEL, MIN_DOMAINS, MIN_EXPECTED, MIN_ROWS, Effect
+from frenchcat.curate.report.gather import Bar
+from frenchcat.curate.report.plots import count, percent
+from frenchcat.curate.report.report import Report, TermAudit
+from frenchcat.curate.report.thumbnails import Thumbnails
 
 MAX_FLAGGED = 60
 MAX_TESTED = 200

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 from html import escape
 
-from curate.report import plots
-from curate.report.clusters import Cluster
-from curate.report.gather import Bar
-from curate.report.outcomes import OPTED_OUT, OUTCOMES
-from curate.report.plots import count, percent
-from curate.report.report import Report
-from curate.report.sections import NAMES, lead, legend, missing, pictures
-from curate.report.sites import Site
-from curate.report.thumbnails import Thumbnails
+from frenchcat.curate.report import plots
+from frenchcat.curate.report.clusters import Cluster
+from frenchcat.curate.report.gather import Bar
+from frenchcat.curate.report.outcomes import OPTED_OUT, OUTCOMES
+from frenchcat.curate.report.plots import count, percent
+from frenchcat.curate.report.report import Report
+from frenchcat.curate.report.sections import NAMES, lead, legend, missing, pictures
+from frenchcat.curate.report.sites import Site
+from frenchcat.curate.report.thumbnails import Thumbnails
 
 
 def rights(report: Report, _: Thumbnails) -> str:

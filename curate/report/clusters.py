@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from curate.catalog import Catalog
-from curate.report.examples import Examples, Picture, among, turn
-from curate.report.outcomes import columns_of, rows_of
+from frenchcat.curate.catalog import Catalog
+from frenchcat.curate.report.examples import Examples, Picture, among, turn
+from frenchcat.curate.report.outcomes import columns_of, rows_of
 
 KINDS = ("exact", "perceptual", "semantic")
 LARGEST = 2

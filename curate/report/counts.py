@@ -19,9 +19,9 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.catalog import Catalog
-from curate.report.outcomes import columns_of, rows_of
-from curate.report.terms import Term
+from frenchcat.curate.catalog import Catalog
+from frenchcat.curate.report.outcomes import columns_of, rows_of
+from frenchcat.curate.report.terms import Term
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from hashlib import md5
 from typing import Any
 
-from curate.catalog import Catalog, quoted
-from curate.report.outcomes import columns_of, rows_of
+from frenchcat.curate.catalog import Catalog, quoted
+from frenchcat.curate.report.outcomes import columns_of, rows_of
 
 SHARDS = 8
 _CAPTION_CHARS = 200

@@ -12,8 +12,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from curate.report.counts import DUPLICATE, Fate
-from curate.report.outcomes import NOT_EMBEDDED, OPTED_OUT, REMOVED
+from frenchcat.curate.report.counts import DUPLICATE, Fate
+from frenchcat.curate.report.outcomes import NOT_EMBEDDED, OPTED_OUT, REMOVED
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-from curate.catalog import Catalog
-from curate.licence import licence_name
-from curate.report.examples import Examples, Picture, column
-from curate.report.outcomes import OPTED_OUT, OUTCOMES, columns_of, kept_sql, rows_of
+from frenchcat.curate.catalog import Catalog
+from frenchcat.curate.licence import licence_name
+from frenchcat.curate.report.examples import Examples, Picture, column
+from frenchcat.curate.report.outcomes import OPTED_OUT, OUTCOMES, columns_of, kept_sql, rows_of
 
 MAX_REASONS = 40
 MAX_BARS = 14

@@ -11,9 +11,9 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from curate.catalog import Catalog
-from curate.report.examples import Examples, Picture, column, numbers
-from curate.report.outcomes import kept_sql, rows_of
+from frenchcat.curate.catalog import Catalog
+from frenchcat.curate.report.examples import Examples, Picture, column, numbers
+from frenchcat.curate.report.outcomes import kept_sql, rows_of
 
 BINS = 48
 MAX_COLUMNS = 24

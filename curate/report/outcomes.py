@@ -14,8 +14,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from curate.catalog import Catalog
-from curate.dataset import Dataset
+from frenchcat.curate.catalog import Catalog
+from frenchcat.curate.dataset import Dataset
 
 OUTCOMES = ("failed", "opted_out", "removed", "dropped", "stored", "kept")
 """`stored` are pictures that no verdict speaks of: none was made, or not of their shard."""
@@ -126,7 +126,7 @@ def _add_domains(catalog: Catalog) -> None:
     """A table of every host's registered domain: hosts are far fewer than rows."""
     import pyarrow as pa
 
-    from curate.domains import domain_of_host
+    from frenchcat.curate.domains import domain_of_host
 
     hosts = [row[0] for row in rows_of(catalog, "SELECT DISTINCT host FROM outcomes ORDER BY 1")]
     table = {"host": pa.array(hosts, pa.string())}

@@ -11,11 +11,11 @@ from collections.abc import Callable
 from html import escape
 from importlib.resources import files
 
-from curate.report import cards, sections
-from curate.report.audit_section import audit_section
-from curate.report.plots import count
-from curate.report.report import Report
-from curate.report.thumbnails import Thumbnails
+from frenchcat.curate.report import cards, sections
+from frenchcat.curate.report.audit_section import audit_section
+from frenchcat.curate.report.plots import count
+from frenchcat.curate.report.report import Report
+from frenchcat.curate.report.thumbnails import Thumbnails
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 Section = Callable[[Report, Thumbnails], str]
@@ -41,7 +41,7 @@ def page(report: Report, thumbnails: Thumbnails) -> str:
         for anchor, _, title, make in _SECTIONS
     )
     links = "".join(f'<li><a href="#{anchor}">{short}</a></li>' for anchor, short, *_ in _SECTIONS)
-    style = files("curate.report").joinpath("style.css").read_text(encoding="utf-8")
+    style = files("frenchcat.curate.report").joinpath("style.css").read_text(encoding="utf-8")
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from curate.report.gather import Bar
+from frenchcat.curate.report.gather import Bar
 
 _OCTAVES = 2  # bins of the heat map in a doubling
 _LIMITS = (1.25, 1.5, 2.0, 4.0, 10.0, 100.0)

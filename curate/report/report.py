@@ -14,17 +14,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from curate.catalog import Catalog
-from curate.dataset import Dataset
-from curate.errors import UserError
-from curate.report import clusters, gather, histograms, sites
-from curate.report.audit import Audit, audit
-from curate.report.counts import Counts, count_terms
-from curate.report.examples import Examples, Picture
-from curate.report.filters import Filter, filters_of
-from curate.report.outcomes import kept_sql, open_outcomes
-from curate.report.settings import ReportSettings
-from curate.report.terms import Term, load_terms
+from frenchcat.curate.catalog import Catalog
+from frenchcat.curate.dataset import Dataset
+from frenchcat.curate.errors import UserError
+from frenchcat.curate.report import clusters, gather, histograms, sites
+from frenchcat.curate.report.audit import Audit, audit
+from frenchcat.curate.report.counts import Counts, count_terms
+from frenchcat.curate.report.examples import Examples, Picture
+from frenchcat.curate.report.filters import Filter, filters_of
+from frenchcat.curate.report.outcomes import kept_sql, open_outcomes
+from frenchcat.curate.report.settings import ReportSettings
+from frenchcat.curate.report.terms import Term, load_terms
 
 
 @dataclass(frozen=True)
@@ -120,8 +120,8 @@ def write_report(
     Not in it: the page holds pictures and captions, which a removal could not take back from
     there. Raises `UserError` where it cannot be written or lies inside the dataset.
     """
-    from curate.report.page import page
-    from curate.report.thumbnails import Thumbnails
+    from frenchcat.curate.report.page import page
+    from frenchcat.curate.report.thumbnails import Thumbnails
 
     settings = settings or ReportSettings()
     path = default_path(dataset) if path is None else path

@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from html import escape
 
-from curate.report import plots
-from curate.report.examples import Picture
-from curate.report.gather import Reason
-from curate.report.histograms import Histogram
-from curate.report.outcomes import OPTED_OUT
-from curate.report.plots import Step, count, percent
-from curate.report.report import Report
-from curate.report.thumbnails import Thumbnails
+from frenchcat.curate.report import plots
+from frenchcat.curate.report.examples import Picture
+from frenchcat.curate.report.gather import Reason
+from frenchcat.curate.report.histograms import Histogram
+from frenchcat.curate.report.outcomes import OPTED_OUT
+from frenchcat.curate.report.plots import Step, count, percent
+from frenchcat.curate.report.report import Report
+from frenchcat.curate.report.thumbnails import Thumbnails
 
 NAMES = {
     "kept": "kept",

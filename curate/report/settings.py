@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from curate.config import settings
+from frenchcat.curate.config import settings
 
 
 @settings

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from curate.catalog import Catalog
-from curate.report.examples import Examples, Picture, among
-from curate.report.outcomes import OUTCOMES, columns_of, rows_of
+from frenchcat.curate.catalog import Catalog
+from frenchcat.curate.report.examples import Examples, Picture, among
+from frenchcat.curate.report.outcomes import OUTCOMES, columns_of, rows_of
 
 CARDS = 24
 PICTURES = 4

@@ -21,8 +21,8 @@ from pathlib import Path
 
 from pydantic import Field
 
-from curate.config import PRESETS, resolve, settings
-from curate.errors import UserError
+from frenchcat.curate.config import PRESETS, resolve, settings
+from frenchcat.curate.errors import UserError
 
 LISTS = PRESETS / "terms"
 UNSPACED = frozenset({"ja", "zh", "th", "lo", "km", "my"})

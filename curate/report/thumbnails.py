@@ -12,11 +12,11 @@ import io
 from collections.abc import Iterable
 from html import escape
 
-from curate import tars
-from curate.dataset import Dataset
-from curate.embed import PICTURES
-from curate.errors import UserError
-from curate.report.examples import Picture
+from frenchcat.curate import tars
+from frenchcat.curate.dataset import Dataset
+from frenchcat.curate.embed import PICTURES
+from frenchcat.curate.errors import UserError
+from frenchcat.curate.report.examples import Picture
 
 PX = 144
 MAX_TARS = 80

@@ -1,5 +1,5 @@
 """Scores: what is measured of every stored picture and its caption, one module a score."""
 
-from curate.score.settings import ScoreSettings
+from frenchcat.curate.score.settings import ScoreSettings
 
 __all__ = ["ScoreSettings"]

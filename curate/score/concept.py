@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.score.head import sigmoid
-from curate.score.kinds import Columns
+from frenchcat.curate.score.head import sigmoid
+from frenchcat.curate.score.kinds import Columns
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from curate.clip.model import Clip
+    from frenchcat.curate.clip.model import Clip
 
 
 @dataclass(frozen=True)

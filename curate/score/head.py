@@ -24,9 +24,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.errors import UserError
-from curate.score.kinds import Columns
-from curate.score.settings import HeadSettings
+from frenchcat.curate.errors import UserError
+from frenchcat.curate.score.kinds import Columns
+from frenchcat.curate.score.settings import HeadSettings
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -103,7 +103,7 @@ def make_head(head: HeadSettings, dimension: int, model: str) -> Head:
     Raises `UserError` for a file that is missing or no head, for vectors of another shape (naming
     both) or of another model.
     """
-    from curate.dataset import file_sha256
+    from frenchcat.curate.dataset import file_sha256
 
     layers = read_layers(head)
     if layers.dimension != dimension:

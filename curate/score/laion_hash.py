@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from curate.score.kinds import Columns
+from frenchcat.curate.score.kinds import Columns
 
 if TYPE_CHECKING:
     import pyarrow as pa

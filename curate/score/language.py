@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from curate.score.kinds import Columns
+from frenchcat.curate.score.kinds import Columns
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from curate.score.hashes import pdq_and_quality
-from curate.score.kinds import Columns, Measure, Stored
+from frenchcat.curate.score.hashes import pdq_and_quality
+from frenchcat.curate.score.kinds import Columns, Measure, Stored
 
 if TYPE_CHECKING:
     import pyarrow as pa

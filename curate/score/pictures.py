@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from curate.embed import PICTURES
-from curate.score.kinds import Measure, Stored
+from frenchcat.curate.embed import PICTURES
+from frenchcat.curate.score.kinds import Measure, Stored
 
 BATCH = 32  # pictures
 
@@ -27,7 +27,7 @@ def measured(
 
     Raises `UserError` where the tar is broken.
     """
-    from curate.tars import members
+    from frenchcat.curate.tars import members
 
     found: dict[str, dict[str, Any]] = {}
     pictures = sorted((m for m in members(tar) if m.extension in PICTURES), key=lambda m: m.key)
@@ -53,7 +53,7 @@ def decode(data: bytes) -> Stored | None:
 
 
 def _decoded(tar: Path, chosen: Sequence[Any]) -> Iterator[tuple[str, Stored | None]]:
-    from curate.tars import read
+    from frenchcat.curate.tars import read
 
     for member in chosen:
         yield member.key, decode(read(tar, member))

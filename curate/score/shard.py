@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from curate.dataset import Dataset, digest_of
-from curate.embed import PICTURES, img_emb, metadata, text_emb
-from curate.errors import UserError
-from curate.score.kinds import Measure, PictureScore, RowScore, Score, VectorScore
-from curate.score.pictures import measured
-from curate.score.settings import IDENTITY
-from curate.stage import Counts, Output, marker
+from frenchcat.curate.dataset import Dataset, digest_of
+from frenchcat.curate.embed import PICTURES, img_emb, metadata, text_emb
+from frenchcat.curate.errors import UserError
+from frenchcat.curate.score.kinds import Measure, PictureScore, RowScore, Score, VectorScore
+from frenchcat.curate.score.pictures import measured
+from frenchcat.curate.score.settings import IDENTITY
+from frenchcat.curate.stage import Counts, Output, marker
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -140,7 +140,7 @@ def _identity(dataset: Dataset, shard: str, rows: pa.Table) -> dict[str, Any]:
 def _hashed(dataset: Dataset, shard: str, keys: Sequence[str]) -> list[str | None]:
     from hashlib import sha256
 
-    from curate.tars import members, read
+    from frenchcat.curate.tars import members, read
 
     with dataset.as_local(f"shards/{shard}.tar") as tar:
         pictures = [member for member in members(tar) if member.extension in PICTURES]

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.score.kinds import Columns, Measure, Stored
+from frenchcat.curate.score.kinds import Columns, Measure, Stored
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.score.kinds import Columns
+from frenchcat.curate.score.kinds import Columns
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -16,15 +16,22 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from curate.clip.settings import ClipSettings
-from curate.dataset import Dataset
-from curate.embed import model_of
-from curate.errors import UserError
-from curate.score.concept import Concept, with_direction
-from curate.score.kinds import Measure, Score
-from curate.score.settings import ScoreSettings
-from curate.score.shard import inputs_of, score_shard
-from curate.stage import Engine, Progress, ShardFunction, StageReport, run_stage, up_to_date
+from frenchcat.curate.clip.settings import ClipSettings
+from frenchcat.curate.dataset import Dataset
+from frenchcat.curate.embed import model_of
+from frenchcat.curate.errors import UserError
+from frenchcat.curate.score.concept import Concept, with_direction
+from frenchcat.curate.score.kinds import Measure, Score
+from frenchcat.curate.score.settings import ScoreSettings
+from frenchcat.curate.score.shard import inputs_of, score_shard
+from frenchcat.curate.stage import (
+    Engine,
+    Progress,
+    ShardFunction,
+    StageReport,
+    run_stage,
+    up_to_date,
+)
 
 STAGE = "score"
 
@@ -81,7 +88,7 @@ def score(
 
 
 def _chosen(dataset: Dataset, settings: ScoreSettings) -> Iterator[Score]:
-    from curate.score.head import make_head
+    from frenchcat.curate.score.head import make_head
 
     for name in settings.scores:
         yield builtin(name)
@@ -95,15 +102,15 @@ def _chosen(dataset: Dataset, settings: ScoreSettings) -> Iterator[Score]:
 
 def builtin(name: str) -> Score:
     """One of our own scores by its name."""
-    from curate.score.caption import Caption
-    from curate.score.compression import Compression
-    from curate.score.laion_hash import LaionHash
-    from curate.score.language import Language
-    from curate.score.perceptual import Pdq
-    from curate.score.sharpness import Sharpness
-    from curate.score.similarity import Similarity
-    from curate.score.unsafe import Unsafe
-    from curate.score.watermark import Watermark
+    from frenchcat.curate.score.caption import Caption
+    from frenchcat.curate.score.compression import Compression
+    from frenchcat.curate.score.laion_hash import LaionHash
+    from frenchcat.curate.score.language import Language
+    from frenchcat.curate.score.perceptual import Pdq
+    from frenchcat.curate.score.sharpness import Sharpness
+    from frenchcat.curate.score.similarity import Similarity
+    from frenchcat.curate.score.unsafe import Unsafe
+    from frenchcat.curate.score.watermark import Watermark
 
     ours: tuple[Score, ...] = (
         Similarity(),
@@ -125,8 +132,8 @@ def _directed(
     """The scores, concepts with their prompts encoded: in this process, once."""
     if not any(isinstance(score, Concept) for score in scores):
         return scores
-    from curate.clip.model import load_clip
-    from curate.embed import require_same_model
+    from frenchcat.curate.clip.model import load_clip
+    from frenchcat.curate.embed import require_same_model
 
     model = load_clip(clip or ClipSettings())
     require_same_model(dataset, model)

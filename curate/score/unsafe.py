@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from curate.score.kinds import Columns, Measure, Stored
+from frenchcat.curate.score.kinds import Columns, Measure, Stored
 
 if TYPE_CHECKING:
     import pyarrow as pa

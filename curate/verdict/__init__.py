@@ -7,7 +7,7 @@
 Rows without a verdict (not judged yet) count as kept wherever verdicts are read.
 """
 
-from curate.verdict.settings import VerdictSettings
-from curate.verdict.stage import verdict
+from frenchcat.curate.verdict.settings import VerdictSettings
+from frenchcat.curate.verdict.stage import verdict
 
 __all__ = ["VerdictSettings", "verdict"]

@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from curate.errors import UserError
-from curate.expression import checked
-from curate.score.settings import COLUMNS
+from frenchcat.curate.errors import UserError
+from frenchcat.curate.expression import checked
+from frenchcat.curate.score.settings import COLUMNS
 
 if TYPE_CHECKING:
-    from curate.catalog import Catalog
+    from frenchcat.curate.catalog import Catalog
 
 
 def check_rules(rules: Mapping[str, str]) -> None:

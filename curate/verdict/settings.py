@@ -19,8 +19,8 @@ from typing import Any
 
 from pydantic import Field
 
-from curate.config import preset_path, resolve, settings
-from curate.errors import UserError
+from frenchcat.curate.config import preset_path, resolve, settings
+from frenchcat.curate.errors import UserError
 
 REMOVED = "removed"
 """The reason of rows that a removal request names; no rule can have this name."""

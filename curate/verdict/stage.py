@@ -20,10 +20,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from curate.catalog import JOINED, Catalog
-from curate.dataset import Dataset, digest_of
-from curate.errors import UserError
-from curate.stage import (
+from frenchcat.curate.catalog import JOINED, Catalog
+from frenchcat.curate.dataset import Dataset, digest_of
+from frenchcat.curate.errors import UserError
+from frenchcat.curate.stage import (
     Counts,
     Engine,
     Output,
@@ -33,8 +33,8 @@ from curate.stage import (
     marker,
     run_stage,
 )
-from curate.verdict.rules import check_columns, check_rules, counts_sql, verdict_sql
-from curate.verdict.settings import REMOVED, VerdictSettings, rules_of
+from frenchcat.curate.verdict.rules import check_columns, check_rules, counts_sql, verdict_sql
+from frenchcat.curate.verdict.settings import REMOVED, VerdictSettings, rules_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -165,7 +165,7 @@ def _before(reasons: Mapping[str, str]) -> pa.Table:
 
 
 def _removed(dataset: Dataset, shard: str) -> list[str]:
-    from curate.remove.log import removed_by_shard
+    from frenchcat.curate.remove.log import removed_by_shard
 
     return sorted(removed_by_shard(dataset).get(shard, ()))
 

@@ -31,12 +31,12 @@ def adopt(
 
     Example: frenchcat adopt laion-index --out data/laion --config vit-b-32
     """
-    from curate.adopt import adopt as adopt_folder
-    from curate.embed import embed
     from frenchcat import pipeline
     from frenchcat.commands.build import _print_info, _settings
+    from frenchcat.curate.adopt import adopt as adopt_folder
+    from frenchcat.curate.embed import embed
+    from frenchcat.index.build import build_index
     from frenchcat.progress import Bars
-    from index.build import build_index
 
     named = config is not None or bool(set_)
     settings = _settings(None, config, set_)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from curate.dataset import Dataset
-    from curate.stage import Engine
+    from frenchcat.curate.dataset import Dataset
+    from frenchcat.curate.stage import Engine
     from frenchcat.pipeline import BuildSettings
 
 Folder = Annotated[str, typer.Argument(metavar="DATASET", help="The dataset's folder.")]
@@ -109,10 +109,10 @@ def download(
 
     Example: frenchcat download --retry-failed --out data/mine
     """
-    import curate.download as stage
-    from curate.dataset import Dataset
-    from curate.errors import UserError
+    import frenchcat.curate.download as stage
     from frenchcat import pipeline
+    from frenchcat.curate.dataset import Dataset
+    from frenchcat.curate.errors import UserError
     from frenchcat.progress import Bars
 
     if not out:
@@ -148,9 +148,9 @@ def embed(
 
     Example: frenchcat embed data/mine --config vit-b-32
     """
-    import curate.embed as stage
-    from curate.dataset import Dataset
+    import frenchcat.curate.embed as stage
     from frenchcat import pipeline
+    from frenchcat.curate.dataset import Dataset
     from frenchcat.progress import Bars
 
     opened = Dataset.open(dataset)
@@ -175,10 +175,10 @@ def index(
 
     Example: frenchcat index data/mine --target-recall .99
     """
-    from curate.dataset import Dataset
     from frenchcat import pipeline
+    from frenchcat.curate.dataset import Dataset
+    from frenchcat.index.build import build_index
     from frenchcat.progress import Bars
-    from index.build import build_index
 
     opened = Dataset.open(dataset)
     asked = [] if target_recall is None else [f"index.target_recall={target_recall}"]
@@ -194,7 +194,7 @@ def info(dataset: Folder, json: Json = False) -> None:
 
     Example: frenchcat info data/mine --json
     """
-    from curate.dataset import Dataset
+    from frenchcat.curate.dataset import Dataset
 
     _print_info(Dataset.open(dataset), json)
 
@@ -206,13 +206,13 @@ def _settings(
     allow_hosts: list[str] | None = None,
 ) -> BuildSettings:
     """The settings of --config and --set; without --config, those the dataset was made with."""
-    from curate.config import changed, load_settings
+    from frenchcat.curate.config import changed, load_settings
     from frenchcat.pipeline import DEFAULT_PRESET, BuildSettings, saved_settings
 
     if dataset is not None and config is None:
         settings = saved_settings(dataset)
         if overrides:
-            from curate.config import as_dict, merged, resolve
+            from frenchcat.curate.config import as_dict, merged, resolve
 
             settings = resolve(BuildSettings, merged(as_dict(settings), overrides), "--set")
     else:
@@ -225,8 +225,8 @@ def _settings(
 
 
 def _engine(text: str, workers: int | None) -> Engine:
-    from curate.errors import UserError
-    from curate.stage import Engine
+    from frenchcat.curate.errors import UserError
+    from frenchcat.curate.stage import Engine
 
     if text == "local":
         return Engine("local", None, workers)
@@ -238,7 +238,7 @@ def _engine(text: str, workers: int | None) -> Engine:
 def _print_info(dataset: Dataset, as_json: bool) -> None:
     import json
 
-    from curate.info import info as count
+    from frenchcat.curate.info import info as count
 
     counted = count(dataset)
     if as_json:

@@ -10,10 +10,10 @@ def dedup(dataset: Folder, config: Config = None, set_: Set = None, json: Json =
 
     Example: frenchcat dedup data/mine --set dedup.semantic_cosine=0.97
     """
-    import curate.dedup as stage
-    from curate.dataset import Dataset
+    import frenchcat.curate.dedup as stage
     from frenchcat import pipeline
     from frenchcat.commands.build import _settings
+    from frenchcat.curate.dataset import Dataset
     from frenchcat.progress import Bars
 
     opened = Dataset.open(dataset)

@@ -22,8 +22,8 @@ def lineage(
     """
     from json import dumps
 
-    from curate.dataset import Dataset
-    from curate.lineage import lineage as follow
+    from frenchcat.curate.dataset import Dataset
+    from frenchcat.curate.lineage import lineage as follow
 
     for made in follow(Dataset.open(dataset), file):
         if json:
@@ -45,8 +45,8 @@ def diff(
     """
     from json import dumps
 
-    from curate.dataset import Dataset
-    from curate.diff import diff as compare
+    from frenchcat.curate.dataset import Dataset
+    from frenchcat.curate.diff import diff as compare
 
     found = compare(Dataset.open(before), Dataset.open(after))
     if json:

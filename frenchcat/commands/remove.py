@@ -11,8 +11,8 @@ import typer
 from frenchcat.commands.build import Folder
 
 if TYPE_CHECKING:
-    from curate.dataset import Dataset
-    from curate.remove import Match, Wish
+    from frenchcat.curate.dataset import Dataset
+    from frenchcat.curate.remove import Match, Wish
 
 Option = str | None
 SHOWN = 10  # matches printed before a removal; --json prints all
@@ -48,8 +48,8 @@ def remove(
 
     Example: frenchcat remove data/mine --check
     """
-    from curate.dataset import Dataset
-    from curate.remove import Wish
+    from frenchcat.curate.dataset import Dataset
+    from frenchcat.curate.remove import Wish
 
     opened = Dataset.open(dataset)
     if check:
@@ -62,8 +62,8 @@ def remove(
 
 
 def _remove(dataset: Dataset, asked: list[Wish], note: str, yes: bool, json: bool) -> None:
-    from curate import remove as removal
-    from curate.errors import UserError
+    from frenchcat.curate import remove as removal
+    from frenchcat.curate.errors import UserError
 
     if len(asked) != 1:
         raise UserError(
@@ -85,9 +85,9 @@ def compact(dataset: Folder) -> None:
 
     Example: frenchcat compact data/mine
     """
-    from curate import remove as removal
-    from curate.dataset import Dataset
     from frenchcat import pipeline
+    from frenchcat.curate import remove as removal
+    from frenchcat.curate.dataset import Dataset
     from frenchcat.progress import Bars
 
     opened = Dataset.open(dataset)
@@ -100,13 +100,13 @@ def compact(dataset: Folder) -> None:
 
 def _encode(dataset: Dataset):  # type: ignore[no-untyped-def]
     """The dataset's own model, as `matches` wants it; None where nothing is embedded."""
-    from curate.embed import STAGE
+    from frenchcat.curate.embed import STAGE
 
     if STAGE not in dataset.manifest()["stages"]:
         return None
-    from curate.clip.model import load_clip
-    from curate.embed import require_same_model
-    from index.search import clip_settings, open_picture
+    from frenchcat.curate.clip.model import load_clip
+    from frenchcat.curate.embed import require_same_model
+    from frenchcat.index.search import clip_settings, open_picture
 
     clip = load_clip(clip_settings(dataset))
     require_same_model(dataset, clip)
@@ -136,7 +136,7 @@ def _agreed(rows: int) -> bool:
 def _check(dataset: Dataset, json: bool) -> None:
     from json import dumps
 
-    from curate import remove as removal
+    from frenchcat.curate import remove as removal
 
     left = removal.residue(dataset)
     for one in left:

@@ -30,10 +30,10 @@ def report(
 
     Example: frenchcat report data/mine --out mine.html --terms my-words.toml
     """
-    from curate.config import changed, load_settings
-    from curate.dataset import Dataset
-    from curate.report.report import write_report
-    from curate.report.settings import ReportSettings
+    from frenchcat.curate.config import changed, load_settings
+    from frenchcat.curate.dataset import Dataset
+    from frenchcat.curate.report.report import write_report
+    from frenchcat.curate.report.settings import ReportSettings
 
     settings = load_settings(ReportSettings, overrides=set_ or ())
     settings = changed(settings, terms=(*settings.terms, *(terms or ())))

@@ -22,10 +22,10 @@ def score(
     Example: frenchcat score data/mine --set 'score.concepts.violence=["a picture of violence",
     "a peaceful picture"]'
     """
-    import curate.score.stage as stage
-    from curate.dataset import Dataset
+    import frenchcat.curate.score.stage as stage
     from frenchcat import pipeline
     from frenchcat.commands.build import _engine, _settings
+    from frenchcat.curate.dataset import Dataset
     from frenchcat.progress import Bars
 
     opened = Dataset.open(dataset)

@@ -12,8 +12,8 @@ import typer
 from frenchcat.commands.build import Folder
 
 if TYPE_CHECKING:
-    from index.search import Hit
-    from index.terms import Term, Terms
+    from frenchcat.index.search import Hit
+    from frenchcat.index.terms import Term, Terms
 
 
 def search(
@@ -58,8 +58,8 @@ def search(
 
     Example: frenchcat search data/mine cat --plus beret.jpg --minus drawing --where 'width >= 512'
     """
-    from curate.dataset import Dataset
-    from index.search import Searcher, View, check
+    from frenchcat.curate.dataset import Dataset
+    from frenchcat.index.search import Searcher, View, check
 
     terms = _terms(query, image, plus or [], minus or [])
     check(k, by)
@@ -87,8 +87,8 @@ def _terms(
     query: str | None, image: Path | None, plus: Sequence[str], minus: Sequence[str]
 ) -> Terms:
     """The query's terms, each of weight 1 or -1. Raises `UserError` for none."""
-    from curate.errors import UserError
-    from index.terms import Picture, Text
+    from frenchcat.curate.errors import UserError
+    from frenchcat.index.terms import Picture, Text
 
     if (query is None) == (image is None):
         raise UserError('give one query: a text ("french cat") or a picture (--image cat.jpg)')
@@ -101,8 +101,8 @@ def _terms(
 
 def _term(given: str) -> Term:
     """A picture where there is a file of that name, else a text."""
-    from curate.errors import UserError
-    from index.terms import Picture, Text
+    from frenchcat.curate.errors import UserError
+    from frenchcat.index.terms import Picture, Text
 
     if Path(given).is_file():
         return Picture(given)

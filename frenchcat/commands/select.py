@@ -36,9 +36,9 @@ def select(
 
     Example: frenchcat select data/mine cats --where "similarity > .25 and width >= 256"
     """
-    from curate.dataset import Dataset
-    from curate.select import Choice
-    from curate.select import select as choose
+    from frenchcat.curate.dataset import Dataset
+    from frenchcat.curate.select import Choice
+    from frenchcat.curate.select import select as choose
 
     opened = Dataset.open(dataset)
     with opened.lock():
@@ -63,8 +63,8 @@ def export(
 
     Example: frenchcat export data/mine cats --to cats-tars --format webdataset
     """
-    from curate.dataset import Dataset
-    from curate.export import export as write
+    from frenchcat.curate.dataset import Dataset
+    from frenchcat.curate.export import export as write
 
     folder = write(Dataset.open(dataset), name, to, format_)
     print(f"wrote {folder}")

@@ -70,9 +70,9 @@ def serve(
     import logging
     import sys
 
-    from curate.config import merged, resolve
-    from curate.dataset import Dataset
-    from index.service.settings import ServeSettings
+    from frenchcat.curate.config import merged, resolve
+    from frenchcat.curate.dataset import Dataset
+    from frenchcat.index.service.settings import ServeSettings
 
     given = {
         "host": host,
@@ -98,7 +98,7 @@ def serve(
         artist = artist_of(draw)
     logging.basicConfig(level=logging.WARNING, format="frenchcat: %(message)s", stream=sys.stderr)
 
-    from index.service.app import serve as run
+    from frenchcat.index.service.app import serve as run
 
     run(opened, settings, lambda address: print(f"serving at {address}", flush=True), artist)
 

@@ -11,7 +11,7 @@ import typer
 from frenchcat.commands.build import Set
 
 if TYPE_CHECKING:
-    from train.loop import StepReport
+    from frenchcat.train.loop import StepReport
 
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="The run's folder.")]
 
@@ -35,10 +35,10 @@ def train(
 
     Several GPUs: torchrun --nproc-per-node 8 -m frenchcat train train-sd-256-ddp
     """
-    from curate.config import load_settings
+    from frenchcat.curate.config import load_settings
     from frenchcat.progress import Steps
-    from train.loop import train as run
-    from train.settings import TrainSettings
+    from frenchcat.train.loop import train as run
+    from frenchcat.train.settings import TrainSettings
 
     settings = load_settings(TrainSettings, config, set_ or ())
     with Steps(settings.optimizer.steps) as steps:
@@ -108,14 +108,14 @@ def sample(
 
     Example: frenchcat sample run "a french cat" -n 4 --guidance 5
     """
-    from curate.errors import UserError
+    from frenchcat.curate.errors import UserError
     from frenchcat.drawing import Steering, draw_to_files
 
     if (key is None) != (certificates is None):
         raise UserError("--key and --certificates go together; give both, or neither")
     credentials = None
     if key is not None and certificates is not None:
-        from train.credentials import read_credentials
+        from frenchcat.train.credentials import read_credentials
 
         credentials = read_credentials(key, certificates)
     paths = draw_to_files(
@@ -157,8 +157,8 @@ def evaluate(
     from dataclasses import asdict
     from json import dumps
 
-    from train.evaluate import FILE
-    from train.evaluate import evaluate as measure
+    from frenchcat.train.evaluate import FILE
+    from frenchcat.train.evaluate import evaluate as measure
 
     how = {"number": number, "guidance": guidance, "steps": steps, "sampler": sampler}
     found = measure(run, seed=seed, device=device, **how)  # type: ignore[arg-type]

@@ -27,12 +27,12 @@ def verdict(
 
     Example: frenchcat verdict data/mine --set 'verdict.rules.small="width < 200"'
     """
-    from curate.config import changed, resolve
-    from curate.dataset import Dataset
-    from curate.verdict.settings import VerdictSettings, read_rules
-    from curate.verdict.stage import verdict as judge
     from frenchcat import pipeline
     from frenchcat.commands.build import _print_info, _settings
+    from frenchcat.curate.config import changed, resolve
+    from frenchcat.curate.dataset import Dataset
+    from frenchcat.curate.verdict.settings import VerdictSettings, read_rules
+    from frenchcat.curate.verdict.stage import verdict as judge
     from frenchcat.progress import Bars
 
     opened = Dataset.open(dataset)

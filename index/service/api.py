@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
-from curate.errors import UserError
-from curate.expression import FUNCTIONS
-from index.service.models import (
+from frenchcat.curate.errors import UserError
+from frenchcat.curate.expression import FUNCTIONS
+from frenchcat.index.service.models import (
     Columns,
     DatasetInfo,
     Filters,
@@ -19,14 +19,14 @@ from index.service.models import (
     Row,
     Search,
 )
-from index.service.problems import documented
-from index.service.rows import answer, row
-from index.terms import Unit
+from frenchcat.index.service.problems import documented
+from frenchcat.index.service.rows import answer, row
+from frenchcat.index.terms import Unit
 
 if TYPE_CHECKING:
-    from index.service.search import Found as SearchFound
-    from index.service.service import Service
-    from index.service.volume import Volume
+    from frenchcat.index.service.search import Found as SearchFound
+    from frenchcat.index.service.service import Service
+    from frenchcat.index.service.volume import Volume
 
 router = APIRouter(prefix="/v1", tags=["search"])
 Name = Annotated[str | None, Query(max_length=200, description="None: the first one served.")]

@@ -16,17 +16,17 @@ from typing import TYPE_CHECKING
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
-from curate.dataset import Dataset
-from index.service import api, browse, compat, curation, drawing, media, operations
-from index.service.drawing import Artist
-from index.service.guard import Guard
-from index.service.page import mount_page
-from index.service.problems import handle_problems
-from index.service.service import Service
-from index.service.settings import ServeSettings
+from frenchcat.curate.dataset import Dataset
+from frenchcat.index.service import api, browse, compat, curation, drawing, media, operations
+from frenchcat.index.service.drawing import Artist
+from frenchcat.index.service.guard import Guard
+from frenchcat.index.service.page import mount_page
+from frenchcat.index.service.problems import handle_problems
+from frenchcat.index.service.service import Service
+from frenchcat.index.service.settings import ServeSettings
 
 if TYPE_CHECKING:
-    from curate.clip.model import Clip
+    from frenchcat.curate.clip.model import Clip
 
 STOP_SEC = 30  # that running requests get to finish
 
@@ -92,7 +92,7 @@ def serve(
 
     import uvicorn
 
-    from curate.errors import UserError
+    from frenchcat.curate.errors import UserError
 
     app = create_app(datasets, settings, artist=artist)
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET

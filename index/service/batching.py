@@ -20,14 +20,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.errors import UserError
-from index.service.metrics import Metrics
-from index.service.problems import Refused
+from frenchcat.curate.errors import UserError
+from frenchcat.index.service.metrics import Metrics
+from frenchcat.index.service.problems import Refused
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from curate.clip.model import Clip
+    from frenchcat.curate.clip.model import Clip
 
 Vector = NDArray[np.float32]  # (D,), unit length
 Job = tuple[Any, "Future[Vector]"]  # a text or a picture, and who waits for its vector
@@ -128,7 +128,7 @@ class Encoder:
         return vectors
 
     def _pictures(self, pictures: list[Image]) -> Any:
-        from curate.clip.model import pixels
+        from frenchcat.curate.clip.model import pixels
 
         assert self._clip is not None
         with self._metrics.time("image_prepro_time"):

@@ -13,16 +13,16 @@ import numpy as np
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
-from index.service.models import Browse, Browsed, Filters, Mapped
-from index.service.problems import documented
-from index.service.rows import answer, row
-from index.service.search import Wanted
-from index.service.taste import Taste, violent
+from frenchcat.index.service.models import Browse, Browsed, Filters, Mapped
+from frenchcat.index.service.problems import documented
+from frenchcat.index.service.rows import answer, row
+from frenchcat.index.service.search import Wanted
+from frenchcat.index.service.taste import Taste, violent
 
 if TYPE_CHECKING:
-    from index.search import Positions
-    from index.service.service import Service
-    from index.service.volume import Volume
+    from frenchcat.index.search import Positions
+    from frenchcat.index.service.service import Service
+    from frenchcat.index.service.volume import Volume
 
 router = APIRouter(prefix="/v1", tags=["search"])
 _BLOCK = 1024  # rows judged at a time

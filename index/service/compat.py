@@ -22,19 +22,19 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 from starlette.responses import JSONResponse, Response
 
-from curate.errors import UserError
-from index.search import Hit
-from index.service import media
-from index.service.metrics import FULL
-from index.service.problems import Refused, documented, said
-from index.service.queries import from_base64, vector
-from index.service.rows import answer, plain
-from index.service.search import Found, Wanted
-from index.visible import View
+from frenchcat.curate.errors import UserError
+from frenchcat.index.search import Hit
+from frenchcat.index.service import media
+from frenchcat.index.service.metrics import FULL
+from frenchcat.index.service.problems import Refused, documented, said
+from frenchcat.index.service.queries import from_base64, vector
+from frenchcat.index.service.rows import answer, plain
+from frenchcat.index.service.search import Found, Wanted
+from frenchcat.index.visible import View
 
 if TYPE_CHECKING:
-    from index.service.service import Service
-    from index.service.volume import Volume
+    from frenchcat.index.service.service import Service
+    from frenchcat.index.service.volume import Volume
 
 IMAGES_UP_TO = 200
 """`image` is left out of answers with more rows: a download of 10,000 would hold a gigabyte."""

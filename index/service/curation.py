@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, Query, Request
 
-from curate import remove as removal
-from curate import select
-from curate.remove.request import remove
-from index.service.models import Made, Matched, NewSelection, Removal, Removed, Selected
-from index.service.problems import Refused, documented
+from frenchcat.curate import remove as removal
+from frenchcat.curate import select
+from frenchcat.curate.remove.request import remove
+from frenchcat.index.service.models import Made, Matched, NewSelection, Removal, Removed, Selected
+from frenchcat.index.service.problems import Refused, documented
 
 if TYPE_CHECKING:
-    from index.service.service import Service
-    from index.service.volume import Volume
+    from frenchcat.index.service.service import Service
+    from frenchcat.index.service.volume import Volume
 
 router = APIRouter(prefix="/v1", tags=["curation"])
 SHOWN = 1000  # matches of a removal that are listed

@@ -25,19 +25,19 @@ import numpy as np
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from curate.errors import UserError
-from index.service.batching import few_threads
-from index.service.metrics import DRAW, Metrics
-from index.service.models import Drawing, Wish
-from index.service.problems import Refused, documented
-from index.service.rows import answer, plain, row
-from index.service.taste import violent
-from index.terms import open_picture, worded
-from index.visible import View
+from frenchcat.curate.errors import UserError
+from frenchcat.index.service.batching import few_threads
+from frenchcat.index.service.metrics import DRAW, Metrics
+from frenchcat.index.service.models import Drawing, Wish
+from frenchcat.index.service.problems import Refused, documented
+from frenchcat.index.service.rows import answer, plain, row
+from frenchcat.index.service.taste import violent
+from frenchcat.index.terms import open_picture, worded
+from frenchcat.index.visible import View
 
 if TYPE_CHECKING:
-    from index.service.service import Service
-    from index.service.volume import Volume
+    from frenchcat.index.service.service import Service
+    from frenchcat.index.service.volume import Volume
 
 router = APIRouter(prefix="/v1", tags=["drawing"])
 

@@ -20,10 +20,10 @@ from time import monotonic, perf_counter
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from curate.errors import UserError
-from index.service.metrics import Metrics
-from index.service.problems import Refused, problem
-from index.service.settings import LOOPBACK, ServeSettings
+from frenchcat.curate.errors import UserError
+from frenchcat.index.service.metrics import Metrics
+from frenchcat.index.service.problems import Refused, problem
+from frenchcat.index.service.settings import LOOPBACK, ServeSettings
 
 PROTECTED = re.compile(
     r"/(v1|docs|openapi\.json|knn-service|metadata|indices-list|metrics|metrics-summary)(/|$)"

@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
-from curate import tars
-from curate.embed import PICTURES
-from index.service.problems import Refused, documented
+from frenchcat.curate import tars
+from frenchcat.curate.embed import PICTURES
+from frenchcat.index.service.problems import Refused, documented
 
 if TYPE_CHECKING:
-    from index.search import Hit
-    from index.service.volume import Volume
+    from frenchcat.index.search import Hit
+    from frenchcat.index.service.volume import Volume
 
 TYPES = {"jpg": "image/jpeg", "jpeg": "image/jpeg", "png": "image/png", "webp": "image/webp"}
 HEADER = 512  # bytes of a tar member's header

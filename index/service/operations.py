@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
-from index.service.models import Health
-from index.service.problems import Refused, documented
+from frenchcat.index.service.models import Health
+from frenchcat.index.service.problems import Refused, documented
 
 if TYPE_CHECKING:
-    from index.service.service import Service
+    from frenchcat.index.service.service import Service
 
 router = APIRouter(tags=["operations"])
 

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
-from curate.errors import UserError
+from frenchcat.curate.errors import UserError
 
 _log = logging.getLogger("frenchcat.serve")
 _SHOWN = 80  # characters of a value that is quoted

@@ -11,18 +11,18 @@ import binascii
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from curate.errors import UserError
-from index.service.models import Part, Search
-from index.service.problems import Refused
-from index.terms import Unit, open_picture, summed, unit, worded
+from frenchcat.curate.errors import UserError
+from frenchcat.index.service.models import Part, Search
+from frenchcat.index.service.problems import Refused
+from frenchcat.index.terms import Unit, open_picture, summed, unit, worded
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from index.service.remote import Remote
-    from index.service.taste import Taste
-    from index.service.volume import Volume
-    from index.service.work import Work
+    from frenchcat.index.service.remote import Remote
+    from frenchcat.index.service.taste import Taste
+    from frenchcat.index.service.volume import Volume
+    from frenchcat.index.service.work import Work
 
 NARROWEST = 50
 """A query picture's longer side by its shorter one; models resize the shorter one to a fixed size,

@@ -7,12 +7,12 @@ others.
 
 from __future__ import annotations
 
-from curate.download.fetch import Fetcher
-from curate.download.settings import FetchSettings
-from curate.errors import UserError
-from index.service.metrics import Metrics
-from index.service.problems import Refused
-from index.service.settings import ServeSettings
+from frenchcat.curate.download.fetch import Fetcher
+from frenchcat.curate.download.settings import FetchSettings
+from frenchcat.curate.errors import UserError
+from frenchcat.index.service.metrics import Metrics
+from frenchcat.index.service.problems import Refused
+from frenchcat.index.service.settings import ServeSettings
 
 
 class Remote:

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from starlette.responses import Response
 
-from index.search import Hit
+from frenchcat.index.search import Hit
 
 
 def plain(value: Any) -> Any:

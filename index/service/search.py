@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.dedup.cluster import components
-from index.search import Positions
-from index.service.taste import Taste, violent
-from index.visible import View
+from frenchcat.curate.dedup.cluster import components
+from frenchcat.index.search import Positions
+from frenchcat.index.service.taste import Taste, violent
+from frenchcat.index.visible import View
 
 if TYPE_CHECKING:
-    from index.service.metrics import Metrics
-    from index.service.volume import Volume
+    from frenchcat.index.service.metrics import Metrics
+    from frenchcat.index.service.volume import Volume
 
 Rows = NDArray[np.float32]  # (n, D)
 NEAR = 0.94  # cosine; clip-retrieval's

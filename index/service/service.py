@@ -8,25 +8,25 @@ import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from curate.dataset import Dataset
-from curate.errors import UserError
-from index.service.drawing import Artist, Studio
-from index.service.media import Thumbnails
-from index.service.metrics import Metrics
-from index.service.models import Filters
-from index.service.queries import Queries
-from index.service.remote import Remote
-from index.service.search import Found, Wanted, find
-from index.service.settings import ServeSettings
-from index.service.shelf import Shelf
-from index.service.taste import Taste
-from index.service.work import Work
-from index.terms import Unit
-from index.visible import View
+from frenchcat.curate.dataset import Dataset
+from frenchcat.curate.errors import UserError
+from frenchcat.index.service.drawing import Artist, Studio
+from frenchcat.index.service.media import Thumbnails
+from frenchcat.index.service.metrics import Metrics
+from frenchcat.index.service.models import Filters
+from frenchcat.index.service.queries import Queries
+from frenchcat.index.service.remote import Remote
+from frenchcat.index.service.search import Found, Wanted, find
+from frenchcat.index.service.settings import ServeSettings
+from frenchcat.index.service.shelf import Shelf
+from frenchcat.index.service.taste import Taste
+from frenchcat.index.service.work import Work
+from frenchcat.index.terms import Unit
+from frenchcat.index.visible import View
 
 if TYPE_CHECKING:
-    from curate.clip.model import Clip
-    from index.service.volume import Volume
+    from frenchcat.curate.clip.model import Clip
+    from frenchcat.index.service.volume import Volume
 
 
 _log = logging.getLogger("frenchcat.serve")

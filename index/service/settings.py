@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from curate.config import settings
-from curate.errors import UserError
+from frenchcat.curate.config import settings
+from frenchcat.curate.errors import UserError
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 

@@ -14,17 +14,17 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from curate.clip.model import Clip, load_clip
-from curate.dataset import MANIFEST, Dataset
-from curate.embed import model_of, require_same_model
-from curate.errors import UserError
-from index.build import JSON
-from index.search import clip_settings
-from index.service.batching import Encoder
-from index.service.metrics import Metrics
-from index.service.problems import Refused
-from index.service.volume import Volume
-from index.service.work import Work
+from frenchcat.curate.clip.model import Clip, load_clip
+from frenchcat.curate.dataset import MANIFEST, Dataset
+from frenchcat.curate.embed import model_of, require_same_model
+from frenchcat.curate.errors import UserError
+from frenchcat.index.build import JSON
+from frenchcat.index.search import clip_settings
+from frenchcat.index.service.batching import Encoder
+from frenchcat.index.service.metrics import Metrics
+from frenchcat.index.service.problems import Refused
+from frenchcat.index.service.volume import Volume
+from frenchcat.index.service.work import Work
 
 _log = logging.getLogger("frenchcat.serve")
 

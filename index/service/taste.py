@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.config import resolve
-from curate.errors import UserError
-from curate.score.head import Layers, read_layers
-from curate.score.settings import HeadSettings
+from frenchcat.curate.config import resolve
+from frenchcat.curate.errors import UserError
+from frenchcat.curate.score.head import Layers, read_layers
+from frenchcat.curate.score.settings import HeadSettings
 
 if TYPE_CHECKING:
-    from index.service.settings import ServeSettings
+    from frenchcat.index.service.settings import ServeSettings
 
 Rows = NDArray[np.float32]  # (n, D)
 

@@ -8,14 +8,14 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.catalog import Catalog
-from curate.dataset import Dataset
-from curate.embed import model_of
-from index.map import LazyMap
-from index.rows import id_of
-from index.search import Hit, Positions, Ranked, Searcher
-from index.service.batching import Encoder
-from index.service.problems import Refused
+from frenchcat.curate.catalog import Catalog
+from frenchcat.curate.dataset import Dataset
+from frenchcat.curate.embed import model_of
+from frenchcat.index.map import LazyMap
+from frenchcat.index.rows import id_of
+from frenchcat.index.search import Hit, Positions, Ranked, Searcher
+from frenchcat.index.service.batching import Encoder
+from frenchcat.index.service.problems import Refused
 
 
 class Volume:

@@ -12,8 +12,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from curate.dataset import Dataset
-from curate.stage import Counts, Output, ShardFunction, run_stage
+from frenchcat.curate.dataset import Dataset
+from frenchcat.curate.stage import Counts, Output, ShardFunction, run_stage
 from tests.curate.clip.models import random_pictures
 
 Row = tuple[bytes | None, str]  # the stored picture's bytes (None: its download failed), caption

@@ -6,9 +6,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from curate.catalog import Catalog
-from curate.dataset import Dataset
-from curate.errors import UserError
+from frenchcat.curate.catalog import Catalog
+from frenchcat.curate.dataset import Dataset
+from frenchcat.curate.errors import UserError
 
 
 def write(dataset: Dataset, relative: str, columns: dict[str, list[object]]) -> None:

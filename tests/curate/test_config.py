@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from curate.config import as_dict, load_settings, preset_path, settings
-from curate.errors import UserError
+from frenchcat.curate.config import as_dict, load_settings, preset_path, settings
+from frenchcat.curate.errors import UserError
 
 
 @settings

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from curate.dataset import Dataset
-from curate.errors import UserError
+from frenchcat.curate.dataset import Dataset
+from frenchcat.curate.errors import UserError
 
 
 def test_create_then_open(tmp_path: Path) -> None:
@@ -61,7 +61,7 @@ def test_a_decided_publication_is_finished_by_recover(tmp_path: Path) -> None:
     dataset = Dataset.create(tmp_path / "d", "d")
     code = f"""
 import os
-from curate.dataset import Dataset
+from frenchcat.curate.dataset import Dataset
 real, calls = os.replace, []
 def replace(a, b):
     calls.append(b)
@@ -103,7 +103,7 @@ def test_the_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
     dataset = Dataset.create(tmp_path / "d", "d")
     code = f"""
 import os
-from curate.dataset import Dataset
+from frenchcat.curate.dataset import Dataset
 with Dataset.open({dataset.root!r}).lock():
     os._exit(9)
 """

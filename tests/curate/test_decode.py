@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from curate import tars
-from curate.clip.preprocess import Preprocess
-from curate.decode import AHEAD, Batch, Decoder
+from frenchcat.curate import tars
+from frenchcat.curate.clip.preprocess import Preprocess
+from frenchcat.curate.decode import AHEAD, Batch, Decoder
 from tests.curate.embedding import encoded
 
 PREPROCESS = Preprocess(32, 32, "shortest", "bicubic")

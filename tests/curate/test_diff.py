@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from curate.config import resolve
-from curate.dataset import Dataset
-from curate.diff import diff
-from curate.errors import UserError
-from curate.verdict.settings import VerdictSettings
-from curate.verdict.stage import verdict
+from frenchcat.curate.config import resolve
+from frenchcat.curate.dataset import Dataset
+from frenchcat.curate.diff import diff
+from frenchcat.curate.errors import UserError
+from frenchcat.curate.verdict.settings import VerdictSettings
+from frenchcat.curate.verdict.stage import verdict
 from tests.curate.verdict.folders import add_rows
 
 

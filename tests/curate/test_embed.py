@@ -10,12 +10,12 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from curate.clip import ClipSettings
-from curate.clip.model import Clip, load_clip
-from curate.dataset import Dataset
-from curate.embed import embed, model_of, require_same_model
-from curate.errors import UserError
-from curate.stage import Engine, StageReport
+from frenchcat.curate.clip import ClipSettings
+from frenchcat.curate.clip.model import Clip, load_clip
+from frenchcat.curate.dataset import Dataset
+from frenchcat.curate.embed import embed, model_of, require_same_model
+from frenchcat.curate.errors import UserError
+from frenchcat.curate.stage import Engine, StageReport
 from tests.curate.clip.models import CONFIG, clip_settings, save_folder
 from tests.curate.embedding import Row, downloaded, encoded
 from tests.trees import tree_digest

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import webdataset
 
-from curate.dataset import Dataset, file_sha256
-from curate.errors import UserError
-from curate.export import export
-from curate.select import Choice, select
+from frenchcat.curate.dataset import Dataset, file_sha256
+from frenchcat.curate.errors import UserError
+from frenchcat.curate.export import export
+from frenchcat.curate.select import Choice, select
 from tests.embedded import embedded, picture, unit_rows
 
 

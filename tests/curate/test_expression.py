@@ -2,8 +2,8 @@
 
 import pytest
 
-from curate.errors import UserError
-from curate.expression import checked, columns_of
+from frenchcat.curate.errors import UserError
+from frenchcat.curate.expression import checked, columns_of
 
 FINE = [
     "width >= 256",

@@ -2,7 +2,7 @@
 
 import pytest
 
-from curate.licence import licence_name
+from frenchcat.curate.licence import licence_name
 
 
 @pytest.mark.parametrize(

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from curate.dataset import Dataset, file_sha256
-from curate.errors import UserError
-from curate.lineage import lineage, origin
-from curate.select import Choice, select
-from curate.verdict.stage import verdict
-from index.build import build_index
+from frenchcat.curate.dataset import Dataset, file_sha256
+from frenchcat.curate.errors import UserError
+from frenchcat.curate.lineage import lineage, origin
+from frenchcat.curate.select import Choice, select
+from frenchcat.curate.verdict.stage import verdict
+from frenchcat.index.build import build_index
 from tests.embedded import embedded, unit_rows
 
 

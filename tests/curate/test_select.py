@@ -6,10 +6,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from curate.dataset import Dataset, digest_of
-from curate.errors import UserError
-from curate.remove import Wish, matches, remove
-from curate.select import Choice, open_selection, select
+from frenchcat.curate.dataset import Dataset, digest_of
+from frenchcat.curate.errors import UserError
+from frenchcat.curate.remove import Wish, matches, remove
+from frenchcat.curate.select import Choice, open_selection, select
 from tests.embedded import embedded, picture, unit_rows
 
 
@@ -118,7 +118,7 @@ def test_select_imports_by_itself() -> None:
     import subprocess
     import sys
 
-    subprocess.run([sys.executable, "-c", "import curate.select"], check=True)
+    subprocess.run([sys.executable, "-c", "import frenchcat.curate.select"], check=True)
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from curate.dataset import Dataset
-from curate.stage import Engine, run_stage
+from frenchcat.curate.dataset import Dataset
+from frenchcat.curate.stage import Engine, run_stage
 from tests.stages import Times
 from tests.trees import tree_digest
 
@@ -71,8 +71,8 @@ def test_progress_hears_every_row(tmp_path: Path) -> None:
 
 CODE = """
 import sys
-from curate.dataset import Dataset
-from curate.stage import Engine, run_stage
+from frenchcat.curate.dataset import Dataset
+from frenchcat.curate.stage import Engine, run_stage
 from tests.stages import Times
 if __name__ == "__main__":
     dataset = Dataset.create(sys.argv[1], "d")

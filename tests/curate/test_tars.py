@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from curate import tars
-from curate.errors import UserError
+from frenchcat.curate import tars
+from frenchcat.curate.errors import UserError
 
 
 def write_tar(path: Path, names: list[str]) -> dict[str, bytes]:

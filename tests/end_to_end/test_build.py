@@ -123,7 +123,7 @@ def test_killed_in_each_stage_then_again_is_byte_identical(
 
 
 def test_two_builds_at_once_are_refused(whole: Path, site: SampleSite) -> None:
-    from curate.dataset import Dataset
+    from frenchcat.curate.dataset import Dataset
 
     with Dataset.open(whole).lock():
         second = subprocess.run(

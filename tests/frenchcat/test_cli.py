@@ -109,7 +109,7 @@ def test_no_arguments_show_help_and_version_is_said() -> None:
 
 
 def test_info_json_is_one_object(tmp_path: Path) -> None:
-    from curate.dataset import Dataset
+    from frenchcat.curate.dataset import Dataset
 
     Dataset.create(tmp_path / "d", "d")
     shown = json.loads(frenchcat("info", str(tmp_path / "d"), "--json").stdout)

@@ -5,14 +5,14 @@ from typing import Any
 
 import pytest
 
-from curate.config import load_settings
-from curate.errors import UserError
-from curate.select import Choice, select
 from frenchcat import demo
+from frenchcat.curate.config import load_settings
+from frenchcat.curate.errors import UserError
+from frenchcat.curate.select import Choice, select
 from frenchcat.demo import _outcome
+from frenchcat.train.checkpoint import newest
+from frenchcat.train.settings import TrainSettings
 from tests.train.embedded_run import make_dataset, mini
-from train.checkpoint import newest
-from train.settings import TrainSettings
 
 STORED = {"status": "success", "error_message": None, "keep": True, "reason": None}
 

@@ -9,16 +9,16 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
-from curate.clip import ClipSettings
-from curate.config import as_dict
-from curate.dataset import Dataset
-from curate.embed import embed
-from curate.errors import UserError
-from curate.remove.log import Request, log
 from frenchcat.cli import app
-from index.build import build_index
-from index.search import Searcher
-from index.terms import Picture, Text
+from frenchcat.curate.clip import ClipSettings
+from frenchcat.curate.config import as_dict
+from frenchcat.curate.dataset import Dataset
+from frenchcat.curate.embed import embed
+from frenchcat.curate.errors import UserError
+from frenchcat.curate.remove.log import Request, log
+from frenchcat.index.build import build_index
+from frenchcat.index.search import Searcher
+from frenchcat.index.terms import Picture, Text
 from tests.embedded import add_shard, picture, unit_rows
 
 CAPTIONS = ["a red square", "chat noir", "dog", "french cat"]

@@ -8,9 +8,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from curate.dataset import Dataset
-from curate.remove.log import Request, log, next_number
-from index.build import IndexSettings, build_index
+from frenchcat.curate.dataset import Dataset
+from frenchcat.curate.remove.log import Request, log, next_number
+from frenchcat.index.build import IndexSettings, build_index
 from tests.embedded import add_shard, unit_rows
 
 SHARDS = {"00000": 70, "00002": 1, "00003": 50, "00007": 60}

@@ -12,9 +12,9 @@ from typing import Any
 
 import faiss
 
-from curate.dataset import Dataset
-from index.build import build_index
-from index.search import Searcher
+from frenchcat.curate.dataset import Dataset
+from frenchcat.index.build import build_index
+from frenchcat.index.search import Searcher
 from tests.embedded import add_shard, embedded, unit_rows
 from tests.trees import tree_digest
 

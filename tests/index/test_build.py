@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from curate import embed
-from curate.dataset import Dataset
-from curate.errors import UserError
-from index.build import IndexSettings, build_index, current, entries
-from index.rows import Rows, id_of
+from frenchcat.curate import embed
+from frenchcat.curate.dataset import Dataset
+from frenchcat.curate.errors import UserError
+from frenchcat.index.build import IndexSettings, build_index, current, entries
+from frenchcat.index.rows import Rows, id_of
 from tests.embedded import add_shard, embedded, unit_rows
 from tests.trees import tree_digest
 

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from curate.dataset import Dataset
-from curate.errors import UserError
-from index import build
-from index.build import build_index, entries, index_version
-from index.check import verify
-from index.rows import Places
-from index.search import Searcher
+from frenchcat.curate.dataset import Dataset
+from frenchcat.curate.errors import UserError
+from frenchcat.index import build
+from frenchcat.index.build import build_index, entries, index_version
+from frenchcat.index.check import verify
+from frenchcat.index.rows import Places
+from frenchcat.index.search import Searcher
 from tests.embedded import add_shard, embedded, unit_rows
 from tests.trees import tree_digest
 

@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from index import map as maps
-from index.build import build_index
-from index.map import LazyMap, neighbours, places_of, principal
-from index.search import Searcher
+from frenchcat.index import map as maps
+from frenchcat.index.build import build_index
+from frenchcat.index.map import LazyMap, neighbours, places_of, principal
+from frenchcat.index.search import Searcher
 from tests.embedded import embedded, unit_rows
 
 

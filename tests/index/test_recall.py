@@ -6,12 +6,12 @@ import faiss
 import numpy as np
 import pytest
 
-from curate.errors import UserError
-from index import evaluate, kinds
-from index.build import IndexSettings, build_index, entries
-from index.evaluate import Asked, interval, recall_of, trials_of, tune
-from index.search import Searcher
-from index.vectors import StoredVectors
+from frenchcat.curate.errors import UserError
+from frenchcat.index import evaluate, kinds
+from frenchcat.index.build import IndexSettings, build_index, entries
+from frenchcat.index.evaluate import Asked, interval, recall_of, trials_of, tune
+from frenchcat.index.search import Searcher
+from frenchcat.index.vectors import StoredVectors
 from tests.embedded import add_shard, embedded, unit_rows
 
 ROWS = 2000

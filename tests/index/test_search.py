@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from curate.dataset import Dataset
-from curate.errors import UserError
-from index.build import build_index
-from index.search import Searcher, open_picture
+from frenchcat.curate.dataset import Dataset
+from frenchcat.curate.errors import UserError
+from frenchcat.index.build import build_index
+from frenchcat.index.search import Searcher, open_picture
 from tests.embedded import add_shard, embedded, picture, unit_rows
 
 DIM = 16

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from curate.errors import UserError
-from index import part as parts
-from index.search import Searcher, View
-from index.visible import Mask, Visible
+from frenchcat.curate.errors import UserError
+from frenchcat.index import part as parts
+from frenchcat.index.search import Searcher, View
+from frenchcat.index.visible import Mask, Visible
 from tests.embedded import unit_rows
 from tests.index.judged import Judged, judged, remove
 

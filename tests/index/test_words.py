@@ -5,12 +5,12 @@ import math
 import numpy as np
 import pytest
 
-from curate.dataset import Dataset
-from curate.errors import UserError
-from index.build import build_index
-from index.search import Searcher, View
-from index.terms import Picture, Text, Vector, summed
-from index.words import Words, joined, words_of
+from frenchcat.curate.dataset import Dataset
+from frenchcat.curate.errors import UserError
+from frenchcat.index.build import build_index
+from frenchcat.index.search import Searcher, View
+from frenchcat.index.terms import Picture, Text, Vector, summed
+from frenchcat.index.words import Words, joined, words_of
 from tests.embedded import add_shard, unit_rows
 
 CAPTIONS = ["Un chat français", "cat cat on a mat", "a CAT", "dog", "", "the cat and the dog"]

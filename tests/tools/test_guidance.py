@@ -8,11 +8,11 @@ import torch
 
 pytest.importorskip("matplotlib")
 
+from frenchcat.train.diffusion import Diffusion
+from frenchcat.train.guidance import classifier_gradient
 from tools.guidance.learned import learn
 from tools.guidance.mixture import hexagon, stamped
 from tools.guidance.toy import LABEL, drawn, fooled, measured
-from train.diffusion import Diffusion
-from train.guidance import classifier_gradient
 
 DOCS = Path(__file__).parents[2] / "docs"
 MIXTURE = hexagon(Diffusion.make("cosine"))

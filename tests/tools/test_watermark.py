@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image, ImageChops
 
-from curate.score.watermark.network import Heads
+from frenchcat.curate.score.watermark.network import Heads
 from tools.openclipart import reserved
 from tools.watermark import pictures, stamps, textures, train
 

@@ -8,17 +8,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from curate import embed
-from curate.clip import ClipSettings
-from curate.clip.model import Clip, load_clip
-from curate.config import resolve
-from curate.dataset import Dataset
-from curate.select import Choice, select
-from curate.stage import record_entry
-from index.build import build_index
+from frenchcat.curate import embed
+from frenchcat.curate.clip import ClipSettings
+from frenchcat.curate.clip.model import Clip, load_clip
+from frenchcat.curate.config import resolve
+from frenchcat.curate.dataset import Dataset
+from frenchcat.curate.select import Choice, select
+from frenchcat.curate.stage import record_entry
+from frenchcat.index.build import build_index
+from frenchcat.train.loop import train
 from tests.embedded import add_shard, picture
 from tests.train.runs import settings
-from train.loop import train
 
 ROWS = 40
 CHOSEN = 30  # the rows below are in the selection

@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from curate.config import resolve
+from frenchcat.curate.config import resolve
+from frenchcat.train.settings import TrainSettings
 from tests.train.tars import write_tar
-from train.settings import TrainSettings
 
 
 def write_tars(folder: Path, shards: int = 2, per_shard: int = 20) -> Path:

@@ -4,12 +4,12 @@ import pytest
 import torch
 from diffusers.models.attention_processor import AttnProcessor2_0
 
-from train.attention import PlainAttention
-from train.distributed import Ranks
-from train.model import make_unet, unet_output
-from train.settings import ModelSettings, TrainSettings
-from train.text import Condition
-from train.weights import Weights
+from frenchcat.train.attention import PlainAttention
+from frenchcat.train.distributed import Ranks
+from frenchcat.train.model import make_unet, unet_output
+from frenchcat.train.settings import ModelSettings, TrainSettings
+from frenchcat.train.text import Condition
+from frenchcat.train.weights import Weights
 
 
 def answered(processor: object, *, mask: bool) -> list[torch.Tensor]:
@@ -38,7 +38,7 @@ def test_it_is_the_fused_attention(mask: bool) -> None:
 
 @pytest.mark.parametrize(("precision", "plain"), [("bf16", True), ("fp32", False)])
 def test_it_is_taken_where_it_is_faster(precision: str, plain: bool) -> None:
-    from curate.config import resolve
+    from frenchcat.curate.config import resolve
 
     settings = resolve(TrainSettings, {"run": {"precision": precision}})
     unet = make_unet(ModelSettings(channels=(16, 32)), 8, 24)

@@ -11,18 +11,18 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner
 
-from curate.dataset import Dataset
-from curate.errors import UserError
-from curate.select import Choice, select
 from frenchcat.cli import app
+from frenchcat.curate.dataset import Dataset
+from frenchcat.curate.errors import UserError
+from frenchcat.curate.select import Choice, select
 from frenchcat.drawing import verify_file
+from frenchcat.train.checkpoint import best, load_tensors, newest
+from frenchcat.train.classifier import open_classifier
+from frenchcat.train.loop import train
+from frenchcat.train.rows import open_rows
+from frenchcat.train.settings import TrainSettings
 from tests.embedded import add_shard, unit_rows
 from tests.train.runs import settings, steps_of
-from train.checkpoint import best, load_tensors, newest
-from train.classifier import open_classifier
-from train.loop import train
-from train.rows import open_rows
-from train.settings import TrainSettings
 
 ROWS, UNLABELLED = 120, 10  # the last rows have no label
 SORT = "CASE WHEN key < '000000055' THEN 'warm' WHEN key < '000000110' THEN ' cold ' END"

@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from curate.tars import Member, members
+from frenchcat.curate.tars import Member, members
+from frenchcat.train.loader import Batches
+from frenchcat.train.rows import rows_of_tars
 from tests.train.runs import settings
 from tests.train.tars import overwrite, write_tar
-from train.loader import Batches
-from train.rows import rows_of_tars
 
 Damage = Callable[[Path, dict[tuple[str, str], Member]], None]
 BAD = "000000027"
@@ -98,7 +98,7 @@ def test_so_has_any_number_of_workers(workers: int, tmp_path: Path) -> None:
 
 def epoch_of(folder: Path, world: int, workers: int) -> list[tuple[object, ...]]:
     """Key, caption, timestep, noise and pixels of an epoch's samples, in the global order."""
-    from train.loader import load
+    from frenchcat.train.loader import load
 
     folder.mkdir()
     tar = write_tar(folder / "a.tar", range(48))

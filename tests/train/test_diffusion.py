@@ -6,8 +6,8 @@ from diffusers import DDPMScheduler
 from hypothesis import given
 from hypothesis import strategies as st
 
+from frenchcat.train.diffusion import Diffusion, cosine_betas, linear_betas, zero_terminal_snr
 from tests.train.gaussian import Gaussian, generator
-from train.diffusion import Diffusion, cosine_betas, linear_betas, zero_terminal_snr
 
 KINDS = ("linear", "scaled_linear", "cosine", "flow")
 TARGETS = ("eps", "x0", "v", "flow")

@@ -9,13 +9,13 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from curate.errors import UserError
 from frenchcat.cli import app
+from frenchcat.curate.errors import UserError
 from frenchcat.drawing import draw_to_files, verify_file
+from frenchcat.train.checkpoint import best, read_state
+from frenchcat.train.draw import Wish, draw
+from frenchcat.train.run import Parts, open_run
 from tests.train.embedded_run import mini, noise_picture, train_on_selection
-from train.checkpoint import best, read_state
-from train.draw import Wish, draw
-from train.run import Parts, open_run
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -7,17 +7,17 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from curate.dataset import Dataset
-from curate.errors import UserError
 from frenchcat.cli import app
-from index.search import Searcher
+from frenchcat.curate.dataset import Dataset
+from frenchcat.curate.errors import UserError
+from frenchcat.index.search import Searcher
+from frenchcat.train.draw import Wish, draw
+from frenchcat.train.evaluate import TIMES, Evaluation, evaluate
+from frenchcat.train.loop import train
+from frenchcat.train.metrics import clip_score, cmmd
+from frenchcat.train.run import open_run
 from tests.train.embedded_run import mini, train_on_selection
 from tests.train.runs import settings, write_tars
-from train.draw import Wish, draw
-from train.evaluate import TIMES, Evaluation, evaluate
-from train.loop import train
-from train.metrics import clip_score, cmmd
-from train.run import open_run
 
 
 @pytest.fixture(scope="module")
@@ -47,14 +47,14 @@ def test_figures_are_of_the_stored_vectors_and_the_drawn_pictures(
 ) -> None:
     parts, state, _ = open_run(run)
     searcher = Searcher(Dataset.open(str(parts.settings.data.dataset)))
-    from train.rows import open_rows
+    from frenchcat.train.rows import open_rows
 
     rows = open_rows(run / "rows")
     assert rows is not None
     trained = [n for n in range(len(rows)) if n not in rows.held_out]
     stored = searcher.vectors(searcher.positions(trained))
     assert found.selection == rows.digest == state.identity["selection"]
-    from train.evaluate import _trained
+    from frenchcat.train.evaluate import _trained
 
     captions = [str(rows.row(n).caption) for n in _trained(rows, 8, 3)[:8]]
     wishes = [Wish(caption, 3 + n) for n, caption in enumerate(captions)]

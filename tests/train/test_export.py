@@ -12,15 +12,15 @@ import pytest
 import torch
 from PIL import Image
 
-from curate.config import resolve
+from frenchcat.curate.config import resolve
+from frenchcat.train.checkpoint import newest
+from frenchcat.train.diffusion import Diffusion
+from frenchcat.train.draw import Wish, draw, noise_of
+from frenchcat.train.export import scheduler_of, write_pipeline
+from frenchcat.train.loop import train
+from frenchcat.train.run import open_run
+from frenchcat.train.settings import DiffusionSettings, TrainSettings
 from tests.train.runs import settings, write_tars
-from train.checkpoint import newest
-from train.diffusion import Diffusion
-from train.draw import Wish, draw, noise_of
-from train.export import scheduler_of, write_pipeline
-from train.loop import train
-from train.run import open_run
-from train.settings import DiffusionSettings, TrainSettings
 
 # diffusers' DDIM steps back by 1000 // steps; where that has a rest, it asks at other times than
 # those that it stepped to, so that only divisors of 1000 compare.
@@ -212,7 +212,7 @@ def test_without_frenchcat_it_says_what_is_missing(
     checkpoint: Path, modules: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pipeline(checkpoint)
-    monkeypatch.setitem(sys.modules, "train.text", None)  # as where it cannot be imported
+    monkeypatch.setitem(sys.modules, "frenchcat.train.text", None)  # as where it cannot be imported
     with pytest.raises(ImportError, match="frenchcat is not installed here"):
         pipeline(checkpoint)
 

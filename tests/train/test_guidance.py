@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from frenchcat.train.diffusion import Diffusion
+from frenchcat.train.guidance import Guided, classifier_gradient, clip_gradient
+from frenchcat.train.sampler import ddim, timesteps
 from tests.train.gaussian import Gaussian, generator
-from train.diffusion import Diffusion
-from train.guidance import Guided, classifier_gradient, clip_gradient
-from train.sampler import ddim, timesteps
 
 
 def network(x: Tensor, t: Tensor, condition: Tensor) -> Tensor:

@@ -7,11 +7,11 @@ import pytest
 import torch
 from diffusers import AutoencoderKL
 
+from frenchcat.train.draw import Wish, draw
+from frenchcat.train.loop import train
+from frenchcat.train.model import Codec
+from frenchcat.train.run import open_run
 from tests.train.runs import settings, steps_of, write_tars
-from train.draw import Wish, draw
-from train.loop import train
-from train.model import Codec
-from train.run import open_run
 
 
 @pytest.fixture(scope="module")

@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from curate.errors import UserError
-from curate.tars import members
+from frenchcat.curate.errors import UserError
+from frenchcat.curate.tars import members
+from frenchcat.train.checkpoint import load_tensors, newest, read_state, steps
+from frenchcat.train.loop import train
 from tests.train.runs import settings, steps_of, values, write_tars
 from tests.train.tars import overwrite
-from train.checkpoint import load_tensors, newest, read_state, steps
-from train.loop import train
 
 ROOT = Path(__file__).parents[2]
 

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from frenchcat.train.metrics import clip_score, cmmd, frechet_distance, precision_recall
 from tests.embedded import unit_rows
-from train.metrics import clip_score, cmmd, frechet_distance, precision_recall
 
 
 def gaussian(n: int, mean: np.ndarray, covariance: np.ndarray) -> np.ndarray:

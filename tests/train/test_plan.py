@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from train.permutation import permuted
-from train.plan import Plan
-from train.population import Population
+from frenchcat.train.permutation import permuted
+from frenchcat.train.plan import Plan
+from frenchcat.train.population import Population
 
 
 @given(st.integers(1, 3000), st.integers(0, 2**63))

@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from curate.errors import UserError
+from frenchcat.curate.errors import UserError
+from frenchcat.train.credentials import Credentials, own_credentials, read_credentials, self_issued
+from frenchcat.train.provenance import signed as sign
+from frenchcat.train.provenance import verified
 from tests.train.embedded_run import noise_picture
-from train.credentials import Credentials, own_credentials, read_credentials, self_issued
-from train.provenance import signed as sign
-from train.provenance import verified
 
 FACTS = {"model": "run", "checkpoint": "c" * 64, "selection": "5" * 64, "prompt": "une chatte 🐈"}
 FACTS |= {"seed": 2**40, "guidance": 3.5, "sampler": "ddim"}  # type: ignore[dict-item]

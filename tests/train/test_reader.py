@@ -9,15 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from curate.errors import UserError
-from curate.select import select
-from curate.tars import members
+from frenchcat.curate.errors import UserError
+from frenchcat.curate.select import select
+from frenchcat.curate.tars import members
+from frenchcat.train.plan import Batch, Plan
+from frenchcat.train.ranges import Range, read_ranges
+from frenchcat.train.reader import BadSample, Reader
+from frenchcat.train.rows import Rows, open_rows, rows_of_selection, rows_of_tars
 from tests.embedded import embedded, unit_rows
 from tests.train.tars import overwrite, picture, write_tar
-from train.plan import Batch, Plan
-from train.ranges import Range, read_ranges
-from train.reader import BadSample, Reader
-from train.rows import Rows, open_rows, rows_of_selection, rows_of_tars
 
 
 @pytest.fixture

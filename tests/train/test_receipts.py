@@ -6,16 +6,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from curate.clip.model import Clip
-from curate.dataset import Dataset
-from index.search import Searcher
+from frenchcat.curate.clip.model import Clip
+from frenchcat.curate.dataset import Dataset
+from frenchcat.index.search import Searcher
+from frenchcat.train.receipts import nearest, receipts_of
+from frenchcat.train.rows import open_rows
+from frenchcat.train.run import open_run
+from frenchcat.train.settings import DataSettings
 from tests.embedded import embedded, unit_rows
 from tests.train.embedded_run import CHOSEN, make_dataset, mini, noise_picture, train_on_selection
 from tests.train.runs import settings, write_tars
-from train.receipts import nearest, receipts_of
-from train.rows import open_rows
-from train.run import open_run
-from train.settings import DataSettings
 
 
 @pytest.fixture(scope="module")
@@ -55,14 +55,14 @@ def test_neighbours_are_brute_force_within_the_selection(run: Path) -> None:
 
 
 def test_blocks_do_not_change_what_is_near(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from index.build import build_index
+    from frenchcat.index.build import build_index
 
     dataset = embedded(tmp_path / "d", unit_rows(60))
     build_index(dataset)
     searcher = Searcher(dataset)
     positions, drawn = np.arange(0, 60, 2), unit_rows(3, seed=9)
     whole = nearest(searcher, positions, drawn, 5)
-    monkeypatch.setattr("train.receipts._BLOCK", 7)
+    monkeypatch.setattr("frenchcat.train.receipts._BLOCK", 7)
     assert nearest(searcher, positions, drawn, 5) == whole
     assert all(int(hit.key) % 2 == 0 for hits in whole for hit in hits)
 

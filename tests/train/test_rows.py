@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from curate.dataset import Dataset
-from curate.remove import Wish, matches, remove
-from curate.select import Choice, select
+from frenchcat.curate.dataset import Dataset
+from frenchcat.curate.remove import Wish, matches, remove
+from frenchcat.curate.select import Choice, select
+from frenchcat.train.rows import rows_of_selection
 from tests.train.embedded_run import make_dataset, mini
-from train.rows import rows_of_selection
 
 
 def test_rows_are_laid_out_again_only_after_a_change(tmp_path: Path) -> None:

@@ -12,9 +12,9 @@ from diffusers import (
 )
 from torch import Tensor
 
+from frenchcat.train.diffusion import Diffusion
+from frenchcat.train.sampler import ddim, ddpm, dpm_solver_pp, heun, sample, timesteps
 from tests.train.gaussian import Gaussian, generator
-from train.diffusion import Diffusion
-from train.sampler import ddim, ddpm, dpm_solver_pp, heun, sample, timesteps
 
 LINEAR = {"beta_schedule": "linear", "timestep_spacing": "trailing"}
 

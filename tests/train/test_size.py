@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from curate.config import load_settings, resolve
-from curate.errors import UserError
-from train.run import make_parts
-from train.settings import TrainSettings
-from train.size import main, size_of
+from frenchcat.curate.config import load_settings, resolve
+from frenchcat.curate.errors import UserError
+from frenchcat.train.run import make_parts
+from frenchcat.train.settings import TrainSettings
+from frenchcat.train.size import main, size_of
 
 
 def test_the_count_is_that_of_a_model_with_weights() -> None:

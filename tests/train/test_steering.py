@@ -7,16 +7,16 @@ import pytest
 import torch
 from PIL import Image
 
-from curate.clip.model import Clip
-from curate.config import resolve
-from curate.errors import UserError
+from frenchcat.curate.clip.model import Clip
+from frenchcat.curate.config import resolve
+from frenchcat.curate.errors import UserError
+from frenchcat.train.draw import Wish, draw
+from frenchcat.train.model import Codec
+from frenchcat.train.run import Parts, make_parts
+from frenchcat.train.settings import TextSettings, TrainSettings
+from frenchcat.train.steering import clip_guide, clip_of, picture_embedding
 from tests.train.embedded_run import noise_picture
 from tests.train.runs import values
-from train.draw import Wish, draw
-from train.model import Codec
-from train.run import Parts, make_parts
-from train.settings import TextSettings, TrainSettings
-from train.steering import clip_guide, clip_of, picture_embedding
 
 
 @pytest.fixture(scope="module")

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from curate.errors import UserError
-from curate.tars import members
+from frenchcat.curate.errors import UserError
+from frenchcat.curate.tars import members
+from frenchcat.train.tar_index import scan
 from tests.train.tars import overwrite, write_tar
-from train.tar_index import scan
 
 
 @pytest.mark.parametrize("format_", [tarfile.PAX_FORMAT, tarfile.GNU_FORMAT, tarfile.USTAR_FORMAT])

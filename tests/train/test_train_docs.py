@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from curate.config import as_dict
+from frenchcat.curate.config import as_dict
+from frenchcat.train.settings import TrainSettings
 from tests.train.runs import write_tars
-from train.settings import TrainSettings
 
 PAGE = (Path(__file__).parents[2] / "docs" / "train.md").read_text(encoding="utf-8")
 

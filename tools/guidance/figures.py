@@ -11,8 +11,8 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from frenchcat.train.guidance import classifier_gradient
 from tools.guidance.mixture import Mixture
-from train.guidance import classifier_gradient
 
 if TYPE_CHECKING:
     from tools.guidance.toy import Classifier, Drawn

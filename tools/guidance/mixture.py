@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from train.diffusion import Diffusion
+from frenchcat.train.diffusion import Diffusion
 
 
 @dataclass(frozen=True)

@@ -21,22 +21,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from frenchcat.train.classifier import TrainedClassifier, open_classifier
+from frenchcat.train.draw import Wish, draw
+from frenchcat.train.evaluate import held_out
+from frenchcat.train.guidance import classifier_gradient
+from frenchcat.train.metrics import clip_score
+from frenchcat.train.plan import Batch
+from frenchcat.train.reader import Reader
+from frenchcat.train.rows import open_rows
+from frenchcat.train.run import Parts, open_run
+from frenchcat.train.steering import Guide, classifier_guide, clip_guide, clip_of
 from tools.guidance.toy import OUT
-from train.classifier import TrainedClassifier, open_classifier
-from train.draw import Wish, draw
-from train.evaluate import held_out
-from train.guidance import classifier_gradient
-from train.metrics import clip_score
-from train.plan import Batch
-from train.reader import Reader
-from train.rows import open_rows
-from train.run import Parts, open_run
-from train.steering import Guide, classifier_guide, clip_guide, clip_of
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from curate.clip.model import Clip
+    from frenchcat.curate.clip.model import Clip
 
 STEPS = 20
 PROMPTS = {

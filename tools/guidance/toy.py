@@ -18,11 +18,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from frenchcat.train.diffusion import Diffusion
+from frenchcat.train.guidance import Gradient, Guided, classifier_gradient
+from frenchcat.train.sampler import ddim, timesteps
 from tools.guidance.learned import STEPS, learn
 from tools.guidance.mixture import Mixture, hexagon, stamped
-from train.diffusion import Diffusion
-from train.guidance import Gradient, Guided, classifier_gradient
-from train.sampler import ddim, timesteps
 
 OUT = Path(__file__).resolve().parents[2] / "docs" / "pictures"
 POINTS, SAMPLER_STEPS = 1500, 100

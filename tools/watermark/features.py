@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from curate.score.watermark.network import inputs, load_trunk
+from frenchcat.curate.score.watermark.network import inputs, load_trunk
 from tools.watermark.pictures import make, pair, sources
 
 PART = 64  # sources a file; each gives two pictures

@@ -11,9 +11,9 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from curate.score.pictures import decode
-from curate.score.watermark.network import Network
 from frenchcat import sample
+from frenchcat.curate.score.pictures import decode
+from frenchcat.curate.score.watermark.network import Network
 
 THRESHOLDS = (0.3, 0.5, 0.7, 0.9)
 BATCH = 16

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from safetensors.torch import save_file
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from curate.score.watermark.network import HEADS, WEIGHTS, Head, Heads
+from frenchcat.curate.score.watermark.network import HEADS, WEIGHTS, Head, Heads
 
 EPOCHS = 6
 PAIRS = 32  # a batch

@@ -10,7 +10,7 @@ desk.py        fetches a site's files, once a site, through the same safe fetch
 ledger.py      all signals of a row -> the decision; rights/<shard>.parquet
 """
 
-from curate.download.rights.settings import RightsSettings
-from curate.download.rights.signal import OPT_OUTS, Signal
+from frenchcat.curate.download.rights.settings import RightsSettings
+from frenchcat.curate.download.rights.signal import OPT_OUTS, Signal
 
 __all__ = ["OPT_OUTS", "RightsSettings", "Signal"]

@@ -16,14 +16,14 @@ from collections import OrderedDict
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING
 
-from curate.download.reason import FetchFailure, Reason
-from curate.download.rights.settings import RightsSettings, SiteFile
-from curate.download.rights.signal import OPT_OUT, Signal, date_of
-from curate.download.rights.sites import PATHS, Site, SiteFileText
-from curate.download.url import WebURL
+from frenchcat.curate.download.reason import FetchFailure, Reason
+from frenchcat.curate.download.rights.settings import RightsSettings, SiteFile
+from frenchcat.curate.download.rights.signal import OPT_OUT, Signal, date_of
+from frenchcat.curate.download.rights.sites import PATHS, Site, SiteFileText
+from frenchcat.curate.download.url import WebURL
 
 if TYPE_CHECKING:
-    from curate.download.request import Hop
+    from frenchcat.curate.download.request import Hop
 
 MAX_SITES = 2048
 MAX_BODY_BYTES = 2 * 2**20

@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator, Sequence
 
-from curate.download.request import REDIRECTS, Hop
-from curate.download.rights import usage
-from curate.download.rights.signal import ALLOW, FACT, OPT_OUT, Signal, date_of, shortened
+from frenchcat.curate.download.request import REDIRECTS, Hop
+from frenchcat.curate.download.rights import usage
+from frenchcat.curate.download.rights.signal import ALLOW, FACT, OPT_OUT, Signal, date_of, shortened
 
 _COUNTING = REDIRECTS | {200, 203}
 _OPT_OUT_RULES = frozenset({"noai", "noimageai", "noindex", "noimageindex", "none"})

@@ -13,14 +13,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from curate.dataset import Dataset
-from curate.download.fetch import Fetched
-from curate.download.rights.headers import header_signals
-from curate.download.rights.metadata import metadata_signals
-from curate.download.rights.provenance import provenance_signals
-from curate.download.rights.settings import RightsSettings
-from curate.download.rights.signal import FACT, Signal, date_of, opted_out, shortened
-from curate.stage import Output
+from frenchcat.curate.dataset import Dataset
+from frenchcat.curate.download.fetch import Fetched
+from frenchcat.curate.download.rights.headers import header_signals
+from frenchcat.curate.download.rights.metadata import metadata_signals
+from frenchcat.curate.download.rights.provenance import provenance_signals
+from frenchcat.curate.download.rights.settings import RightsSettings
+from frenchcat.curate.download.rights.signal import FACT, Signal, date_of, opted_out, shortened
+from frenchcat.curate.stage import Output
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -15,8 +15,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
-from curate.download.rights.headers import reservation
-from curate.download.rights.signal import ALLOW, FACT, OPT_OUT, Signal, shortened
+from frenchcat.curate.download.rights.headers import reservation
+from frenchcat.curate.download.rights.signal import ALLOW, FACT, OPT_OUT, Signal, shortened
 
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile

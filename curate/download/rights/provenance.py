@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any
 
-from curate.download.rights.signal import ALLOW, FACT, OPT_OUT, Signal, shortened
+from frenchcat.curate.download.rights.signal import ALLOW, FACT, OPT_OUT, Signal, shortened
 
 LABELS = {
     "c2pa.training-mining": "c2pa_training_mining",  # C2PA specification 1.3

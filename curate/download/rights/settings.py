@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from curate.config import settings
+from frenchcat.curate.config import settings
 
 SiteFile = Literal["robots", "tdmrep", "aitxt"]
 

@@ -16,10 +16,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from curate.download.rights import usage
-from curate.download.rights.headers import reservation
-from curate.download.rights.settings import SiteFile
-from curate.download.rights.signal import FACT, OPT_OUT, Signal, shortened
+from frenchcat.curate.download.rights import usage
+from frenchcat.curate.download.rights.headers import reservation
+from frenchcat.curate.download.rights.settings import SiteFile
+from frenchcat.curate.download.rights.signal import FACT, OPT_OUT, Signal, shortened
 
 if TYPE_CHECKING:
     from protego import Protego

@@ -7,7 +7,7 @@ their categories; all that were published are known here.
 
 from __future__ import annotations
 
-from curate.download.rights.signal import ALLOW, FACT, OPT_OUT
+from frenchcat.curate.download.rights.signal import ALLOW, FACT, OPT_OUT
 
 _TRAINING = ("train-ai", "train-genai", "ai-training", "genai", "ai")
 """Uses that a dataset like ours is for."""

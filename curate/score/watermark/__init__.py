@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from curate.score.kinds import Columns, Measure, Stored
+from frenchcat.curate.score.kinds import Columns, Measure, Stored
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -26,7 +26,7 @@ class Watermark:
 
     def settings(self) -> Mapping[str, Any]:
         """The weights of head and trunk."""
-        from curate.score.watermark.network import TRUNK_WEIGHTS, WEIGHTS
+        from frenchcat.curate.score.watermark.network import TRUNK_WEIGHTS, WEIGHTS
 
         return {"head": _digest(str(WEIGHTS)), "trunk": _digest(str(TRUNK_WEIGHTS))}
 
@@ -38,7 +38,7 @@ class Watermark:
 
     def load(self) -> Measure:
         """Load the network."""
-        from curate.score.watermark.network import Network
+        from frenchcat.curate.score.watermark.network import Network
 
         network = Network()
 
@@ -50,7 +50,7 @@ class Watermark:
 
 def _digest(path: str, _known: dict[str, str] = {}) -> str:  # noqa: B006
     """SHA-256 of a weights file, read once a process."""
-    from curate.dataset import file_sha256
+    from frenchcat.curate.dataset import file_sha256
 
     if path not in _known:
         _known[path] = file_sha256(path)

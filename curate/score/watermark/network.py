@@ -22,9 +22,9 @@ from PIL import Image
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-from curate.clip.preprocess import Preprocess
-from curate.clip.weights import MINI
-from curate.threads import one_torch_thread
+from frenchcat.curate.clip.preprocess import Preprocess
+from frenchcat.curate.clip.weights import MINI
+from frenchcat.curate.threads import one_torch_thread
 
 WEIGHTS = Path(__file__).resolve().parent / "head.safetensors"
 TRUNK_WEIGHTS = MINI / "open_clip_model.safetensors"

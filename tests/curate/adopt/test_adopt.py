@@ -10,14 +10,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from curate.adopt import adopt
-from curate.adopt.shards import PER_SHARD
-from curate.clip.settings import ClipSettings
-from curate.dataset import Dataset
-from curate.embed import embed
-from curate.errors import UserError
-from index.build import build_index
-from index.search import Searcher
+from frenchcat.curate.adopt import adopt
+from frenchcat.curate.adopt.shards import PER_SHARD
+from frenchcat.curate.clip.settings import ClipSettings
+from frenchcat.curate.dataset import Dataset
+from frenchcat.curate.embed import embed
+from frenchcat.curate.errors import UserError
+from frenchcat.index.build import build_index
+from frenchcat.index.search import Searcher
 from tests.embedded import add_shard, picture, unit_rows
 from tests.trees import tree_digest
 

@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from curate.clip import ClipSettings
-from curate.config import resolve
+from frenchcat.curate.clip import ClipSettings
+from frenchcat.curate.config import resolve
 
 CONFIG: dict[str, Any] = {
     "embed_dim": 32,

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from curate.clip.model import COMPILE_PAYS_FROM, load_clip
+from frenchcat.curate.clip.model import COMPILE_PAYS_FROM, load_clip
 from tests.curate.clip.models import clip_settings, random_pictures, reference_pictures
 
 # A process of its own: torch asks once in a process which compiler there is, and keeps it.
@@ -16,7 +16,7 @@ ENCODE = """
 import sys
 from pathlib import Path
 import numpy as np
-from curate.clip.model import load_clip
+from frenchcat.curate.clip.model import load_clip
 from tests.curate.clip.models import clip_settings, random_pictures
 
 def encode(out, batch_size):

@@ -17,9 +17,9 @@ import pytest
 import torch
 from PIL import Image
 
-from curate.clip.model import load_clip
-from curate.clip.weights import MINI
 from frenchcat import sample
+from frenchcat.curate.clip.model import load_clip
+from frenchcat.curate.clip.weights import MINI
 from tests.curate.clip.models import clip_settings
 
 LIMIT_BYTES = 32_000_000

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from curate.clip.model import Clip, load_clip
-from curate.errors import UserError
+from frenchcat.curate.clip.model import Clip, load_clip
+from frenchcat.curate.errors import UserError
 from tests.curate.clip.models import (
     CAPTIONS,
     CONFIG,

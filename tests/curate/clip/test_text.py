@@ -10,7 +10,7 @@ from open_clip.hf_model import HFTextEncoder
 from open_clip.transformer import TextTransformer
 from transformers import XLMRobertaConfig
 
-from curate.clip.text import TextTower
+from frenchcat.curate.clip.text import TextTower
 from tests.curate.clip.models import CAPTIONS, CONFIG, random_model, widened
 
 SHORT = ["a french cat", "", "cat"]

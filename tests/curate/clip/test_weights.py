@@ -14,9 +14,9 @@ import pytest
 import torch
 from open_clip import pretrained
 
-from curate.clip.model import load_clip
-from curate.clip.weights import find_weights
-from curate.errors import UserError
+from frenchcat.curate.clip.model import load_clip
+from frenchcat.curate.clip.weights import find_weights
+from frenchcat.curate.errors import UserError
 from tests.curate.clip.models import (
     CAPTIONS,
     CONFIG,

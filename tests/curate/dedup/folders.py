@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from curate.dataset import Dataset, digest_of, file_sha256
-from curate.embed import img_emb, metadata
+from frenchcat.curate.dataset import Dataset, digest_of, file_sha256
+from frenchcat.curate.embed import img_emb, metadata
 
 DIMENSION = 16
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from curate.dedup.cluster import components, no_edges, sizes, stars
+from frenchcat.curate.dedup.cluster import components, no_edges, sizes, stars
 
 
 def reference(rows: int, edges: list[tuple[int, int]]) -> list[int]:

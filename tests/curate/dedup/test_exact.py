@@ -2,7 +2,7 @@
 
 import pytest
 
-from curate.dedup.exact import canonical_url, equal_values
+from frenchcat.curate.dedup.exact import canonical_url, equal_values
 
 
 def test_equal_values_are_tied_and_none_is_equal_to_nothing() -> None:

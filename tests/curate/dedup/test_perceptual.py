@@ -7,10 +7,10 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
-from curate.dedup import perceptual
-from curate.dedup.cluster import components
-from curate.dedup.perceptual import near_hashes
-from curate.score.hashes import PDQ_DISTANCE, PDQ_QUALITY, pdq_and_quality
+from frenchcat.curate.dedup import perceptual
+from frenchcat.curate.dedup.cluster import components
+from frenchcat.curate.dedup.perceptual import near_hashes
+from frenchcat.curate.score.hashes import PDQ_DISTANCE, PDQ_QUALITY, pdq_and_quality
 
 Hashes = NDArray[np.uint8]
 

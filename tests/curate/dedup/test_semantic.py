@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from curate.dedup import semantic
-from curate.dedup.cluster import components
-from curate.dedup.semantic import near_vectors
+from frenchcat.curate.dedup import semantic
+from frenchcat.curate.dedup.cluster import components
+from frenchcat.curate.dedup.semantic import near_vectors
 
 Vectors = NDArray[np.float32]
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from curate.catalog import Catalog
-from curate.dataset import Dataset
-from curate.dedup import DedupReport, DedupSettings, dedup
-from curate.errors import UserError
+from frenchcat.curate.catalog import Catalog
+from frenchcat.curate.dataset import Dataset
+from frenchcat.curate.dedup import DedupReport, DedupSettings, dedup
+from frenchcat.curate.errors import UserError
 from tests.curate.dedup.folders import Row, pdq, read, vector, write
 from tests.trees import tree_digest
 

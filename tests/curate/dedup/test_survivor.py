@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from curate.dedup.settings import Rule
-from curate.dedup.survivor import survivors
+from frenchcat.curate.dedup.settings import Rule
+from frenchcat.curate.dedup.survivor import survivors
 
 NAN = float("nan")
 QUALITIES: dict[Rule, NDArray[np.float64]] = {

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from curate.download import DownloadSettings, FetchSettings, ResizeSettings
+from frenchcat.curate.download import DownloadSettings, FetchSettings, ResizeSettings
 
 Answer = tuple[int, bytes]
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from PIL import Image
 
-from curate.download.fetch import Fetched, Fetcher, FetchSettings
+from frenchcat.curate.download.fetch import Fetched, Fetcher, FetchSettings
 
 
 @dataclass(frozen=True)

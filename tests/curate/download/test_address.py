@@ -8,14 +8,14 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.download.address import (
+from frenchcat.curate.download.address import (
     AddressRefused,
     CheckedResolver,
     Doorman,
     SystemResolver,
     refusal,
 )
-from curate.download.url import parse_url
+from frenchcat.curate.download.url import parse_url
 
 SPECIAL_V6 = [
     *("::/96", "::ffff:0:0/96", "64:ff9b::/96", "64:ff9b:1::/48", "100::/64", "2001::/32"),

@@ -9,13 +9,13 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from curate.config import changed
-from curate.dataset import Dataset
-from curate.download import download, retry_failed
-from curate.errors import UserError
-from curate.remove.log import Request, log
-from curate.score.hashes import pdq
-from curate.stage import Engine
+from frenchcat.curate.config import changed
+from frenchcat.curate.dataset import Dataset
+from frenchcat.curate.download import download, retry_failed
+from frenchcat.curate.errors import UserError
+from frenchcat.curate.remove.log import Request, log
+from frenchcat.curate.score.hashes import pdq
+from frenchcat.curate.stage import Engine
 from tests.curate.download.loopback import Site, healthy, jpeg, serve
 from tests.trees import tree_digest
 

@@ -11,10 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 import webdataset
 
-from curate.dataset import Dataset
-from curate.download import download, retry_failed
-from curate.errors import UserError
-from curate.stage import Engine
+from frenchcat.curate.dataset import Dataset
+from frenchcat.curate.download import download, retry_failed
+from frenchcat.curate.errors import UserError
+from frenchcat.curate.stage import Engine
 from tests.curate.download.loopback import Site, healthy, jpeg, serve
 from tests.trees import tree_digest
 
@@ -146,7 +146,7 @@ def test_a_slow_host_does_not_hold_the_others(tmp_path: Path) -> None:
         path.write_text("url,caption\n" + "\n".join(lines) + "\n")
         settings = sluggish.settings(per_shard=120)
         hosts = (f"127.0.0.1:{sluggish.port}", f"127.0.0.1:{quick.port}")
-        from curate.config import changed
+        from frenchcat.curate.config import changed
 
         settings = changed(settings, fetch=changed(settings.fetch, allow_hosts=hosts))
         dataset = Dataset.create(tmp_path / "d", "d")

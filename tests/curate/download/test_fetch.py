@@ -13,7 +13,7 @@ from pathlib import Path
 import pydantic
 import pytest
 
-from curate.download.fetch import PERMANENT, REASONS, Fetcher, FetchSettings
+from frenchcat.curate.download.fetch import PERMANENT, REASONS, Fetcher, FetchSettings
 from tests.curate.download.site import (
     Handler,
     Request,

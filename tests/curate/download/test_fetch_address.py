@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from curate.download.fetch import Fetched, Fetcher, FetchSettings
+from frenchcat.curate.download.fetch import Fetched, Fetcher, FetchSettings
 from tests.curate.download.site import Site, fetch_one, picture, redirect, reply, settings
 from tests.curate.download.test_address import Answers
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from curate.download.fetch import IN_HAND, Fetched, Fetcher
+from frenchcat.curate.download.fetch import IN_HAND, Fetched, Fetcher
 from tests.curate.download.site import (
     Request,
     Site,

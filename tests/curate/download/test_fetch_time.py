@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from curate.download.fetch import Fetcher
+from frenchcat.curate.download.fetch import Fetcher
 from tests.curate.download.site import (
     Handler,
     Request,

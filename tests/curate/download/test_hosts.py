@@ -6,7 +6,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate.download.hosts import HostHealth, HostTurns
+from frenchcat.curate.download.hosts import HostHealth, HostTurns
 
 
 def run(coroutine: Coroutine[Any, Any, None]) -> None:

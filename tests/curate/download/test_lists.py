@@ -14,10 +14,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from curate.dataset import Dataset
-from curate.download.columns import uid_of
-from curate.download.lists import Shape, check, freeze, relative
-from curate.errors import UserError
+from frenchcat.curate.dataset import Dataset
+from frenchcat.curate.download.columns import uid_of
+from frenchcat.curate.download.lists import Shape, check, freeze, relative
+from frenchcat.curate.errors import UserError
 from tests.trees import tree_digest
 
 ROWS = [

@@ -10,7 +10,7 @@ import pytest
 
 def _in_a_worker() -> tuple[bool, bool, str]:
     """Whether torch came in with img2dataset, whether it can be had later, what the writer is."""
-    from curate.download.upstream import img2dataset_module
+    from frenchcat.curate.download.upstream import img2dataset_module
 
     writer = img2dataset_module("writer").WebDatasetSampleWriter.__name__
     came = "torch" in sys.modules
@@ -28,7 +28,7 @@ def test_a_worker_imports_the_writer_without_torch_and_torch_afterwards() -> Non
 @pytest.mark.parametrize("module", ["resizer", "writer"])
 def test_a_process_of_its_own_has_webdatasets_loader(module: str) -> None:
     code = f"""
-from curate.download.upstream import img2dataset_module
+from frenchcat.curate.download.upstream import img2dataset_module
 img2dataset_module({module!r})
 import torch.utils.data, webdataset
 assert issubclass(webdataset.WebLoader, object)

@@ -10,16 +10,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from curate.adopt import adopt
-from curate.catalog import Catalog
-from curate.dataset import Dataset
-from curate.errors import UserError
-from curate.remove import Wish, compact, matches, remove, residue
-from curate.remove.block import HashList, read_hash_lists, with_removed, without_removed
-from curate.remove.log import removed
-from curate.select import open_selection, select
-from index.build import build_index
-from index.search import Searcher
+from frenchcat.curate.adopt import adopt
+from frenchcat.curate.catalog import Catalog
+from frenchcat.curate.dataset import Dataset
+from frenchcat.curate.errors import UserError
+from frenchcat.curate.remove import Wish, compact, matches, remove, residue
+from frenchcat.curate.remove.block import HashList, read_hash_lists, with_removed, without_removed
+from frenchcat.curate.remove.log import removed
+from frenchcat.curate.select import open_selection, select
+from frenchcat.index.build import build_index
+from frenchcat.index.search import Searcher
 from tests.embedded import embedded, picture, unit_rows
 from tests.trees import tree_digest
 
@@ -178,7 +178,7 @@ def test_a_near_copy_of_a_listed_picture_is_held_back() -> None:
 
     from PIL import Image
 
-    from curate.score.hashes import pdq
+    from frenchcat.curate.score.hashes import pdq
 
     noise = np.random.default_rng(0).integers(0, 255, (16, 16, 3), np.uint8)
     original = Image.fromarray(noise).resize((256, 256), Image.Resampling.BICUBIC)
@@ -189,7 +189,7 @@ def test_a_near_copy_of_a_listed_picture_is_held_back() -> None:
 
 
 def removed_nothing():  # type: ignore[no-untyped-def]
-    from curate.remove.log import Removed
+    from frenchcat.curate.remove.log import Removed
 
     return Removed()
 

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from curate.dataset import Dataset
+from frenchcat.curate.dataset import Dataset
 from tests.embedded import picture
 
 

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from curate.report import audit as auditing
-from curate.report.audit import Audit, audit, benjamini_hochberg, effective
-from curate.report.counts import Counts
-from curate.report.filters import Filter, filters_of
-from curate.report.report import make_report
-from curate.report.settings import ReportSettings
+from frenchcat.curate.report import audit as auditing
+from frenchcat.curate.report.audit import Audit, audit, benjamini_hochberg, effective
+from frenchcat.curate.report.counts import Counts
+from frenchcat.curate.report.filters import Filter, filters_of
+from frenchcat.curate.report.report import make_report
+from frenchcat.curate.report.settings import ReportSettings
 from tests.curate.report.datasets import Row, write
 
 FATES = (("dropped", "first"), ("dropped", "second"), ("kept", None))

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate.report import counts as counting
-from curate.report.counts import Counts, count_terms
-from curate.report.outcomes import open_outcomes
-from curate.report.terms import Term
+from frenchcat.curate.report import counts as counting
+from frenchcat.curate.report.counts import Counts, count_terms
+from frenchcat.curate.report.outcomes import open_outcomes
+from frenchcat.curate.report.terms import Term
 from tests.curate.report.datasets import Row, write
 
 TERMS = [

@@ -7,14 +7,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from curate.dataset import Dataset
-from curate.errors import UserError
-from curate.info import info
-from curate.report import gather
-from curate.report.examples import Examples
-from curate.report.outcomes import open_outcomes, rows_of
-from curate.report.report import make_report
-from curate.report.settings import ReportSettings
+from frenchcat.curate.dataset import Dataset
+from frenchcat.curate.errors import UserError
+from frenchcat.curate.info import info
+from frenchcat.curate.report import gather
+from frenchcat.curate.report.examples import Examples
+from frenchcat.curate.report.outcomes import open_outcomes, rows_of
+from frenchcat.curate.report.report import make_report
+from frenchcat.curate.report.settings import ReportSettings
 from tests.curate.report.datasets import Row, write
 
 QUICK = ReportSettings(replicates=100)
@@ -65,8 +65,8 @@ def test_rows_without_a_vector_are_dropped_as_info_has_it(tmp_path: Path) -> Non
 
 
 def test_removed_rows_are_an_outcome_of_their_own(tmp_path: Path) -> None:
-    from curate.remove.match import Wish, matches
-    from curate.remove.request import remove
+    from frenchcat.curate.remove.match import Wish, matches
+    from frenchcat.curate.remove.request import remove
 
     dataset = write(tmp_path / "d", [Row(url="http://x.org/1.png"), Row()], rules=[])
     with dataset.lock():

@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from curate.dataset import Dataset
-from curate.errors import UserError
-from curate.report.report import default_path, make_report, write_report
-from curate.report.settings import ReportSettings
-from curate.report.thumbnails import Thumbnails
+from frenchcat.curate.dataset import Dataset
+from frenchcat.curate.errors import UserError
+from frenchcat.curate.report.report import default_path, make_report, write_report
+from frenchcat.curate.report.settings import ReportSettings
+from frenchcat.curate.report.thumbnails import Thumbnails
 from tests.curate.report.datasets import Row, write
 from tests.trees import tree_digest
 
@@ -231,8 +231,8 @@ def test_broken_pictures_and_missing_tars_are_said(tmp_path: Path) -> None:
 def test_a_tar_is_opened_once_and_of_many_a_bounded_number(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from curate import tars
-    from curate.report import thumbnails
+    from frenchcat.curate import tars
+    from frenchcat.curate.report import thumbnails
 
     dataset = write(tmp_path / "d", *([Row()] * 3 for _ in range(5)))
     opened: list[str] = []

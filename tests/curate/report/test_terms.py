@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from curate.errors import UserError
-from curate.report.settings import ReportSettings
-from curate.report.terms import LISTS, load_terms
+from frenchcat.curate.errors import UserError
+from frenchcat.curate.report.settings import ReportSettings
+from frenchcat.curate.report.terms import LISTS, load_terms
 
 SHIPPED = ReportSettings().terms
 

@@ -14,14 +14,14 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from PIL import Image
 
-from curate.config import resolve
-from curate.dataset import Dataset
-from curate.embed import img_emb, metadata, text_emb
-from curate.score.kinds import Stored
-from curate.score.pictures import decode
-from curate.score.settings import ScoreSettings
-from curate.score.stage import score
-from curate.stage import Counts, Engine, Output, ShardFunction, StageReport, run_stage
+from frenchcat.curate.config import resolve
+from frenchcat.curate.dataset import Dataset
+from frenchcat.curate.embed import img_emb, metadata, text_emb
+from frenchcat.curate.score.kinds import Stored
+from frenchcat.curate.score.pictures import decode
+from frenchcat.curate.score.settings import ScoreSettings
+from frenchcat.curate.score.stage import score
+from frenchcat.curate.stage import Counts, Engine, Output, ShardFunction, StageReport, run_stage
 from tests.curate.clip.models import random_pictures
 from tests.curate.embedding import Given, Row
 from tests.embedded import unit_rows

@@ -11,10 +11,10 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from curate.config import resolve
-from curate.errors import UserError
-from curate.score.head import make_head
-from curate.score.settings import HeadSettings
+from frenchcat.curate.config import resolve
+from frenchcat.curate.errors import UserError
+from frenchcat.curate.score.head import make_head
+from frenchcat.curate.score.settings import HeadSettings
 from tests.embedded import unit_rows
 
 D = 24

@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageFilter
 
-from curate.score.compression import Compression, jpeg_quality
-from curate.score.hashes import pdq, sha256
-from curate.score.perceptual import Pdq
-from curate.score.pictures import decode
-from curate.score.sharpness import sharpness
-from curate.score.unsafe import Unsafe
+from frenchcat.curate.score.compression import Compression, jpeg_quality
+from frenchcat.curate.score.hashes import pdq, sha256
+from frenchcat.curate.score.perceptual import Pdq
+from frenchcat.curate.score.pictures import decode
+from frenchcat.curate.score.sharpness import sharpness
+from frenchcat.curate.score.unsafe import Unsafe
 from tests.curate.clip.models import random_pictures
 from tests.curate.score.folders import jpeg, photographs, stored
 

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.score.caption import Caption, is_boilerplate, is_filename
-from curate.score.laion_hash import LaionHash, laion_hash
-from curate.score.language import Language
+from frenchcat.curate.score.caption import Caption, is_boilerplate, is_filename
+from frenchcat.curate.score.laion_hash import LaionHash, laion_hash
+from frenchcat.curate.score.language import Language
 
 CAPTIONS = {
     "en": "A french cat is asleep on the windowsill while it rains in the street",

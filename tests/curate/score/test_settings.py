@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from curate.config import resolve
-from curate.errors import UserError
-from curate.score.settings import COLUMNS, ScoreSettings
-from curate.score.stage import builtin
+from frenchcat.curate.config import resolve
+from frenchcat.curate.errors import UserError
+from frenchcat.curate.score.settings import COLUMNS, ScoreSettings
+from frenchcat.curate.score.stage import builtin
 
 
 @pytest.mark.parametrize("name", COLUMNS)

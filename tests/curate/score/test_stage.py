@@ -13,13 +13,13 @@ import pyarrow.parquet as pq
 import pytest
 from safetensors.numpy import save_file
 
-from curate.clip.model import load_clip
-from curate.dataset import Dataset
-from curate.embed import embed, img_emb, metadata, text_emb
-from curate.errors import UserError
-from curate.score import stage as score_stage
-from curate.score.concept import with_direction
-from curate.score.settings import COLUMNS, IDENTITY
+from frenchcat.curate.clip.model import load_clip
+from frenchcat.curate.dataset import Dataset
+from frenchcat.curate.embed import embed, img_emb, metadata, text_emb
+from frenchcat.curate.errors import UserError
+from frenchcat.curate.score import stage as score_stage
+from frenchcat.curate.score.concept import with_direction
+from frenchcat.curate.score.settings import COLUMNS, IDENTITY
 from tests.curate.clip.models import clip_settings, reference_texts, save_folder
 from tests.curate.embedding import Row, downloaded
 from tests.curate.score.folders import QUICK, given, photographs, run, scores
@@ -195,8 +195,8 @@ def test_a_concept_is_numpys_softmax_and_other_prompts_read_no_picture(tmp_path:
 CODE = """
 import sys
 from pathlib import Path
-from curate.dataset import Dataset
-from curate.stage import Engine
+from frenchcat.curate.dataset import Dataset
+from frenchcat.curate.stage import Engine
 from tests.curate.score.folders import run
 if __name__ == "__main__":
     engine = Engine(workers=int(sys.argv[2]))

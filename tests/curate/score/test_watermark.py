@@ -12,11 +12,17 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from curate.clip.model import load_clip
-from curate.score.pictures import decode
-from curate.score.watermark import Watermark
-from curate.score.watermark.network import CHANNELS, PREPROCESS, STAGES, inputs, load_trunk
 from frenchcat import sample
+from frenchcat.curate.clip.model import load_clip
+from frenchcat.curate.score.pictures import decode
+from frenchcat.curate.score.watermark import Watermark
+from frenchcat.curate.score.watermark.network import (
+    CHANNELS,
+    PREPROCESS,
+    STAGES,
+    inputs,
+    load_trunk,
+)
 from tests.curate.clip.models import clip_settings, random_pictures
 from tests.curate.score.folders import jpeg, photographs, stored
 
@@ -64,7 +70,7 @@ def sample_pictures(planted: str, step: int = 1) -> list[NDArray[np.uint8]]:
 
 
 def test_the_samples_stamps_are_found_and_few_other_pictures() -> None:
-    from curate.score.watermark.network import Network
+    from frenchcat.curate.score.watermark.network import Network
 
     network = Network()
     marked = network(sample_pictures("watermark"))

@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from curate.dataset import Dataset, digest_of
+from frenchcat.curate.dataset import Dataset, digest_of
 
 TYPES = {
     **dict.fromkeys(("key", "uid", "url", "caption", "status", "error_message"), pa.string()),

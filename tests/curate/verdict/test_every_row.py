@@ -10,13 +10,13 @@ import pyarrow.parquet as pq
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate.config import resolve
-from curate.dataset import Dataset
-from curate.info import info
-from curate.remove.log import Request
-from curate.select import sql_of
-from curate.verdict.settings import VerdictSettings
-from curate.verdict.stage import verdict
+from frenchcat.curate.config import resolve
+from frenchcat.curate.dataset import Dataset
+from frenchcat.curate.info import info
+from frenchcat.curate.remove.log import Request
+from frenchcat.curate.select import sql_of
+from frenchcat.curate.verdict.settings import VerdictSettings
+from frenchcat.curate.verdict.stage import verdict
 from tests.curate.verdict.folders import add_rows, add_scores, add_unembedded, verdicts
 
 Row = Mapping[str, Any]
@@ -138,8 +138,8 @@ def test_every_row_has_one_fate_and_the_counts_say_it(
 
 def selected(dataset: Dataset) -> list[str]:
     """The keys of a selection without a condition."""
-    from curate.catalog import Catalog
-    from curate.select import Choice
+    from frenchcat.curate.catalog import Catalog
+    from frenchcat.curate.select import Choice
 
     with Catalog(dataset) as catalog:
         keys: list[str] = catalog.run(sql_of(catalog, Choice()))["key"].to_pylist()

@@ -10,15 +10,15 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from curate.catalog import Catalog
-from curate.config import load_settings, resolve
-from curate.dataset import Dataset
-from curate.errors import UserError
-from curate.info import info
-from curate.remove.log import Request
-from curate.stage import marker
-from curate.verdict.settings import VerdictSettings, read_rules, rules_of
-from curate.verdict.stage import verdict
+from frenchcat.curate.catalog import Catalog
+from frenchcat.curate.config import load_settings, resolve
+from frenchcat.curate.dataset import Dataset
+from frenchcat.curate.errors import UserError
+from frenchcat.curate.info import info
+from frenchcat.curate.remove.log import Request
+from frenchcat.curate.stage import marker
+from frenchcat.curate.verdict.settings import VerdictSettings, read_rules, rules_of
+from frenchcat.curate.verdict.stage import verdict
 from tests.curate.verdict.folders import add_rows, add_scores, add_unembedded, verdicts
 from tests.trees import tree_digest
 
@@ -215,8 +215,8 @@ def test_a_failing_rule_leaves_the_verdicts_before_it(dataset: Dataset) -> None:
 
 KILLED = """
 import sys
-from curate.dataset import Dataset
-from curate.verdict import VerdictSettings, verdict
+from frenchcat.curate.dataset import Dataset
+from frenchcat.curate.verdict import VerdictSettings, verdict
 dataset = Dataset.open(sys.argv[1])
 with dataset.lock():
     verdict(dataset, VerdictSettings(rules={"odd": "width % 2 = 1"}))
@@ -253,7 +253,7 @@ def test_killed_anywhere_then_again_is_byte_identical(tmp_path: Path) -> None:
 def test_the_order_of_rules_survives_dataset_json(tmp_path: Path) -> None:
     import json
 
-    from curate.config import as_dict
+    from frenchcat.curate.config import as_dict
 
     settings = ruled({"b": "true", "a": "false"})
     kept = json.loads(json.dumps(as_dict(settings), sort_keys=True))
@@ -274,7 +274,7 @@ def test_own_rules_follow_the_preset_s_and_take_the_place_of_their_name() -> Non
 
 @pytest.mark.parametrize("preset", ["datacomp-basic", "laion-5b", "re-laion", "demo"])
 def test_presets_are_settings_and_their_rules_conditions(preset: str, dataset: Dataset) -> None:
-    from curate.verdict.rules import check_rules
+    from frenchcat.curate.verdict.rules import check_rules
     from frenchcat.pipeline import BuildSettings
 
     rules = read_rules(preset)

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from curate.clip.model import Clip, load_clip
-from curate.clip.settings import ClipSettings
-from curate.dataset import Dataset
+from frenchcat.curate.clip.model import Clip, load_clip
+from frenchcat.curate.clip.settings import ClipSettings
+from frenchcat.curate.dataset import Dataset
 from tests.index.page.look import SECRET, make, serving, taste
 
 CHROMIUM = "/usr/bin/chromium"

@@ -12,14 +12,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import uvicorn
 
-from curate import embed
-from curate.clip.model import Clip
-from curate.dataset import Dataset
-from curate.remove.log import removed_keys
-from index.search import Searcher
-from index.service.app import create_app
-from index.service.drawing import Artist
-from index.service.settings import ServeSettings
+from frenchcat.curate import embed
+from frenchcat.curate.clip.model import Clip
+from frenchcat.curate.dataset import Dataset
+from frenchcat.curate.remove.log import removed_keys
+from frenchcat.index.search import Searcher
+from frenchcat.index.service.app import create_app
+from frenchcat.index.service.drawing import Artist
+from frenchcat.index.service.settings import ServeSettings
 from tests.embedded import add_shard
 from tests.index.service.served import add_columns, index, named_by
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from curate import select
-from curate.clip.model import Clip
-from curate.remove.log import removed_keys
+from frenchcat.curate import select
+from frenchcat.curate.clip.model import Clip
+from frenchcat.curate.remove.log import removed_keys
 from tests.index.page.conftest import Site, new_page
 from tests.index.page.look import CAPTIONS, KEY, KEYS, LONG, SECRET, left, make, serving
 from tests.index.page.test_look import CARDS, search, settled, shown
@@ -225,8 +225,8 @@ def test_dark_and_light_by_a_switch_that_stays(page: Page) -> None:
 @pytest.fixture
 def two(browser: Browser, site: Site, tmp_path: Path) -> Iterator[Page]:
     """A page of a server of two datasets."""
-    from curate.clip.model import load_clip
-    from curate.clip.settings import ClipSettings
+    from frenchcat.curate.clip.model import load_clip
+    from frenchcat.curate.clip.settings import ClipSettings
 
     clip: Clip = load_clip(ClipSettings())
     other = make(tmp_path / "dogs", clip)
@@ -266,8 +266,8 @@ def test_a_back_end_that_is_none_is_said_and_left(page: Page, site: Site) -> Non
 def test_another_servers_pictures_are_seen_where_it_allows_this_page(
     browser: Browser, site: Site
 ) -> None:
-    from curate.clip.model import load_clip
-    from curate.clip.settings import ClipSettings
+    from frenchcat.curate.clip.model import load_clip
+    from frenchcat.curate.clip.settings import ClipSettings
 
     clip: Clip = load_clip(ClipSettings())
     with serving([site.dataset], clip, cors=(site.address,)) as other:

@@ -8,16 +8,16 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Locator, Page, Route, expect
 
-from curate.clip.model import Clip, load_clip
-from curate.clip.settings import ClipSettings
-from curate.select import Choice, select
 from frenchcat.artist import artist_of
+from frenchcat.curate.clip.model import Clip, load_clip
+from frenchcat.curate.clip.settings import ClipSettings
+from frenchcat.curate.select import Choice, select
 from frenchcat.drawing import verify_file
+from frenchcat.train.loop import train
 from tests.index.page.conftest import Site, new_page
 from tests.index.page.look import serving
 from tests.index.page.test_look import search, settled
 from tests.train.runs import settings
-from train.loop import train
 
 WORDS = "a french cat with a beret"
 

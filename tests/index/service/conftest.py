@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from curate.clip.model import Clip, load_clip
-from curate.clip.settings import ClipSettings
-from curate.dataset import Dataset
+from frenchcat.curate.clip.model import Clip, load_clip
+from frenchcat.curate.clip.settings import ClipSettings
+from frenchcat.curate.dataset import Dataset
 from tests.index.service.served import make_dataset
 from tests.train.embedded_run import train_on_selection
 

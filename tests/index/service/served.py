@@ -14,13 +14,13 @@ from fastapi.testclient import TestClient
 from numpy.typing import NDArray
 from PIL import Image
 
-from curate.clip.model import Clip
-from curate.dataset import Dataset
-from curate.stage import record_entry
-from index.build import build_index
-from index.service.app import create_app
-from index.service.drawing import Artist
-from index.service.settings import ServeSettings
+from frenchcat.curate.clip.model import Clip
+from frenchcat.curate.dataset import Dataset
+from frenchcat.curate.stage import record_entry
+from frenchcat.index.build import build_index
+from frenchcat.index.service.app import create_app
+from frenchcat.index.service.drawing import Artist
+from frenchcat.index.service.settings import ServeSettings
 from tests.embedded import add_shard
 
 CAPTIONS = (

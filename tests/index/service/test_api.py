@@ -8,9 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from curate import select
-from curate.clip.model import Clip
-from curate.dataset import Dataset
+from frenchcat.curate import select
+from frenchcat.curate.clip.model import Clip
+from frenchcat.curate.dataset import Dataset
 from tests.index.service.served import (
     CAPTIONS,
     NAME,

@@ -15,8 +15,8 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
-from curate.clip.model import Clip
-from curate.dataset import Dataset
+from frenchcat.curate.clip.model import Clip
+from frenchcat.curate.dataset import Dataset
 from tests.index.service.served import base64_of, make_dataset, picture, served
 
 

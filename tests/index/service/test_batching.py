@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from curate.clip.model import Clip
-from curate.errors import UserError
-from index.service.batching import Encoder
-from index.service.metrics import Metrics
+from frenchcat.curate.clip.model import Clip
+from frenchcat.curate.errors import UserError
+from frenchcat.index.service.batching import Encoder
+from frenchcat.index.service.metrics import Metrics
 from tests.index.service.served import CAPTIONS
 
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
-from curate.clip.model import Clip
-from curate.dataset import Dataset
-from curate.remove import Wish, matches, remove
+from frenchcat.curate.clip.model import Clip
+from frenchcat.curate.dataset import Dataset
+from frenchcat.curate.remove import Wish, matches, remove
 from tests.index.service.served import CAPTIONS, NAME, add_columns, served
 
 KEYS = [f"00000{row:04d}" for row in range(8)]

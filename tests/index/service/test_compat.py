@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from curate.clip.model import Clip
-from curate.dataset import Dataset
-from curate.remove import Wish, matches, remove
+from frenchcat.curate.clip.model import Clip
+from frenchcat.curate.dataset import Dataset
+from frenchcat.curate.remove import Wish, matches, remove
 from tests.index.service.served import (
     CAPTIONS,
     NAME,

@@ -16,18 +16,18 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
-from curate import remove as removal
-from curate.clip.model import Clip
-from curate.dataset import Dataset
-from curate.errors import UserError
-from curate.remove.request import remove
 from frenchcat.artist import artist_of
+from frenchcat.curate import remove as removal
+from frenchcat.curate.clip.model import Clip
+from frenchcat.curate.dataset import Dataset
+from frenchcat.curate.errors import UserError
+from frenchcat.curate.remove.request import remove
 from frenchcat.drawing import draw_to_files, verify_file
-from index.service.drawing import Artist, Drawn
-from index.service.models import Wish
+from frenchcat.index.service.drawing import Artist, Drawn
+from frenchcat.index.service.models import Wish
+from frenchcat.train.checkpoint import newest
 from tests.index.service.served import add_columns, picture, served
 from tests.train.embedded_run import CHOSEN, ROWS, train_on_selection
-from train.checkpoint import newest
 
 ASKED = {"prompt": "a patch of colour 3", "number": 2, "steps": 2, "guidance": 2.0, "seed": 7}
 

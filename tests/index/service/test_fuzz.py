@@ -16,9 +16,9 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from curate.clip.model import Clip
-from curate.dataset import Dataset
 from frenchcat.artist import artist_of
+from frenchcat.curate.clip.model import Clip
+from frenchcat.curate.dataset import Dataset
 from tests.index.service.served import make_dataset, served
 
 EXAMPLES = 20  # a route

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.dataset import Dataset
-from curate.errors import UserError
-from index.service.guard import Rates, read_keys
-from index.service.settings import ServeSettings
+from frenchcat.curate.dataset import Dataset
+from frenchcat.curate.errors import UserError
+from frenchcat.index.service.guard import Rates, read_keys
+from frenchcat.index.service.settings import ServeSettings
 from tests.index.service.served import served
 
 KEY = "0123456789abcdef"

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from curate.clip.model import Clip
-from curate.dataset import Dataset
-from curate.remove import Wish, compact, matches, remove
+from frenchcat.curate.clip.model import Clip
+from frenchcat.curate.dataset import Dataset
+from frenchcat.curate.remove import Wish, compact, matches, remove
 from tests.embedded import picture
 from tests.index.service.served import make_dataset, served
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from index.service.page import POLICY, mount_page
+from frenchcat.index.service.page import POLICY, mount_page
 
 
 def test_files_are_served_with_policy_type_and_revalidation(tmp_path: Path) -> None:

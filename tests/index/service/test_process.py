@@ -13,8 +13,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from index.build import build_index
-from index.service.page import POLICY
+from frenchcat.index.build import build_index
+from frenchcat.index.service.page import POLICY
 from tests.embedded import embedded, unit_rows
 
 

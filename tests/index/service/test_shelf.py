@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
-from curate.clip.model import Clip
-from curate.dataset import Dataset
-from curate.errors import UserError
-from curate.remove import Wish, matches, remove
-from index.service.app import create_app
+from frenchcat.curate.clip.model import Clip
+from frenchcat.curate.dataset import Dataset
+from frenchcat.curate.errors import UserError
+from frenchcat.curate.remove import Wish, matches, remove
+from frenchcat.index.service.app import create_app
 from tests.embedded import add_shard
 from tests.index.service.served import CAPTIONS, index, make_dataset, named_by, served
 

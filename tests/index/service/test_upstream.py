@@ -19,10 +19,10 @@ import httpx
 import pytest
 import uvicorn
 
-from curate.clip.model import Clip
-from curate.dataset import Dataset
-from index.service.app import create_app
-from index.service.settings import ServeSettings
+from frenchcat.curate.clip.model import Clip
+from frenchcat.curate.dataset import Dataset
+from frenchcat.index.service.app import create_app
+from frenchcat.index.service.settings import ServeSettings
 from tests.index.service.served import CAPTIONS, NAME, picture, unit
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 
-from curate.download.rights.metadata import data_mining, metadata_signals
-from curate.download.rights.provenance import provenance_signals
+from frenchcat.curate.download.rights.metadata import data_mining, metadata_signals
+from frenchcat.curate.download.rights.provenance import provenance_signals
 from tests.curate.download.loopback import jpeg
 from tests.curate.download.rights.signed import mining, signed
 from tests.curate.download.rights.variants import mining_xmp, with_exif, with_xmp, xmp

@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.download.request import Hop
-from curate.download.rights import usage
-from curate.download.rights.headers import header_signals, reservation, rules_for
-from curate.download.rights.signal import OPT_OUT, Signal, date_of, shortened
+from frenchcat.curate.download.request import Hop
+from frenchcat.curate.download.rights import usage
+from frenchcat.curate.download.rights.headers import header_signals, reservation, rules_for
+from frenchcat.curate.download.rights.signal import OPT_OUT, Signal, date_of, shortened
 
 OURS = {"*", "img2dataset", "frenchcat"}
 RULES = st.sampled_from(["noai", "noimageai", "noindex", "none", "nofollow", "noarchive", "all"])

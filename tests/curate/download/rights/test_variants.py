@@ -7,10 +7,10 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from curate.dataset import Dataset
-from curate.download import DownloadSettings, FetchSettings, download
-from curate.download.rights import OPT_OUTS, RightsSettings
-from curate.stage import Engine
+from frenchcat.curate.dataset import Dataset
+from frenchcat.curate.download import DownloadSettings, FetchSettings, download
+from frenchcat.curate.download.rights import OPT_OUTS, RightsSettings
+from frenchcat.curate.stage import Engine
 from tests.curate.download.rights.variants import AI, ROBOTS, Variant, look_alikes, opt_outs, serve
 
 Row = dict[str, Any]

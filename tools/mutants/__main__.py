@@ -1,0 +1,59 @@
+"""`python -m tools.mutants [NAME OR AREA …]`: try semantic mutants, print the table.
+
+Exit status 0 only where each of them was noticed. Example::
+
+    python -m tools.mutants remove 'lock-*' --tests tests/curate/remove
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections import Counter
+
+from tools.mutants import reach, run
+from tools.mutants.mutant import Mutant, load
+
+
+def main() -> int:
+    """Parse, try, print."""
+    parser = argparse.ArgumentParser(prog="python -m tools.mutants", description=__doc__)
+    parser.add_argument("which", nargs="*", help="names or areas (files of promises/), globs")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--again", action="store_true", help="try those with a result, too")
+    parser.add_argument("--tests", nargs="+", default=[], help="these tests, not the recorded ones")
+    parser.add_argument("--list", action="store_true", help="print the promises and stop")
+    parser.add_argument("--reach", choices=["auto", "record", "keep"], default="auto")
+    given = parser.parse_args()
+    mutants = run.chosen(load(), given.which)
+    if given.list:
+        for mutant in mutants:
+            print(f"{mutant.area:12} {mutant.name:40} {mutant.promise}")
+        return 0
+    if not given.tests and (given.reach == "record" or (given.reach == "auto" and _stale())):
+        reach.record([])
+    results = run.try_all(mutants, given.jobs, given.again, given.tests, _tell)
+    survivors = [one for one in results if one.outcome in ("survived", "untested")]
+    counts = Counter(one.outcome for one in results)
+    print(", ".join(f"{number} {outcome}" for outcome, number in sorted(counts.items())))
+    for one in survivors:
+        print(f"not noticed: {one.name}")
+    return 1 if survivors else 0
+
+
+def _stale() -> bool:
+    try:
+        reach.load()
+    except FileNotFoundError:
+        return True
+    return False
+
+
+def _tell(mutant: Mutant, result: run.Result) -> None:
+    seconds = f"{result.seconds:6.1f} s"
+    print(f"{result.outcome:9} {mutant.area:12} {mutant.name:44} {seconds}  {result.by}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

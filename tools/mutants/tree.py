@@ -1,0 +1,65 @@
+"""A copy of the checkout in which mutants are tried, so that the working tree is never touched."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tools.mutants.mutant import Applied
+
+ROOT = Path(__file__).resolve().parents[2]
+# Copies and results; another folder lets two runs go on side by side.
+WORK = Path(os.environ.get("FRENCHCAT_MUTANTS") or ROOT / ".mutants").resolve()
+
+
+def copy_to(folder: Path) -> Path:
+    """Bring `folder` in line with the checkout's tracked and new files; gives the folder."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+    ).stdout.decode()
+    wanted = {name for name in listed.split("\0") if name and os.path.lexists(ROOT / name)}
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in sorted(folder.rglob("*"), reverse=True):
+        name = str(path.relative_to(folder))
+        if name not in wanted and (path.is_symlink() or path.is_file()):
+            path.unlink()
+    for name in wanted:
+        source, target = ROOT / name, folder / name
+        if os.path.lexists(target) and not source.is_symlink() and _same(source, target):
+            continue
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.unlink(missing_ok=True)
+        shutil.copy2(source, target, follow_symlinks=False)
+    return folder
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """Environment variables with which `frenchcat` is imported from the copy, in children too.
+
+    No bytecode is kept: its check sees a file's size and second, and a mutant may change neither.
+    """
+    return {**os.environ, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+@contextmanager
+def mutated(folder: Path, applied: Applied) -> Iterator[None]:
+    """The copy with one file changed, and as it was afterwards."""
+    path = folder / applied.file
+    before = path.read_bytes()
+    try:
+        path.write_text(applied.source, encoding="utf-8")
+        yield
+    finally:
+        path.write_bytes(before)
+
+
+def _same(one: Path, other: Path) -> bool:
+    a, b = one.stat(), other.stat()
+    return (a.st_size, a.st_mtime_ns) == (b.st_size, b.st_mtime_ns)
