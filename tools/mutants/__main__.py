@@ -52,7 +52,8 @@ def _stale() -> bool:
 
 def _tell(mutant: Mutant, result: run.Result) -> None:
     seconds = f"{result.seconds:6.1f} s"
-    print(f"{result.outcome:9} {mutant.area:12} {mutant.name:44} {seconds}  {result.by}", flush=True)
+    head = f"{result.outcome:9} {mutant.area:12} {mutant.name:44}"
+    print(f"{head} {seconds}  {result.by}", flush=True)
 
 
 if __name__ == "__main__":
