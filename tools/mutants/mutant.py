@@ -101,15 +101,16 @@ def module_file(module: str) -> str:
     return f"{path}/__init__.py" if (root / path).is_dir() else f"{path}.py"
 
 
-def functions(source: str) -> dict[str, tuple[int, int]]:
-    """Qualified name -> (first, last) line of every function and class, decorators included."""
+def functions(source: str, classes: bool = True) -> dict[str, tuple[int, int]]:
+    """Qualified name -> (first, last) line of functions, and of classes; decorators included."""
     found: dict[str, tuple[int, int]] = {}
 
     def visit(node: ast.AST, prefix: str) -> None:
         for child in ast.iter_child_nodes(node):
             if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
                 first = min([child.lineno, *(d.lineno for d in child.decorator_list)])
-                found.setdefault(prefix + child.name, (first, child.end_lineno or first))
+                if classes or not isinstance(child, ast.ClassDef):
+                    found.setdefault(prefix + child.name, (first, child.end_lineno or first))
                 visit(child, f"{prefix}{child.name}.")
             else:
                 visit(child, prefix)

@@ -65,17 +65,18 @@ def record(paths: list[str]) -> None:
         old.unlink()
     settings = data / "coveragerc"
     settings.write_text(
-        "[run]\nparallel = true\npatch = subprocess\nconcurrency = multiprocessing, thread\n"
-        f"data_file = {data}/data\nsource = {folder}\nomit = {folder}/tests/*\n",
+        "[run]\nparallel = true\nsigterm = true\nconcurrency = multiprocessing, thread\n"
+        f"data_file = {data}/child\nsource = {folder}\nomit = {folder}/tests/*\n",
         encoding="utf-8",
     )
     command = [sys.executable, "-m", "pytest", "-m", "not slow", "-p", "tools.mutants.reach"]
-    env = environment(folder) | {_FOLDER: str(data), "COVERAGE_RCFILE": str(settings)}
+    # The second variable is coverage's own: it starts itself in every child process.
+    env = environment(folder) | {_FOLDER: str(data), "COVERAGE_PROCESS_START": str(settings)}
     subprocess.run([*command, "--timeout", "900", *paths], cwd=folder, env=env, check=False)
     lines = json.loads((data / "lines.json").read_text(encoding="utf-8"))
     reach = Reach({}, lines["seconds"])
     for file, tests in lines["ran"].items():
-        spans = functions((folder / file).read_text(encoding="utf-8"))
+        spans = functions((folder / file).read_text(encoding="utf-8"), classes=False)
         by_function: dict[str, set[str]] = defaultdict(set)
         for test, numbers in tests.items():
             for name, (first, last) in spans.items():
@@ -96,7 +97,14 @@ class _Recorder:
         self.folder = folder
         self.ran: dict[str, dict[str, set[int]]] = defaultdict(lambda: defaultdict(set))
         self.seconds: dict[str, float] = defaultdict(float)
-        self.coverage = coverage.Coverage(config_file=os.environ["COVERAGE_RCFILE"])
+        # Started here, for the contexts; the one that the variable started in this process ends.
+        if (running := coverage.Coverage.current()) is not None:
+            running.stop()
+        self.coverage = coverage.Coverage(
+            data_file=str(folder / "parent"),
+            data_suffix=False,
+            config_file=os.environ["COVERAGE_PROCESS_START"],
+        )
         self.coverage.start()
 
     @pytest.hookimpl(wrapper=True)
@@ -134,8 +142,9 @@ class _Recorder:
     def _children(self, name: str) -> None:
         import coverage
 
-        for path in self.folder.glob("data.*"):
-            with contextlib.suppress(coverage.CoverageException):  # being written, or cut short
+        for path in self.folder.glob("child.*"):
+            # A file that is being written is read after another test; one cut by a kill never.
+            with contextlib.suppress(coverage.CoverageException, OSError):
                 data = coverage.CoverageData(str(path))
                 data.read()
                 self._take(data, name)
