@@ -17,8 +17,13 @@ _UNREADABLE = frozenset({"br", "zstd", "compress", "x-compress"})
 class BoundedBody:
     """Collects one body. Every method raises FetchFailure when the body breaks a rule."""
 
-    def __init__(self, max_bytes: int, announced: int | None, encoding: str) -> None:
-        """Take the cap in bytes, and what Content-Length and Content-Encoding announced."""
+    def __init__(
+        self, max_bytes: int, announced: int | None, encoding: str, *, any_kind: bool = False
+    ) -> None:
+        """Take the cap in bytes, and what Content-Length and Content-Encoding announced.
+
+        Without `any_kind`, what does not begin as a picture does is not read to its end.
+        """
         self._max_bytes = max_bytes
         if announced is not None and announced > max_bytes:
             raise self._too_large(f"{announced} bytes announced")
@@ -27,7 +32,7 @@ class BoundedBody:
         self._received = 0
         self._parts: list[bytes] = []
         self._length = 0
-        self._sniffed = False
+        self._sniffed = any_kind
 
     def feed(self, chunk: bytes) -> None:
         """Take the next bytes off the wire."""

@@ -111,6 +111,7 @@ class Fetcher:
             plain = replace(
                 self._road,
                 settings=replace(s, max_body_bytes=min(s.max_body_bytes, MAX_BODY_BYTES)),
+                any_kind=True,
             )
             desk = Desk(self._rights, lambda url: Trip(plain, str(url)).whole(url))
             self._road = replace(self._road, desk=desk)

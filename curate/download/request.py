@@ -112,11 +112,13 @@ async def ask(
     url: WebURL,
     *,
     max_body_bytes: int,
+    any_kind: bool,
     keep_alive: bool,
     hops: list[Hop],
 ) -> Answer:
     """Ask once, follow nothing. Appends to `hops` as soon as there is a status.
 
+    Without `any_kind`, a body has to begin as a picture does.
     Raises FetchFailure; its `retry` says whether the same request may succeed later.
     """
     headers = None if keep_alive else {"Connection": "close"}
@@ -126,7 +128,8 @@ async def ask(
         ) as response:
             hops.append(_hop(url, response))
             if response.status in _WITH_PICTURE:
-                return Answer(response.status, await _read(response, max_body_bytes), None, None)
+                body = await _read(response, max_body_bytes, any_kind)
+                return Answer(response.status, body, None, None)
             await _drain(response)
             return Answer(
                 response.status,
@@ -138,9 +141,9 @@ async def ask(
         raise _failure(error, url) from error
 
 
-async def _read(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
+async def _read(response: aiohttp.ClientResponse, max_bytes: int, any_kind: bool) -> bytes:
     encoding = ",".join(response.headers.getall("Content-Encoding", ()))
-    body = BoundedBody(max_bytes, response.content_length, encoding)
+    body = BoundedBody(max_bytes, response.content_length, encoding, any_kind=any_kind)
     async for chunk in response.content.iter_any():
         body.feed(chunk)
     return body.finish()

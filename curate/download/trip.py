@@ -48,6 +48,7 @@ class Road:
     turns: HostTurns
     health: HostHealth
     desk: Desk | None = None  # asks for robots.txt and the like; None: nobody asks
+    any_kind: bool = False  # of bodies are taken, not pictures alone
 
 
 class Trip:
@@ -152,6 +153,7 @@ class Trip:
                     self._road.session,
                     target,
                     max_body_bytes=self._settings.max_body_bytes,
+                    any_kind=self._road.any_kind,
                     keep_alive=self._road.turns.has_queue(target.host),
                     hops=self.hops,
                 )

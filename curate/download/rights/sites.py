@@ -35,6 +35,8 @@ _SIGNALS: dict[SiteFile, str] = {"robots": "robots_txt", "tdmrep": "tdmrep", "ai
 _NO_SLASH = re.compile(
     r"^([ \t]*(?:dis)?allow[ \t]*:[ \t]*)(?=[^/\s])", re.IGNORECASE | re.MULTILINE
 )
+_AGENT_LINE = re.compile(r"user[- ]?agent[\s:]", re.IGNORECASE)
+_TOKEN = re.compile(r"[^\s/;,()]+")
 Group = tuple[set[str], list[tuple[str, str]]]
 
 
@@ -57,7 +59,7 @@ class Site:
     def __init__(self, files: dict[SiteFile, SiteFileText], agents: Sequence[str]) -> None:
         """Take what could be read of them."""
         self._files = files
-        self._agents = [agent.lower() for agent in agents]
+        self._agents = [_token(agent) for agent in agents]
 
     def signals(self, url: str, path: str) -> list[Signal]:
         """What they say of a URL, whose path and query is `path`."""
@@ -116,7 +118,8 @@ class Site:
 
     def _refused(self, rules: Protego, url: str) -> str | None:
         """The first of our names that may not fetch a URL."""
-        return next((agent for agent in self._agents if not rules.can_fetch(url, agent)), None)
+        refused = (agent for agent in self._agents if not rules.can_fetch(url, f"{agent}/"))
+        return next(refused, None)
 
     @cached_property
     def _robots_rules(self) -> Protego | None:
@@ -166,7 +169,7 @@ def usage_groups(robots: str) -> list[Group]:
         if name == "user-agent":
             if not in_agents:
                 groups.append((set(), []))
-            groups[-1][0].add(value.lower())
+            groups[-1][0].add(_token(value))
         elif name == "content-usage":
             if not groups:
                 groups.append(({"*"}, []))
@@ -198,12 +201,30 @@ def matches(pattern: str, path: str) -> bool:
     return at == len(path) if last is None else path.endswith(last) and len(path) - len(last) >= at
 
 
+def _token(agent: str) -> str:
+    """The product token that an agent's name begins with, lower case: RFC 9309 2.2.1."""
+    found = _TOKEN.match(agent.strip())
+    return (found[0] if found else agent).lower()
+
+
+def _whole_name(line: str) -> str:
+    """A line of robots.txt; where it names an agent, with its product token and a closing slash.
+
+    protego takes the beginning of a name for the name (``User-agent: img`` for img2dataset), and
+    none with a version (``img2dataset/1.0``).
+    """
+    line = line.partition("#")[0].strip()
+    found = _AGENT_LINE.match(line)
+    name = line[found.end() :].strip().removeprefix(":").strip() if found else ""
+    return line if not name or "*" in name else f"User-agent: {_token(name)}/"
+
+
 def _parsed(text: str | None) -> Protego | None:
     if not text:
         return None
     from protego import Protego
 
     try:
-        return Protego.parse(text)
+        return Protego.parse("\n".join(_whole_name(line) for line in text.splitlines()))
     except Exception:  # whatever a stranger's file does to the parser
         return None

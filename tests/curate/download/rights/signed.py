@@ -68,8 +68,19 @@ def _name(common: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(oid, value) for oid, value in names.items()])
 
 
-def signed(body: bytes, assertions: list[dict[str, Any]], media: str = "image/jpeg") -> bytes:
-    """A picture with a manifest that makes these assertions."""
+def signed(
+    body: bytes,
+    assertions: list[dict[str, Any]],
+    media: str = "image/jpeg",
+    *,
+    ingredient: bytes | None = None,
+    remote: str | None = None,
+) -> bytes:
+    """A picture with a manifest that makes these assertions.
+
+    `ingredient`: a JPEG whose manifests are taken over. `remote`: where the manifest is said to
+    lie, instead of in the picture.
+    """
     key, certificates = _chain()
 
     def sign(data: bytes) -> bytes:
@@ -93,6 +104,12 @@ def signed(body: bytes, assertions: list[dict[str, Any]], media: str = "image/jp
         Signer.from_callback(sign, C2paSigningAlg.ES256, certificates) as signer,
         Builder(json.dumps(manifest)) as builder,
     ):
+        if ingredient is not None:
+            about = json.dumps({"title": "older", "relationship": "componentOf"})
+            builder.add_ingredient(about, "image/jpeg", io.BytesIO(ingredient))
+        if remote is not None:
+            builder.set_remote_url(remote)
+            builder.set_no_embed()
         builder.sign(signer, media, io.BytesIO(body), out)
     return out.getvalue()
 
