@@ -6,18 +6,28 @@
 
 A pipeline's folder names its parts in model_index.json; the class that puts them together is a copy
 of train/pipeline.py, so that a checkpoint draws as it did, whatever becomes of that file.
+
+    python -m frenchcat.train.export CHECKPOINT...
+
+mends copies made when our modules were imported as `curate` and `train`: only the lines that import
+them change. `frenchcat sample` and `evaluate` do so for the run they open.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import shutil
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from frenchcat.curate.errors import UserError
 from frenchcat.train.settings import DiffusionSettings, TrainSettings
 
 INDEX, CODE = "model_index.json", "pipeline.py"
+_FORMER = re.compile(rb"^(\s*from )(?=(curate|train)\.)", re.MULTILINE)
 
 _NAMES = {"linear": "linear", "scaled_linear": "scaled_linear", "cosine": "squaredcos_cap_v2"}
 _TARGETS = {"eps": "epsilon", "x0": "sample", "v": "v_prediction"}
@@ -82,3 +92,36 @@ def write_pipeline(folder: Path, settings: TrainSettings, scheduler: Any) -> Non
     }
     (folder / INDEX).write_text(json.dumps(index, indent=1) + "\n", encoding="utf-8")
     shutil.copyfile(Path(__file__).with_name(CODE), folder / CODE)
+
+
+def renew_pipeline(folder: Path) -> bool:
+    """Let a checkpoint's class find our modules by today's names; whether it had to be changed.
+
+    Raises `UserError` for a folder without the class, or one that cannot be written.
+    """
+    path = folder / CODE
+    waiting = folder / f".{CODE}.partial"
+    try:
+        before = path.read_bytes()
+        after = _FORMER.sub(rb"\1frenchcat.", before)
+        if after == before:
+            return False
+        waiting.write_bytes(after)
+        waiting.rename(path)
+    except OSError as error:
+        raise UserError(f"{path} cannot be brought up to date ({error.strerror})") from None
+    return True
+
+
+def main(folders: Sequence[str]) -> None:
+    """Mend the class in each of these checkpoints' folders."""
+    try:
+        for folder in folders:
+            said = "mended" if renew_pipeline(Path(folder)) else "up to date"
+            print(f"{Path(folder) / CODE}: {said}")
+    except UserError as error:
+        raise SystemExit(f"error: {error}") from None
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

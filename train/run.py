@@ -12,8 +12,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import UserError
 from frenchcat.train import checkpoint
 from frenchcat.train.diffusion import Diffusion
+from frenchcat.train.export import renew_pipeline
 from frenchcat.train.model import Codec, device_of, make_unet
 from frenchcat.train.pictures import edges_of
 from frenchcat.train.rows import Rows, Words, open_rows, rows_of_selection, rows_of_tars
@@ -85,6 +88,7 @@ def open_run(
             f"{path} is the run of a {settings.run.task}, which draws nothing; give a diffusion "
             f"model's run, and this one as --classifier {path}"
         )
+    _renew_pipelines({found, *checkpoint.steps(path)})
     parts = make_parts(settings)
     unet_class: Any = diffusers.UNet2DConditionModel
     quiet = {"local_files_only": True, "low_cpu_mem_usage": False}  # else it asks for accelerate
@@ -92,6 +96,13 @@ def open_run(
     parts.unet = unet_class.from_pretrained(found / "unet", **quiet).eval().to(on)
     parts.codec.to(on)
     return parts, state, found
+
+
+def _renew_pipelines(folders: Iterable[Path]) -> None:
+    """Old checkpoints load in diffusers, too; a run that cannot be written draws all the same."""
+    for folder in folders:
+        with contextlib.suppress(UserError):
+            renew_pipeline(folder)
 
 
 def find_checkpoint(

@@ -16,6 +16,7 @@ from frenchcat.curate.config import resolve
 from frenchcat.train.checkpoint import newest
 from frenchcat.train.diffusion import Diffusion
 from frenchcat.train.draw import Wish, draw, noise_of
+from frenchcat.train.export import main as mend
 from frenchcat.train.export import scheduler_of, write_pipeline
 from frenchcat.train.loop import train
 from frenchcat.train.run import open_run
@@ -255,3 +256,108 @@ def test_a_checkpoint_from_before_pipelines_still_draws(checkpoint: Path, tmp_pa
 def test_the_folder_holds_all_parts(checkpoint: Path) -> None:
     for name in ("unet/config.json", "scheduler/scheduler_config.json", "pipeline.py"):
         assert (checkpoint / name).exists()
+
+
+@pytest.fixture
+def former(checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A run's checkpoint whose class imports our modules by their former names, as it did then."""
+    run = Path(shutil.copytree(checkpoint.parents[1], tmp_path / "run"))
+    (folder,) = (run / "checkpoints").iterdir()
+    code = (folder / "pipeline.py").read_text()
+    for name in ("curate.config", "train.settings", "train.text"):
+        assert f"        from frenchcat.{name} import " in code
+        code = code.replace(f"from frenchcat.{name} import", f"from {name} import")
+    (folder / "pipeline.py").write_text(code)
+    for name in ("curate", "train"):  # where frenchcat is installed there are none
+        monkeypatch.setitem(sys.modules, name, None)
+    return folder
+
+
+def test_an_old_checkpoint_draws_in_diffusers_once_its_run_was_opened(
+    former: Path, checkpoint: Path, modules: Path
+) -> None:
+    with pytest.raises(ImportError, match=r"(No module named .|import of )curate"):
+        pipeline(former)
+    parts, _, opened = open_run(former.parents[1])
+    assert opened == former
+    (ours,) = draw(parts, [Wish(PROMPT, SEED)], steps=2, guidance=5.0, sampler="ddim")
+    assert (former / "pipeline.py").read_bytes() == (checkpoint / "pipeline.py").read_bytes()
+    noise = noise_of(SEED, parts.shape)[None]
+    given = {"guidance_scale": 5.0, "latents": noise, "num_inference_steps": 2}
+    (theirs,) = pipeline(former)(PROMPT, **given).images
+    difference = np.abs(np.asarray(ours, np.float64) - np.asarray(theirs, np.float64))
+    assert difference.max() <= 1
+
+
+def test_every_checkpoint_of_an_opened_run_is_mended(former: Path) -> None:
+    other = Path(shutil.copytree(former, former.with_name("step-00000009")))
+    open_run(former.parents[1], former)
+    for folder in (former, other):
+        assert "from train." not in (folder / "pipeline.py").read_text()
+
+
+def test_an_old_checkpoint_that_cannot_be_written_draws_with_sample(
+    former: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = (former / "pipeline.py").read_bytes()
+
+    def read_only(*_: object) -> None:
+        raise OSError(30, "Read-only file system")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", read_only)
+        parts, _, _ = open_run(former.parents[1])
+        with pytest.raises(SystemExit, match=r"error: .*pipeline\.py cannot be brought up to date"):
+            mend([str(former)])
+    assert draw(parts, [Wish(PROMPT)], steps=1)[0].size == (16, 16)
+    assert (former / "pipeline.py").read_bytes() == before
+
+
+def test_a_command_mends_a_folder_that_was_handed_on(
+    former: Path, capsys: pytest.CaptureFixture[str], modules: Path
+) -> None:
+    for name in ("state.json", "state.safetensors"):
+        (former / name).unlink()
+    kept = "# a change of one's own: from train.text import x\n"
+    (former / "pipeline.py").write_text((former / "pipeline.py").read_text() + kept)
+    mend([str(former)])
+    mend([str(former)])
+    shown = f"{former / 'pipeline.py'}: "
+    assert capsys.readouterr().out == f"{shown}mended\n{shown}up to date\n"
+    assert (former / "pipeline.py").read_text().endswith(kept)
+    assert sorted(path.name for path in former.iterdir()) == [
+        "model_index.json",
+        "pipeline.py",
+        "scheduler",
+        "unet",
+    ]
+    assert len(pipeline(former)(PROMPT, num_inference_steps=1).images) == 1
+
+
+def test_todays_checkpoint_is_left_as_it_is(checkpoint: Path) -> None:
+    before = (checkpoint / "pipeline.py").stat()
+    open_run(checkpoint.parents[1])
+    after = (checkpoint / "pipeline.py").stat()
+    assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+
+
+def test_prompts_are_drawn_one_after_another_each_as_often_as_asked(
+    checkpoint: Path, modules: Path
+) -> None:
+    pipe = pipeline(checkpoint)
+    noise = torch.stack([noise_of(n, (3, 16, 16)) for n in range(4)])
+    prompts = ["cat 1", "cat 1", "cat 9", "cat 9"]
+    wanted = pipe(prompts, num_inference_steps=1, latents=noise, output_type="latent").images
+    given = {"num_inference_steps": 1, "latents": noise, "output_type": "latent"}
+    (found,) = pipe(["cat 1", "cat 9"], num_images_per_prompt=2, return_dict=False, **given)
+    torch.testing.assert_close(found, wanted)
+    assert not torch.equal(found[:2], pipe(["cat 9"] * 2, **(given | {"latents": noise[:2]}))[0])
+
+
+def test_the_index_names_the_text_tower_and_the_autoencoder(tmp_path: Path) -> None:
+    text = {"model": "ViT-B-32", "pretrained": "/models/b32.safetensors"}
+    chosen = resolve(TrainSettings, {"text": text, "model": {"vae": "models/vae"}})
+    write_pipeline(tmp_path, chosen, scheduler_of(chosen.diffusion))
+    index = json.loads((tmp_path / "model_index.json").read_text())
+    assert (index["text_model"], index["text_pretrained"]) == tuple(text.values())
+    assert index["vae_path"] == str(Path("models/vae").resolve())  # found from any folder
