@@ -9,12 +9,13 @@
         state.json              cursor, step, counts; digests of selection, text tower and settings
 
 A checkpoint of another selection, model or seed is refused unless told. The newest `keep` stay, and
-the best by held-out loss (`best.json` names it).
+the best by held-out loss.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import shutil
@@ -90,9 +91,12 @@ def newest(run: Path) -> Path | None:
 
 
 def best(run: Path) -> Path | None:
-    """The checkpoint with the lowest held-out loss; the newest where none was measured."""
-    measured = [(s.held_out_loss, path) for path in steps(run) if (s := read_state(path))]
-    known = [(loss, path) for loss, path in measured if loss is not None]
+    """The checkpoint with the lowest held-out loss; the newest where none was measured.
+
+    The loss of a run that went astray is no number, and counts as none.
+    """
+    measured = [(read_state(path).held_out_loss, path) for path in steps(run)]
+    known = [(loss, path) for loss, path in measured if loss is not None and math.isfinite(loss)]
     return min(known)[1] if known else newest(run)
 
 
@@ -107,25 +111,29 @@ def read_state(path: Path) -> State:
     try:
         return State(**json.loads((path / "state.json").read_text(encoding="utf-8")))
     except (ValueError, TypeError) as error:
-        raise UserError(
-            f"{path} is no whole checkpoint ({error}); delete it, and the one before is used"
-        ) from None
+        raise _not_whole(path, error) from None
 
 
 def load_tensors(path: Path) -> dict[str, Tensor]:
-    """The tensors of state.safetensors, on the CPU."""
+    """The tensors of state.safetensors, on the CPU. Raises `UserError` where it is broken."""
+    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    found: dict[str, Tensor] = load_file(path / "state.safetensors")
+    try:
+        found: dict[str, Tensor] = load_file(path / "state.safetensors")
+    except (SafetensorError, OSError) as error:
+        raise _not_whole(path, error) from None
     return found
 
 
 def prune(run: Path, keep: int) -> None:
-    """Delete all but the newest `keep` and the best."""
+    """Delete all but the newest `keep` and the best, and what a killed run was at."""
     staying = {*steps(run)[-keep:], best(run)}
     for path in steps(run):
         if path not in staying:
-            shutil.rmtree(path, ignore_errors=True)
+            path.rename(path.with_name(f".deleting-{path.name}"))  # else a half would look whole
+    for left in (run / FOLDER).glob(".*-*"):
+        shutil.rmtree(left, ignore_errors=True)
 
 
 def check_identity(path: Path, state: State, identity: dict[str, Any]) -> None:
@@ -137,6 +145,13 @@ def check_identity(path: Path, state: State, identity: dict[str, Any]) -> None:
                 f"{path.parent.parent} was trained with another {name} ({_short(then)}, now "
                 f"{_short(now)}); give another run.out, or go on all the same with --other-run"
             )
+
+
+def _not_whole(path: Path, error: Exception) -> UserError:
+    reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+    return UserError(
+        f"{path} is no whole checkpoint ({reason}); delete it, and the one before is used"
+    )
 
 
 def _short(value: Any) -> str:

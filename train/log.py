@@ -22,9 +22,13 @@ if TYPE_CHECKING:
 
 
 class Log:
-    """The files of one rank; only the first writes more than its losses."""
+    """The files of one rank; only the first writes more than its losses.
 
-    def __init__(self, folder: Path, ranks: Ranks, step: int) -> None:
+    TensorBoard has a point `every` so many steps, log.jsonl a line at each.
+    """
+
+    def __init__(self, folder: Path, ranks: Ranks, step: int, every: int = 1) -> None:
+        self._every = every
         self._losses = _open(folder / f"losses-{ranks.rank}.jsonl", step)
         self._steps = _open(folder / "log.jsonl", step) if ranks.first else None
         self._held_out = _open(folder / "held_out.jsonl", step) if ranks.first else None
@@ -48,6 +52,8 @@ class Log:
         )
         _write(self._steps, place | asdict(report) | {"samples": digest[:16]})
         self._steps.flush()
+        if report.step % self._every:
+            return
         for name in ("loss", "rate", "grad_norm", "wait_sec", "compute_sec"):
             self._board.add_scalar(f"train/{name}", getattr(report, name), report.step)
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from frenchcat.curate.config import as_dict
+from frenchcat.curate.config import Overrides, as_dict
 from frenchcat.curate.errors import UserError
 from frenchcat.train import checkpoint
 from frenchcat.train.distributed import Ranks, join
@@ -82,6 +82,23 @@ def train(settings: TrainSettings, watch: Watch | None = None, *, other_run: boo
     return trainer.folder
 
 
+def train_by_name(
+    config: str | Path | None = None,
+    *,
+    set: Overrides = (),
+    watch: Watch | None = None,
+    other_run: bool = False,
+) -> Path:
+    """Train by a TOML file or a preset with settings over it; gives the run's folder. See `train`.
+
+    Example: ``frenchcat.train("train-demo", set={"data.dataset": "data/mine", "run.out": "run"})``
+    """
+    from frenchcat.curate.config import as_overrides, load_settings
+
+    settings = load_settings(TrainSettings, config, as_overrides(set))
+    return train(settings, watch, other_run=other_run)
+
+
 class Trainer:
     """A run at work."""
 
@@ -99,7 +116,7 @@ class Trainer:
         self.step, self.cursor, self.planned, self.substituted = 0, Cursor(), 0, 0
         self.identity = self._identity()
         self._resume(other_run)
-        self.log = Log(self.folder, ranks, self.step)
+        self.log = Log(self.folder, ranks, self.step, settings.run.log_every)
 
     # -- the run ---------------------------------------------------------------------------------
 
