@@ -138,9 +138,9 @@ def made(count: int) -> Iterator[Image.Image]:
 
 def drawings() -> Iterator[Image.Image]:
     """The bundled sample's pictures that are large enough and not see-through."""
-    from frenchcat import sample
+    from frenchcat import sample_data
 
-    with tarfile.open(Path(sample.__file__).parent / "pictures.tar") as tar:
+    with tarfile.open(Path(sample_data.__file__).parent / "pictures.tar") as tar:
         for member in tar:
             held = tar.extractfile(member)
             picture = _opened(held.read()) if held else None

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import json
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -75,6 +76,18 @@ def preset_path(file: str | Path) -> Path:
         return preset
     known = sorted(found.stem for found in PRESETS.glob("*.toml"))
     raise UserError(f"no settings file {file}; presets are: {', '.join(known)}")
+
+
+Overrides = Mapping[str, Any] | Iterable[str]
+"""``{"clip.model": "ViT-B-32"}``, or ``["clip.model=ViT-B-32"]`` as the command line has it."""
+
+
+def as_overrides(given: Overrides) -> list[str]:
+    """Overrides as the command line has them: ``a.b=value``, the value in TOML's form."""
+    if not isinstance(given, Mapping):
+        return [given] if isinstance(given, str) else list(given)
+    plain = {name: list(v) if isinstance(v, tuple) else v for name, v in given.items()}
+    return [f"{name}={json.dumps(value)}" for name, value in plain.items()]
 
 
 def merged(values: dict[str, Any], overrides: Iterable[str]) -> dict[str, Any]:

@@ -64,6 +64,24 @@ def metadata(shard: str) -> str:
     return f"embeddings/metadata/metadata_{shard}.parquet"
 
 
+def vectors_of_shard(
+    dataset: Dataset, shard: str, by: str = "image"
+) -> tuple[list[str], NDArray[np.float16]]:
+    """A shard's keys and their (N, D) float16 vectors, of pictures (`image`) or captions (`text`).
+
+    Raises `UserError` where `by` is neither, FileNotFoundError where the shard has no vectors.
+    """
+    import pyarrow.parquet as pq
+
+    places = {"image": img_emb, "text": text_emb}
+    if by not in places:
+        raise UserError(f"by is {by!r}; it is one of: {', '.join(places)}")
+    with dataset.as_local(metadata(shard)) as path:
+        keys = pq.read_table(path, columns=["image_path"])["image_path"].to_pylist()
+    with dataset.as_local(places[by](shard)) as path:
+        return keys, np.load(path)
+
+
 @dataclass(frozen=True)
 class EmbedStage:
     """The stage that `run_stage` runs; holds its own decoding processes."""

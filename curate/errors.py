@@ -1,5 +1,42 @@
-"""The one error a user can cause: a single line that says what, the value and the fix."""
+"""What can go wrong for a reason that a person can mend, as a small tree of classes.
+
+Every message is one line that says what, the value and the fix. The command line prints a
+`FrenchcatError` as that line and exits with 2; code that decides by a kind of error asks for its
+class, never for its words.
+"""
 
 
-class UserError(Exception):
-    """A mistake in what the user gave; the command line prints it as one line and exits with 2."""
+class FrenchcatError(Exception):
+    """The root: everything that frenchcat raises on purpose."""
+
+
+class UserError(FrenchcatError):
+    """A mistake in what was given: an argument, a setting, a file, a list."""
+
+
+class NotFound(UserError):
+    """A dataset, an index, a selection, a run, a row or a picture that is not there."""
+
+
+class Busy(UserError):
+    """Another process holds the dataset; the same call later does it."""
+
+
+class BadCondition(UserError):
+    """A condition that is not allowed, cannot be read, or fails on the rows."""
+
+
+class UnknownColumn(BadCondition):
+    """A column that the dataset does not have."""
+
+
+class ModelUnavailable(UserError):
+    """Weights that are neither on this machine nor to be had."""
+
+
+class ModelMismatch(UserError):
+    """Vectors of one model, asked for with another."""
+
+
+class Damaged(UserError):
+    """A file of a dataset or a run that is broken, cut short or changed."""

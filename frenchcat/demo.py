@@ -46,7 +46,7 @@ def run(out: Path, *, train: bool = True) -> Dataset:
     from frenchcat.curate.config import changed, load_settings
     from frenchcat.curate.errors import UserError
     from frenchcat.progress import Bars
-    from frenchcat.sample import DEFAULT_PORT, write_urls
+    from frenchcat.sample_data import DEFAULT_PORT, write_urls
     from frenchcat.sample_site import SampleSite
 
     began = time.monotonic()

@@ -12,10 +12,20 @@ from pathlib import Path
 from typing import Any
 
 from frenchcat.curate.clip import ClipSettings
-from frenchcat.curate.config import as_dict, resolve, settings
+from frenchcat.curate.config import (
+    Overrides,
+    as_dict,
+    as_overrides,
+    changed,
+    load_settings,
+    merged,
+    resolve,
+    settings,
+)
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.dedup.settings import DedupSettings
 from frenchcat.curate.download import DownloadSettings
+from frenchcat.curate.errors import UserError
 from frenchcat.curate.score.settings import ScoreSettings
 from frenchcat.curate.stage import Engine, Progress
 from frenchcat.curate.verdict.settings import VerdictSettings
@@ -91,6 +101,39 @@ def made_anew(dataset: Dataset, stages: Mapping[str, Any], progress: Progress | 
         verdict(dataset, saved_settings(dataset).verdict, progress=progress, again=True)
     if "index" in stages:
         build_index(dataset, saved_settings(dataset).index, progress)
+
+
+def settings_for(
+    dataset: Dataset | None,
+    config: str | Path | None = None,
+    overrides: Overrides = (),
+    allow_hosts: Sequence[str] = (),
+) -> BuildSettings:
+    """The settings of a file or preset; without one, those that the dataset was made with.
+
+    Raises `UserError` for a file, a setting or a value there is not.
+    """
+    given = as_overrides(overrides)
+    if dataset is not None and config is None:
+        settings = saved_settings(dataset)
+        if given:
+            settings = resolve(BuildSettings, merged(as_dict(settings), given), "--set")
+    else:
+        settings = load_settings(BuildSettings, config or DEFAULT_PRESET, given)
+    if not allow_hosts:
+        return settings
+    fetch = settings.download.fetch
+    allowed = changed(fetch, allow_hosts=(*fetch.allow_hosts, *allow_hosts))
+    return changed(settings, download=changed(settings.download, fetch=allowed))
+
+
+def engine_of(text: str, workers: int | None = None) -> Engine:
+    """``local``, ``ray`` or ``ray://host:port`` as an engine. Raises `UserError` for another."""
+    if text == "local":
+        return Engine("local", None, workers)
+    if text == "ray" or text.startswith("ray://"):
+        return Engine("ray", None if text == "ray" else text, workers)
+    raise UserError(f"--engine {text} is none of: local, ray, ray://host:port")
 
 
 def list_name(urls: Sequence[str]) -> str:

@@ -25,7 +25,7 @@ from typing import IO
 
 from aiohttp import web
 
-from frenchcat import sample
+from frenchcat import sample_data
 from frenchcat.curate.errors import UserError
 
 HOST = "127.0.0.1"
@@ -64,7 +64,7 @@ class SampleSite:
     ``hosts`` names both as "host:port", for a client that must be told what loopback to allow.
     """
 
-    def __init__(self, port: int = sample.DEFAULT_PORT) -> None:
+    def __init__(self, port: int = sample_data.DEFAULT_PORT) -> None:
         self._wanted_port = port
         self._process: subprocess.Popen[str] | None = None
         self.base_url = ""
@@ -72,7 +72,7 @@ class SampleSite:
     @property
     def hosts(self) -> tuple[str, str]:
         """(the site, the neighbour that refuses connections), each "host:port"."""
-        urls = (self.base_url, sample.dead_base_url(self.base_url))
+        urls = (self.base_url, sample_data.dead_base_url(self.base_url))
         return urls[0].removeprefix("http://"), urls[1].removeprefix("http://")
 
     def __enter__(self) -> "SampleSite":
@@ -225,7 +225,7 @@ def _packed() -> bytes:
 
 def load_bodies() -> dict[str, bytes]:
     """URL path -> body, from the bundled tar (about 6 MB)."""
-    with tarfile.open(sample.PICTURES) as tar:
+    with tarfile.open(sample_data.PICTURES) as tar:
         members = {member.name: tar.extractfile(member) for member in tar}
         return {name: file.read() for name, file in members.items() if file is not None}
 
@@ -279,7 +279,7 @@ async def _date(request: web.Request, response: web.StreamResponse) -> None:
 def main() -> None:
     """``python -m frenchcat.sample_site``: serve in the foreground, the address on stdout."""
     parser = argparse.ArgumentParser(description="Serve the bundled sample on 127.0.0.1.")
-    parser.add_argument("--port", type=int, default=sample.DEFAULT_PORT)
+    parser.add_argument("--port", type=int, default=sample_data.DEFAULT_PORT)
     try:
         asyncio.run(serve(parser.parse_args().port, os.getppid()))
     except UserError as error:

@@ -264,6 +264,10 @@ class Searcher:
                 self._clip = clip
             return self._clip
 
+    def loaded_clip(self) -> Clip | None:
+        """The model, where it is loaded already: for the searcher of a newer index."""
+        return self._clip
+
     def _encoded(self, terms: Sequence[Term]) -> list[Unit]:
         """Each term's unit vector; what is wrong with one is said before the model is loaded."""
         texts = [worded(term.value) for term in terms if isinstance(term, Text)]

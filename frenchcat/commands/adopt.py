@@ -31,22 +31,11 @@ def adopt(
 
     Example: frenchcat adopt laion-index --out data/laion --config vit-b-32
     """
-    from frenchcat import pipeline
-    from frenchcat.commands.build import _print_info, _settings
-    from frenchcat.curate.adopt import adopt as adopt_folder
-    from frenchcat.curate.embed import embed
-    from frenchcat.index.build import build_index
+    import frenchcat
+    from frenchcat.commands.build import print_info
     from frenchcat.progress import Bars
 
-    named = config is not None or bool(set_)
-    settings = _settings(None, config, set_)
-    adopted = adopt_folder(folder, out, settings.clip if named else None, Bars())
-    dataset = adopted.dataset
-    with dataset.lock():
-        if not adopted.embedded:
-            pipeline.save_settings(dataset, settings)
-            embed(dataset, settings.clip, progress=Bars())
-        build_index(dataset, settings.index, Bars())
+    adopted = frenchcat.adopt(folder, out, config=config, set=set_ or (), progress=Bars())
     for note in adopted.notes:
         print(f"note: {note}", file=sys.stderr)
-    _print_info(dataset, json)
+    print_info(adopted, json)

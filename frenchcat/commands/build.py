@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
-    from frenchcat.curate.dataset import Dataset
-    from frenchcat.curate.stage import Engine
-    from frenchcat.pipeline import BuildSettings
+    from frenchcat.opened import OpenDataset
 
 Folder = Annotated[str, typer.Argument(metavar="DATASET", help="The dataset's folder.")]
 Lists = Annotated[
@@ -79,12 +77,20 @@ def build(
 
     Example: frenchcat build my-urls.parquet --out data/mine --config vit-b-32
     """
-    from frenchcat import pipeline
+    import frenchcat
     from frenchcat.progress import Bars
 
-    settings = _settings(None, config, set_, allow_host)
-    dataset = pipeline.build(urls, out, settings, _engine(engine, workers), Bars())
-    _print_info(dataset, json)
+    built = frenchcat.build(
+        urls,
+        out,
+        config=config,
+        set=set_ or (),
+        engine=engine,
+        workers=workers,
+        allow_hosts=allow_host or (),
+        progress=Bars(),
+    )
+    print_info(built, json)
 
 
 def download(
@@ -109,9 +115,7 @@ def download(
 
     Example: frenchcat download --retry-failed --out data/mine
     """
-    import frenchcat.curate.download as stage
-    from frenchcat import pipeline
-    from frenchcat.curate.dataset import Dataset
+    import frenchcat
     from frenchcat.curate.errors import UserError
     from frenchcat.progress import Bars
 
@@ -119,21 +123,14 @@ def download(
         raise UserError("name the dataset's folder: --out data/mine")
     if not urls and not retry_failed:
         raise UserError("name a URL list, or --retry-failed to ask again for failed rows")
-    where = _engine(engine, workers)
+    how: dict[str, Any] = {"engine": engine, "workers": workers, "allow_hosts": allow_host or ()}
+    how |= {"config": config, "set": set_ or (), "progress": Bars()}
     if retry_failed:
-        dataset = Dataset.open(out)
-        settings = _settings(dataset, config, set_, allow_host)
-        with dataset.lock():
-            stage.retry_failed(dataset, settings.download, where, Bars(), permanent=permanent)
+        done = frenchcat.open(out).retry_failed(permanent=permanent, **how)
     else:
         assert urls
-        settings = _settings(None, config, set_, allow_host)
-        stage.check_lists(urls, settings.download)
-        dataset = Dataset.create(out, settings.name or pipeline.list_name(urls))
-        with dataset.lock():
-            pipeline.save_settings(dataset, settings)
-            stage.download(dataset, urls, settings.download, where, Bars())
-    _print_info(dataset, json)
+        done = frenchcat.download(urls, out, **how)
+    print_info(done, json)
 
 
 def embed(
@@ -148,17 +145,11 @@ def embed(
 
     Example: frenchcat embed data/mine --config vit-b-32
     """
-    import frenchcat.curate.embed as stage
-    from frenchcat import pipeline
-    from frenchcat.curate.dataset import Dataset
+    import frenchcat
     from frenchcat.progress import Bars
 
-    opened = Dataset.open(dataset)
-    settings = _settings(opened, config, set_)
-    with opened.lock():
-        pipeline.save_settings(opened, settings)
-        stage.embed(opened, settings.clip, _engine(engine, workers), Bars())
-    _print_info(opened, json)
+    how = {"config": config, "set": set_ or (), "engine": engine, "workers": workers}
+    print_info(frenchcat.open(dataset).embed(progress=Bars(), **how), json)
 
 
 def index(
@@ -175,18 +166,12 @@ def index(
 
     Example: frenchcat index data/mine --target-recall .99
     """
-    from frenchcat import pipeline
-    from frenchcat.curate.dataset import Dataset
-    from frenchcat.index.build import build_index
+    import frenchcat
     from frenchcat.progress import Bars
 
-    opened = Dataset.open(dataset)
     asked = [] if target_recall is None else [f"index.target_recall={target_recall}"]
-    settings = _settings(opened, config, [*(set_ or ()), *asked])
-    with opened.lock():
-        pipeline.save_settings(opened, settings)
-        build_index(opened, settings.index, Bars())
-    _print_info(opened, json)
+    given = [*(set_ or ()), *asked]
+    print_info(frenchcat.open(dataset).index(config=config, set=given, progress=Bars()), json)
 
 
 def info(dataset: Folder, json: Json = False) -> None:
@@ -194,53 +179,16 @@ def info(dataset: Folder, json: Json = False) -> None:
 
     Example: frenchcat info data/mine --json
     """
-    from frenchcat.curate.dataset import Dataset
+    import frenchcat
 
-    _print_info(Dataset.open(dataset), json)
-
-
-def _settings(
-    dataset: Dataset | None,
-    config: str | None,
-    overrides: list[str] | None,
-    allow_hosts: list[str] | None = None,
-) -> BuildSettings:
-    """The settings of --config and --set; without --config, those the dataset was made with."""
-    from frenchcat.curate.config import changed, load_settings
-    from frenchcat.pipeline import DEFAULT_PRESET, BuildSettings, saved_settings
-
-    if dataset is not None and config is None:
-        settings = saved_settings(dataset)
-        if overrides:
-            from frenchcat.curate.config import as_dict, merged, resolve
-
-            settings = resolve(BuildSettings, merged(as_dict(settings), overrides), "--set")
-    else:
-        settings = load_settings(BuildSettings, config or DEFAULT_PRESET, overrides or ())
-    if not allow_hosts:
-        return settings
-    fetch = settings.download.fetch
-    allowed = changed(fetch, allow_hosts=(*fetch.allow_hosts, *allow_hosts))
-    return changed(settings, download=changed(settings.download, fetch=allowed))
+    print_info(frenchcat.open(dataset), json)
 
 
-def _engine(text: str, workers: int | None) -> Engine:
-    from frenchcat.curate.errors import UserError
-    from frenchcat.curate.stage import Engine
-
-    if text == "local":
-        return Engine("local", None, workers)
-    if text == "ray" or text.startswith("ray://"):
-        return Engine("ray", None if text == "ray" else text, workers)
-    raise UserError(f"--engine {text} is none of: local, ray, ray://host:port")
-
-
-def _print_info(dataset: Dataset, as_json: bool) -> None:
+def print_info(dataset: OpenDataset, as_json: bool) -> None:
+    """What `info` counts, as a table or as a JSON object."""
     import json
 
-    from frenchcat.curate.info import info as count
-
-    counted = count(dataset)
+    counted = dataset.info()
     if as_json:
         print(json.dumps(counted.as_dict(), ensure_ascii=False))
         return

@@ -10,17 +10,10 @@ def dedup(dataset: Folder, config: Config = None, set_: Set = None, json: Json =
 
     Example: frenchcat dedup data/mine --set dedup.semantic_cosine=0.97
     """
-    import frenchcat.curate.dedup as stage
-    from frenchcat import pipeline
-    from frenchcat.commands.build import _settings
-    from frenchcat.curate.dataset import Dataset
+    import frenchcat
     from frenchcat.progress import Bars
 
-    opened = Dataset.open(dataset)
-    settings = _settings(opened, config, set_)
-    with opened.lock():
-        pipeline.save_settings(opened, settings)
-        report = stage.dedup(opened, settings.dedup, Bars())
+    report = frenchcat.open(dataset).dedup(config=config, set=set_ or (), progress=Bars())
     if json:
         from dataclasses import asdict
         from json import dumps

@@ -22,10 +22,9 @@ def lineage(
     """
     from json import dumps
 
-    from frenchcat.curate.dataset import Dataset
-    from frenchcat.curate.lineage import lineage as follow
+    import frenchcat
 
-    for made in follow(Dataset.open(dataset), file):
+    for made in frenchcat.open(dataset).lineage(file):
         if json:
             print(dumps(made.as_dict(), ensure_ascii=False))
         else:
@@ -45,10 +44,9 @@ def diff(
     """
     from json import dumps
 
-    from frenchcat.curate.dataset import Dataset
-    from frenchcat.curate.diff import diff as compare
+    import frenchcat
 
-    found = compare(Dataset.open(before), Dataset.open(after))
+    found = frenchcat.diff(before, after)
     if json:
         for change in found.changes:
             print(dumps(change.as_dict(), ensure_ascii=False, default=str))

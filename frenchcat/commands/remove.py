@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +13,7 @@ from frenchcat.commands.build import Folder
 
 if TYPE_CHECKING:
     from frenchcat.curate.dataset import Dataset
-    from frenchcat.curate.remove import Match, Wish
+    from frenchcat.curate.remove import Match
 
 Option = str | None
 SHOWN = 10  # matches printed before a removal; --json prints all
@@ -48,36 +49,29 @@ def remove(
 
     Example: frenchcat remove data/mine --check
     """
-    from frenchcat.curate.dataset import Dataset
-    from frenchcat.curate.remove import Wish
-
-    opened = Dataset.open(dataset)
-    if check:
-        _check(opened, json)
-        return
-    given = {"url": url, "domain": domain, "sha256": sha256, "uid": uid, "key": key}
-    given["like"] = None if like is None else str(like)
-    asked = [Wish(by, value, near) for by, value in given.items() if value is not None]
-    _remove(opened, asked, note, yes, json)
-
-
-def _remove(dataset: Dataset, asked: list[Wish], note: str, yes: bool, json: bool) -> None:
-    from frenchcat.curate import remove as removal
+    import frenchcat
     from frenchcat.curate.errors import UserError
 
+    opened = frenchcat.open(dataset)
+    if check:
+        _check(opened.dataset, json)
+        return
+    given = {"url": url, "domain": domain, "sha256": sha256, "uid": uid, "key": key, "like": like}
+    asked = {by: value for by, value in given.items() if value is not None}
     if len(asked) != 1:
         raise UserError(
             "name what shall go by one of --url, --domain, --sha256, --uid, --key, --like"
         )
-    (wish,) = asked
-    with dataset.lock():
-        found = removal.matches(dataset, wish, _encode(dataset) if wish.by == "like" else None)
+
+    def agree(found: Sequence[Match]) -> bool:
         _show(found, json)
-        if not yes and not _agreed(len(found)):
-            print("nothing was removed", file=sys.stderr)
-            raise typer.Exit(1)
-        request = removal.remove(dataset, wish, found, note)
-    print(f"request {request.number}: {len(found)} rows removed", file=sys.stderr)
+        return yes or _agreed(len(found))
+
+    request = opened.remove(near=near, note=note, agree=agree, **asked)
+    if request is None:
+        print("nothing was removed", file=sys.stderr)
+        raise typer.Exit(1)
+    print(f"request {request.number}: {len(request.keys)} rows removed", file=sys.stderr)
 
 
 def compact(dataset: Folder) -> None:
@@ -85,35 +79,14 @@ def compact(dataset: Folder) -> None:
 
     Example: frenchcat compact data/mine
     """
-    from frenchcat import pipeline
-    from frenchcat.curate import remove as removal
-    from frenchcat.curate.dataset import Dataset
+    import frenchcat
     from frenchcat.progress import Bars
 
-    opened = Dataset.open(dataset)
-    stages = opened.manifest()["stages"]
-    with opened.lock():
-        done = removal.compact(opened, Bars())
-        pipeline.made_anew(opened, stages, Bars())
+    done = frenchcat.open(dataset).compact(progress=Bars())
     print(f"{done['rows']} rows taken out of {done['shards']} shards")
 
 
-def _encode(dataset: Dataset):  # type: ignore[no-untyped-def]
-    """The dataset's own model, as `matches` wants it; None where nothing is embedded."""
-    from frenchcat.curate.embed import STAGE
-
-    if STAGE not in dataset.manifest()["stages"]:
-        return None
-    from frenchcat.curate.clip.model import load_clip
-    from frenchcat.curate.embed import require_same_model
-    from frenchcat.index.search import clip_settings, open_picture
-
-    clip = load_clip(clip_settings(dataset))
-    require_same_model(dataset, clip)
-    return lambda path: clip.encode_pictures([open_picture(path)])[0]
-
-
-def _show(found: list[Match], json: bool) -> None:
+def _show(found: Sequence[Match], json: bool) -> None:
     from json import dumps
 
     if json:

@@ -30,14 +30,9 @@ def report(
 
     Example: frenchcat report data/mine --out mine.html --terms my-words.toml
     """
-    from frenchcat.curate.config import changed, load_settings
-    from frenchcat.curate.dataset import Dataset
-    from frenchcat.curate.report.report import write_report
-    from frenchcat.curate.report.settings import ReportSettings
+    import frenchcat
 
-    settings = load_settings(ReportSettings, overrides=set_ or ())
-    settings = changed(settings, terms=(*settings.terms, *(terms or ())))
-    path = write_report(Dataset.open(dataset), out, settings)
+    path = frenchcat.open(dataset).report(out, terms=terms or (), set=set_ or ())
     if json:
         from json import dumps
 

@@ -22,19 +22,11 @@ def score(
     Example: frenchcat score data/mine --set 'score.concepts.violence=["a picture of violence",
     "a peaceful picture"]'
     """
-    import frenchcat.curate.score.stage as stage
-    from frenchcat import pipeline
-    from frenchcat.commands.build import _engine, _settings
-    from frenchcat.curate.dataset import Dataset
+    import frenchcat
     from frenchcat.progress import Bars
 
-    opened = Dataset.open(dataset)
-    settings = _settings(opened, config, set_)
-    with opened.lock():
-        pipeline.save_settings(opened, settings)
-        report = stage.score(
-            opened, settings.score, settings.clip, _engine(engine, workers), Bars()
-        )
+    how = {"config": config, "set": set_ or (), "engine": engine, "workers": workers}
+    report = frenchcat.open(dataset).score(progress=Bars(), **how)
     if json:
         from dataclasses import asdict
         from json import dumps

@@ -58,12 +58,12 @@ def search(
 
     Example: frenchcat search data/mine cat --plus beret.jpg --minus drawing --where 'width >= 512'
     """
-    from frenchcat.curate.dataset import Dataset
-    from frenchcat.index.search import Searcher, View, check
+    import frenchcat
+    from frenchcat.index.search import View, check
 
     terms = _terms(query, image, plus or [], minus or [])
     check(k, by)
-    searcher = Searcher(Dataset.open(dataset))
+    searcher = frenchcat.open(dataset).searcher()
     (vector,) = searcher.encode_many([terms])
     view = View(where, safe=not unsafe, duplicates=duplicates, dropped=dropped)
     if hybrid:

@@ -36,13 +36,11 @@ def select(
 
     Example: frenchcat select data/mine cats --where "similarity > .25 and width >= 256"
     """
-    from frenchcat.curate.dataset import Dataset
-    from frenchcat.curate.select import Choice
-    from frenchcat.curate.select import select as choose
+    import frenchcat
 
-    opened = Dataset.open(dataset)
-    with opened.lock():
-        made = choose(opened, name, Choice(where, limit, balance, weight, seed, label))
+    made = frenchcat.open(dataset).select(
+        name, where, limit=limit, balance=balance, weight=weight, label=label, seed=seed
+    )
     if json:
         from json import dumps
 
@@ -63,8 +61,6 @@ def export(
 
     Example: frenchcat export data/mine cats --to cats-tars --format webdataset
     """
-    from frenchcat.curate.dataset import Dataset
-    from frenchcat.curate.export import export as write
+    import frenchcat
 
-    folder = write(Dataset.open(dataset), name, to, format_)
-    print(f"wrote {folder}")
+    print(f"wrote {frenchcat.open(dataset).selection(name).export(to, format_)}")

@@ -70,9 +70,7 @@ def serve(
     import logging
     import sys
 
-    from frenchcat.curate.config import merged, resolve
-    from frenchcat.curate.dataset import Dataset
-    from frenchcat.index.service.settings import ServeSettings
+    from frenchcat.curate.config import merged
 
     given = {
         "host": host,
@@ -89,18 +87,15 @@ def serve(
         "refused_words": _text(refused_words),
         "contact": contact,
     }
-    settings = resolve(ServeSettings, merged(given, set_ or ()), "frenchcat serve")
-    opened = [Dataset.open(folder) for folder in datasets]
-    artist = None
-    if draw is not None:
-        from frenchcat.artist import artist_of
+    from frenchcat.api import serve as run
 
-        artist = artist_of(draw)
     logging.basicConfig(level=logging.WARNING, format="frenchcat: %(message)s", stream=sys.stderr)
-
-    from frenchcat.index.service.app import serve as run
-
-    run(opened, settings, lambda address: print(f"serving at {address}", flush=True), artist)
+    run(
+        datasets,
+        set=merged(given, set_ or ()),
+        draw=draw,
+        told=lambda address: print(f"serving at {address}", flush=True),
+    )
 
 
 def _text(path: Path | None) -> str | None:

@@ -37,7 +37,7 @@ def train(
     """
     from frenchcat.curate.config import load_settings
     from frenchcat.progress import Steps
-    from frenchcat.train.loop import train as run
+    from frenchcat.train.loop import train_by_name
     from frenchcat.train.settings import TrainSettings
 
     settings = load_settings(TrainSettings, config, set_ or ())
@@ -48,7 +48,7 @@ def train(
             if json:
                 _print_json(report)
 
-        folder = run(settings, watch, other_run=other_run)
+        folder = train_by_name(config, set=set_ or (), watch=watch, other_run=other_run)
     if not json and os.environ.get("RANK", "0") == "0":
         if settings.run.task == "classifier":
             print(f"trained; steer with: frenchcat sample RUN PROMPT --classifier {folder}")
@@ -108,8 +108,9 @@ def sample(
 
     Example: frenchcat sample run "a french cat" -n 4 --guidance 5
     """
+    from frenchcat.api import sample as draw
     from frenchcat.curate.errors import UserError
-    from frenchcat.drawing import Steering, draw_to_files
+    from frenchcat.drawing import Steering
 
     if (key is None) != (certificates is None):
         raise UserError("--key and --certificates go together; give both, or neither")
@@ -118,10 +119,10 @@ def sample(
         from frenchcat.train.credentials import read_credentials
 
         credentials = read_credentials(key, certificates)
-    paths = draw_to_files(
+    paths = draw(
         run,
         prompt,
-        out or run / "drawn",
+        out,
         number=number,
         guidance=guidance,
         negative=negative,
@@ -156,12 +157,13 @@ def evaluate(
     """
     from dataclasses import asdict
     from json import dumps
+    from typing import Any
 
+    from frenchcat.api import evaluate as measure
     from frenchcat.train.evaluate import FILE
-    from frenchcat.train.evaluate import evaluate as measure
 
-    how = {"number": number, "guidance": guidance, "steps": steps, "sampler": sampler}
-    found = measure(run, seed=seed, device=device, **how)  # type: ignore[arg-type]
+    how: dict[str, Any] = {"guidance": guidance, "steps": steps, "sampler": sampler}
+    found = measure(run, number=number, seed=seed, device=device, **how)
     if json:
         print(dumps(asdict(found)))
         return
@@ -186,9 +188,9 @@ def verify(
     """
     from json import dumps
 
-    from frenchcat.drawing import verify_file
+    from frenchcat.api import verify as verified
 
-    found = verify_file(picture, trust)
+    found = verified(picture, trust)
     print(dumps(found, ensure_ascii=False) if json else "\n".join(found["words"]))
     if not found["intact"]:
         raise typer.Exit(1)

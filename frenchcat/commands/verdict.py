@@ -27,20 +27,9 @@ def verdict(
 
     Example: frenchcat verdict data/mine --set 'verdict.rules.small="width < 200"'
     """
-    from frenchcat import pipeline
-    from frenchcat.commands.build import _print_info, _settings
-    from frenchcat.curate.config import changed, resolve
-    from frenchcat.curate.dataset import Dataset
-    from frenchcat.curate.verdict.settings import VerdictSettings, read_rules
-    from frenchcat.curate.verdict.stage import verdict as judge
+    import frenchcat
+    from frenchcat.commands.build import print_info
     from frenchcat.progress import Bars
 
-    opened = Dataset.open(dataset)
-    settings = _settings(opened, config, set_)
-    if rules is not None:
-        only = resolve(VerdictSettings, {"rules": read_rules(rules)}, rules)
-        settings = changed(settings, verdict=only)
-    with opened.lock():
-        judge(opened, settings.verdict, progress=Bars())
-        pipeline.save_settings(opened, settings)
-    _print_info(opened, json)
+    how = {"config": config, "set": set_ or ()}
+    print_info(frenchcat.open(dataset).verdict(rules, progress=Bars(), **how), json)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from frenchcat.sample import read_list
+from frenchcat.sample_data import read_list
 from frenchcat.sample_site import SampleSite
 from tests.trees import tree_digest
 

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from frenchcat import sample
+from frenchcat import sample_data
 from tools.openclipart import reserved
 from tools.sample.plant import HOUSECATS
 
@@ -26,14 +26,14 @@ Row = dict[str, Any]
 
 @pytest.fixture(scope="module")
 def rows() -> list[Row]:
-    listed: list[Row] = sample.read_list().to_pylist()
+    listed: list[Row] = sample_data.read_list().to_pylist()
     return listed
 
 
 @pytest.fixture(scope="module")
 def bodies() -> dict[str, bytes]:
     found = {}
-    with tarfile.open(sample.PICTURES) as tar:
+    with tarfile.open(sample_data.PICTURES) as tar:
         for member in tar:
             file = tar.extractfile(member)
             assert file is not None
@@ -51,7 +51,7 @@ def body_of(row: Row, bodies: dict[str, bytes]) -> bytes:
 
 
 def test_list_has_the_promised_columns_and_size(rows: list[Row]) -> None:
-    table = pq.read_table(sample.URLS)
+    table = pq.read_table(sample_data.URLS)
     assert table.column_names == COLUMNS
     assert {str(kind) for kind in table.schema.types} == {"string"}
     assert all(value is not None for row in rows for value in row.values())
@@ -60,7 +60,7 @@ def test_list_has_the_promised_columns_and_size(rows: list[Row]) -> None:
 
 
 def test_sample_is_small() -> None:
-    assert sample.URLS.stat().st_size + sample.PICTURES.stat().st_size <= 10_000_000
+    assert sample_data.URLS.stat().st_size + sample_data.PICTURES.stat().st_size <= 10_000_000
 
 
 def test_every_row_names_creator_and_licence(rows: list[Row]) -> None:
@@ -109,10 +109,10 @@ def test_captions_read_like_alt_text(rows: list[Row]) -> None:
 
 def test_planted_kinds_are_described_and_counted_in_the_readme(rows: list[Row]) -> None:
     counts = Counter(row["planted"] for row in rows if row["planted"])
-    assert counts.keys() == sample.PLANTED.keys()
+    assert counts.keys() == sample_data.PLANTED.keys()
     for kind in ("watermark", "exact_duplicate", "reencoded_duplicate"):
         assert counts[kind] == 15
-    readme = (sample.HERE / "README.md").read_text()
+    readme = (sample_data.HERE / "README.md").read_text()
     told = {kind: int(n) for kind, n in re.findall(r"^\| `(\w+)` \| (\d+) \|", readme, re.M)}
     assert told == counts
 
@@ -181,7 +181,7 @@ def test_reservation_in_the_files_own_metadata(rows: list[Row], bodies: dict[str
 
 
 def test_captions_planted_wrong(rows: list[Row]) -> None:
-    kinds = {kind: [r for r in rows if r["planted"] == kind] for kind in sample.PLANTED}
+    kinds = {kind: [r for r in rows if r["planted"] == kind] for kind in sample_data.PLANTED}
     assert all(row["caption"] == "" for row in kinds["empty_caption"])
     assert all(len(row["caption"].split()) == 1 for row in kinds["short_caption"])
     assert "IMG_0042.jpg" in {row["caption"] for row in kinds["short_caption"]}
@@ -191,7 +191,7 @@ def test_captions_planted_wrong(rows: list[Row]) -> None:
 
 def test_written_list_points_at_the_site(tmp_path: Path, rows: list[Row]) -> None:
     out = tmp_path / "urls.parquet"
-    assert sample.write_urls(out, "http://127.0.0.1:9000") == len(rows)
+    assert sample_data.write_urls(out, "http://127.0.0.1:9000") == len(rows)
     written = pq.read_table(out).to_pylist()
     for row, bundled in zip(written, rows, strict=True):
         port = 9001 if row["planted"] == "dead_host" else 9000
@@ -202,5 +202,5 @@ def test_written_list_points_at_the_site(tmp_path: Path, rows: list[Row]) -> Non
 
 def test_same_address_same_bytes(tmp_path: Path) -> None:
     for name in ("one", "two"):
-        sample.write_urls(tmp_path / name, sample.BUNDLED_BASE_URL)
+        sample_data.write_urls(tmp_path / name, sample_data.BUNDLED_BASE_URL)
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()

@@ -16,7 +16,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from frenchcat import sample, sample_site
+from frenchcat import sample_data, sample_site
 from frenchcat.sample_site import SampleSite
 
 CAP_BYTES = 1_000_000  # what the tests read of an endless body
@@ -73,7 +73,7 @@ def site() -> Iterator[SampleSite]:
 @pytest.fixture(scope="module")
 def answers(site: SampleSite) -> dict[str, list[Answer]]:
     """Planted kind -> what each of its rows brought when asked once."""
-    rows: list[dict[str, Any]] = sample.read_list(site.base_url).to_pylist()
+    rows: list[dict[str, Any]] = sample_data.read_list(site.base_url).to_pylist()
     found = asyncio.run(ask_all([row["url"] for row in rows]))
     kinds = defaultdict(list)
     for row, answer in zip(rows, found, strict=True):
@@ -120,7 +120,7 @@ def test_statuses(answers: dict[str, list[Answer]], kind: str, status: int) -> N
 def test_flaky_is_fine_at_the_second_request(answers: dict[str, list[Answer]]) -> None:
     assert all(answer.headers["Retry-After"] == "1" for answer in answers["flaky"])
     with SampleSite(free_port()) as fresh:
-        rows = sample.read_list(fresh.base_url).to_pylist()
+        rows = sample_data.read_list(fresh.base_url).to_pylist()
         urls = [row["url"] for row in rows if row["planted"] == "flaky"]
         first, second = asyncio.run(ask_all(urls)), asyncio.run(ask_all(urls))
     assert {answer.status for answer in first} == {503}
@@ -171,8 +171,10 @@ def test_redirects(site: SampleSite, answers: dict[str, list[Answer]]) -> None:
     assert all(answer.status == 302 for answer in answers["redirect_private"])
 
     async def follow() -> tuple[list[bytes], bool]:
-        rows = sample.read_list(site.base_url).to_pylist()
-        urls = {kind: [r["url"] for r in rows if r["planted"] == kind] for kind in sample.PLANTED}
+        rows = sample_data.read_list(site.base_url).to_pylist()
+        urls = {
+            kind: [r["url"] for r in rows if r["planted"] == kind] for kind in sample_data.PLANTED
+        }
         async with aiohttp.ClientSession() as session:
             bodies = []
             for url in urls["redirect_ok"]:
@@ -208,7 +210,7 @@ def test_robots_txt_closes_its_rows_and_no_other(site: SampleSite) -> None:
     [answer] = asyncio.run(ask_all([f"{site.base_url}/robots.txt"]))
     rules = RobotFileParser()
     rules.parse(answer.body.decode().splitlines())
-    for row in sample.read_list(site.base_url).to_pylist():
+    for row in sample_data.read_list(site.base_url).to_pylist():
         allowed = rules.can_fetch("frenchcat", row["url"])
         assert allowed == (row["planted"] != "robots_txt")
         assert rules.can_fetch("another", row["url"])
@@ -221,7 +223,7 @@ def test_list_of_the_site_and_nothing_beyond_it(site: SampleSite) -> None:
 
 def test_dripping_clients_do_not_slow_the_others(site: SampleSite) -> None:
     async def race() -> float:
-        rows = sample.read_list(site.base_url).to_pylist()
+        rows = sample_data.read_list(site.base_url).to_pylist()
         good = [row["url"] for row in rows if not row["planted"]][:200]
         async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
             drips = [

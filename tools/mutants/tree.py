@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,22 +16,27 @@ ROOT = Path(__file__).resolve().parents[2]
 WORK = Path(os.environ.get("FRENCHCAT_MUTANTS") or ROOT / ".mutants").resolve()
 
 
-def copy_to(folder: Path) -> Path:
-    """Bring `folder` in line with the checkout's tracked and new files; gives the folder."""
+def copy_to(folder: Path, place: Callable[[str], str | None] = str) -> Path:
+    """Bring `folder` in line with the checkout's tracked and new files; gives the folder.
+
+    `place` says where a file of the checkout lies in the copy; None leaves it out.
+    """
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,
         check=True,
         capture_output=True,
     ).stdout.decode()
-    wanted = {name for name in listed.split("\0") if name and os.path.lexists(ROOT / name)}
+    names = [name for name in listed.split("\0") if name and os.path.lexists(ROOT / name)]
+    wanted = {placed: ROOT / name for name in names if (placed := place(name)) is not None}
     folder.mkdir(parents=True, exist_ok=True)
     for path in sorted(folder.rglob("*"), reverse=True):
         name = str(path.relative_to(folder))
-        if name not in wanted and (path.is_symlink() or path.is_file()):
+        ours = not name.startswith("mutants/")  # mutmut's own folder
+        if ours and name not in wanted and (path.is_symlink() or path.is_file()):
             path.unlink()
-    for name in wanted:
-        source, target = ROOT / name, folder / name
+    for name, source in wanted.items():
+        target = folder / name
         if os.path.lexists(target) and not source.is_symlink() and _same(source, target):
             continue
         target.parent.mkdir(parents=True, exist_ok=True)

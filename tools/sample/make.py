@@ -1,7 +1,7 @@
 """Make the bundled sample again: ``python -m tools.sample.make --work /some/empty/folder``.
 
 Reads Debian's openclipart-png and openclipart-svg (fetched with apt-get download and unpacked
-with dpkg -x below the work folder; no root), writes ``frenchcat/sample/urls.parquet`` and
+with dpkg -x below the work folder; no root), writes ``frenchcat/sample_data/urls.parquet`` and
 ``pictures.tar``. The same packages and Pillow give the same bytes.
 """
 
@@ -14,7 +14,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from frenchcat import sample as bundled
+from frenchcat import sample_data as bundled
 from tools.sample.choose import choose
 from tools.sample.plant import Row, Sample, build
 

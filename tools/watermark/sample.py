@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from frenchcat import sample
+from frenchcat import sample_data
 from frenchcat.curate.score.pictures import decode
 from frenchcat.curate.score.watermark.network import Network
 
@@ -23,10 +23,10 @@ def main() -> None:
     """Every stored picture once."""
     planted = {
         urlsplit(row["url"]).path.lstrip("/"): row["planted"]
-        for row in sample.read_list().to_pylist()
+        for row in sample_data.read_list().to_pylist()
     }
     kinds, pictures, names = [], [], []
-    with tarfile.open(sample.PICTURES) as tar:
+    with tarfile.open(sample_data.PICTURES) as tar:
         for member in tar:
             file, kind = tar.extractfile(member), planted.get(member.name)
             if file is None or kind not in ("", "watermark"):

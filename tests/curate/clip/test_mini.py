@@ -17,7 +17,7 @@ import pytest
 import torch
 from PIL import Image
 
-from frenchcat import sample
+from frenchcat import sample_data
 from frenchcat.curate.clip.model import load_clip
 from frenchcat.curate.clip.weights import MINI
 from tests.curate.clip.models import clip_settings
@@ -65,8 +65,8 @@ def encode_texts(model: tuple[Any, Any, Any], texts: list[str]) -> torch.Tensor:
 @pytest.fixture(scope="module")
 def pictures() -> dict[str, Image.Image]:
     """By source: every eighth ordinary picture of the sample, and all that MEANINGS name."""
-    rows = [row for row in sample.read_list().to_pylist() if not row["planted"]]
-    with tarfile.open(sample.PICTURES) as tar:
+    rows = [row for row in sample_data.read_list().to_pylist() if not row["planted"]]
+    with tarfile.open(sample_data.PICTURES) as tar:
         found = {}
         for number, row in enumerate(rows):
             if number % 8 == 0 or any(part in row["source"] for part in MEANINGS):

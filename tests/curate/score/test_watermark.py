@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from frenchcat import sample
+from frenchcat import sample_data
 from frenchcat.curate.clip.model import load_clip
 from frenchcat.curate.score.pictures import decode
 from frenchcat.curate.score.watermark import Watermark
@@ -61,9 +61,9 @@ def test_torchs_threads_stay_as_they_were() -> None:
 @cache
 def sample_pictures(planted: str, step: int = 1) -> list[NDArray[np.uint8]]:
     """Pictures of the sample's rows of a kind, every `step`-th."""
-    rows = pq.read_table(sample.URLS).to_pylist()
+    rows = pq.read_table(sample_data.URLS).to_pylist()
     chosen = [row["url"].split("/", 3)[3] for row in rows if row["planted"] == planted]
-    with tarfile.open(sample.PICTURES) as tar:
+    with tarfile.open(sample_data.PICTURES) as tar:
         found = [tar.extractfile(name) for name in sorted(chosen)[::step]]
         stored_ = [decode(file.read()) for file in found if file is not None]
     return [each.rgb for each in stored_ if each is not None]

@@ -1,0 +1,222 @@
+"""The verbs as functions: what `import frenchcat` gives beside `open`.
+
+Each is the one call behind a verb of the command line, takes the same settings (`config`: a TOML
+file or a preset's name; `set`: ``{"clip.model": "ViT-B-32"}`` over it) and raises the errors of
+`frenchcat.errors`. Progress is silent unless a `progress` is given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from frenchcat.curate.config import Overrides
+from frenchcat.opened import OpenDataset, open
+
+if TYPE_CHECKING:
+    from frenchcat.curate.diff import Diff
+    from frenchcat.curate.stage import Progress
+    from frenchcat.drawing import Steering
+    from frenchcat.train.credentials import Credentials
+    from frenchcat.train.evaluate import Evaluation
+    from frenchcat.train.loop import Watch
+    from frenchcat.train.sampler import Name as Sampler
+
+Lists = str | Path | Sequence[str | Path]
+
+
+def build(
+    urls: Lists,
+    out: str | Path,
+    *,
+    config: str | Path | None = None,
+    set: Overrides = (),
+    engine: str = "local",
+    workers: int | None = None,
+    allow_hosts: Sequence[str] = (),
+    progress: Progress | None = None,
+) -> OpenDataset:
+    """Every stage, from lists of URLs with captions to a searchable dataset; again = resume."""
+    from frenchcat import pipeline
+
+    settings = pipeline.settings_for(None, config, set, allow_hosts)
+    where = pipeline.engine_of(engine, workers)
+    return OpenDataset(pipeline.build(_listed(urls), out, settings, where, progress))
+
+
+def download(
+    urls: Lists,
+    out: str | Path,
+    *,
+    config: str | Path | None = None,
+    set: Overrides = (),
+    engine: str = "local",
+    workers: int | None = None,
+    allow_hosts: Sequence[str] = (),
+    progress: Progress | None = None,
+) -> OpenDataset:
+    """Download lists of URLs into shards; rows that a grown list adds become new shards."""
+    from frenchcat import pipeline
+    from frenchcat.curate.dataset import Dataset
+    from frenchcat.curate.download import check_lists
+    from frenchcat.curate.download import download as stage
+
+    listed = _listed(urls)
+    settings = pipeline.settings_for(None, config, set, allow_hosts)
+    check_lists(listed, settings.download)
+    dataset = Dataset.create(out, settings.name or pipeline.list_name(listed))
+    with dataset.lock():
+        pipeline.save_settings(dataset, settings)
+        where = pipeline.engine_of(engine, workers)
+        stage(dataset, listed, settings.download, where, progress)
+    return OpenDataset(dataset)
+
+
+def adopt(
+    folder: str | Path,
+    out: str | Path,
+    *,
+    config: str | Path | None = None,
+    set: Overrides = (),
+    progress: Progress | None = None,
+) -> OpenDataset:
+    """Make a dataset of img2dataset's or clip-retrieval's folder, and index it.
+
+    The folder is left as it is; what the adoption has to say is in the result's `notes`.
+    """
+    from frenchcat import pipeline
+    from frenchcat.curate.adopt import adopt as adopt_folder
+    from frenchcat.curate.embed import embed
+    from frenchcat.index.build import build_index
+
+    named = config is not None or bool(set)
+    settings = pipeline.settings_for(None, config, set)
+    adopted = adopt_folder(Path(folder), str(out), settings.clip if named else None, progress)
+    dataset = adopted.dataset
+    with dataset.lock():
+        if not adopted.embedded:
+            pipeline.save_settings(dataset, settings)
+            embed(dataset, settings.clip, progress=progress)
+        build_index(dataset, settings.index, progress)
+    return OpenDataset(dataset, adopted.notes)
+
+
+def diff(before: str | Path, after: str | Path) -> Diff:
+    """Compare two builds by uid: rows added, removed and changed, verdicts that changed."""
+    from frenchcat.curate.diff import diff as compare
+
+    return compare(open(before).dataset, open(after).dataset)
+
+
+def train(
+    config: str | Path | None = None,
+    *,
+    set: Overrides = (),
+    watch: Watch | None = None,
+    other_run: bool = False,
+) -> Path:
+    """Train a diffusion model, or go on with it; gives the run's folder."""
+    from frenchcat.train.loop import train_by_name
+
+    return train_by_name(config, set=set, watch=watch, other_run=other_run)
+
+
+def sample(
+    run: str | Path,
+    prompts: str | Sequence[str],
+    out: str | Path | None = None,
+    *,
+    number: int = 4,
+    guidance: float = 3.0,
+    negative: str = "",
+    steps: int = 25,
+    sampler: str = "dpm++",
+    seed: int = 0,
+    image: str | Path | None = None,
+    strength: float = 0.6,
+    neighbours: int = 5,
+    credentials: Credentials | None = None,
+    steering: Steering | None = None,
+    checkpoint: str | Path | None = None,
+    device: str = "auto",
+) -> list[Path]:
+    """Draw prompts with a trained run: a signed PNG each with its receipt, and a grid, the last."""
+    from frenchcat.drawing import Steering, draw_to_files
+
+    return draw_to_files(
+        Path(run),
+        [prompts] if isinstance(prompts, str) else list(prompts),
+        Path(run) / "drawn" if out is None else Path(out),
+        number=number,
+        guidance=guidance,
+        negative=negative,
+        steps=steps,
+        sampler=sampler,
+        seed=seed,
+        image=None if image is None else Path(image),
+        strength=strength,
+        neighbours=neighbours,
+        credentials=credentials,
+        steering=steering or Steering(),
+        checkpoint=None if checkpoint is None else Path(checkpoint),
+        device=device,
+    )
+
+
+def evaluate(
+    run: str | Path,
+    *,
+    number: int = 64,
+    guidance: float = 3.0,
+    steps: int = 20,
+    sampler: Sampler = "dpm++",
+    seed: int = 0,
+    device: str = "auto",
+) -> Evaluation:
+    """Measure a run: CLIP score, CMMD, FID, precision and recall, held-out loss."""
+    from frenchcat.train.evaluate import evaluate as measure
+
+    return measure(
+        Path(run),
+        number=number,
+        guidance=guidance,
+        steps=steps,
+        sampler=sampler,
+        seed=seed,
+        device=device,
+    )
+
+
+def verify(picture: str | Path, trust: str | Path | None = None) -> dict[str, Any]:
+    """What a picture's Content Credentials tell, and whether a byte of it was changed."""
+    from frenchcat.drawing import verify_file
+
+    return verify_file(Path(picture), None if trust is None else Path(trust))
+
+
+def serve(
+    datasets: str | Path | Sequence[str | Path],
+    *,
+    set: Mapping[str, Any] | Sequence[str] = (),
+    draw: str | Path | None = None,
+    told: Callable[[str], None] = lambda address: None,
+) -> None:
+    """Serve datasets over HTTP until the process is told to end; `told` hears the address."""
+    from frenchcat.curate.config import merged, resolve
+    from frenchcat.index.service.app import serve as run
+    from frenchcat.index.service.settings import ServeSettings
+
+    given = set if isinstance(set, Mapping) else merged({}, set)
+    settings = resolve(ServeSettings, given, "frenchcat serve")
+    opened = [open(folder).dataset for folder in _listed(datasets)]
+    artist = None
+    if draw is not None:
+        from frenchcat.artist import artist_of
+
+        artist = artist_of(Path(draw))
+    run(opened, settings, told, artist)
+
+
+def _listed(given: Lists) -> list[str]:
+    return [str(given)] if isinstance(given, str | Path) else [str(one) for one in given]

@@ -1,0 +1,418 @@
+"""A dataset that is open: searched, read, judged, selected from and cleaned by method calls.
+
+    cats = frenchcat.open("data/mine")
+    cats.search("french cat", k=5)
+    cats.rows(["key", "caption"], where="width >= 256")
+
+Each method is one verb of the command line. Methods that write hold the dataset's lock while they
+do; the same call again goes on where it was stopped. Nothing is loaded before it is needed.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from frenchcat.curate.dataset import Dataset
+from frenchcat.curate.errors import NotFound, UnknownColumn, UserError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+    from numpy.typing import NDArray
+    from PIL.Image import Image
+
+    from frenchcat.curate.config import Overrides
+    from frenchcat.curate.info import Info
+    from frenchcat.curate.lineage import Origin
+    from frenchcat.curate.remove import Match, Wish
+    from frenchcat.curate.remove.log import Request
+    from frenchcat.curate.stage import Progress
+    from frenchcat.curate.tars import Member
+    from frenchcat.index.search import Hit, Searcher
+    from frenchcat.index.terms import Terms
+    from frenchcat.pipeline import BuildSettings
+    from frenchcat.selected import OpenSelection
+
+Agree = Callable[[Sequence["Match"]], bool]
+"""Asked with the rows that a removal names, before anything is removed."""
+
+
+def open(root: str | Path) -> OpenDataset:
+    """The dataset at a local path or an fsspec address. Raises `NotFound` where there is none."""
+    return OpenDataset(Dataset.open(root))
+
+
+class OpenDataset:
+    """A dataset folder; `frenchcat.open` gives it."""
+
+    def __init__(self, dataset: Dataset, notes: Sequence[str] = ()) -> None:
+        """`notes` is what an adoption has to say, a sentence each."""
+        self.dataset, self.notes = dataset, tuple(notes)
+        self._searcher: Searcher | None = None
+        self._members: dict[str, dict[str, Member]] = {}  # shard's tar's digest -> key -> picture
+
+    def __repr__(self) -> str:
+        return f"frenchcat.open({self.root!r})"
+
+    @property
+    def root(self) -> str:
+        """Where it lies."""
+        return self.dataset.root
+
+    # -- reading -----------------------------------------------------------------------------------
+
+    def info(self) -> Info:
+        """Rows counted by what became of them: failed, kept, dropped, each by reason."""
+        from frenchcat.curate.info import info
+
+        return info(self.dataset)
+
+    def columns(self) -> dict[str, str]:
+        """Name -> DuckDB type of every column that a condition may use."""
+        from frenchcat.curate.catalog import Catalog
+
+        with Catalog(self.dataset) as catalog:
+            return catalog.columns()
+
+    def rows(self, columns: Sequence[str] | None = None, where: str | None = None) -> pa.Table:
+        """The stored pictures' rows that meet a condition, in key order; all columns by default.
+
+        Removed rows are absent, dropped ones have ``keep = false``. Raises `UnknownColumn` and
+        `BadCondition`.
+        """
+        from frenchcat.curate.catalog import Catalog
+
+        with Catalog(self.dataset) as catalog:
+            known = catalog.columns()
+            for name in columns or ():
+                if name not in known:
+                    raise UnknownColumn(f"no column {name!r}; known: {', '.join(known)}")
+            return catalog.table("*" if columns is None else columns, where, order="key")
+
+    def vectors(
+        self, keys: Iterable[str] | None = None, by: str = "image"
+    ) -> tuple[list[str], NDArray[np.float16]]:
+        """Keys, and their CLIP vectors as (N, D) float16 unit rows: of pictures or of captions.
+
+        Without `keys`: every stored vector of a row that is not removed, in key order. Raises
+        `NotFound` for a key that has no vector.
+        """
+        import numpy as np
+
+        from frenchcat.curate.embed import vectors_of_shard
+        from frenchcat.curate.remove.log import removed_keys
+
+        wanted = None if keys is None else list(keys)
+        gone, found = removed_keys(self.dataset), dict[str, Any]()
+        for shard in self.dataset.shards("embed"):
+            if wanted is not None and not any(key.startswith(shard) for key in wanted):
+                continue
+            names, rows = vectors_of_shard(self.dataset, shard, by)
+            there = zip(names, rows, strict=True)
+            found |= {key: row for key, row in there if key not in gone}
+        order = sorted(found) if wanted is None else wanted
+        if missing := [key for key in order if key not in found]:
+            raise NotFound(f"{self.root} has no vector of {missing[0]!r}")
+        return order, np.array([found[key] for key in order], np.float16)
+
+    def picture(self, key: str) -> Image:
+        """The stored picture of a row. Raises `NotFound` for a key without one."""
+        from PIL import Image
+
+        picture = Image.open(io.BytesIO(self.picture_bytes(key)))
+        picture.load()
+        return picture
+
+    def picture_bytes(self, key: str) -> bytes:
+        """The stored picture's file, as it lies in its shard's tar. Raises `NotFound`."""
+        from frenchcat.curate.remove.log import removed_keys
+        from frenchcat.curate.tars import read
+
+        shard = next((s for s in self.dataset.shards("download") if key.startswith(s)), None)
+        member = None if shard is None else self._pictures_of(shard).get(key)
+        if shard is None or member is None or key in removed_keys(self.dataset):
+            raise NotFound(f"{self.root} holds no picture of {key!r}")
+        with self.dataset.as_local(f"shards/{shard}.tar") as tar:
+            return read(tar, member)
+
+    def search(
+        self,
+        query: str | None = None,
+        *,
+        image: str | Path | bytes | Image | None = None,
+        vector: Sequence[float] | NDArray[np.floating[Any]] | None = None,
+        terms: Terms | None = None,
+        k: int = 10,
+        by: str = "image",
+        where: str | None = None,
+        unsafe: bool = False,
+        duplicates: bool = False,
+        dropped: bool = False,
+        hybrid: bool = False,
+    ) -> list[Hit]:
+        """The k rows nearest to a text, a picture, a vector or weighted terms, nearest first.
+
+        The index is opened at the first search, and again when a build or a compaction has
+        replaced it. See `frenchcat.index.search.Searcher.query` for terms. Raises `NotFound`
+        without an index, `BadCondition`, and `UserError` for a query of no kind or of two.
+        """
+        return self.searcher().query(
+            text=query,
+            picture=image,
+            vector=vector,
+            terms=terms,
+            k=k,
+            by=by,
+            where=where,
+            safe=not unsafe,
+            duplicates=duplicates,
+            dropped=dropped,
+            hybrid=hybrid,
+        )
+
+    def searcher(self) -> Searcher:
+        """The index as it is now, opened; it keeps its model when the index is replaced."""
+        from frenchcat.index.build import index_version
+        from frenchcat.index.search import Searcher
+
+        found = self._searcher
+        if found is None or found.version != index_version(self.dataset):
+            found = Searcher(self.dataset, None if found is None else found.loaded_clip())
+            self._searcher = found
+        return found
+
+    def lineage(self, file: str) -> list[Origin]:
+        """What made a file of the dataset, and so on back to the URL list."""
+        from frenchcat.curate.lineage import lineage
+
+        return lineage(self.dataset, file)
+
+    def report(
+        self,
+        out: str | Path | None = None,
+        *,
+        terms: Sequence[str] = (),
+        set: Overrides = (),
+    ) -> Path:
+        """Write one HTML page about the dataset; gives its path."""
+        from frenchcat.curate.config import as_overrides, changed, load_settings
+        from frenchcat.curate.report.report import write_report
+        from frenchcat.curate.report.settings import ReportSettings
+
+        settings = load_settings(ReportSettings, overrides=as_overrides(set))
+        settings = changed(settings, terms=(*settings.terms, *terms))
+        return write_report(self.dataset, None if out is None else Path(out), settings)
+
+    # -- stages ------------------------------------------------------------------------------------
+
+    def retry_failed(
+        self, *, permanent: bool = False, progress: Progress | None = None, **how: Any
+    ) -> OpenDataset:
+        """Ask again for the rows that failed; with `permanent` those that said 404 or 410, too."""
+        from frenchcat.curate.download import retry_failed
+
+        settings, engine = self._how(**how)
+        with self.dataset.lock():
+            retry_failed(self.dataset, settings.download, engine, progress, permanent=permanent)
+        return self
+
+    def embed(self, *, progress: Progress | None = None, **how: Any) -> OpenDataset:
+        """Embed pictures and captions with CLIP; takes config, set, engine and workers."""
+        from frenchcat.curate.embed import embed
+        from frenchcat.pipeline import save_settings
+
+        settings, engine = self._how(**how)
+        with self.dataset.lock():
+            save_settings(self.dataset, settings)
+            embed(self.dataset, settings.clip, engine, progress)
+        return self
+
+    def score(self, *, progress: Progress | None = None, **how: Any) -> Any:
+        """Score pictures and captions; takes config, set, engine, workers; gives a StageReport."""
+        from frenchcat.curate.score.stage import score
+        from frenchcat.pipeline import save_settings
+
+        settings, engine = self._how(**how)
+        with self.dataset.lock():
+            save_settings(self.dataset, settings)
+            return score(self.dataset, settings.score, settings.clip, engine, progress)
+
+    def dedup(self, *, progress: Progress | None = None, **how: Any) -> Any:
+        """Find duplicates; takes config and set; gives a DedupReport."""
+        from frenchcat.curate.dedup import dedup
+        from frenchcat.pipeline import save_settings
+
+        settings, _ = self._how(**how)
+        with self.dataset.lock():
+            save_settings(self.dataset, settings)
+            return dedup(self.dataset, settings.dedup, progress)
+
+    def verdict(
+        self, rules: str | Path | None = None, *, progress: Progress | None = None, **how: Any
+    ) -> OpenDataset:
+        """Keep or drop each row by named rules: a TOML file or a preset, else the settings'."""
+        from frenchcat.curate.config import changed, resolve
+        from frenchcat.curate.verdict.settings import VerdictSettings, read_rules
+        from frenchcat.curate.verdict.stage import verdict
+        from frenchcat.pipeline import save_settings
+
+        settings, engine = self._how(**how)
+        if rules is not None:
+            only = resolve(VerdictSettings, {"rules": read_rules(str(rules))}, str(rules))
+            settings = changed(settings, verdict=only)
+        with self.dataset.lock():
+            verdict(self.dataset, settings.verdict, engine, progress)
+            save_settings(self.dataset, settings)
+        return self
+
+    def index(self, *, progress: Progress | None = None, **how: Any) -> OpenDataset:
+        """Build the kNN index, or add new shards to it; takes config and set."""
+        from frenchcat.index.build import build_index
+        from frenchcat.pipeline import save_settings
+
+        settings, _ = self._how(**how)
+        with self.dataset.lock():
+            save_settings(self.dataset, settings)
+            build_index(self.dataset, settings.index, progress)
+        return self
+
+    # -- selections --------------------------------------------------------------------------------
+
+    def select(
+        self,
+        name: str,
+        where: str | None = None,
+        *,
+        limit: int | None = None,
+        balance: str | None = None,
+        weight: str | None = None,
+        label: str | None = None,
+        seed: int = 0,
+    ) -> OpenSelection:
+        """Freeze the rows that meet a condition under a name.
+
+        Raises `BadCondition`, `UnknownColumn`, and `UserError` where no row meets it.
+        """
+        from frenchcat.curate.select import Choice, select
+        from frenchcat.selected import OpenSelection
+
+        with self.dataset.lock():
+            choice = Choice(where, limit, balance, weight, seed, label)
+            return OpenSelection(self.dataset, select(self.dataset, name, choice))
+
+    def selection(self, name: str) -> OpenSelection:
+        """A frozen selection. Raises `NotFound`."""
+        from frenchcat.curate.select import open_selection
+        from frenchcat.selected import OpenSelection
+
+        return OpenSelection(self.dataset, open_selection(self.dataset, name))
+
+    def selections(self) -> list[str]:
+        """The names of the selections."""
+        from frenchcat.curate.select import names
+
+        return names(self.dataset)
+
+    # -- removal -----------------------------------------------------------------------------------
+
+    def matches(self, *, near: bool = False, **what: str | Path) -> list[Match]:
+        """The rows that a removal would name, by one of url, domain, sha256, uid, key, like."""
+        from frenchcat.curate.remove import matches
+
+        wish = _wish(what, near)
+        return matches(self.dataset, wish, self._encode_picture() if wish.by == "like" else None)
+
+    def remove(
+        self,
+        *,
+        near: bool = False,
+        note: str = "",
+        agree: Agree | None = None,
+        **what: str | Path,
+    ) -> Request | None:
+        """Remove rows by one of url, domain, sha256, uid, key, like: absent at once, for good.
+
+        `near` takes near copies along. `agree` is asked first, with the rows; where it says no,
+        nothing is removed and None comes back. `compact` takes the bytes away.
+        """
+        from frenchcat.curate.remove import remove
+
+        wish = _wish(what, near)
+        with self.dataset.lock():
+            found = self.matches(near=near, **what)
+            if agree is not None and not agree(found):
+                return None
+            return remove(self.dataset, wish, found, note)
+
+    def compact(self, *, progress: Progress | None = None) -> Mapping[str, int]:
+        """Rewrite every file without the removed rows; gives counts of rows and shards."""
+        from frenchcat import pipeline
+        from frenchcat.curate.remove import compact
+
+        stages = self.dataset.manifest()["stages"]
+        with self.dataset.lock():
+            done = compact(self.dataset, progress)
+            pipeline.made_anew(self.dataset, stages, progress)
+        return done
+
+    # -- inside ------------------------------------------------------------------------------------
+
+    def _how(
+        self,
+        *,
+        config: str | Path | None = None,
+        set: Overrides = (),
+        engine: str = "local",
+        workers: int | None = None,
+        allow_hosts: Sequence[str] = (),
+    ) -> tuple[BuildSettings, Any]:
+        from frenchcat.pipeline import engine_of, settings_for
+
+        settings = settings_for(self.dataset, config, set, allow_hosts)
+        return settings, engine_of(engine, workers)
+
+    def _pictures_of(self, shard: str) -> dict[str, Member]:
+        from frenchcat.curate.embed import PICTURES
+        from frenchcat.curate.stage import output_sha256
+        from frenchcat.curate.tars import members
+
+        relative = f"shards/{shard}.tar"
+        try:
+            digest = output_sha256(self.dataset, "download", shard, relative)
+        except KeyError:  # adopted without pictures
+            return {}
+        if digest not in self._members:
+            with self.dataset.as_local(relative) as tar:
+                listed = [one for one in members(tar) if one.extension in PICTURES]
+            self._members[digest] = {member.key: member for member in listed}
+        return self._members[digest]
+
+    def _encode_picture(self) -> Callable[[Path], NDArray[np.float32]] | None:
+        """The dataset's own model, as `matches` wants it; None where nothing is embedded."""
+        from frenchcat.curate.embed import STAGE
+
+        if STAGE not in self.dataset.manifest()["stages"]:
+            return None
+        from frenchcat.curate.clip.model import load_clip
+        from frenchcat.curate.embed import require_same_model
+        from frenchcat.index.search import clip_settings, open_picture
+
+        clip = load_clip(clip_settings(self.dataset))
+        require_same_model(self.dataset, clip)
+        return lambda path: clip.encode_pictures([open_picture(path)])[0]
+
+
+def _wish(what: Mapping[str, str | Path], near: bool) -> Wish:
+    from frenchcat.curate.remove import Wish
+
+    given = {by: value for by, value in what.items() if value is not None}
+    if len(given) != 1:
+        raise UserError("name what shall go by one of url, domain, sha256, uid, key, like")
+    ((by, value),) = given.items()
+    return Wish(by, str(value), near)
+
+
+__all__ = ["Agree", "OpenDataset", "open"]

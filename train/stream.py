@@ -1,0 +1,97 @@
+"""The exact plan's batches as a torch `IterableDataset`, for a training loop of one's own.
+
+Reads a selection's laid-out rows (rows.py) and their tars. A worker process of a `DataLoader` gives
+every n-th batch, which is the order in which a loader asks its workers, so any number of workers
+gives the same batches. `state_dict` is what torchdata's `StatefulDataLoader` wants.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch.utils.data import IterableDataset, get_worker_info
+
+from frenchcat.curate.errors import UserError
+from frenchcat.train.loader import Batches, Cursor, Loaded, places
+from frenchcat.train.run import prepare_rows
+from frenchcat.train.settings import TrainSettings
+
+
+@dataclass(eq=False)
+class Stream(IterableDataset[Loaded]):
+    """Batches from a cursor on: `keys`, `captions`, `pixels` (B, 3, H, W) uint8, `epoch`, `k`."""
+
+    batches: Batches
+    start: Cursor
+    epochs: int | None = None
+    given: int = 0  # batches that this process's part has given since `start`
+    _folder: Any = field(default=None, repr=False)  # a temporary folder, gone with the stream
+
+    def __iter__(self) -> Iterator[Loaded]:
+        worker = get_worker_info()
+        which, workers = (0, 1) if worker is None else (worker.id, worker.num_workers)
+        for number, place in enumerate(self._places()):
+            if number % workers != which or number // workers < self.given:
+                continue
+            loaded = self.batches[place]
+            self.given += 1
+            yield loaded
+        self.given = 0
+
+    def __len__(self) -> int:
+        """Batches that are left. Raises TypeError where there is no end."""
+        if self.epochs is None:
+            raise TypeError("the stream has no end; give `epochs`")
+        plan = self.batches.plan
+        total = sum(plan.batches(epoch) for epoch in range(self.start.epoch, self.epochs))
+        return max(0, total - self.start.k)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where this process's part stands."""
+        return {"epoch": self.start.epoch, "k": self.start.k, "given": self.given}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a `state_dict` with as many workers."""
+        self.start = Cursor(state["epoch"], state["k"])
+        self.given = state["given"]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_folder": None}  # the worker's copy must not delete the rows
+
+    def _places(self) -> Iterator[tuple[int, int]]:
+        count = 2**62 if self.epochs is None else len(self)
+        try:
+            yield from places(self.batches.plan, self.start, count)
+        except ValueError as error:
+            raise UserError(str(error)) from None
+
+
+def stream_of(
+    settings: TrainSettings,
+    folder: Path | None = None,
+    *,
+    epochs: int | None = None,
+    start: tuple[int, int] = (0, 0),
+    rank: int = 0,
+    world: int = 1,
+) -> Stream:
+    """Lay out the rows of the settings' selection and give their batches.
+
+    Raises `UserError` for a selection that cannot be read or does not fill a batch.
+    """
+    temporary = None
+    if folder is None:
+        temporary = tempfile.TemporaryDirectory(prefix="frenchcat-rows-")
+        folder = Path(temporary.name)
+    prepare_rows(settings, folder)
+    batches = Batches(folder, settings, rank, world)
+    if not batches.plan.batches(start[0]):
+        raise UserError(
+            f"{batches.plan.population.rows} rows do not fill a batch of {settings.data.batch} in "
+            "any bucket; lower the batch"
+        )
+    return Stream(batches, Cursor(*start), epochs, 0, temporary)
