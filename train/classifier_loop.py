@@ -120,14 +120,13 @@ class ClassifierTrainer(Trainer):
 
     def _held_out(self, network: Classifier) -> tuple[HeldOutLoss | None, dict[str, Any] | None]:
         """Cross-entropy and accuracy by timestep; None without held-out pictures."""
-        if not self.rows.held_out:
-            return None, None
         losses: dict[int, float] = {}
         accuracy: dict[int, float] = {}
-        draws = [
-            held_out(self.settings.data, self.parts.codec, self.rows, self.device, draw)
-            for draw in range(DRAWS)
-        ]
+        data, codec = self.settings.data, self.parts.codec
+        found = (held_out(data, codec, self.rows, self.device, draw) for draw in range(DRAWS))
+        draws = [draw for draw in found if draw is not None]
+        if not draws:
+            return None, None
         labels = self._numbers(draws[0].captions)
         for time in held_out_times(self.settings.diffusion.steps):
             t = torch.full((len(labels),), time, device=self.device)

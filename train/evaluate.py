@@ -63,10 +63,10 @@ def held_out_loss(parts: Parts, unet: Any, rows: Rows, device: torch.device) -> 
     """
     import torch
 
-    if not rows.held_out:
-        return None
     process = parts.settings.diffusion
     still = held_out(parts.settings.data, parts.codec, rows, device)
+    if still is None:
+        return None
     x_0, noise = still.x_0, still.noise
     condition = parts.text(still.captions).to(device)
     found = {}
@@ -97,21 +97,25 @@ class HeldOut:
 
 def held_out(
     data: DataSettings, codec: Codec, rows: Rows, device: torch.device, draw: int = 0
-) -> HeldOut:
-    """Read them, uncropped by chance and unflipped; another `draw` has other noise."""
+) -> HeldOut | None:
+    """Read them, uncropped by chance and unflipped; another `draw` has other noise.
+
+    A damaged one is left out: what would take its place was trained on. None where none is left.
+    """
     import numpy as np
     import torch
 
-    numbers = np.array(rows.held_out)
-    read = Reader(rows.folder, enough_of(data)).read(Batch(numbers, np.zeros_like(numbers), 0))
+    samples = Reader(rows.folder, enough_of(data)).sound(np.array(rows.held_out, np.int64))
+    if not samples:
+        return None
     still = Chance(0, 0, "held out")
     plain = changed(data, flip=False, crop="pad" if data.crop == "pad" else "center")
     shape = (data.size, data.size)
-    pixels = np.stack([fitted(s.picture, shape, plain, still) for s in read.samples])
+    pixels = np.stack([fitted(s.picture, shape, plain, still) for s in samples])
     x_0 = codec.encode(torch.from_numpy(pixels).permute(0, 3, 1, 2).to(device))
-    seeds = [Chance(0, 0, s.key, draw).number("noise") for s in read.samples]
+    seeds = [Chance(0, 0, s.key, draw).number("noise") for s in samples]
     noise = noise_of(seeds, x_0.shape[1:]).to(device)
-    return HeldOut(x_0, noise, [sample.caption for sample in read.samples])
+    return HeldOut(x_0, noise, [sample.caption for sample in samples])
 
 
 def held_out_times(steps: int) -> list[int]:

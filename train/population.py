@@ -58,10 +58,11 @@ class Population:
         return cls(len(shards), segments, order, _running(weights, order))
 
     def save(self, folder: Path) -> None:
-        """Write the arrays into a folder."""
+        """Write the arrays into a folder, in place of those that lie there."""
         np.save(folder / "segments.npy", self.segments)
         for name in ("order", "weights"):
             values = getattr(self, name)
+            (folder / f"{name}.npy").unlink(missing_ok=True)
             if values is not None:
                 np.save(folder / f"{name}.npy", values)
 

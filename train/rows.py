@@ -218,7 +218,9 @@ def rows_of_tars(paths: Sequence[str], folder: Path, held_out: int = 0) -> tuple
                 column.append(value)
     if not columns["key"]:
         raise UserError(f"no picture with a caption in {', '.join(paths[:3])}")
-    digest = digest_of([columns["key"], columns["size"], columns["caption_size"]])
+    digest = digest_of(
+        [columns[name] for name in ("key", "shard", "size", "caption_size")]  # what a plan is of
+    )
     weights = np.ones(len(columns["key"]))
     kept_out = held_out_of(len(weights), held_out, digest)
     weights[kept_out] = 0
