@@ -67,11 +67,54 @@ def test_iptc_fields() -> None:
         return b"\x1c\x02" + bytes([tag]) + len(text).to_bytes(2, "big") + text
 
     iptc = record(80, b"Ann") + record(116, b"(c) Ann") + record(120, b"a cat")
+    iptc += record(110, b"Cats") + record(80, b"Bo")
     block = b"Photoshop 3.0\x008BIM\x04\x04\x00\x00" + len(iptc).to_bytes(4, "big") + iptc
     block += b"\0" * (len(iptc) % 2)
     plain = jpeg(1)
     body = plain[:2] + b"\xff\xed" + (len(block) + 2).to_bytes(2, "big") + block + plain[2:]
-    assert set(found(body)) == {("creator", "Ann", None), ("copyright", "(c) Ann", None)}
+    assert set(found(body)) == {
+        ("creator", "Ann", None),
+        ("creator", "Bo", None),
+        ("copyright", "(c) Ann", None),
+        ("credit", "Cats", None),
+    }
+
+
+HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"
+
+
+@pytest.mark.parametrize("kind", ["jpeg", "png", "webp", "heic"])
+@pytest.mark.parametrize("way", ["element", "attribute", "resource", "list"])
+def test_a_prohibition_is_found_in_every_format_and_spelling(kind: str, way: str) -> None:
+    value = "http://ns.useplus.org/ldf/vocab/DMI-PROHIBITED-EXCEPTSEARCHENGINEINDEXING"
+    packet = {
+        "element": xmp(f"<plus:DataMining> {value} </plus:DataMining>"),
+        "attribute": xmp("", f'plus:DataMining="{value}"'),
+        "resource": xmp(f'<plus:DataMining rdf:resource="{value}"/>'),
+        "list": xmp(
+            f"<plus:DataMining><rdf:Bag><rdf:li>{value}</rdf:li></rdf:Bag></plus:DataMining>"
+        ),
+    }[way]
+    body = HEIC + bytes(40) + packet if kind == "heic" else with_xmp(packet, kind)
+    assert found(body) == [("xmp_data_mining", value, "opt_out")]
+
+
+@pytest.mark.parametrize("space", ["http://www.w3.org/ns/tdmrep/", "http://www.w3.org/ns/tdmrep#"])
+@pytest.mark.parametrize(("value", "decision"), [("1", "opt_out"), ("0", "allow"), ("x", None)])
+def test_a_reservation_is_read_in_both_of_its_namespaces(
+    space: str, value: str, decision: str | None
+) -> None:
+    for packet in (
+        xmp(f"<tdm:reservation>{value}</tdm:reservation>"),
+        xmp("", f'tdm:reservation="{value}"'),
+    ):
+        packet = packet.replace(b"http://www.w3.org/ns/tdmrep/", space.encode())
+        assert found(with_xmp(packet)) == [("xmp_tdm_reservation", value, decision)]
+
+
+def test_a_second_packet_of_a_file_is_read() -> None:
+    body = jpeg(1) + mining_xmp("DMI-ALLOWED") + b"junk" + mining_xmp("DMI-PROHIBITED")
+    assert [decision for _, _, decision in found(body)] == ["allow", "opt_out"]
 
 
 BOMB = b"<!DOCTYPE x [" + b"".join(
