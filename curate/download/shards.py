@@ -196,13 +196,13 @@ def _message(reason: str | None, detail: str) -> str:
 # -- what is there already -----------------------------------------------------------------------
 
 
-def present(dataset: Dataset, shard: str) -> list[Outcome]:
-    """The outcomes of a shard's rows, in row order, as its sidecar has them."""
+def present(dataset: Dataset, shard: str) -> dict[int, Outcome]:
+    """Row -> outcome as a shard's sidecar has them; of a compacted one, removed rows are missing."""
     import pyarrow.parquet as pq
 
     with dataset.as_local(relative(shard, ".parquet")) as path:
-        table = pq.read_table(path, columns=list(OUTCOME))
-    return [Outcome(**row) for row in table.to_pylist()]
+        table = pq.read_table(path, columns=["key", *OUTCOME])
+    return {int(row.pop("key")[-ROW_DIGITS:]): Outcome(**row) for row in table.to_pylist()}
 
 
 def pictures(

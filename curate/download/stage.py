@@ -28,6 +28,8 @@ from frenchcat.curate.download.rights.signal import OPTED_OUT
 from frenchcat.curate.download.settings import FetchSettings
 from frenchcat.curate.download.sources import Lists
 from frenchcat.curate.errors import UserError
+from frenchcat.curate.remove.block import emptied
+from frenchcat.curate.remove.log import removed
 from frenchcat.curate.stage import (
     Engine,
     Output,
@@ -249,7 +251,7 @@ class _Worker:
         from frenchcat.curate.download.shards import Spool, key_of, write
 
         with self.dataset.as_local(lists.relative(shard)) as path:
-            rows = pq.read_table(path)
+            rows = emptied(pq.read_table(path), removed(self.dataset))
         encode_format = self.stage.download.resize.encode_format
         keys = [key_of(shard, row) for row in range(rows.num_rows)]
         ledger = Ledger(self.stage.download.rights, rows)
@@ -297,7 +299,7 @@ class _Worker:
 
         outcomes = {
             row: outcome
-            for row, outcome in enumerate(shards.present(self.dataset, shard))
+            for row, outcome in shards.present(self.dataset, shard).items()
             if outcome.status == shards.SUCCESS
             or not asks_again(outcome.reason, self.stage.permanent)
         }

@@ -36,6 +36,28 @@ def without_removed(rows: pa.Table, gone: Removed) -> pa.Table:
     return rows if all(keep) else rows.filter(np.array(keep, bool))
 
 
+def blocked_keys(rows: pa.Table, gone: Removed) -> list[str]:
+    """Of rows with the columns key, uid and url, those that were removed."""
+    return [
+        row["key"] for row in rows.to_pylist() if _blocked(row.get("uid"), row.get("url"), gone)
+    ]
+
+
+def emptied(rows: pa.Table, gone: Removed) -> pa.Table:
+    """A frozen list with nothing in the rows that were removed, as compaction leaves them."""
+    import pyarrow as pa
+
+    if not gone:
+        return rows
+    listed = rows.to_pylist()
+    keep = [not _blocked(row["uid"], row["url"], gone) for row in listed]
+    if all(keep):
+        return rows
+    nothing = dict.fromkeys(rows.column_names)
+    left = [row if kept else nothing for row, kept in zip(listed, keep, strict=True)]
+    return pa.Table.from_pylist(left, schema=rows.schema)
+
+
 def _blocked(uid: str | None, url: str | None, gone: Removed) -> bool:
     if uid and hash_of(uid) in gone.uid_hashes:
         return True

@@ -13,14 +13,15 @@ from __future__ import annotations
 
 import json
 import tarfile
-from collections.abc import Collection, Iterable
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
 from frenchcat.curate import embed, tars
 from frenchcat.curate.dataset import Dataset, Publication, canonical_json, digest_of, file_sha256
-from frenchcat.curate.remove.log import removed_by_shard
+from frenchcat.curate.remove.log import removed_by_shard, removed_keys
 from frenchcat.curate.select import purge
 from frenchcat.curate.stage import Progress, Silent, marker, marker_path, record_entry
 
@@ -44,9 +45,10 @@ def compact(dataset: Dataset, progress: Progress | None = None) -> dict[str, int
         _compact_shard(dataset, shard, keys)
         progress.shard_done(shard, {"removed": len(keys)})
     progress.end()
-    if todo:
+    # Asked of the files, not of `todo`: a call before this one may have been killed right here.
+    if todo or _spanning_hold(dataset):
         _drop_spanning(dataset)
-        _count_anew(dataset)
+    _count_anew(dataset)
     purge(dataset)
     return {"rows": sum(map(len, todo.values())), "shards": len(todo)}
 
@@ -66,16 +68,23 @@ def _holds(dataset: Dataset, shard: str, keys: set[str]) -> bool:
 def _compact_shard(dataset: Dataset, shard: str, keys: set[str]) -> None:
     with dataset.publish(f"compact-{shard}") as publication:
         _tar(dataset, publication, f"shards/{shard}.tar", keys)
-        stored = _sidecar(dataset, publication, shard, keys)
+        downloaded = _sidecar(dataset, publication, shard, keys)
         _list(dataset, publication, f"lists/{shard}.parquet", keys)
-        _vectors(dataset, publication, shard, keys)
-        for folder in BY_KEY:
-            _by_key(dataset, publication, f"{folder}/{shard}.parquet", keys)
-        _by_key(dataset, publication, f"embeddings/failed/failed_{shard}.parquet", keys)
-        _markers(dataset, publication, shard, stored)
+        vectors = _vectors(dataset, publication, shard, keys)
+        of = {
+            folder: _by_key(dataset, publication, f"{folder}/{shard}.parquet", keys)
+            for folder in BY_KEY
+        }
+        failed = f"embeddings/failed/failed_{shard}.parquet"
+        lost = _by_key(dataset, publication, failed, keys)
+        embedded = {"embedded": vectors, "failed": lost}
+        went = {"download": downloaded, "embed": embedded, "score": {"scored": of["scores"]}}
+        _markers(dataset, publication, shard, went)
 
 
 def _tar(dataset: Dataset, publication: Publication, relative: str, keys: set[str]) -> None:
+    if not dataset.exists(relative):  # adopted without pictures
+        return
     with dataset.as_local(relative) as path:
         kept = [m for m in tars.members(path) if m.key not in keys]
         with (
@@ -88,25 +97,41 @@ def _tar(dataset: Dataset, publication: Publication, relative: str, keys: set[st
                     target.addfile(info, source.extractfile(info))
 
 
-def _sidecar(dataset: Dataset, publication: Publication, shard: str, keys: set[str]) -> int:
-    """Rewrite sidecar and stats; gives the number of stored rows that went."""
+def _sidecar(
+    dataset: Dataset, publication: Publication, shard: str, keys: set[str]
+) -> dict[str, int]:
+    """Rewrite sidecar and stats; gives the marker's counts of what went."""
     import pyarrow.parquet as pq
+
+    from frenchcat.curate.info import failure
 
     relative = f"shards/{shard}.parquet"
     with dataset.as_local(relative) as path:
         table = pq.read_table(path)
-    going = [row for row in table.select(["key", "status"]).to_pylist() if row["key"] in keys]
-    stored = len([row for row in going if row["status"] == "success"])
+    told = table.select([n for n in ("key", "status", "error_message") if n in table.column_names])
+    going = [row for row in told.to_pylist() if row["key"] in keys]
+    failed = [row for row in going if row["status"] != "success"]
+    stored = len(going) - len(failed)
+    reasons = Counter(failure(row.get("error_message")) for row in failed)
     _write(publication, relative, _without(table, keys))
     stats = f"shards/{shard}_stats.json"
     if dataset.exists(stats):
         value = dataset.read_json(stats)
         value["count"] -= len(going)
         value["successes"] -= stored
-        if "success" in value.get("status_dict", {}):
-            value["status_dict"]["success"] -= stored
+        _take(value, Counter(row["status"] for row in failed))
+        _take(value.get("status_dict", {}), {"success": stored, **reasons})
         publication.path(stats).write_text(json.dumps(value, indent=4), encoding="utf-8")
-    return stored
+    names = {f"failed.{name}": number for name, number in reasons.items()}
+    counts = {"rows": len(going), "downloaded": stored, "success": stored}
+    return {**counts, "failed": len(failed), **names}
+
+
+def _take(counts: dict[str, Any], went: Mapping[str, int]) -> None:
+    """Lessen those counts that there are."""
+    for name, number in went.items():
+        if name in counts:
+            counts[name] -= number
 
 
 def _list(dataset: Dataset, publication: Publication, relative: str, keys: set[str]) -> None:
@@ -125,12 +150,13 @@ def _list(dataset: Dataset, publication: Publication, relative: str, keys: set[s
     _write(publication, relative, pa.Table.from_pylist(emptied, schema=table.schema))
 
 
-def _vectors(dataset: Dataset, publication: Publication, shard: str, keys: set[str]) -> None:
+def _vectors(dataset: Dataset, publication: Publication, shard: str, keys: set[str]) -> int:
+    """Rewrite vectors and their metadata; gives the number of rows that went."""
     import pyarrow.parquet as pq
 
     relative = embed.metadata(shard)
     if not dataset.exists(relative):
-        return
+        return 0
     with dataset.as_local(relative) as path:
         table = pq.read_table(path)
     keep = np.array([key not in keys for key in table["image_path"].to_pylist()], bool)
@@ -138,15 +164,20 @@ def _vectors(dataset: Dataset, publication: Publication, shard: str, keys: set[s
     for name in (embed.img_emb(shard), embed.text_emb(shard)):
         with dataset.as_local(name) as path:
             np.save(publication.path(name), np.load(path)[keep])
+    return int((~keep).sum())
 
 
-def _by_key(dataset: Dataset, publication: Publication, relative: str, keys: set[str]) -> None:
+def _by_key(dataset: Dataset, publication: Publication, relative: str, keys: set[str]) -> int:
+    """Rewrite a file with the column `key`, if there is one; gives the number of rows that went."""
     import pyarrow.parquet as pq
 
-    if dataset.exists(relative):
-        with dataset.as_local(relative) as path:
-            table = pq.read_table(path)
-        _write(publication, relative, _without(table, keys))
+    if not dataset.exists(relative):
+        return 0
+    with dataset.as_local(relative) as path:
+        table = pq.read_table(path)
+    left = _without(table, keys)
+    _write(publication, relative, left)
+    return int(table.num_rows - left.num_rows)
 
 
 def _without(table: Any, keys: Collection[str]) -> Any:
@@ -162,9 +193,12 @@ def _write(publication: Publication, relative: str, table: Any) -> None:
 # -- markers -------------------------------------------------------------------------------------
 
 
-def _markers(dataset: Dataset, publication: Publication, shard: str, stored: int) -> None:
+def _markers(
+    dataset: Dataset, publication: Publication, shard: str, went: Mapping[str, Mapping[str, int]]
+) -> None:
     """Renew the markers of a shard for the files rewritten in this publication.
 
+    `went` are the counts by stage of the rows that are not there any more.
     A marker whose digest cannot be worked out from its own inputs is left to be redone.
     """
     stages = dataset.manifest()["stages"]
@@ -183,9 +217,7 @@ def _markers(dataset: Dataset, publication: Publication, shard: str, stored: int
         value["inputs"] = {k: renewed.get(v, v) for k, v in value["inputs"].items()}
         if before == value["digest"]:
             value["digest"] = _digest(name, stages, value["inputs"])
-        for count in ("rows", "downloaded", "embedded", "success"):
-            if count in value["counts"] and name != "lists":
-                value["counts"][count] -= stored
+        _take(value["counts"], went.get(name, {}))
         text = canonical_json(value) + "\n"
         publication.path(marker_path(name, shard)).write_text(text, encoding="utf-8")
 
@@ -212,6 +244,25 @@ def _count_anew(dataset: Dataset) -> None:
             if value
         }
         record_entry(dataset, name, {**entry, "counts": counts, "digest": digest_of(digests)})
+
+
+def _spanning_hold(dataset: Dataset) -> bool:
+    """Whether duplicates or the index still have a removed row."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    gone = removed_keys(dataset)
+    for name in (n for folder in SPANNING for n in _all(dataset, folder)) if gone else ():
+        keys: list[str] = []
+        with dataset.as_local(name) as path:
+            if name.endswith(".parquet"):
+                keys = pq.read_table(path, columns=["key"])["key"].to_pylist()
+            elif name.endswith(".arrow"):
+                with pa.memory_map(str(path)) as source:
+                    keys = pa.ipc.open_file(source).read_all()["key"].to_pylist()
+        if not gone.isdisjoint(keys):
+            return True
+    return False
 
 
 def _drop_spanning(dataset: Dataset) -> None:

@@ -80,14 +80,19 @@ def removed_keys(dataset: Dataset) -> frozenset[str]:
 
 
 def removed_by_shard(dataset: Dataset) -> dict[str, set[str]]:
-    """Those keys by their shard, whose name they begin with; rows' digits are a tool's own choice.
+    """Those keys by their shard."""
+    return by_shard(dataset, removed_keys(dataset))
+
+
+def by_shard(dataset: Dataset, keys: Iterable[str]) -> dict[str, set[str]]:
+    """Keys by their shard, whose name they begin with; rows' digits are a tool's own choice.
 
     Shards' names are of one length, as img2dataset and we write them.
     """
     shards = dataset.shards("download")
     width = len(shards[0]) if shards else 0
     found: dict[str, set[str]] = {}
-    for key in removed_keys(dataset):
+    for key in keys:
         found.setdefault(key[:width], set()).add(key)
     return found
 

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from frenchcat.curate import embed
 from frenchcat.curate.catalog import Catalog
 from frenchcat.curate.dataset import Dataset
-from frenchcat.curate.download.shards import ROW_DIGITS
 from frenchcat.curate.errors import UserError
+from frenchcat.curate.remove.log import by_shard
 from frenchcat.curate.score.hashes import PDQ_DISTANCE
 
 if TYPE_CHECKING:
@@ -166,7 +166,7 @@ def _perceptual(rows: list[dict[str, Any]], hashes: list[str]) -> list[Match]:
 
 def _vectors_of(dataset: Dataset, keys: set[str]) -> list[NDArray[np.float32]]:
     found = []
-    for shard_keys, vectors in _embedded(dataset, {key[:-ROW_DIGITS] for key in keys}):
+    for shard_keys, vectors in _embedded(dataset, set(by_shard(dataset, keys))):
         wanted = [at for at, key in enumerate(shard_keys) if key in keys]
         found += list(vectors[wanted].astype(np.float32))
     return found
@@ -189,7 +189,7 @@ def _semantic(
 
 
 def vector_hashes(dataset: Dataset, keys: set[str]) -> list[str]:
-    """The digests of the stored vectors of pictures and captions, see residue.py."""
+    """The digests of pictures' stored vectors, see residue.py; a caption's is often shared."""
     from frenchcat.curate.remove.residue import vector_hash
 
     return [vector_hash(vector) for vector in _vectors_of(dataset, keys)]

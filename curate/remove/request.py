@@ -7,20 +7,33 @@ gone from them at once; `compact` takes the bytes away.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
+from frenchcat.curate.catalog import Catalog
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import UserError
-from frenchcat.curate.remove.log import Request, hash_of, log, next_number, url_hash
+from frenchcat.curate.remove.block import blocked_keys
+from frenchcat.curate.remove.log import (
+    Removed,
+    Request,
+    hash_of,
+    log,
+    next_number,
+    together,
+    url_hash,
+)
 from frenchcat.curate.remove.match import Match, Wish, vector_hashes
 
 
 def remove(dataset: Dataset, wish: Wish, found: Sequence[Match], note: str = "") -> Request:
     """Log the removal of the rows `found` for a wish (see `matches`); the lock is held.
 
-    What was asked for is blocked for later crawls too, whether or not a row matched. Raises
-    `UserError` where there is neither a row nor anything to block.
+    What was asked for is blocked for later crawls too, whether or not a row matched, and rows that
+    failed go with it: they have no picture, but an address and a caption. Raises `UserError` where
+    there is neither a row nor anything to block.
     """
+    value = wish.value.strip()
     urls = [match.url for match in found if match.url]
     uids = [str(match.columns["uid"]) for match in found if match.columns.get("uid")]
     digests = {
@@ -31,15 +44,15 @@ def remove(dataset: Dataset, wish: Wish, found: Sequence[Match], note: str = "")
     }
     domains: tuple[str, ...] = ()
     if wish.by == "url":
-        urls.append(wish.value)
+        urls.append(value)
     elif wish.by == "uid":
-        uids.append(wish.value)
+        uids.append(value)
     elif wish.by == "sha256":
-        digests.add(wish.value.lower())
+        digests.add(value.lower())
     elif wish.by == "domain":
-        domains = (wish.value.lower().rstrip("."),)
+        domains = (value.lower().rstrip("."),)
     elif not found:
-        raise UserError(f"no row of {dataset.root} matches --{wish.by} {wish.value}")
+        raise UserError(f"no row of {dataset.root} matches --{wish.by} {value}")
     request = Request(
         number=next_number(dataset),
         by=wish.by,
@@ -53,5 +66,18 @@ def remove(dataset: Dataset, wish: Wish, found: Sequence[Match], note: str = "")
         vectors=tuple(sorted(set(vector_hashes(dataset, {match.key for match in found})))),
         domains=domains,
     )
+    keys = {*request.keys, *_failed(dataset, together([request]))}
+    request = replace(request, keys=tuple(sorted(keys)))
     log(dataset, request)
     return request
+
+
+def _failed(dataset: Dataset, gone: Removed) -> list[str]:
+    """The keys of rows without a picture that a later crawl would have to leave out."""
+    if not dataset.shards("download"):
+        return []
+    with Catalog(dataset) as catalog:
+        there = catalog.columns()
+        names = [name for name in ("key", "uid", "url") if name in there]
+        table = catalog.table(names, "status IS DISTINCT FROM 'success'", view="rows")
+    return blocked_keys(table, gone)

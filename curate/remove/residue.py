@@ -89,7 +89,10 @@ def _in_table(path: Path, gone: Removed) -> Iterator[str]:
 
     table = pq.read_table(path) if path.suffix == ".parquet" else _arrow(path)
     for column in table.column_names:
-        if not pa.types.is_string(table.schema.field(column).type):
+        kind = table.schema.field(column).type
+        if pa.types.is_dictionary(kind):
+            kind = kind.value_type
+        if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
             continue
         for value in table[column].unique().to_pylist():
             if value is not None:
