@@ -25,13 +25,13 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from frenchcat.curate.errors import UserError
+from frenchcat.curate.errors import Damaged, NotFound, UserError
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
@@ -73,7 +73,7 @@ class Dataset:
         """The dataset at `root`. Raises `UserError` where there is none."""
         dataset = cls(_tidy(root))
         if not dataset.exists(MANIFEST):
-            raise UserError(
+            raise NotFound(
                 f"{root} is no dataset: it has no {MANIFEST}; "
                 f"make one with: frenchcat build URLS --out {root}"
             )
@@ -110,7 +110,8 @@ class Dataset:
         """The fsspec file system that holds the dataset."""
         import fsspec
 
-        fs: AbstractFileSystem = fsspec.core.url_to_fs(self.root)[0]
+        # A kept listing would miss what other processes write: workers, another build.
+        fs: AbstractFileSystem = fsspec.core.url_to_fs(self.root, use_listings_cache=False)[0]
         return fs
 
     def path(self, relative: str = "") -> str:
@@ -137,9 +138,7 @@ class Dataset:
         try:
             if self.local:
                 return sorted(os.listdir(self.path(folder)))
-            fs = self.fs
-            fs.invalidate_cache()
-            listed = fs.ls(self.path(folder), detail=False)
+            listed = self.fs.ls(self.path(folder), detail=False)
         except (FileNotFoundError, NotADirectoryError):
             return []
         return sorted(str(name).rstrip("/").rsplit("/", 1)[-1] for name in listed)
@@ -155,7 +154,7 @@ class Dataset:
         try:
             return json.loads(self.read_bytes(relative))
         except ValueError as error:
-            raise UserError(
+            raise Damaged(
                 f"{self.path(relative)} is not JSON ({error}); remove it and build again"
             ) from None
 
@@ -263,28 +262,40 @@ class Dataset:
         return work_under(self, _WORKERS)
 
     def _commit(self, publication: Publication, name: str) -> None:
-        for relative in publication.relatives:
-            with open(publication.folder / relative, "rb") as file:
-                os.fsync(file.fileno())
-        order = publication.folder / ".order"
-        order.write_text("\n".join(publication.relatives), encoding="utf-8")
         decided = Path(self.path(_COMMITTED)) / name
-        decided.parent.mkdir(exist_ok=True)
         if decided.exists():
             self._finish(decided)
+        for relative in publication.relatives:
+            _sync(publication.folder / relative)
+        if len(publication.relatives) == 1:  # its rename decides
+            self._move(publication.folder, publication.relatives)
+            return
+        order = publication.folder / ".order"
+        order.write_text("\n".join(publication.relatives), encoding="utf-8")
+        _sync(order)
+        for folder in {parent for rel in publication.relatives for parent in Path(rel).parents}:
+            _sync(publication.folder / folder)
+        _make(decided.parent)
         os.rename(publication.folder, decided)  # from here on `recover` completes it
+        _sync(decided.parent)  # the decision has to last before a move that nobody would undo
         self._finish(decided)
 
     def _finish(self, decided: Path) -> None:
         # Without its .order a folder was being deleted when the crash came: all moves were done.
         order = decided / ".order"
-        relatives = order.read_text(encoding="utf-8").splitlines() if order.exists() else []
-        for relative in relatives:
-            target = Path(self.path(relative))
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with contextlib.suppress(FileNotFoundError):  # moved before the crash
-                os.replace(decided / relative, target)
+        if order.exists():
+            self._move(decided, order.read_text(encoding="utf-8").splitlines())
         shutil.rmtree(decided)
+
+    def _move(self, source: Path, relatives: Collection[str]) -> None:
+        """Move files to where they belong; they are there for good when it returns."""
+        targets = {relative: Path(self.path(relative)) for relative in relatives}
+        for relative, target in targets.items():
+            _make(target.parent)
+            with contextlib.suppress(FileNotFoundError):  # moved before the crash
+                os.replace(source / relative, target)
+        for folder in {target.parent for target in targets.values()}:
+            _sync(folder)
 
 
 @dataclass(frozen=True)
@@ -304,6 +315,23 @@ class Publication:
 
 
 _OWN = frozenset({_TEMPORARY, _COMMITTED, _LOCK, _WORKERS})
+
+
+def _sync(path: Path) -> None:
+    """Bring a file's bytes, or a folder's names, to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _make(folder: Path) -> None:
+    """Make a folder, and those it lies in, so that it is there after a crash."""
+    if not folder.exists():
+        _make(folder.parent)
+        folder.mkdir(exist_ok=True)
+        _sync(folder.parent)
 
 
 def _tidy(root: str | Path) -> str:

@@ -40,7 +40,10 @@ def run_local(
     listener.start()
     try:
         with ProcessPoolExecutor(
-            workers, mp_context=context, initializer=_begin, initargs=(dataset, stage, rows)
+            workers,
+            mp_context=context,
+            initializer=_begin,
+            initargs=(dataset, stage, rows, os.getpid()),
         ) as pool:
             _collect({pool.submit(_work, shard): shard for shard in shards}, progress)
     finally:
@@ -70,9 +73,9 @@ _worker: tuple[Dataset, Stage, ShardFunction, Callable[[int], None]] | None = No
 _open = contextlib.ExitStack()
 
 
-def _begin(dataset: Dataset, stage: Stage, rows: SimpleQueue[int | None]) -> None:
+def _begin(dataset: Dataset, stage: Stage, rows: SimpleQueue[int | None], parent: int) -> None:
     global _worker
-    follow_parent(os.getppid())
+    follow_parent(parent)
     _open.enter_context(dataset.working())
     _worker = (dataset, stage, _open.enter_context(stage.start(dataset)), rows.put)
 
@@ -84,7 +87,9 @@ def _work(shard: str) -> Counts:
 
 
 def follow_parent(parent: int) -> None:
-    """End this process when the process `parent`, which spawned it, is gone."""
+    """End this process when the process `parent`, which spawned it, is gone; it may be already."""
+    if os.getppid() != parent:
+        os._exit(1)
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
 
 
@@ -153,6 +158,7 @@ class _RayWorker:
     def __init__(self, dataset: Dataset, stage: Stage) -> None:
         self.dataset, self.stage = dataset, stage
         self.open = contextlib.ExitStack()
+        self.open.enter_context(dataset.working())
         self.function = self.open.enter_context(stage.start(dataset))
 
     def work(self, shard: str) -> Counts:

@@ -15,25 +15,25 @@ import uuid
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from frenchcat.curate.errors import UserError
+from frenchcat.curate.errors import Busy
 
 if TYPE_CHECKING:
     from frenchcat.curate.dataset import Dataset
 
 STALE_SEC = 90.0
-_RENEW_SEC = 20.0
-_ORPHAN_SEC = 20.0
+RENEW_SEC = 20.0
+ORPHAN_SEC = 20.0
 
 
 @contextlib.contextmanager
 def hold(dataset: Dataset, name: str) -> Iterator[None]:
-    """Hold the lock file `name` of a dataset. Raises `UserError` where another process holds it."""
+    """Hold the lock file `name` of a dataset. Raises `Busy` where another process holds it."""
     with _hold_local(dataset, name) if dataset.local else _hold_remote(dataset, name):
         yield
 
 
-def _busy(dataset: Dataset) -> UserError:
-    return UserError(
+def _busy(dataset: Dataset) -> Busy:
+    return Busy(
         f"{dataset.root} is being written by another frenchcat process; "
         "wait for it to end, then run the same command again"
     )
@@ -50,8 +50,9 @@ def _hold_local(dataset: Dataset, name: str) -> Iterator[None]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # The holder before us may have unlinked the file between our open and our flock.
-            if os.path.exists(path) and os.path.samestat(os.fstat(descriptor), os.stat(path)):
-                break
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(descriptor), os.stat(path)):
+                    break
         except BlockingIOError:
             os.close(descriptor)
             raise _busy(dataset) from None
@@ -83,14 +84,14 @@ def work_under(dataset: Dataset, name: str) -> Iterator[None]:
 def wait_for_workers(dataset: Dataset, name: str) -> None:
     """Return when no worker of a former writer is left (they end soon after it); make the file.
 
-    Raises `UserError` when one still works after `_ORPHAN_SEC`.
+    Raises `Busy` when one still works after `ORPHAN_SEC`.
     """
     import fcntl
 
     if not dataset.local:
         return
     descriptor = os.open(dataset.path(name), os.O_CREAT | os.O_RDWR, 0o644)
-    deadline = time.monotonic() + _ORPHAN_SEC
+    deadline = time.monotonic() + ORPHAN_SEC
     try:
         while True:
             with contextlib.suppress(BlockingIOError):
@@ -115,14 +116,20 @@ def _hold_remote(dataset: Dataset, name: str) -> Iterator[None]:
         text = json.dumps({"token": token, "renewed": time.time()})
         dataset.fs.pipe_file(dataset.path(name), text.encode())
 
+    def ours() -> bool:
+        holder = _holder(dataset, name)
+        return holder is not None and holder["token"] == token
+
     def keep() -> None:
-        while not ended.wait(_RENEW_SEC):
-            renew()
+        while not ended.wait(RENEW_SEC):
+            with contextlib.suppress(Exception):  # what the network does; the next turn may do
+                if not ours():  # we slept for longer than `STALE_SEC`, and another took over
+                    return
+                renew()
 
     renew()
     # Object stores offer no lock: of two writers at once the last wins, the other stops.
-    holder = _holder(dataset, name)
-    if holder is None or holder["token"] != token:
+    if not ours():
         raise _busy(dataset)
     thread = threading.Thread(target=keep, daemon=True)
     thread.start()
@@ -131,12 +138,12 @@ def _hold_remote(dataset: Dataset, name: str) -> Iterator[None]:
     finally:
         ended.set()
         thread.join()
-        dataset.remove(name)
+        if ours():
+            dataset.remove(name)
 
 
 def _holder(dataset: Dataset, name: str) -> dict[str, float | str] | None:
     try:
-        dataset.fs.invalidate_cache()
         held: dict[str, float | str] = json.loads(dataset.read_bytes(name))
     except (FileNotFoundError, ValueError):
         return None
