@@ -197,7 +197,7 @@ class Dataset:
                 self._commit(publication, name)
             else:
                 for relative in publication.relatives:
-                    self.fs.put_file(str(folder / relative), self.path(relative))
+                    self._upload(folder / relative, self.path(relative))
 
     @contextlib.contextmanager
     def scratch(self, name: str) -> Iterator[Path]:
@@ -260,6 +260,13 @@ class Dataset:
         from frenchcat.curate.lock import work_under
 
         return work_under(self, _WORKERS)
+
+    def _upload(self, source: Path, address: str) -> None:
+        try:
+            self.fs.put_file(str(source), address)
+        except FileNotFoundError:  # a store that has folders wants them made
+            self.fs.makedirs(address.rsplit("/", 1)[0], exist_ok=True)
+            self.fs.put_file(str(source), address)
 
     def _commit(self, publication: Publication, name: str) -> None:
         decided = Path(self.path(_COMMITTED)) / name
