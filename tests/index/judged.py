@@ -14,6 +14,16 @@ from frenchcat.index.build import IndexSettings, build_index
 from tests.embedded import add_shard, unit_rows
 
 SHARDS = {"00000": 70, "00002": 1, "00003": 50, "00007": 60}
+REASONS = {
+    "unsafe_picture": 0.04,
+    "punsafe": 0.04,
+    "nsfw": 0.04,
+    "violence>0.5": 0.04,
+    "tiny": 0.05,
+    "not_nsfw": 0.04,
+    "duplicate": 0.05,
+    "": 0.7,
+}
 
 
 @dataclass
@@ -27,6 +37,18 @@ class Row:
     cluster: str
     stays: bool
     removed: bool = False
+    judged: bool = True  # False: there is no verdict on it
+
+    @property
+    def unsafe(self) -> bool:
+        """By its score, or by a rule whose name begins so."""
+        by_rule = (self.reason or "").startswith(("unsafe", "punsafe", "nsfw", "violence"))
+        return by_rule or (self.punsafe or 0) >= 0.5
+
+    @property
+    def dropped(self) -> bool:
+        """By a rule that is about neither safety nor duplicates."""
+        return self.reason in ("tiny", "not_nsfw")
 
 
 @dataclass
@@ -40,11 +62,9 @@ class Judged:
         """The rows that may be found; the condition is: key's number % modulo = 0."""
         found = []
         for row in self.rows:
-            unsafe = (row.punsafe or 0) >= 0.5 or (row.reason or "").startswith(("unsafe", "nsfw"))
-            judged = row.reason in ("tiny",)
             if row.removed or (modulo is not None and int(row.key) % modulo):
                 continue
-            if (safe and unsafe) or (judged and not dropped):
+            if (safe and row.unsafe) or (row.dropped and not dropped):
                 continue
             found.append(row)
         if duplicates:
@@ -62,15 +82,16 @@ def judged(root: Path, factory: str, seed: int) -> Judged:
     for number, (shard, count) in enumerate(SHARDS.items()):
         vectors = unit_rows(count, seed=seed + number)
         for key, vector in zip(add_shard(made.dataset, shard, vectors), vectors, strict=True):
-            reason = str(rng.choice(["unsafe_picture", "nsfw", "tiny", ""], p=[0.1, 0.1, 0.1, 0.7]))
+            reason = str(rng.choice(list(REASONS), p=list(REASONS.values())))
             score = float(rng.choice([0.1, 0.5, 0.9], p=[0.8, 0.1, 0.1]))
             punsafe = None if rng.random() < 0.2 else score
             stored = vector.astype(np.float16).astype(np.float32)
-            made.rows.append(Row(key, stored, reason or None, punsafe, key, True))
+            judged = bool(reason) or rng.random() < 0.8
+            made.rows.append(Row(key, stored, reason or None, punsafe, key, True, judged=judged))
         if number != 2:  # the third shard comes with the fourth
             build_index(made.dataset, IndexSettings(factory=factory))
     _cluster(made.rows, rng)
-    _write(made)
+    write(made)
     return made
 
 
@@ -93,12 +114,15 @@ def _cluster(rows: list[Row], rng: np.random.Generator) -> None:
         start += size
 
 
-def _write(made: Judged) -> None:
-    for shard in SHARDS:
+def write(made: Judged) -> None:
+    """Publish what is known of the rows, as the stages do."""
+    for shard in sorted({row.key[:5] for row in made.rows}):
         here = [row for row in made.rows if row.key.startswith(shard)]
         tables = {
             "verdicts": {
-                "keep": [row.reason is None for row in here],
+                "keep": pa.array(
+                    [row.reason is None if row.judged else None for row in here], pa.bool_()
+                ),
                 "reason": pa.array([row.reason for row in here], pa.string()),
             },
             "scores": {"punsafe": pa.array([row.punsafe for row in here], pa.float32())},

@@ -1,0 +1,235 @@
+"""What may be seen, step by step: a searcher that stays open, against a plain list of the rows.
+
+Rows are removed, judged, scored, clustered; requests are taken back; conditions are asked again
+after each change. Nothing that was remembered may outlive what it was made of.
+"""
+
+import gc
+import itertools
+import weakref
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from frenchcat.curate.dataset import Dataset
+from frenchcat.curate.remove.log import FOLDER
+from frenchcat.curate.stage import record_entry
+from frenchcat.index.build import build_index
+from frenchcat.index.search import Searcher, View
+from tests.embedded import add_shard, embedded, unit_rows
+from tests.index.judged import Judged, Row, remove, write
+
+COUNTS = {"00000": 9, "00001": 4}
+CONDITIONS = (None, "punsafe IS NULL", "key::BIGINT % 2 = 0", "key::BIGINT % 3 = 0")
+Step = tuple[str, int, int]
+
+
+def plain(root: Path) -> Judged:
+    """A small dataset in two parts of which nothing is known yet."""
+    made = Judged(Dataset.create(root, "d"))
+    for shard, count in COUNTS.items():
+        vectors = unit_rows(count, seed=int(shard))
+        for key, vector in zip(add_shard(made.dataset, shard, vectors), vectors, strict=True):
+            stored = vector.astype(np.float16).astype(np.float32)
+            made.rows.append(Row(key, stored, None, None, key, True, judged=False))
+        build_index(made.dataset)
+    write(made)
+    return made
+
+
+def take(made: Judged, step: Step) -> None:
+    """One change of the dataset."""
+    name, at, value = step
+    row = made.rows[at % len(made.rows)]
+    if name == "remove":
+        remove(made, [row.key])
+    elif name == "take back":
+        for file in made.dataset.files(FOLDER):
+            made.dataset.remove(f"{FOLDER}/{file}")
+        for each in made.rows:
+            each.removed = False
+    elif name == "judge":
+        reasons = (None, "tiny", "violence", "nsfw_x", "punsafe", "unsafe", "duplicate", "not_nsfw")
+        row.reason, row.judged = reasons[value % len(reasons)], value % 5 > 0
+        row.judged = row.judged or row.reason is not None
+    elif name == "score":
+        row.punsafe = (None, 0.1, 0.5, 0.9)[value % 4]
+    else:
+        members = [made.rows[(at + far) % len(made.rows)] for far in range(2 + value % 3)]
+        for each in made.rows:
+            each.cluster, each.stays = each.key, True
+        for number, each in enumerate(members):
+            each.cluster, each.stays = members[0].key, number == value % len(members)
+    if name in ("judge", "score", "cluster"):
+        write(made)
+
+
+steps = st.lists(
+    st.tuples(
+        st.sampled_from(["remove", "judge", "score", "cluster", "judge", "score", "take back"]),
+        st.integers(0, 12),
+        st.integers(0, 40),
+    ),
+    min_size=1,
+    max_size=4,
+)
+
+
+@settings(max_examples=5, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(steps=steps, flags=st.tuples(st.booleans(), st.booleans(), st.booleans()))
+def test_after_every_change_exactly_the_rows_that_may_be_seen(
+    tmp_path_factory: pytest.TempPathFactory, steps: list[Step], flags: tuple[bool, bool, bool]
+) -> None:
+    made = plain(tmp_path_factory.mktemp("changes") / "d")
+    searcher, (vector,) = Searcher(made.dataset), unit_rows(1, seed=3)
+    safe, duplicates, dropped = flags
+    for step in [("score", 0, 0), *steps]:
+        take(made, step)
+        for condition in CONDITIONS[:3]:
+            modulo = 2 if condition == CONDITIONS[2] else None
+            rows = made.visible(modulo, safe, duplicates, dropped)
+            if condition == CONDITIONS[1]:
+                rows = _unscored(made, safe, duplicates, dropped)
+            hits = searcher.query(
+                vector=vector,
+                k=len(made.rows),
+                where=condition,
+                safe=safe,
+                duplicates=duplicates,
+                dropped=dropped,
+            )
+            assert {hit.key for hit in hits} == {row.key for row in rows}, (step, condition)
+        gone = [row.removed for row in made.rows]
+        known = searcher.positions([int(row.key) for row in made.rows])
+        assert [at < 0 for at in known.tolist()] == gone
+
+
+def _unscored(made: Judged, safe: bool, duplicates: bool, dropped: bool) -> list[Row]:
+    scored = [row for row in made.rows if row.punsafe is not None and not row.removed]
+    for row in scored:
+        row.removed = True  # for a moment: what a condition leaves out stands for no cluster
+    try:
+        return made.visible(None, safe, duplicates, dropped)
+    finally:
+        for row in scored:
+            row.removed = False
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (("remove", 3, 0), ("take back", 0, 0)),
+        (("score", 3, 0), ("score", 3, 3)),
+        (("score", 3, 3), ("score", 3, 0)),
+        (("judge", 3, 1), ("judge", 3, 2)),
+        (("cluster", 3, 0), ("cluster", 5, 1)),
+        (("score", 3, 0), ("remove", 3, 0)),
+    ],
+)
+def test_what_was_asked_before_a_change_is_asked_anew(
+    tmp_path: Path, before: Step, after: Step
+) -> None:
+    """Of the conditions, too; and where two conditions are of one length."""
+    made = plain(tmp_path / "d")
+    searcher, (vector,) = Searcher(made.dataset), unit_rows(1, seed=3)
+    for step in (before, after):
+        take(made, step)
+        for condition, modulo in zip(CONDITIONS[2:], (2, 3), strict=True):
+            for dropped in (False, True):
+                hits = searcher.query(vector=vector, k=13, where=condition, dropped=dropped)
+                rows = made.visible(modulo, True, False, dropped)
+                assert {hit.key for hit in hits} == {row.key for row in rows}
+        hits = searcher.query(vector=vector, k=13, where="punsafe > 0.2", safe=False)
+        scored = {row.key for row in made.rows if (row.punsafe or 0) > 0.2 and not row.removed}
+        assert {hit.key for hit in hits} == scored
+
+
+def test_a_condition_over_what_another_stage_wrote_is_asked_anew(tmp_path: Path) -> None:
+    """The sidecar, too, may be written again, in a folder that no bitmap is made of."""
+    dataset = embedded(tmp_path / "d", unit_rows(6))
+    build_index(dataset)
+    searcher = Searcher(dataset)
+    wide = {"vector": unit_rows(1)[0], "k": 6, "where": "width >= 100"}
+    assert searcher.query(**wide) == []  # type: ignore[arg-type]
+    path = Path(dataset.path("shards/00000.parquet"))
+    table = pq.read_table(path)
+    at = table.column_names.index("width")
+    pq.write_table(table.set_column(at, "width", pa.array([8, 8, 200, 8, 8, 200])), path)
+    record_entry(dataset, "download", {"settings": {"again": True}, "counts": {}})
+    found = searcher.query(**wide)  # type: ignore[arg-type]
+    assert {hit.key for hit in found} == {"000000002", "000000005"}
+
+
+def test_removals_and_verdicts_of_a_dataset_elsewhere_count_at_once(tmp_path: Path) -> None:
+    made = plain(tmp_path / "d")
+    there = Dataset("memory://changes")
+    there.fs.put(f"{made.dataset.root}/", f"{there.root}/", recursive=True)
+    searcher, (vector,) = Searcher(there), unit_rows(1, seed=3)
+    assert len(searcher.query(vector=vector, k=13)) == 13
+    take(made, ("judge", 3, 1))
+    for shard in COUNTS:
+        file = f"verdicts/{shard}.parquet"
+        there.fs.put_file(made.dataset.path(file), there.path(file))
+    record_entry(there, "verdict", {"settings": {}, "counts": {"kept": 12}})
+    keys = {hit.key for hit in searcher.query(vector=vector, k=13)}
+    assert keys == {row.key for row in made.visible(None, True, False, False)}
+    assert len(keys) == 12
+    remove(Judged(there, made.rows), [made.rows[0].key])
+    assert made.rows[0].key not in {hit.key for hit in searcher.query(vector=vector, k=13)}
+
+
+def test_a_removed_row_that_is_not_indexed_hides_no_other(tmp_path: Path) -> None:
+    made = plain(tmp_path / "d")
+    remove(made, ["000990000", "photo"])
+    searcher = Searcher(made.dataset)
+    assert len(searcher.query(vector=made.rows[-1].vector, k=13)) == 13
+    assert searcher.hidden(made.rows[-1].vector, 13) == {}
+    assert searcher.positions([int(made.rows[-1].key)]).tolist() == [12]
+
+
+def test_a_clusters_drawer_has_its_rows_but_for_removed_ones(tmp_path: Path) -> None:
+    made = plain(tmp_path / "d")
+    take(made, ("cluster", 2, 1))  # rows 2, 3, 4
+    searcher = Searcher(made.dataset)
+    assert searcher.visible.cluster(3).tolist() == [2, 3, 4]
+    remove(made, [made.rows[4].key])
+    assert searcher.visible.cluster(3).tolist() == [2, 3]
+
+
+def test_what_is_hidden_is_counted_of_the_nearest_k_of_all(tmp_path: Path) -> None:
+    made = plain(tmp_path / "d")
+    (vector,) = unit_rows(1, seed=3)
+    order = sorted(made.rows, key=lambda row: -float(row.vector @ vector))
+    for row, reason in zip(order, ("tiny", "nsfw", None, "tiny", None), strict=False):
+        row.reason, row.judged = reason, True
+    write(made)
+    remove(made, [order[1].key])  # unsafe as well, but this comes first
+    searcher = Searcher(made.dataset)
+    for k, expected in (
+        (1, {"dropped": 1}),
+        (2, {"removed": 1, "dropped": 1}),
+        (3, {"removed": 1, "dropped": 1}),
+        (4, {"removed": 1, "dropped": 2}),
+    ):
+        assert searcher.hidden(vector, k) == expected
+    assert searcher.hidden(vector, 4, view=View(dropped=True)) == {"removed": 1}
+
+
+def test_bitmaps_of_conditions_asked_long_ago_are_let_go(tmp_path: Path) -> None:
+    dataset = embedded(tmp_path / "d", unit_rows(4))
+    build_index(dataset)
+    visible = Searcher(dataset).visible
+    first = visible.mask(View("width > 1000"))
+    assert first is not None
+    let_go = weakref.ref(first)
+    del first
+    for number in range(9):
+        for safe, duplicates, dropped in itertools.product((False, True), repeat=3):
+            visible.mask(View(f"width > {number}", safe, duplicates, dropped))
+    gc.collect()
+    assert let_go() is None
