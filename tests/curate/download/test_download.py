@@ -1,5 +1,9 @@
 """The stage `download` over a real server: every row comes out, resume, growth, retries."""
 
+import datetime
+import hashlib
+import json
+import shutil
 import tarfile
 import time
 from collections import Counter
@@ -7,12 +11,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import webdataset
 
+from frenchcat.curate.config import changed
 from frenchcat.curate.dataset import Dataset
-from frenchcat.curate.download import download, retry_failed
+from frenchcat.curate.download import DownloadSettings, FetchSettings, download, retry_failed
+from frenchcat.curate.download.rights import RightsSettings
+from frenchcat.curate.download.stage import shared
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.stage import Engine
 from tests.curate.download.loopback import Site, healthy, jpeg, serve
@@ -117,16 +125,20 @@ def test_a_grown_list_becomes_new_shards(site: Site, tmp_path: Path) -> None:
 def test_failed_rows_alone_are_asked_again_and_take_their_places(tmp_path: Path) -> None:
     with serve() as site:
         dataset = run(site, tmp_path / "d")
-        failed = {row["number"] for row in sidecar(dataset) if row["status"] != "success"}
+        rows = sidecar(dataset)
+        failed = {row["number"] for row in rows if row["status"] != "success"}
         lasting = {n for n in failed if n % 10 == 3 or n % 20 == 8}
+        reasons = {row["number"]: str(row["error_message"]).split(":")[0] for row in rows}
+        passing = {n for n in failed if reasons[n] in ("http_423", "cut_short", "truncated")}
         site.answer, asked = healthy, Counter(site.asked)
+        other = site.settings(image_size=24)  # resized as the dataset's others were, all the same
         with dataset.lock():
-            retry_failed(dataset, site.settings(), ONE)
+            retry_failed(dataset, other, ONE)
         again = set(site.asked - asked)
         assert again <= failed - lasting
-        assert {n for n in failed if n % 10 == 7} <= again
+        assert {n for n in failed if n % 10 == 7} < passing <= again
         with dataset.lock():
-            retry_failed(dataset, site.settings(), ONE, permanent=True)
+            retry_failed(dataset, other, ONE, permanent=True)
         whole = run(site, tmp_path / "whole")
     healed, fresh = tree_digest(Path(dataset.root)), tree_digest(Path(whole.root))
     for shard in ("00000", "00003"):
@@ -146,8 +158,6 @@ def test_a_slow_host_does_not_hold_the_others(tmp_path: Path) -> None:
         path.write_text("url,caption\n" + "\n".join(lines) + "\n")
         settings = sluggish.settings(per_shard=120)
         hosts = (f"127.0.0.1:{sluggish.port}", f"127.0.0.1:{quick.port}")
-        from frenchcat.curate.config import changed
-
         settings = changed(settings, fetch=changed(settings.fetch, allow_hosts=hosts))
         dataset = Dataset.create(tmp_path / "d", "d")
         began = time.monotonic()
@@ -172,3 +182,96 @@ def test_retry_without_a_download_says_what_to_run(site: Site, tmp_path: Path) -
     dataset = Dataset.create(tmp_path / "d", "d")
     with pytest.raises(UserError, match="first: frenchcat download URLS"), dataset.lock():
         retry_failed(dataset, site.settings())
+
+
+def test_what_decides_over_a_stored_picture_makes_shards_anew_and_how_it_is_fetched_does_not(
+    tmp_path: Path,
+) -> None:
+    with serve(healthy) as site:
+        settings, urls = site.settings(), str(site.write_list(tmp_path / "list.parquet", range(12)))
+        dataset = Dataset.create(tmp_path / "d", "d")
+
+        def asked(settings: DownloadSettings, urls: str = urls) -> int:
+            before = site.asked.total()
+            with dataset.lock():
+                download(dataset, urls, settings, ONE)
+            return site.asked.total() - before
+
+        assert asked(settings) == 12
+        patient = changed(settings, fetch=changed(settings.fetch, deadline_sec=20, retries=1))
+        assert asked(changed(patient, threads=1)) == 0
+        smaller = changed(settings, resize=changed(settings.resize, image_size=40))
+        assert asked(smaller) == 12
+        assert asked(changed(smaller, rights=RightsSettings(policy="record"))) == 12
+        # Other rows under the same keys.
+        for folder in ("lists", "stages/lists"):
+            shutil.rmtree(dataset.path(folder))
+        other = str(site.write_list(tmp_path / "other.parquet", range(20, 32)))
+        assert asked(smaller, other) == 12
+        assert [row["number"] for row in sidecar(dataset)] == list(range(20, 32))
+
+
+def test_several_processes_share_the_limits_that_a_site_bears() -> None:
+    whole = FetchSettings(connections=64, connections_per_host=6, requests_per_sec_per_host=30)
+    for sharers in (1, 2, 3, 6, 7, 100):
+        part = shared(whole, sharers)
+        assert part.connections == max(1, 64 // sharers)
+        assert part.connections_per_host == max(1, 6 // sharers)
+        assert part.requests_per_sec_per_host == pytest.approx(30 / sharers)
+        limits = {"connections": 64, "connections_per_host": 6, "requests_per_sec_per_host": 30}
+        assert changed(part, **limits) == whole, "nothing else is shared out"
+    assert (
+        shared(FetchSettings(requests_per_sec_per_host=None), 4).requests_per_sec_per_host is None
+    )
+
+
+def test_odd_values_of_the_list_come_through_and_a_row_without_a_url_says_so(
+    tmp_path: Path,
+) -> None:
+    with serve(healthy) as site:
+        table = pa.table(
+            {
+                "url": [site.url(0), None, " \t", site.url(3)],
+                "caption": ["one\ntwo", "a", "b", None],
+                "x": pa.array([float("nan"), 1.0, 2.0, float("inf")]),
+                "day": pa.array([datetime.date(2020, 1, 2)] * 4),
+                "raw": pa.array([b"\x00\xff"] * 4),
+                "tags": pa.array([[{"a": float("nan")}]] * 4),
+            }
+        )
+        pq.write_table(table, tmp_path / "list.parquet")
+        dataset = Dataset.create(tmp_path / "d", "d")
+        with dataset.lock():
+            download(dataset, str(tmp_path / "list.parquet"), site.settings(), ONE)
+    reasons = [row["error_message"] for row in sidecar(dataset)]
+    assert reasons == [None, "no_url", "no_url", None]
+    stats = json.loads(Path(dataset.path("shards/00000_stats.json")).read_text())
+    assert (stats["count"], stats["successes"], stats["failed_to_download"]) == (4, 2, 2)
+    assert stats["status_dict"] == {"no_url": 2, "success": 2}
+    assert {stats[name] for name in ("duration", "start_time", "end_time")} == {0}
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is no JSON")
+
+    with tarfile.open(dataset.path("shards/00000.tar")) as tar:
+        files = {member.name: tar.extractfile(member) for member in tar.getmembers()}
+        texts = {name: file.read() for name, file in files.items() if file is not None}
+    assert texts["000000000.txt"] == b"one\ntwo"
+    assert texts["000000003.txt"] == b""
+    for key in ("000000000", "000000003"):
+        meta = json.loads(texts[f"{key}.json"], parse_constant=refuse)
+        assert (meta["key"], meta["x"], meta["day"]) == (key, None, "2020-01-02")
+        assert (meta["raw"], meta["tags"]) == ("00ff", [{"a": None}])
+        assert meta["stored_sha256"] == hashlib.sha256(texts[f"{key}.jpg"]).hexdigest()
+        assert meta["sha256"] == hashlib.sha256(jpeg(int(key))).hexdigest()
+
+
+def test_a_stored_picture_that_its_tar_lacks_is_named_when_failed_rows_are_asked_again(
+    site: Site, tmp_path: Path
+) -> None:
+    dataset = run(site, tmp_path / "d")
+    path = Path(dataset.path("shards/00001.tar"))
+    size = path.stat().st_size
+    path.write_bytes(bytes(size))  # reads as an empty tar of the size that the marker knows
+    with pytest.raises(UserError, match=r"broken tar: .*00001\.tar"), dataset.lock():
+        retry_failed(dataset, site.settings(), ONE)

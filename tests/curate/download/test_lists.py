@@ -339,3 +339,45 @@ def test_a_list_broken_late_among_good_ones_writes_nothing(tmp_path: Path) -> No
         frozen(dataset, [good, bad], samples_per_shard=100)
     assert dataset.files("") == ["dataset.json"]
     assert len(frozen(dataset, good)) == 30_000
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "json"])
+def test_every_row_of_a_json_counts_for_its_columns_and_their_types(
+    tmp_path: Path, ending: str
+) -> None:
+    rows: list[dict[str, Any]] = [{"url": f"u{n}", "n": n} for n in range(30_000)]
+    rows[-2]["n"], rows[-1]["rare"] = 0.5, "once"
+    path = tmp_path / f"list.{ending}"
+    lines = [json.dumps(row) for row in rows]
+    path.write_text("\n".join(lines) if ending == "jsonl" else f"[{','.join(lines)}]")
+    found = frozen(make(tmp_path), path, samples_per_shard=10_000)
+    assert [row["url"] for row in found] == [row["url"] for row in rows]
+    assert found[-2]["n"] == 0.5
+    assert [found[0]["rare"], found[-1]["rare"]] == [None, "once"]
+
+
+def test_a_list_read_by_another_column_is_another_list(tmp_path: Path) -> None:
+    rows = [{"url": f"u{n}", "page": f"p{n}", "alt": f"a{n}", "text": f"t{n}"} for n in range(3)]
+    path, dataset = write(tmp_path / "list.parquet", rows), make(tmp_path)
+    assert len(frozen(dataset, path)) == 3
+    found = frozen(dataset, path, url_column="page")
+    assert [row["url"] for row in found] == ["u0", "u1", "u2", "p0", "p1", "p2"]
+    found = frozen(dataset, path, caption_column="alt")
+    assert [row["caption"] for row in found[6:]] == ["a0", "a1", "a2"]
+    renamed = path.rename(tmp_path / "renamed.parquet")
+    assert frozen(dataset, renamed) == found, "the same list under another name"
+
+
+def test_files_of_one_list_may_have_different_columns(tmp_path: Path) -> None:
+    one = write(tmp_path / "a.parquet", [{"url": "u1", "caption": "c1", "n": 1}])
+    two = write(tmp_path / "b.parquet", [{"URL": "u2", "n": 2, "alt": "c2"}])
+    three = write(tmp_path / "c.jsonl", [{"n": 3, "caption": "c3", "url": "u3"}])
+    rows = frozen(make(tmp_path), [three, two, one])
+    assert plain(rows) == [{"url": f"u{n}", "caption": f"c{n}", "n": n} for n in (3, 2, 1)]
+
+
+def test_every_row_of_a_csv_counts_for_its_types(tmp_path: Path) -> None:
+    path = tmp_path / "list.csv"
+    path.write_text("url,v\n" + "u,2\n" * 25_000 + "u,1.5.2\n")
+    found = frozen(make(tmp_path), path, samples_per_shard=10_000)
+    assert [found[0]["v"], found[-1]["v"]] == ["2", "1.5.2"]

@@ -1,0 +1,164 @@
+"""One fetched file -> the stored picture: as img2dataset has it, and as Pillow where it errs."""
+
+import hashlib
+import io
+import json
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image, ImageOps, PngImagePlugin
+
+from frenchcat.curate.download.pictures import Developer, Picture, ResizeSettings, Unfit
+from frenchcat.curate.download.upstream import img2dataset_module
+from tests.curate.download.loopback import jpeg
+from tests.curate.download.site import picture
+
+PLAIN = ResizeSettings(resize_mode="no", encode_format="png", encode_quality=1)
+
+
+def pixels(data: bytes) -> "np.ndarray[Any, Any]":
+    return np.asarray(Image.open(io.BytesIO(data)).convert("RGB")).astype(int)
+
+
+def stored(body: bytes, kind: str, **settings: Any) -> Picture:
+    return Developer(ResizeSettings(**settings) if settings else PLAIN)(body, kind)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"resize_mode": mode, "image_size": size, "resize_only_if_bigger": bigger}
+        for mode in ("no", "border", "keep_ratio", "keep_ratio_largest", "center_crop")
+        for size, bigger in ((48, True), (80, False))
+    ]
+    + [
+        {"encode_format": "png", "encode_quality": 3, "downscale_interpolation": "nearest"},
+        {"encode_format": "webp", "encode_quality": 40, "upscale_interpolation": "cubic"},
+        {"skip_reencode": True},
+    ],
+)
+@pytest.mark.filterwarnings("ignore:value is deprecated:DeprecationWarning")
+def test_a_plain_picture_is_stored_as_img2dataset_stores_it(settings: dict[str, Any]) -> None:
+    named = ResizeSettings(**settings)
+    names = set(ResizeSettings.__dataclass_fields__) - {"max_aspect_ratio"}
+    reference = img2dataset_module("resizer").Resizer(**{n: getattr(named, n) for n in names})
+    for body in (jpeg(1), jpeg(2, 40, 90)):
+        expected = reference(io.BytesIO(body))
+        got = Developer(named)(body, "jpeg")
+        sizes = (got.width, got.height, got.original_width, got.original_height)
+        assert (got.data, *sizes, None) == expected
+
+
+def test_both_digests_are_of_the_bytes_that_they_name() -> None:
+    got = stored(jpeg(1), "jpeg", image_size=32)
+    assert got.sha256 == hashlib.sha256(jpeg(1)).hexdigest()
+    assert got.stored_sha256 == hashlib.sha256(got.data).hexdigest() != got.sha256
+
+
+def test_a_file_that_needs_no_resizing_keeps_its_bytes_where_that_is_asked_for() -> None:
+    assert stored(jpeg(1), "jpeg", skip_reencode=True).data == jpeg(1)
+    assert stored(jpeg(1), "jpeg").data != jpeg(1)
+    assert stored(jpeg(1), "jpeg", skip_reencode=True, image_size=32).data != jpeg(1)
+
+
+@pytest.mark.parametrize("turn", range(1, 9))
+def test_a_picture_that_exif_turns_is_stored_turned(turn: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010F] = turn, "Maker"
+    out = io.BytesIO()
+    image = Image.open(io.BytesIO(jpeg(3, 64, 24)))
+    image.save(out, "JPEG", quality=95, exif=exif)
+    got = stored(out.getvalue(), "jpeg")
+    expected = ImageOps.exif_transpose(Image.open(io.BytesIO(out.getvalue())))
+    assert (got.original_width, got.original_height) == expected.size
+    difference = pixels(got.data) - np.asarray(expected.convert("RGB")).astype(int)
+    assert np.abs(difference).max() <= 2  # two decoders
+    assert json.loads(got.exif)["Image Make"] == "Maker"
+
+
+@pytest.mark.parametrize("mode", ["I;16", "RGB"])
+def test_sixteen_bits_become_eight_by_scaling_and_not_by_clipping(mode: str) -> None:
+    import cv2
+
+    ramp = np.linspace(0, 65535, 64 * 32).astype(np.uint16).reshape(32, 64)
+    deep = ramp if mode == "I;16" else np.dstack([ramp, ramp[::-1], ramp[:, ::-1]])
+    for kind in ("png", "tiff"):
+        body = bytes(cv2.imencode(f".{kind}", deep)[1].tobytes())
+        got = cv2.imdecode(np.frombuffer(stored(body, kind).data, np.uint8), cv2.IMREAD_COLOR)
+        wide = np.dstack([deep] * 3) if deep.ndim == 2 else deep
+        assert np.abs(got.astype(int) - wide / 257).max() <= 1
+
+
+def with_chunks(body: bytes) -> bytes:
+    """The same PNG with texts and a profile in front of its pixels."""
+    info, out = PngImagePlugin.PngInfo(), io.BytesIO()
+    info.add_text("Comment", "x" * 5000)
+    image = Image.open(io.BytesIO(body))
+    image.save(out, "PNG", pnginfo=info, icc_profile=b"no profile at all")
+    return out.getvalue()
+
+
+def palette() -> bytes:
+    out = io.BytesIO()
+    image = Image.open(io.BytesIO(jpeg(1))).quantize(16)
+    image.save(out, "PNG", transparency=3)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("body", [picture(kind="PNG"), palette()], ids=["rgb", "palette"])
+def test_what_a_png_carries_besides_its_pixels_changes_nothing(body: bytes) -> None:
+    for sent in (body, with_chunks(body)):
+        image = Image.open(io.BytesIO(body)).convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        expected = np.asarray(Image.alpha_composite(white, image).convert("RGB")).astype(int)
+        assert np.abs(pixels(stored(sent, "png").data) - expected).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "settings", "reason"),
+    [
+        (jpeg(1)[:-400], "jpeg", {}, "cut_short"),
+        (picture(kind="PNG")[:-12], "png", {}, "cut_short"),
+        (picture(kind="PNG")[:-30], "png", {}, "cut_short"),
+        (b"\xff\xd8\xff\xe0" + bytes(60) + b"\xff\xd9", "jpeg", {}, "undecodable"),
+        (b"II*\0\x08\0\0\0" + bytes(60), "tiff", {}, "undecodable"),
+        (jpeg(1, 96, 64), "jpeg", {"min_image_size": 65}, "too_small"),
+        (jpeg(1, 64, 96), "jpeg", {"min_image_size": 65}, "too_small"),
+        (jpeg(1, 96, 64), "jpeg", {"max_aspect_ratio": 1.4}, "aspect_ratio"),
+        (jpeg(1, 64, 96), "jpeg", {"max_aspect_ratio": 1.4}, "aspect_ratio"),
+        (jpeg(1, 96, 64), "jpeg", {"min_image_size": 64, "max_aspect_ratio": 1.5}, None),
+    ],
+)
+def test_what_is_not_stored_has_its_reason(
+    body: bytes, kind: str, settings: dict[str, Any], reason: str | None
+) -> None:
+    develop = Developer(ResizeSettings(**settings))
+    if reason is None:
+        develop(body, kind)
+        return
+    with pytest.raises(Unfit) as caught:
+        develop(body, kind)
+    assert str(caught.value).split(":")[0] == reason
+
+
+def test_a_broken_exif_block_costs_the_exif_and_not_the_picture() -> None:
+    broken = (
+        jpeg(1)[:2] + b"\xff\xe1\x00\x20Exif\0\0MM\0*\xff\xff\xff\xff" + bytes(16) + jpeg(1)[2:]
+    )
+    assert stored(broken, "jpeg").exif == "{}"
+
+
+def test_threads_change_no_byte() -> None:
+    develop: Callable[[bytes, str], Picture] = Developer(ResizeSettings(image_size=48))
+    bodies = [jpeg(n, 90 + n, 64) for n in range(24)]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda body: develop(body, "jpeg"), bodies))
+    assert together == [develop(body, "jpeg") for body in bodies]
+
+
+def test_a_compression_level_of_png_has_one_digit() -> None:
+    with pytest.raises(ValueError, match="0 to 9"):
+        ResizeSettings(encode_format="png")
