@@ -1,15 +1,23 @@
 """Selections: frozen, sorted, balanced, reproducible; the pictures where they say they are."""
 
+import io
+import tarfile
+import tempfile
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from frenchcat.curate.dataset import Dataset, digest_of
+from frenchcat.curate.catalog import Catalog
+from frenchcat.curate.dataset import Dataset, digest_of, file_sha256
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.remove import Wish, matches, remove
-from frenchcat.curate.select import Choice, open_selection, select
+from frenchcat.curate.select import Choice, names, open_selection, purge, select, sql_of
 from tests.embedded import embedded, picture, unit_rows
 
 
@@ -149,3 +157,138 @@ def test_an_unknown_selection_names_those_there_are(dataset: Dataset) -> None:
     select(dataset, "cats")
     with pytest.raises(UserError, match=r"no selection 'dogs'; there are: cats"):
         open_selection(dataset, "dogs")
+
+
+def with_column(dataset: Dataset, shard: str, name: str, values: list[Any]) -> None:
+    """Give a shard's sidecar a column, or other values in it."""
+    path = Path(dataset.path(f"shards/{shard}.parquet"))
+    table = pq.read_table(path)
+    if name in table.column_names:
+        table = table.drop_columns([name])
+    pq.write_table(table.append_column(name, pa.array(values)), path)
+
+
+@pytest.mark.parametrize("name", ["caption", "stored_sha256"])
+def test_the_digest_names_the_words_and_the_bytes(dataset: Dataset, name: str) -> None:
+    seen = set()
+    for text in ("a cat", "another cat"):
+        with_column(dataset, "00000", name, [text] * 30)
+        seen.add(select(dataset, "a", Choice(where="shard = '00000'")).digest)
+    assert len(seen) == 2
+    with_column(dataset, "00000", "score", [1.0] * 30)  # what is not trained on is not named
+    assert select(dataset, "a", Choice(where="shard = '00000'")).digest in seen
+
+
+def test_the_digest_names_the_keys(dataset: Dataset) -> None:
+    for shard, rows in (("00000", 30), ("00001", 20)):
+        with_column(dataset, shard, "caption", ["the same"] * rows)
+    one = select(dataset, "a", Choice(where="key = '000000001'"))
+    assert select(dataset, "a", Choice(where="key = '000000002'")).digest != one.digest
+
+
+@pytest.mark.parametrize("weight", ["'inf'::double", "'nan'::double", "null", "-1e-9"])
+def test_a_weight_is_a_number_of_at_least_0(dataset: Dataset, weight: str) -> None:
+    one_bad = f"CASE WHEN key = '000000003' THEN {weight} ELSE 1 END"
+    with pytest.raises(UserError, match="missing, negative or infinite"):
+        select(dataset, "a", Choice(weight=one_bad))
+    assert select(dataset, "a", Choice(weight="0")).table["weight"].to_pylist() == [0.0] * 50
+
+
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=6), st.integers(1, 40))
+@settings(max_examples=8)
+def test_balance_fills_every_value_to_the_same_height(counts: list[int], limit: int) -> None:
+    """Against pouring water: one row at a time to the lowest that has some left."""
+    with tempfile.TemporaryDirectory() as folder:
+        filled, taken = balanced(Dataset.create(folder, "d"), counts, limit)
+    assert sorted(taken) == sorted(filled)
+
+
+def balanced(made: Dataset, counts: list[int], limit: int) -> tuple[list[int], list[int]]:
+    """Rows of each value: by pouring, and as they are chosen."""
+    values = [value for value, count in enumerate(counts) for _ in range(count)]
+    keys = [f"00000{row:04d}" for row in range(len(values))]
+    filled = [0] * len(counts)
+    for _ in range(min(limit, len(values))):
+        left = [value for value, count in enumerate(counts) if filled[value] < count]
+        filled[min(left, key=lambda value: filled[value])] += 1
+    with made.publish("shard") as publication:
+        sidecar = {"key": keys, "value": values, "status": ["success"] * len(keys)}
+        pq.write_table(pa.table(sidecar), publication.path("shards/00000.parquet"))
+    made.write_json("stages/download/00000.json", {})
+    with Catalog(made) as catalog:
+        sql = sql_of(catalog, Choice(limit=limit, balance="value"))
+        chosen = catalog.run(sql)["key"].to_pylist()
+    taken = Counter(values[keys.index(key)] for key in chosen)
+    return [count for count in filled if count], list(taken.values())
+
+
+def test_a_limit_is_drawn_from_kept_rows_alone(dataset: Dataset) -> None:
+    for shard, rows in (("00000", 30), ("00001", 20)):
+        keys = [f"{shard}{row:04d}" for row in range(rows)]
+        verdicts = {"key": keys, "keep": [row % 2 > 0 for row in range(rows)]}
+        verdicts["reason"] = [None if keep else "even" for keep in verdicts["keep"]]
+        with dataset.publish("test") as publication:
+            pq.write_table(pa.table(verdicts), publication.path(f"verdicts/{shard}.parquet"))
+    for choice in (Choice(limit=20), Choice(limit=20, balance="shard"), Choice(limit=100)):
+        made = select(dataset, "a", choice)
+        assert len(made) == min(choice.limit or 0, 25)
+        assert {int(key) % 2 for key in made.table["key"].to_pylist()} == {1}
+
+
+def test_a_selection_is_frozen(dataset: Dataset) -> None:
+    """Later verdicts and scores do not change it; only a removal takes rows out."""
+    made = select(dataset, "a", Choice(where="score >= .5"))
+    keys = made.table["key"].to_pylist()
+    verdicts = {"key": keys, "keep": [False] * len(keys), "reason": ["late"] * len(keys)}
+    with dataset.publish("test") as publication:
+        pq.write_table(pa.table(verdicts), publication.path("verdicts/00000.parquet"))
+    with_column(dataset, "00000", "score", [0.0] * 30)
+    assert open_selection(dataset, "a") == made
+
+
+def test_removed_rows_are_in_no_selection_old_or_new(dataset: Dataset) -> None:
+    old = select(dataset, "old")
+    gone = old.table["key"].to_pylist()[7]
+    wish = Wish("key", gone)
+    remove(dataset, wish, matches(dataset, wish))
+    kept = [key for key in old.table["key"].to_pylist() if key != gone]
+    for found in (open_selection(dataset, "old"), select(dataset, "new", Choice(limit=50))):
+        assert found.table["key"].to_pylist() == kept
+    assert open_selection(dataset, "old").digest == select(dataset, "new").digest != old.digest
+
+
+def test_pictures_of_a_tar_that_was_written_anew_are_found(dataset: Dataset) -> None:
+    select(dataset, "a", Choice(where="shard = '00001'"))
+    tar, files = Path(dataset.path("shards/00001.tar")), {}
+    with tarfile.open(tar) as old:
+        for member in old.getmembers():
+            files[member.name] = old.extractfile(member).read()  # type: ignore[union-attr]
+    with tarfile.open(tar, "w") as new:  # in another order
+        for name, data in reversed(files.items()):
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            new.addfile(info, io.BytesIO(data))
+    made = dataset.read_json("stages/download/00001.json")
+    made["outputs"]["shards/00001.tar"]["sha256"] = file_sha256(tar)
+    dataset.write_json("stages/download/00001.json", made)
+    for again in range(2):
+        for row in open_selection(dataset, "a").table.to_pylist():
+            data = tar.read_bytes()[row["offset"] :][: row["size"]]
+            assert data == files[f"{row['key']}.{row['extension']}"]
+        if not again:
+            purge(dataset)
+
+
+def test_a_lists_own_column_keep_is_no_verdict(dataset: Dataset) -> None:
+    with_column(dataset, "00000", "keep", ["maybe"] * 30)
+    assert len(select(dataset, "a")) == 50
+    with_column(dataset, "00000", "keep", [False] * 30)
+    assert len(select(dataset, "a")) == 50
+    assert len(select(dataset, "a", Choice(where="keep is null"))) == 20
+
+
+def test_a_selection_of_the_same_name_takes_the_place_of_the_old(dataset: Dataset) -> None:
+    select(dataset, "a")
+    made = select(dataset, "a", Choice(where="shard = '00001'"))
+    assert open_selection(dataset, "a") == made
+    assert (len(made), names(dataset)) == (20, ["a"])
