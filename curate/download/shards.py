@@ -197,7 +197,7 @@ def _message(reason: str | None, detail: str) -> str:
 
 
 def present(dataset: Dataset, shard: str) -> dict[int, Outcome]:
-    """Row -> outcome as a shard's sidecar has them; of a compacted one, removed rows are missing."""
+    """Row -> outcome as a shard's sidecar has them; a compacted one lacks removed rows."""
     import pyarrow.parquet as pq
 
     with dataset.as_local(relative(shard, ".parquet")) as path:

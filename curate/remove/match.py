@@ -158,7 +158,8 @@ def _perceptual(rows: list[dict[str, Any]], hashes: list[str]) -> list[Match]:
     nearest = np.full(len(hashed), 256)
     for text in hashes:
         query = np.frombuffer(bytes.fromhex(text), np.uint8)
-        nearest = np.minimum(nearest, np.bitwise_count(stored ^ query).sum(axis=1))
+        distances = np.bitwise_count(stored ^ query).sum(axis=1, dtype=np.int64)
+        nearest = np.minimum(nearest, distances)
     for at in np.flatnonzero(nearest <= PDQ_DISTANCE):
         out.append(_match(hashed[at], f"perceptual {nearest[at]} bits"))
     return out
