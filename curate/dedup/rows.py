@@ -1,8 +1,9 @@
 """What a dataset's files say of its stored pictures, gathered over all shards for the comparison.
 
-Reads the sidecars, scores/ and embeddings/; writes nothing but a scratch file of vectors.
-A row's number is its place among the stored pictures of all shards in the order of their keys; it
-is used in memory only. Memory: about 300 bytes a row; vectors stay in a memory-mapped file.
+Reads the sidecars, scores/, embeddings/ and the removal log; writes nothing but a scratch file of
+vectors. A row's number is its place among the stored pictures of all shards in the order of their
+keys, removed ones left out: a row that is gone stands for no other. It is used in memory only.
+Memory: about 300 bytes a row; vectors stay in a memory-mapped file.
 """
 
 from __future__ import annotations
@@ -74,10 +75,13 @@ class Rows:
 
 
 def read_rows(dataset: Dataset, shards: Sequence[str]) -> Rows:
-    """Gather the rows of the shards, sorted by name."""
+    """Gather the rows of the shards, sorted by name; removed ones are not among them."""
     import pyarrow as pa
 
-    tables = [_shard_rows(dataset, shard) for shard in shards]
+    from frenchcat.curate.remove.log import removed_keys
+
+    gone = pa.array(sorted(removed_keys(dataset)), pa.string())
+    tables = [_shard_rows(dataset, shard, gone) for shard in shards]
     counts = tuple(zip(shards, (table.num_rows for table in tables), strict=True))
     return Rows(counts, pa.concat_tables(tables))
 
@@ -147,12 +151,13 @@ def read_vectors(
     return np.array(numbers, np.int64), np.memmap(file, np.float16, "r", shape=shape)
 
 
-def _shard_rows(dataset: Dataset, shard: str) -> pa.Table:
+def _shard_rows(dataset: Dataset, shard: str, gone: pa.Array) -> pa.Table:
     import pyarrow as pa
     import pyarrow.compute as pc
 
     sidecar = _columns(dataset, f"shards/{shard}.parquet", (*SIDECAR, "status"))
     stored = sidecar.filter(pc.equal(sidecar["status"], "success")).sort_by("key")
+    stored = stored.filter(pc.invert(pc.is_in(stored["key"], gone)))
     scores = _columns(dataset, f"scores/{shard}.parquet", ("key", *SCORES))
     place = {key: row for row, key in enumerate(scores["key"].to_pylist())}
     taken = pa.array([place.get(key) for key in stored["key"].to_pylist()], pa.int64())

@@ -1,7 +1,7 @@
 """The stage `dedup`: a whole dataset's duplicates -> ``duplicates/00000.parquet``, a file a shard.
 
-Reads the sidecars, scores/ (pdq, similarity) and embeddings/img_emb; writes for every stored
-picture, in key order::
+Reads the sidecars, scores/ (pdq, similarity), embeddings/img_emb and the removal log; writes for
+every stored picture that is not removed, in key order::
 
     key           as everywhere
     cluster       the first key of its cluster; its own where it is alone
@@ -96,11 +96,15 @@ def dedup(
     Raises `UserError` where nothing was downloaded, or scores or vectors that the chosen methods
     need are missing.
     """
+    from frenchcat.curate.remove.log import removed_keys
+
     settings, progress = settings or DedupSettings(), progress or Silent()
     shards = dataset.shards("download")
     if not shards:
         raise UserError(f"{dataset.root} holds no shards; run frenchcat download first")
     inputs = {shard: gather.inputs(dataset, shard, settings) for shard in shards}
+    if gone := removed_keys(dataset):
+        inputs["removed"] = {"keys": digest_of(sorted(gone))}
     stage = DedupStage(settings, digest_of(inputs))
     skipped = all(up_to_date(dataset, stage, shard) for shard in shards)
     if not skipped:

@@ -8,6 +8,7 @@ import tarfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -24,6 +25,9 @@ class Given:
     """The download stage, with pictures that are there."""
 
     shards: Mapping[str, Sequence[Row]]
+    licence: str = ""  # a column of the sidecar that nothing else holds
+    endings: tuple[str, ...] = ("jpg",)  # of the pictures' names, in turn
+    backwards: bool = False  # tar and sidecar in the reverse order of their keys
     name: str = "download"
     version: int = 1
     in_process: bool = True
@@ -33,7 +37,8 @@ class Given:
 
     def inputs(self, dataset: Dataset, shard: str) -> Mapping[str, str]:
         rows = [(caption, data or b"") for data, caption in self.shards[shard]]
-        return {"rows": hashlib.sha256(repr(rows).encode()).hexdigest()}
+        made_of = (rows, self.licence, self.endings, self.backwards)
+        return {"rows": hashlib.sha256(repr(made_of).encode()).hexdigest()}
 
     @contextlib.contextmanager
     def start(self, dataset: Dataset) -> Iterator[ShardFunction]:
@@ -42,10 +47,12 @@ class Given:
     def _work(self, shard: str, output: Output) -> Counts:
         rows = self.shards[shard]
         keys = [f"{shard}{row:04d}" for row in range(len(rows))]
+        turn = -1 if self.backwards else 1
         with tarfile.open(output.path(f"shards/{shard}.tar"), "w") as tar:
-            for key, (data, caption) in zip(keys, rows, strict=True):
+            for row, key in list(enumerate(keys))[::turn]:
+                data, caption = rows[row]
                 if data is not None:
-                    _add(tar, f"{key}.jpg", data)
+                    _add(tar, f"{key}.{self.endings[row % len(self.endings)]}", data)
                     _add(tar, f"{key}.json", json.dumps({"key": key}).encode())
                     _add(tar, f"{key}.txt", caption.encode())
         stored = [data is not None for data, _ in rows]
@@ -57,7 +64,9 @@ class Given:
             "status": ["success" if there else "failed_to_download" for there in stored],
             "error_message": [None if there else "http_404" for there in stored],
         }
-        pq.write_table(pa.table(table), output.path(f"shards/{shard}.parquet"))
+        table |= {"licence": [self.licence] * len(keys)} if self.licence else {}
+        made = pa.table(table).take(list(range(len(keys)))[::turn])
+        pq.write_table(made, output.path(f"shards/{shard}.parquet"))
         return {"rows": len(rows), "success": sum(stored)}
 
 
@@ -67,11 +76,11 @@ def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
     tar.addfile(member, io.BytesIO(data))
 
 
-def downloaded(root: Path, shards: Mapping[str, Sequence[Row]]) -> Dataset:
-    """A dataset at `root` with these shards."""
+def downloaded(root: Path, shards: Mapping[str, Sequence[Row]], **named: Any) -> Dataset:
+    """A dataset at `root` with these shards; `named` are further fields of `Given`."""
     dataset = Dataset.create(root, "given")
     with dataset.lock():
-        run_stage(dataset, Given(shards), list(shards))
+        run_stage(dataset, Given(shards, **named), list(shards))
     return dataset
 
 

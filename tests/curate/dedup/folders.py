@@ -23,7 +23,9 @@ class Row:
 
     url: str
     sha256: str | None = None
-    side: int = 100  # pixels
+    stored_sha256: str | None = None
+    side: int | None = 100  # pixels of the width, and of the height where none is given
+    height: int | None = None
     similarity: float | None = 0.2
     pdq: bytes | None = None
     quality: int = 100
@@ -60,9 +62,9 @@ def write(dataset: Dataset, shard: str, rows: Sequence[Row]) -> None:
                 "caption": row.caption,
                 "status": "success" if row.stored else "failed_to_download",
                 "sha256": row.sha256,
-                "stored_sha256": None,
+                "stored_sha256": row.stored_sha256,
                 "original_width": row.side,
-                "original_height": row.side,
+                "original_height": row.side if row.height is None else row.height,
             }
             for key, row in both
         ]

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from frenchcat.curate.dataset import Dataset, digest_of
+from frenchcat.curate.stage import marker
 
 TYPES = {
     **dict.fromkeys(("key", "uid", "url", "caption", "status", "error_message"), pa.string()),
@@ -25,14 +26,16 @@ def write(
     rows: Sequence[Mapping[str, Any]],
     columns: Sequence[str],
 ) -> None:
-    """A parquet file of these columns and the marker that names its digest."""
+    """A parquet file of these columns, and its digest in the marker of the stage."""
     schema = pa.schema([(name, TYPES.get(name, pa.string())) for name in columns])
     values = [{name: row.get(name) for name in columns} for row in rows]
     with dataset.publish("test") as publication:
         pq.write_table(pa.Table.from_pylist(values, schema), publication.path(relative))
+    before = marker(dataset, stage, shard) or {"outputs": {}}
     output = {"bytes": dataset.size(relative), "sha256": digest_of([list(columns), values])}
-    marker = {"digest": output["sha256"], "inputs": {}, "outputs": {relative: output}, "counts": {}}
-    dataset.write_json(f"stages/{stage}/{shard}.json", marker)
+    outputs = {**before["outputs"], relative: output}
+    made = {"digest": digest_of(outputs), "inputs": {}, "outputs": outputs, "counts": {}}
+    dataset.write_json(f"stages/{stage}/{shard}.json", made)
 
 
 def add_rows(dataset: Dataset, shard: str, rows: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -55,6 +58,20 @@ def add_scores(dataset: Dataset, shard: str, rows: Sequence[Mapping[str, Any]]) 
     names = {name for row in rows for name in row} | {"similarity", "punsafe"}
     columns = ["key", *sorted(names - {"key"})]
     write(dataset, "score", f"scores/{shard}.parquet", shard, rows, columns)
+
+
+def add_duplicates(dataset: Dataset, shard: str, of: Mapping[str, str | None]) -> None:
+    """What a shard's rows are copies of: key -> key, or None."""
+    rows = [{"key": key, "duplicate_of": other} for key, other in of.items()]
+    relative = f"duplicates/{shard}.parquet"
+    write(dataset, "dedup", relative, shard, rows, ["key", "duplicate_of"])
+
+
+def add_rights(dataset: Dataset, shard: str, decisions: Mapping[str, str | None]) -> None:
+    """A signal a key with what it decides, as the download leaves them."""
+    rows = [{"key": k, "signal": "x_robots_tag", "decision": d} for k, d in decisions.items()]
+    relative = f"rights/{shard}.parquet"
+    write(dataset, "download", relative, shard, rows, ["key", "signal", "decision"])
 
 
 def add_unembedded(dataset: Dataset, shard: str, reasons: Mapping[str, str]) -> None:

@@ -1,0 +1,176 @@
+"""Verdicts follow what they were made of: each input, the rules, the removal log."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from frenchcat.curate.config import resolve
+from frenchcat.curate.dataset import Dataset
+from frenchcat.curate.errors import UserError
+from frenchcat.curate.remove.log import Request, log
+from frenchcat.curate.verdict.settings import VerdictSettings
+from frenchcat.curate.verdict.stage import reasons, verdict
+from tests.curate.verdict.folders import (
+    add_duplicates,
+    add_rights,
+    add_rows,
+    add_scores,
+    add_unembedded,
+    verdicts,
+)
+from tests.trees import tree_digest
+
+SHARDS = ("00000", "00001")
+KEY, OTHER = "000010000", "000010001"
+RULES = {
+    "small": "width < 100",
+    "opted_out": "opted_out is not null",
+    "unlike": "similarity < .2",
+    "copy": "duplicate_of is not null",
+}
+
+
+def ruled(rules: dict[str, str], **more: object) -> VerdictSettings:
+    return resolve(VerdictSettings, {"rules": rules, **more})
+
+
+def widths(dataset: Dataset, first: int = 300) -> None:
+    add_rows(dataset, "00001", [{"width": first}, {"width": 300}])
+
+
+def similarities(dataset: Dataset, first: float = 0.5) -> None:
+    rows = [{"key": KEY, "similarity": first}, {"key": OTHER, "similarity": 0.5}]
+    add_scores(dataset, "00001", rows)
+
+
+def copies(dataset: Dataset, first: str | None = None) -> None:
+    add_duplicates(dataset, "00001", {KEY: first, OTHER: None})
+
+
+def rights(dataset: Dataset, decision: str = "opt_in") -> None:
+    add_rights(dataset, "00001", {KEY: decision, OTHER: "opt_in"})
+
+
+def unembedded(dataset: Dataset, *keys: str) -> None:
+    add_unembedded(dataset, "00001", dict.fromkeys(keys, "undecodable: OSError"))
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Dataset:
+    """Two shards of two rows, of which everything is said that a stage can say; all are kept."""
+    made = Dataset.create(tmp_path / "d", "d")
+    add_rows(made, "00000", [{"width": 300}, {"width": 300}])
+    keys = ["000000000", "000000001"]
+    add_scores(made, "00000", [{"key": key, "similarity": 0.5} for key in keys])
+    add_duplicates(made, "00000", dict.fromkeys(keys))
+    add_rights(made, "00000", dict.fromkeys(keys, "opt_in"))
+    add_unembedded(made, "00000", {})
+    for add in (widths, similarities, copies, rights, unembedded):
+        add(made)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("said", "unsaid", "reason"),
+    [
+        (lambda d: widths(d, 50), widths, "small"),
+        (lambda d: rights(d, "opt_out"), rights, "opted_out"),
+        (lambda d: similarities(d, 0.1), similarities, "unlike"),
+        (lambda d: copies(d, OTHER), copies, "copy"),
+        (lambda d: unembedded(d, KEY), unembedded, "not_embedded:undecodable"),
+    ],
+    ids=["sidecar", "rights", "scores", "duplicates", "failures"],
+)
+def test_a_shard_is_judged_again_when_anything_said_of_its_rows_changed(
+    said: Callable[[Dataset], None],
+    unsaid: Callable[[Dataset], None],
+    reason: str,
+    dataset: Dataset,
+) -> None:
+    assert verdict(dataset, ruled(RULES)).done == 2
+    kept = verdicts(dataset)
+    assert set(kept.values()) == {(True, None)}
+    said(dataset)
+    assert verdict(dataset, ruled(RULES)).done == 1
+    assert verdicts(dataset) == kept | {KEY: (False, reason)}
+    assert verdict(dataset, ruled(RULES)).done == 0
+    unsaid(dataset)
+    assert verdict(dataset, ruled(RULES)).done == 1
+    assert verdicts(dataset) == kept
+
+
+def test_only_the_shard_of_a_removed_row_is_judged_again(dataset: Dataset) -> None:
+    verdict(dataset, ruled(RULES))
+    log(dataset, Request(1, "key", "2026-01-01T00:00:00Z", keys=(KEY,)))
+    assert verdict(dataset, ruled(RULES)).done == 1
+    assert {k for k, (keep, _) in verdicts(dataset).items() if not keep} == {KEY}
+    log(dataset, Request(2, "key", "2026-01-02T00:00:00Z", keys=("000000001",)))
+    assert verdict(dataset, ruled(RULES)).done == 1
+    assert verdicts(dataset)["000000001"] == (False, "removed")
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [
+        {**RULES, "small": "width < 99"},  # another condition that drops the same
+        {name: RULES[name] for name in reversed(RULES)},
+        {"narrow" if name == "small" else name: sql for name, sql in RULES.items()},
+        {**RULES, "none": "false"},
+        {name: sql for name, sql in RULES.items() if name != "copy"},
+    ],
+    ids=["condition", "order", "name", "one more", "one less"],
+)
+def test_all_are_judged_again_by_other_rules_even_where_nothing_comes_of_it(
+    rules: dict[str, str], dataset: Dataset
+) -> None:
+    verdict(dataset, ruled(RULES))
+    assert verdict(dataset, ruled(rules)).done == 2
+    assert verdict(dataset, ruled(rules)).done == 0
+
+
+def test_asked_again_all_are_judged_and_nothing_changes(dataset: Dataset) -> None:
+    verdict(dataset, ruled(RULES))
+    before = tree_digest(Path(dataset.root))
+    assert verdict(dataset, ruled(RULES), again=True).done == 2
+    assert tree_digest(Path(dataset.root)) == before
+
+
+def test_rules_do_not_see_the_verdicts_before_them(dataset: Dataset) -> None:
+    """Else a rule could drop what it kept, and keep what it dropped, in turn."""
+    verdict(dataset, ruled({"all": "true"}))
+    for condition in ("keep", "reason = 'all'"):
+        with pytest.raises(UserError, match=r"no column '(keep|reason)'"):
+            verdict(dataset, ruled({"turn": condition}))
+
+
+# -- what is not kept, as it is now ----------------------------------------------------------------
+
+
+def said(dataset: Dataset) -> list[tuple[str, str]]:
+    rows = [row for shard in SHARDS for row in reasons(dataset, shard).to_pylist()]
+    return sorted((row["key"], row["reason"]) for row in rows)
+
+
+def test_what_is_not_kept_is_named_once_before_and_after_judging(dataset: Dataset) -> None:
+    unembedded(dataset, KEY, OTHER)
+    log(dataset, Request(1, "key", "2026-01-01T00:00:00Z", keys=(KEY,)))
+    now = [(KEY, "removed"), (OTHER, "not_embedded:undecodable")]
+    assert said(dataset) == now
+    verdict(dataset, ruled({"all": "true"}))
+    others = [("000000000", "all"), ("000000001", "all")]
+    assert said(dataset) == [*others, *now]
+    log(dataset, Request(2, "key", "2026-01-02T00:00:00Z", keys=("000000001",)))
+    assert said(dataset) == [("000000000", "all"), ("000000001", "removed"), *now]
+
+
+# -- names -----------------------------------------------------------------------------------------
+
+
+PASSING = ["removed", "Removed", "REMOVED", "", "a b", "a'", "a' THEN", "not_embedded:x", "1a"]
+
+
+@pytest.mark.parametrize("name", [*PASSING, "a\n", "a" * 65])
+def test_names_that_could_pass_for_something_else_are_refused(name: str) -> None:
+    with pytest.raises(UserError, match="names no rule"):
+        ruled({name: "true"})
