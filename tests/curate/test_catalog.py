@@ -9,6 +9,7 @@ import pytest
 from frenchcat.curate.catalog import Catalog
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import UserError
+from frenchcat.curate.remove.log import Request, log
 
 
 def write(dataset: Dataset, relative: str, columns: dict[str, list[object]]) -> None:
@@ -78,3 +79,86 @@ def test_no_file_outside_the_dataset_can_be_read(dataset: Dataset, tmp_path: Pat
 def test_an_empty_dataset_says_what_to_run(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="holds no shards; run frenchcat download"):
         Catalog(Dataset.create(tmp_path / "e", "e"))
+
+
+def test_the_lists_own_columns_do_not_pass_for_verdicts_or_scores(dataset: Dataset) -> None:
+    """A verdict hides the list's columns of its names; a score does not hide the list's."""
+    path = Path(dataset.path("shards/00001.parquet"))
+    own = {"Keep": [True], "reason": ["because"], "punsafe": [0.125]}
+    pq.write_table(pa.table({**pq.read_table(path).to_pydict(), **own}), path)
+    with Catalog(dataset) as catalog:
+        assert not catalog.judged
+        assert catalog.count("reason = 'because' and punsafe = 0.125") == 1
+    verdict: dict[str, list[object]] = {"key": ["000010000"], "keep": [False], "reason": ["small"]}
+    write(dataset, "verdicts/00001.parquet", verdict)
+    write(dataset, "scores/00001.parquet", {"key": ["000010000"], "punsafe": [0.5]})
+    with Catalog(dataset) as catalog:
+        assert catalog.judged
+        (row,) = catalog.table(["keep", "reason", "punsafe"], "shard = '00001'").to_pylist()
+    assert row == {"keep": False, "reason": "small", "punsafe": 0.125}
+
+
+def test_a_row_is_opted_out_by_signals_that_say_so_and_by_no_others(dataset: Dataset) -> None:
+    keys = ["000000000", "000000000", "000000000", "000000001", "000010000"]
+    signals = ["tdmrep", "noai", "noai", "noai", "robots"]
+    said = ["opt_out", "opt_out", "opt_out", "allow", "opt_out"]
+    rights: dict[str, list[object]] = {"key": [*keys], "signal": [*signals], "decision": [*said]}
+    write(dataset, "rights/00000.parquet", rights)
+    with Catalog(dataset) as catalog:
+        found = catalog.table(["key", "opted_out"], order="key").to_pylist()
+        assert catalog.table(view="rights").num_rows == 5
+    told = {row["key"]: row["opted_out"] for row in found}
+    assert told == {"000000000": "noai, tdmrep", "000000001": None, "000010000": "robots"}
+
+
+def test_one_shard_alone_is_that_part_of_all(dataset: Dataset) -> None:
+    write(dataset, "scores/00000.parquet", {"key": ["000000001"], "punsafe": [0.5]})
+    write(dataset, "verdicts/00001.parquet", {"key": ["000010000"], "keep": [False]})
+    rights: dict[str, list[object]] = {
+        "key": ["000000000", "000000001"],
+        "signal": ["noai", "noai"],
+        "decision": ["opt_out", "allow"],
+    }
+    write(dataset, "rights/00000.parquet", rights)
+    with Catalog(dataset) as catalog:
+        columns = ", ".join(sorted(catalog.columns()))
+        for shard in ("00000", "00001"):
+            whole = catalog.table(sorted(catalog.columns()), f"shard = '{shard}'", order="key")
+            alone = f"SELECT {columns} FROM ({catalog.of_shard(shard)}) ORDER BY key"
+            assert catalog.run(alone).to_pylist() == whole.to_pylist()
+
+
+def test_removed_rows_are_no_samples(dataset: Dataset) -> None:
+    log(dataset, Request(1, "key", "2026-01-01T00:00:00Z", keys=("000000001",)))
+    with Catalog(dataset) as catalog:
+        assert catalog.keys() == ["000000000", "000010000"]
+        assert catalog.count("key = '000000001' or true") == 2
+        catalog.add_domains()
+        assert catalog.count() == 2
+
+
+def test_a_domain_is_what_its_owner_registered(dataset: Dataset) -> None:
+    path = Path(dataset.path("shards/00000.parquet"))
+    urls = ["http://a.b.example.co.uk/x", "http://example.org:8080/", "http://x.test/"]
+    columns = pq.read_table(path).to_pydict()
+    pq.write_table(pa.table({**columns, "url": urls, 'odd "name': [1, 2, 3]}), path)
+    with Catalog(dataset) as catalog:
+        catalog.add_domains()
+        catalog.add_domains()
+        found = catalog.table(["domain", 'odd "name'], "shard = '00000'", order="key").to_pylist()
+        assert catalog.count("domain = 'example.co.uk' and width = 1") == 1
+    assert [tuple(row.values()) for row in found] == [("example.co.uk", 1), ("example.org", 2)]
+
+
+def test_a_folder_beside_the_dataset_is_outside(dataset: Dataset) -> None:
+    import duckdb
+
+    secret = Path(dataset.root + "-secret.csv")
+    secret.write_text("a\n1\n")
+    with Catalog(dataset) as catalog:
+        for path in (secret, f"{dataset.root}/../{secret.name}"):
+            with pytest.raises(duckdb.Error):
+                catalog.duck.execute(f"SELECT * FROM '{path}'")
+        with pytest.raises(duckdb.Error):
+            catalog.duck.execute(f"COPY samples TO '{secret}'")
+    assert secret.read_text() == "a\n1\n"

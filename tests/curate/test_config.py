@@ -4,7 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from frenchcat.curate.config import as_dict, load_settings, preset_path, settings
+from frenchcat.curate.config import (
+    as_dict,
+    changed,
+    load_settings,
+    merged,
+    preset_path,
+    resolve,
+    settings,
+)
 from frenchcat.curate.errors import UserError
 
 
@@ -65,3 +73,59 @@ def test_a_missing_file_lists_the_presets() -> None:
 
 def test_presets_go_by_name_and_by_path() -> None:
     assert preset_path("mini") == preset_path("configs/mini.toml").resolve()
+
+
+def test_settings_cannot_be_changed_by_accident() -> None:
+    with pytest.raises(AttributeError):
+        Car().wheels = 5  # type: ignore[misc]
+    with pytest.raises(AttributeError):
+        Car().engine.horsepower = 5  # type: ignore[misc]
+    other = changed(Car(), wheels=5)
+    assert (other.wheels, Car().wheels) == (5, 4)
+
+
+def test_a_mapping_of_settings_has_every_field_and_comes_back() -> None:
+    assert as_dict(Car()) == {"wheels": 4, "engine": {"horsepower": 3, "fuel": None}}
+    for car in (Car(), Car(wheels=3, engine=Engine(fuel="wood"))):
+        assert resolve(Car, as_dict(car)) == car
+
+
+def test_of_two_overrides_the_later_wins_and_the_others_stay() -> None:
+    car = load_settings(Car, None, ["engine.fuel=wood", "wheels=3", "wheels=5"])
+    assert car == Car(wheels=5, engine=Engine(fuel="wood"))
+    values = {"engine": {"fuel": "wood"}}
+    assert merged(values, ["engine.horsepower=7"]) == {"engine": {"fuel": "wood", "horsepower": 7}}
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("true", True),
+        ("12", 12),
+        ('"12"', "12"),
+        ("[1, 2]", [1, 2]),
+        ("ViT-B-32", "ViT-B-32"),
+        ("a=b", "a=b"),
+        ("{x = 1}", {"x": 1}),
+    ],
+)
+def test_a_value_is_toml_and_a_bare_word_a_text(text: str, value: object) -> None:
+    assert merged({}, [f"a.b={text}"]) == {"a": {"b": value}}
+
+
+def test_a_file_with_an_unknown_setting_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "car.toml"
+    file.write_text("[engine]\nhorsepowr = 9\n")
+    with pytest.raises(UserError, match=r"car\.toml.*'engine\.horsepowr'.*engine\.horsepower\?"):
+        load_settings(Car, file)
+
+
+def test_a_preset_is_found_by_name_and_not_in_some_other_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(UserError, match="no settings file elsewhere/mini"):
+        preset_path("elsewhere/mini")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mini.toml").write_text("wheels = 6\n")
+    assert load_settings(Car, "mini.toml").wheels == 6, "a file that is there comes first"
+    assert preset_path("mini").parent.name == "configs"

@@ -1,16 +1,21 @@
 """Exports, read back by those they are for."""
 
 import csv
+import io
 import json
+import tarfile
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import webdataset
 
 from frenchcat.curate.dataset import Dataset, file_sha256
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.export import export
+from frenchcat.curate.remove import Wish, matches, remove
 from frenchcat.curate.select import Choice, select
 from tests.embedded import embedded, picture, unit_rows
 
@@ -73,3 +78,90 @@ def test_a_folder_that_is_there_is_left_alone(dataset: Dataset, tmp_path: Path) 
     (tmp_path / "out").mkdir()
     with pytest.raises(UserError, match="is there already"):
         export(dataset, "some", tmp_path / "out", "csv")
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_tars_hold_every_member_of_a_sample_and_so_many_samples_each(
+    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for shard in ("00000", "00001"):
+        with tarfile.open(dataset.path(f"shards/{shard}.tar"), "a") as tar:
+            for row in range(12):
+                info = tarfile.TarInfo(f"{shard}{row:04d}.txt")
+                info.size = 9
+                tar.addfile(info, io.BytesIO(f"{shard}{row:04d}".encode()))
+    monkeypatch.setattr("frenchcat.curate.export.SAMPLES_PER_TAR", 4)
+    told: list[int] = []
+    folder = export(dataset, "some", tmp_path / "out", advance=told.append)
+    paths = sorted(folder.iterdir())
+    keys = [f"00000{n:04d}" for n in range(7, 12)] + [f"00001{n:04d}" for n in range(5)]
+    read = [
+        list(webdataset.WebDataset([str(path)], shardshuffle=False, empty_check=False))
+        for path in paths
+    ]
+    assert [[one["__key__"] for one in part] for part in read] == [keys[:4], keys[4:8], keys[8:]]
+    assert all(one["txt"].decode() == one["__key__"] for part in read for one in part)
+    assert all("png" in one for part in read for one in part)
+    assert sum(told) == 10
+
+
+def test_a_weight_is_rounded_to_repeats_for_datacomp(dataset: Dataset, tmp_path: Path) -> None:
+    weights = "CASE key WHEN '000000000' THEN .4 WHEN '000000001' THEN 1.6 ELSE 3 END"
+    select(dataset, "few", Choice(where="key <= '000000002'", weight=weights))
+    uids = np.load(export(dataset, "few", tmp_path / "out", "datacomp") / "few.npy")
+    assert uids.tolist() == [(0, 1)] * 2 + [(0, 2)] * 3
+
+
+def test_datacomp_has_the_halves_of_a_uid_in_order(dataset: Dataset, tmp_path: Path) -> None:
+    path = Path(dataset.path("shards/00001.parquet"))
+    table = pq.read_table(path)
+    uids = [f"{high:016x}{low:016x}" for high, low in ((2, 1), (1, 2), (2**64 - 1, 3), (1, 1))]
+    table = table.set_column(0, "uid", pa.array([*uids, "0" * 32]))
+    pq.write_table(table, path)
+    select(dataset, "odd", Choice(where="shard = '00001'"))
+    found = np.load(export(dataset, "odd", tmp_path / "out", "datacomp") / "odd.npy")
+    assert found.tolist() == [(0, 0), (1, 1), (1, 2), (2, 1), (2**64 - 1, 3)]
+
+
+def test_the_csv_has_the_selections_rows(dataset: Dataset, tmp_path: Path) -> None:
+    path = Path(dataset.path("shards/00001.parquet"))
+    table = pq.read_table(path)
+    captions = ['a "cat", said he', "two\nlines", "le chat — é", "=1+1", ""]
+    table = table.set_column(table.column_names.index("caption"), "caption", pa.array(captions))
+    pq.write_table(table, path)
+    made = select(dataset, "odd", Choice(where="shard = '00001'", weight="width / 4"))
+    folder = export(dataset, "odd", tmp_path / "out", "csv")
+    with open(folder / "odd.csv", encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["caption"] for row in rows] == captions
+    assert [row["key"] for row in rows] == made.table["key"].to_pylist()
+    assert {row["weight"] for row in rows} == {"2.0"}
+    assert list(rows[0]) == ["key", "uid", "url", "caption", "width", "height", "weight"]
+
+
+def test_an_export_that_fails_midway_leaves_nothing(dataset: Dataset, tmp_path: Path) -> None:
+    tar = Path(dataset.path("shards/00001.tar"))
+    tar.write_bytes(tar.read_bytes()[:1000])
+    with pytest.raises(UserError, match="broken tar"):
+        export(dataset, "some", tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["d"]
+
+
+def test_a_folder_is_there_when_it_is_whole(dataset: Dataset, tmp_path: Path) -> None:
+    seen: list[bool] = []
+    export(
+        dataset,
+        "some",
+        tmp_path / "deep" / "out",
+        advance=lambda rows: seen.append((tmp_path / "deep" / "out").exists()),
+    )
+    assert seen == [False] * 10
+    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["out"]
+
+
+def test_removed_rows_are_not_exported(dataset: Dataset, tmp_path: Path) -> None:
+    wish = Wish("key", "000000008")
+    remove(dataset, wish, matches(dataset, wish))
+    folder = export(dataset, "some", tmp_path / "out", "csv")
+    assert "000000008" not in (folder / "some.csv").read_text()
+    assert "000000009" in (folder / "some.csv").read_text()

@@ -76,3 +76,16 @@ def test_a_tar_cut_after_it_was_listed(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[: member.offset + 5])
     with pytest.raises(UserError, match=r"ends inside 1\.jpg"):
         tars.read(path, member)
+
+
+def test_only_files_are_members(tmp_path: Path) -> None:
+    path = tmp_path / "x.tar"
+    with tarfile.open(path, "w") as tar:
+        for name, kind in (("d", tarfile.DIRTYPE), ("l.jpg", tarfile.SYMTYPE)):
+            info = tarfile.TarInfo(name)
+            info.type, info.linkname = kind, "0.jpg"
+            tar.addfile(info)
+        info = tarfile.TarInfo("0.jpg")
+        info.size = 3
+        tar.addfile(info, io.BytesIO(b"abc"))
+    assert [(one.key, one.extension, one.size) for one in tars.members(path)] == [("0", "jpg", 3)]
