@@ -77,6 +77,11 @@ class Catalog:
             self._kinds = self._described("samples")
         return dict(self._kinds)
 
+    @property
+    def judged(self) -> bool:
+        """Whether `keep` is a verdict, and not a column of the list's own."""
+        return "keep" in self._from.get("verdicts", ())
+
     def kind_of(self, expression: str) -> str:
         """The DuckDB type of a user's expression over `samples`. Raises `UserError`."""
         sql = f"DESCRIBE SELECT {checked(expression)} AS value FROM samples"

@@ -99,7 +99,7 @@ def _rows(dataset: Dataset) -> pa.Table:
         there = catalog.columns()
         if "uid" not in there:
             raise UserError(f"{dataset.root} has no column uid, by which rows are told apart")
-        keep, reason = ("keep", "reason") if "reason" in there else ("NULL::BOOLEAN", "NULL")
+        keep, reason = ("keep", "reason") if catalog.judged else ("NULL::BOOLEAN", "NULL")
         return catalog.run(
             f"SELECT *, row_number() OVER (PARTITION BY uid ORDER BY key) AS {_TURN}, "
             f"CASE WHEN status <> 'success' THEN 'failed:' || split_part(error_message, ': ', 1) "

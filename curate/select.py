@@ -171,7 +171,7 @@ def sql_of(catalog: Catalog, choice: Choice) -> str:
     conditions = []
     if choice.where is not None:
         conditions.append(checked(choice.where))
-    if "keep" in there:
+    if catalog.judged:
         conditions.append("keep IS NOT FALSE")
     weight = "1.0" if choice.weight is None else checked(choice.weight)
     columns = [quoted(name) if name in there else f"NULL AS {name}" for name in COLUMNS]
