@@ -21,7 +21,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from frenchcat.curate.dataset import Dataset
-from frenchcat.curate.errors import UserError
+from frenchcat.curate.errors import BadCondition, NotFound, UnknownColumn
 from frenchcat.curate.expression import checked
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class Catalog:
         self._kinds: dict[str, str] | None = None  # of `samples`
         shards = dataset.shards("download")
         if not shards:
-            raise UserError(f"{dataset.root} holds no shards; run frenchcat download first")
+            raise NotFound(f"{dataset.root} holds no shards; run frenchcat download first")
         self.duck = _connection(dataset, threads)
         sidecars = [f"shards/{shard}.parquet" for shard in shards]
         self._view("rows", f"{_shard_of('shards')}, * EXCLUDE (filename)", sidecars)
@@ -157,7 +157,7 @@ class Catalog:
         try:
             return self.duck.sql(sql).to_arrow_table()
         except duckdb.BinderException as error:
-            raise UserError(self._explain(str(error), expression)) from None
+            raise self._explained(str(error), expression) from None
         except (
             duckdb.CatalogException,
             duckdb.ConversionException,
@@ -166,7 +166,7 @@ class Catalog:
             duckdb.OutOfRangeException,
             duckdb.TypeMismatchException,
         ) as error:
-            raise UserError(f"{expression!r} fails: {_first_line(error)}") from None
+            raise BadCondition(f"{expression!r} fails: {_first_line(error)}") from None
 
     def add_domains(self) -> None:
         """Add the column `domain` to `samples`: what each URL's owner registered."""
@@ -189,13 +189,14 @@ class Catalog:
             f"SELECT stored.*, domains.domain FROM ({inner}) stored JOIN domains USING (key)"
         )
 
-    def _explain(self, message: str, expression: str) -> str:
+    def _explained(self, message: str, expression: str) -> BadCondition:
+        # DuckDB has no class for it, so its sentence is read here and nowhere else.
         found = re.search(r'column "([^"]+)" not found', message, re.I)
         if found is None:
-            return f"{expression!r} does not fit: {_first_line(message)}"
+            return BadCondition(f"{expression!r} does not fit: {_first_line(message)}")
         near = difflib.get_close_matches(found[1], self.columns(), 1)
         hint = f"did you mean {near[0]}?" if near else "known: " + ", ".join(self.columns())
-        return f"no column {found[1]!r} in {expression!r}; {hint}"
+        return UnknownColumn(f"no column {found[1]!r} in {expression!r}; {hint}", found[1])
 
     def _view(self, name: str, columns: str, relatives: Sequence[str]) -> None:
         """A view over parquet files of the dataset, read where they are."""

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from frenchcat.curate.clip.settings import ClipSettings
 from frenchcat.curate.dataset import Dataset
-from frenchcat.curate.errors import UserError
+from frenchcat.curate.errors import Damaged, ModelMismatch, NotFound, UserError
 from frenchcat.curate.stage import (
     Counts,
     Engine,
@@ -170,7 +170,7 @@ def model_of(dataset: Dataset) -> dict[str, Any]:
     """
     entry = dataset.manifest()["stages"].get(STAGE)
     if entry is None:
-        raise UserError(f"{dataset.root} has no embeddings; run: frenchcat embed {dataset.root}")
+        raise NotFound(f"{dataset.root} has no embeddings; run: frenchcat embed {dataset.root}")
     settings: dict[str, Any] = entry["settings"]
     return settings
 
@@ -179,7 +179,7 @@ def require_same_model(dataset: Dataset, clip: Clip) -> None:
     """Raise `UserError` where the dataset's vectors were made by another model than `clip`."""
     made_by = model_of(dataset)
     if made_by["weights"] != clip.digest:
-        raise UserError(
+        raise ModelMismatch(
             f"the vectors of {dataset.root} were made by {made_by['model']}, not by {clip.name}; "
             f"search with that model, or run: frenchcat embed {dataset.root} --config FILE"
         )
@@ -225,7 +225,7 @@ def _sidecar(dataset: Dataset, shard: str) -> pa.Table:
         with dataset.as_local(f"shards/{shard}.parquet") as path:
             return pq.read_table(path)
     except (pa.ArrowInvalid, FileNotFoundError) as error:
-        raise UserError(
+        raise Damaged(
             f"broken sidecar: {dataset.path(f'shards/{shard}.parquet')} "
             f"({str(error).splitlines()[0][:120]}); delete it and run frenchcat download again"
         ) from None

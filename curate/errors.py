@@ -27,7 +27,14 @@ class BadCondition(UserError):
 
 
 class UnknownColumn(BadCondition):
-    """A column that the dataset does not have."""
+    """A column that the dataset does not have; `column` is its name."""
+
+    def __init__(self, message: str, column: str) -> None:
+        super().__init__(message, column)
+        self.column = column
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 class ModelUnavailable(UserError):

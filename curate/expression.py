@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from functools import cache, lru_cache
 from typing import Any
 
-from frenchcat.curate.errors import UserError
+from frenchcat.curate.errors import BadCondition
 
 FUNCTIONS = frozenset(
     """
@@ -46,23 +46,27 @@ _PLACES = ("query_location", "query_location_length")
 def checked(expression: str) -> str:
     """The expression, in brackets, fit to be put after WHERE.
 
-    Raises `UserError` for a syntax error, for what is not one expression, and for parts that are
+    Raises `BadCondition` for a syntax error, for what is not one expression, and for parts that are
     not allowed, naming them.
     """
     for node in _nodes(_where(expression)):
         kind = node["class"]
         if kind == "LAMBDA" or kind not in _KINDS:
             said = kind.lower().replace("_", " ")
-            raise UserError(f"the expression {expression!r} holds a {said}, which is not allowed")
+            raise BadCondition(
+                f"the expression {expression!r} holds a {said}, which is not allowed"
+            )
         if kind == "COLUMN_REF" and node["column_names"][-1].lower() in _CLOCKS:
-            raise UserError(f"the time is not allowed in {expression!r}; write a date in its place")
+            raise BadCondition(
+                f"the time is not allowed in {expression!r}; write a date in its place"
+            )
         if kind == "FUNCTION" and not node["is_operator"]:
             _allow(node, expression)
     return f"({expression}\n)"
 
 
 def columns_of(expression: str) -> set[str]:
-    """The columns that an expression names. Raises `UserError` as `checked` does."""
+    """The columns that an expression names. Raises `BadCondition` as `checked` does."""
     checked(expression)
     nodes = _nodes(_where(expression))
     return {node["column_names"][-1] for node in nodes if node["class"] == "COLUMN_REF"}
@@ -75,13 +79,13 @@ def _allow(node: dict[str, Any], expression: str) -> None:
 
         near = difflib.get_close_matches(name, FUNCTIONS, 1)
         hint = f"; did you mean {near[0]}?" if near else ""
-        raise UserError(f"the function {name} is not allowed in {expression!r}{hint}")
+        raise BadCondition(f"the function {name} is not allowed in {expression!r}{hint}")
 
 
 def _where(expression: str) -> Any:
     """The parse tree of the expression, once everything around it is as we wrote it."""
     if not expression.strip():
-        raise UserError("an empty expression; write a condition such as: width >= 256")
+        raise BadCondition("an empty expression; write a condition such as: width >= 256")
     # Alone it must parse, and within brackets, to the same: one that closes our bracket to open
     # another (`a) OR (b`) does not stand alone, one that goes on with GROUP BY or LIMIT does not
     # fit into brackets.
@@ -90,7 +94,7 @@ def _where(expression: str) -> Any:
     frame.pop("where_clause")
     same = _bare(alone.pop("where_clause")) == _bare(where) and _bare(alone) == _bare(node)
     if where is None or not same or _bare(node) != _bare(frame):
-        raise UserError(f"{expression!r} is more than one condition; write one expression")
+        raise BadCondition(f"{expression!r} is more than one condition; write one expression")
     return where
 
 
@@ -99,19 +103,21 @@ def _framed(expression: str) -> dict[str, Any]:
 
 
 def _parsed(condition: str, expression: str) -> dict[str, Any]:
-    """The parse tree of a query with this condition. Raises `UserError` about the expression."""
+    """The parse tree of a query with this condition. Raises `BadCondition` about the expression."""
     import duckdb
 
     sql = f"SELECT 1 FROM samples WHERE {condition}"
     try:
         (text,) = _parser().cursor().execute("SELECT json_serialize_sql(?)", [sql]).fetchone()
     except (duckdb.Error, UnicodeEncodeError) as error:
-        raise UserError(f"{expression!r} is no condition: {str(error).splitlines()[0]}") from None
+        raise BadCondition(
+            f"{expression!r} is no condition: {str(error).splitlines()[0]}"
+        ) from None
     tree = json.loads(text)
     if tree["error"]:
-        raise UserError(f"{expression!r} is no condition: {tree['error_message']}")
+        raise BadCondition(f"{expression!r} is no condition: {tree['error_message']}")
     if len(tree["statements"]) != 1 or "where_clause" not in tree["statements"][0]["node"]:
-        raise UserError(f"{expression!r} is more than one condition; write one expression")
+        raise BadCondition(f"{expression!r} is more than one condition; write one expression")
     node: dict[str, Any] = tree["statements"][0]["node"]
     return node
 

@@ -22,7 +22,7 @@ from frenchcat.curate import tars
 from frenchcat.curate.catalog import Catalog, quoted
 from frenchcat.curate.dataset import Dataset, digest_of
 from frenchcat.curate.embed import PICTURES
-from frenchcat.curate.errors import UserError
+from frenchcat.curate.errors import NotFound, UserError
 from frenchcat.curate.expression import checked
 from frenchcat.curate.stage import marker
 
@@ -97,7 +97,7 @@ def open_selection(dataset: Dataset, name: str) -> Selection:
     relative = f"{FOLDER}/{name}.parquet"
     if not _NAME.fullmatch(name) or not dataset.exists(relative):
         known = ", ".join(names(dataset)) or "none yet"
-        raise UserError(f"{dataset.root} has no selection {name!r}; there are: {known}")
+        raise NotFound(f"{dataset.root} has no selection {name!r}; there are: {known}")
     with dataset.as_local(relative) as path:
         table = pq.read_table(path)
     about = json.loads(table.schema.metadata[_METADATA])

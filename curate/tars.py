@@ -2,7 +2,7 @@
 
 Reads tars in the webdataset convention (``<key>.<extension>``, one file a member, not compressed)
 and writes nothing. `members` reads the headers only, 512 bytes a member, and skips over the data;
-a tar that was cut short or is none ends in a `UserError` that names it, never in fewer samples.
+a tar that was cut short or is none ends in a `Damaged` that names it, never in fewer samples.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from frenchcat.curate.errors import UserError
+from frenchcat.curate.errors import Damaged
 
 _BLOCK = tarfile.BLOCKSIZE
 
@@ -29,7 +29,7 @@ class Member:
 def members(path: str | Path) -> list[Member]:
     """The members of a tar, in its order; directories are left out.
 
-    Raises `UserError` where the file is missing, is no tar, or ends before its end-of-archive mark.
+    Raises `Damaged` where the file is missing, is no tar, or ends before its end-of-archive mark.
     """
     try:
         with tarfile.open(path, "r:", ignore_zeros=False) as tar:
@@ -48,7 +48,7 @@ def members(path: str | Path) -> list[Member]:
 
 
 def read(path: str | Path, member: Member) -> bytes:
-    """A member's bytes. Raises `UserError` where the tar ends before them."""
+    """A member's bytes. Raises `Damaged` where the tar ends before them."""
     with open(path, "rb") as file:
         file.seek(member.offset)
         data = file.read(member.size)
@@ -64,9 +64,9 @@ def split(name: str) -> tuple[str, str]:
     return folder + slash + key, extension
 
 
-def broken(path: str | Path, why: str) -> UserError:
+def broken(path: str | Path, why: str) -> Damaged:
     """The error for a tar that cannot be read."""
-    return UserError(
+    return Damaged(
         f"broken tar: {path} ({why}); delete it and run frenchcat download again to fetch it anew"
     )
 

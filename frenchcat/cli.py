@@ -21,7 +21,7 @@ from frenchcat.commands import (
     train,
     verdict,
 )
-from frenchcat.curate.errors import UserError
+from frenchcat.curate.errors import FrenchcatError
 
 app = typer.Typer(
     name="frenchcat",
@@ -79,7 +79,7 @@ def main() -> None:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
         app()
-    except UserError as error:
+    except FrenchcatError as error:
         print(f"frenchcat: {error}", file=sys.stderr)
         sys.exit(2)
     except BrokenPipeError:  # `frenchcat search … | head`

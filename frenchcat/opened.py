@@ -89,7 +89,7 @@ class OpenDataset:
             known = catalog.columns()
             for name in columns or ():
                 if name not in known:
-                    raise UnknownColumn(f"no column {name!r}; known: {', '.join(known)}")
+                    raise UnknownColumn(f"no column {name!r}; known: {', '.join(known)}", name)
             return catalog.table("*" if columns is None else columns, where, order="key")
 
     def vectors(

@@ -7,6 +7,7 @@ same call again resumes; what is here is only their order.
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -149,6 +150,7 @@ def save_settings(dataset: Dataset, settings: BuildSettings) -> None:
         dataset.write_json("dataset.json", {**manifest, **kept})
 
 
+@functools.cache
 def versions() -> dict[str, str]:
     """What is installed of the packages whose versions can change a dataset's bytes."""
     from importlib import metadata

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from frenchcat.curate import embed
 from frenchcat.curate.dataset import Dataset, file_sha256
-from frenchcat.curate.errors import UserError
+from frenchcat.curate.errors import Damaged
 from frenchcat.curate.stage import marker
 from frenchcat.index.build import current, entries
 from frenchcat.index.part import PartEntry
 
 
 def check_files(dataset: Dataset, entry: PartEntry) -> None:
-    """Raise `UserError` where a part's files, or the vectors that it reads, are not what it says.
+    """Raise `Damaged` where a part's files, or the vectors that it reads, are not what it says.
 
     Sizes and markers only, so that opening is quick; `verify` reads everything.
     """
@@ -27,26 +27,26 @@ def check_files(dataset: Dataset, entry: PartEntry) -> None:
     for shard, said in entry.shards.items():
         now = (marker(dataset, embed.STAGE, shard) or {}).get("digest")
         if now != said["digest"]:
-            raise UserError(
+            raise Damaged(
                 f"the vectors of shard {shard} of {dataset.root} changed after the index was made; "
                 f"run: frenchcat index {dataset.root}"
             )
 
 
 def verify(dataset: Dataset) -> None:
-    """Read every file of the index and compare its digest. Raises `UserError` for a changed one."""
+    """Read every file of the index and compare its digest. Raises `Damaged` for a changed one."""
     for entry in entries(current(dataset) or {"parts": []}):
         for relative, said in sorted(entry.files.items()):
             with dataset.as_local(relative) as path:
                 if file_sha256(path) != said["sha256"]:
-                    raise UserError(
+                    raise Damaged(
                         f"{dataset.path(relative)} is not what was built; delete it and run: "
                         f"frenchcat index {dataset.root}"
                     )
 
 
-def _misaligned(dataset: Dataset, found: str, expected: object) -> UserError:
-    return UserError(
+def _misaligned(dataset: Dataset, found: str, expected: object) -> Damaged:
+    return Damaged(
         f"{found} where index.json says {expected}; delete {dataset.path('index')} and run: "
         f"frenchcat index {dataset.root}"
     )

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from frenchcat.curate.dataset import Dataset
-from frenchcat.curate.errors import UserError
+from frenchcat.curate.errors import Damaged
 from frenchcat.index import kinds
 from frenchcat.index.rows import Rows
 from frenchcat.index.vectors import BLOCK, StoredVectors, Vectors
@@ -58,7 +58,7 @@ class Part:
     """One modality of a part."""
 
     def __init__(self, dataset: Dataset, entry: PartEntry, modality: str, dimension: int) -> None:
-        """Open it. Raises `UserError` where its files do not fit, FileNotFoundError where gone."""
+        """Open it. Raises `Damaged` where its files do not fit, FileNotFoundError where gone."""
         self.entry, self._dataset, self._modality = entry, dataset, modality
         self._dimension, self._lock = dimension, Lock()
         name = entry.index_file(modality)
@@ -68,11 +68,11 @@ class Part:
                     raise FileNotFoundError(path)
                 self.index = kinds.read_index(path)
         except RuntimeError:
-            raise UserError(
+            raise Damaged(
                 f"{dataset.path(name)} cannot be read; run: frenchcat index {dataset.root}"
             ) from None
         if (self.index.ntotal, self.index.d) != (entry.rows, dimension):
-            raise UserError(
+            raise Damaged(
                 f"{dataset.path(name)} has {self.index.ntotal} rows of {self.index.d} where "
                 f"index.json says {entry.rows} of {dimension}; delete {dataset.path('index')} and "
                 f"run: frenchcat index {dataset.root}"
@@ -145,7 +145,7 @@ def open_rows(dataset: Dataset, listed: Sequence[PartEntry]) -> Rows:
         with dataset.as_local(entry.rows_file) as path:
             rows = _mapped_rows(dataset, entry, path)
         if rows.count != entry.rows:
-            raise UserError(
+            raise Damaged(
                 f"{dataset.path(entry.rows_file)} has {rows.count} rows where index.json says "
                 f"{entry.rows}; delete {dataset.path('index')} and run: frenchcat index "
                 f"{dataset.root}"
@@ -162,6 +162,6 @@ def _mapped_rows(dataset: Dataset, entry: PartEntry, path: Path) -> Rows:
     try:
         return Rows.open(path)
     except pa.ArrowInvalid:
-        raise UserError(
+        raise Damaged(
             f"{dataset.path(entry.rows_file)} cannot be read; run: frenchcat index {dataset.root}"
         ) from None

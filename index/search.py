@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from frenchcat.curate.clip.settings import ClipSettings
 from frenchcat.curate.config import resolve
 from frenchcat.curate.dataset import Dataset
-from frenchcat.curate.errors import UserError
+from frenchcat.curate.errors import NotFound, UserError
 from frenchcat.index.build import JSON, MODALITIES, current, entries, index_version
 from frenchcat.index.check import check_files
 from frenchcat.index.hit import Hit, Positions, Ranked, hit_of
@@ -240,7 +240,7 @@ class Searcher:
         Raises `UserError` where the dataset was adopted without pictures.
         """
         if not hit.size:
-            raise UserError(f"{self.dataset.root} holds no picture of {hit.key}; see its url")
+            raise NotFound(f"{self.dataset.root} holds no picture of {hit.key}; see its url")
         path = self.dataset.path(f"shards/{hit.shard}.tar")
         if not self.dataset.local:
             whole = self.dataset.fs.read_block(path, hit.offset, hit.size)
@@ -303,7 +303,7 @@ class Searcher:
     def _open(self) -> None:
         found = current(self.dataset)
         if found is None:
-            raise UserError(
+            raise NotFound(
                 f"{self.dataset.root} has no index; run: frenchcat index {self.dataset.root}"
             )
         self.dimension = int(found["made_of"]["dimension"])

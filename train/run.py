@@ -22,7 +22,7 @@ from typing import Any
 
 from frenchcat.curate.config import as_dict, resolve
 from frenchcat.curate.dataset import Dataset
-from frenchcat.curate.errors import UserError
+from frenchcat.curate.errors import NotFound, UserError
 from frenchcat.train import checkpoint
 from frenchcat.train.diffusion import Diffusion
 from frenchcat.train.export import renew_pipeline
@@ -113,13 +113,13 @@ def find_checkpoint(
     Raises `UserError` where the folder is no run, or has no such checkpoint.
     """
     if not (path / ABOUT).exists():
-        raise UserError(f"{path} is no run: it has no {ABOUT}; make one with: frenchcat train")
+        raise NotFound(f"{path} is no run: it has no {ABOUT}; make one with: frenchcat train")
     found = which or checkpoint.best(path)
     if found is None:
-        raise UserError(f"{path} has no checkpoint yet; let frenchcat train go on")
+        raise NotFound(f"{path} has no checkpoint yet; let frenchcat train go on")
     if not (found / "state.json").exists():
         there = path / checkpoint.FOLDER
-        raise UserError(f"{found} is no checkpoint; those of this run are in {there}")
+        raise NotFound(f"{found} is no checkpoint; those of this run are in {there}")
     state = checkpoint.read_state(found)
     settings = resolve(TrainSettings, state.settings, str(found / "state.json"))
     return found, state, settings

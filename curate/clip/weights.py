@@ -15,7 +15,7 @@ from pathlib import Path
 
 from frenchcat.curate.clip.settings import ClipSettings
 from frenchcat.curate.dataset import file_sha256
-from frenchcat.curate.errors import UserError
+from frenchcat.curate.errors import ModelUnavailable, UserError
 
 MINI = Path(__file__).resolve().parent / "mini"
 _CONFIG = "open_clip_config.json"
@@ -126,9 +126,9 @@ def _download(model: str, tag: str) -> str:
     return str(path)
 
 
-def _unavailable(model: str, wanted: str, error: Exception) -> UserError:
+def _unavailable(model: str, wanted: str, error: Exception) -> ModelUnavailable:
     why = str(error).strip().splitlines()[0][:120] if str(error).strip() else type(error).__name__
-    return UserError(
+    return ModelUnavailable(
         f"the weights of {model} cannot be had ({why}); wanted is {wanted.rstrip('/')}: fetch it "
         "where there is a network and give it with --set clip.pretrained=FILE "
         "(or --set clip.model=local-dir:FOLDER)"

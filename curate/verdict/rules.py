@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from frenchcat.curate.errors import UserError
+from frenchcat.curate.errors import UnknownColumn, UserError
 from frenchcat.curate.expression import checked
 from frenchcat.curate.score.settings import COLUMNS
 
@@ -32,8 +32,10 @@ def check_columns(catalog: Catalog, rules: Mapping[str, str]) -> None:
     for name, condition in rules.items():
         try:
             found = catalog.kind_of(condition)
+        except UnknownColumn as error:
+            raise UserError(f"rule {name}: {_with_maker(error, condition)}") from None
         except UserError as error:
-            raise UserError(f"rule {name}: {_with_maker(str(error))}") from None
+            raise UserError(f"rule {name}: {error}") from None
         if found != "BOOLEAN":
             raise UserError(
                 f"rule {name}: {condition!r} is a {found.lower()}, no condition; "
@@ -41,12 +43,13 @@ def check_columns(catalog: Catalog, rules: Mapping[str, str]) -> None:
             )
 
 
-def _with_maker(message: str) -> str:
+def _with_maker(error: UnknownColumn, condition: str) -> str:
     """The message; for a column that a score makes, with what to run in place of a near name."""
     for score, columns in COLUMNS.items():
-        if any(message.startswith(f"no column {column!r}") for column in columns):
-            return f"{message.split('; ')[0]}; run frenchcat score, with {score!r} in score.scores"
-    return message
+        if error.column in columns:
+            missing = f"no column {error.column!r} in {condition!r}"
+            return f"{missing}; run frenchcat score, with {score!r} in score.scores"
+    return str(error)
 
 
 def verdict_sql(shard_sql: str, rules: Mapping[str, str]) -> str:

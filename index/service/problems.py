@@ -17,7 +17,7 @@ from pydantic import BaseModel, ValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
-from frenchcat.curate.errors import UserError
+from frenchcat.curate.errors import Busy, UserError
 
 _log = logging.getLogger("frenchcat.serve")
 _SHOWN = 80  # characters of a value that is quoted
@@ -78,9 +78,7 @@ def _quoted(value: Any) -> str:
 
 
 def _user_error(request: Request, error: Exception) -> JSONResponse:
-    message = str(error)
-    busy = "is being written by another frenchcat process" in message
-    return problem(409 if busy else 400, message)
+    return problem(409 if isinstance(error, Busy) else 400, str(error))
 
 
 def _refused(request: Request, error: Exception) -> JSONResponse:
