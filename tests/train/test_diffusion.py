@@ -164,3 +164,50 @@ def test_unknown_schedules_are_named() -> None:
         Diffusion.make("cosin")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="two or more"):
         Diffusion.make("linear", 1)
+
+
+@pytest.mark.parametrize(("kind", "zero"), every)
+@pytest.mark.parametrize("steps", [20, 1000])
+def test_a_schedule_ends_in_noise_alone_only_where_told(kind: str, zero: bool, steps: int) -> None:
+    diffusion = Diffusion.make(kind, steps, zero_terminal=zero)
+    assert (float(diffusion.a[-1]) == 0.0) == zero
+    assert float(diffusion.a[-1]) < 0.1
+    assert float(diffusion.a[0]) > 0.9
+    assert bool((diffusion.a[1:] < diffusion.a[:-1]).all())
+    assert bool((diffusion.s[1:] > diffusion.s[:-1]).all())
+
+
+@pytest.mark.parametrize("zero", [False, True])
+@pytest.mark.parametrize("kind", ["linear", "scaled_linear"])
+def test_shorter_schedules_are_diffusers_with_scaled_ends(kind: str, zero: bool) -> None:
+    first, last = (1e-4, 0.02) if kind == "linear" else (85e-5, 0.012)
+    oracle = DDPMScheduler(
+        num_train_timesteps=50,
+        beta_start=20 * first,
+        beta_end=20 * last,
+        beta_schedule=kind,
+        rescale_betas_zero_snr=zero,
+    )
+    ours = Diffusion.make(kind, 50, zero_terminal=zero)
+    torch.testing.assert_close(ours.a**2, oracle.alphas_cumprod.double(), atol=2e-5, rtol=1e-4)
+
+
+def test_v_and_flow_are_what_the_papers_define() -> None:
+    """v by diffusers' get_velocity; flow by the straight path's slope in s."""
+    oracle, ours = DDPMScheduler(beta_schedule="squaredcos_cap_v2"), Diffusion.make("cosine")
+    x_0, noise = (torch.randn(4, 3, 2, 2, generator=generator(n)) for n in (1, 2))
+    t = times(0, 200, 700, 998)
+    theirs = oracle.get_velocity(x_0, noise, t)
+    torch.testing.assert_close(ours.target("v", x_0, noise, t), theirs, atol=1e-4, rtol=1e-3)
+    flow = Diffusion.make("flow", zero_terminal=True)
+    slope = (flow.noised(x_0, t + 1, noise) - flow.noised(x_0, t, noise)) * 1000
+    torch.testing.assert_close(flow.target("flow", x_0, noise, t), slope, atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize("kind", ["bfloat16", "float16"])
+def test_coefficients_are_not_rounded_to_a_coarse_picture(kind: str) -> None:
+    diffusion, dtype = Diffusion.make("cosine"), getattr(torch, kind)
+    t = torch.arange(0, 1000, 50)
+    x_0, noise = (torch.randn(20, 1, 2, 2, generator=generator(n)).to(dtype) for n in (1, 2))
+    exact = diffusion.noised(x_0.double(), t, noise.double())
+    torch.testing.assert_close(diffusion.noised(x_0, t, noise).double(), exact, atol=1e-5, rtol=0)

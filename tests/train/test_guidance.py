@@ -135,3 +135,24 @@ def test_clipping_keeps_the_noise_that_goes_with_it() -> None:
     x_0, eps = guided(8.0, clip_x_0=1.0)(X, T)
     assert float(x_0.abs().max()) <= 1.0
     torch.testing.assert_close(Diffusion.make("cosine").noised(x_0, T, eps), X)
+
+
+@pytest.mark.parametrize("weight", [0.0, 1.0, 40.0])
+def test_the_clip_gradient_goes_back_through_the_network(weight: float) -> None:
+    """Against finite differences, by a network that is not linear."""
+    texts = torch.nn.functional.normalize(
+        torch.randn(4, 12, generator=generator(4), dtype=torch.float64), dim=-1
+    )
+
+    def embed(pictures: Tensor) -> Tensor:
+        return torch.nn.functional.normalize(pictures.flatten(1), dim=-1)
+
+    def predicted(x: Tensor, t: Tensor) -> Tensor:
+        return torch.tanh(x.flip(-1) * 2 + t.view(-1, 1, 1, 1) / 1000) + x**3 / 9
+
+    x = X.double()
+    slope = clip_gradient(embed, texts, weight, predicted)(x, T, torch.zeros_like(x))
+    way = torch.randn(x.shape, generator=generator(5), dtype=torch.float64)
+    ends = [(embed(predicted(x + h * way, T)) * texts).sum() for h in (1e-5, -1e-5)]
+    expected = weight * float(ends[0] - ends[1]) / 2e-5
+    assert float((slope * way).sum()) == pytest.approx(expected, rel=1e-5, abs=1e-9)

@@ -146,3 +146,64 @@ def test_what_cannot_be_planned_is_said() -> None:
         Plan(population(20, 5), "d", 0, 10).at(0, 2)
     with pytest.raises(ValueError, match="batch 0"):
         Plan(population(20, 5), "d", 0, 0)
+
+
+@pytest.mark.parametrize("n", [2**16 - 1, 2**16 + 1, 2**32 + 1, 2**33, 10**12])
+def test_large_permutations_stay_within_and_never_meet(n: int) -> None:
+    chance = np.random.default_rng(0)
+    places = np.unique(np.r_[0 : min(n, 5000), n - 5000 : n, chance.integers(0, n, 20_000)])
+    found = permuted(places, n, 7)
+    assert len(np.unique(found)) == len(places)
+    assert int(found.min()) >= 0
+    assert int(found.max()) < n
+    assert int(found.max()) > 0.99 * n
+    assert abs(np.corrcoef(places.astype(float), found.astype(float))[0, 1]) < 0.05
+
+
+@settings(max_examples=30)
+@given(st.integers(1, 10**6), st.integers(0, 2**63), st.integers(0, 10**6))
+def test_any_place_is_computed_alone(n: int, key: int, place: int) -> None:
+    place %= n
+    near = np.arange(max(0, place - 3), min(n, place + 3))
+    alone = permuted(np.array([place]), n, key)[0]
+    assert alone == permuted(near, n, key)[np.flatnonzero(near == place)[0]]
+
+
+def test_seed_and_epoch_are_no_sum_and_no_row_of_digits() -> None:
+    plans = [(1, 11), (11, 1), (111, 0), (2, 10), (10, 2), (12, 0)]
+    orders = [all_rows(Plan(population(60, 10), "d", seed, 60), epoch) for seed, epoch in plans]
+    assert len(set(map(tuple, orders))) == len(plans)
+    ones = [all_rows(Plan(population(60, 10), d, seed, 60), 0) for d, seed in (("1", 2), ("", 12))]
+    assert ones[0] != ones[1]
+
+
+def test_other_shards_lie_together_in_each_epoch() -> None:
+    """With blocks of one: the order of the shards; with blocks of two: which are mixed."""
+    plan = Plan(population(120, 10), "d", 0, 10, shards_per_block=1)
+    orders = []
+    for epoch in range(6):
+        shards = [set((plan.at(epoch, k).rows // 10).tolist()) for k in range(12)]
+        assert all(len(one) == 1 for one in shards)
+        orders.append(tuple(one.pop() for one in shards))
+        assert sorted(orders[-1]) == list(range(12))
+    assert len(set(orders)) == 6
+    plan = Plan(population(120, 10), "d", 0, 20, shards_per_block=2)
+    pairs = [frozenset((plan.at(e, k).rows // 10).tolist()) for e in range(6) for k in range(6)]
+    assert len(set(pairs)) > 20
+
+
+def test_rows_within_a_block_have_an_order_of_their_own() -> None:
+    """Neither the file's nor that of another block or epoch."""
+    plan = Plan(population(400, 40), "d", 0, 40, shards_per_block=1)
+    orders = [tuple((plan.at(e, k).rows % 40).tolist()) for e in range(3) for k in range(10)]
+    assert len(set(orders)) == 30
+    for one in orders:
+        assert abs(np.corrcoef(one, range(40))[0, 1]) < 0.7
+    assert abs(np.mean([np.corrcoef(one, range(40))[0, 1] for one in orders])) < 0.15
+
+
+def test_what_an_epoch_leaves_out_differs_from_epoch_to_epoch() -> None:
+    plan = Plan(population(55, 5), "d", 0, 10)
+    left_out = [set(range(55)) - set(all_rows(plan, epoch)) for epoch in range(40)]
+    assert {len(one) for one in left_out} == {5}
+    assert len(set.union(*left_out)) > 45

@@ -2,12 +2,16 @@
 
 import hashlib
 import http.server
+import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import settings as examples
+from hypothesis import strategies as st
 
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.select import select
@@ -232,3 +236,20 @@ def test_pictures_of_unknown_height_are_taken_for_square(tmp_path: Path) -> None
     select(dataset, "all")
     rows = rows_of_selection(dataset, "all", tmp_path / "rows", edges=(0.7, 1.4))
     assert rows.population.segments[:, 0].tolist() == [1]  # between the two edges
+
+
+@examples(max_examples=60)
+@given(
+    st.lists(st.tuples(st.booleans(), st.integers(0, 110_000), st.integers(0, 40_000)), max_size=12)
+)
+def test_any_ranges_are_what_the_files_hold(wanted: list[tuple[bool, int, int]]) -> None:
+    """Overlapping, one within another, beyond the end, of two files, in any order."""
+    chance = np.random.default_rng(0)
+    with tempfile.TemporaryDirectory() as folder:
+        contents = {}
+        for name in "ab":
+            contents[f"{folder}/{name}"] = chance.bytes(100_000)
+            Path(folder, name).write_bytes(contents[f"{folder}/{name}"])
+        ranges = [Range(f"{folder}/{'ab'[which]}", offset, n) for which, offset, n in wanted]
+        expected = [contents[r.path][r.offset : r.offset + r.size] for r in ranges]
+        assert read_ranges(ranges) == expected

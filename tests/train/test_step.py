@@ -111,6 +111,26 @@ def test_the_optimizer_is_adamw_as_told() -> None:
     torch.testing.assert_close(ours, theirs)
 
 
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"batch": 4},
+        {"size": 24},
+        {"aspects": [0.5, 1.0]},
+        {"flip": False},
+        {"crop": "random"},
+        {"shards_per_block": 3},
+    ],
+)
+def test_what_a_batch_holds_and_how_it_looks_is_what_a_run_goes_on_with(
+    changed: dict[str, Any],
+) -> None:
+    nowhere = Path("nowhere")
+    plain, other = (order_of(settings(nowhere, nowhere, data=d)) for d in ({}, changed))
+    assert plain != other
+    assert plain == order_of(settings(nowhere, nowhere, data={"workers": 3}))
+
+
 # -- a whole run -----------------------------------------------------------------------------------
 
 
@@ -125,7 +145,8 @@ class Peer:
         self.first = [weight.detach().clone() for weight in self.weights]
         self.averaged = [weight.clone() for weight in self.first]
         self.noise = DDPMScheduler(
-            beta_schedule="squaredcos_cap_v2", num_train_timesteps=chosen.diffusion.steps
+            beta_schedule="squaredcos_cap_v2",
+            rescale_betas_zero_snr=chosen.diffusion.zero_terminal,
         )
         adamw = torch.optim.AdamW(
             self.weights, optimizer.rate, optimizer.betas, weight_decay=optimizer.decay
@@ -152,10 +173,10 @@ class Peer:
         noise = noise_of(loaded.noise_seeds, x_0.shape[1:])
         x_t = self.noise.add_noise(x_0, noise, t)
         snr = compute_snr(self.noise, t)
-        weight = snr.clamp(max=chosen.diffusion.min_snr) / snr
-        target = noise
+        capped = snr.clamp(max=chosen.diffusion.min_snr)
+        target, weight = noise, capped / snr
         if chosen.diffusion.target == "v":
-            target, weight = self.noise.get_velocity(x_0, noise, t), weight * snr / (snr + 1)
+            target, weight = self.noise.get_velocity(x_0, noise, t), capped / (snr + 1)
         words = self.parts.text(loaded.captions)
         output = self.parts.unet(
             x_t, t, encoder_hidden_states=words.states, encoder_attention_mask=words.mask
@@ -182,7 +203,7 @@ def test_a_run_is_that_of_torchs_and_diffusers_parts(
         data={"batch": 6},
         text={"dropout": 0.3},
         optimizer=optimizer,
-        diffusion={"target": target},
+        diffusion={"target": target, "zero_terminal": target == "v"},
         run={"held_out": 0, "seed": 3},
     )
     out = train(chosen)
@@ -213,23 +234,3 @@ def test_a_run_that_goes_on_counts_on(tars: Path, tmp_path: Path) -> None:
         file.write(b"\0" * 512)
     with pytest.raises(UserError, match="when its samples were indexed"):
         train(settings(tars, out, **chosen))
-
-
-@pytest.mark.parametrize(
-    "changed",
-    [
-        {"batch": 4},
-        {"size": 24},
-        {"aspects": [0.5, 1.0]},
-        {"flip": False},
-        {"crop": "random"},
-        {"shards_per_block": 3},
-    ],
-)
-def test_what_a_batch_holds_and_how_it_looks_is_what_a_run_goes_on_with(
-    changed: dict[str, Any],
-) -> None:
-    nowhere = Path("nowhere")
-    plain, other = (order_of(settings(nowhere, nowhere, data=d)) for d in ({}, changed))
-    assert plain != other
-    assert plain == order_of(settings(nowhere, nowhere, data={"workers": 3}))
