@@ -2,12 +2,15 @@
 
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from frenchcat.curate.config import resolve
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.diff import diff
 from frenchcat.curate.errors import UserError
+from frenchcat.curate.remove.log import Request, log
 from frenchcat.curate.verdict.settings import VerdictSettings
 from frenchcat.curate.verdict.stage import verdict
 from tests.curate.verdict.folders import add_rows
@@ -86,3 +89,56 @@ def test_no_shards_is_one_line(tmp_path: Path) -> None:
     one = built(tmp_path / "a", [row("a")])
     with pytest.raises(UserError, match="holds no shards"):
         diff(one, Dataset.create(tmp_path / "b", "d"))
+
+
+def test_a_removed_row_is_gone_at_once(tmp_path: Path) -> None:
+    one = built(tmp_path / "a", [row("a"), row("b")])
+    other = built(tmp_path / "b", [row("a"), row("b")])
+    log(other, Request(1, "key", "2026-01-01T00:00:00Z", keys=("000000001",)))
+    found = diff(one, other)
+    assert found.counts() == {"added": 0, "removed": 1, "changed": 0, "same": 1}
+    assert [change.uid[0] for change in found.changes] == ["b"]
+
+
+def test_a_value_that_came_or_went_is_a_change(tmp_path: Path) -> None:
+    one = built(tmp_path / "a", [row("a", None), row("b", 3), row("c", None)])
+    other = built(tmp_path / "b", [row("a", 3), row("b", None), row("c", None)])
+    found = diff(one, other)
+    assert {change.uid[0]: change.columns for change in found.changes} == {
+        "a": {"width": (None, 3)},
+        "b": {"width": (3, None)},
+    }
+    assert (found.same, found.by_fate()) == (1, {})
+
+
+def test_a_reason_alone_that_changed_is_a_change_of_fate(tmp_path: Path) -> None:
+    one = built(tmp_path / "a", [row("a", failed="http_404: gone"), row("b", 1)], small=5)
+    other = built(tmp_path / "b", [row("a", failed="deadline: 3 s"), row("b", 1)], small=5)
+    assert diff(one, other).by_fate() == {("failed:http_404", "failed:deadline"): 1}
+
+
+def test_where_a_copy_lies_is_not_compared(tmp_path: Path) -> None:
+    one = built(tmp_path / "a", [row("a", duplicate_of="000000001", cluster="1"), row("b")])
+    other = built(tmp_path / "b", [row("b"), row("a", duplicate_of="000000000", cluster="7")])
+    assert diff(one, other).counts()["same"] == 2
+
+
+def test_a_lists_own_column_reason_is_no_verdict(tmp_path: Path) -> None:
+    one = Dataset.create(tmp_path / "a", "d")
+    add_rows(one, "00000", [row("a", reason="because")])
+    other = built(tmp_path / "b", [row("a")])
+    assert diff(one, other).changes[0].columns == {"reason": ("because", None)}
+    assert diff(one, one).counts()["same"] == 1
+
+
+def test_a_column_of_another_type_is_compared_by_its_text(tmp_path: Path) -> None:
+    one = built(tmp_path / "a", [row("a"), row("b")])
+    other = built(tmp_path / "b", [row("a"), row("b")])
+    path = Path(other.path("shards/00000.parquet"))
+    table = pq.read_table(path)
+    at = table.column_names.index("width")
+    pq.write_table(table.set_column(at, "width", pa.array(["9", "10"])), path)
+    found = diff(one, other)
+    assert [(change.uid[0], change.columns) for change in found.changes] == [
+        ("b", {"width": ("9", "10")})
+    ]

@@ -8,6 +8,7 @@ from frenchcat.curate.dataset import Dataset, file_sha256
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.lineage import lineage, origin
 from frenchcat.curate.select import Choice, select
+from frenchcat.curate.stage import record_entry
 from frenchcat.curate.verdict.stage import verdict
 from frenchcat.index.build import build_index
 from tests.embedded import embedded, unit_rows
@@ -60,3 +61,34 @@ def test_a_file_of_no_stage_is_one_line(dataset: Dataset, file: str, said: str) 
     with pytest.raises(UserError, match=said) as caught:
         lineage(dataset, file)
     assert "\n" not in str(caught.value)
+
+
+def test_a_shard_is_followed_to_its_list_and_the_lists_that_were_given(dataset: Dataset) -> None:
+    given = [{"name": "urls.parquet", "sha256": "1" * 64}]
+    record_entry(dataset, "lists", {"version": 3, "settings": {}, "given": given})
+    with dataset.publish("lists") as publication:
+        publication.path("lists/00001.parquet").write_bytes(b"rows")
+    output = {"bytes": 4, "sha256": file_sha256(dataset.path("lists/00001.parquet"))}
+    made = {"digest": "2" * 64, "inputs": {}, "outputs": {"lists/00001.parquet": output}}
+    dataset.write_json("stages/lists/00001.json", {**made, "counts": {}})
+    found = lineage(dataset, "verdicts/00001.parquet")
+    assert [one.file for one in found][2:] == ["lists/00001.parquet"]
+    assert (found[2].given, found[2].version, found[2].digest) == (given, 3, "2" * 64)
+    assert found[1].inputs == {"lists/00001.parquet": output["sha256"]}
+    tar = lineage(dataset, "shards/00001.tar")
+    assert [one.file for one in tar] == ["shards/00001.tar", "lists/00001.parquet"]
+
+
+def test_each_file_of_a_shard_is_the_stages_that_published_it(dataset: Dataset) -> None:
+    for shard in ("00000", "00001"):
+        for file in (f"shards/{shard}.tar", f"verdicts/{shard}.parquet"):
+            assert origin(dataset, file).sha256 == file_sha256(dataset.path(file))
+
+
+def test_a_selections_origin_is_its_rows_as_they_are_now(dataset: Dataset) -> None:
+    before = origin(dataset, "selections/cats.parquet")
+    select(dataset, "few", Choice(where="key < '000000001'"))
+    few = origin(dataset, "selections/few.parquet")
+    assert few.digest != before.digest
+    assert few.inputs.keys() == {"shards/00000.parquet", "verdicts/00000.parquet"}
+    assert few.settings["choice"]["where"] == "key < '000000001'"
