@@ -91,10 +91,13 @@ def build_index(
 def current(dataset: Dataset) -> dict[str, Any] | None:
     """The value of index.json; None where there is no index, or one of another version."""
     try:
-        found: dict[str, Any] = dataset.read_json(JSON)
+        found = dataset.read_json(JSON)
     except FileNotFoundError:
         return None
-    return found if found.get("made_of", {}).get("version") == VERSION else None
+    made_of = found.get("made_of") if isinstance(found, dict) else None
+    version = made_of.get("version") if isinstance(made_of, dict) else None
+    whole: dict[str, Any] | None = found if version == VERSION else None
+    return whole
 
 
 def entries(found: Mapping[str, Any]) -> list[PartEntry]:

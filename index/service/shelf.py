@@ -89,7 +89,7 @@ class Shelf:
             if stamp(dataset) == self._seen[name]:
                 return False
             self._open(name, dataset)
-        except (UserError, OSError, ValueError) as error:
+        except Exception as error:  # whatever lies there, the watch and the old version go on
             _log.warning("%s: its new index cannot be opened yet (%s)", name, error)
             return False
         self._metrics.swaps.labels(name).inc()

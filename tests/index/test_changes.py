@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from frenchcat.curate.dataset import Dataset
@@ -80,7 +80,11 @@ steps = st.lists(
 )
 
 
-@settings(max_examples=5, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=5,
+    phases=(Phase.explicit, Phase.generate),  # a few steps need no shrinking
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 @given(steps=steps, flags=st.tuples(st.booleans(), st.booleans(), st.booleans()))
 def test_after_every_change_exactly_the_rows_that_may_be_seen(
     tmp_path_factory: pytest.TempPathFactory, steps: list[Step], flags: tuple[bool, bool, bool]
