@@ -18,13 +18,14 @@ _OPT_OUT_RULES = frozenset({"noai", "noimageai", "noindex", "noimageindex", "non
 _WITH_VALUE = frozenset(
     {"max-snippet", "max-image-preview", "max-video-preview", "unavailable_after"}
 )
+_TOKEN = re.compile(r"[^\s/;,()]+")
 _AGENT = re.compile(r"[a-z0-9_.*-]+", re.ASCII)
 _LICENSE = re.compile(r'<([^>]*)>[^,]*?;\s*rel\s*=\s*"?[^",;]*\blicense\b', re.I)
 
 
 def header_signals(hops: Sequence[Hop], agents: Collection[str]) -> list[Signal]:
     """What the headers of all hops say to us, in order."""
-    ours = {agent.lower() for agent in agents} | {"*"}
+    ours = {product_token(agent) for agent in agents} | {"*"}
     return [signal for hop in hops if hop.status in _COUNTING for signal in _of_hop(hop, ours)]
 
 
@@ -61,6 +62,12 @@ def reservation(value: object) -> str | None:
         return FACT
     text = str(value).strip().strip('"').lower()
     return {"1": OPT_OUT, "1.0": OPT_OUT, "true": OPT_OUT, "0": ALLOW}.get(text, FACT)
+
+
+def product_token(agent: str) -> str:
+    """An agent's name without its version and the like, lower case (RFC 9309 2.2.1)."""
+    found = _TOKEN.match(agent.strip())
+    return (found[0] if found else agent).lower()
 
 
 def rules_for(value: str, ours: Collection[str]) -> set[str]:

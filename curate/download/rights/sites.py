@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from frenchcat.curate.download.rights import usage
-from frenchcat.curate.download.rights.headers import reservation
+from frenchcat.curate.download.rights.headers import product_token, reservation
 from frenchcat.curate.download.rights.settings import SiteFile
 from frenchcat.curate.download.rights.signal import FACT, OPT_OUT, Signal, shortened
 
@@ -36,7 +36,6 @@ _NO_SLASH = re.compile(
     r"^([ \t]*(?:dis)?allow[ \t]*:[ \t]*)(?=[^/\s])", re.IGNORECASE | re.MULTILINE
 )
 _AGENT_LINE = re.compile(r"user[- ]?agent[\s:]", re.IGNORECASE)
-_TOKEN = re.compile(r"[^\s/;,()]+")
 Group = tuple[set[str], list[tuple[str, str]]]
 
 
@@ -59,7 +58,7 @@ class Site:
     def __init__(self, files: dict[SiteFile, SiteFileText], agents: Sequence[str]) -> None:
         """Take what could be read of them."""
         self._files = files
-        self._agents = [_token(agent) for agent in agents]
+        self._agents = [product_token(agent) for agent in agents]
 
     def signals(self, url: str, path: str) -> list[Signal]:
         """What they say of a URL, whose path and query is `path`."""
@@ -169,7 +168,7 @@ def usage_groups(robots: str) -> list[Group]:
         if name == "user-agent":
             if not in_agents:
                 groups.append((set(), []))
-            groups[-1][0].add(_token(value))
+            groups[-1][0].add(product_token(value))
         elif name == "content-usage":
             if not groups:
                 groups.append(({"*"}, []))
@@ -201,12 +200,6 @@ def matches(pattern: str, path: str) -> bool:
     return at == len(path) if last is None else path.endswith(last) and len(path) - len(last) >= at
 
 
-def _token(agent: str) -> str:
-    """The product token that an agent's name begins with, lower case: RFC 9309 2.2.1."""
-    found = _TOKEN.match(agent.strip())
-    return (found[0] if found else agent).lower()
-
-
 def _whole_name(line: str) -> str:
     """A line of robots.txt; where it names an agent, with its product token and a closing slash.
 
@@ -216,7 +209,7 @@ def _whole_name(line: str) -> str:
     line = line.partition("#")[0].strip()
     found = _AGENT_LINE.match(line)
     name = line[found.end() :].strip().removeprefix(":").strip() if found else ""
-    return line if not name or "*" in name else f"User-agent: {_token(name)}/"
+    return line if not name or "*" in name else f"User-agent: {product_token(name)}/"
 
 
 def _parsed(text: str | None) -> Protego | None:

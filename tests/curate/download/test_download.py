@@ -275,3 +275,14 @@ def test_a_stored_picture_that_its_tar_lacks_is_named_when_failed_rows_are_asked
     path.write_bytes(bytes(size))  # reads as an empty tar of the size that the marker knows
     with pytest.raises(UserError, match=r"broken tar: .*00001\.tar"), dataset.lock():
         retry_failed(dataset, site.settings(), ONE)
+
+
+def test_failed_rows_are_not_asked_again_beside_shards_that_are_not_as_the_others(
+    site: Site, tmp_path: Path
+) -> None:
+    dataset = run(site, tmp_path / "d")
+    Path(dataset.path("stages/download/00002.json")).unlink()
+    asked = site.asked.total()
+    with pytest.raises(UserError, match="shard 00002 is not downloaded"), dataset.lock():
+        retry_failed(dataset, site.settings(), ONE)
+    assert site.asked.total() == asked

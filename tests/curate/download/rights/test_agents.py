@@ -1,5 +1,6 @@
 """Whose statements are for us: agents in X-Robots-Tag, robots.txt and ai.txt, and which answers."""
 
+from dataclasses import replace
 from email.message import Message
 from itertools import pairwise
 
@@ -215,6 +216,26 @@ def test_a_usage_preference_holds_for_its_path_and_ends_where_the_pattern_does()
     assert not refused(text, "/a/x.jpg?small")
     assert not refused(text, "/c/x.jpg")
     assert refused(text, "/b/x.jpg")
+
+
+@pytest.mark.parametrize("agents", [("otherbot",), ("mine", "OtherBot/3")])
+def test_the_names_of_the_settings_are_ours_and_no_others(agents: tuple[str, ...]) -> None:
+    def decided(name: str) -> set[str]:
+        robots = SiteFileText("http://a.example/robots.txt", f"User-agent: {name}\nDisallow: /")
+        usage = f"User-agent: {name}\nContent-Usage: train-ai=n"
+        hop = Hop(HOP, 200, (("X-Robots-Tag", f"{name}: noai"),), "")
+        said = header_signals([hop], agents)
+        for files in (
+            {"robots": robots},
+            {"aitxt": robots},
+            {"robots": replace(robots, text=usage)},
+        ):
+            said += Site(files, agents).signals(HOP, "/x.jpg")  # type: ignore[arg-type]
+        return {signal.signal for signal in said if signal.decision == OPT_OUT}
+
+    assert decided("otherbot") == {"x_robots_tag", "robots_txt", "ai_txt", "robots_content_usage"}
+    assert decided("*") == decided("otherbot")
+    assert decided("frenchcat") == decided("img2dataset") == set()
 
 
 # -- last, for what it imports ---------------------------------------------------------------------
