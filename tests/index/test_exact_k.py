@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from frenchcat.curate.dataset import Dataset
 from frenchcat.index import part as parts
+from frenchcat.index import vectors
 from frenchcat.index.build import IndexSettings, build_index, entries
 from frenchcat.index.part import Part
 from frenchcat.index.search import Searcher, View
@@ -87,6 +88,24 @@ def test_few_rows_that_a_filter_leaves_are_all_compared(tmp_path: Path) -> None:
         ranked = searcher.ranked(query, 10, view=View("key::BIGINT % 2 = 0"))
         best = np.sort(whole[may] @ query)[::-1][:10]
         np.testing.assert_allclose(ranked.similarities, best, atol=3e-6)
+
+
+@pytest.mark.parametrize("factory", ["SQfp16", "RaBitQ2"])
+def test_rows_beyond_a_block_are_indexed_and_compared_like_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, factory: str
+) -> None:
+    for module in (vectors, parts):
+        monkeypatch.setattr(module, "BLOCK", 7)
+    dataset = embedded(tmp_path / "d", unit_rows(40), unit_rows(14, seed=1), unit_rows(1, seed=2))
+    build_index(dataset, IndexSettings(factory=factory, rerank=60))
+    whole = np.concatenate([unit_rows(40), unit_rows(14, seed=1), unit_rows(1, seed=2)])
+    true = whole.astype(np.float16).astype(np.float32) @ unit_rows(1, seed=7)[0]
+    for where, may in ((None, np.ones(55, bool)), ("key::BIGINT % 2 = 0", None)):
+        found = Searcher(dataset).ranked(unit_rows(1, seed=7)[0], 30, view=View(where))
+        may = np.r_[np.arange(40), np.arange(14), 0] % 2 == 0 if may is None else may
+        expected = np.sort(true[may])[::-1][:30]
+        np.testing.assert_allclose(found.similarities, expected, atol=3e-6)
+        np.testing.assert_allclose(found.similarities, true[found.positions], atol=3e-6)
 
 
 @pytest.mark.parametrize("k", [1, 3, 29, 30])

@@ -19,7 +19,7 @@ from scipy.sparse.csgraph import connected_components
 from frenchcat.curate import select
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import UserError
-from frenchcat.curate.remove.log import removed
+from frenchcat.curate.remove.log import Request, log, removed
 from frenchcat.index import map as maps
 from frenchcat.index.build import build_index
 from frenchcat.index.service.rows import plain
@@ -27,7 +27,7 @@ from frenchcat.index.service.search import later_copies
 from frenchcat.index.service.settings import ServeSettings
 from frenchcat.index.service.taste import Taste
 from tests.embedded import add_shard, embedded, unit_rows
-from tests.index.service.served import picture, served
+from tests.index.service.served import add_columns, picture, served
 
 ROWS = 1300
 NAME = "synthetic"
@@ -206,9 +206,35 @@ def test_near_copies_go_with_a_row_where_that_is_asked_and_the_note_is_kept(few:
         done = client.post("/v1/remove", json={**body, "near": True, "confirm": True}).json()
         assert (done["removed"], done["total"]) == (True, 3)
         left = client.post("/v1/browse", json={}).json()["rows"]
+        for gone in ("000000000", "000000003"):
+            assert client.post("/v1/search", json={"like": gone}).status_code == 404
+            assert client.get(f"/v1/duplicates/{NAME}/{gone}").status_code == 404
     assert [row["key"] for row in left] == ["000000001", "000000002"]
     (request,) = removed(few).requests
     assert request.note == "mail of 3 May"
+
+
+def test_of_a_cluster_one_is_shown_and_the_others_are_counted(few: Dataset) -> None:
+    keys = [f"00000000{row}" for row in range(5)]
+    add_columns(
+        few,
+        "duplicates",
+        cluster=[keys[0], keys[1], keys[2], keys[0], keys[0]],
+        duplicate_of=[keys[3], None, None, None, keys[3]],
+        multiplicity=[3, 1, 1, 3, 3],
+    )
+    body: dict[str, Any] = {"vector": unit_rows(5, seed=3)[0].tolist(), "count_hidden": True}
+    with served(few) as client:
+        for k, shown_first, hidden in ((1, keys[3], 1), (2, keys[3], 1), (3, keys[3], 2)):
+            found = client.post("/v1/search", json={**body, "k": k}).json()
+            assert (len(found["hits"]), found["hits"][0]["key"]) == (k, shown_first)
+            assert found["hidden"] == {"duplicate": hidden}
+        log(few, Request(1, "key", "2026-01-01T00:00:00Z", keys=(keys[3],)))
+        found = client.post("/v1/search", json={**body, "k": 5}).json()
+        assert {hit["key"] for hit in found["hits"]} == {keys[0], keys[1], keys[2]}
+        assert found["hidden"] == {"duplicate": 1, "removed": 1}
+        every = client.post("/v1/search", json={**body, "k": 5, "duplicates": True}).json()
+        assert (len(every["hits"]), every["hidden"]) == (4, {"removed": 1})
 
 
 def test_nothing_is_removed_while_the_dataset_is_written(few: Dataset) -> None:

@@ -245,6 +245,23 @@ def test_addresses_that_are_no_routes_make_no_new_numbers(rows: Dataset) -> None
     assert 'route="other"' in numbers
 
 
+def test_it_is_reached_by_the_names_that_it_was_given_and_by_no_other(rows: Dataset) -> None:
+    with served(rows, host="0.0.0.0", hosts=("cats.example", "::1")) as client:
+        for host, status in (
+            ("cats.example", 200),
+            ("CATS.example:8080", 200),
+            ("[::1]:1234", 200),
+            ("cats.example.org", 403),
+            ("my.cats.example", 403),
+            ("127.0.0.1", 403),
+            ("", 403),
+        ):
+            answer = client.get("/indices-list", headers={"Host": host})
+            assert answer.status_code == status, host
+    with served(rows, host="0.0.0.0", hosts=()) as client:
+        assert client.get("/indices-list", headers={"Host": "any.example"}).status_code == 200
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "0.0.0.0", "192.168.1.5", "::"])
 @pytest.mark.parametrize("file", [None, "keys.txt"])
 def test_who_may_write_where(host: str, file: str | None) -> None:

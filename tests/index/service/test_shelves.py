@@ -180,13 +180,23 @@ def test_kept_thumbnails_are_bounded_and_removed_ones_are_gone(tmp_path: Path) -
 
 
 def test_a_browser_asks_again_after_a_minute_and_no_proxy_keeps_a_picture(tmp_path: Path) -> None:
-    with served(small(tmp_path / "d", unit_rows(3))) as client:
+    dataset = Dataset.create(tmp_path / "d", "synthetic")
+    add_shard(dataset, "00000", unit_rows(2), files=[colour(50), colour(200)])
+    build_index(dataset)
+    with served(dataset) as client:
         for kind in ("pictures", "thumbnails"):
             said = client.get(f"/v1/{kind}/synthetic/000000001").headers["cache-control"]
             rules = dict(part.strip().partition("=")[::2] for part in said.split(","))
             assert "private" in rules
             assert "public" not in rules
             assert int(rules["max-age"]) <= 60
+            tags = [
+                client.get(f"/v1/{kind}/synthetic/00000000{row}").headers["etag"] for row in (0, 1)
+            ]
+            for row, tag, status in ((0, tags[0], 304), (1, tags[0], 200), (1, tags[1], 304)):
+                headers = {"If-None-Match": tag}
+                answer = client.get(f"/v1/{kind}/synthetic/00000000{row}", headers=headers)
+                assert answer.status_code == status
 
 
 def test_a_tar_written_anew_in_another_order_gives_each_row_its_own(tmp_path: Path) -> None:
