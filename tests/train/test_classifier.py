@@ -98,6 +98,16 @@ def test_it_learns_at_low_noise_and_guesses_in_pure_noise(whole: Path) -> None:
     assert by_time[950] < 0.9
 
 
+def test_its_weights_are_the_averaged_ones(whole: Path) -> None:
+    path = best(whole)
+    assert path is not None
+    tensors, network = load_tensors(path), open_classifier(whole).network
+    assert isinstance(network, torch.nn.Module)
+    for name, weight in network.named_parameters():
+        assert torch.equal(weight, tensors[f"averaged.{name}"])
+        assert not torch.equal(weight, tensors[f"weights.{name}"])
+
+
 def test_rows_without_a_label_are_left_out(whole: Path) -> None:
     rows = open_rows(whole / "rows")
     assert rows is not None

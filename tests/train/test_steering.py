@@ -1,6 +1,7 @@
 """CLIP as a guide: it sees what the encoder sees, and its gradient raises the cosine."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,13 +11,16 @@ from PIL import Image
 from frenchcat.curate.clip.model import Clip
 from frenchcat.curate.config import resolve
 from frenchcat.curate.errors import UserError
-from frenchcat.train.draw import Wish, draw
-from frenchcat.train.model import Codec
+from frenchcat.train.classifier import Classifier, TrainedClassifier
+from frenchcat.train.draw import Wish, draw, noise_of
+from frenchcat.train.guidance import Guided
+from frenchcat.train.model import Codec, network_of
 from frenchcat.train.run import Parts, make_parts
-from frenchcat.train.settings import TextSettings, TrainSettings
-from frenchcat.train.steering import clip_guide, clip_of, picture_embedding
+from frenchcat.train.sampler import Name, sample, timesteps
+from frenchcat.train.settings import ClassifierSettings, TextSettings, TrainSettings
+from frenchcat.train.steering import classifier_guide, clip_guide, clip_of, picture_embedding
 from tests.train.embedded_run import noise_picture
-from tests.train.runs import values
+from tests.train.runs import settings, values
 
 
 @pytest.fixture(scope="module")
@@ -71,3 +75,76 @@ def test_latents_are_refused(clip: Clip, parts: Parts) -> None:
     condition = parts.text(["a cat"])
     with pytest.raises(UserError, match="draws latents"):
         clip_guide(clip, 1.0)(latent, ["a cat"], condition)
+
+
+FITS: dict[str, dict[str, Any]] = {
+    "data.size": {"data": {"size": 32}},
+    "diffusion.schedule": {"diffusion": {"schedule": "linear"}},
+    "diffusion.steps": {"diffusion": {"steps": 500}},
+    "diffusion.zero_terminal": {"diffusion": {"zero_terminal": True}},
+    "model.vae": {"model": {"vae": "elsewhere"}},
+}
+
+
+@pytest.mark.parametrize("name", [None, *FITS])
+def test_a_classifier_steers_what_it_was_trained_for_and_nothing_else(
+    parts: Parts, name: str | None
+) -> None:
+    """Towards the label that was asked for; another noise, size or space is refused."""
+    nowhere, more = Path("nowhere"), FITS.get(name or "", {})
+    changed = settings(nowhere, nowhere, **more)
+    classes = ("cold", "warm", "hot")
+
+    def network(x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        return x.mean((2, 3))  # each class likes a colour
+
+    trained = TrainedClassifier(nowhere, changed, 1, "0" * 64, classes, network)
+    guide, condition = classifier_guide(trained, "hot", 2.0), parts.text(["a cat", "a dog"])
+    if name is not None:
+        with pytest.raises(UserError, match=name):
+            guide(parts, ["a cat", "a dog"], condition)
+        return
+    x = torch.zeros(2, 3, 16, 16)
+    slope = guide(parts, ["a cat", "a dog"], condition)(x, torch.tensor([5, 5]), x).sum((2, 3))
+    closed = 2.0 * (torch.tensor([0.0, 0.0, 1.0]) - 1 / 3)
+    torch.testing.assert_close(slope, closed.expand(2, 3))
+    with pytest.raises(UserError, match="known: cold, warm, hot"):
+        classifier_guide(trained, "tepid", 2.0)
+
+
+def test_a_classifier_is_told_the_time() -> None:
+    torch.manual_seed(0)
+    network = Classifier(ClassifierSettings(channels=(8, 16)), 3, 2)
+    x = torch.randn(1, 3, 8, 8)
+    with torch.no_grad():
+        early, late = (network(x, torch.tensor([t])) for t in (10, 900))
+    assert not torch.allclose(early, late, atol=1e-4)
+
+
+@pytest.mark.parametrize("sampler", ["ddpm", "ddim"])
+def test_a_drawing_is_the_samplers_under_guidance(parts: Parts, sampler: Name) -> None:
+    """Put together by hand; the noise on the way is another at each step, and not the start's."""
+    drawn: list[torch.Tensor] = []
+
+    def fresh(n: int) -> torch.Tensor:
+        drawn.append(noise_of(5, parts.shape, n + 1)[None])
+        return drawn[-1]
+
+    condition = parts.text(["a dog", "a cat"])
+    predict = Guided(
+        network_of(parts.unet),
+        parts.diffusion,
+        parts.settings.diffusion.target,
+        condition.part(1, 2),
+        condition.part(0, 1),
+        9.0,
+        clip_x_0=1.0,
+    )
+    start = noise_of(5, parts.shape)[None]
+    times = timesteps(len(parts.diffusion), 4)
+    by_hand = parts.codec.decode(sample(sampler, predict, parts.diffusion, start, times, fresh))
+    (picture,) = draw(parts, [Wish("a cat", 5, "a dog")], steps=4, guidance=9.0, sampler=sampler)
+    apart = by_hand[0].permute(1, 2, 0).float() - torch.from_numpy(np.array(picture)).float()
+    assert float(apart.abs().max()) <= 1
+    noises = [start, *drawn]
+    assert len({float(noise.sum()) for noise in noises}) == len(noises)
