@@ -72,13 +72,6 @@ def own_certificates() -> bytes:
     return path.read_bytes() if path.exists() else b""
 
 
-def serial_of(certificates: bytes) -> str | None:
-    """The serial number of the first of PEM certificates."""
-    from cryptography.x509 import load_pem_x509_certificates
-
-    return str(load_pem_x509_certificates(certificates)[0].serial_number) if certificates else None
-
-
 def algorithm(credentials: Credentials, path: Path | None = None) -> bytes:
     """C2PA's name of a key's algorithm."""
     from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa

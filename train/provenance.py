@@ -21,7 +21,7 @@ from typing import Any, Literal
 
 from frenchcat.curate.download.rights.provenance import TYPES
 from frenchcat.curate.errors import UserError
-from frenchcat.train.credentials import Credentials, algorithm, own_certificates, serial_of
+from frenchcat.train.credentials import Credentials, algorithm, own_certificates
 
 LABEL = "org.frenchcat.generation"
 SOURCE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
@@ -87,6 +87,7 @@ def verified(data: bytes, kind: str, known: bytes = b"", own: bytes | None = Non
     troubles = _png_troubles(data) if kind == "png" else []
     try:
         store = _store(data, TYPES[kind], own + known)
+        mine = _trusted(_store(data, TYPES[kind], own) if known else store)
     except ValueError as error:
         told = str(error).splitlines()[0]
         if "ManifestNotFound" in told or "no JUMBF" in told:
@@ -96,12 +97,16 @@ def verified(data: bytes, kind: str, known: bytes = b"", own: bytes | None = Non
             )
         return Finding(True, troubles=(f"the manifest cannot be read: {told}", *troubles))
     try:
-        return _found(store, troubles, own)
+        return _found(store, troubles, mine)
     except (KeyError, TypeError, AttributeError):  # a damaged one may lack any part of itself
         return Finding(True, troubles=("the manifest is malformed", *troubles))
 
 
-def _found(store: dict[str, Any], troubles: list[str], own: bytes) -> Finding:
+def _trusted(store: dict[str, Any]) -> bool:
+    return store.get("validation_state") == "Trusted"
+
+
+def _found(store: dict[str, Any], troubles: list[str], mine: bool) -> Finding:
     manifest = store["manifests"][store["active_manifest"]]
     said: dict[str, Any] = {"facts": {}, "generated": False}
     for assertion in manifest.get("assertions", ()):
@@ -119,8 +124,8 @@ def _found(store: dict[str, Any], troubles: list[str], own: bytes) -> Finding:
     about = manifest.get("signature_info", {})
     state = store.get("validation_state")
     key: Key = "unknown"
-    if state == "Trusted":
-        key = "own" if about.get("cert_serial_number") == serial_of(own) else "known"
+    if _trusted(store):
+        key = "own" if mine else "known"
     return Finding(
         True,
         intact=state in ("Valid", "Trusted") and not troubles,
