@@ -68,8 +68,10 @@ class ScoreSettings:
     sees it. For example violence = ["a picture of violence", "a peaceful picture"]."""
 
     def __post_init__(self) -> None:
-        names = [column for score in self.scores for column in COLUMNS[score]]
-        names += [head.name for head in self.heads] + list(self.concepts)
+        ours = [column for score in self.scores for column in COLUMNS[score]]
+        theirs = [*(head.name for head in self.heads), *self.concepts]
+        # A score's own name is taken, too: the file keeps a digest a name.
+        names = [*ours, *(name for name in self.scores if name not in ours), *theirs]
         seen = {name.lower() for name in IDENTITY}
         for name in names:
             if not _COLUMN.fullmatch(name):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.torch import load_file, save_file
 
 from frenchcat.curate.clip.model import Clip, load_clip
 from frenchcat.curate.errors import UserError
@@ -13,6 +14,7 @@ from tests.curate.clip.models import (
     CONFIG,
     clip_settings,
     random_pictures,
+    reference,
     reference_pictures,
     reference_texts,
     save_folder,
@@ -56,6 +58,22 @@ def test_bfloat16_stays_close_to_float32(folder: Path) -> None:
     assert lowest_cosine(clip.encode_pictures(pictures), expected) >= 0.9995
     expected = reference_texts(folder, CAPTIONS)
     assert lowest_cosine(clip.encode_texts(CAPTIONS), expected) >= 0.9995
+
+
+def test_the_logit_scale_is_open_clips(folder: Path) -> None:
+    expected = float(reference(folder)[0].logit_scale.exp())
+    assert load(folder, precision="fp32").logit_scale == pytest.approx(expected)
+    assert expected > 10
+
+
+def test_a_model_that_gives_zeros_gives_no_unit_rows(tmp_path: Path) -> None:
+    """Zeros would pass for vectors, at a cosine of 0 from everything."""
+    file = save_folder(tmp_path) / "open_clip_model.safetensors"
+    zero = {n: v * (n != "visual.proj") for n, v in load_file(file).items()}
+    save_file(zero, file)
+    clip = load(tmp_path, precision="fp32")
+    assert np.isnan(clip.encode_pictures(random_pictures(2))).all()
+    assert np.isfinite(clip.encode_texts(CAPTIONS)).all()
 
 
 def test_nothing_in_gives_no_rows(folder: Path) -> None:

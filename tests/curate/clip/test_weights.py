@@ -145,6 +145,49 @@ def test_a_digest_changes_with_what_shapes_vectors(file: str, folder: Path, tmp_
     assert before.digest != after.digest
 
 
+def test_one_checkpoint_in_two_architectures_is_two_models(
+    architecture: str, tmp_path: Path
+) -> None:
+    """`ViT-B-32` and `ViT-B-32-quickgelu` take one file and give other vectors."""
+    config = tmp_path / "small-of-the-tests-quickgelu.json"
+    config.write_text(json.dumps(CONFIG | {"quick_gelu": True}))
+    open_clip.add_model_config(config)
+    file = tmp_path / "weights.pt"
+    file.write_bytes(b"not loaded here")
+    first, second = (
+        find_weights(clip_settings(model=name, pretrained=str(file)))
+        for name in (architecture, config.stem)
+    )
+    assert first.digest != second.digest
+    file.write_bytes(b"other weights")
+    changed = find_weights(clip_settings(model=architecture, pretrained=str(file)))
+    assert changed.digest not in (first.digest, second.digest)
+
+
+@pytest.mark.parametrize("file", ["open_clip_model.safetensors", "open_clip_config.json"])
+def test_a_hub_model_s_digest_changes_with_what_shapes_vectors(
+    file: str, hub: str, tmp_path: Path
+) -> None:
+    settings = clip_settings(model=f"hf-hub:{hub}")
+    before = find_weights(settings).digest
+    (cached,) = tmp_path.rglob(file)
+    with cached.open("ab") as changed:
+        changed.write(b" ")
+    assert find_weights(settings).digest != before
+
+
+def test_a_tag_s_digest_changes_with_its_weights(
+    hub: str, architecture: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tag(monkeypatch, architecture, hf_hub=f"{hub}/")
+    settings = clip_settings(model=architecture, pretrained="of_the_tests")
+    before = find_weights(settings).digest
+    (cached,) = tmp_path.rglob("open_clip_model.safetensors")
+    with cached.open("ab") as changed:
+        changed.write(b" ")
+    assert find_weights(settings).digest != before
+
+
 def test_the_digest_is_of_the_file_that_open_clip_loads(folder: Path, tmp_path: Path) -> None:
     """A folder with several weights files: change each, and digest and vectors change together."""
     both = shutil.copytree(folder, tmp_path / "both")

@@ -74,6 +74,8 @@ def test_any_row_s_change_has_all_compared_anew(changed: Row, tmp_path: Path) ->
     anew = made(tmp_path / "anew", FIRST, [changed, SECOND[1]])
     run(anew)
     assert read(dataset) == read(anew)
+    copy_of = "000000001" if changed.stored else None
+    assert duplicate_of(dataset).get("000010000") == copy_of
     assert run(dataset).skipped
 
 

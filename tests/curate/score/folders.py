@@ -54,6 +54,7 @@ class Vectors:
     shards: Mapping[str, Sequence[Row]]
     dimension: int = 16
     seed: int = 0
+    text_seed: int = 0  # of the captions' vectors alone
     without: tuple[str, ...] = ()
     name: str = "embed"
     version: int = 1
@@ -61,7 +62,8 @@ class Vectors:
 
     def settings(self) -> Mapping[str, Any]:
         made = {"model": "synthetic", "weights": "0" * 64, "precision": "fp32"}
-        return {**made, "dimension": self.dimension, "seed": self.seed}
+        seeds = [self.seed, self.text_seed]
+        return {**made, "dimension": self.dimension, "seed": seeds}
 
     def inputs(self, dataset: Dataset, shard: str) -> Mapping[str, str]:
         return {"without": " ".join(self.without)}
@@ -74,7 +76,7 @@ class Vectors:
         listed = enumerate(self.shards[shard])
         keys = [f"{shard}{row:04d}" for row, (data, _) in listed if data is not None]
         keys = [key for key in keys if key not in self.without]
-        for path, seed in ((img_emb(shard), 0), (text_emb(shard), 1)):
+        for path, seed in ((img_emb(shard), 0), (text_emb(shard), 1 + 5000 * self.text_seed)):
             drawn = unit_rows(len(keys), self.dimension, 2 * int(shard) + seed + 1000 * self.seed)
             np.save(output.path(path), drawn.astype(np.float16))
         pq.write_table(pa.table({"image_path": keys}), output.path(metadata(shard)))

@@ -22,6 +22,9 @@ def test_each_score_has_the_columns_that_settings_say(name: Any) -> None:
         ({"scores": ["similarty"]}, "similarity"),
         ({"concepts": {"punsafe": ["a", "b"]}}, "two scores are named 'punsafe'"),
         ({"concepts": {"Key": ["a", "b"]}}, "two scores are named 'key'"),
+        ({"concepts": {"caption": ["a", "b"]}}, "two scores are named 'caption'"),
+        ({"heads": [{"name": "Compression", "file": "a"}]}, "two scores are named 'compression'"),
+        ({"scores": ["pdq", "pdq"]}, "two scores are named 'pdq'"),
         ({"concepts": {"a b": ["a", "b"]}}, "'a b' is no column name"),
         ({"concepts": {"violence": ["only one"]}}, "concepts"),
         ({"heads": [{"name": "cat", "file": "a"}, {"name": "CAT", "file": "b"}]}, "named 'cat'"),
@@ -37,3 +40,5 @@ def test_a_name_is_free_when_its_score_is_left_out() -> None:
     head = {"name": "punsafe", "file": "mine.safetensors"}
     made = resolve(ScoreSettings, {"scores": ["similarity"], "heads": [head]})
     assert made.heads[0].name == "punsafe"
+    concepts = {"caption": ["a", "b"]}
+    assert resolve(ScoreSettings, {"scores": ["pdq"], "concepts": concepts}).concepts
