@@ -7,9 +7,11 @@ gives the same batches. `state_dict` is what torchdata's `StatefulDataLoader` wa
 
 from __future__ import annotations
 
+import shutil
 import tempfile
+import weakref
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +31,6 @@ class Stream(IterableDataset[Loaded]):
     start: Cursor
     epochs: int | None = None
     given: int = 0  # batches that this process's part has given since `start`
-    _folder: Any = field(default=None, repr=False)  # a temporary folder, gone with the stream
 
     def __iter__(self) -> Iterator[Loaded]:
         worker = get_worker_info()
@@ -59,9 +60,6 @@ class Stream(IterableDataset[Loaded]):
         self.start = Cursor(state["epoch"], state["k"])
         self.given = state["given"]
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_folder": None}  # the worker's copy must not delete the rows
-
     def _places(self) -> Iterator[tuple[int, int]]:
         count = 2**62 if self.epochs is None else len(self)
         try:
@@ -83,15 +81,15 @@ def stream_of(
 
     Raises `UserError` for a selection that cannot be read or does not fill a batch.
     """
-    temporary = None
+    kept = folder or Path(tempfile.mkdtemp(prefix="frenchcat-rows-"))
+    batches = Batches(kept, settings, rank, world)
+    stream = Stream(batches, Cursor(*start), epochs)
     if folder is None:
-        temporary = tempfile.TemporaryDirectory(prefix="frenchcat-rows-")
-        folder = Path(temporary.name)
-    prepare_rows(settings, folder)
-    batches = Batches(folder, settings, rank, world)
+        weakref.finalize(stream, shutil.rmtree, kept, ignore_errors=True)
+    prepare_rows(settings, kept)
     if not batches.plan.batches(start[0]):
         raise UserError(
             f"{batches.plan.population.rows} rows do not fill a batch of {settings.data.batch} in "
             "any bucket; lower the batch"
         )
-    return Stream(batches, Cursor(*start), epochs, 0, temporary)
+    return stream
