@@ -149,3 +149,27 @@ def test_redirects_to_what_is_no_web_url_are_refused(location: str, reason: str)
     with pytest.raises(FetchFailure) as caught:
         resolve_redirect(parse_url("http://example.com/"), location)
     assert caught.value.reason == reason
+
+
+def test_a_url_has_at_most_8192_characters() -> None:
+    longest = "http://example.com/".ljust(8192, "a")
+    assert str(parse_url(longest)) == longest
+    assert refused(f"{longest}a") == "bad_url"
+
+
+# https://fetch.spec.whatwg.org/#bad-port
+# fmt: off
+BAD_PORTS = {
+    1, 7, 9, 11, 13, 15, 17, 19, 20, 21, 22, 23, 25, 37, 42, 43, 53, 69, 77, 79, 87, 95, 101, 102,
+    103, 104, 109, 110, 111, 113, 115, 117, 119, 123, 135, 137, 139, 143, 161, 179, 389, 427, 465,
+    512, 513, 514, 515, 526, 530, 531, 532, 540, 548, 554, 556, 563, 587, 601, 636, 989, 990, 993,
+    995, 1719, 1720, 1723, 2049, 3659, 4045, 4190, 5060, 5061, 6000, 6566, 6665, 6666, 6667, 6668,
+    6669, 6679, 6697, 10080,
+}
+# fmt: on
+
+
+def test_ports_that_browsers_refuse_are_those_of_the_fetch_standard() -> None:
+    tried = [*range(1, 10_100), *range(10_100, 65_536, 97)]
+    found = {n for n in tried if parse_url(f"http://example.com:{n}/").has_bad_port}
+    assert found == BAD_PORTS

@@ -156,7 +156,8 @@ def sites() -> list[Variant]:
 def test_the_ledger_has_the_rows_that_were_stored_or_opted_out_in_key_order_and_keeps_them(
     tmp_path: Path,
 ) -> None:
-    with serve(sites()) as urls:
+    variants = sites()
+    with serve(variants) as urls:
         (tmp_path / "urls.txt").write_text("\n".join(urls))
         settings = DownloadSettings(
             resize=ResizeSettings(min_image_size=30),
@@ -185,3 +186,5 @@ def test_the_ledger_has_the_rows_that_were_stored_or_opted_out_in_key_order_and_
             retry_failed(dataset, changed(settings, rights=rights), Engine(workers=1))
         late = ("000000004", "tdm_policy", "https://a.example/late")
         assert ledger() == [*before[:2], late, *before[2:]]
+        asked = {each.name: each.asked.count(PICTURE) for each in variants}
+        assert (asked["late"], asked["opted out"], asked["forbidden"]) == (2, 1, 0)

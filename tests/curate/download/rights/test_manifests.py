@@ -41,8 +41,9 @@ def test_a_later_version_of_an_assertion_is_that_assertion(label: str, version: 
 
 
 @pytest.mark.parametrize("second", [CAWG, f"{CAWG}.v1.1", C2PA])
-def test_every_assertion_of_a_manifest_is_read(second: str) -> None:
-    both = [mining(CAWG, ai_training="allowed"), mining(second, ai_training="notAllowed")]
+@pytest.mark.parametrize("said", ["notAllowed", "constrained"])
+def test_every_assertion_of_a_manifest_is_read(second: str, said: str) -> None:
+    both = [mining(CAWG, ai_training="allowed"), mining(second, ai_training=said)]
     assert sorted(decisions(signed(jpeg(1), both)), key=str) == ["allow", "opt_out"]
 
 

@@ -15,6 +15,7 @@ from frenchcat.curate.download.rights.signal import Signal, opted_out
 from frenchcat.curate.download.url import WebURL, parse_url
 from tests.curate.download.site import (
     Handler,
+    Request,
     Site,
     in_turn,
     picture,
@@ -107,6 +108,34 @@ def test_a_robots_txt_that_did_not_arrive_whole_is_not_taken_for_none(
     got, site = ask({"/robots.txt": answer}, rights=RightsSettings(policy="record"))
     assert (got.reason, site.count(PICTURE)) == (None, 1)
     assert [s.value for s in signals(got)] == [f"not read: {reason}"]
+
+
+def test_a_robots_txt_that_never_comes_costs_the_deadline_and_not_the_permission() -> None:
+    async def silent(request: Request, writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(60)
+
+    async def run() -> None:
+        async with Site({"/robots.txt": silent, "*": reply(JPEG)}) as site:
+            limits = settings(site, deadline_sec=0.3)
+            async with Fetcher(limits, rights=RightsSettings()) as fetcher:
+                got = await asyncio.wait_for(fetcher.fetch(site.url(PICTURE)), 15)
+            assert (got.reason, site.count(PICTURE)) == ("deadline", 0)
+            assert "robots.txt" in got.detail
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("path", FILES)
+def test_a_file_cannot_lead_to_where_a_picture_must_not(path: str) -> None:
+    async def run() -> None:
+        async with Site({"*": reply(FILES[path])}) as inside:
+            routes = {path: redirect(inside.url(path)), PICTURE: reply(JPEG)}
+            async with Site(routes) as site:
+                async with Fetcher(settings(site), rights=RightsSettings()) as fetcher:
+                    assert (await fetcher.fetch(site.url(PICTURE))).reason is None
+            assert inside.connections == 0
+
+    asyncio.run(run())
 
 
 @pytest.mark.parametrize("path", list(FILES)[1:])
