@@ -34,6 +34,8 @@ def main() -> int:
     if not given.tests and (given.reach == "record" or (given.reach == "auto" and _stale())):
         reach.record([])
     results = run.try_all(mutants, given.jobs, given.again, given.tests, _tell)
+    if not given.which and not given.tests:
+        run.keep(results)
     survivors = [one for one in results if one.outcome in ("survived", "untested")]
     counts = Counter(one.outcome for one in results)
     print(", ".join(f"{number} {outcome}" for outcome, number in sorted(counts.items())))

@@ -154,18 +154,19 @@ def _wilson(found: int, of: int, z: float = 1.96) -> tuple[float, float]:
     return (middle - half) / (1 + z * z / of), (middle + half) / (1 + z * z / of)
 
 
-def _only_a_message(name: str) -> bool:
+def _only_a_message(mutant: str) -> bool:
     """Whether a mutant equals its original but for texts of what it raises."""
-    module, _, function = name.rpartition(".")
+    module, _, function = mutant.rpartition(".")
     file = _FOLDER / "mutants" / (module.replace(".", "/") + ".py")
     if not file.exists():
         file = file.with_suffix("") / "__init__.py"
     original = function.rpartition("__mutmut_")[0] + "__mutmut_orig"
     found: dict[str, str] = {}
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-        wanted = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-        if wanted and node.name in (function, original):
-            found[node.name] = _without_messages(node)
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        if (name := node.name) in (function, original):
+            found[name] = _without_messages(node)
     return len(found) == 2 and found[function] == found[original]
 
 

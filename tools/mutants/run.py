@@ -1,32 +1,38 @@
 """Try mutants: each in a copy of the tree, with the tests that run its function.
 
 Reads ``promises/*.toml`` and ``.mutants/reach.json``, writes ``.mutants/semantic.json`` after each
-mutant, so a run that was stopped goes on. A result is kept while the mutant, the function it is in
-and the files of its tests are unchanged; a change elsewhere that makes a test blind is found by
-``--again``.
+mutant, so a run that was stopped goes on, and at the end ``results/semantic.json``, which is kept
+with the code: the test that noticed a mutant is tried first the next time. A result is kept while
+the mutant, the function it is in and the files of its tests are unchanged; a change elsewhere that
+makes a test blind is found by ``--again``.
 """
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
 import hashlib
 import json
-import subprocess
-import sys
+import os
+import signal
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import cache
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
-from tools.mutants import reach
+from tools.mutants import child, reach
 from tools.mutants.mutant import Applied, Mutant, apply
 from tools.mutants.tree import ROOT, WORK, copy_to, environment, mutated
 
 RESULTS = WORK / "semantic.json"
+KEPT = Path(__file__).parent / "results" / "semantic.json"
 _LEAST_SEC = 90.0  # imports and collection, on a busy machine
 _TIMES = 6.0  # a mutant's tests may take so many times their own time: the machine is shared
+_NEAR_FILES = 3
 
 
 @dataclass(frozen=True)
@@ -81,8 +87,7 @@ def try_all(
         with lock:
             folder = free.pop()
         try:
-            expected = sum(recorded.seconds.get(node, 60.0) for node in nodes)
-            result = _try(mutant, change, nodes, folder, expected, key)
+            result = _try(mutant, change, nodes, folder, recorded, key)
         finally:
             with lock:
                 free.append(folder)
@@ -97,40 +102,77 @@ def try_all(
 
 
 def _try(
-    mutant: Mutant, change: Applied, nodes: Sequence[str], folder: Path, expected: float, key: str
+    mutant: Mutant,
+    change: Applied,
+    nodes: Sequence[str],
+    folder: Path,
+    recorded: reach.Reach,
+    key: str,
 ) -> Result:
     if not nodes:
         return Result(mutant.name, "untested", "", 0, 0.0, key)
-    begin = time.monotonic()
-    listed = folder / ".mutants-tests"
-    listed.write_text("\n".join(nodes), encoding="utf-8")
-    command = [sys.executable, "-m", "pytest", "-x", "-m", "not slow", "--no-header", "--tb=line"]
+    begin, outcome, by = time.monotonic(), "survived", ""
     with mutated(folder, change):
-        try:
-            done = subprocess.run(
-                [*command, f"@{listed}"],
-                cwd=folder,
-                env=environment(folder),
-                capture_output=True,
-                text=True,
-                timeout=_LEAST_SEC + _TIMES * expected,
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
-            seconds = time.monotonic() - begin
-            return Result(mutant.name, "timeout", "", len(nodes), round(seconds, 1), key)
+        for part in _in_turn(nodes, change.file, _noticed_before().get(mutant.name, "")):
+            expected = sum(recorded.seconds.get(node, 60.0) for node in part)
+            outcome, by = _run(folder, part, _LEAST_SEC + _TIMES * expected)
+            if outcome != "survived":
+                break
     seconds = round(time.monotonic() - begin, 1)
-    outcome = {0: "survived", 1: "killed", 2: "killed", 3: "killed"}.get(done.returncode)
+    return Result(mutant.name, outcome, by, len(nodes), seconds, key)
+
+
+def _in_turn(nodes: Sequence[str], file: str, before: str) -> Iterator[list[str]]:
+    """The tests in three parts: the one that noticed it last time, those near by, all others."""
+    left = list(nodes)
+    if before in left:
+        left.remove(before)
+        yield [before]
+    files = sorted({node.split("::")[0] for node in left}, key=lambda one: -_near(one, file))
+    near = set(files[:_NEAR_FILES])
+    for part in (
+        [node for node in left if node.split("::")[0] in near],
+        [node for node in left if node.split("::")[0] not in near],
+    ):
+        if part:
+            yield part
+
+
+def _near(test: str, file: str) -> int:
+    """How much a test's path has in common with a module's."""
+    folders, parts = Path(test).parts[1:-1], Path(file).parts[:-1]
+    same = sum(1 for one, other in zip(folders, parts, strict=False) if one == other)
+    return 2 * same + 3 * (Path(file).stem in Path(test).stem)
+
+
+def _run(folder: Path, nodes: Sequence[str], limit_sec: float) -> tuple[str, str]:
+    """Run tests in a copy; gives the outcome and the test that failed first."""
+    listed, output = folder / ".mutants-tests", folder / ".mutants-output"
+    first = folder / ".mutants-first"
+    listed.write_text("\n".join(nodes), encoding="utf-8")
+    arguments = ["-x", "-m", "not slow", "--no-header", "--tb=line", "--rootdir", str(folder)]
+    arguments = [*arguments, "-c", str(folder / "pyproject.toml"), f"@{listed}"]
+    process = child.context().Process(
+        target=child.pytest_in, args=(folder, arguments, environment(folder), output, first)
+    )
+    process.start()
+    process.join(limit_sec)
+    if process.exitcode is None:
+        _end(process)
+        return "timeout", ""
+    outcome = {0: "survived", 1: "killed", 2: "killed", 3: "killed"}.get(process.exitcode)
+    said = output.read_text(encoding="utf-8", errors="replace")
     if outcome is None:
-        raise RuntimeError(f"pytest ended with {done.returncode} for {mutant.name}:\n{done.stdout}")
-    return Result(mutant.name, outcome, _noticed(done.stdout), len(nodes), seconds, key)
+        raise RuntimeError(f"pytest ended with {process.exitcode}:\n{said[-2000:]}")
+    noticed = outcome == "killed" and first.exists()
+    return outcome, first.read_text(encoding="utf-8") if noticed else ""
 
 
-def _noticed(output: str) -> str:
-    for line in output.splitlines():
-        if line.startswith(("FAILED ", "ERROR ")):
-            return line.split(" ", 1)[1].split(" - ")[0]
-    return ""
+def _end(process: ForkServerProcess) -> None:
+    """Kill a process and its children."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid or 0, signal.SIGKILL)
+    process.join()
 
 
 def _key(mutant: Mutant, change: Applied, source: str, nodes: Sequence[str]) -> str:
@@ -139,6 +181,26 @@ def _key(mutant: Mutant, change: Applied, source: str, nodes: Sequence[str]) -> 
     for file in sorted({node.split("::")[0] for node in nodes}):
         digest.update((ROOT / file).read_bytes() if (ROOT / file).is_file() else b"")
     return digest.hexdigest()
+
+
+@cache
+def _noticed_before() -> dict[str, str]:
+    """Mutant -> the test that noticed it in the results that are kept with the code."""
+    if not KEPT.exists():
+        return {}
+    rows = json.loads(KEPT.read_text(encoding="utf-8"))["mutants"]
+    return {name: row["by"] for name, row in rows.items() if row["by"]}
+
+
+def keep(results: Sequence[Result]) -> None:
+    """Write what became of every mutant beside the promises, for the next time and for readers."""
+    counts = dict.fromkeys(("killed", "timeout", "survived", "untested"), 0)
+    for one in results:
+        counts[one.outcome] += 1
+    rows = {one.name: {"outcome": one.outcome, "by": one.by} for one in results}
+    text = json.dumps({"counts": counts, "mutants": rows}, indent=1, sort_keys=True) + "\n"
+    KEPT.parent.mkdir(exist_ok=True)
+    KEPT.write_text(text, encoding="utf-8")
 
 
 def _kept() -> dict[str, Result]:
