@@ -1,8 +1,14 @@
 """Decoding in other processes: in order, with the failures named."""
 
 import io
+import os
+import select
+import signal
+import subprocess
+import sys
 import tarfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -76,6 +82,41 @@ def test_several_shards_through_one_pool(decoder: Decoder, tar: str, files: list
     members = tars.members(tar)
     next(iter(decoder.batches(tar, members, 2)))
     check(list(decoder.batches(tar, members, 3)), files, 3)
+
+
+HELD = """
+import multiprocessing, signal, sys
+from frenchcat.curate import tars
+from frenchcat.curate.clip.preprocess import Preprocess
+from frenchcat.curate.decode import Decoder
+
+if __name__ == "__main__":
+    with Decoder(Preprocess(32, 32, "shortest", "bicubic"), 2) as decoder:
+        list(decoder.batches(sys.argv[1], tars.members(sys.argv[1]), 11))
+        print(*(child.pid for child in multiprocessing.active_children()), flush=True)
+        signal.pause()
+"""
+
+
+def test_decoding_processes_end_with_their_parent(tar: str, tmp_path: Path) -> None:
+    script = tmp_path / "held.py"
+    script.write_text(HELD)
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    parent = subprocess.Popen(
+        [sys.executable, str(script), tar], env=environment, stdout=subprocess.PIPE, text=True
+    )
+    assert parent.stdout is not None
+    with parent.stdout as said:
+        children = [int(pid) for pid in said.readline().split()]
+        assert len(children) == 2
+        parent.send_signal(signal.SIGKILL)
+        parent.wait()
+        # Its output ends when the last process that holds it is gone: no clock is needed.
+        ended, _, _ = select.select([said], [], [], 60)
+        for child in children if not ended else ():
+            os.kill(child, signal.SIGKILL)
+        assert ended, "they outlive it"
+        assert said.read() == ""
 
 
 class Watched(list[tars.Member]):

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
@@ -195,6 +196,86 @@ def test_again_does_only_what_is_missing(model: Path, tmp_path: Path) -> None:
     assert tree_digest(tmp_path) == before
 
 
+def test_a_shard_is_embedded_again_when_its_sidecar_or_its_tar_changed_alone(
+    model: Path, tmp_path: Path
+) -> None:
+    shards = {"00000": rows(2), "00001": rows(2, 1)}
+    dataset = downloaded(tmp_path / "d", shards)
+    run(dataset, settings(model))
+    vectors = tables(dataset, "00000")[0]
+    tar, sidecar = (Path(dataset.path(f"shards/00000.{ending}")) for ending in ("tar", "parquet"))
+
+    before = tar.read_bytes()
+    downloaded(tmp_path / "d", shards, licence="CC0")  # a column of every sidecar
+    assert tar.read_bytes() == before
+    assert run(dataset, settings(model)).done == 2
+    assert tables(dataset, "00000")[2]["licence"].to_pylist() == ["CC0", "CC0"]
+    assert run(dataset, settings(model)).done == 0
+
+    before = sidecar.read_bytes()
+    captions = [caption for _, caption in rows(2)]
+    others = list(zip(encoded(2, 9), captions, strict=True))
+    downloaded(tmp_path / "d", {**shards, "00000": others}, licence="CC0")
+    assert sidecar.read_bytes() == before
+    assert run(dataset, settings(model)).done == 1
+    assert not np.array_equal(tables(dataset, "00000")[0], vectors)
+
+
+def test_rows_are_those_of_their_keys_whatever_the_order_and_the_endings(
+    model: Path, tmp_path: Path
+) -> None:
+    """A foreign tool's shard: not in key order, PNG and WebP beside JPEG, no caption for one."""
+    listed = rows(7, 4)
+    endings = ("png", "jpeg", "webp", "jpg")
+    dataset = downloaded(tmp_path / "d", {"00000": listed}, endings=endings, backwards=True)
+    path = dataset.path("shards/00000.parquet")
+    sidecar = pq.read_table(path)
+    captions = [None if c == listed[3][1] else c for c in sidecar["caption"].to_pylist()]
+    place = sidecar.column_names.index("caption")
+    sidecar = sidecar.set_column(place, "caption", pa.array(captions, pa.string()))
+    pq.write_table(sidecar, path)
+    assert run(dataset, settings(model)).counts == {"embedded": 7, "failed": 0}
+    _, texts, metadata, _ = tables(dataset, "00000")
+    assert metadata["image_path"].to_pylist() == [f"00000000{row}" for row in range(7)]
+    clip = load_clip(settings(model))
+    assert metadata["caption"][3].as_py() is None
+    np.testing.assert_allclose(texts[3], clip.encode_texts([""])[0], atol=5e-4)
+    captioned = dataset.path("embeddings/metadata/metadata_00000.parquet")
+    assert pq.read_table(captioned)["url"].to_pylist()[0].endswith("000000000.jpg")
+    for row, (data, caption) in enumerate(listed):
+        assert data is not None
+        with Image.open(io.BytesIO(data)) as picture:
+            (alone,) = clip.encode_pictures([picture])
+        np.testing.assert_allclose(tables(dataset, "00000")[0][row], alone, atol=5e-4)
+        if row != 3:
+            assert metadata["caption"][row].as_py() == caption
+            np.testing.assert_allclose(texts[row], clip.encode_texts([caption])[0], atol=5e-4)
+
+
+def test_a_picture_that_the_sidecar_does_not_know_is_named(model: Path, tmp_path: Path) -> None:
+    dataset = downloaded(tmp_path / "d", {"00000": rows(3)})
+    path = dataset.path("shards/00000.parquet")
+    pq.write_table(pq.read_table(path).slice(0, 2), path)
+    with pytest.raises(UserError, match="picture 000000002 is in the shard's tar and not in its"):
+        run(dataset, settings(model))
+    assert not dataset.files("embeddings/img_emb")
+
+
+def test_a_shard_that_cannot_be_embedded_is_named_before_anything_changes(
+    model: Path, other: Path, tmp_path: Path
+) -> None:
+    """The second shard has no tar: the first one's vectors stay, and so does their model."""
+    dataset = downloaded(tmp_path / "d", {"00000": rows(2), "00001": rows(2, 1)})
+    run(dataset, settings(model))
+    made = dataset.read_json("stages/download/00001.json")
+    del made["outputs"]["shards/00001.tar"]
+    dataset.write_json("stages/download/00001.json", made)
+    before = tree_digest(tmp_path / "d")
+    with pytest.raises(UserError, match=r"shard 00001 .* was adopted without pictures"):
+        run(dataset, settings(other))
+    assert tree_digest(tmp_path / "d") == before
+
+
 def test_how_fast_it_runs_is_no_reason_to_do_it_again(model: Path, tmp_path: Path) -> None:
     dataset = downloaded(tmp_path / "d", {"00000": rows(3)})
     run(dataset, settings(model))
@@ -251,6 +332,22 @@ def test_another_models_dataset_is_refused_in_words(
     assert model_of(dataset)["model"] == "local-dir:small"
     with pytest.raises(UserError, match="were made by local-dir:small, not by local-dir:other"):
         require_same_model(dataset, load_clip(settings(other)))
+
+
+def test_other_weights_under_the_same_name_are_another_model(model: Path, tmp_path: Path) -> None:
+    """A folder's name is all that a model of one's own has for a name."""
+    namesake = save_folder(tmp_path / "elsewhere" / model.name, CONFIG, seed=2)
+    dataset = downloaded(tmp_path / "d", {"00000": rows(2), "00001": rows(2, 1)})
+    run(dataset, settings(model))
+    with pytest.raises(UserError, match="were made by local-dir:small, not by local-dir:small"):
+        require_same_model(dataset, load_clip(settings(namesake)))
+    tar = Path(dataset.path("shards/00001.tar"))
+    whole = tar.read_bytes()
+    tar.write_bytes(cut(whole))
+    with pytest.raises(UserError, match="broken tar"):
+        run(dataset, settings(namesake))
+    with pytest.raises(UserError, match="has no embeddings"):
+        model_of(dataset)
 
 
 def test_a_change_of_model_that_is_cut_short_names_neither(
