@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from frenchcat.curate.dataset import Dataset
@@ -57,7 +57,7 @@ ranking = st.permutations(range(140)).flatmap(
 
 
 @given(first=ranking, second=ranking, k=st.integers(1, 150))
-@settings(max_examples=40)
+@settings(max_examples=40, phases=(Phase.explicit, Phase.generate))  # to shrink them takes long
 def test_ranks_are_joined_as_the_paper_says(first: np.ndarray, second: np.ndarray, k: int) -> None:
     """Cormack et al. 2009: the sum of 1 / (60 + rank), ranks from 1; equals as they come."""
     scores: dict[int, Fraction] = {}
