@@ -240,7 +240,8 @@ class Trainer:
         if self.ranks.first:
             self.folder.mkdir(parents=True, exist_ok=True)
             rows, troubles = prepare_rows(self.settings, self.folder / "rows")
-            (self.folder / "damaged.txt").write_text("\n".join(troubles), encoding="utf-8")
+            if troubles is not None:
+                (self.folder / "damaged.txt").write_text("\n".join(troubles), encoding="utf-8")
             save_about(self.folder, self.settings, rows, self.parts.text)
         self.ranks.barrier()
         found = open_rows(self.folder / "rows")

@@ -63,7 +63,7 @@ class Rows:
     paths: tuple[str, ...]  # of the tars
     sizes: tuple[int, ...]  # bytes
     held_out: tuple[int, ...]  # row numbers that are never drawn
-    stamp: str  # of what a selection's rows were made from; "" for foreign tars
+    stamp: str  # of what the rows were made from
     population: Population
     _batches: Sequence[pa.RecordBatch]
 
@@ -226,7 +226,13 @@ def rows_of_tars(paths: Sequence[str], folder: Path, held_out: int = 0) -> tuple
     weights[kept_out] = 0
     population = Population.of(np.array(columns["shard"], np.int64), weights)
     rows = [pa.table(columns, _schema())]
-    return lay_out(folder, digest, paths, rows, population, kept_out), troubles
+    stamp = stamp_of_tars(paths, held_out)
+    return lay_out(folder, digest, paths, rows, population, kept_out, stamp), troubles
+
+
+def stamp_of_tars(paths: Sequence[str], held_out: int) -> str:
+    """What rows of foreign tars were asked for; their sizes are checked when they are opened."""
+    return digest_of([list(paths), held_out])
 
 
 def _labelled(dataset: Dataset, selection: Selection) -> pa.Table:

@@ -28,7 +28,14 @@ from frenchcat.train.diffusion import Diffusion
 from frenchcat.train.export import renew_pipeline
 from frenchcat.train.model import Codec, device_of, make_unet
 from frenchcat.train.pictures import edges_of
-from frenchcat.train.rows import Rows, Words, open_rows, rows_of_selection, rows_of_tars
+from frenchcat.train.rows import (
+    Rows,
+    Words,
+    open_rows,
+    rows_of_selection,
+    rows_of_tars,
+    stamp_of_tars,
+)
 from frenchcat.train.settings import DataSettings, TrainSettings
 from frenchcat.train.text import TextEncoder
 
@@ -158,12 +165,13 @@ def order_of(settings: TrainSettings) -> dict[str, Any]:
     """The data settings that decide which samples a batch holds, and how they look."""
     data = as_dict(settings.data)
     names = ("batch", "size", "aspects", "flip", "crop", "shards_per_block")
-    return {name: data[name] for name in names}
+    return {name: data[name] for name in names} | {"held_out": settings.run.held_out}
 
 
-def prepare_rows(settings: TrainSettings, folder: Path) -> tuple[Rows, list[str]]:
+def prepare_rows(settings: TrainSettings, folder: Path) -> tuple[Rows, list[str] | None]:
     """The rows of the settings' selection or tars, laid out once; and what was damaged.
 
+    None in place of the damages of tars that were laid out before: nothing was looked for.
     Raises `UserError` where nothing is named, or it cannot be read.
     """
     data, held_out = settings.data, settings.run.held_out
@@ -184,10 +192,15 @@ def prepare_rows(settings: TrainSettings, folder: Path) -> tuple[Rows, list[str]
         raise UserError(
             "data.tars have no labels; a classifier needs data.dataset and data.selection"
         )
+    if len(data.aspects) > 1:
+        raise UserError(
+            f"data.aspects {list(data.aspects)}: of pictures in data.tars the size is not known "
+            "before they are read; give one aspect, or data.dataset and data.selection"
+        )
     there, paths = open_rows(folder), _tars(data)
-    if there is not None and there.paths == tuple(paths):
+    if there is not None and there.stamp == stamp_of_tars(paths, held_out):
         there.check_tars()
-        return there, []
+        return there, None
     return rows_of_tars(paths, folder, held_out)
 
 

@@ -73,7 +73,7 @@ def chosen(**data: object) -> TrainSettings:
 def test_each_batch_has_its_buckets_shape_and_pictures(dataset: Dataset, tmp_path: Path) -> None:
     rows = rows_of_selection(dataset, "all", tmp_path / "rows", edges_of(ASPECTS))
     batches = Batches(rows.folder, chosen())
-    seen = Counter()
+    seen: Counter[int] = Counter()
     for k in range(batches.plan.batches(0)):
         bucket = batches.plan.at(0, k).bucket
         loaded = batches[0, k]
@@ -89,7 +89,7 @@ def test_buckets_have_orders_of_their_own() -> None:
     shards, buckets = np.arange(80) // 10 % 4, np.arange(80) // 40
     plan = Plan(Population.of(shards, None, buckets), "d", 0, 40)
     orders = [plan.at(0, k).rows % 40 for k in range(2)]
-    assert not np.array_equal(*orders)
+    assert not np.array_equal(orders[0], orders[1])
 
 
 def test_a_picture_that_is_decoded_smaller_loses_nothing(dataset: Dataset, tmp_path: Path) -> None:
@@ -279,7 +279,7 @@ def read(folder: Path, numbers: list[int], bucket: int = 0) -> list[tuple[str, s
 def test_rows_that_are_never_drawn_are_no_substitutes_either(tmp_path: Path) -> None:
     tar = write_tar(tmp_path / "a.tar", range(60))
     rows, _ = rows_of_tars([str(tar)], tmp_path / "rows")
-    weights = (np.arange(60) < 30).astype(float)
+    weights = (np.arange(60) < 30).astype(np.float64)
     Population.of(np.zeros(60, np.int64), weights).save(rows.folder)
     damage(tar, {f"{n:09d}" for n in range(20)})
     found = dict(read(rows.folder, list(range(30))))

@@ -17,9 +17,10 @@ from frenchcat.train.checkpoint import load_tensors, newest, read_state
 from frenchcat.train.loader import Batches, Cursor, noise_of, places
 from frenchcat.train.loop import train
 from frenchcat.train.optimizer import average, ema_decay, make_optimizer, rate_at
-from frenchcat.train.run import make_parts, order_of
+from frenchcat.train.run import make_parts, order_of, prepare_rows
 from frenchcat.train.settings import OptimizerSettings, TrainSettings
 from tests.train.runs import settings, steps_of, write_tars
+from tests.train.tars import overwrite
 
 STEPS, WARMUP = 5, 2
 STRONG = {"rate": 5e-3, "decay": 20.0, "betas": [0.6, 0.8], "clip": 0.05, "ema": 0.15}
@@ -55,7 +56,7 @@ def optimizer_of(**values: Any) -> OptimizerSettings:
 @pytest.mark.parametrize(("steps", "warmup"), [(40, 10), (40, 2), (300, 100), (7, 0), (5, 1)])
 def test_the_rate_is_torchs_warmup_and_cosine(steps: int, warmup: int) -> None:
     chosen = optimizer_of(steps=steps, warmup=warmup, rate=0.02)
-    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=chosen.rate)
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=chosen.rate)
     schedule = peers_rate(optimizer, chosen)
     if warmup == 1:
         assert rate_at(0, chosen) == chosen.rate
@@ -120,13 +121,18 @@ def test_the_optimizer_is_adamw_as_told() -> None:
         {"flip": False},
         {"crop": "random"},
         {"shards_per_block": 3},
+        {"held_out": 5},
     ],
 )
 def test_what_a_batch_holds_and_how_it_looks_is_what_a_run_goes_on_with(
     changed: dict[str, Any],
 ) -> None:
     nowhere = Path("nowhere")
-    plain, other = (order_of(settings(nowhere, nowhere, data=d)) for d in ({}, changed))
+    sections: tuple[dict[str, Any], ...] = (
+        {},
+        {"run": changed} if "held_out" in changed else {"data": changed},
+    )
+    plain, other = (order_of(settings(nowhere, nowhere, **one)) for one in sections)
     assert plain != other
     assert plain == order_of(settings(nowhere, nowhere, data={"workers": 3}))
 
@@ -181,9 +187,8 @@ class Peer:
         output = self.parts.unet(
             x_t, t, encoder_hidden_states=words.states, encoder_attention_mask=words.mask
         ).sample
-        return (
-            weight * torch.nn.functional.mse_loss(output, target, reduction="none").mean((1, 2, 3))
-        ).mean()
+        error = torch.nn.functional.mse_loss(output, target, reduction="none").mean((1, 2, 3))
+        return (weight * error).mean()
 
 
 def squared(ones: list[torch.Tensor], others: list[torch.Tensor]) -> float:
@@ -222,15 +227,29 @@ def test_a_run_is_that_of_torchs_and_diffusers_parts(
 
 def test_a_run_that_goes_on_counts_on(tars: Path, tmp_path: Path) -> None:
     chosen = {"data": {"batch": 4}, "run": {"held_out": 0}}
+    (tar,) = tars.glob("*.tar")
+    overwrite(tar, 0, b"\xff" * 512)
     for steps in (1, 2):
         out = train(settings(tars, tmp_path / "run", optimizer={"steps": steps}, **chosen))
         state = read_state(newest(out) or out)
         assert (state.step, state.planned, state.substituted) == (steps, steps * 4, 0)
+        assert "no sound header" in (out / "damaged.txt").read_text()
     other = {**chosen, "data": {"batch": 4, "flip": False}}
     with pytest.raises(UserError, match="another data"):
         train(settings(tars, out, **other))
-    (tar,) = tars.glob("*.tar")
     with open(tar, "ab") as file:
         file.write(b"\0" * 512)
     with pytest.raises(UserError, match="when its samples were indexed"):
         train(settings(tars, out, **chosen))
+
+
+def test_rows_of_tars_are_laid_out_once_for_the_pictures_that_are_held_out(tmp_path: Path) -> None:
+    tars = write_tars(tmp_path / "tars", 1)
+    found = []
+    for held_out in (0, 2, 2):
+        chosen = settings(tars, tmp_path, run={"held_out": held_out})
+        found.append(prepare_rows(chosen, tmp_path / "rows"))
+    assert [len(rows.held_out) for rows, _ in found] == [0, 2, 2]
+    assert [troubles for _, troubles in found] == [[], [], None]
+    with pytest.raises(UserError, match=r"data\.aspects"):
+        prepare_rows(settings(tars, tmp_path, data={"aspects": [0.5, 1.0]}), tmp_path / "rows")
