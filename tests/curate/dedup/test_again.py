@@ -79,6 +79,17 @@ def test_any_row_s_change_has_all_compared_anew(changed: Row, tmp_path: Path) ->
     assert run(dataset).skipped
 
 
+def test_a_vector_that_became_another_row_s_has_all_compared_anew(tmp_path: Path) -> None:
+    """The file of vectors is the same, byte for byte; whose they are is not."""
+    has, lacks = ([replace(lone(n), vector=v) for n in (2, 3)] for v in (V[0], None))
+    dataset = made(tmp_path / "d", FIRST, [has[0], lacks[1]])
+    run(dataset)
+    assert duplicate_of(dataset) == {"000010000": "000000000"}
+    write(dataset, "00001", [lacks[0], has[1]])
+    assert not run(dataset).skipped
+    assert duplicate_of(dataset) == {"000010001": "000000000"}
+
+
 @pytest.mark.parametrize(
     ("changed", "rule"),
     [
@@ -181,6 +192,24 @@ def test_vectors_at_the_very_cosine_are_duplicates(
 def test_hashes_of_the_very_quality_count(least: int, tied: int, tmp_path: Path) -> None:
     rows = [replace(lone(n), pdq=pdq(0), quality=50) for n in range(2)]
     assert run(made(tmp_path / "d", rows), perceptual_quality=least).duplicates == tied
+
+
+@pytest.mark.parametrize(
+    ("copy", "tied"),
+    [
+        ({"pdq": pdq(0, 31)}, 1),
+        ({"pdq": pdq(0, 32)}, 0),
+        ({"pdq": pdq(0), "quality": 50}, 1),
+        ({"pdq": pdq(0), "quality": 49}, 0),
+        ({"vector": vector(50, V[0], 0.962)}, 1),
+        ({"vector": vector(50, V[0], 0.958)}, 0),
+    ],
+)
+def test_the_limits_are_by_default_those_that_are_documented(
+    copy: dict[str, Any], tied: int, tmp_path: Path
+) -> None:
+    dataset = made(tmp_path / "d", [lone(0), replace(lone(1), **copy)])
+    assert run(dataset).duplicates == tied
 
 
 def test_equal_stored_bytes_are_exact_duplicates(tmp_path: Path) -> None:

@@ -171,15 +171,15 @@ def test_a_head_is_made_again_with_other_settings_and_not_at_another_place(tmp_p
         head = {"name": "mine", "file": str(file), **named}
         return run(dataset, scores=["hash"], heads=[head]).done, columns(dataset, "mine")
 
-    found = [again()]
-    found += [again(activation="none"), again(output="sigmoid")]
+    last = {"activation": "none", "output": "sigmoid"}
+    found = [again(), again(activation="none"), again(**last)]
     assert [done for done, _ in found] == [1, 1, 1]
     assert len({tuple(values) for _, values in found}) == 3
-    moved = file.rename(tmp_path / "moved.safetensors")
-    assert again(file=str(moved), output="sigmoid") == (0, found[2][1])
-    assert again(file=str(moved), output="sigmoid", model="synthetic")[0] == 0
-    save_file({"weight": rng.standard_normal((1, 16)).astype(np.float32)}, moved)
-    done, values = again(file=str(moved), output="sigmoid")
+    moved = {**last, "file": str(file.rename(tmp_path / "moved.safetensors"))}
+    assert again(**moved) == (0, found[2][1])
+    assert again(**moved, model="synthetic") == (0, found[2][1])
+    save_file({"weight": rng.standard_normal((1, 16)).astype(np.float32)}, moved["file"])
+    done, values = again(**moved)
     assert done == 1
     assert values != found[2][1]
 
@@ -245,3 +245,19 @@ def test_the_quality_of_a_jpeg_is_that_of_the_nearest_luminance_table(tmp_path: 
     found = picture_scores(files, tmp_path, "compression")
     assert found["jpeg_quality"] == [quality for quality, _ in cases]
     assert found["bits_per_pixel"] == pytest.approx([8 * len(d) / (32 * 48) for d in files])
+
+
+def test_pictures_of_any_mode_and_size_get_their_numbers(tmp_path: Path) -> None:
+    files = []
+    for mode in ("L", "CMYK"):
+        file = io.BytesIO()
+        Image.new("RGB", (40, 30), "navy").convert(mode).save(file, "JPEG", quality=70)
+        files.append(file.getvalue())
+    files += [png(Image.new("RGB", size, "navy")) for size in ((1, 1), (1, 300), (300, 2))]
+    dataset = downloaded(tmp_path / "d", {"00000": [(data, "a cat") for data in files]})
+    run(dataset, scores=["sharpness", "compression", "pdq"])
+    assert columns(dataset, "jpeg_quality") == [70, 70, None, None, None]
+    assert columns(dataset, "sharpness") == [0] * 5  # of one colour
+    assert all(len(hash_) == 64 for hash_ in columns(dataset, "pdq"))
+    assert max(columns(dataset, "pdq_quality")) < 50
+    assert min(columns(dataset, "bits_per_pixel")) > 0

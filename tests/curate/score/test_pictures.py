@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageFilter
 
 from frenchcat.curate.score.compression import Compression, jpeg_quality
-from frenchcat.curate.score.hashes import pdq, sha256
+from frenchcat.curate.score.hashes import PDQ_QUALITY, pdq, pdq_and_quality, sha256
 from frenchcat.curate.score.perceptual import Pdq
 from frenchcat.curate.score.pictures import decode
 from frenchcat.curate.score.sharpness import sharpness
@@ -95,6 +95,23 @@ def test_the_pdq_of_a_large_picture_is_near_pdqhashs() -> None:
     bits, _ = pdqhash.compute(np.asarray(large))
     expected = int("".join("1" if bit else "0" for bit in bits), 2)
     assert (int.from_bytes(pdq(large)) ^ expected).bit_count() <= 16
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+def test_the_pdq_of_ink_on_nothing_is_that_of_ink_on_white(mode: str) -> None:
+    """Black everywhere; what is to be seen lies in the transparency alone."""
+    drawn = np.random.default_rng(5).integers(0, 2, (9, 12), dtype=np.uint8) * 255
+    ink = Image.fromarray(drawn).resize((360, 270), Image.Resampling.NEAREST)
+    picture = Image.new("LA", ink.size)
+    picture.putalpha(ink)
+    if mode == "P":
+        picture = Image.fromarray(255 - np.asarray(ink)).convert("P")
+        picture.putpalette([0, 0, 0] * 256)
+        picture.info["transparency"] = 255
+    on_white = Image.fromarray(255 - np.asarray(ink))
+    found = pdq_and_quality(picture if mode == "P" else picture.convert(mode))
+    assert found == pdq_and_quality(on_white)
+    assert found[1] >= PDQ_QUALITY
 
 
 def test_sha256_is_hashlibs() -> None:
