@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -89,10 +90,11 @@ def draw_to_files(
     if image is not None:
         about |= {"start": image.name, "strength": strength}
     out.mkdir(parents=True, exist_ok=True)
-    paths = []
+    paths: list[Path] = []
+    names = _names(prompts)
     for wish, picture, near in zip(wishes, pictures, receipts.neighbours, strict=True):
         facts = about | _wished(wish)
-        path = out / f"{_slug(wish.prompt)}-{wish.seed}.png"
+        path = out / f"{names[wish.prompt]}-{wish.seed}.png"
         _publish(path, signed(_png(picture), facts, credentials))
         told: dict[str, Any] = {
             "picture": path.name,
@@ -249,6 +251,16 @@ def _opened(path: Path) -> Image:
             return picture.convert("RGB")
     except (OSError, ValueError, SyntaxError, Images.DecompressionBombError) as error:
         raise UserError(f"{path} is no picture that can be read ({error})") from None
+
+
+def _names(prompts: Sequence[str]) -> dict[str, str]:
+    """Each prompt's name for files; those that begin alike are told apart by a number."""
+    names: dict[str, str] = {}
+    for prompt in dict.fromkeys(prompts):
+        slug, taken = _slug(prompt), set(names.values())
+        numbered = (slug if n == 1 else f"{slug}_{n}" for n in itertools.count(1))
+        names[prompt] = next(name for name in numbered if name not in taken)
+    return names
 
 
 def _slug(prompt: str) -> str:

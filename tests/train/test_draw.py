@@ -1,5 +1,6 @@
 """`frenchcat sample` and `frenchcat verify`: files, receipts, negative prompts, mistakes."""
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from frenchcat.cli import app
 from frenchcat.curate.errors import UserError
 from frenchcat.drawing import draw_to_files, verify_file
 from frenchcat.train.checkpoint import best, read_state
+from frenchcat.train.credentials import self_issued
 from frenchcat.train.draw import Wish, draw
 from frenchcat.train.run import Parts, open_run
 from tests.train.embedded_run import mini, noise_picture, train_on_selection
@@ -156,3 +158,101 @@ def test_a_named_checkpoint_draws(run: Path, tmp_path: Path) -> None:
 def test_no_run_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"is no run: it has no run\.json"):
         draw_to_files(tmp_path, ["a cat"], tmp_path / "out")
+
+
+def digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_the_manifest_names_model_checkpoint_selection_prompt_and_how(
+    run: Path, tmp_path: Path
+) -> None:
+    how = {"steps": 1, "guidance": 2.5, "sampler": "heun", "negative": "a dog", "seed": 9}
+    (path, sheet) = draw_to_files(run, ["a cat"], tmp_path, number=1, **how)
+    (folder,) = (run / "checkpoints").iterdir()
+    facts = verify_file(path)["facts"]
+    assert facts == {
+        "model": "run",
+        "checkpoint": digest(folder / "unet" / "diffusion_pytorch_model.safetensors"),
+        "step": 2,
+        "selection": read_state(folder).identity["selection"],
+        "selection_name": "some",
+        "prompt": "a cat",
+        **how,
+    }
+    whole = {name: value for name, value in facts.items() if name not in ("seed", "negative")}
+    assert verify_file(sheet)["facts"] == whole
+
+
+ALIKE = ["a cat", "A cat!", "a cat", "x" * 70, "x" * 69 + "y", "../../a", "", "猫" * 70]
+
+
+def test_prompts_that_begin_alike_do_not_take_each_others_files(run: Path, tmp_path: Path) -> None:
+    paths = draw_to_files(run, ALIKE, tmp_path / "out", number=1, steps=1)[:-1]
+    told = [json.loads(path.with_suffix(".json").read_text()) for path in paths]
+    assert [one["made"]["prompt"] for one in told] == ALIKE
+    assert [one["picture"] for one in told] == [path.name for path in paths]
+    assert len(set(paths)) == len(set(ALIKE))
+    assert {path.parent for path in (tmp_path / "out").rglob("*")} == {tmp_path / "out"}
+    assert {path.name for path in tmp_path.iterdir()} == {"out"}
+    assert paths[0].name == "a-cat-0.png"
+
+
+def pem(folder: Path) -> tuple[Path, Path]:
+    made = self_issued()
+    key, certificates = folder / "key.pem", folder / "certificates.pem"
+    key.write_bytes(made.key)
+    certificates.write_bytes(made.certificates)
+    return key, certificates
+
+
+def test_the_verb_passes_on_all_that_it_is_told(run: Path, tmp_path: Path) -> None:
+    key, certificates = pem(tmp_path)
+    noise_picture(1).save(tmp_path / "start.png")
+    (folder,) = (run / "checkpoints").iterdir()
+    options = {
+        **{"-n": 2, "--guidance": 2.5, "--negative": "a dog", "--steps": 3, "--sampler": "ddim"},
+        **{"--seed": 41, "--image": tmp_path / "start.png", "--strength": 0.4, "--neighbours": 2},
+        **{"--key": key, "--certificates": certificates, "--device": "cpu"},
+        **{"--out": tmp_path / "out", "--checkpoint": folder},
+    }
+    given = [str(one) for option in options.items() for one in option]
+    shown = CliRunner().invoke(app, ["sample", str(run), "a cat", *given], catch_exceptions=False)
+    names = ["a-cat-41.png", "a-cat-42.png", "grid.png"]
+    assert shown.stdout.split() == [str(tmp_path / "out" / name) for name in names]
+    told = json.loads((tmp_path / "out" / "a-cat-42.json").read_text())
+    made = told["made"]
+    assert (made["guidance"], made["negative"], made["steps"]) == (2.5, "a dog", 3)
+    assert (made["sampler"], made["seed"]) == ("ddim", 42)
+    assert (made["start"], made["strength"]) == ("start.png", 0.4)
+    assert len(told["nearest"]) == 2
+    assert verify_file(tmp_path / "out" / names[0])["key"] == "unknown"  # signed by that key
+    call = CliRunner().invoke
+    trusted = call(app, ["verify", str(tmp_path / "out" / names[0]), "--trust", str(certificates)])
+    assert (trusted.exit_code, "whom you trust" in trusted.stdout) == (0, True)
+
+
+@pytest.mark.parametrize("alone", ["--key", "--certificates"])
+def test_a_key_without_its_certificates_is_one_line(run: Path, tmp_path: Path, alone: str) -> None:
+    given = ["sample", str(run), "a cat", alone, str(pem(tmp_path)[alone == "--certificates"])]
+    with pytest.raises(UserError, match="go together"):
+        CliRunner().invoke(app, given, catch_exceptions=False)
+
+
+def test_what_verify_says_and_its_status_go_by_the_bytes(run: Path, tmp_path: Path) -> None:
+    (path, _) = draw_to_files(run, ["a cat"], tmp_path, number=1, steps=1)
+    named = tmp_path / "named.jpg"  # its first bytes tell what it is
+    named.write_bytes(path.read_bytes())
+    assert verify_file(named)["intact"]
+    changed = bytearray(path.read_bytes())
+    changed[-20] ^= 1
+    named.write_bytes(changed)
+    call = CliRunner().invoke
+    shown = call(app, ["verify", str(named)])
+    assert (shown.exit_code, shown.stdout.startswith("CHANGED")) == (1, True)
+    assert "prompt" not in shown.stdout  # nothing that it says can be trusted
+    told = json.loads(call(app, ["verify", str(path), "--json"]).stdout)
+    assert (told["intact"], told["key"], told["facts"]["prompt"]) == (True, "own", "a cat")
+    (tmp_path / "no.pem").write_text("hello")
+    with pytest.raises(UserError, match="holds no PEM certificate"):
+        verify_file(path, tmp_path / "no.pem")
