@@ -108,6 +108,8 @@ def _of_picture(
 
 def _trimmed(packet: bytes) -> bytes:
     start, end = packet.find(b"<x:xmpmeta"), packet.rfind(b"</x:xmpmeta>")
+    if b"<!ENTITY" in packet[: max(start, 0)]:
+        return packet  # entities may name a prohibition
     return packet[start : end + len(b"</x:xmpmeta>")] if 0 <= start < end else packet
 
 

@@ -19,6 +19,7 @@ from tests.curate.download.site import (
     settings,
     status,
 )
+from tests.curate.download.test_address import Answers
 
 JPEG = picture()
 UNLIMITED = {"requests_per_sec_per_host": None}
@@ -96,6 +97,21 @@ def test_redirected_requests_count_at_the_host_they_lead_to() -> None:
                     got = await collect(fetcher, [site.url(f"/{n}") for n in range(20)])
         assert {fetched.reason for fetched in got.values()} == {None}
         assert store.most_busy == 2
+
+    asyncio.run(run())
+
+
+def test_many_sites_that_lead_to_one_store_do_not_add_up_there() -> None:
+    async def run() -> None:
+        async with Site({"*": reply(JPEG, delay_sec=0.01)}) as store:
+            async with Site({"*": redirect(f"http://store.example:{store.port}/x")}) as sites:
+                names = [f"{name}.example:{sites.port}" for name in "abcd"]
+                allow = (*names, f"store.example:{store.port}")
+                limits = settings(allow_hosts=allow, **UNLIMITED, connections_per_host=1)
+                async with Fetcher(limits, Answers(["127.0.0.1"])) as fetcher:
+                    got = await collect(fetcher, [f"http://{name}/" for name in names] * 3)
+        assert {fetched.reason for fetched in got.values()} == {None}
+        assert store.most_busy == 1, "though each of the sites may be asked once at a time"
 
     asyncio.run(run())
 

@@ -139,6 +139,16 @@ def test_a_packet_that_is_no_xml_still_prohibits(packet: bytes) -> None:
     assert "passwd" not in str(found(body))
 
 
+def test_what_an_entity_spells_is_no_permission() -> None:
+    packet = xmp("<plus:DataMining>&e;</plus:DataMining>")
+    bare = packet[packet.index(b"<rdf:RDF") : packet.index(b"</x:xmpmeta>")]
+    for spelled, decisions in (("DMI-ALLOWED", []), ("DMI-PROHIBITED", ["opt_out"])):
+        entity = f'<!DOCTYPE x [<!ENTITY e "{spelled}">]>'.encode()
+        for kind in ("png", "jpeg", "webp"):
+            for body in (with_xmp(entity + packet, kind), with_xmp(entity + bare, kind)):
+                assert [decision for _, _, decision in found(body)] == decisions, spelled
+
+
 @pytest.mark.parametrize("text", ["<dc:creator>" * 60_000, "<rdf:li>x</rdf:li>" * 200_000])
 def test_a_hostile_packet_costs_little(text: str) -> None:
     nested = text + text.replace("<dc:creator>", "</dc:creator>") * text.startswith("<dc")

@@ -141,10 +141,11 @@ def test_a_value_has_at_most_a_thousand_characters() -> None:
 def sites() -> list[Variant]:
     """Rows that are slow to be stored first, gone, opted out, too small, late, stored."""
     loud, late = headers("X-Robots-Tag: noai"), headers("tdm-policy: https://a.example/late")
+    moved = {"/moved": (Answer(b"", 302, (("Location", PICTURE), *late)),)}
     link = headers("tdm-policy: https://a.example/p")
     return [
         variant("stored", None, "tdm-policy: https://a.example/0"),
-        Variant("gone", None, {PICTURE: (Answer(b"", 404, loud),)}),
+        Variant("gone", None, {**moved, PICTURE: (Answer(b"", 404, loud),)}, "/moved"),
         variant("opted out", "x_robots_tag", "X-Robots-Tag: noai"),
         variant("too small", None, "tdm-policy: https://a.example/s", body=jpeg(1, 20, 20)),
         Variant("late", None, {PICTURE: (Answer(b"", 423, loud), Answer(jpeg(4), 200, late))}),
