@@ -7,10 +7,10 @@ export NO_ALBUMENTATIONS_UPDATE := 1
 export RAY_USAGE_STATS_ENABLED := 0
 export HF_HUB_DISABLE_TELEMETRY := 1
 
-.PHONY: help demo install test check format soak bench clean
+.PHONY: help demo install test check quick mutants mutants-generic format soak bench clean
 
 help:            ## these lines
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ -/'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ -/'
 
 $(VENV)/.python:
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(v not in [(3, 11), (3, 12)] and f"frenchcat needs Python 3.11 or 3.12 and found {v[0]}.{v[1]}; name one: make PYTHON=python3.11")'
@@ -42,6 +42,18 @@ check: $(VENV)/.developing    ## format, lint, types (strict), tests
 	$(BIN)/mypy
 	$(MAKE) test
 
+quick: $(VENV)/.developing    ## between commits: format, lint, types, and one package: make quick TESTS=tests/train
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m "not slow and not browser and not ray" $(or $(TESTS),tests/curate/remove)
+
+mutants: $(VENV)/.developing  ## break every promise on purpose; each has to be noticed
+	$(BIN)/python -m tools.mutants $(ARGS)
+
+mutants-generic: $(VENV)/.developing  ## mutmut's operators: ARGS="--changed HEAD~5" or ARGS="--sample 500"
+	$(BIN)/python -m tools.mutants.generic $(ARGS)
+
 format: $(VENV)/.developing   ## put the code into the project's format
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
@@ -55,4 +67,4 @@ bench: $(VENV)/.developing    ## every measurement against a peer; results in be
 		$(BIN)/python -m bench.$$(basename $$script .py) || exit 1; done  # steer wants a RUN
 
 clean:                        ## remove what the targets made, .venv too
-	rm -rf $(VENV) .bench demo-output .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .bench .mutants demo-output .mypy_cache .ruff_cache .hypothesis
