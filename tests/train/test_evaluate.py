@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from frenchcat.cli import app
@@ -12,9 +13,11 @@ from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import UserError
 from frenchcat.index.search import Searcher
 from frenchcat.train.draw import Wish, draw
-from frenchcat.train.evaluate import TIMES, Evaluation, evaluate
+from frenchcat.train.evaluate import TIMES, Evaluation, evaluate, held_out
 from frenchcat.train.loop import train
-from frenchcat.train.metrics import clip_score, cmmd
+from frenchcat.train.metrics import clip_score, cmmd, frechet_distance, precision_recall
+from frenchcat.train.model import unet_output
+from frenchcat.train.rows import open_rows
 from frenchcat.train.run import open_run
 from tests.train.embedded_run import mini, train_on_selection
 from tests.train.runs import settings, write_tars
@@ -47,8 +50,6 @@ def test_figures_are_of_the_stored_vectors_and_the_drawn_pictures(
 ) -> None:
     parts, state, _ = open_run(run)
     searcher = Searcher(Dataset.open(str(parts.settings.data.dataset)))
-    from frenchcat.train.rows import open_rows
-
     rows = open_rows(run / "rows")
     assert rows is not None
     trained = [n for n in range(len(rows)) if n not in rows.held_out]
@@ -63,8 +64,34 @@ def test_figures_are_of_the_stored_vectors_and_the_drawn_pictures(
     assert found.cmmd == pytest.approx(cmmd(drawn, stored), rel=1e-3)
     expected = clip_score(drawn, searcher.clip.encode_texts(captions)).mean
     assert found.clip_score == pytest.approx(expected, abs=1e-3)
-    assert 0 <= found.precision <= 1
-    assert 0 <= found.recall <= 1
+    assert found.cmmd_unbiased == pytest.approx(cmmd(drawn, stored, unbiased=True), rel=1e-3)
+    assert found.fid == pytest.approx(frechet_distance(drawn, stored), rel=1e-3)
+    assert (found.precision, found.recall) == precision_recall(stored, drawn)
+    of_the_captions = np.stack([stored[trained.index(n)] for n in _trained(rows, 8, 3)[:8]])
+    real = clip_score(of_the_captions, searcher.clip.encode_texts(captions)).mean
+    assert found.clip_score_real == pytest.approx(real, abs=1e-3)
+
+
+def test_the_held_out_loss_is_the_error_at_ten_evenly_spaced_times(
+    run: Path, found: Evaluation
+) -> None:
+    parts, state, _ = open_run(run)
+    times = sorted(found.held_out_loss_by_time or {})
+    assert times == [50, 150, 250, 350, 450, 550, 650, 750, 850, 950]
+    rows = open_rows(run / "rows")
+    assert rows is not None
+    still = held_out(parts.settings.data, parts.codec, rows, torch.device("cpu"))
+    assert still is not None
+    assert still.captions == [str(rows.row(n).caption) for n in rows.held_out]
+    condition = parts.text(still.captions)
+    for time in times[::4]:
+        a, s = (float(one) for one in parts.diffusion.coefficients(torch.tensor([time])))
+        t = torch.full((len(still.x_0),), time)
+        with torch.no_grad():
+            v = unet_output(parts.unet, a * still.x_0 + s * still.noise, t, condition)
+        error = float((v - (a * still.noise - s * still.x_0)).square().mean())
+        assert (found.held_out_loss_by_time or {})[time] == pytest.approx(error, rel=1e-4)
+    assert state.held_out_loss == pytest.approx(found.held_out_loss, rel=1e-4)
 
 
 def test_the_same_again_is_the_same(run: Path, found: Evaluation) -> None:

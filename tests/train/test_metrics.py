@@ -100,3 +100,22 @@ def test_too_few_are_refused() -> None:
         precision_recall(unit_rows(3), unit_rows(9))
     with pytest.raises(ValueError, match="two pictures"):
         frechet_distance(unit_rows(1), unit_rows(9))
+
+
+def test_many_pictures_are_compared_all_with_all() -> None:
+    """More than a block of rows; the last of them differ."""
+    near, far = unit_rows(1100, 2), unit_rows(1100, 2, 1)
+    near[1050:] += 40
+    apart = near[:, None].astype(float) - far[None].astype(float)
+    cross = np.exp(-(apart**2).sum(2) / 200).mean()
+    within = [
+        np.exp(-((one[:, None].astype(float) - one[None]) ** 2).sum(2) / 200).mean()
+        for one in (near, far)
+    ]
+    assert cmmd(near, far) == pytest.approx(1000 * (sum(within) - 2 * cross), rel=1e-6)
+    precision, recall = precision_recall(far, near)
+    assert precision <= 1050 / 1100
+    distances = np.sqrt((apart**2).sum(2))
+    reach = np.sort(((far[:, None].astype(float) - far[None]) ** 2).sum(2), axis=1)[:, 3] ** 0.5
+    assert precision == pytest.approx((distances <= reach + 1e-9).any(1).mean(), abs=2e-3)
+    assert recall > 0.9

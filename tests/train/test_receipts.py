@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from frenchcat.curate import remove as removal
 from frenchcat.curate.clip.model import Clip
 from frenchcat.curate.dataset import Dataset
 from frenchcat.index.search import Searcher
@@ -85,3 +86,19 @@ def test_foreign_tars_have_no_index(tmp_path: Path) -> None:
     found = receipts_of(data, tmp_path / "run" / "rows", [noise_picture(1)], 2)
     assert found.neighbours == [[]]
     assert "foreign tars" in str(found.note)
+
+
+def test_removed_pictures_are_counted_and_not_named(tmp_path: Path, clip: Clip) -> None:
+    run = train_on_selection(tmp_path, clip)
+    data = open_run(run)[0].settings.data
+    before = receipts_of(data, run / "rows", [noise_picture(1)], 3)
+    gone = before.neighbours[0][0].key
+    dataset = Dataset.open(str(data.dataset))
+    wish = removal.Wish("key", gone, False)
+    with dataset.lock():
+        removal.remove(dataset, wish, removal.matches(dataset, wish))
+    after = receipts_of(data, run / "rows", [noise_picture(1)], 3)
+    assert after.compared == before.compared - 1
+    assert gone not in [one.key for one in after.neighbours[0]]
+    assert after.neighbours[0][:2] == before.neighbours[0][1:]
+    assert (before.note, "1 of the pictures trained on" in str(after.note)) == (None, True)

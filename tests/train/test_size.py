@@ -38,3 +38,10 @@ def test_it_is_a_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out.startswith("train-demo: 6,392,835 parameters; x is 3 x 32 x 32")
     with pytest.raises(SystemExit, match="no settings file nowhere"):
         main(["nowhere"])
+
+
+def test_what_training_holds_is_five_numbers_a_parameter() -> None:
+    size = size_of(load_settings(TrainSettings, "train-demo"))
+    kept = ("weight", "gradient", "first moment", "second moment", "average")
+    assert size.state_bytes == len(kept) * 4 * size.parameters
+    assert f"{size.state_bytes / 1e9:.2f} GB" in size.words()
