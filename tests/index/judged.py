@@ -1,5 +1,6 @@
 """Datasets indexed in parts whose rows are judged, scored, clustered and removed by chance."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -114,7 +115,7 @@ def _cluster(rows: list[Row], rng: np.random.Generator) -> None:
         start += size
 
 
-def write(made: Judged) -> None:
+def write(made: Judged, folders: Sequence[str] = ("verdicts", "scores", "duplicates")) -> None:
     """Publish what is known of the rows, as the stages do."""
     for shard in sorted({row.key[:5] for row in made.rows}):
         here = [row for row in made.rows if row.key.startswith(shard)]
@@ -137,7 +138,8 @@ def write(made: Judged) -> None:
             },
         }
         with made.dataset.publish("judge") as publication:
-            for folder, columns in tables.items():
+            for folder in folders:
+                columns = tables[folder]
                 keys = {"key": [row.key for row in here]}
                 path = publication.path(f"{folder}/{shard}.parquet")
                 pq.write_table(pa.table(keys | columns), path)

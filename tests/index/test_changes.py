@@ -65,8 +65,9 @@ def take(made: Judged, step: Step) -> None:
             each.cluster, each.stays = each.key, True
         for number, each in enumerate(members):
             each.cluster, each.stays = members[0].key, number == value % len(members)
-    if name in ("judge", "score", "cluster"):
-        write(made)
+    folders = {"judge": "verdicts", "score": "scores", "cluster": "duplicates"}
+    if name in folders:
+        write(made, [folders[name]])
 
 
 steps = st.lists(
@@ -205,23 +206,95 @@ def test_a_clusters_drawer_has_its_rows_but_for_removed_ones(tmp_path: Path) -> 
     assert searcher.visible.cluster(3).tolist() == [2, 3]
 
 
-def test_what_is_hidden_is_counted_of_the_nearest_k_of_all(tmp_path: Path) -> None:
+RULES = {
+    "unsafe": (
+        "unsafe",
+        "unsafe_picture",
+        "punsafe",
+        "punsafe>0.5",
+        "nsfw",
+        "nsfw_x",
+        "violence_7",
+    ),
+    "dropped": ("tiny", "not_nsfw", "nsf"),
+    "": ("duplicate", "duplicate_semantic", None),
+}
+
+
+def test_a_verdicts_rule_and_a_score_say_what_a_row_is_shown_with(tmp_path: Path) -> None:
+    made, (vector,) = plain(tmp_path / "d"), unit_rows(1)
+    listed = [(kind, rule) for kind, rules in RULES.items() for rule in rules]
+    assert len(listed) == len(made.rows)
+    for row, (_, rule) in zip(made.rows, listed, strict=True):
+        row.reason, row.judged = rule, rule is not None
+    write(made)
+    searcher = Searcher(made.dataset)
+    for safe, dropped in itertools.product((True, False), repeat=2):
+        shown = {""} | ({"dropped"} if dropped else set()) | (set() if safe else {"unsafe"})
+        hits = searcher.query(vector=vector, k=13, safe=safe, dropped=dropped)
+        expected = {
+            row.key for row, (kind, _) in zip(made.rows, listed, strict=True) if kind in shown
+        }
+        assert {hit.key for hit in hits} == expected
+    scores = (0.0, 0.1, 0.4999, 0.5, 0.5001, 1.0, None)
+    for row, score in itertools.zip_longest(made.rows, scores):
+        row.reason, row.judged, row.punsafe = None, False, score
+    write(made)
+    keys = {hit.key for hit in searcher.query(vector=vector, k=13)}
+    assert keys == {row.key for row in made.rows if row.punsafe is None or row.punsafe < 0.5}
+    assert len(searcher.query(vector=vector, k=13, safe=False)) == 13
+
+
+def test_a_row_that_is_compared_but_not_judged_is_not_dropped(tmp_path: Path) -> None:
+    made, (vector,) = plain(tmp_path / "d"), unit_rows(1)
+    take(made, ("cluster", 2, 0))
+    take(made, ("judge", 7, 1))
+    hits = Searcher(made.dataset).query(vector=vector, k=13, duplicates=True)
+    assert {hit.key for hit in hits} == {row.key for at, row in enumerate(made.rows) if at != 7}
+
+
+def test_the_row_that_stays_stands_for_its_cluster_or_else_the_first_seen(tmp_path: Path) -> None:
+    made, (vector,) = plain(tmp_path / "d"), unit_rows(1)
+    members = made.rows[2:6]
+    for row in members:
+        row.cluster, row.stays = members[0].key, row is members[2]
+    write(made)
+    searcher = Searcher(made.dataset)
+    for hidden, stands in ((None, 2), (2, 0), (0, 1), (1, 3), (3, None)):
+        if hidden is not None:
+            members[hidden].reason, members[hidden].judged = "tiny", True
+            write(made)
+        seen = {hit.key for hit in searcher.query(vector=vector, k=13)}
+        expected = set() if stands is None else {members[stands].key}
+        assert seen & {row.key for row in members} == expected
+        assert len(seen) == 9 + len(expected)
+
+
+def test_what_is_hidden_is_counted_once_of_the_nearest_k_of_all(tmp_path: Path) -> None:
+    """For the first reason, whatever else would hide it."""
     made = plain(tmp_path / "d")
     (vector,) = unit_rows(1, seed=3)
     order = sorted(made.rows, key=lambda row: -float(row.vector @ vector))
-    for row, reason in zip(order, ("tiny", "nsfw", None, "tiny", None), strict=False):
+    for row, reason in zip(made.rows, ("nsfw", "tiny", None, "nsfw", "tiny", "nsfw"), strict=False):
         row.reason, row.judged = reason, True
     write(made)
-    remove(made, [order[1].key])  # unsafe as well, but this comes first
-    searcher = Searcher(made.dataset)
-    for k, expected in (
-        (1, {"dropped": 1}),
-        (2, {"removed": 1, "dropped": 1}),
-        (3, {"removed": 1, "dropped": 1}),
-        (4, {"removed": 1, "dropped": 2}),
-    ):
-        assert searcher.hidden(vector, k) == expected
-    assert searcher.hidden(vector, 4, view=View(dropped=True)) == {"removed": 1}
+    searcher, gone = Searcher(made.dataset), made.rows[3].key
+    view = View("key::BIGINT % 2 = 0")
+    searcher.hidden(vector, 13, view=view)
+    remove(made, [gone])
+    for k in (1, 4, 13):
+        counts = {"removed": 0, "where": 0, "unsafe": 0, "dropped": 0}
+        for row in order[:k]:
+            if row.removed:
+                counts["removed"] += 1
+            elif int(row.key) % 2:
+                counts["where"] += 1
+            elif row.unsafe:
+                counts["unsafe"] += 1
+            elif row.dropped:
+                counts["dropped"] += 1
+        expected = {reason: number for reason, number in counts.items() if number}
+        assert searcher.hidden(vector, k, view=view) == expected
 
 
 def test_bitmaps_of_conditions_asked_long_ago_are_let_go(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from frenchcat.curate import embed
@@ -89,6 +89,8 @@ def test_the_version_changes_with_vectors_of_the_same_size(tmp_path: Path) -> No
         build_index(dataset)
         assert index_version(dataset) not in seen
         seen.add(index_version(dataset))
+        (hit,) = Searcher(dataset).query(vector=unit_rows(20, seed=seed)[7], k=1)
+        assert (hit.key, round(hit.similarity, 2)) == ("000000007", 1)
 
 
 def test_sixteen_parts_and_no_more(tmp_path: Path) -> None:
@@ -201,6 +203,9 @@ def test_a_column_of_some_shards_is_null_in_the_others(tmp_path: Path) -> None:
 
 
 @given(st.one_of(st.text(), st.from_regex(r"\A[0-9]{1,40}\Z"), st.from_regex(r"\A[٠-٩²]{1,9}\Z")))
+@example("9" * 19)
+@example(str(2**63))
+@example("0" * 30)
 def test_an_id_is_a_number_of_63_bits_whatever_the_key(key: str) -> None:
     assert 0 <= id_of(key) < 2**63
     assert np.int64(id_of(key)) == id_of(key)
