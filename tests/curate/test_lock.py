@@ -144,17 +144,20 @@ def test_a_holder_that_wakes_up_does_not_take_the_lock_back(
     stored: Dataset, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lock, "RENEW_SEC", 0.001)
-    awake, store = threading.Event(), type(stored.fs)
+    asleep, awake, store = threading.Event(), threading.Event(), type(stored.fs)
     real = store.cat_file
 
-    def asleep(fs: Any, path: str, **more: Any) -> Any:
+    def sleepy(fs: Any, path: str, **more: Any) -> Any:
         if threading.current_thread() is not threading.main_thread():
+            asleep.set()
             assert awake.wait(20)
         return real(fs, path, **more)
 
-    monkeypatch.setattr(store, "cat_file", asleep)
+    monkeypatch.setattr(store, "cat_file", sleepy)
     with contextlib.ExitStack() as first, contextlib.ExitStack() as second:
         first.enter_context(stored.lock())
+        assert asleep.wait(20)
+        monkeypatch.setattr(lock, "RENEW_SEC", 1000.0)
         clock.now += 91
         second.enter_context(Dataset.open(stored.root).lock())
         awake.set()
