@@ -17,7 +17,7 @@ from safetensors.numpy import save_file
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.score.kinds import Columns
 from frenchcat.curate.score.language import Language
-from frenchcat.curate.score.settings import COLUMNS, IDENTITY
+from frenchcat.curate.score.settings import COLUMNS, IDENTITY, Name
 from frenchcat.curate.score.stage import ScoreStage, builtin
 from frenchcat.curate.score.unsafe import Unsafe
 from frenchcat.curate.score.watermark import Watermark
@@ -206,10 +206,10 @@ def test_pwatermark_depends_on_the_bytes_of_its_heads_and_its_trunk() -> None:
 # -- closed forms ----------------------------------------------------------------------------------
 
 
-def picture_scores(files: Sequence[bytes], tmp_path: Path, score: str) -> dict[str, list[Any]]:
+def picture_scores(files: Sequence[bytes], tmp_path: Path, score: Name) -> dict[str, list[Any]]:
     dataset = downloaded(tmp_path / "d", {"00000": [(data, "a cat") for data in files]})
     run(dataset, scores=[score])
-    return {name: columns(dataset, name) for name in COLUMNS[score]}  # type: ignore[index]
+    return {name: columns(dataset, name) for name in COLUMNS[score]}
 
 
 def png(picture: Image.Image) -> bytes:
@@ -232,8 +232,9 @@ def test_sharpness_of_an_edge_is_by_the_brightness_of_its_colour(tmp_path: Path)
 
 def test_the_quality_of_a_jpeg_is_that_of_the_nearest_luminance_table(tmp_path: Path) -> None:
     picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (32, 48, 3), np.uint8))
-    tables = {q: Image.open(io.BytesIO(jpeg(picture, q))).quantization for q in (30, 60, 90)}  # type: ignore[attr-defined]
-    cases = []
+    opened: dict[int, Any] = {q: Image.open(io.BytesIO(jpeg(picture, q))) for q in (30, 60, 90)}
+    tables = {quality: jpeg_.quantization for quality, jpeg_ in opened.items()}
+    cases: list[tuple[int, list[Any]]] = []
     for quality, (luminance, chrominance) in ((q, t.values()) for q, t in tables.items()):
         bent = [value + (n % 5 == 0) for n, value in enumerate(luminance)]  # no setting's own
         cases += [(quality, [luminance, tables[60][1]]), (quality, [bent, chrominance])]
