@@ -19,6 +19,7 @@ def test_rows_are_laid_out_again_only_after_a_change(tmp_path: Path) -> None:
     assert (folder / "rows.arrow").stat().st_mtime_ns == written
     assert (again.digest, again.take(range(30))) == (first.digest, first.take(range(30)))
     assert rows_of_selection(dataset, "some", folder, held_out=3).held_out != ()
+    assert len(rows_of_selection(dataset, "some", folder)) == len(first)
     wish = Wish("url", str(_url(dataset)))
     with dataset.lock():
         remove(dataset, wish, matches(dataset, wish))
