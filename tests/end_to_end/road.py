@@ -9,6 +9,7 @@ is behind them (scores, duplicates, verdicts, index, selections, removals) is th
 import contextlib
 import hashlib
 import io
+import itertools
 import os
 import tarfile
 import tempfile
@@ -373,6 +374,48 @@ def killed(after: int) -> Iterator[list[int]]:
             setattr(os, name, function)
         for descriptor in held:
             os.close(descriptor)
+
+
+class _Lent:
+    """A database of its own within one instance of DuckDB, handed out as a connection."""
+
+    def __init__(self, instance: Any, name: str) -> None:
+        self._cursor, self._name = instance.cursor(), name
+        self._cursor.execute(f"ATTACH ':memory:' AS {name}")
+        self._cursor.execute(f"USE {name}")
+
+    def execute(self, sql: str, *values: Any) -> Any:
+        # The catalog's settings are one instance's, which is lent to all: they are tried elsewhere.
+        return None if sql.startswith("SET ") else self._cursor.execute(sql, *values)
+
+    def close(self) -> None:
+        self._cursor.execute("USE memory")
+        self._cursor.execute(f"DETACH {self._name}")
+        self._cursor.close()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._cursor, name)
+
+
+@contextlib.contextmanager
+def one_duckdb() -> Iterator[None]:
+    """Lend one instance of one thread to every catalog: making one costs more than a step."""
+    import duckdb
+
+    connect, number = duckdb.connect, itertools.count()
+    instance = connect(config={"threads": 1})
+
+    def lend(*args: Any, **kwargs: Any) -> Any:
+        if args or kwargs:
+            return connect(*args, **kwargs)
+        return _Lent(instance, f"lent_{next(number)}")
+
+    duckdb.connect = lend  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        duckdb.connect = connect
+        instance.close()
 
 
 def scratch() -> Path:

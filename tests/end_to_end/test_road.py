@@ -14,6 +14,8 @@ import itertools
 import json
 import os
 import shutil
+import subprocess
+import sys
 import tarfile
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -46,6 +48,7 @@ from tests.end_to_end import road
 from tests.end_to_end.road import WHERE, WORLD, Killed, Model
 from tests.trees import tree_digest
 
+ROOT = Path(__file__).parents[2]
 ONE = Engine(workers=1)
 SEQUENCES, STEPS = 200, 5
 Run = Callable[[Dataset], Any]
@@ -574,20 +577,44 @@ def _verdicts(path: Path) -> Any:
 
 def drive(sequences: int, steps: int = STEPS, derandomize: bool = True) -> None:
     """Let the machine take so many sequences of steps. A failure is printed as its steps."""
+    threads = faiss.omp_get_max_threads()
     faiss.omp_set_num_threads(1)
-    run_state_machine_as_test(
-        Road,
-        settings=settings(
-            max_examples=sequences,
-            stateful_step_count=steps,
-            derandomize=derandomize,
-            database=None,
-            deadline=None,
-            phases=(Phase.generate,),  # few steps as they are; add Phase.shrink to have fewer
-            suppress_health_check=list(HealthCheck),
-        ),
-    )
+    with road.one_duckdb():
+        run_state_machine_as_test(
+            Road,
+            settings=settings(
+                max_examples=sequences,
+                stateful_step_count=steps,
+                derandomize=derandomize,
+                database=None,
+                deadline=None,
+                phases=(Phase.generate,),  # few steps as they are; add Phase.shrink to have fewer
+                suppress_health_check=list(HealthCheck),
+            ),
+        )
+    faiss.omp_set_num_threads(threads)
 
 
 def test_any_steps_in_any_order_killed_anywhere_keep_every_promise() -> None:
     drive(SEQUENCES)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(12 * 3600)
+def test_twenty_thousand_longer_roads() -> None:
+    drive(20_000, steps=10, derandomize=False)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3 * 3600)
+def test_the_machine_alone_finds_each_mutant_of_the_road(tmp_path: Path) -> None:
+    this = str(Path(__file__).relative_to(ROOT))
+    done = subprocess.run(
+        [sys.executable, "-m", "tools.mutants", "road", "--jobs", "1", "--tests", this],
+        cwd=ROOT,
+        env={**os.environ, "FRENCHCAT_MUTANTS": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("killed") >= 10
