@@ -9,6 +9,7 @@ from frenchcat.curate.config import resolve
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.remove.log import Request, log
+from frenchcat.curate.stage import marker
 from frenchcat.curate.verdict.settings import VerdictSettings
 from frenchcat.curate.verdict.stage import reasons, verdict
 from tests.curate.verdict.folders import (
@@ -162,6 +163,20 @@ def test_what_is_not_kept_is_named_once_before_and_after_judging(dataset: Datase
     assert said(dataset) == [*others, *now]
     log(dataset, Request(2, "key", "2026-01-02T00:00:00Z", keys=("000000001",)))
     assert said(dataset) == [("000000000", "all"), ("000000001", "removed"), *now]
+
+
+def test_no_rule_is_asked_of_a_row_that_is_removed_or_has_no_vector(dataset: Dataset) -> None:
+    unembedded(dataset, KEY, OTHER)
+    log(dataset, Request(1, "key", "2026-01-01T00:00:00Z", keys=(KEY,)))
+    verdict(dataset, ruled({"all": "true", "unsaid": "similarity > null"}))
+    judged = verdicts(dataset)
+    assert judged[KEY] == (False, "removed")
+    assert judged[OTHER] == (False, "not_embedded:undecodable")
+    made = [marker(dataset, "verdict", shard) or {} for shard in SHARDS]
+    none = dict.fromkeys(made[1]["counts"], 0)
+    assert made[1]["counts"] == {**none, "rows": 2}
+    asked = {"rows": 2, "dropped.all": 2, "alone.all": 2, "unknown.unsaid": 2}
+    assert made[0]["counts"] == {**none, **asked}
 
 
 # -- names -----------------------------------------------------------------------------------------
