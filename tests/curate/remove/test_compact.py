@@ -22,6 +22,7 @@ from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.download import ResizeSettings, download, retry_failed
 from frenchcat.curate.info import info
 from frenchcat.curate.remove import Wish, compact, matches, remove, residue
+from frenchcat.curate.score.stage import score
 from frenchcat.curate.select import Choice, open_selection, select
 from frenchcat.curate.stage import Silent
 from frenchcat.index.search import Searcher
@@ -364,6 +365,18 @@ def test_a_failed_row_of_a_removed_address_leaves_nothing_either(built: Built) -
     assert residue(built.dataset) == []
     assert info(built.dataset).failed == 2
     assert set(run_all(built).values()) == {0}
+
+
+def test_what_was_out_of_date_is_so_afterwards(built: Built) -> None:
+    """A compaction answers for the rows that it takes out, and for no other change."""
+    dataset = built.dataset
+    marker = dataset.read_json("stages/score/00000.json")
+    with dataset.lock():
+        dataset.write_json("stages/score/00000.json", {**marker, "digest": "0" * 64})
+    take_out(built, [0])
+    with dataset.lock():
+        compact(dataset)
+        assert score(dataset, built.settings.score, built.settings.clip, ONE).done == 1
 
 
 def test_failed_rows_are_asked_again_after_a_compaction(mine: Built) -> None:
