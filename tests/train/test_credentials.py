@@ -5,6 +5,7 @@ import http.server
 import io
 import json
 import threading
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -245,6 +246,18 @@ def test_a_manifest_that_lost_its_place_is_told() -> None:
         found = verified(moved, "png", own=b"")
         assert not found.intact
         assert found.troubles
+
+
+def test_a_manifest_in_a_chunk_that_nobody_reads_is_told() -> None:
+    data = signed(png(), FACTS, self_issued())
+    at = data.index(b"caBX")
+    end = at + 4 + int.from_bytes(data[at - 4 : at], "big")
+    chunk = b"abCD" + data[at + 4 : end]
+    hidden = data[:at] + chunk + zlib.crc32(chunk).to_bytes(4, "big") + data[end + 4 :]
+    with Image.open(io.BytesIO(hidden)) as picture:
+        picture.load()  # a sound PNG
+    found = verified(hidden, "png", own=b"")
+    assert (found.signed, found.intact, len(found.troubles)) == (False, False, 1)
 
 
 def test_half_a_pair_of_files_is_made_anew_and_both_go_together(tmp_path: Path) -> None:
