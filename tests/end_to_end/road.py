@@ -460,7 +460,7 @@ class Model:
     head: int = 0
     methods: tuple[str, ...] = METHODS
     rule: str = "resolution"
-    rules: tuple[str, ...] = ("short", "unsafe_words")
+    rules: tuple[str, ...] = ("unsafe_words", "bland")
     # as the stages last found it
     scored: dict[str, int] | None = None  # shard -> head
     clusters: dict[str, tuple[str, str | None, str | None, int]] | None = None

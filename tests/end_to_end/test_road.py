@@ -7,6 +7,7 @@ file. A step that is killed leaves readers in peace, and run again it ends in th
 that was not.
 """
 
+import atexit
 import contextlib
 import functools
 import io
@@ -96,6 +97,7 @@ def locked(dataset: Dataset, run: Run) -> None:
 def beginning() -> tuple[Path, Model]:
     """A dataset of two shards that went the whole road, to be copied."""
     folder = road.scratch()
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     model = Model.empty()
     model.grow(10)
     dataset = Dataset.create(folder / "dataset", "road")
