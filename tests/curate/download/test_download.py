@@ -202,12 +202,13 @@ def test_what_decides_over_a_stored_picture_makes_shards_anew_and_how_it_is_fetc
         assert asked(changed(patient, threads=1)) == 0
         smaller = changed(settings, resize=changed(settings.resize, image_size=40))
         assert asked(smaller) == 12
-        assert asked(changed(smaller, rights=RightsSettings(policy="record"))) == 12
+        recorded = changed(smaller, rights=RightsSettings(policy="record"))
+        assert asked(recorded) == 12
         # Other rows under the same keys.
         for folder in ("lists", "stages/lists"):
             shutil.rmtree(dataset.path(folder))
         other = str(site.write_list(tmp_path / "other.parquet", range(20, 32)))
-        assert asked(smaller, other) == 12
+        assert asked(recorded, other) == 12
         assert [row["number"] for row in sidecar(dataset)] == list(range(20, 32))
 
 
