@@ -29,7 +29,13 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.dedup import DedupSettings, dedup
@@ -208,14 +214,14 @@ class Road(RuleBasedStateMachine):
         assert verdict(self.dataset, wanted.verdict, ONE).done == 0
         self._changed("verdicts", "stages/verdict", "dataset.json")
 
+    @precondition(lambda self: self.before is not None)
     @rule()
     def undo(self) -> None:
         """The settings of before: all of it is as it was."""
-        if self.before is not None:
-            model = self.model
-            kept = self.before
-            self._keep()
-            model.head, model.methods, model.rule, model.rules = kept
+        assert self.before is not None
+        model, kept = self.model, self.before
+        self._keep()
+        model.head, model.methods, model.rule, model.rules = kept
         self.build(None)
 
     @rule(
@@ -276,11 +282,16 @@ class Road(RuleBasedStateMachine):
         self._do(run, lambda m: m.remove(keys, by, value), dying)
         self._changed(name)
 
+    @precondition(lambda self: self.model.removed)
     @rule(dying=DYING)
     def compact(self, dying: float | None) -> None:
         """The bytes of removed rows go; nobody else is fetched, embedded or scored again."""
-        wanted = self._save()
         going = self.model.removed & self.model.rows.keys()
+        if not going:
+            with self.dataset.lock():
+                assert compact(self.dataset) == {"rows": 0, "shards": 0}
+            return self._changed("dataset.json")
+        wanted = self._save()
         shards = {key[:5] for key in going}
         kept = {path for path in self.stats if not any(shard in path for shard in shards)}
 

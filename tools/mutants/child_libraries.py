@@ -6,7 +6,12 @@ import os
 
 from tools.mutants.child import LIBRARIES
 
-os.environ.update(HF_HUB_OFFLINE="1", NO_ALBUMENTATIONS_UPDATE="1", HF_HUB_DISABLE_TELEMETRY="1")
+os.environ.update(
+    OMP_NUM_THREADS="1",
+    HF_HUB_OFFLINE="1",
+    NO_ALBUMENTATIONS_UPDATE="1",
+    HF_HUB_DISABLE_TELEMETRY="1",
+)
 for _name in LIBRARIES:
     with contextlib.suppress(ImportError):
         importlib.import_module(_name)

@@ -49,8 +49,10 @@ def environment(folder: Path) -> dict[str, str]:
     """Environment variables with which `frenchcat` is imported from the copy, in children too.
 
     No bytecode is kept: its check sees a file's size and second, and a mutant may change neither.
+    One thread each, since several copies are at work.
     """
-    return {**os.environ, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
+    ours = {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
+    return {**os.environ, **ours}
 
 
 @contextmanager
