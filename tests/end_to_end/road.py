@@ -652,7 +652,8 @@ def plain(path: Path) -> bytes:
         data = bytearray(path.read_bytes())
         with tarfile.open(path) as tar:
             for member in tar:  # sizes and times, whose digits look like a key's
-                data[member.offset + 100 : member.offset + 156] = bytes(56)
+                for header in (member.offset, member.offset_data - 512):
+                    data[header + 100 : header + 156] = bytes(56)
         return bytes(data)
     else:
         return path.read_bytes()

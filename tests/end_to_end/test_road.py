@@ -121,7 +121,7 @@ def beginning() -> tuple[Path, Model]:
 
 # -- the machine ----------------------------------------------------------------------------------
 
-DYING = st.sampled_from([None] * 16 + [0.05, 0.3, 0.5, 0.7, 0.95])
+DYING = st.sampled_from([None] * 60 + [part / 20 for part in range(20)])
 """Where in a step its process is killed, as a part of its operations on files; mostly nowhere."""
 HASHES = [spec.sha256 for spec in WORLD if spec.picture][:6]
 
