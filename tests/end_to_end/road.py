@@ -641,20 +641,25 @@ def _traces(key: str, spec: Spec) -> set[bytes]:
     return found
 
 
-def plain(path: Path) -> bytes:
-    """A file's bytes with what compression hides laid open."""
+def plain(path: Path) -> tuple[bytes, bytes]:
+    """A file's values as text, where it is a table, and its bytes; else its bytes twice.
+
+    In a table's bytes one key follows the other, and what their digits make together looks like
+    another: keys are to be looked for in the text.
+    """
+    raw = path.read_bytes()
     if path.suffix == ".parquet":
         table = pq.read_table(path)
     elif path.suffix == ".arrow":
         with pa.OSFile(str(path)) as source:
             table = pa.ipc.open_file(source).read_all()
     elif path.suffix == ".tar":
-        data = bytearray(path.read_bytes())
+        data = bytearray(raw)
         with tarfile.open(path) as tar:
-            for member in tar:  # sizes and times, whose digits look like a key's
+            for member in tar:  # sizes and times, whose digits look like a key's, too
                 for header in (member.offset, member.offset_data - 512):
                     data[header + 100 : header + 156] = bytes(56)
-        return bytes(data)
+        return bytes(data), bytes(data)
     else:
-        return path.read_bytes()
-    return path.read_bytes() + repr((table.to_pylist(), table.schema.metadata)).encode()
+        return raw, raw
+    return repr((table.to_pylist(), table.schema.metadata)).encode(), raw

@@ -512,8 +512,12 @@ class Road(RuleBasedStateMachine):
         root = Path(self.dataset.root)
         for path in sorted(root.rglob("*")) if traces else ():
             if path.is_file() and path.parent.name != "removals":
-                data = road.plain(path)
-                left = [name for name, trace in traces.items() if trace in data]
+                text, raw = road.plain(path)
+                left = [
+                    name
+                    for name, trace in traces.items()
+                    if trace in text or (len(trace) > 9 and trace in raw)
+                ]
                 assert not left, (path.relative_to(root), left)
 
 
