@@ -36,11 +36,12 @@ demo: $(VENV)/.installed      ## the whole pipeline on the bundled sample
 test: $(VENV)/.developing     ## the whole suite
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m "not slow" $(ARGS)
 
-check: $(VENV)/.developing    ## format, lint, types (strict), declared dependencies, tests
+check: $(VENV)/.developing    ## format, lint, types (strict), dependencies, import rules, tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/deptry frenchcat curate index train
+	$(BIN)/lint-imports
 	$(MAKE) test
 
 quick: $(VENV)/.developing    ## between commits: format, lint, types, and one package: make quick TESTS=tests/train

@@ -10,7 +10,7 @@ the number of shards in flight beyond one a worker.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -120,37 +120,6 @@ class Silent:
 
     def end(self) -> None:
         """Show nothing."""
-
-
-def run_stage(
-    dataset: Dataset,
-    stage: Stage,
-    shards: Sequence[str],
-    engine: Engine | None = None,
-    progress: Progress | None = None,
-    again: Collection[str] = (),
-) -> StageReport:
-    """Run a stage over the shards whose output is missing or out of date; the lock is held.
-
-    Those named in `again` are worked on in any case.
-
-    Raises what the stage raises, after the shards already at work have ended; what they published
-    stays, so the same call again goes on. Raises `UserError` where Ray is asked for and missing.
-    """
-    from frenchcat.curate.engines import run_local, run_ray
-
-    engine, progress = engine or Engine(), progress or Silent()
-    redo = frozenset(again)
-    todo = [shard for shard in shards if shard in redo or not up_to_date(dataset, stage, shard)]
-    progress.begin(stage.name, len(todo))
-    try:
-        if todo:
-            run = run_ray if engine.kind == "ray" else run_local
-            run(dataset, stage, todo, engine, progress)
-    finally:
-        progress.end()
-    counts = record(dataset, stage, shards)
-    return StageReport(stage.name, len(todo), len(shards) - len(todo), counts)
 
 
 def run_shard(

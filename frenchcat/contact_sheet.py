@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.licence import licence_name
+from frenchcat.curate.urls import host_of
 
 if TYPE_CHECKING:
     from frenchcat.index.search import Hit
@@ -96,19 +97,10 @@ def _origin(hit: Hit) -> str:
     creator, licence = (hit.columns.get(name) for name in ("creator", "license"))
     named = [str(creator)] if creator else []
     named += [licence_name(str(licence))] if licence else []
-    text = escape(", ".join(named) or _host(hit.url or ""))
+    text = escape(", ".join(named) or host_of(hit.url))
     if hit.url and hit.url.startswith(("http://", "https://")):
         return f'<a href="{escape(hit.url)}" rel="noreferrer nofollow">{text}</a>'
     return text
-
-
-def _host(url: str) -> str:
-    from urllib.parse import urlsplit
-
-    try:
-        return urlsplit(url).netloc
-    except ValueError:
-        return ""
 
 
 def _data_uri(data: bytes) -> str:

@@ -18,17 +18,3 @@ def equal_values(values: Sequence[str | None]) -> Edges:
 
     codes = pa.array(values, pa.string()).dictionary_encode().indices
     return stars(np.asarray(codes.fill_null(-1).cast(pa.int64())))
-
-
-def canonical_url(url: str | None) -> str | None:
-    """One spelling for all the spellings of what would be asked for: scheme, host, port, path.
-
-    None for what is no URL. Query parameters stay: which of them matter, only the server knows.
-    """
-    from frenchcat.curate.download.reason import FetchFailure
-    from frenchcat.curate.download.url import parse_url
-
-    try:
-        return str(parse_url(url))
-    except FetchFailure:
-        return None

@@ -7,12 +7,16 @@ from typing import Literal
 from pydantic import Field
 
 from frenchcat.curate.config import settings
-from frenchcat.curate.score.hashes import PDQ_DISTANCE, PDQ_QUALITY
+from frenchcat.curate.hashes import PDQ_DISTANCE, PDQ_QUALITY
 
 Method = Literal["exact", "perceptual", "semantic"]
 METHODS: tuple[Method, ...] = ("exact", "perceptual", "semantic")
 """Strongest evidence first; a row's `kind` is the first that ties it to its survivor."""
 Rule = Literal["resolution", "similarity", "caption_length", "key"]
+
+
+NEAR_COSINE = 0.96
+"""Of two CLIP vectors: the pictures are near copies; removals take it, too."""
 
 
 @settings
@@ -25,7 +29,7 @@ class DedupSettings:
     """Bits (of 256) by which PDQ hashes of duplicates may differ."""
     perceptual_quality: int = Field(default=PDQ_QUALITY, ge=0, le=100)
     """PDQ hashes of pictures with less detail than this tie nothing."""
-    semantic_cosine: float = Field(default=0.96, gt=0.5, lt=1.0)
+    semantic_cosine: float = Field(default=NEAR_COSINE, gt=0.5, lt=1.0)
     """Least cosine of the picture vectors of duplicates."""
     survivor: tuple[Rule, ...] = ("resolution", "similarity", "key")
     """Who stays: most pixels of the original, then highest caption score, then first key. Further

@@ -19,23 +19,23 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import AsyncGenerator, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import TracebackType
 
 from aiohttp.abc import AbstractResolver
 
 from frenchcat.curate.download.address import CheckedResolver, Doorman, SystemResolver
 from frenchcat.curate.download.body import check_kind
+from frenchcat.curate.download.fetched import Fetched
 from frenchcat.curate.download.header import picture_size
 from frenchcat.curate.download.hosts import HostHealth, HostTurns
-from frenchcat.curate.download.reason import PERMANENT, REASONS, FetchFailure, Reason
 from frenchcat.curate.download.request import Hop, open_session
 from frenchcat.curate.download.rights.desk import MAX_BODY_BYTES, Desk
 from frenchcat.curate.download.rights.settings import RightsSettings
-from frenchcat.curate.download.rights.signal import Signal
 from frenchcat.curate.download.settings import FetchSettings, parse_allow_host
 from frenchcat.curate.download.trip import Road, Trip
-from frenchcat.curate.download.url import WebURL
+from frenchcat.curate.reasons import PERMANENT, REASONS, FetchFailure, Reason
+from frenchcat.curate.urls import WebURL
 
 __all__ = ["PERMANENT", "REASONS", "FetchSettings", "Fetched", "Fetcher", "Hop", "Reason"]
 
@@ -48,32 +48,6 @@ _DETAIL_CHARS = 300
 _FIRST_MEAN_BYTES = 2**20  # what a body is expected to hold before any has been seen
 _MEAN_OVER = 16  # fetches that the running mean of body sizes looks back on
 _READ_STEP = 256  # URLs read from the list between two looks at the network
-
-
-@dataclass(frozen=True, slots=True)
-class Fetched:
-    """What became of one URL: `body` or `reason`, never both."""
-
-    url: str
-    """As it stood in the list."""
-    body: bytes | None
-    """The picture's file, as the server has it; None on failure."""
-    reason: str | None
-    """None on success, else one of REASONS."""
-    detail: str
-    """For people: what exactly, at most 300 characters; "" on success."""
-    hops: tuple[Hop, ...]
-    """Every answer, in order: redirects, failed tries, the last one."""
-    format: str | None
-    """jpeg, png, gif, webp, avif, heic, bmp or tiff, by its bytes; None on failure."""
-    width: int | None
-    """Pixels by the header, EXIF rotation not applied; None on failure."""
-    height: int | None
-    """Likewise."""
-    attempts: int
-    """Tries that were begun; a redirect does not begin a new one. 0: nothing was sent."""
-    said: tuple[tuple[str, tuple[Signal, ...]], ...] = ()
-    """Of each URL asked for, what its site's own files say of it; empty without a rights desk."""
 
 
 class Fetcher:

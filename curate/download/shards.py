@@ -26,15 +26,15 @@ from typing import IO, TYPE_CHECKING, Any, Protocol
 
 from frenchcat.curate import tars
 from frenchcat.curate.dataset import Dataset
-from frenchcat.curate.download.fetch import Fetched
+from frenchcat.curate.download.fetched import Fetched
 from frenchcat.curate.download.pictures import Picture, Unfit
 from frenchcat.curate.download.upstream import img2dataset_module
+from frenchcat.curate.keys import ROW_DIGITS, key_of, row_of
 from frenchcat.curate.stage import Output
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-ROW_DIGITS = 4
 """Of the row in the key ``{shard:05d}{row:04d}``: img2dataset's 9 digits at its 10,000 a shard."""
 NO_URL = "no_url"
 OPTED_OUT = "opted_out"
@@ -82,11 +82,6 @@ OUTCOME = tuple(Outcome.__dataclass_fields__)
 def relative(shard: str, what: str) -> str:
     """Where a shard's ``.tar``, ``.parquet`` or ``_stats.json`` lies in the dataset."""
     return f"shards/{shard}{what}"
-
-
-def key_of(shard: str, row: int) -> str:
-    """A row's key: shard and row in it, zero-padded."""
-    return f"{shard}{row:0{ROW_DIGITS}d}"
 
 
 class Spool:
@@ -202,7 +197,7 @@ def present(dataset: Dataset, shard: str) -> dict[int, Outcome]:
 
     with dataset.as_local(relative(shard, ".parquet")) as path:
         table = pq.read_table(path, columns=["key", *OUTCOME])
-    return {int(row.pop("key")[-ROW_DIGITS:]): Outcome(**row) for row in table.to_pylist()}
+    return {row_of(row.pop("key")): Outcome(**row) for row in table.to_pylist()}
 
 
 def pictures(
@@ -215,7 +210,7 @@ def pictures(
     missing = set(rows)
     with dataset.as_local(relative(shard, ".tar")) as path:
         for member in tars.members(path):
-            row = int(member.key[-ROW_DIGITS:])
+            row = row_of(member.key)
             if member.extension == extension and row in missing:
                 missing.remove(row)
                 yield row, tars.read(path, member)

@@ -1,11 +1,11 @@
 """Removal: whoever asks for a picture to go is obeyed at once, everywhere, and for good.
 
-log.py        the append-only requests; what they name, as hashes
 match.py      a request -> the rows that it names, near copies included where asked
 request.py    the whole: match, log, absent at once
-block.py      what a later crawl must not bring back; hash lists given by a user
 compact.py    shards, embeddings, index and all else rewritten without the removed rows
 residue.py    the proof that nothing is left, by key, hash and vector
+
+The append-only log of requests is curate/removals.py, on the ground floor: every stage obeys it.
 """
 
 from frenchcat.curate.remove.compact import compact

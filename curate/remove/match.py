@@ -17,15 +17,14 @@ from numpy.typing import NDArray
 from frenchcat.curate import embed
 from frenchcat.curate.catalog import Catalog
 from frenchcat.curate.dataset import Dataset
+from frenchcat.curate.dedup.settings import NEAR_COSINE
 from frenchcat.curate.errors import UserError
-from frenchcat.curate.remove.log import by_shard
-from frenchcat.curate.score.hashes import PDQ_DISTANCE
+from frenchcat.curate.hashes import PDQ_DISTANCE
+from frenchcat.curate.keys import by_shard
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-COSINE = 0.96
-"""Of two CLIP vectors: near copies, the semantic threshold of curate/dedup."""
 KINDS = ("url", "domain", "sha256", "uid", "key", "like")
 
 
@@ -89,30 +88,23 @@ def _rows(catalog: Catalog) -> list[dict[str, Any]]:
 def _exact(rows: list[dict[str, Any]], wish: Wish) -> list[dict[str, Any]]:
     value = wish.value.strip()
     if wish.by == "url":
-        from frenchcat.curate.remove.log import url_hash
+        from frenchcat.curate.removals import url_hash
 
         wanted = url_hash(value)
         return [row for row in rows if row["url"] and url_hash(row["url"]) == wanted]
     if wish.by == "domain":
-        from frenchcat.curate.domains import domain_of, host_of
+        from frenchcat.curate.urls import domain_of, host_of, plain_host
 
-        name = value.lower().rstrip(".")
+        name = plain_host(value)
         if "/" in name or not name:
             raise UserError(f"{value!r} is no domain; write it like example.org")
-        # Most URLs are told apart by their text, far quicker than by taking them to pieces.
-        named = (row for row in rows if row["url"] and _may_hold(row["url"], name))
-        return [row for row in named if name in (domain_of(row["url"]), host_of(row["url"]))]
+        return [row for row in rows if name in (domain_of(row["url"]), host_of(row["url"]))]
     if wish.by == "sha256":
         digest = _digest(value)
         return [row for row in rows if digest in (row["sha256"], row["stored_sha256"])]
     if wish.by == "like":
         return _same_bytes(rows, Path(wish.value))
     return [row for row in rows if row[wish.by] == value]
-
-
-def _may_hold(url: str, name: str) -> bool:
-    # Outside ASCII, what a letter's lower case is can depend on the letters around it.
-    return name in url.lower() or not url.isascii()
 
 
 def _digest(value: str) -> str:
@@ -139,7 +131,7 @@ def _match(row: dict[str, Any], why: str) -> Match:
 def _hash_of_file(path: Path) -> list[str]:
     from PIL import Image
 
-    from frenchcat.curate.score.hashes import pdq
+    from frenchcat.curate.hashes import pdq
 
     try:
         with Image.open(path) as picture:
@@ -183,7 +175,7 @@ def _semantic(
     out = []
     for keys, vectors in _embedded(dataset):
         nearest = (vectors.astype(np.float32) @ stack.T).max(axis=1)
-        for at in np.flatnonzero(nearest >= COSINE):
+        for at in np.flatnonzero(nearest >= NEAR_COSINE):
             if keys[at] in by_key:
                 out.append(_match(by_key[keys[at]], f"semantic {nearest[at]:.3f}"))
     return out

@@ -13,10 +13,10 @@ from datetime import UTC, datetime
 from frenchcat.curate.catalog import Catalog
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import UserError
-from frenchcat.curate.remove.block import blocked_keys
-from frenchcat.curate.remove.log import (
+from frenchcat.curate.removals import (
     Removed,
     Request,
+    blocked_keys,
     hash_of,
     log,
     next_number,
@@ -24,6 +24,7 @@ from frenchcat.curate.remove.log import (
     url_hash,
 )
 from frenchcat.curate.remove.match import Match, Wish, vector_hashes
+from frenchcat.curate.urls import plain_host
 
 
 def remove(dataset: Dataset, wish: Wish, found: Sequence[Match], note: str = "") -> Request:
@@ -50,7 +51,7 @@ def remove(dataset: Dataset, wish: Wish, found: Sequence[Match], note: str = "")
     elif wish.by == "sha256":
         digests.add(value.lower())
     elif wish.by == "domain":
-        domains = (value.lower().rstrip("."),)
+        domains = (plain_host(value),)
     elif not found:
         raise UserError(f"no row of {dataset.root} matches --{wish.by} {value}")
     request = Request(

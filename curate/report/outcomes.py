@@ -25,7 +25,7 @@ NOT_EMBEDDED = "not_embedded"
 """How the reason of a row without a vector begins; it comes before all rules."""
 
 # scheme://user@host:port/ as RFC 3986 has it; an address in brackets keeps them.
-_HOST = r"^[a-zA-Z][a-zA-Z0-9+.-]*://(?:[^/?#@]*@)?(\[[^\]]*\]|[^/?#:]*)"
+_HOST = r"^\s*[a-zA-Z][a-zA-Z0-9+.-]*://(?:[^/?#@]*@)?(\[[^\]]*\]|[^/?#:]*)"
 _FAILED = "rows.status IS DISTINCT FROM 'success'"
 
 
@@ -126,9 +126,9 @@ def _add_domains(catalog: Catalog) -> None:
     """A table of every host's registered domain: hosts are far fewer than rows."""
     import pyarrow as pa
 
-    from frenchcat.curate.domains import domain_of_host
+    from frenchcat.curate.urls import domain_of_host, plain_host
 
     hosts = [row[0] for row in rows_of(catalog, "SELECT DISTINCT host FROM outcomes ORDER BY 1")]
     table = {"host": pa.array(hosts, pa.string())}
-    table["domain"] = pa.array([domain_of_host(host.strip("[]")) for host in hosts], pa.string())
+    table["domain"] = pa.array([domain_of_host(plain_host(host)) for host in hosts], pa.string())
     catalog.duck.register("domains_of_hosts", pa.table(table))

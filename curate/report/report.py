@@ -1,6 +1,6 @@
-"""A dataset's report: everything that the page shows, gathered, and the page written.
+"""A dataset's report: everything that the page shows, gathered.
 
-Reads a dataset through DuckDB and its tars, writes one HTML file beside it. The page is bounded
+Reads a dataset through DuckDB and its tars, writes nothing (write.py does). The page is bounded
 whatever the dataset's size: numbers are aggregates, pictures a fixed number. Cost: some thirty
 passes over the columns named, one over the captions. Memory: no list of rows, but DuckDB joins
 scores, duplicates and verdicts to the rows by key, and holds one side: some hundred bytes a row.
@@ -8,15 +8,12 @@ scores, duplicates and verdicts to the rows by key, and holds one side: some hun
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from frenchcat.curate.catalog import Catalog
 from frenchcat.curate.dataset import Dataset
-from frenchcat.curate.errors import UserError
 from frenchcat.curate.report import clusters, gather, histograms, sites
 from frenchcat.curate.report.audit import Audit, audit
 from frenchcat.curate.report.counts import Counts, count_terms
@@ -110,47 +107,6 @@ def audit_terms(
     filters = filters_of(counts.fates, _order(stages))
     result = audit(counts, len(terms), filters, settings.replicates, settings.seed)
     return TermAudit(terms, filters, counts, result)
-
-
-def write_report(
-    dataset: Dataset, path: Path | None = None, settings: ReportSettings | None = None
-) -> Path:
-    """Write the report's page; gives its path. By default it lies beside the dataset's folder.
-
-    Not in it: the page holds pictures and captions, which a removal could not take back from
-    there. Raises `UserError` where it cannot be written or lies inside the dataset.
-    """
-    from frenchcat.curate.report.page import page
-    from frenchcat.curate.report.thumbnails import Thumbnails
-
-    settings = settings or ReportSettings()
-    path = default_path(dataset) if path is None else path
-    _check_path(dataset, path)
-    report = make_report(dataset, settings)
-    thumbnails = Thumbnails(dataset, int(settings.thumbnails_mb * 1e6), settings.blur_above)
-    thumbnails.load(report.pictures())
-    partial = path.with_name(path.name + ".part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(page(report, thumbnails), encoding="utf-8")
-        os.replace(partial, path)
-    except OSError as error:
-        raise UserError(f"{path} cannot be written ({error.strerror}); name another file") from None
-    return path
-
-
-def default_path(dataset: Dataset) -> Path:
-    """``<folder>-report.html``, beside a local dataset, here for a remote one."""
-    name = f"{dataset.root.rsplit('/', 1)[-1]}-report.html"
-    return Path(dataset.root).with_name(name) if dataset.local else Path(name)
-
-
-def _check_path(dataset: Dataset, path: Path) -> None:
-    if dataset.local and Path(dataset.root).resolve() in path.resolve().parents:
-        raise UserError(
-            f"{path} lies inside the dataset, where a removal would not find its pictures; "
-            f"write it beside: --out {default_path(dataset)}"
-        )
 
 
 def _order(stages: Mapping[str, Any]) -> list[str]:

@@ -1,6 +1,6 @@
 """`pdq` and `pdq_quality`: a hash of a picture's looks, as 64 hex digits, and its quality.
 
-Reads the stored picture; see curate/score/hashes.py. Lists of PDQ hashes are exchanged in hex.
+Reads the stored picture; see curate/hashes.py. Lists of PDQ hashes are exchanged in hex.
 Cost: 2-3 ms a picture.
 """
 
@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from frenchcat.curate.score.hashes import pdq_and_quality
+from frenchcat.curate.hashes import pdq_and_quality
 from frenchcat.curate.score.kinds import Columns, Measure, Stored
 
 if TYPE_CHECKING:

@@ -14,7 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from frenchcat.curate.dataset import Dataset
-from frenchcat.curate.stage import Counts, Output, ShardFunction, run_stage
+from frenchcat.curate.run_stage import run_stage
+from frenchcat.curate.stage import Counts, Output, ShardFunction
 from tests.curate.clip.models import random_pictures
 
 Row = tuple[bytes | None, str]  # the stored picture's bytes (None: its download failed), caption

@@ -29,18 +29,17 @@ from tools.mutants.mutant import PACKAGES
 from tools.mutants.tree import ROOT, WORK, copy_to, environment
 
 MODULES = (
-    "curate/dataset.py curate/lock.py curate/stage.py curate/engines.py curate/config.py "
-    "curate/embed.py curate/select.py curate/expression.py "
+    "curate/dataset.py curate/lock.py curate/stage.py curate/run_stage.py curate/engines.py "
+    "curate/config.py curate/embed.py curate/select.py curate/expression.py "
     "curate/download/address.py curate/download/request.py curate/download/body.py "
     "curate/download/header.py curate/download/block.py curate/download/hosts.py "
-    "curate/download/fetch.py curate/download/trip.py curate/download/url.py "
-    "curate/download/rights/*.py "
+    "curate/download/fetch.py curate/download/trip.py curate/urls.py curate/removals.py "
+    "curate/keys.py curate/download/ledger.py curate/download/rights/*.py "
     "curate/dedup/cluster.py curate/dedup/exact.py curate/dedup/survivor.py "
-    "curate/verdict/*.py curate/remove/*.py "
-    "index/visible.py index/part.py index/service/guard.py "
-    "train/plan.py train/permutation.py train/randomness.py train/diffusion.py train/guidance.py "
-    "train/optimizer.py train/checkpoint.py train/run.py train/credentials.py train/provenance.py "
-    "train/settings.py"
+    "curate/verdict/*.py curate/remove/*.py index/visible.py index/part.py "
+    "index/service/guard.py train/plan.py train/permutation.py train/randomness.py "
+    "train/diffusion.py train/guidance.py train/optimizer.py train/checkpoint.py train/run.py "
+    "train/credentials.py train/provenance.py train/settings.py "
 ).split()
 _SEED = 20260101
 _FOLDER = WORK / "generic"

@@ -7,7 +7,8 @@ usage.py       the preferences that Content-Usage is written in
 metadata.py    XMP, EXIF, IPTC, PNG texts, in the original bytes
 provenance.py  C2PA manifests, in the original bytes
 desk.py        fetches a site's files, once a site, through the same safe fetch
-ledger.py      all signals of a row -> the decision; rights/<shard>.parquet
+
+All signals of a row become one decision in curate/download/ledger.py, which writes rights/.
 """
 
 from frenchcat.curate.download.rights.settings import RightsSettings

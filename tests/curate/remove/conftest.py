@@ -19,10 +19,11 @@ from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.dedup import DedupSettings, dedup
 from frenchcat.curate.download import download
 from frenchcat.curate.embed import EmbedStage, embed, img_emb, metadata, text_emb
+from frenchcat.curate.run_stage import run_stage
 from frenchcat.curate.score.settings import ScoreSettings
 from frenchcat.curate.score.stage import score
 from frenchcat.curate.select import Choice, select
-from frenchcat.curate.stage import Counts, Engine, Output, ShardFunction, run_stage
+from frenchcat.curate.stage import Counts, Engine, Output, ShardFunction
 from frenchcat.curate.verdict import VerdictSettings, verdict
 from frenchcat.index.build import build_index
 from tests.curate.download.loopback import Site, jpeg, serve

@@ -15,12 +15,12 @@ from PIL import Image
 
 from frenchcat.curate.adopt import adopt
 from frenchcat.curate.dataset import Dataset
-from frenchcat.curate.domains import domain_of, host_of
 from frenchcat.curate.errors import UserError
+from frenchcat.curate.hash_lists import HashList, read_hash_lists
+from frenchcat.curate.hashes import pdq
+from frenchcat.curate.removals import Removed, removed, without_removed
 from frenchcat.curate.remove import Match, Wish, matches, remove
-from frenchcat.curate.remove.block import HashList, read_hash_lists, without_removed
-from frenchcat.curate.remove.log import Removed, removed
-from frenchcat.curate.score.hashes import pdq
+from frenchcat.curate.urls import domain_of, host_of
 from tests.curate.download.loopback import jpeg
 from tests.curate.report.datasets import Row, write
 from tests.embedded import embedded, unit_rows
@@ -86,6 +86,41 @@ def test_a_crawl_leaves_out_what_a_domain_names(tmp_path: Path, domain: str) -> 
     rows = pa.table({"uid": [str(n) for n in range(len(URLS))], "url": URLS})
     left = without_removed(rows, removed(dataset))
     assert set(map(int, left["uid"].to_pylist())) == set(range(len(URLS))) - DOMAINS[domain]
+
+
+SAME_DOMAIN = {
+    "xn--bcher-kva.de": (
+        "http://bücher.de/1.png",
+        "https://BÜCHER.de./2.png",
+        "http://xn--bcher-kva.de/3.png",
+        "http://b%C3%BCcher.de/4.png",
+        "http://www.bu\u0308cher.de/5.png",
+        " http://bücher.de/6.png",
+        "http://XN--BCHER-KVA.DE:80/7.png",
+    ),
+    "127.0.0.1": ("http://127.1/1.png", "http://0x7f.1/2.png", "http://2130706433/3.png"),
+    "example.org": ("\thttp://EXAMPLE.org/1.png", "http://%65xample.org/2.png"),
+}
+
+
+@pytest.mark.parametrize("domain", SAME_DOMAIN)
+def test_a_domain_is_one_however_it_is_spelt(domain: str) -> None:
+    for url in SAME_DOMAIN[domain]:
+        assert domain_of(url) == domain
+    hosts = {domain} if domain[0].isdigit() else {domain, f"www.{domain}"}
+    assert {host_of(url) for url in SAME_DOMAIN[domain]} <= hosts
+
+
+@pytest.mark.parametrize("asked", ["bücher.de", "BÜCHER.DE.", "xn--bcher-kva.de", "b%C3%BCcher.de"])
+def test_a_domain_removed_in_any_spelling_is_not_crawled_in_another(
+    tmp_path: Path, asked: str
+) -> None:
+    dataset = embedded(tmp_path / "d", unit_rows(1))
+    remove(dataset, Wish("domain", asked), [])
+    urls = [*SAME_DOMAIN["xn--bcher-kva.de"], "http://bucher.de/8.png", "http://xbücher.de/9.png"]
+    rows = pa.table({"uid": [str(n) for n in range(len(urls))], "url": urls})
+    left = without_removed(rows, removed(dataset))["url"].to_pylist()
+    assert left == urls[-2:]
 
 
 @pytest.mark.parametrize(

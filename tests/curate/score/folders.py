@@ -17,11 +17,12 @@ from PIL import Image
 from frenchcat.curate.config import resolve
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.embed import img_emb, metadata, text_emb
+from frenchcat.curate.run_stage import run_stage
 from frenchcat.curate.score.kinds import Stored
 from frenchcat.curate.score.pictures import decode
 from frenchcat.curate.score.settings import ScoreSettings
 from frenchcat.curate.score.stage import score
-from frenchcat.curate.stage import Counts, Engine, Output, ShardFunction, StageReport, run_stage
+from frenchcat.curate.stage import Counts, Engine, Output, ShardFunction, StageReport
 from tests.curate.clip.models import random_pictures
 from tests.curate.embedding import Given, Row
 from tests.embedded import unit_rows

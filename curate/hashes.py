@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from PIL import Image
 
-PDQ_BYTES = 32
 PDQ_DISTANCE = 31
 """Bits by which two hashes of one picture may differ: the threshold that PDQ's authors give."""
 PDQ_QUALITY = 50

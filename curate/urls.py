@@ -1,20 +1,30 @@
-"""The text of a URL -> the one host, port and path that will be asked for.
+"""URLs, hosts and domains: one reading of them for everybody who needs one.
 
 Reads a string from a list or from a Location header, writes nothing. Every odd spelling of a host
-(0x7f.1, 2130706433, 127.1, a trailing dot, full-width digits, percent signs) is turned into one
-plain form here, so that the address check, the connection and the limits all see the same host.
-It follows the WHATWG URL standard where browsers and lists agree; where that standard guesses
-(`http:host`, a backslash in the host part), this refuses instead.
+(0x7f.1, 2130706433, 127.1, a trailing dot, full-width digits, percent signs, `bücher.de`) is turned
+into one plain form here, so that the address check, the connection, the limits, removals,
+duplicates and reports all see the same host. It follows the WHATWG URL standard where browsers and
+lists agree; where that standard guesses (`http:host`, a backslash in the host part), this refuses.
+
+A domain is what one party registered (``bbc.co.uk``), by the list that the package publicsuffixlist
+ships, so it is the unit of removal, of balance and of the report's cards.
 """
+
+from __future__ import annotations
 
 import ipaddress
 import re
 from dataclasses import dataclass
-from urllib.parse import quote, unquote, urljoin
+from functools import cache, lru_cache
+from typing import TYPE_CHECKING
+from urllib.parse import quote, unquote, urljoin, urlsplit
 
 import idna
 
-from frenchcat.curate.download.reason import FetchFailure, Reason
+from frenchcat.curate.reasons import FetchFailure, Reason
+
+if TYPE_CHECKING:
+    from publicsuffixlist import PublicSuffixList
 
 MAX_URL_CHARS = 8192
 """Longer ones are refused; servers commonly stop at 8 KiB for a request line."""
@@ -36,6 +46,8 @@ _SCHEME = re.compile(r"([a-zA-Z][a-zA-Z0-9+.\-]*):")
 _NAME = re.compile(r"(?=.{1,253}\Z)[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*")
 _NUMBER = re.compile(r"0x[0-9a-f]*|[0-9]+")
 _PATH_SAFE = "%/:=&?+!$,;'@()*[]~|-._"
+_PLAIN = re.compile(r"https?://((?:[a-z0-9-]+\.)*[a-z][a-z0-9-]*)(?::[0-9]+)?(?:[/?#]|$)")
+"""URLs whose host is plain as it stands: nearly all of a list's, and read ten times as fast."""
 _PLAIN_PATH = re.compile(r"/[A-Za-z0-9%/:=&?+!$,;'@()*\[\]~|._-]*")
 
 
@@ -218,3 +230,61 @@ def _without_dot_segments(path: str) -> str:
     if segments[-1] in (".", ".."):
         kept.append("")
     return "/" + "/".join(kept)
+
+
+# -- hosts and domains ---------------------------------------------------------------------------
+
+
+def canonical_url(url: str | None) -> str | None:
+    """One spelling for all the spellings of what would be asked for: scheme, host, port, path.
+
+    None for what is no URL. Query parameters stay: which of them matter, only the server knows.
+    """
+    try:
+        return str(parse_url(url))
+    except FetchFailure:
+        return None
+
+
+def host_of(url: str | None) -> str:
+    """A URL's host in its plain form, without port; "" where there is none."""
+    text = url or ""
+    if plain := _PLAIN.match(text):
+        return plain[1]
+    try:
+        return parse_url(text).host
+    except FetchFailure:
+        pass
+    try:  # of what would not be asked for (a password, a scheme of another kind), the host all same
+        return plain_host(urlsplit(text.strip(_C0_AND_SPACE)).hostname or "")
+    except ValueError:
+        return ""
+
+
+def plain_host(text: str) -> str:
+    """A host or domain as people write it, in its plain form; as it is where it has none."""
+    text = text.strip().lower()
+    try:
+        return canonical_host(text)
+    except FetchFailure:
+        return text.rstrip(".")
+
+
+@lru_cache(100_000)
+def domain_of_host(host: str) -> str:
+    """The registered domain of a host; the host itself for addresses and bare suffixes."""
+    if not host or host.replace(".", "").isdigit() or ":" in host:
+        return host
+    return _suffixes().privatesuffix(host) or host
+
+
+def domain_of(url: str | None) -> str:
+    """The registered domain of a URL; "" where it has no host."""
+    return domain_of_host(host_of(url))
+
+
+@cache
+def _suffixes() -> PublicSuffixList:
+    from publicsuffixlist import PublicSuffixList
+
+    return PublicSuffixList()

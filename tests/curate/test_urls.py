@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from frenchcat.curate.download.reason import FetchFailure
-from frenchcat.curate.download.url import canonical_host, parse_url, resolve_redirect
+from frenchcat.curate.reasons import FetchFailure
+from frenchcat.curate.urls import canonical_host, host_of, parse_url, resolve_redirect
 
 
 def refused(text: object) -> str:
@@ -119,6 +119,7 @@ def test_any_text_gives_a_url_or_a_refusal(text: str) -> None:
         assert str(url).isascii()
         assert not set(str(url)) & set(" \r\n\t\0")
         assert parse_url(str(url)) == url
+        assert host_of(candidate) == host_of(str(url)) == url.host
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,8 @@
 
 A request keeps what its rows were as hashes (of URL, uid, bytes), so that the log itself brings
 nothing back: no URL, caption or picture is in it, but for a domain, which is the request. Readers
-ask `removed_keys`, which is quick: the files are few and small, and cached by name.
+ask `removed_keys`, which is quick: the files are few and small, and cached by name. A later crawl
+leaves out the rows that the log names by URL, uid or domain before it asks for anything.
 """
 
 from __future__ import annotations
@@ -11,9 +12,16 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from frenchcat.curate.dataset import Dataset
+from frenchcat.curate.keys import by_shard
+from frenchcat.curate.urls import canonical_url, domain_of, host_of, plain_host
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 FOLDER = "removals"
 
@@ -63,8 +71,6 @@ def hash_of(text: str) -> str:
 
 def url_hash(url: str) -> str:
     """The hash of a URL's canonical form, so that another spelling is the same."""
-    from frenchcat.curate.dedup.exact import canonical_url
-
     return hash_of(canonical_url(url) or url)
 
 
@@ -84,19 +90,6 @@ def removed_by_shard(dataset: Dataset) -> dict[str, set[str]]:
     return by_shard(dataset, removed_keys(dataset))
 
 
-def by_shard(dataset: Dataset, keys: Iterable[str]) -> dict[str, set[str]]:
-    """Keys by their shard, whose name they begin with; rows' digits are a tool's own choice.
-
-    Shards' names are of one length, as img2dataset and we write them.
-    """
-    shards = dataset.shards("download")
-    width = len(shards[0]) if shards else 0
-    found: dict[str, set[str]] = {}
-    for key in keys:
-        found.setdefault(key[:width], set()).add(key)
-    return found
-
-
 @lru_cache(64)
 def _read(dataset: Dataset, names: tuple[str, ...]) -> Removed:
     # A request is never changed, so its name says all.
@@ -109,6 +102,7 @@ def together(requests: Iterable[Request]) -> Removed:
     found = tuple(requests)
     fields = ("keys", "url_hashes", "uid_hashes", "sha256", "pdq", "vectors", "domains")
     unions = {name: frozenset(v for r in found for v in getattr(r, name)) for name in fields}
+    unions["domains"] = frozenset(map(plain_host, unions["domains"]))  # as any log spells them
     return Removed(**unions, requests=found)
 
 
@@ -125,3 +119,45 @@ def log(dataset: Dataset, request: Request) -> None:
 def next_number(dataset: Dataset) -> int:
     """The number of the next request."""
     return max((r.number for r in removed(dataset).requests), default=0) + 1
+
+
+# -- what a later crawl leaves out -----------------------------------------------------------------
+
+
+def without_removed(rows: pa.Table, gone: Removed) -> pa.Table:
+    """A part of a list (columns uid and url) without what was removed."""
+    listed = rows.select(["uid", "url"]).to_pylist()
+    keep = [not _blocked(row["uid"], row["url"], gone) for row in listed]
+    return rows if all(keep) else rows.filter(np.array(keep, bool))
+
+
+def blocked_keys(rows: pa.Table, gone: Removed) -> list[str]:
+    """Of rows with the columns key, uid and url, those that were removed."""
+    return [
+        row["key"] for row in rows.to_pylist() if _blocked(row.get("uid"), row.get("url"), gone)
+    ]
+
+
+def emptied(rows: pa.Table, gone: Removed) -> pa.Table:
+    """A frozen list with nothing in the rows that were removed, as compaction leaves them."""
+    import pyarrow as pa
+
+    if not gone:
+        return rows
+    listed = rows.to_pylist()
+    keep = [not _blocked(row["uid"], row["url"], gone) for row in listed]
+    if all(keep):
+        return rows
+    nothing = dict.fromkeys(rows.column_names)
+    left = [row if kept else nothing for row, kept in zip(listed, keep, strict=True)]
+    return pa.Table.from_pylist(left, schema=rows.schema)
+
+
+def _blocked(uid: str | None, url: str | None, gone: Removed) -> bool:
+    if uid and hash_of(uid) in gone.uid_hashes:
+        return True
+    if not url:
+        return False
+    if gone.domains and not gone.domains.isdisjoint((domain_of(url), host_of(url))):
+        return True
+    return url_hash(url) in gone.url_hashes

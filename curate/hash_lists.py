@@ -1,8 +1,8 @@
-"""What a crawl must not bring back: removed rows, and what a user's hash lists name.
+"""Lists of hashes: pictures that are not to be stored, wherever they come from.
 
-Rows are kept out of the frozen list by URL, uid and domain, before anything is asked for; pictures
-by the digests and PDQ hash of what was fetched, wherever it came from. Cost: a set look-up a row,
-and for PDQ two hashes and a pass over the listed ones a picture.
+Reads a user's lists and what removals name (removals.py); compares the digests and the PDQ hash of
+what was fetched. Cost: two digests per picture, and for PDQ two hashes and a pass over the listed
+ones.
 """
 
 from __future__ import annotations
@@ -17,55 +17,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from frenchcat.curate.domains import domain_of, host_of
 from frenchcat.curate.errors import UserError
-from frenchcat.curate.remove.log import Removed, hash_of, url_hash
+from frenchcat.curate.removals import Removed
 
 if TYPE_CHECKING:
-    import pyarrow as pa
     from PIL.Image import Image
 
 _PDQ_SIDE = 512
 _LENGTHS = {32: "md5", 64: "sha256"}  # hex digits; a PDQ hash has 64 too and is told by its file
-
-
-def without_removed(rows: pa.Table, gone: Removed) -> pa.Table:
-    """A part of a list (columns uid and url) without what was removed."""
-    listed = rows.select(["uid", "url"]).to_pylist()
-    keep = [not _blocked(row["uid"], row["url"], gone) for row in listed]
-    return rows if all(keep) else rows.filter(np.array(keep, bool))
-
-
-def blocked_keys(rows: pa.Table, gone: Removed) -> list[str]:
-    """Of rows with the columns key, uid and url, those that were removed."""
-    return [
-        row["key"] for row in rows.to_pylist() if _blocked(row.get("uid"), row.get("url"), gone)
-    ]
-
-
-def emptied(rows: pa.Table, gone: Removed) -> pa.Table:
-    """A frozen list with nothing in the rows that were removed, as compaction leaves them."""
-    import pyarrow as pa
-
-    if not gone:
-        return rows
-    listed = rows.to_pylist()
-    keep = [not _blocked(row["uid"], row["url"], gone) for row in listed]
-    if all(keep):
-        return rows
-    nothing = dict.fromkeys(rows.column_names)
-    left = [row if kept else nothing for row, kept in zip(listed, keep, strict=True)]
-    return pa.Table.from_pylist(left, schema=rows.schema)
-
-
-def _blocked(uid: str | None, url: str | None, gone: Removed) -> bool:
-    if uid and hash_of(uid) in gone.uid_hashes:
-        return True
-    if not url:
-        return False
-    if gone.domains and not gone.domains.isdisjoint((domain_of(url), host_of(url))):
-        return True
-    return url_hash(url) in gone.url_hashes
 
 
 @dataclass(frozen=True)
@@ -95,7 +54,7 @@ class HashList:
         return np.frombuffer(raw, np.uint8).reshape(len(self.pdq), -1)
 
     def _near(self, data: bytes) -> bool:
-        from frenchcat.curate.score.hashes import PDQ_DISTANCE, PDQ_QUALITY, pdq_and_quality
+        from frenchcat.curate.hashes import PDQ_DISTANCE, PDQ_QUALITY, pdq_and_quality
 
         # Stored pictures are turned, originals have no border and all their detail: either counts.
         picture = _opened(data)

@@ -1,0 +1,54 @@
+"""A dataset's report as one HTML file, beside the dataset.
+
+Gathers it (report.py), draws the page (page.py) and puts it in place by a rename.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from frenchcat.curate.dataset import Dataset
+from frenchcat.curate.errors import UserError
+from frenchcat.curate.report.page import page
+from frenchcat.curate.report.report import make_report
+from frenchcat.curate.report.settings import ReportSettings
+from frenchcat.curate.report.thumbnails import Thumbnails
+
+
+def write_report(
+    dataset: Dataset, path: Path | None = None, settings: ReportSettings | None = None
+) -> Path:
+    """Write the report's page; gives its path. By default it lies beside the dataset's folder.
+
+    Not in it: the page holds pictures and captions, which a removal could not take back from
+    there. Raises `UserError` where it cannot be written or lies inside the dataset.
+    """
+    settings = settings or ReportSettings()
+    path = default_path(dataset) if path is None else path
+    _check_path(dataset, path)
+    report = make_report(dataset, settings)
+    thumbnails = Thumbnails(dataset, int(settings.thumbnails_mb * 1e6), settings.blur_above)
+    thumbnails.load(report.pictures())
+    partial = path.with_name(path.name + ".part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text(page(report, thumbnails), encoding="utf-8")
+        os.replace(partial, path)
+    except OSError as error:
+        raise UserError(f"{path} cannot be written ({error.strerror}); name another file") from None
+    return path
+
+
+def default_path(dataset: Dataset) -> Path:
+    """``<folder>-report.html``, beside a local dataset, here for a remote one."""
+    name = f"{dataset.root.rsplit('/', 1)[-1]}-report.html"
+    return Path(dataset.root).with_name(name) if dataset.local else Path(name)
+
+
+def _check_path(dataset: Dataset, path: Path) -> None:
+    if dataset.local and Path(dataset.root).resolve() in path.resolve().parents:
+        raise UserError(
+            f"{path} lies inside the dataset, where a removal would not find its pictures; "
+            f"write it beside: --out {default_path(dataset)}"
+        )

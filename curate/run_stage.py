@@ -1,0 +1,50 @@
+"""`run_stage`: a stage over many shards, on an engine; what is up to date is skipped.
+
+It owns resume and progress; where the shards run is the engine's (engines.py). Cost: one small file
+read per shard to find that there is nothing to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from frenchcat.curate.dataset import Dataset
+from frenchcat.curate.engines import run_local, run_ray
+from frenchcat.curate.stage import (
+    Engine,
+    Progress,
+    Silent,
+    Stage,
+    StageReport,
+    record,
+    up_to_date,
+)
+
+
+def run_stage(
+    dataset: Dataset,
+    stage: Stage,
+    shards: Sequence[str],
+    engine: Engine | None = None,
+    progress: Progress | None = None,
+    again: Collection[str] = (),
+) -> StageReport:
+    """Run a stage over the shards whose output is missing or out of date; the lock is held.
+
+    Those named in `again` are worked on in any case.
+
+    Raises what the stage raises, after the shards already at work have ended; what they published
+    stays, so the same call again goes on. Raises `UserError` where Ray is asked for and missing.
+    """
+    engine, progress = engine or Engine(), progress or Silent()
+    redo = frozenset(again)
+    todo = [shard for shard in shards if shard in redo or not up_to_date(dataset, stage, shard)]
+    progress.begin(stage.name, len(todo))
+    try:
+        if todo:
+            run = run_ray if engine.kind == "ray" else run_local
+            run(dataset, stage, todo, engine, progress)
+    finally:
+        progress.end()
+    counts = record(dataset, stage, shards)
+    return StageReport(stage.name, len(todo), len(shards) - len(todo), counts)

@@ -1,0 +1,285 @@
+"""The training loop: batches in, weights out, and the same again after any interruption.
+
+Reads a run's settings and rows, writes its folder (run.py). Every number that a step depends on
+follows from (selection, seed, epoch, k): a killed run, started again, trains the same batches with
+the same noise and reaches the same weights (bit for bit on as many ranks, to rounding on another
+number of them).
+
+Cost: the U-Net's. Loading runs beside it; `wait` in the log is what it failed to hide.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from frenchcat.curate.config import as_dict
+from frenchcat.curate.errors import UserError
+from frenchcat.train import checkpoint
+from frenchcat.train.distributed import Ranks
+from frenchcat.train.loader import Batches, Cursor, Loaded, load, noise_of, places
+from frenchcat.train.log import Log
+from frenchcat.train.model import unet_output
+from frenchcat.train.optimizer import average, ema_decay, make_optimizer, rate_at
+from frenchcat.train.run import Parts, identity_of, make_parts, prepare_rows, save_about
+from frenchcat.train.settings import TrainSettings
+from frenchcat.train.weights import Weights
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from frenchcat.train.evaluate import HeldOutLoss
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """What a step did; what the progress bar and the log show."""
+
+    step: int
+    loss: float  # mean over the global batch
+    rate: float
+    grad_norm: float
+    wait_sec: float  # for the loader
+    read_sec: float  # of this batch, in a worker: mostly beside the step before
+    decode_sec: float  # likewise
+    transfer_sec: float
+    compute_sec: float
+    substituted: int  # samples of this batch, over all ranks
+
+
+Watch = Callable[[StepReport], None]
+
+
+class Trainer:
+    """A run at work."""
+
+    def __init__(
+        self, settings: TrainSettings, device: torch.device, ranks: Ranks, other_run: bool
+    ) -> None:
+        self.settings, self.device, self.ranks = settings, device, ranks
+        self.folder = Path(settings.run.out)
+        _check_parts(settings, ranks)
+        self.parts = self._make_parts()
+        self.rows = self._rows()
+        self.parts.codec.to(device)
+        self.weights = Weights(self._network(), settings, device, ranks)
+        self.optimizer = make_optimizer(self.weights.parameters, settings.optimizer)
+        self.step, self.cursor, self.planned, self.substituted = 0, Cursor(), 0, 0
+        self.identity = self._identity()
+        self._resume(other_run)
+        self.log = Log(self.folder, ranks, self.step, settings.run.log_every)
+
+    # -- the run ---------------------------------------------------------------------------------
+
+    def fit(self, watch: Watch) -> None:
+        """Train to the end, with checkpoints and samples on the way."""
+        run, total = self.settings.run, self.settings.optimizer.steps
+        with contextlib.closing(self.log):
+            for loaded, wait in _timed(self._batches(total - self.step)):
+                report = self._train_step(loaded, wait)
+                self.log.step(report, loaded)
+                if self.ranks.first:
+                    watch(report)
+                last = self.step == total
+                if self.step % run.sample_every == 0 or last:
+                    self._sample_grid()
+                if self.step % run.checkpoint_every == 0 or last:
+                    self.save()
+
+    def _batches(self, steps: int) -> Iterator[Loaded]:
+        batches = Batches(self.folder / "rows", self.settings, self.ranks.rank, self.ranks.world)
+        try:
+            wanted = list(places(batches.plan, self.cursor, steps))
+        except ValueError as error:
+            raise UserError(str(error)) from None
+        return load(batches, wanted, self.settings.data.workers)
+
+    def _train_step(self, loaded: Loaded, wait_sec: float) -> StepReport:
+        """One optimizer step on one global batch."""
+        import torch
+
+        began = time.perf_counter()
+        prepared = self._prepared(loaded)
+        moved = time.perf_counter()
+        optimizer, parts = self.settings.optimizer, self.settings.optimizer.accumulate
+        rate = rate_at(self.step, optimizer)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        loss = torch.zeros((), device=self.device)
+        size = len(loaded.keys) // parts
+        for n in range(parts):
+            chosen = slice(n * size, (n + 1) * size)
+            with self.weights.no_sync(n < parts - 1):
+                part = self._loss(prepared, chosen) / parts
+                part.backward()  # type: ignore[no-untyped-call]
+            loss += part.detach()
+        norm = torch.nn.utils.clip_grad_norm_(self.weights.parameters, optimizer.clip)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        decay = ema_decay(self.step, optimizer)
+        average(self.weights.averaged, self.weights.plain(), decay)
+        loss_value, norm_value = float(self.ranks.mean(loss)), float(norm)  # waits for the device
+        substituted = self.ranks.total(len(loaded.losses))
+        self._count(loaded, substituted)
+        ended = time.perf_counter()
+        return StepReport(
+            self.step,
+            loss_value,
+            rate,
+            norm_value,
+            wait_sec,
+            loaded.read_sec,
+            loaded.decode_sec,
+            moved - began,
+            ended - moved,
+            substituted,
+        )
+
+    def _prepared(self, loaded: Loaded) -> dict[str, Any]:
+        """A batch on the device: x_t, t, what to predict, weights, condition."""
+        process = self.settings.diffusion
+        diffusion, layout = self.parts.diffusion, self.weights.layout
+        x_0 = self.parts.codec.encode(loaded.pixels.to(self.device))
+        noise = noise_of(loaded.noise_seeds, x_0.shape[1:]).to(self.device)
+        t = loaded.times.to(self.device)
+        weight = None
+        if process.min_snr:
+            weight = diffusion.min_snr_weight(process.target, t, process.min_snr).float()
+        return {
+            "x_t": diffusion.noised(x_0, t, noise).contiguous(memory_format=layout),
+            "t": t,
+            "target": diffusion.target(process.target, x_0, noise, t),
+            "weight": weight,
+            "condition": self.parts.text(loaded.captions).to(self.device),
+        }
+
+    def _loss(self, batch: dict[str, Any], chosen: slice) -> Tensor:
+        """The mean over samples of the weighted squared error."""
+        condition = batch["condition"].part(chosen.start, chosen.stop)
+        with self.weights.autocast():
+            output = unet_output(
+                self.weights.module, batch["x_t"][chosen], batch["t"][chosen], condition
+            )
+        error = (output.float() - batch["target"][chosen]).square().flatten(1).mean(1)
+        if batch["weight"] is not None:
+            error = error * batch["weight"][chosen]
+        mean: Tensor = error.mean()
+        return mean
+
+    def _count(self, loaded: Loaded, substituted: int) -> None:
+        self.step += 1
+        self.cursor = Cursor(loaded.epoch, loaded.k + 1)
+        self.planned += self.settings.data.batch
+        self.substituted += substituted
+
+    # -- beginning, going on, keeping ------------------------------------------------------------
+
+    def _make_parts(self) -> Parts:
+        return make_parts(self.settings)
+
+    def _network(self) -> Any:
+        """What is trained, once the rows are there."""
+        return self.parts.unet
+
+    def _identity(self) -> dict[str, Any]:
+        return identity_of(self.settings, self.rows, self.parts.text)
+
+    def _rows(self) -> Any:
+        """Laid out by the first rank, opened by all."""
+        from frenchcat.train.rows import open_rows
+
+        if self.ranks.first:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            rows, troubles = prepare_rows(self.settings, self.folder / "rows")
+            if troubles is not None:
+                (self.folder / "damaged.txt").write_text("\n".join(troubles), encoding="utf-8")
+            save_about(self.folder, self.settings, rows, self.parts.text)
+        self.ranks.barrier()
+        found = open_rows(self.folder / "rows")
+        assert found is not None
+        return found
+
+    def _resume(self, other_run: bool) -> None:
+        path = checkpoint.newest(self.folder)
+        if path is None:
+            return
+        state = checkpoint.read_state(path)
+        if not other_run:
+            checkpoint.check_identity(path, state, self.identity)
+        self.weights.load(checkpoint.load_tensors(path), self.optimizer)
+        self.step, self.cursor = state.step, Cursor(state.epoch, state.k)
+        self.planned, self.substituted = state.planned, state.substituted
+
+    def _state(self, losses: HeldOutLoss | None) -> checkpoint.State:
+        return checkpoint.State(
+            step=self.step,
+            epoch=self.cursor.epoch,
+            k=self.cursor.k,
+            planned=self.planned,
+            substituted=self.substituted,
+            identity=self.identity,
+            held_out_loss=losses.mean if losses else None,
+            settings=as_dict(self.settings),
+        )
+
+    def save(self) -> None:
+        """Write a checkpoint of this step, with its held-out loss."""
+        from frenchcat.train.evaluate import held_out_loss
+        from frenchcat.train.export import scheduler_of
+
+        tensors = self.weights.tensors(self.optimizer)
+        unet = self.weights.averaged_unet(self.parts)
+        if self.ranks.first:
+            losses = held_out_loss(self.parts, unet, self.rows, self.device)
+            state = self._state(losses)
+            pixels = self.parts.codec.vae is None
+            scheduler = scheduler_of(self.settings.diffusion, pixels=pixels)
+            checkpoint.save(self.folder, state, tensors, unet, scheduler)
+            checkpoint.prune(self.folder, self.settings.run.keep)
+            self.log.held_out(self.step, losses)
+        self.ranks.barrier()
+
+    def _sample_grid(self) -> None:
+        """The fixed prompts, drawn with the averaged weights."""
+        from frenchcat.train.draw import Wish, draw, grid
+
+        run = self.settings.run
+        if not run.prompts:
+            return
+        unet = self.weights.averaged_unet(self.parts)
+        if self.ranks.first:
+            wishes = [Wish(prompt, seed=0) for prompt in run.prompts]
+            parts = Parts(
+                self.settings, unet, self.parts.text, self.parts.codec, self.parts.diffusion
+            )
+            pictures = draw(parts, wishes, steps=run.sample_steps, guidance=run.guidance)
+            folder = self.folder / "samples"
+            folder.mkdir(exist_ok=True)
+            picture = grid(pictures, [wish.prompt for wish in wishes])
+            picture.save(folder / f"step-{self.step:08d}.png")
+            self.log.picture(self.step, picture)
+        self.ranks.barrier()
+
+
+def _timed(batches: Iterator[Loaded]) -> Iterator[tuple[Loaded, float]]:
+    """Each batch, and the seconds that it was waited for."""
+    while True:
+        began = time.perf_counter()
+        loaded = next(batches, None)
+        if loaded is None:
+            return
+        yield loaded, time.perf_counter() - began
+
+
+def _check_parts(settings: TrainSettings, ranks: Ranks) -> None:
+    batch, parts = settings.data.batch, settings.optimizer.accumulate
+    if batch % (ranks.world * parts):
+        raise UserError(
+            f"data.batch {batch} does not divide into {ranks.world} ranks x {parts} parts "
+            f"(optimizer.accumulate); give a multiple of {ranks.world * parts}"
+        )
