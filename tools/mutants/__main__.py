@@ -24,15 +24,20 @@ def main() -> int:
     parser.add_argument("--again", action="store_true", help="try those with a result, too")
     parser.add_argument("--tests", nargs="+", default=[], help="these tests, not the recorded ones")
     parser.add_argument("--list", action="store_true", help="print the promises and stop")
-    parser.add_argument("--reach", choices=["auto", "record", "keep"], default="auto")
+    parser.add_argument(
+        "--record",
+        nargs="*",
+        metavar="TESTS",
+        help="find out anew who runs what, or of TESTS alone",
+    )
     given = parser.parse_args()
     mutants = run.chosen(load(), given.which)
     if given.list:
         for mutant in mutants:
             print(f"{mutant.area:12} {mutant.name:40} {mutant.promise}")
         return 0
-    if not given.tests and (given.reach == "record" or (given.reach == "auto" and _stale())):
-        reach.record([])
+    if not given.tests and (given.record is not None or not reach.recorded()):
+        reach.record(given.record or [])
     results = run.try_all(mutants, given.jobs, given.again, given.tests, _tell)
     if not given.which and not given.tests:
         run.keep(results)
@@ -42,14 +47,6 @@ def main() -> int:
     for one in survivors:
         print(f"not noticed: {one.name}")
     return 1 if survivors else 0
-
-
-def _stale() -> bool:
-    try:
-        reach.load()
-    except FileNotFoundError:
-        return True
-    return False
 
 
 def _tell(mutant: Mutant, result: run.Result) -> None:

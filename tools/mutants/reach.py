@@ -24,7 +24,7 @@ from typing import Any
 import pytest
 
 from tools.mutants.mutant import PACKAGES, functions
-from tools.mutants.tree import ROOT, WORK, copy_to, environment
+from tools.mutants.tree import WORK, copy_to, environment
 
 _FOLDER = "FRENCHCAT_REACH"  # where the plugin works; set in the suite's process and its children
 _FILE = WORK / "reach.json"
@@ -44,11 +44,23 @@ class Reach:
             for name, (first, last) in functions(source).items()
             if first <= lines[1] and lines[0] <= last
         ]
-        found = {test for name in inside for test in self.ran.get(file, {}).get(name, [])}
+        found = {test for name in inside for test in self._of(file, name)}
         for test in [one for one in found if one.endswith("::*")]:
             found.remove(test)
             found |= {one for one in self.seconds if one.startswith(test[:-1])}
         return sorted(found, key=lambda test: (self.seconds.get(test, 0.0), test))
+
+    def _of(self, file: str, name: str) -> list[str]:
+        """Who ran a function; where it was moved since, who ran those of its name."""
+        here = self.ran.get(file, {}).get(name)
+        if here is not None:
+            return here
+        return [test for names in self.ran.values() for test in names.get(name, [])]
+
+
+def recorded() -> bool:
+    """Whether anything was recorded."""
+    return _FILE.exists()
 
 
 def load() -> Reach:
@@ -57,7 +69,7 @@ def load() -> Reach:
 
 
 def record(paths: list[str]) -> None:
-    """Run the suite (or `paths` of it) under coverage and save who ran what."""
+    """Run the suite under coverage and save who ran what; of `paths` alone, the rest is kept."""
     folder = copy_to(WORK / "reach")
     data = WORK / "coverage"
     data.mkdir(parents=True, exist_ok=True)
@@ -74,7 +86,8 @@ def record(paths: list[str]) -> None:
     env = environment(folder) | {_FOLDER: str(data), "COVERAGE_PROCESS_START": str(settings)}
     subprocess.run([*command, "--timeout", "900", *paths], cwd=folder, env=env, check=False)
     lines = json.loads((data / "lines.json").read_text(encoding="utf-8"))
-    reach = Reach({}, lines["seconds"])
+    reach = _without(load(), set(lines["seconds"])) if paths and _FILE.exists() else Reach()
+    reach.seconds |= lines["seconds"]
     for file, tests in lines["ran"].items():
         spans = functions((folder / file).read_text(encoding="utf-8"), classes=False)
         by_function: dict[str, set[str]] = defaultdict(set)
@@ -83,8 +96,21 @@ def record(paths: list[str]) -> None:
                 # The line of `def` runs at import, the lines behind it when it is called.
                 if any(first < number <= last for number in numbers):
                     by_function[name].add(test)
-        reach.ran[file] = {name: sorted(found) for name, found in by_function.items()}
+        kept = reach.ran.setdefault(file, {})
+        for name, found in by_function.items():
+            kept[name] = sorted({*kept.get(name, []), *found})
     _FILE.write_text(json.dumps({"ran": reach.ran, "seconds": reach.seconds}), encoding="utf-8")
+
+
+def _without(reach: Reach, tests: set[str]) -> Reach:
+    """What was recorded of all other tests, and of the setups of all other files."""
+    gone = tests | {test.split("::")[0] + "::*" for test in tests}
+    ran = {
+        file: {name: [one for one in found if one not in gone] for name, found in names.items()}
+        for file, names in reach.ran.items()
+    }
+    seconds = {test: spent for test, spent in reach.seconds.items() if test not in tests}
+    return Reach(ran, seconds)
 
 
 # -- the plugin, in the process of the suite ------------------------------------------------------
@@ -178,4 +204,4 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(_Recorder(Path(folder)))
 
 
-__all__ = ["ROOT", "Reach", "load", "record"]
+__all__ = ["Reach", "load", "record", "recorded"]
