@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import fnmatch
 import hashlib
+import itertools
 import json
 import os
 import signal
@@ -33,6 +34,7 @@ KEPT = Path(__file__).parent / "results" / "semantic.json"
 _LEAST_SEC = 90.0  # imports and collection, on a busy machine
 _TIMES = 6.0  # a mutant's tests may take so many times their own time: the machine is shared
 _NEAR_FILES = 3
+_MOST_SEC = 120.0
 
 
 @dataclass(frozen=True)
@@ -113,7 +115,7 @@ def _try(
         return Result(mutant.name, "untested", "", 0, 0.0, key)
     begin, outcome, by = time.monotonic(), "survived", ""
     with mutated(folder, change):
-        for part in _in_turn(nodes, change.file, _noticed_before().get(mutant.name, "")):
+        for part in _in_turn(nodes, change.file, _noticed_before().get(mutant.name, ""), recorded):
             expected = sum(recorded.seconds.get(node, 60.0) for node in part)
             outcome, by = _run(folder, part, _LEAST_SEC + _TIMES * expected)
             if outcome != "survived":
@@ -122,20 +124,26 @@ def _try(
     return Result(mutant.name, outcome, by, len(nodes), seconds, key)
 
 
-def _in_turn(nodes: Sequence[str], file: str, before: str) -> Iterator[list[str]]:
-    """The tests in three parts: the one that noticed it last time, those near by, all others."""
+def _in_turn(
+    nodes: Sequence[str], file: str, before: str, recorded: reach.Reach
+) -> Iterator[list[str]]:
+    """The tests in three parts: the one that noticed it last time, those near by, and others.
+
+    Of the others the quickest, as many as take `_MOST_SEC` together: a function that half of the
+    suite runs would cost half of the suite for each mutant that nobody notices.
+    """
     left = list(nodes)
     if before in left:
         left.remove(before)
         yield [before]
     files = sorted({node.split("::")[0] for node in left}, key=lambda one: -_near(one, file))
     near = set(files[:_NEAR_FILES])
-    for part in (
-        [node for node in left if node.split("::")[0] in near],
-        [node for node in left if node.split("::")[0] not in near],
-    ):
-        if part:
-            yield part
+    if part := [node for node in left if node.split("::")[0] in near]:
+        yield part
+    others = [node for node in left if node.split("::")[0] not in near]
+    spent = itertools.accumulate(recorded.seconds.get(node, 1.0) for node in others)
+    if part := [node for node, sec in zip(others, spent, strict=True) if sec < _MOST_SEC]:
+        yield part
 
 
 def _near(test: str, file: str) -> int:
