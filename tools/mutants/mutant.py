@@ -14,6 +14,7 @@ import ast
 import textwrap
 import tomllib
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 PROMISES = Path(__file__).parent / "promises"
@@ -101,6 +102,7 @@ def module_file(module: str) -> str:
     return f"{path}/__init__.py" if (root / path).is_dir() else f"{path}.py"
 
 
+@lru_cache(maxsize=512)
 def functions(source: str, classes: bool = True) -> dict[str, tuple[int, int]]:
     """Qualified name -> (first, last) line of functions, and of classes; decorators included."""
     found: dict[str, tuple[int, int]] = {}
