@@ -7,7 +7,7 @@ import pytest
 
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.stage import Engine, run_stage
-from tests.stages import Times
+from tests.sample.stages import Times
 
 BUCKET = "listed"
 

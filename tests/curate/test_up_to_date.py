@@ -19,7 +19,7 @@ from frenchcat.curate.stage import (
     output_sha256,
     run_stage,
 )
-from tests.stages import Times
+from tests.sample.stages import Times
 from tests.trees import tree_digest
 
 SHARDS = ["00000", "00001", "00002"]
