@@ -41,7 +41,7 @@ def frenchcat() -> Tool:
 
     from frenchcat.curate.dedup.cluster import components
     from frenchcat.curate.dedup.perceptual import near_hashes
-    from frenchcat.curate.score.hashes import PDQ_DISTANCE, PDQ_QUALITY
+    from frenchcat.curate.hashes import PDQ_DISTANCE, PDQ_QUALITY
 
     def find(hashes: dict[str, Any]) -> Pairs:
         names = [name for name, (_, quality) in hashes.items() if quality >= PDQ_QUALITY]
@@ -94,7 +94,7 @@ def _all(hash_one: Callable[[Path], Any]) -> Callable[[Path], dict[str, Any]]:
 def _pdq(path: Path) -> tuple[bytes, int]:
     from PIL import Image
 
-    from frenchcat.curate.score.hashes import pdq_and_quality
+    from frenchcat.curate.hashes import pdq_and_quality
 
     with Image.open(path) as picture:
         return pdq_and_quality(picture)

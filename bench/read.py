@@ -36,7 +36,8 @@ from typing import Any
 from bench import _common as common
 from bench._common import BENCH
 from frenchcat.curate.dataset import Dataset
-from frenchcat.curate.stage import Counts, Output, ShardFunction, run_stage
+from frenchcat.curate.run_stage import run_stage
+from frenchcat.curate.stage import Counts, Output, ShardFunction
 from frenchcat.train.plan import Plan
 from frenchcat.train.rows import Rows, rows_of_selection
 

@@ -30,7 +30,8 @@ import numpy as np
 from bench import _common as common
 from bench._common import BENCH
 from frenchcat.curate.dataset import Dataset
-from frenchcat.curate.stage import Counts, Output, ShardFunction, run_stage
+from frenchcat.curate.run_stage import run_stage
+from frenchcat.curate.stage import Counts, Output, ShardFunction
 
 if TYPE_CHECKING:
     from frenchcat.index.search import Searcher

@@ -172,7 +172,7 @@ class Catalog:
         """Add the column `domain` to `samples`: what each URL's owner registered."""
         import pyarrow as pa
 
-        from frenchcat.curate.domains import domain_of
+        from frenchcat.curate.urls import domain_of
 
         if "domain" in self.columns():
             return
@@ -239,7 +239,7 @@ class Catalog:
         """The condition that leaves out removed rows (curate/remove)."""
         import pyarrow as pa
 
-        from frenchcat.curate.remove.log import removed_keys
+        from frenchcat.curate.removals import removed_keys
 
         if not (gone := removed_keys(self.dataset)):
             return ""

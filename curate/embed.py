@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from frenchcat.curate.clip.settings import ClipSettings
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import Damaged, ModelMismatch, NotFound, UserError
+from frenchcat.curate.run_stage import run_stage
 from frenchcat.curate.stage import (
     Counts,
     Engine,
@@ -33,7 +34,6 @@ from frenchcat.curate.stage import (
     ShardFunction,
     StageReport,
     marker,
-    run_stage,
 )
 
 if TYPE_CHECKING:

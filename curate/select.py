@@ -125,9 +125,7 @@ def _present(dataset: Dataset, table: pa.Table, about: dict[str, Any]) -> tuple[
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    from frenchcat.curate.remove.log import (
-        removed_keys,  # curate.remove rewrites selections: a circle
-    )
+    from frenchcat.curate.removals import removed_keys
 
     digest: str = about["digest"]
     removed = pa.array(sorted(removed_keys(dataset)), pa.string())

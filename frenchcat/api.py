@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from frenchcat.drawing import Steering
     from frenchcat.train.credentials import Credentials
     from frenchcat.train.evaluate import Evaluation
-    from frenchcat.train.loop import Watch
     from frenchcat.train.sampler import Name as Sampler
+    from frenchcat.train.trainer import Watch
 
 Lists = str | Path | Sequence[str | Path]
 

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from frenchcat.curate.config import Overrides
     from frenchcat.curate.info import Info
     from frenchcat.curate.lineage import Origin
+    from frenchcat.curate.removals import Request
     from frenchcat.curate.remove import Match, Wish
-    from frenchcat.curate.remove.log import Request
     from frenchcat.curate.stage import Progress
     from frenchcat.curate.tars import Member
     from frenchcat.index.search import Hit, Searcher
@@ -103,7 +103,7 @@ class OpenDataset:
         import numpy as np
 
         from frenchcat.curate.embed import vectors_of_shard
-        from frenchcat.curate.remove.log import removed_keys
+        from frenchcat.curate.removals import removed_keys
 
         wanted = None if keys is None else list(keys)
         gone, found = removed_keys(self.dataset), dict[str, Any]()
@@ -128,7 +128,7 @@ class OpenDataset:
 
     def picture_bytes(self, key: str) -> bytes:
         """The stored picture's file, as it lies in its shard's tar. Raises `NotFound`."""
-        from frenchcat.curate.remove.log import removed_keys
+        from frenchcat.curate.removals import removed_keys
         from frenchcat.curate.tars import read
 
         shard = next((s for s in self.dataset.shards("download") if key.startswith(s)), None)
@@ -199,8 +199,8 @@ class OpenDataset:
     ) -> Path:
         """Write one HTML page about the dataset; gives its path."""
         from frenchcat.curate.config import as_overrides, changed, load_settings
-        from frenchcat.curate.report.report import write_report
         from frenchcat.curate.report.settings import ReportSettings
+        from frenchcat.curate.report.write import write_report
 
         settings = load_settings(ReportSettings, overrides=as_overrides(set))
         settings = changed(settings, terms=(*settings.terms, *terms))

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from frenchcat.curate.catalog import Catalog
 from frenchcat.curate.dataset import MANIFEST, Dataset, digest_of
-from frenchcat.curate.remove.log import removed_keys
+from frenchcat.curate.removals import removed_keys
 from frenchcat.index.rows import Places, Rows, id_of
 
 if TYPE_CHECKING:

@@ -22,10 +22,10 @@ from frenchcat.train.classifier import Classifier, save_classifier
 from frenchcat.train.diffusion import Diffusion
 from frenchcat.train.evaluate import HeldOutLoss, held_out, held_out_times
 from frenchcat.train.loader import Loaded, noise_of
-from frenchcat.train.loop import Trainer
 from frenchcat.train.model import Codec
 from frenchcat.train.run import order_of
 from frenchcat.train.settings import TrainSettings
+from frenchcat.train.trainer import Trainer
 
 DRAWS = 4  # of noise for each held-out picture: there are few
 

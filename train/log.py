@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from frenchcat.train.evaluate import HeldOutLoss
-    from frenchcat.train.loop import StepReport
+    from frenchcat.train.trainer import StepReport
 
 
 class Log:

@@ -25,8 +25,8 @@ def canonical_url(url: str | None) -> str | None:
 
     None for what is no URL. Query parameters stay: which of them matter, only the server knows.
     """
-    from frenchcat.curate.download.reason import FetchFailure
-    from frenchcat.curate.download.url import parse_url
+    from frenchcat.curate.reasons import FetchFailure
+    from frenchcat.curate.urls import parse_url
 
     try:
         return str(parse_url(url))

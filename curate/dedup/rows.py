@@ -78,7 +78,7 @@ def read_rows(dataset: Dataset, shards: Sequence[str]) -> Rows:
     """Gather the rows of the shards, sorted by name; removed ones are not among them."""
     import pyarrow as pa
 
-    from frenchcat.curate.remove.log import removed_keys
+    from frenchcat.curate.removals import removed_keys
 
     gone = pa.array(sorted(removed_keys(dataset)), pa.string())
     tables = [_shard_rows(dataset, shard, gone) for shard in shards]

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from frenchcat.curate.config import settings
-from frenchcat.curate.score.hashes import PDQ_DISTANCE, PDQ_QUALITY
+from frenchcat.curate.hashes import PDQ_DISTANCE, PDQ_QUALITY
 
 Method = Literal["exact", "perceptual", "semantic"]
 METHODS: tuple[Method, ...] = ("exact", "perceptual", "semantic")

@@ -96,7 +96,7 @@ def dedup(
     Raises `UserError` where nothing was downloaded, or scores or vectors that the chosen methods
     need are missing.
     """
-    from frenchcat.curate.remove.log import removed_keys
+    from frenchcat.curate.removals import removed_keys
 
     settings, progress = settings or DedupSettings(), progress or Silent()
     shards = dataset.shards("download")
@@ -159,9 +159,10 @@ def find(dataset: Dataset, rows: Rows, settings: DedupSettings) -> Found:
 
 
 def _edges(dataset: Dataset, rows: Rows, settings: DedupSettings, method: Method) -> Edges:
-    from frenchcat.curate.dedup.exact import canonical_url, equal_values
+    from frenchcat.curate.dedup.exact import equal_values
     from frenchcat.curate.dedup.perceptual import near_hashes
     from frenchcat.curate.dedup.semantic import near_vectors
+    from frenchcat.curate.urls import canonical_url
 
     if method == "exact":
         urls = [canonical_url(url) for url in rows.table["url"].to_pylist()]

@@ -20,7 +20,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from frenchcat.curate.download.url import WebURL
+from frenchcat.curate.urls import WebURL
 
 _REFUSED_V4 = [
     (IPv4Network(network), name)

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 
 from frenchcat.curate.dataset import Dataset, digest_of
 from frenchcat.curate.download.pictures import Picture, Unfit
-from frenchcat.curate.remove.block import HashList, read_hash_lists, with_removed
-from frenchcat.curate.remove.log import removed
+from frenchcat.curate.hash_lists import HashList, read_hash_lists, with_removed
+from frenchcat.curate.removals import removed
 
 BLOCKED = frozenset({"blocked_md5", "blocked_sha256", "blocked_pdq"})
 """The reasons, by the kind of hash that is listed."""

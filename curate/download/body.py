@@ -7,8 +7,8 @@ gigabytes before anybody counts. At no moment is more held than the cap and one 
 
 import zlib
 
-from frenchcat.curate.download.reason import FetchFailure, Reason
 from frenchcat.curate.download.sniff import IMAGE_KINDS, SNIFF_BYTES, sniff
+from frenchcat.curate.reasons import FetchFailure, Reason
 
 _GZIP = frozenset({"gzip", "x-gzip"})
 _UNREADABLE = frozenset({"br", "zstd", "compress", "x-compress"})

@@ -28,14 +28,14 @@ from frenchcat.curate.download.address import CheckedResolver, Doorman, SystemRe
 from frenchcat.curate.download.body import check_kind
 from frenchcat.curate.download.header import picture_size
 from frenchcat.curate.download.hosts import HostHealth, HostTurns
-from frenchcat.curate.download.reason import PERMANENT, REASONS, FetchFailure, Reason
 from frenchcat.curate.download.request import Hop, open_session
 from frenchcat.curate.download.rights.desk import MAX_BODY_BYTES, Desk
 from frenchcat.curate.download.rights.settings import RightsSettings
 from frenchcat.curate.download.rights.signal import Signal
 from frenchcat.curate.download.settings import FetchSettings, parse_allow_host
 from frenchcat.curate.download.trip import Road, Trip
-from frenchcat.curate.download.url import WebURL
+from frenchcat.curate.reasons import PERMANENT, REASONS, FetchFailure, Reason
+from frenchcat.curate.urls import WebURL
 
 __all__ = ["PERMANENT", "REASONS", "FetchSettings", "Fetched", "Fetcher", "Hop", "Reason"]
 

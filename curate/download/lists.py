@@ -35,8 +35,7 @@ from frenchcat.curate.download.sources import (
     text,
 )
 from frenchcat.curate.errors import UserError
-from frenchcat.curate.remove.block import without_removed
-from frenchcat.curate.remove.log import removed
+from frenchcat.curate.removals import removed, without_removed
 from frenchcat.curate.stage import ShardFunction, marker, record_entry, write_marker
 
 if TYPE_CHECKING:

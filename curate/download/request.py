@@ -19,9 +19,9 @@ from yarl import URL
 
 from frenchcat.curate.download.address import AddressRefused, CheckedResolver, Doorman
 from frenchcat.curate.download.body import BoundedBody
-from frenchcat.curate.download.reason import FetchFailure, Reason
 from frenchcat.curate.download.settings import FetchSettings
-from frenchcat.curate.download.url import WebURL
+from frenchcat.curate.reasons import FetchFailure, Reason
+from frenchcat.curate.urls import WebURL
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _WITH_PICTURE = frozenset({200, 203})

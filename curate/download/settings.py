@@ -8,8 +8,8 @@ from importlib import metadata
 from pydantic import ConfigDict, Field, field_validator
 from pydantic.dataclasses import dataclass
 
-from frenchcat.curate.download.reason import FetchFailure
-from frenchcat.curate.download.url import parse_authority
+from frenchcat.curate.reasons import FetchFailure
+from frenchcat.curate.urls import parse_authority
 
 _PACKAGE = "frenchcat"
 

@@ -26,7 +26,7 @@ from typing import IO, TYPE_CHECKING, Any, Protocol
 
 from frenchcat.curate import tars
 from frenchcat.curate.dataset import Dataset
-from frenchcat.curate.download.fetch import Fetched
+from frenchcat.curate.download.fetched import Fetched
 from frenchcat.curate.download.pictures import Picture, Unfit
 from frenchcat.curate.download.upstream import img2dataset_module
 from frenchcat.curate.stage import Output

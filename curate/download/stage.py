@@ -22,14 +22,14 @@ from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.download import lists
 from frenchcat.curate.download.block import BLOCKED, Block, guarded, read_block
 from frenchcat.curate.download.pictures import CUT_SHORT, REASONS, ResizeSettings
-from frenchcat.curate.download.reason import PERMANENT
 from frenchcat.curate.download.rights.settings import RightsSettings
 from frenchcat.curate.download.rights.signal import OPTED_OUT
 from frenchcat.curate.download.settings import FetchSettings
 from frenchcat.curate.download.sources import Lists
 from frenchcat.curate.errors import UserError
-from frenchcat.curate.remove.block import emptied
-from frenchcat.curate.remove.log import removed
+from frenchcat.curate.reasons import PERMANENT
+from frenchcat.curate.removals import emptied, removed
+from frenchcat.curate.run_stage import run_stage
 from frenchcat.curate.stage import (
     Engine,
     Output,
@@ -38,7 +38,6 @@ from frenchcat.curate.stage import (
     StageReport,
     marker,
     output_sha256,
-    run_stage,
     up_to_date,
 )
 
@@ -46,8 +45,8 @@ if TYPE_CHECKING:
     from anyio.from_thread import BlockingPortal
 
     from frenchcat.curate.download.fetch import Fetcher
+    from frenchcat.curate.download.ledger import Ledger
     from frenchcat.curate.download.pictures import Picture
-    from frenchcat.curate.download.rights.ledger import Ledger
     from frenchcat.curate.download.shards import Outcome, Spool
 
 LASTING = PERMANENT | REASONS - {CUT_SHORT} | {"no_url"} | OPTED_OUT | BLOCKED
@@ -247,8 +246,9 @@ class _Worker:
         """Fetch a shard's rows, or those of its failed ones that are asked again."""
         import pyarrow.parquet as pq
 
-        from frenchcat.curate.download.rights.ledger import Ledger
-        from frenchcat.curate.download.shards import Spool, key_of, write
+        from frenchcat.curate.download.ledger import Ledger
+        from frenchcat.curate.download.shards import Spool, write
+        from frenchcat.curate.keys import key_of
 
         with self.dataset.as_local(lists.relative(shard)) as path:
             rows = emptied(pq.read_table(path), removed(self.dataset))

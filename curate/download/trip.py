@@ -17,12 +17,12 @@ import aiohttp
 
 from frenchcat.curate.download.address import AddressRefused, Doorman
 from frenchcat.curate.download.hosts import HostHealth, HostTurns
-from frenchcat.curate.download.reason import FetchFailure, Reason, http_status, worth_retrying
 from frenchcat.curate.download.request import REDIRECTS, Answer, Hop, ask
 from frenchcat.curate.download.rights.desk import Desk
 from frenchcat.curate.download.rights.signal import Signal
 from frenchcat.curate.download.settings import FetchSettings
-from frenchcat.curate.download.url import WebURL, parse_url, resolve_redirect
+from frenchcat.curate.reasons import FetchFailure, Reason, http_status, worth_retrying
+from frenchcat.curate.urls import WebURL, parse_url, resolve_redirect
 
 # Reasons that say the host, not the picture, is in trouble.
 _HOST_TROUBLE = frozenset(

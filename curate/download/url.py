@@ -14,7 +14,7 @@ from urllib.parse import quote, unquote, urljoin
 
 import idna
 
-from frenchcat.curate.download.reason import FetchFailure, Reason
+from frenchcat.curate.reasons import FetchFailure, Reason
 
 MAX_URL_CHARS = 8192
 """Longer ones are refused; servers commonly stop at 8 KiB for a request line."""

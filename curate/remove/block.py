@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from frenchcat.curate.domains import domain_of, host_of
 from frenchcat.curate.errors import UserError
-from frenchcat.curate.remove.log import Removed, hash_of, url_hash
+from frenchcat.curate.removals import Removed, hash_of, url_hash
+from frenchcat.curate.urls import domain_of, host_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -95,7 +95,7 @@ class HashList:
         return np.frombuffer(raw, np.uint8).reshape(len(self.pdq), -1)
 
     def _near(self, data: bytes) -> bool:
-        from frenchcat.curate.score.hashes import PDQ_DISTANCE, PDQ_QUALITY, pdq_and_quality
+        from frenchcat.curate.hashes import PDQ_DISTANCE, PDQ_QUALITY, pdq_and_quality
 
         # Stored pictures are turned, originals have no border and all their detail: either counts.
         picture = _opened(data)

@@ -21,7 +21,7 @@ import numpy as np
 
 from frenchcat.curate import embed, tars
 from frenchcat.curate.dataset import Dataset, Publication, canonical_json, digest_of, file_sha256
-from frenchcat.curate.remove.log import removed_by_shard, removed_keys
+from frenchcat.curate.removals import removed_by_shard, removed_keys
 from frenchcat.curate.select import purge
 from frenchcat.curate.stage import Progress, Silent, marker, marker_path, record_entry
 

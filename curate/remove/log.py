@@ -63,7 +63,7 @@ def hash_of(text: str) -> str:
 
 def url_hash(url: str) -> str:
     """The hash of a URL's canonical form, so that another spelling is the same."""
-    from frenchcat.curate.dedup.exact import canonical_url
+    from frenchcat.curate.urls import canonical_url
 
     return hash_of(canonical_url(url) or url)
 

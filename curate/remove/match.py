@@ -18,8 +18,8 @@ from frenchcat.curate import embed
 from frenchcat.curate.catalog import Catalog
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import UserError
-from frenchcat.curate.remove.log import by_shard
-from frenchcat.curate.score.hashes import PDQ_DISTANCE
+from frenchcat.curate.hashes import PDQ_DISTANCE
+from frenchcat.curate.keys import by_shard
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -89,12 +89,12 @@ def _rows(catalog: Catalog) -> list[dict[str, Any]]:
 def _exact(rows: list[dict[str, Any]], wish: Wish) -> list[dict[str, Any]]:
     value = wish.value.strip()
     if wish.by == "url":
-        from frenchcat.curate.remove.log import url_hash
+        from frenchcat.curate.removals import url_hash
 
         wanted = url_hash(value)
         return [row for row in rows if row["url"] and url_hash(row["url"]) == wanted]
     if wish.by == "domain":
-        from frenchcat.curate.domains import domain_of, host_of
+        from frenchcat.curate.urls import domain_of, host_of
 
         name = value.lower().rstrip(".")
         if "/" in name or not name:
@@ -139,7 +139,7 @@ def _match(row: dict[str, Any], why: str) -> Match:
 def _hash_of_file(path: Path) -> list[str]:
     from PIL import Image
 
-    from frenchcat.curate.score.hashes import pdq
+    from frenchcat.curate.hashes import pdq
 
     try:
         with Image.open(path) as picture:

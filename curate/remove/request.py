@@ -13,10 +13,10 @@ from datetime import UTC, datetime
 from frenchcat.curate.catalog import Catalog
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import UserError
-from frenchcat.curate.remove.block import blocked_keys
-from frenchcat.curate.remove.log import (
+from frenchcat.curate.removals import (
     Removed,
     Request,
+    blocked_keys,
     hash_of,
     log,
     next_number,

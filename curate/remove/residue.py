@@ -18,7 +18,7 @@ import numpy as np
 
 from frenchcat.curate import tars
 from frenchcat.curate.dataset import Dataset
-from frenchcat.curate.remove.log import FOLDER, Removed, hash_of, removed, url_hash
+from frenchcat.curate.removals import FOLDER, Removed, hash_of, removed, url_hash
 
 
 @dataclass(frozen=True)

@@ -126,7 +126,7 @@ def _add_domains(catalog: Catalog) -> None:
     """A table of every host's registered domain: hosts are far fewer than rows."""
     import pyarrow as pa
 
-    from frenchcat.curate.domains import domain_of_host
+    from frenchcat.curate.urls import domain_of_host
 
     hosts = [row[0] for row in rows_of(catalog, "SELECT DISTINCT host FROM outcomes ORDER BY 1")]
     table = {"host": pa.array(hosts, pa.string())}

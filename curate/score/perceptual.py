@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from frenchcat.curate.score.hashes import pdq_and_quality
+from frenchcat.curate.hashes import pdq_and_quality
 from frenchcat.curate.score.kinds import Columns, Measure, Stored
 
 if TYPE_CHECKING:

@@ -20,18 +20,12 @@ from frenchcat.curate.clip.settings import ClipSettings
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.embed import model_of
 from frenchcat.curate.errors import UserError
+from frenchcat.curate.run_stage import run_stage
 from frenchcat.curate.score.concept import Concept, with_direction
 from frenchcat.curate.score.kinds import Measure, Score
 from frenchcat.curate.score.settings import ScoreSettings
 from frenchcat.curate.score.shard import inputs_of, score_shard
-from frenchcat.curate.stage import (
-    Engine,
-    Progress,
-    ShardFunction,
-    StageReport,
-    run_stage,
-    up_to_date,
-)
+from frenchcat.curate.stage import Engine, Progress, ShardFunction, StageReport, up_to_date
 
 STAGE = "score"
 

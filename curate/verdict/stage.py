@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from frenchcat.curate.catalog import JOINED, Catalog
 from frenchcat.curate.dataset import Dataset, digest_of
 from frenchcat.curate.errors import UserError
+from frenchcat.curate.run_stage import run_stage
 from frenchcat.curate.stage import (
     Counts,
     Engine,
@@ -31,7 +32,6 @@ from frenchcat.curate.stage import (
     ShardFunction,
     StageReport,
     marker,
-    run_stage,
 )
 from frenchcat.curate.verdict.rules import check_columns, check_rules, counts_sql, verdict_sql
 from frenchcat.curate.verdict.settings import REMOVED, VerdictSettings, rules_of
@@ -165,7 +165,7 @@ def _before(reasons: Mapping[str, str]) -> pa.Table:
 
 
 def _removed(dataset: Dataset, shard: str) -> list[str]:
-    from frenchcat.curate.remove.log import removed_by_shard
+    from frenchcat.curate.removals import removed_by_shard
 
     return sorted(removed_by_shard(dataset).get(shard, ()))
 

@@ -11,7 +11,7 @@ import typer
 from frenchcat.commands.build import Set
 
 if TYPE_CHECKING:
-    from frenchcat.train.loop import StepReport
+    from frenchcat.train.trainer import StepReport
 
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="The run's folder.")]
 

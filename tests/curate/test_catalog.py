@@ -9,7 +9,7 @@ import pytest
 from frenchcat.curate.catalog import Catalog
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import UserError
-from frenchcat.curate.remove.log import Request, log
+from frenchcat.curate.removals import Request, log
 
 
 def write(dataset: Dataset, relative: str, columns: dict[str, list[object]]) -> None:

@@ -8,7 +8,7 @@ from frenchcat.curate.config import resolve
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.diff import diff
 from frenchcat.curate.errors import UserError
-from frenchcat.curate.remove.log import Request, log
+from frenchcat.curate.removals import Request, log
 from frenchcat.curate.verdict.settings import VerdictSettings
 from frenchcat.curate.verdict.stage import verdict
 from tests.sample.columns import set_columns

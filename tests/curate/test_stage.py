@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from frenchcat.curate.dataset import Dataset
-from frenchcat.curate.stage import Engine, run_stage
+from frenchcat.curate.run_stage import run_stage
+from frenchcat.curate.stage import Engine
 from tests.sample.stages import Times
 from tests.trees import tree_digest
 

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from frenchcat.curate.dataset import Dataset
-from frenchcat.curate.stage import Engine, run_stage
+from frenchcat.curate.run_stage import run_stage
+from frenchcat.curate.stage import Engine
 from tests.sample.stages import Times
 
 BUCKET = "listed"

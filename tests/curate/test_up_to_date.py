@@ -10,15 +10,8 @@ from typing import Any
 import pytest
 
 from frenchcat.curate.dataset import Dataset, file_sha256
-from frenchcat.curate.stage import (
-    Counts,
-    Engine,
-    Output,
-    ShardFunction,
-    marker,
-    output_sha256,
-    run_stage,
-)
+from frenchcat.curate.run_stage import run_stage
+from frenchcat.curate.stage import Counts, Engine, Output, ShardFunction, marker, output_sha256
 from tests.sample.stages import Times
 from tests.trees import tree_digest
 

@@ -32,10 +32,12 @@ from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.download import DownloadSettings, ResizeSettings, lists
 from frenchcat.curate.download.columns import uid_of
 from frenchcat.curate.download.rights.signal import FACT, OPT_OUT
-from frenchcat.curate.download.shards import Outcome, key_of, write
+from frenchcat.curate.download.shards import Outcome, write
 from frenchcat.curate.download.stage import DownloadStage
-from frenchcat.curate.score.hashes import PDQ_DISTANCE, PDQ_QUALITY, pdq_and_quality
-from frenchcat.curate.stage import Counts, Engine, Output, ShardFunction, run_stage
+from frenchcat.curate.hashes import PDQ_DISTANCE, PDQ_QUALITY, pdq_and_quality
+from frenchcat.curate.keys import key_of
+from frenchcat.curate.run_stage import run_stage
+from frenchcat.curate.stage import Counts, Engine, Output, ShardFunction
 from tests.curate.download.loopback import jpeg
 from tests.sample import pictures
 from tests.sample.stages import Chosen

@@ -15,7 +15,7 @@ from frenchcat.curate.config import as_dict
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.embed import embed
 from frenchcat.curate.errors import UserError
-from frenchcat.curate.remove.log import Request, log
+from frenchcat.curate.removals import Request, log
 from frenchcat.index.build import build_index
 from frenchcat.index.search import Searcher
 from frenchcat.index.terms import Picture, Text

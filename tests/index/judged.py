@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from frenchcat.curate.dataset import Dataset
-from frenchcat.curate.remove.log import Request, log, next_number
+from frenchcat.curate.removals import Request, log, next_number
 from frenchcat.index.build import IndexSettings, build_index
 from tests.sample.embedded import add_shard
 from tests.sample.vectors import unit_rows

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from frenchcat.curate.dataset import Dataset
-from frenchcat.curate.remove.log import FOLDER
+from frenchcat.curate.removals import FOLDER
 from frenchcat.curate.stage import record_entry
 from frenchcat.index.build import build_index
 from frenchcat.index.search import Searcher, View

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from frenchcat.curate.dataset import Dataset
-from frenchcat.curate.download.shards import key_of
-from frenchcat.curate.stage import run_stage
+from frenchcat.curate.keys import key_of
+from frenchcat.curate.run_stage import run_stage
 from tests.sample.row import Row
 from tests.sample.stages import Given, Vectors
 

@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from frenchcat.curate.dataset import Dataset, digest_of
-from frenchcat.curate.download.shards import key_of
 from frenchcat.curate.embed import EmbedStage
+from frenchcat.curate.keys import key_of
 from frenchcat.curate.stage import Counts, Output, ShardFunction
 from tests.sample import write
 from tests.sample.row import Row

@@ -27,7 +27,7 @@ import pyarrow.parquet as pq
 
 from frenchcat.curate import embed
 from frenchcat.curate.dataset import Dataset, digest_of, file_sha256
-from frenchcat.curate.download.shards import key_of
+from frenchcat.curate.keys import key_of
 from frenchcat.curate.stage import marker, marker_path, record_entry
 from tests.sample.row import Row
 from tests.sample.tars import write_tar

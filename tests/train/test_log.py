@@ -12,8 +12,8 @@ from frenchcat.train.distributed import Ranks
 from frenchcat.train.evaluate import HeldOutLoss
 from frenchcat.train.loader import Loaded
 from frenchcat.train.log import Log
-from frenchcat.train.loop import StepReport
 from frenchcat.train.reader import Loss
+from frenchcat.train.trainer import StepReport
 
 FILES = ("log.jsonl", "held_out.jsonl", "losses-0.jsonl")
 

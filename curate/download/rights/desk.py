@@ -16,11 +16,11 @@ from collections import OrderedDict
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING
 
-from frenchcat.curate.download.reason import FetchFailure, Reason
 from frenchcat.curate.download.rights.settings import RightsSettings, SiteFile
 from frenchcat.curate.download.rights.signal import OPT_OUT, Signal, date_of
 from frenchcat.curate.download.rights.sites import PATHS, Site, SiteFileText
-from frenchcat.curate.download.url import WebURL
+from frenchcat.curate.reasons import FetchFailure, Reason
+from frenchcat.curate.urls import WebURL
 
 if TYPE_CHECKING:
     from frenchcat.curate.download.request import Hop

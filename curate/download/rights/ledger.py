@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from frenchcat.curate.dataset import Dataset
-from frenchcat.curate.download.fetch import Fetched
+from frenchcat.curate.download.fetched import Fetched
 from frenchcat.curate.download.rights.headers import header_signals
 from frenchcat.curate.download.rights.metadata import metadata_signals
 from frenchcat.curate.download.rights.provenance import provenance_signals

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from frenchcat.curate.catalog import Catalog
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.dedup import DedupReport, DedupSettings, dedup
-from frenchcat.curate.remove.log import Request, log
+from frenchcat.curate.removals import Request, log
 from tests.curate.dedup.folders import Row, pdq, read, vector, write
 
 V = [vector(seed) for seed in range(10)]

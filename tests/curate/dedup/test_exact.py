@@ -2,7 +2,8 @@
 
 import pytest
 
-from frenchcat.curate.dedup.exact import canonical_url, equal_values
+from frenchcat.curate.dedup.exact import equal_values
+from frenchcat.curate.urls import canonical_url
 
 
 def test_equal_values_are_tied_and_none_is_equal_to_nothing() -> None:

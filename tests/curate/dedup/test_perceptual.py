@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFilter
 from frenchcat.curate.dedup import perceptual
 from frenchcat.curate.dedup.cluster import components
 from frenchcat.curate.dedup.perceptual import near_hashes
-from frenchcat.curate.score.hashes import PDQ_DISTANCE, PDQ_QUALITY, pdq_and_quality
+from frenchcat.curate.hashes import PDQ_DISTANCE, PDQ_QUALITY, pdq_and_quality
 
 Hashes = NDArray[np.uint8]
 

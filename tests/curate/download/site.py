@@ -9,7 +9,8 @@ from typing import Any
 
 from PIL import Image
 
-from frenchcat.curate.download.fetch import Fetched, Fetcher, FetchSettings
+from frenchcat.curate.download.fetch import Fetcher, FetchSettings
+from frenchcat.curate.download.fetched import Fetched
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from frenchcat.curate.download.address import (
     SystemResolver,
     refusal,
 )
-from frenchcat.curate.download.url import parse_url
+from frenchcat.curate.urls import parse_url
 
 SPECIAL_V6 = [
     *("::/96", "::ffff:0:0/96", "64:ff9b::/96", "64:ff9b:1::/48", "100::/64", "2001::/32"),

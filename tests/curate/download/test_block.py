@@ -13,8 +13,8 @@ from frenchcat.curate.config import changed
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.download import download, retry_failed
 from frenchcat.curate.errors import UserError
-from frenchcat.curate.remove.log import Request, log
-from frenchcat.curate.score.hashes import pdq
+from frenchcat.curate.hashes import pdq
+from frenchcat.curate.removals import Request, log
 from frenchcat.curate.stage import Engine
 from tests.curate.download.loopback import Site, healthy, jpeg, serve
 from tests.trees import tree_digest

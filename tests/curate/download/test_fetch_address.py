@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from frenchcat.curate.download.fetch import Fetched, Fetcher, FetchSettings
+from frenchcat.curate.download.fetch import Fetcher, FetchSettings
+from frenchcat.curate.download.fetched import Fetched
 from tests.curate.download.site import Site, fetch_one, picture, redirect, reply, settings
 from tests.curate.download.test_address import Answers
 

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from frenchcat.curate.download.fetch import IN_HAND, Fetched, Fetcher
+from frenchcat.curate.download.fetch import IN_HAND, Fetcher
+from frenchcat.curate.download.fetched import Fetched
 from tests.curate.download.site import (
     Request,
     Site,

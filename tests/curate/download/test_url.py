@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from frenchcat.curate.download.reason import FetchFailure
-from frenchcat.curate.download.url import canonical_host, parse_url, resolve_redirect
+from frenchcat.curate.reasons import FetchFailure
+from frenchcat.curate.urls import canonical_host, parse_url, resolve_redirect
 
 
 def refused(text: object) -> str:

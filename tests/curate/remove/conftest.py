@@ -18,10 +18,11 @@ from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.dedup import DedupSettings, dedup
 from frenchcat.curate.download import download
 from frenchcat.curate.embed import embed
+from frenchcat.curate.run_stage import run_stage
 from frenchcat.curate.score.settings import ScoreSettings
 from frenchcat.curate.score.stage import score
 from frenchcat.curate.select import Choice, select
-from frenchcat.curate.stage import Engine, run_stage
+from frenchcat.curate.stage import Engine
 from frenchcat.curate.verdict import VerdictSettings, verdict
 from frenchcat.index.build import build_index
 from tests.curate.download.loopback import Site, jpeg, serve

@@ -15,12 +15,12 @@ from PIL import Image
 
 from frenchcat.curate.adopt import adopt
 from frenchcat.curate.dataset import Dataset
-from frenchcat.curate.domains import domain_of, host_of
 from frenchcat.curate.errors import UserError
+from frenchcat.curate.hash_lists import HashList, read_hash_lists
+from frenchcat.curate.hashes import pdq
+from frenchcat.curate.removals import Removed, removed, without_removed
 from frenchcat.curate.remove import Match, Wish, matches, remove
-from frenchcat.curate.remove.block import HashList, read_hash_lists, without_removed
-from frenchcat.curate.remove.log import Removed, removed
-from frenchcat.curate.score.hashes import pdq
+from frenchcat.curate.urls import domain_of, host_of
 from tests.curate.download.loopback import jpeg
 from tests.curate.report.datasets import write
 from tests.sample.columns import add_columns, set_columns

@@ -12,9 +12,9 @@ from frenchcat.curate.adopt import adopt
 from frenchcat.curate.catalog import Catalog
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import UserError
+from frenchcat.curate.hash_lists import HashList, read_hash_lists, with_removed
+from frenchcat.curate.removals import removed, without_removed
 from frenchcat.curate.remove import Wish, compact, matches, remove, residue
-from frenchcat.curate.remove.block import HashList, read_hash_lists, with_removed, without_removed
-from frenchcat.curate.remove.log import removed
 from frenchcat.curate.select import open_selection, select
 from frenchcat.index.build import build_index
 from frenchcat.index.search import Searcher
@@ -173,7 +173,7 @@ def test_a_near_copy_of_a_listed_picture_is_held_back() -> None:
 
     from PIL import Image
 
-    from frenchcat.curate.score.hashes import pdq
+    from frenchcat.curate.hashes import pdq
 
     noise = np.random.default_rng(0).integers(0, 255, (16, 16, 3), np.uint8)
     original = Image.fromarray(noise).resize((256, 256), Image.Resampling.BICUBIC)
@@ -184,7 +184,7 @@ def test_a_near_copy_of_a_listed_picture_is_held_back() -> None:
 
 
 def removed_nothing():  # type: ignore[no-untyped-def]
-    from frenchcat.curate.remove.log import Removed
+    from frenchcat.curate.removals import Removed
 
     return Removed()
 

@@ -12,9 +12,9 @@ from frenchcat.cli import app
 from frenchcat.curate.catalog import Catalog
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import UserError
+from frenchcat.curate.hash_lists import HashList, with_removed
+from frenchcat.curate.removals import removed, removed_by_shard, removed_keys, without_removed
 from frenchcat.curate.remove import Wish, matches, remove
-from frenchcat.curate.remove.block import HashList, with_removed, without_removed
-from frenchcat.curate.remove.log import removed, removed_by_shard, removed_keys
 from tests.sample.columns import add_columns
 from tests.sample.embedded import embedded
 from tests.sample.pictures import picture

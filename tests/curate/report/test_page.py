@@ -16,9 +16,10 @@ from typer.testing import CliRunner
 
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import UserError
-from frenchcat.curate.report.report import default_path, make_report, write_report
+from frenchcat.curate.report.report import make_report
 from frenchcat.curate.report.settings import ReportSettings
 from frenchcat.curate.report.thumbnails import Thumbnails
+from frenchcat.curate.report.write import default_path, write_report
 from tests.curate.report.datasets import write
 from tests.sample.row import Row
 from tests.trees import tree_digest

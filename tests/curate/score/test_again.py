@@ -15,6 +15,7 @@ from PIL import Image
 from safetensors.numpy import save_file
 
 from frenchcat.curate.dataset import Dataset
+from frenchcat.curate.run_stage import run_stage
 from frenchcat.curate.score.kinds import Columns
 from frenchcat.curate.score.language import Language
 from frenchcat.curate.score.settings import COLUMNS, IDENTITY, Name
@@ -22,7 +23,6 @@ from frenchcat.curate.score.stage import ScoreStage, builtin
 from frenchcat.curate.score.unsafe import Unsafe
 from frenchcat.curate.score.watermark import Watermark
 from frenchcat.curate.score.watermark.network import TRUNK_WEIGHTS, WEIGHTS
-from frenchcat.curate.stage import run_stage
 from tests.curate.score.folders import QUICK, run, scores
 from tests.sample.downloaded import Pair, downloaded, given
 from tests.sample.pictures import jpeg, photographs

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageFilter
 
+from frenchcat.curate.hashes import PDQ_QUALITY, pdq, pdq_and_quality, sha256
 from frenchcat.curate.score.compression import Compression, jpeg_quality
-from frenchcat.curate.score.hashes import PDQ_QUALITY, pdq, pdq_and_quality, sha256
 from frenchcat.curate.score.perceptual import Pdq
 from frenchcat.curate.score.pictures import decode
 from frenchcat.curate.score.sharpness import sharpness

@@ -8,7 +8,7 @@ import pytest
 from frenchcat.curate.config import resolve
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import UserError
-from frenchcat.curate.remove.log import Request, log
+from frenchcat.curate.removals import Request, log
 from frenchcat.curate.stage import marker
 from frenchcat.curate.verdict.settings import VerdictSettings
 from frenchcat.curate.verdict.stage import reasons, verdict

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from frenchcat.curate.config import resolve
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.info import info
-from frenchcat.curate.remove.log import Request
+from frenchcat.curate.removals import Request
 from frenchcat.curate.select import sql_of
 from frenchcat.curate.verdict.settings import VerdictSettings
 from frenchcat.curate.verdict.stage import verdict

@@ -12,7 +12,7 @@ import uvicorn
 
 from frenchcat.curate.clip.model import Clip
 from frenchcat.curate.dataset import Dataset
-from frenchcat.curate.remove.log import removed_keys
+from frenchcat.curate.removals import removed_keys
 from frenchcat.index.search import Searcher
 from frenchcat.index.service.app import create_app
 from frenchcat.index.service.drawing import Artist

@@ -8,7 +8,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from frenchcat.curate import select
 from frenchcat.curate.clip.model import Clip
-from frenchcat.curate.remove.log import removed_keys
+from frenchcat.curate.removals import removed_keys
 from tests.index.page.conftest import Site, new_page
 from tests.index.page.look import CAPTIONS, KEY, KEYS, LONG, SECRET, left, make, serving
 from tests.index.page.test_look import CARDS, search, settled, shown

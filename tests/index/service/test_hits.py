@@ -19,7 +19,7 @@ from scipy.sparse.csgraph import connected_components
 from frenchcat.curate import select
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import UserError
-from frenchcat.curate.remove.log import Request, log, removed
+from frenchcat.curate.removals import Request, log, removed
 from frenchcat.index import map as maps
 from frenchcat.index.build import build_index
 from frenchcat.index.service.rows import plain

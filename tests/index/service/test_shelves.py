@@ -16,7 +16,7 @@ from PIL import Image
 from frenchcat.curate.clip.model import Clip
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import UserError
-from frenchcat.curate.remove.log import Request, log
+from frenchcat.curate.removals import Request, log
 from frenchcat.index.build import JSON, build_index
 from frenchcat.index.search import Searcher
 from frenchcat.index.service import batching

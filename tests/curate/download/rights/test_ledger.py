@@ -18,10 +18,10 @@ from frenchcat.curate.download import (
     download,
     retry_failed,
 )
-from frenchcat.curate.download.fetch import Fetched
+from frenchcat.curate.download.fetched import Fetched
+from frenchcat.curate.download.ledger import signals_of
 from frenchcat.curate.download.request import Hop
 from frenchcat.curate.download.rights import OPT_OUTS, RightsSettings, Signal
-from frenchcat.curate.download.rights.ledger import signals_of
 from frenchcat.curate.download.rights.signal import ALLOW, OPT_OUT, date_of, opted_out, shortened
 from frenchcat.curate.stage import Engine
 from tests.curate.download.loopback import jpeg

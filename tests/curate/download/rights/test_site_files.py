@@ -6,13 +6,14 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from frenchcat.curate.download.fetch import Fetched, Fetcher
-from frenchcat.curate.download.reason import FetchFailure
+from frenchcat.curate.download.fetch import Fetcher
+from frenchcat.curate.download.fetched import Fetched
 from frenchcat.curate.download.request import Hop
 from frenchcat.curate.download.rights.desk import MAX_SITES, Desk
 from frenchcat.curate.download.rights.settings import RightsSettings
 from frenchcat.curate.download.rights.signal import Signal, opted_out
-from frenchcat.curate.download.url import WebURL, parse_url
+from frenchcat.curate.reasons import FetchFailure
+from frenchcat.curate.urls import WebURL, parse_url
 from tests.curate.download.site import (
     Handler,
     Request,

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from frenchcat.curate.download.reason import FetchFailure, Reason
 from frenchcat.curate.download.request import Hop
 from frenchcat.curate.download.rights.desk import Desk
 from frenchcat.curate.download.rights.settings import RightsSettings, SiteFile
 from frenchcat.curate.download.rights.sites import Site, SiteFileText, matches, usage_groups
-from frenchcat.curate.download.url import WebURL, parse_url
+from frenchcat.curate.reasons import FetchFailure, Reason
+from frenchcat.curate.urls import WebURL, parse_url
 
 AGENTS = ("frenchcat", "img2dataset")
 URL = "http://a.example/pictures/cat.jpg"
