@@ -7,7 +7,7 @@ import pytest
 
 from bench import steer
 from frenchcat.train.loop import train
-from tests.embedded import unit_rows
+from tests.sample.vectors import unit_rows
 from tests.train.runs import settings, write_tars
 
 

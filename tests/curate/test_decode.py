@@ -6,7 +6,6 @@ import select
 import signal
 import subprocess
 import sys
-import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,8 @@ from PIL import Image
 from frenchcat.curate import tars
 from frenchcat.curate.clip.preprocess import Preprocess
 from frenchcat.curate.decode import AHEAD, Batch, Decoder
-from tests.curate.embedding import encoded
+from tests.sample.pictures import encoded
+from tests.sample.tars import write_tar
 
 PREPROCESS = Preprocess(32, 32, "shortest", "bicubic")
 BROKEN = {3: b"no picture", 4: b"", 7: encoded(1)[0][:60]}
@@ -32,12 +32,7 @@ def files() -> list[bytes]:
 @pytest.fixture(scope="module")
 def tar(files: list[bytes], tmp_path_factory: pytest.TempPathFactory) -> str:
     path = tmp_path_factory.mktemp("tars") / "00000.tar"
-    with tarfile.open(path, "w") as opened:
-        for row, data in enumerate(files):
-            member = tarfile.TarInfo(f"{row:03d}.jpg")
-            member.size = len(data)
-            opened.addfile(member, io.BytesIO(data))
-    return str(path)
+    return str(write_tar(path, [(f"{row:03d}.jpg", data) for row, data in enumerate(files)]))
 
 
 @pytest.fixture(scope="module")

@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from frenchcat.curate.config import resolve
@@ -13,21 +11,30 @@ from frenchcat.curate.errors import UserError
 from frenchcat.curate.removals import Request, log
 from frenchcat.curate.verdict.settings import VerdictSettings
 from frenchcat.curate.verdict.stage import verdict
-from tests.curate.verdict.folders import add_rows
+from tests.sample.columns import set_columns
+from tests.sample.row import Row
+from tests.sample.write import write
 
 
-def built(root: Path, *shards: list[dict[str, object]], small: int = 0) -> Dataset:
+def built(root: Path, *shards: list[Row], small: int = 0) -> Dataset:
     """A judged dataset of these rows."""
     dataset = Dataset.create(root, "d")
     for number, rows in enumerate(shards):
-        add_rows(dataset, f"{number:05d}", rows)
+        write(dataset, f"{number:05d}", rows)
     rules = {"small": f"width < {small}"}
     verdict(dataset, resolve(VerdictSettings, {"rules": rules}))
     return dataset
 
 
-def row(uid: str, width: int | None = 9, **more: object) -> dict[str, object]:
-    return {"uid": uid * 32, "url": f"http://a.example/{uid}", "width": width, **more}
+def row(
+    uid: str,
+    width: int | None = 9,
+    caption: str | None = None,
+    failed: str | None = None,
+    **more: object,
+) -> Row:
+    own = {"uid": uid * 32, "width": width, **more}
+    return Row(f"http://a.example/{uid}", caption, failed, columns=own)
 
 
 def test_rows_are_told_by_uid_and_not_by_place(tmp_path: Path) -> None:
@@ -77,7 +84,7 @@ def test_a_pair_listed_twice_is_two_rows(tmp_path: Path) -> None:
 
 def test_without_verdicts_on_one_side_a_drop_is_a_change(tmp_path: Path) -> None:
     one = Dataset.create(tmp_path / "a", "d")
-    add_rows(one, "00000", [row("a"), row("b", 1)])
+    write(one, "00000", [row("a"), row("b", 1)])
     other = built(tmp_path / "b", [row("a"), row("b", 1)], small=5)
     found = diff(one, other)
     assert found.counts()["changed"] == 1
@@ -125,7 +132,7 @@ def test_where_a_copy_lies_is_not_compared(tmp_path: Path) -> None:
 
 def test_a_lists_own_column_reason_is_no_verdict(tmp_path: Path) -> None:
     one = Dataset.create(tmp_path / "a", "d")
-    add_rows(one, "00000", [row("a", reason="because")])
+    write(one, "00000", [row("a", reason="because")])
     other = built(tmp_path / "b", [row("a")])
     assert diff(one, other).changes[0].columns == {"reason": ("because", None)}
     assert diff(one, one).counts()["same"] == 1
@@ -134,10 +141,7 @@ def test_a_lists_own_column_reason_is_no_verdict(tmp_path: Path) -> None:
 def test_a_column_of_another_type_is_compared_by_its_text(tmp_path: Path) -> None:
     one = built(tmp_path / "a", [row("a"), row("b")])
     other = built(tmp_path / "b", [row("a"), row("b")])
-    path = Path(other.path("shards/00000.parquet"))
-    table = pq.read_table(path)
-    at = table.column_names.index("width")
-    pq.write_table(table.set_column(at, "width", pa.array(["9", "10"])), path)
+    set_columns(other, "shards/00000.parquet", width=["9", "10"])
     found = diff(one, other)
     assert [(change.uid[0], change.columns) for change in found.changes] == [
         ("b", {"width": ("9", "10")})

@@ -18,7 +18,8 @@ from frenchcat.curate.embed import embed, model_of, require_same_model
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.stage import Engine, StageReport
 from tests.curate.clip.models import CONFIG, clip_settings, save_folder
-from tests.curate.embedding import Row, downloaded, encoded
+from tests.sample.downloaded import Pair, downloaded
+from tests.sample.pictures import encoded
 from tests.trees import tree_digest
 
 BATCH = 4
@@ -46,13 +47,13 @@ def run(dataset: Dataset, with_settings: ClipSettings, engine: Engine | None = N
         return embed(dataset, with_settings, engine)
 
 
-def rows(count: int, seed: int = 0) -> list[Row]:
+def rows(count: int, seed: int = 0) -> list[Pair]:
     return [(data, f"caption {seed} {row}") for row, data in enumerate(encoded(count, seed))]
 
 
-def damaged(count: int, seed: int) -> list[Row]:
+def damaged(count: int, seed: int) -> list[Pair]:
     """Rows with pictures that do not decode and one that was never stored."""
-    listed: list[Row] = [
+    listed: list[Pair] = [
         (UNDECODABLE.get(row, data), caption)
         for row, (data, caption) in enumerate(rows(count, seed))
     ]
@@ -72,7 +73,7 @@ def tables(dataset: Dataset, shard: str) -> tuple[Any, Any, Any, dict[str, str]]
     )
 
 
-def check_rows(dataset: Dataset, clip: Clip, shard: str, listed: Sequence[Row]) -> list[str]:
+def check_rows(dataset: Dataset, clip: Clip, shard: str, listed: Sequence[Pair]) -> list[str]:
     """Each row is that of its own picture and caption, encoded alone; gives the keys."""
     pictures, texts, metadata, _ = tables(dataset, shard)
     keys: list[str] = metadata["image_path"].to_pylist()
@@ -107,7 +108,8 @@ def test_clip_retrievals_layout(model: Path, tmp_path: Path) -> None:
         assert vectors.shape == (5, 32)
         lengths = np.linalg.norm(vectors.astype(np.float32), axis=1)
         np.testing.assert_allclose(lengths, 1, atol=2e-3)
-    assert metadata.column_names == ["image_path", "caption", "url", "key"]
+    others = ["uid", "key", "url", "width", "height"]  # of the sidecar
+    assert metadata.column_names == ["image_path", "caption", *others]
     assert metadata["image_path"].to_pylist() == [f"00000000{row}" for row in range(5)]
     assert failed == {}
 
@@ -175,7 +177,7 @@ def test_a_shard_of_failures_only_has_empty_arrays(model: Path, tmp_path: Path) 
 
 def test_a_shards_bytes_do_not_depend_on_the_others(model: Path, tmp_path: Path) -> None:
     """Six rows in batches of four: a batch that crossed into the next shard would show."""
-    shards: Mapping[str, Sequence[Row]] = {f"0000{n}": rows(6, seed=n) for n in range(3)}
+    shards: Mapping[str, Sequence[Pair]] = {f"0000{n}": rows(6, seed=n) for n in range(3)}
     together = downloaded(tmp_path / "together", shards)
     run(together, settings(model))
     alone = downloaded(tmp_path / "alone", {"00001": shards["00001"]})

@@ -1,14 +1,10 @@
 """Exports, read back by those they are for."""
 
 import csv
-import io
 import json
-import tarfile
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import webdataset
 
@@ -17,7 +13,10 @@ from frenchcat.curate.errors import UserError
 from frenchcat.curate.export import export
 from frenchcat.curate.remove import Wish, matches, remove
 from frenchcat.curate.select import Choice, select
-from tests.embedded import embedded, picture, unit_rows
+from tests.sample.columns import set_columns
+from tests.sample.embedded import embedded
+from tests.sample.pictures import picture
+from tests.sample.vectors import unit_rows
 
 
 @pytest.fixture
@@ -84,12 +83,6 @@ def test_a_folder_that_is_there_is_left_alone(dataset: Dataset, tmp_path: Path) 
 def test_tars_hold_every_member_of_a_sample_and_so_many_samples_each(
     dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for shard in ("00000", "00001"):
-        with tarfile.open(dataset.path(f"shards/{shard}.tar"), "a") as tar:
-            for row in range(12):
-                info = tarfile.TarInfo(f"{shard}{row:04d}.txt")
-                info.size = 9
-                tar.addfile(info, io.BytesIO(f"{shard}{row:04d}".encode()))
     monkeypatch.setattr("frenchcat.curate.export.SAMPLES_PER_TAR", 4)
     told: list[int] = []
     folder = export(dataset, "some", tmp_path / "out", advance=told.append)
@@ -100,7 +93,8 @@ def test_tars_hold_every_member_of_a_sample_and_so_many_samples_each(
         for path in paths
     ]
     assert [[one["__key__"] for one in part] for part in read] == [keys[:4], keys[4:8], keys[8:]]
-    assert all(one["txt"].decode() == one["__key__"] for part in read for one in part)
+    words = [one["txt"].decode() for part in read for one in part]
+    assert words == [f"caption of {key}" for key in keys]
     assert all("png" in one for part in read for one in part)
     assert sum(told) == 10
 
@@ -113,22 +107,16 @@ def test_a_weight_is_rounded_to_repeats_for_datacomp(dataset: Dataset, tmp_path:
 
 
 def test_datacomp_has_the_halves_of_a_uid_in_order(dataset: Dataset, tmp_path: Path) -> None:
-    path = Path(dataset.path("shards/00001.parquet"))
-    table = pq.read_table(path)
     uids = [f"{high:016x}{low:016x}" for high, low in ((2, 1), (1, 2), (2**64 - 1, 3), (1, 1))]
-    table = table.set_column(0, "uid", pa.array([*uids, "0" * 32]))
-    pq.write_table(table, path)
+    set_columns(dataset, "shards/00001.parquet", uid=[*uids, "0" * 32])
     select(dataset, "odd", Choice(where="shard = '00001'"))
     found = np.load(export(dataset, "odd", tmp_path / "out", "datacomp") / "odd.npy")
     assert found.tolist() == [(0, 0), (1, 1), (1, 2), (2, 1), (2**64 - 1, 3)]
 
 
 def test_the_csv_has_the_selections_rows(dataset: Dataset, tmp_path: Path) -> None:
-    path = Path(dataset.path("shards/00001.parquet"))
-    table = pq.read_table(path)
     captions = ['a "cat", said he', "two\nlines", "le chat — é", "=1+1", ""]
-    table = table.set_column(table.column_names.index("caption"), "caption", pa.array(captions))
-    pq.write_table(table, path)
+    set_columns(dataset, "shards/00001.parquet", caption=captions)
     made = select(dataset, "odd", Choice(where="shard = '00001'", weight="width / 4"))
     folder = export(dataset, "odd", tmp_path / "out", "csv")
     with open(folder / "odd.csv", encoding="utf-8", newline="") as file:

@@ -11,7 +11,8 @@ from frenchcat.curate.select import Choice, select
 from frenchcat.curate.stage import record_entry
 from frenchcat.curate.verdict.stage import verdict
 from frenchcat.index.build import build_index
-from tests.embedded import embedded, unit_rows
+from tests.sample.embedded import embedded
+from tests.sample.vectors import unit_rows
 
 
 @pytest.fixture
@@ -38,7 +39,7 @@ def test_an_index_and_a_selection_have_origins(dataset: Dataset) -> None:
     index = origin(dataset, f"index/{image}")
     assert (index.made_by, index.settings["factory"]) == ("index", "auto")
     assert index.sha256 == file_sha256(dataset.path(f"index/{image}"))
-    assert "shards/00001.tar" in index.inputs, "the fixture's embed markers name their shard"
+    assert "embeddings/img_emb/img_emb_00001.npy" in index.inputs
     chosen = origin(dataset, "selections/cats.parquet")
     assert "width > 1" in chosen.settings["sql"]
     assert {"shards/00000.parquet", "verdicts/00001.parquet"} <= chosen.inputs.keys()

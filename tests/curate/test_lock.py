@@ -240,7 +240,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.stage import Engine, run_stage
-from tests.stages import Times
+from tests.sample.stages import Times
 
 def born(folder, parent):
     Path(folder, f"{os.getpid()}.pid").write_text("")

@@ -1,11 +1,8 @@
 """Selections: frozen, sorted, balanced, reproducible; the pictures where they say they are."""
 
-import io
-import tarfile
 import tempfile
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -18,21 +15,25 @@ from frenchcat.curate.dataset import Dataset, digest_of, file_sha256
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.remove import Wish, matches, remove
 from frenchcat.curate.select import Choice, names, open_selection, purge, select, sql_of
-from tests.embedded import embedded, picture, unit_rows
+from tests.sample.columns import add_columns, set_columns
+from tests.sample.embedded import embedded
+from tests.sample.pictures import picture
+from tests.sample.tars import read_tar, write_tar
+from tests.sample.vectors import unit_rows
+
+FIRST = "shards/00000.parquet"
 
 
 @pytest.fixture
 def dataset(tmp_path: Path) -> Dataset:
     made = embedded(tmp_path / "d", unit_rows(30), unit_rows(20, seed=1))
     for shard, rows in (("00000", 30), ("00001", 20)):
-        path = Path(made.path(f"shards/{shard}.parquet"))
-        table = pq.read_table(path)
         hosts = [
             "https://a.example.co.uk/x",
             *[f"https://p{n}.bbc.co.uk/{n}" for n in range(rows - 1)],
         ]
-        table = table.set_column(table.column_names.index("url"), "url", [hosts])
-        pq.write_table(table.append_column("score", [[n / rows for n in range(rows)]]), path)
+        score = [n / rows for n in range(rows)]
+        set_columns(made, f"shards/{shard}.parquet", url=hosts, score=score)
     return made
 
 
@@ -103,19 +104,13 @@ def test_labels_outlive_a_removal(dataset: Dataset) -> None:
 
 
 def test_dropped_rows_are_not_selected(dataset: Dataset) -> None:
-    keys = [f"00000{row:04d}" for row in range(30)]
-    with dataset.publish("test") as publication:
-        verdicts = {"key": keys, "keep": [row % 3 > 0 for row in range(30)]}
-        pq.write_table(pa.table(verdicts), publication.path("verdicts/00000.parquet"))
+    add_columns(dataset, "verdicts", keep=[row % 3 > 0 for row in range(30)])
     assert len(select(dataset, "a")) == 40
 
 
 def test_an_empty_selection_says_which_rule_emptied_it(dataset: Dataset) -> None:
-    keys = [f"00000{row:04d}" for row in range(30)]
-    with dataset.publish("test") as publication:
-        reasons = ["duplicate" if row < 3 else "too_small" for row in range(30)]
-        verdicts = {"key": keys, "keep": [False] * 30, "reason": reasons}
-        pq.write_table(pa.table(verdicts), publication.path("verdicts/00000.parquet"))
+    reasons = ["duplicate" if row < 3 else "too_small" for row in range(30)]
+    add_columns(dataset, "verdicts", keep=[False] * 30, reason=reasons)
     with pytest.raises(UserError, match=r"the 30 rows .* verdicts: too_small 27, duplicate 3;"):
         select(dataset, "a", Choice(where="shard = '00000'"))
     with pytest.raises(UserError, match=r"the 2 rows .* verdicts: duplicate 2;"):
@@ -159,29 +154,20 @@ def test_an_unknown_selection_names_those_there_are(dataset: Dataset) -> None:
         open_selection(dataset, "dogs")
 
 
-def with_column(dataset: Dataset, shard: str, name: str, values: list[Any]) -> None:
-    """Give a shard's sidecar a column, or other values in it."""
-    path = Path(dataset.path(f"shards/{shard}.parquet"))
-    table = pq.read_table(path)
-    if name in table.column_names:
-        table = table.drop_columns([name])
-    pq.write_table(table.append_column(name, pa.array(values)), path)
-
-
 @pytest.mark.parametrize("name", ["caption", "stored_sha256"])
 def test_the_digest_names_the_words_and_the_bytes(dataset: Dataset, name: str) -> None:
     seen = set()
     for text in ("a cat", "another cat"):
-        with_column(dataset, "00000", name, [text] * 30)
+        set_columns(dataset, FIRST, **{name: [text] * 30})
         seen.add(select(dataset, "a", Choice(where="shard = '00000'")).digest)
     assert len(seen) == 2
-    with_column(dataset, "00000", "score", [1.0] * 30)  # what is not trained on is not named
+    set_columns(dataset, FIRST, score=[1.0] * 30)  # what is not trained on is not named
     assert select(dataset, "a", Choice(where="shard = '00000'")).digest in seen
 
 
 def test_the_digest_names_the_keys(dataset: Dataset) -> None:
     for shard, rows in (("00000", 30), ("00001", 20)):
-        with_column(dataset, shard, "caption", ["the same"] * rows)
+        set_columns(dataset, f"shards/{shard}.parquet", caption=["the same"] * rows)
     one = select(dataset, "a", Choice(where="key = '000000001'"))
     assert select(dataset, "a", Choice(where="key = '000000002'")).digest != one.digest
 
@@ -224,11 +210,9 @@ def balanced(made: Dataset, counts: list[int], limit: int) -> tuple[list[int], l
 
 def test_a_limit_is_drawn_from_kept_rows_alone(dataset: Dataset) -> None:
     for shard, rows in (("00000", 30), ("00001", 20)):
-        keys = [f"{shard}{row:04d}" for row in range(rows)]
-        verdicts = {"key": keys, "keep": [row % 2 > 0 for row in range(rows)]}
-        verdicts["reason"] = [None if keep else "even" for keep in verdicts["keep"]]
-        with dataset.publish("test") as publication:
-            pq.write_table(pa.table(verdicts), publication.path(f"verdicts/{shard}.parquet"))
+        keep = [row % 2 > 0 for row in range(rows)]
+        reason = [None if kept else "even" for kept in keep]
+        add_columns(dataset, "verdicts", shard, keep=keep, reason=reason)
     for choice in (Choice(limit=20), Choice(limit=20, balance="shard"), Choice(limit=100)):
         made = select(dataset, "a", choice)
         assert len(made) == min(choice.limit or 0, 25)
@@ -242,7 +226,7 @@ def test_a_selection_is_frozen(dataset: Dataset) -> None:
     verdicts = {"key": keys, "keep": [False] * len(keys), "reason": ["late"] * len(keys)}
     with dataset.publish("test") as publication:
         pq.write_table(pa.table(verdicts), publication.path("verdicts/00000.parquet"))
-    with_column(dataset, "00000", "score", [0.0] * 30)
+    set_columns(dataset, FIRST, score=[0.0] * 30)
     assert open_selection(dataset, "a") == made
 
 
@@ -259,15 +243,9 @@ def test_removed_rows_are_in_no_selection_old_or_new(dataset: Dataset) -> None:
 
 def test_pictures_of_a_tar_that_was_written_anew_are_found(dataset: Dataset) -> None:
     select(dataset, "a", Choice(where="shard = '00001'"))
-    tar, files = Path(dataset.path("shards/00001.tar")), {}
-    with tarfile.open(tar) as old:
-        for member in old.getmembers():
-            files[member.name] = old.extractfile(member).read()  # type: ignore[union-attr]
-    with tarfile.open(tar, "w") as new:  # in another order
-        for name, data in reversed(files.items()):
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            new.addfile(info, io.BytesIO(data))
+    tar = Path(dataset.path("shards/00001.tar"))
+    files = read_tar(tar)
+    write_tar(tar, reversed(files.items()))  # in another order
     made = dataset.read_json("stages/download/00001.json")
     made["outputs"]["shards/00001.tar"]["sha256"] = file_sha256(tar)
     dataset.write_json("stages/download/00001.json", made)
@@ -280,9 +258,9 @@ def test_pictures_of_a_tar_that_was_written_anew_are_found(dataset: Dataset) -> 
 
 
 def test_a_lists_own_column_keep_is_no_verdict(dataset: Dataset) -> None:
-    with_column(dataset, "00000", "keep", ["maybe"] * 30)
+    set_columns(dataset, FIRST, keep=["maybe"] * 30)
     assert len(select(dataset, "a")) == 50
-    with_column(dataset, "00000", "keep", [False] * 30)
+    set_columns(dataset, FIRST, keep=[False] * 30)
     assert len(select(dataset, "a")) == 50
     assert len(select(dataset, "a", Choice(where="keep is null"))) == 20
 

@@ -12,7 +12,7 @@ import pytest
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.run_stage import run_stage
 from frenchcat.curate.stage import Engine
-from tests.stages import Times
+from tests.sample.stages import Times
 from tests.trees import tree_digest
 
 SHARDS = [f"{number:05d}" for number in range(6)]
@@ -74,7 +74,7 @@ CODE = """
 import sys
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.stage import Engine, run_stage
-from tests.stages import Times
+from tests.sample.stages import Times
 if __name__ == "__main__":
     dataset = Dataset.create(sys.argv[1], "d")
     with dataset.lock():

@@ -8,7 +8,7 @@ import pytest
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.run_stage import run_stage
 from frenchcat.curate.stage import Engine
-from tests.stages import Times
+from tests.sample.stages import Times
 
 BUCKET = "listed"
 

@@ -6,15 +6,12 @@ import pytest
 
 from frenchcat.curate import tars
 from frenchcat.curate.errors import UserError
+from tests.sample.tars import write_tar as write
 
 
 def write_tar(path: Path, names: list[str]) -> dict[str, bytes]:
     contents = {name: name.encode() * (number * 300 + 1) for number, name in enumerate(names)}
-    with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as tar:
-        for name, data in contents.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            tar.addfile(info, io.BytesIO(data))
+    write(path, contents.items(), tarfile.USTAR_FORMAT)
     return contents
 
 

@@ -12,7 +12,7 @@ import pytest
 from frenchcat.curate.dataset import Dataset, file_sha256
 from frenchcat.curate.run_stage import run_stage
 from frenchcat.curate.stage import Counts, Engine, Output, ShardFunction, marker, output_sha256
-from tests.stages import Times
+from tests.sample.stages import Times
 from tests.trees import tree_digest
 
 SHARDS = ["00000", "00001", "00002"]

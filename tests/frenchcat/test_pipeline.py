@@ -22,7 +22,8 @@ from frenchcat.pipeline import (
     saved_settings,
     settings_for,
 )
-from tests.embedded import embedded, unit_rows
+from tests.sample.embedded import embedded
+from tests.sample.vectors import unit_rows
 
 RULE = 'verdict.rules.small="width < 9"'
 

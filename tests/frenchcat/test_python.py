@@ -17,7 +17,9 @@ from frenchcat.curate.dataset import Dataset
 from frenchcat.errors import Busy, NotFound, UnknownColumn, UserError
 from frenchcat.sample_data import write_urls
 from frenchcat.sample_site import SampleSite
-from tests.embedded import embedded, picture, unit_rows
+from tests.sample.embedded import embedded
+from tests.sample.pictures import picture
+from tests.sample.vectors import unit_rows
 from tests.train.embedded_run import make_dataset, mini
 
 PAGE = (Path(__file__).parents[2] / "docs" / "python.md").read_text(encoding="utf-8")

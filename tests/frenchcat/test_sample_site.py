@@ -237,7 +237,8 @@ def test_dripping_clients_do_not_slow_the_others(site: SampleSite) -> None:
                 drip.result().close()
         return took
 
-    assert asyncio.run(race()) < 2.0  # alone it takes about 0.1 s
+    # Alone it takes about 0.1 s; behind even one drip, as long as that lasts.
+    assert asyncio.run(race()) < sample_site.DRIP_LIMIT_SEC / 2
 
 
 def test_default_port_first_then_any(site: SampleSite) -> None:
@@ -277,7 +278,7 @@ def test_leaving_the_block_ends_the_server_although_clients_hang_on() -> None:
             process = running._process
             assert process is not None
             start = time.monotonic()
-        assert time.monotonic() - start < 3
+        assert time.monotonic() - start < sample_site.DRIP_LIMIT_SEC / 2
     assert process.returncode is not None
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection((host, int(port)))

@@ -19,7 +19,11 @@ from frenchcat.curate.removals import Request, log
 from frenchcat.index.build import build_index
 from frenchcat.index.search import Searcher
 from frenchcat.index.terms import Picture, Text
-from tests.embedded import add_shard, picture, unit_rows
+from tests.sample.embedded import add_shard
+from tests.sample.pictures import picture
+from tests.sample.row import Row
+from tests.sample.vectors import unit_rows
+from tests.sample.write import write
 
 CAPTIONS = ["a red square", "chat noir", "dog", "french cat"]
 KEYS = [f"00000000{number}" for number in range(4)]
@@ -69,16 +73,11 @@ def test_words_are_joined_in(dataset: Dataset) -> None:
 def test_what_is_hidden_is_shown_when_asked(dataset: Dataset) -> None:
     keys, said = found(dataset.root, "cat", "--where", "caption LIKE '%cat%'")
     assert (keys, said) == ([KEYS[3]], "of the 10 nearest rows of all, hidden: 3 where\n")
-    with dataset.publish("judge") as publication:
-        columns = {"key": KEYS, "punsafe": pa.array([0.9, 0.1, None, 0.5], pa.float32())}
-        pq.write_table(pa.table(columns), publication.path("scores/00000.parquet"))
-        keep = {"keep": [True, False, True, True], "reason": [None, "tiny", None, None]}
-        table = pa.table({"key": KEYS, **keep})
-        pq.write_table(table, publication.path("verdicts/00000.parquet"))
-        columns = {"key": KEYS, "cluster": [KEYS[2]] * 4, "multiplicity": [4] * 4}
-        doubles = pa.array([KEYS[2], KEYS[2], None, KEYS[2]], pa.string())
-        table = pa.table({**columns, "duplicate_of": doubles})
-        pq.write_table(table, publication.path("duplicates/00000.parquet"))
+    rows = [
+        Row(scores={"punsafe": punsafe}, reason=reason, copy_of=2)
+        for punsafe, reason in ((0.9, None), (0.1, "tiny"), (None, None), (0.5, None))
+    ]
+    write(dataset, "00000", rows, ("scores", "duplicates", "verdicts"))
     keys, said = found(dataset.root, "cat")
     assert (keys, "2 unsafe, 1 dropped" in said) == ([KEYS[2]], True)
     shown, _ = found(dataset.root, "cat", "--duplicates", "--unsafe")

@@ -15,7 +15,8 @@ from frenchcat.curate.info import info as count
 from frenchcat.curate.select import Choice, open_selection
 from frenchcat.curate.select import select as choose
 from frenchcat.index.build import build_index
-from tests.embedded import embedded, unit_rows
+from tests.sample.embedded import embedded
+from tests.sample.vectors import unit_rows
 from tests.trees import tree_digest
 
 KEY = "000000007"

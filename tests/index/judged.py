@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.removals import Request, log, next_number
 from frenchcat.index.build import IndexSettings, build_index
-from tests.embedded import add_shard, unit_rows
+from tests.sample.embedded import add_shard
+from tests.sample.vectors import unit_rows
 
 SHARDS = {"00000": 70, "00002": 1, "00003": 50, "00007": 60}
 REASONS = {

@@ -15,7 +15,8 @@ import faiss
 from frenchcat.curate.dataset import Dataset
 from frenchcat.index.build import build_index
 from frenchcat.index.search import Searcher
-from tests.embedded import add_shard, embedded, unit_rows
+from tests.sample.embedded import add_shard, embedded
+from tests.sample.vectors import unit_rows
 from tests.trees import tree_digest
 
 OLD, NEW = unit_rows(40), unit_rows(25, seed=7)

@@ -10,7 +10,8 @@ from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import UserError
 from frenchcat.index.build import IndexSettings, build_index, current, entries
 from frenchcat.index.rows import Rows, id_of
-from tests.embedded import add_shard, embedded, unit_rows
+from tests.sample.embedded import add_shard, embedded
+from tests.sample.vectors import unit_rows
 from tests.trees import tree_digest
 
 

@@ -10,8 +10,6 @@ import weakref
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
@@ -21,8 +19,10 @@ from frenchcat.curate.removals import FOLDER
 from frenchcat.curate.stage import record_entry
 from frenchcat.index.build import build_index
 from frenchcat.index.search import Searcher, View
-from tests.embedded import add_shard, embedded, unit_rows
 from tests.index.judged import Judged, Row, remove, write
+from tests.sample.columns import set_columns
+from tests.sample.embedded import add_shard, embedded
+from tests.sample.vectors import unit_rows
 
 COUNTS = {"00000": 9, "00001": 4}
 CONDITIONS = (None, "punsafe IS NULL", "key::BIGINT % 2 = 0", "key::BIGINT % 3 = 0")
@@ -161,10 +161,7 @@ def test_a_condition_over_what_another_stage_wrote_is_asked_anew(tmp_path: Path)
     searcher = Searcher(dataset)
     wide = {"vector": unit_rows(1)[0], "k": 6, "where": "width >= 100"}
     assert searcher.query(**wide) == []  # type: ignore[arg-type]
-    path = Path(dataset.path("shards/00000.parquet"))
-    table = pq.read_table(path)
-    at = table.column_names.index("width")
-    pq.write_table(table.set_column(at, "width", pa.array([8, 8, 200, 8, 8, 200])), path)
+    set_columns(dataset, "shards/00000.parquet", width=[8, 8, 200, 8, 8, 200])
     record_entry(dataset, "download", {"settings": {"again": True}, "counts": {}})
     found = searcher.query(**wide)  # type: ignore[arg-type]
     assert {hit.key for hit in found} == {"000000002", "000000005"}

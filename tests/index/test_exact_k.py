@@ -19,7 +19,8 @@ from frenchcat.index import vectors
 from frenchcat.index.build import IndexSettings, build_index, entries
 from frenchcat.index.part import Part
 from frenchcat.index.search import Searcher, View
-from tests.embedded import add_shard, embedded, unit_rows
+from tests.sample.embedded import add_shard, embedded
+from tests.sample.vectors import unit_rows
 
 ROWS = (90, 40, 1, 60)
 PICTURES = [unit_rows(rows, seed=seed) for seed, rows in enumerate(ROWS)]

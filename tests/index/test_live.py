@@ -15,7 +15,8 @@ from frenchcat.index.build import build_index, entries, index_version
 from frenchcat.index.check import verify
 from frenchcat.index.rows import Places
 from frenchcat.index.search import Searcher
-from tests.embedded import add_shard, embedded, unit_rows
+from tests.sample.embedded import add_shard, embedded
+from tests.sample.vectors import unit_rows
 from tests.trees import tree_digest
 
 ROOT = Path(__file__).resolve().parents[2]

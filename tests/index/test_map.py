@@ -13,7 +13,8 @@ from frenchcat.index import map as maps
 from frenchcat.index.build import build_index
 from frenchcat.index.map import LazyMap, neighbours, places_of, principal
 from frenchcat.index.search import Searcher
-from tests.embedded import embedded, unit_rows
+from tests.sample.embedded import embedded
+from tests.sample.vectors import unit_rows
 
 
 def clusters(count: int, each: int, dimension: int = 32) -> NDArray[np.float32]:

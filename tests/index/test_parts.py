@@ -1,14 +1,11 @@
 """What a part depends on, what opening and verifying find, and builds that overtake a reader."""
 
 import shutil
-import tarfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -29,7 +26,11 @@ from frenchcat.index.check import verify
 from frenchcat.index.part import PartEntry
 from frenchcat.index.rows import id_of
 from frenchcat.index.search import Searcher
-from tests.embedded import MODEL, add_shard, embedded, unit_rows
+from tests.sample.columns import set_columns
+from tests.sample.embedded import add_shard, embedded
+from tests.sample.tars import read_tar, write_tar
+from tests.sample.vectors import unit_rows
+from tests.sample.write import MODEL
 
 EXACT, CODES = IndexSettings(factory="SQfp16"), IndexSettings(factory="RaBitQ2", rerank=3)
 
@@ -164,12 +165,8 @@ def test_files_of_another_index_are_refused_whatever_their_size(
 def test_an_embedded_row_without_its_picture_is_refused(tmp_path: Path) -> None:
     dataset = embedded(tmp_path / "d", unit_rows(4))
     path = Path(dataset.path("shards/00000.tar"))
-    with tarfile.open(path) as tar:
-        kept = [(one, tar.extractfile(one)) for one in tar.getmembers() if "0002" not in one.name]
-        with tarfile.open(tmp_path / "short.tar", "w") as short:
-            for info, data in kept:
-                short.addfile(info, data)
-    shutil.move(tmp_path / "short.tar", path)
+    kept = [(name, data) for name, data in read_tar(path).items() if "0002" not in name]
+    write_tar(path, kept)
     with pytest.raises(UserError, match="has no picture 000000002"):
         build_index(dataset)
 
@@ -189,8 +186,7 @@ def test_a_dataset_adopted_without_pictures_has_rows_and_says_so(tmp_path: Path)
 def test_a_column_of_some_shards_is_null_in_the_others(tmp_path: Path) -> None:
     dataset = embedded(tmp_path / "d", unit_rows(2), unit_rows(2, seed=1), unit_rows(2, seed=2))
     for shard, column in (("00001", "artist"), ("00002", "year")):
-        path = dataset.path(embed.metadata(shard))
-        pq.write_table(pq.read_table(path).append_column(column, pa.array([shard, None])), path)
+        set_columns(dataset, embed.metadata(shard), **{column: [shard, None]})
     build_index(dataset)
     searcher = Searcher(dataset)
     rows = searcher.metadata([10000, 20000, 0, 10001], ["key", "artist", "year"])

@@ -18,7 +18,8 @@ from frenchcat.index.search import Searcher, View
 from frenchcat.index.terms import Terms, Vector
 from frenchcat.index.vectors import StoredVectors
 from frenchcat.index.words import joined
-from tests.embedded import add_shard, embedded, unit_rows
+from tests.sample.embedded import add_shard, embedded
+from tests.sample.vectors import unit_rows
 
 
 @pytest.fixture(scope="module")

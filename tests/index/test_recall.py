@@ -12,7 +12,8 @@ from frenchcat.index.build import IndexSettings, build_index, entries
 from frenchcat.index.evaluate import Asked, interval, recall_of, trials_of, tune
 from frenchcat.index.search import Searcher
 from frenchcat.index.vectors import StoredVectors
-from tests.embedded import add_shard, embedded, unit_rows
+from tests.sample.embedded import add_shard, embedded
+from tests.sample.vectors import unit_rows
 
 ROWS = 2000
 

@@ -13,7 +13,9 @@ from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import UserError
 from frenchcat.index.build import build_index
 from frenchcat.index.search import Searcher, open_picture
-from tests.embedded import add_shard, embedded, picture, unit_rows
+from tests.sample.embedded import add_shard, embedded
+from tests.sample.pictures import picture
+from tests.sample.vectors import unit_rows
 
 DIM = 16
 PICTURES = np.concatenate([unit_rows(60), unit_rows(41, seed=1)])

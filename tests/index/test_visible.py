@@ -13,8 +13,8 @@ from frenchcat.curate.errors import UserError
 from frenchcat.index import part as parts
 from frenchcat.index.search import Searcher, View
 from frenchcat.index.visible import Mask, Visible
-from tests.embedded import unit_rows
 from tests.index.judged import Judged, judged, remove, write
+from tests.sample.vectors import unit_rows
 
 FACTORIES = ("auto", "RaBitQ2", "IVF4,RaBitQ2", "HNSW8", "PQ4x4")
 

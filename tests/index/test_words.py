@@ -11,7 +11,8 @@ from frenchcat.index.build import build_index
 from frenchcat.index.search import Searcher, View
 from frenchcat.index.terms import Picture, Text, Vector, summed
 from frenchcat.index.words import Words, joined, words_of
-from tests.embedded import add_shard, unit_rows
+from tests.sample.embedded import add_shard
+from tests.sample.vectors import unit_rows
 
 CAPTIONS = ["Un chat français", "cat cat on a mat", "a CAT", "dog", "", "the cat and the dog"]
 

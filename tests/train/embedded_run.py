@@ -3,12 +3,8 @@
 import io
 from pathlib import Path
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from PIL import Image
 
-from frenchcat.curate import embed
 from frenchcat.curate.clip import ClipSettings
 from frenchcat.curate.clip.model import Clip, load_clip
 from frenchcat.curate.config import resolve
@@ -17,7 +13,8 @@ from frenchcat.curate.select import Choice, select
 from frenchcat.curate.stage import record_entry
 from frenchcat.index.build import build_index
 from frenchcat.train.loop import train
-from tests.embedded import add_shard, picture
+from tests.sample.embedded import add_shard
+from tests.sample.pictures import picture
 from tests.train.runs import settings
 
 ROWS = 40
@@ -33,20 +30,10 @@ def make_dataset(folder: Path, clip: Clip) -> Dataset:
     dataset = Dataset.create(folder, "colours")
     pictures = [Image.open(io.BytesIO(picture(n))).convert("RGB") for n in range(ROWS)]
     captions = [f"a patch of colour {n}" for n in range(ROWS)]
-    add_shard(
-        dataset, "00000", clip.encode_pictures(pictures), clip.encode_texts(captions), captions
-    )
-    more = {
-        "height": pa.array([8] * ROWS),
-        "creator": pa.array([f"painter {n}" for n in range(ROWS)]),
-        "license": pa.array(["https://creativecommons.org/licenses/by/4.0/"] * ROWS),
-    }
-    for relative in ("shards/00000.parquet", embed.metadata("00000")):
-        path = dataset.path(relative)
-        table = pq.read_table(path)
-        for name, column in more.items():
-            table = table.append_column(name, column)
-        pq.write_table(table, path)
+    vectors, texts = clip.encode_pictures(pictures), clip.encode_texts(captions)
+    creators = [f"painter {n}" for n in range(ROWS)]
+    licences = ["https://creativecommons.org/licenses/by/4.0/"] * ROWS
+    add_shard(dataset, "00000", vectors, texts, captions, creator=creators, license=licences)
     made = {"model": clip.name, "weights": clip.digest, "dimension": clip.dimension}
     record_entry(dataset, "embed", {"settings": {**made, "precision": "fp32"}, "counts": {}})
     build_index(dataset)
@@ -60,8 +47,3 @@ def train_on_selection(folder: Path, clip: Clip) -> Path:
     data = {"tars": None, "dataset": dataset.root, "selection": "some"}
     few = {"steps": 2, "warmup": 1}
     return train(settings(folder / "none", folder / "run", data=data, optimizer=few))
-
-
-def noise_picture(seed: int, size: int = 16) -> Image.Image:
-    pixels = np.random.default_rng(seed).integers(0, 255, (size, size, 3), np.uint8)
-    return Image.fromarray(pixels)

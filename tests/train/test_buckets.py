@@ -6,8 +6,6 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
@@ -24,9 +22,12 @@ from frenchcat.train.randomness import Chance
 from frenchcat.train.reader import Reader
 from frenchcat.train.rows import held_out_of, lay_out, open_rows, rows_of_selection, rows_of_tars
 from frenchcat.train.settings import DataSettings, TrainSettings
-from tests.embedded import add_shard, unit_rows
+from tests.sample import tars
+from tests.sample.embedded import add_shard
+from tests.sample.tars import overwrite, read_tar
+from tests.sample.vectors import unit_rows
 from tests.train.runs import settings
-from tests.train.tars import overwrite, write_tar
+from tests.train.tars import write_tar
 
 ROWS = 48
 ASPECTS = (0.5, 1.0, 2.0)
@@ -50,12 +51,9 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
         first = shard * ROWS // 2
         shapes = [SHAPES[n % 3] for n in range(first, first + ROWS // 2)]
         files = [tiles(first + n, *shape) for n, shape in enumerate(shapes)]
-        add_shard(made, f"{shard:05d}", unit_rows(ROWS // 2), files=files)
-        path = made.path(f"shards/{shard:05d}.parquet")
-        table = pq.read_table(path)
-        wide, high = (pa.array([shape[n] for shape in shapes]) for n in (0, 1))
-        table = table.set_column(table.schema.get_field_index("width"), "width", wide)
-        pq.write_table(table.append_column("height", high), path)
+        wide, high = ([shape[n] for shape in shapes] for n in (0, 1))
+        vectors = unit_rows(ROWS // 2)
+        add_shard(made, f"{shard:05d}", vectors, files=files, width=wide, height=high)
     select(made, "all")
     return made
 
@@ -243,20 +241,13 @@ def test_the_digest_of_tars_is_of_all_that_a_plan_follows_from(tmp_path: Path) -
 @pytest.mark.parametrize("extension", ["png", "txt"])
 def test_the_digest_of_tars_is_of_the_files_sizes(tmp_path: Path, extension: str) -> None:
     """A member that grew within its block: other sizes and nothing else."""
-    import tarfile
-
     digests = []
     for name, more in (("plain", b""), ("grown", b" ")):
         source = write_tar(tmp_path / f"{name}.source", range(12))
         path = tmp_path / f"{name}.tar"
-        with tarfile.open(source) as old, tarfile.open(path, "w") as new:
-            for item in old:
-                file = old.extractfile(item)
-                assert file is not None
-                data = file.read()
-                data += more if item.name == f"000000003.{extension}" else b""
-                item.size = len(data)
-                new.addfile(item, io.BytesIO(data))
+        members = read_tar(source)
+        members[f"000000003.{extension}"] += more
+        tars.write_tar(path, members.items())
         digests.append(rows_of_tars([str(path)], tmp_path / name)[0].digest)
     assert digests[0] != digests[1]
 

@@ -21,7 +21,8 @@ from frenchcat.train.classifier import open_classifier
 from frenchcat.train.loop import train
 from frenchcat.train.rows import open_rows
 from frenchcat.train.settings import TrainSettings
-from tests.embedded import add_shard, unit_rows
+from tests.sample.embedded import add_shard
+from tests.sample.vectors import unit_rows
 from tests.train.runs import settings, steps_of
 
 ROWS, UNLABELLED = 120, 10  # the last rows have no label
@@ -43,21 +44,13 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     made = Dataset.create(tmp_path_factory.mktemp("classifier") / "dataset", "colours")
     files = [coloured(number) for number in range(ROWS)]
     captions = [f"a patch of colour {n}" for n in range(ROWS)]
-    add_shard(made, "00000", unit_rows(ROWS), captions=captions, files=files)
-    path = Path(made.path("shards/00000.parquet"))
-    _add_height(path)
+    sides = dict.fromkeys(("width", "height"), [16] * ROWS)
+    add_shard(made, "00000", unit_rows(ROWS), captions=captions, files=files, **sides)
     asked = CliRunner().invoke(app, ["select", made.root, "sorted", "--label", SORT])
     assert asked.exit_code == 0, asked.output
     select(made, "plain")
     select(made, "one", Choice(label="'patch'"))
     return made
-
-
-def _add_height(path: Path) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    pq.write_table(pq.read_table(path).append_column("height", pa.array([16] * ROWS)), path)
 
 
 def classifier(dataset: Dataset, out: Path, **more: dict[str, Any]) -> TrainSettings:

@@ -20,7 +20,7 @@ from PIL import Image
 from frenchcat.curate.errors import UserError
 from frenchcat.train.credentials import Credentials, own_credentials, read_credentials, self_issued
 from frenchcat.train.provenance import signed, verified
-from tests.train.embedded_run import noise_picture
+from tests.sample.pictures import noise
 
 FACTS = {"prompt": "a cat", "selection": "5" * 64}
 NOW = datetime.datetime.now(datetime.UTC)
@@ -30,7 +30,7 @@ PEM = serialization.Encoding.PEM
 
 def png() -> bytes:
     out = io.BytesIO()
-    noise_picture(0).save(out, "PNG")
+    noise(0).save(out, "PNG")
     return out.getvalue()
 
 

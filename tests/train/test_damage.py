@@ -9,8 +9,9 @@ import pytest
 from frenchcat.curate.tars import Member, members
 from frenchcat.train.loader import Batches
 from frenchcat.train.rows import rows_of_tars
+from tests.sample.tars import overwrite
 from tests.train.runs import settings
-from tests.train.tars import overwrite, write_tar
+from tests.train.tars import write_tar
 
 Damage = Callable[[Path, dict[tuple[str, str], Member]], None]
 BAD = "000000027"

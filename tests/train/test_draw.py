@@ -17,7 +17,8 @@ from frenchcat.train.checkpoint import best, read_state
 from frenchcat.train.credentials import self_issued
 from frenchcat.train.draw import Wish, draw
 from frenchcat.train.run import Parts, open_run
-from tests.train.embedded_run import mini, noise_picture, train_on_selection
+from tests.sample.pictures import noise
+from tests.train.embedded_run import mini, train_on_selection
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -67,7 +68,7 @@ def test_little_strength_keeps_the_picture_and_all_of_it_forgets_it(parts: Parts
     near = draw(parts, [Wish("a cat")], steps=50, start=start, strength=0.02)[0]
     assert np.abs(pixels(near) - np.array([250, 30, 60])).mean() < 12
     one_start = draw(parts, [Wish("a cat")], steps=4, start=start, strength=1.0)[0]
-    other = draw(parts, [Wish("a cat")], steps=4, start=noise_picture(4), strength=1.0)[0]
+    other = draw(parts, [Wish("a cat")], steps=4, start=noise(4), strength=1.0)[0]
     assert np.abs(pixels(one_start) - pixels(other)).mean() < 8
 
 
@@ -107,7 +108,7 @@ def test_verify_says_it_in_words_with_a_status(run: Path, tmp_path: Path) -> Non
     bad = call(app, ["verify", str(path), "--json"])
     assert bad.exit_code == 1
     assert json.loads(bad.stdout)["intact"] is False
-    noise_picture(1).save(tmp_path / "bare.png")
+    noise(1).save(tmp_path / "bare.png")
     bare = call(app, ["verify", str(tmp_path / "bare.png")])
     assert bare.exit_code == 1
     assert "no Content Credentials" in bare.stdout
@@ -140,7 +141,7 @@ def test_mistakes_are_one_line_and_leave_nothing(
     run: Path, tmp_path: Path, how: dict[str, Any], said: str
 ) -> None:
     if how.get("image") == "good":
-        noise_picture(1).save(tmp_path / "start.png")
+        noise(1).save(tmp_path / "start.png")
         how = how | {"image": tmp_path / "start.png"}
     with pytest.raises(UserError, match=said) as raised:
         draw_to_files(run, ["a cat"], tmp_path / "out", **({"steps": 2} | how))
@@ -208,7 +209,7 @@ def pem(folder: Path) -> tuple[Path, Path]:
 
 def test_the_verb_passes_on_all_that_it_is_told(run: Path, tmp_path: Path) -> None:
     key, certificates = pem(tmp_path)
-    noise_picture(1).save(tmp_path / "start.png")
+    noise(1).save(tmp_path / "start.png")
     (folder,) = (run / "checkpoints").iterdir()
     options = {
         **{"-n": 2, "--guidance": 2.5, "--negative": "a dog", "--steps": 3, "--sampler": "ddim"},

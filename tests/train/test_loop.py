@@ -16,8 +16,8 @@ from frenchcat.curate.errors import UserError
 from frenchcat.curate.tars import members
 from frenchcat.train.checkpoint import load_tensors, newest, read_state, steps
 from frenchcat.train.loop import train
+from tests.sample.tars import overwrite
 from tests.train.runs import settings, steps_of, values, write_tars
-from tests.train.tars import overwrite
 
 ROOT = Path(__file__).parents[2]
 

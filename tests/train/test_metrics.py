@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from frenchcat.train.metrics import clip_score, cmmd, frechet_distance, precision_recall
-from tests.embedded import unit_rows
+from tests.sample.vectors import unit_rows
 
 
 def gaussian(n: int, mean: np.ndarray, covariance: np.ndarray) -> np.ndarray:

@@ -14,7 +14,7 @@ from frenchcat.curate.errors import UserError
 from frenchcat.train.credentials import Credentials, own_credentials, read_credentials, self_issued
 from frenchcat.train.provenance import signed as sign
 from frenchcat.train.provenance import verified
-from tests.train.embedded_run import noise_picture
+from tests.sample.pictures import noise
 
 FACTS = {"model": "run", "checkpoint": "c" * 64, "selection": "5" * 64, "prompt": "une chatte 🐈"}
 FACTS |= {"seed": 2**40, "guidance": 3.5, "sampler": "ddim"}  # type: ignore[dict-item]
@@ -22,7 +22,7 @@ FACTS |= {"seed": 2**40, "guidance": 3.5, "sampler": "ddim"}  # type: ignore[dic
 
 def png(seed: int = 0) -> bytes:
     out = io.BytesIO()
-    noise_picture(seed).save(out, "PNG")
+    noise(seed).save(out, "PNG")
     return out.getvalue()
 
 
@@ -39,7 +39,7 @@ def test_what_was_signed_reads_back_and_the_picture_is_the_same() -> None:
     assert found.facts == FACTS
     assert found.troubles == ()
     with Image.open(io.BytesIO(data)) as picture:
-        assert picture.tobytes() == noise_picture(0).tobytes()
+        assert picture.tobytes() == noise(0).tobytes()
 
 
 @settings(max_examples=150)

@@ -20,8 +20,10 @@ from frenchcat.train.plan import Batch, Plan
 from frenchcat.train.ranges import Range, read_ranges
 from frenchcat.train.reader import BadSample, Reader
 from frenchcat.train.rows import Rows, open_rows, rows_of_selection, rows_of_tars
-from tests.embedded import embedded, unit_rows
-from tests.train.tars import overwrite, picture, write_tar
+from tests.sample.embedded import embedded
+from tests.sample.tars import overwrite
+from tests.sample.vectors import unit_rows
+from tests.train.tars import numbered, write_tar
 
 
 @pytest.fixture
@@ -101,7 +103,7 @@ def test_a_flipped_byte_that_decodes_is_found_by_its_digest(tmp_path: Path) -> N
     path = tmp_path / "rows" / "rows.arrow"
     with pa.memory_map(str(path)) as source:
         table = pa.ipc.open_file(source).read_all()
-    digests = [hashlib.sha256(picture(n)).hexdigest() for n in range(20)]
+    digests = [hashlib.sha256(numbered(n)).hexdigest() for n in range(20)]
     table = table.set_column(table.schema.get_field_index("sha256"), "sha256", [digests])
     other = path.with_suffix(".new")
     with pa.OSFile(str(other), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:

@@ -14,8 +14,10 @@ from frenchcat.train.receipts import nearest, receipts_of
 from frenchcat.train.rows import open_rows
 from frenchcat.train.run import open_run
 from frenchcat.train.settings import DataSettings
-from tests.embedded import embedded, unit_rows
-from tests.train.embedded_run import CHOSEN, make_dataset, mini, noise_picture, train_on_selection
+from tests.sample.embedded import embedded
+from tests.sample.pictures import noise
+from tests.sample.vectors import unit_rows
+from tests.train.embedded_run import CHOSEN, make_dataset, mini, train_on_selection
 from tests.train.runs import settings, write_tars
 
 
@@ -31,7 +33,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, clip: Clip) -> Path:
 
 def test_neighbours_are_brute_force_within_the_selection(run: Path) -> None:
     parts, _, _ = open_run(run)
-    pictures = [noise_picture(1), noise_picture(2)]
+    pictures = [noise(1), noise(2)]
     found = receipts_of(parts.settings.data, run / "rows", pictures, 4)
     rows = open_rows(run / "rows")
     assert rows is not None
@@ -70,20 +72,20 @@ def test_blocks_do_not_change_what_is_near(tmp_path: Path, monkeypatch: pytest.M
 
 def test_a_dataset_that_is_gone_is_said(run: Path, tmp_path: Path, clip: Clip) -> None:
     moved = DataSettings(dataset=str(tmp_path / "gone"), selection="some")
-    found = receipts_of(moved, run / "rows", [noise_picture(1)], 2)
+    found = receipts_of(moved, run / "rows", [noise(1)], 2)
     assert found.neighbours == [[]]
     assert "is no dataset" in str(found.note)
     dataset = make_dataset(tmp_path / "bare", clip)
     shutil.rmtree(dataset.path("index"))
     bare = DataSettings(dataset=dataset.root, selection="some")
-    found = receipts_of(bare, run / "rows", [noise_picture(1)], 2)
+    found = receipts_of(bare, run / "rows", [noise(1)], 2)
     assert "has no index" in str(found.note)
 
 
 def test_foreign_tars_have_no_index(tmp_path: Path) -> None:
     tars = write_tars(tmp_path / "tars", 1, 3)
     data = settings(tars, tmp_path / "run").data
-    found = receipts_of(data, tmp_path / "run" / "rows", [noise_picture(1)], 2)
+    found = receipts_of(data, tmp_path / "run" / "rows", [noise(1)], 2)
     assert found.neighbours == [[]]
     assert "foreign tars" in str(found.note)
 
@@ -91,13 +93,13 @@ def test_foreign_tars_have_no_index(tmp_path: Path) -> None:
 def test_removed_pictures_are_counted_and_not_named(tmp_path: Path, clip: Clip) -> None:
     run = train_on_selection(tmp_path, clip)
     data = open_run(run)[0].settings.data
-    before = receipts_of(data, run / "rows", [noise_picture(1)], 3)
+    before = receipts_of(data, run / "rows", [noise(1)], 3)
     gone = before.neighbours[0][0].key
     dataset = Dataset.open(str(data.dataset))
     wish = removal.Wish("key", gone, False)
     with dataset.lock():
         removal.remove(dataset, wish, removal.matches(dataset, wish))
-    after = receipts_of(data, run / "rows", [noise_picture(1)], 3)
+    after = receipts_of(data, run / "rows", [noise(1)], 3)
     assert after.compared == before.compared - 1
     assert gone not in [one.key for one in after.neighbours[0]]
     assert after.neighbours[0][:2] == before.neighbours[0][1:]

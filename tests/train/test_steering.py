@@ -19,7 +19,7 @@ from frenchcat.train.run import Parts, make_parts
 from frenchcat.train.sampler import Name, sample, timesteps
 from frenchcat.train.settings import ClassifierSettings, TextSettings, TrainSettings
 from frenchcat.train.steering import classifier_guide, clip_guide, clip_of, picture_embedding
-from tests.train.embedded_run import noise_picture
+from tests.sample.pictures import noise
 from tests.train.runs import settings, values
 
 
@@ -43,7 +43,7 @@ def x_0(pictures: list[Image.Image]) -> torch.Tensor:
 def test_the_differentiable_encoder_is_the_encoder(
     clip: Clip, size: int | None, least: float
 ) -> None:
-    pictures = [noise_picture(seed, 16).resize((64, 64)) for seed in range(3)]
+    pictures = [noise(seed, 16).resize((64, 64)) for seed in range(3)]
     side = size or clip.preprocess.height
     pictures = [picture.resize((side, side)) for picture in pictures]
     ours = picture_embedding(clip)(x_0(pictures)).detach().numpy()

@@ -19,8 +19,8 @@ from frenchcat.train.loop import train
 from frenchcat.train.optimizer import average, ema_decay, make_optimizer, rate_at
 from frenchcat.train.run import make_parts, order_of, prepare_rows
 from frenchcat.train.settings import OptimizerSettings, TrainSettings
+from tests.sample.tars import overwrite
 from tests.train.runs import settings, steps_of, write_tars
-from tests.train.tars import overwrite
 
 STEPS, WARMUP = 5, 2
 STRONG = {"rate": 5e-3, "decay": 20.0, "betas": [0.6, 0.8], "clip": 0.05, "ema": 0.15}

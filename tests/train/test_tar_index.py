@@ -8,7 +8,8 @@ import pytest
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.tars import members
 from frenchcat.train.tar_index import scan
-from tests.train.tars import overwrite, write_tar
+from tests.sample.tars import overwrite
+from tests.train.tars import write_tar
 
 
 @pytest.mark.parametrize("format_", [tarfile.PAX_FORMAT, tarfile.GNU_FORMAT, tarfile.USTAR_FORMAT])

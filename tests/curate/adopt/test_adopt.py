@@ -18,7 +18,9 @@ from frenchcat.curate.embed import embed
 from frenchcat.curate.errors import UserError
 from frenchcat.index.build import build_index
 from frenchcat.index.search import Searcher
-from tests.embedded import add_shard, picture, unit_rows
+from tests.sample.embedded import add_shard
+from tests.sample.pictures import picture
+from tests.sample.vectors import unit_rows
 from tests.trees import tree_digest
 
 ROWS = 60

@@ -14,7 +14,8 @@ from frenchcat.curate.catalog import Catalog
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.info import info
-from tests.embedded import add_shard, unit_rows
+from tests.sample.embedded import add_shard
+from tests.sample.vectors import unit_rows
 from tests.trees import tree_digest
 
 PICTURES, TEXTS = unit_rows(6), unit_rows(6, seed=1)

@@ -5,7 +5,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from PIL import Image
 from safetensors.torch import save_file
@@ -78,18 +77,6 @@ def save_folder(folder: Path, config: dict[str, Any] = CONFIG, seed: int = 0) ->
     whole_rows = {name: value.contiguous() for name, value in state.items()}
     save_file(whole_rows, folder / "open_clip_model.safetensors")
     return folder
-
-
-def random_pictures(count: int, seed: int = 0) -> list[Image.Image]:
-    """Pictures of many sizes and modes: large blocks of colour with noise over them."""
-    rng = np.random.default_rng(seed)
-    pictures = []
-    for number in range(count):
-        blocks = rng.integers(0, 256, (3, 4, 3), dtype=np.uint8)
-        width, height = (int(side) for side in rng.integers(40, 150, 2))
-        picture = Image.fromarray(blocks).resize((width, height), Image.Resampling.NEAREST)
-        pictures.append(picture.convert(("RGB", "L", "RGBA", "P")[number % 4]))
-    return pictures
 
 
 def reference(folder: Path) -> tuple[Any, Any, Any]:

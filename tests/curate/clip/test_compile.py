@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from frenchcat.curate.clip.model import COMPILE_PAYS_FROM, load_clip
-from tests.curate.clip.models import clip_settings, random_pictures, reference_pictures
+from tests.curate.clip.models import clip_settings, reference_pictures
+from tests.sample.pictures import random_pictures
 
 # A process of its own: torch asks once in a process which compiler there is, and keeps it.
 ENCODE = """
@@ -17,7 +18,8 @@ import sys
 from pathlib import Path
 import numpy as np
 from frenchcat.curate.clip.model import load_clip
-from tests.curate.clip.models import clip_settings, random_pictures
+from tests.curate.clip.models import clip_settings
+from tests.sample.pictures import random_pictures
 
 def encode(out, batch_size):
     settings = clip_settings(

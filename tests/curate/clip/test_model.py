@@ -13,12 +13,12 @@ from tests.curate.clip.models import (
     CAPTIONS,
     CONFIG,
     clip_settings,
-    random_pictures,
     reference,
     reference_pictures,
     reference_texts,
     save_folder,
 )
+from tests.sample.pictures import random_pictures
 
 
 def load(folder: Path, **settings: object) -> Clip:

@@ -7,7 +7,7 @@ from PIL import Image
 from torchvision.transforms import Compose, Normalize, ToTensor
 
 from frenchcat.curate.clip.preprocess import Preprocess
-from tests.curate.clip.models import random_pictures
+from tests.sample.pictures import random_pictures
 
 SIZES = [(64, 64), (640, 64), (65, 641), (63, 64), (5, 200), (333, 500), (20, 30), (99, 98)]
 

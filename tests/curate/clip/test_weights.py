@@ -23,11 +23,11 @@ from tests.curate.clip.models import (
     PREPROCESS,
     clip_settings,
     random_model,
-    random_pictures,
     reference_pictures,
     reference_texts,
     save_folder,
 )
+from tests.sample.pictures import random_pictures
 
 
 @pytest.fixture(scope="module")

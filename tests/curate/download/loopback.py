@@ -1,7 +1,6 @@
 """A real HTTP server on 127.0.0.1 that serves pictures from threads, and lists of its URLs."""
 
 import contextlib
-import io
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -16,6 +15,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from frenchcat.curate.download import DownloadSettings, FetchSettings, ResizeSettings
+from tests.sample import pictures
 
 Answer = tuple[int, bytes]
 
@@ -24,9 +24,7 @@ Answer = tuple[int, bytes]
 def jpeg(number: int, width: int = 96, height: int = 64) -> bytes:
     """A picture of its own for each number."""
     noise = np.random.default_rng(number).integers(0, 256, (6, 8, 3), dtype=np.uint8)
-    out = io.BytesIO()
-    Image.fromarray(noise).resize((width, height)).save(out, "JPEG", quality=90)
-    return out.getvalue()
+    return pictures.jpeg(Image.fromarray(noise).resize((width, height)))
 
 
 def usual(number: int) -> Answer:

@@ -27,6 +27,8 @@ from tests.curate.download.site import (
 
 JPEG = picture()
 OK = b"HTTP/1.1 200 OK\r\n"
+PATIENCE_SEC = 20
+"""More than a deadline needs on a busy machine, less than what a server here takes without one."""
 
 
 async def silent(request: Request, writer: asyncio.StreamWriter) -> None:
@@ -49,7 +51,7 @@ DRIPS: dict[str, Handler] = {
     "announced body": endless(OK + b"Content-Length: 5000\r\n\r\n" + JPEG[:100], b"x", 0.05),
     "chunks": endless(OK + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n", 0.05),
     "error page": endless(b"HTTP/1.1 500 No\r\nContent-Length: 5000\r\n\r\n", b"x", 0.05),
-    "redirects": slowly(redirect("/again"), 0.3),
+    "redirects": slowly(redirect("/again"), 0.4),
     "retries": slowly(status(503), 0.3),
     "lost connections": slowly(raw(b""), 0.3),
 }
@@ -64,7 +66,7 @@ def test_one_deadline_bounds_it_all(way: str) -> None:
     assert got.reason in {"deadline", "http_500", "http_503", "connection_lost"}
     if way not in ("error page", "retries", "lost connections"):
         assert got.reason == "deadline"
-    assert took_sec < 0.8 + 0.5
+    assert took_sec < PATIENCE_SEC
 
 
 def test_look_ups_and_handshakes_are_paid_from_the_deadline() -> None:
@@ -85,7 +87,7 @@ def test_look_ups_and_handshakes_are_paid_from_the_deadline() -> None:
         async with Fetcher(slow) as fetcher:
             got = await fetcher.fetch(f"https://127.0.0.1:{port}/")
             assert (got.reason, got.attempts) == ("connect_failed", 1)
-        assert time.monotonic() - begun < 1.5
+        assert time.monotonic() - begun < PATIENCE_SEC
         server.close()
 
     asyncio.run(run())
@@ -130,29 +132,51 @@ def gaps(site: Site) -> list[float]:
     return [later - earlier for earlier, later in pairwise(times)]
 
 
-def test_waits_double_and_are_the_same_for_the_same_url() -> None:
+def test_waits_double_and_are_the_same_for_the_same_url(monkeypatch: pytest.MonkeyPatch) -> None:
+    asleep, waited = asyncio.sleep, list[float]()
+
+    async def dream(sec: float) -> None:
+        if sec:
+            waited.append(sec)
+        await asleep(0)
+
     async def run() -> list[list[float]]:
         async with Site({"*": status(500)}) as site:
             found = []
-            for _ in range(2):
-                site.requests.clear()
-                async with Fetcher(settings(site, retries=3, backoff_sec=0.1)) as fetcher:
-                    await fetcher.fetch(site.url())
-                found.append(gaps(site))
+            for path in ("/a", "/a", "/b"):
+                waited.clear()
+                limits = settings(site, retries=3, backoff_sec=0.1, deadline_sec=60)
+                async with Fetcher(limits) as fetcher:
+                    await fetcher.fetch(site.url(path))
+                found.append([*waited])
             return found
 
-    first, second = asyncio.run(run())
-    for attempt, gap in enumerate(first):
-        assert 0.05 * 2**attempt <= gap <= 0.15 * 2**attempt + 0.1
-    assert first == pytest.approx(second, abs=0.08)
+    monkeypatch.setattr(asyncio, "sleep", dream)
+    first, second, other = asyncio.run(run())
+    for waits in (first, other):
+        assert len(waits) == 3
+        for attempt, wait in enumerate(waits):
+            assert 0.05 * 2**attempt <= wait <= 0.15 * 2**attempt
+    assert first == second != other
 
 
 @pytest.mark.parametrize("code", [429, 503])
 @pytest.mark.parametrize("value", [lambda: "1", lambda: formatdate(time.time() + 2, usegmt=True)])
-def test_retry_after_is_waited_for(code: int, value: Callable[[], str]) -> None:
+def test_retry_after_is_waited_for(
+    code: int, value: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asleep, waited = asyncio.sleep, list[float]()
+
+    async def noted(sec: float) -> None:
+        waited.extend([sec] if sec else [])
+        await asleep(sec)
+
+    monkeypatch.setattr(asyncio, "sleep", noted)
     got, site = fetch_from(in_turn(status(code, Retry_After=value()), reply(JPEG)))
     assert got.reason is None
-    assert 0.95 <= gaps(site)[0] < 2.5
+    assert gaps(site)[0] >= 0.95
+    (wait,) = waited
+    assert 0.95 <= wait <= 2
 
 
 @pytest.mark.parametrize("value", ["soon", "-5", "1e9", "Thu, 99 Foo 2020 00:00:00 GMT", ""])
@@ -172,12 +196,17 @@ def test_a_retry_after_nobody_can_read_is_no_reason_to_wait_or_fall(value: str) 
     ],
 )
 def test_a_retry_after_too_long_to_wait_for_ends_the_fetch(
-    value: str, changes: dict[str, Any]
+    value: str, changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    begun = time.monotonic()
+    asleep = asyncio.sleep
+
+    async def awake(sec: float) -> None:
+        assert not sec, "nothing is waited for"
+        await asleep(0)
+
+    monkeypatch.setattr(asyncio, "sleep", awake)
     got, site = fetch_from(status(429, Retry_After=value), **changes)
     assert (got.reason, len(site.requests)) == ("http_429", 1)
-    assert time.monotonic() - begun < 1
 
 
 def test_retry_after_holds_the_whole_host() -> None:
@@ -211,9 +240,10 @@ def test_a_host_that_is_down_is_given_up_and_its_rows_say_so() -> None:
 
 
 def test_cancelling_a_fetch_gives_its_turn_back() -> None:
-    async def cancel(fetch: Awaitable[object]) -> None:
-        task = asyncio.ensure_future(fetch)
-        await asyncio.sleep(0.05)
+    async def cancel(site: Site, fetch: Awaitable[object]) -> None:
+        before, task = len(site.requests), asyncio.ensure_future(fetch)
+        while len(site.requests) == before:
+            await asyncio.sleep(0.01)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
 
@@ -221,7 +251,7 @@ def test_cancelling_a_fetch_gives_its_turn_back() -> None:
         async with Site({"/slow": silent, "*": reply(JPEG)}) as site:
             async with Fetcher(settings(site, connections=1)) as fetcher:
                 for _ in range(3):
-                    await cancel(fetcher.fetch(site.url("/slow")))
+                    await cancel(site, fetcher.fetch(site.url("/slow")))
                 assert (await fetcher.fetch(site.url("/quick"))).reason is None
 
     asyncio.run(run())

@@ -1,16 +1,15 @@
 """A whole dataset, built by every stage from a site of this machine, with marked rows."""
 
-import contextlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+from numpy.typing import NDArray
 
 from frenchcat import pipeline
 from frenchcat.curate.clip.settings import ClipSettings
@@ -18,16 +17,17 @@ from frenchcat.curate.clip.weights import find_weights
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.dedup import DedupSettings, dedup
 from frenchcat.curate.download import download
-from frenchcat.curate.embed import EmbedStage, embed, img_emb, metadata, text_emb
+from frenchcat.curate.embed import embed
 from frenchcat.curate.run_stage import run_stage
 from frenchcat.curate.score.settings import ScoreSettings
 from frenchcat.curate.score.stage import score
 from frenchcat.curate.select import Choice, select
-from frenchcat.curate.stage import Counts, Engine, Output, ShardFunction
+from frenchcat.curate.stage import Engine
 from frenchcat.curate.verdict import VerdictSettings, verdict
 from frenchcat.index.build import build_index
 from tests.curate.download.loopback import Site, jpeg, serve
-from tests.embedded import unit_rows
+from tests.sample.stages import Chosen
+from tests.sample.vectors import unit_rows
 
 ONE = Engine(workers=1)
 ROWS, PER_SHARD = 24, 8
@@ -43,31 +43,19 @@ def answer(number: int) -> tuple[int, bytes]:
     return 200, jpeg(1 if number == 5 else number)
 
 
+PICTURES, TEXTS = (unit_rows(ROWS, DIMENSION, seed) for seed in range(2))
+
+
 @dataclass(frozen=True)
-class ChosenVectors(EmbedStage):
-    """The embedding's stage with vectors by chance, and a picture that has none: no model."""
+class ByNumber(Chosen):
+    """Vectors by chance, and a picture that has none."""
 
-    @contextlib.contextmanager
-    def start(self, dataset: Dataset) -> Iterator[ShardFunction]:
-        """Gives the function of a shard."""
-        yield lambda shard, output: self._write(dataset, shard, output)
-
-    def _write(self, dataset: Dataset, shard: str, output: Output) -> Counts:
-        table = pq.read_table(dataset.path(f"shards/{shard}.parquet"))
-        stored = table.filter(pc.equal(table["status"], "success"))
-        numbers = [int(key[-4:]) + PER_SHARD * int(shard) for key in stored["key"].to_pylist()]
-        whole = [number != UNEMBEDDED for number in numbers]
-        for seed, relative in enumerate((img_emb(shard), text_emb(shard))):
-            rows = unit_rows(ROWS, DIMENSION, seed)[[n for n in numbers if n != UNEMBEDDED]]
-            np.save(output.path(relative), rows.astype(np.float16))
-        names = ["image_path" if name == "key" else name for name in stored.column_names]
-        rows = stored.rename_columns(names).filter(pa.array(whole))
-        pq.write_table(rows, output.path(metadata(shard)))
-        failed = stored["key"].filter(pa.array([not there for there in whole]))
-        reasons = pa.array(["undecodable: it was cut"] * len(failed), pa.string())
-        path = output.path(f"embeddings/failed/failed_{shard}.parquet")
-        pq.write_table(pa.table({"key": failed, "reason": reasons}), path)
-        return {"embedded": sum(whole), "failed": len(failed)}
+    def choose(self, row: Mapping[str, Any]) -> tuple[NDArray[Any], NDArray[Any]] | str:
+        """By the row's number in the list."""
+        number = int(row["key"][-4:]) + PER_SHARD * int(row["key"][:5])
+        if number == UNEMBEDDED:
+            return "undecodable: it was cut"
+        return PICTURES[number], TEXTS[number]
 
 
 def marks(number: int) -> list[str]:
@@ -138,7 +126,7 @@ def original(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Built:
     with dataset.lock():
         pipeline.save_settings(dataset, settings)
         download(dataset, str(built.urls), settings.download, ONE)
-        stage = ChosenVectors(settings.clip, find_weights(settings.clip), ROWS)
+        stage = ByNumber(settings.clip, find_weights(settings.clip), ROWS)
         run_stage(dataset, stage, dataset.shards())
     run_all(built)
     with dataset.lock():

@@ -37,7 +37,7 @@ from tests.curate.remove.conftest import (
     marks,
     run_all,
 )
-from tests.embedded import unit_rows
+from tests.sample.vectors import unit_rows
 from tests.trees import tree_digest
 
 GONE = [0, UNEMBEDDED, 4, DROPPED, 12]

@@ -22,8 +22,11 @@ from frenchcat.curate.removals import Removed, Request, log, removed, without_re
 from frenchcat.curate.remove import Match, Wish, matches, remove
 from frenchcat.curate.urls import domain_of, host_of
 from tests.curate.download.loopback import jpeg
-from tests.curate.report.datasets import Row, write
-from tests.embedded import embedded, unit_rows
+from tests.curate.report.datasets import write
+from tests.sample.columns import add_columns, set_columns
+from tests.sample.embedded import embedded
+from tests.sample.row import Row
+from tests.sample.vectors import unit_rows
 
 URLS = [
     "http://example.org/a",
@@ -264,10 +267,7 @@ def test_a_picture_names_its_bytes_its_hash_and_its_vector(tmp_path: Path) -> No
     file.write_bytes(jpeg(1))
     hashes = [None, None, pdq(opened(jpeg(1), 80)).hex(), None, pdq(opened(jpeg(2))).hex()]
     sums = [None, None, None, hashlib.sha256(jpeg(1)).hexdigest(), None]
-    keys = [f"00000000{n}" for n in range(5)]
-    columns = {"sha256": pa.array(sums, pa.string()), "pdq": pa.array(hashes, pa.string())}
-    Path(dataset.path("scores")).mkdir()
-    pq.write_table(pa.table({"key": keys, **columns}), dataset.path("scores/00000.parquet"))
+    add_columns(dataset, "scores", sha256=sums, pdq=hashes)
     wish = Wish("like", str(file))
     found = why(matches(dataset, wish, lambda _: at_cosines()[0]))
     assert found.keys() == {0, 1, 2, 3}
@@ -297,11 +297,9 @@ def test_near_copies_are_found_whatever_the_digits_of_a_row(tmp_path: Path) -> N
     """img2dataset writes three for the row where a shard holds a thousand."""
     source = embedded(tmp_path / "made", at_cosines(0.99, 0.1))
     for name in ("shards/00000.parquet", "embeddings/metadata/metadata_00000.parquet"):
-        table = pq.read_table(source.path(name))
-        column = "key" if "key" in table.column_names else "image_path"
-        short = pa.array([key[:5] + key[-3:] for key in table[column].to_pylist()])
-        at = table.column_names.index(column)
-        pq.write_table(table.set_column(at, column, short), source.path(name))
+        names = {"key", "image_path"} & {*pq.read_schema(source.path(name)).names}
+        short = [f"00000{row:03d}" for row in range(3)]
+        set_columns(source, name, **dict.fromkeys(names, short))
     wish = Wish("key", "00000000", near=True)
     found = matches(source, wish)
     assert why(found) == {0: "key", 1: "semantic 0.990"}

@@ -2,12 +2,10 @@
 
 import hashlib
 import json
-import tarfile
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from frenchcat.curate.adopt import adopt
@@ -20,7 +18,11 @@ from frenchcat.curate.remove import Wish, compact, matches, remove, residue
 from frenchcat.curate.select import open_selection, select
 from frenchcat.index.build import build_index
 from frenchcat.index.search import Searcher
-from tests.embedded import embedded, picture, unit_rows
+from tests.sample.columns import set_columns
+from tests.sample.embedded import embedded
+from tests.sample.pictures import picture
+from tests.sample.tars import read_tar, write_tar
+from tests.sample.vectors import unit_rows
 from tests.trees import tree_digest
 
 VECTORS = unit_rows(30)
@@ -96,17 +98,10 @@ def test_compaction_knows_the_shard_of_a_key_with_fewer_digits(tmp_path: Path) -
     """img2dataset writes three for the row where a shard holds a thousand."""
     source = embedded(tmp_path / "made", unit_rows(3))
     shards = Path(source.path("shards"))
-    table = pq.read_table(shards / "00000.parquet")
-    short = [key[:5] + key[-3:] for key in table["key"].to_pylist()]
-    table = table.set_column(table.column_names.index("key"), "key", pa.array(short))
-    pq.write_table(table, shards / "00000.parquet")
-    with tarfile.open(shards / "00000.tar") as tar:
-        members = [(m, tar.extractfile(m)) for m in tar]
-        with tarfile.open(shards / "new.tar", "w") as out:
-            for member, file in members:
-                member.name = member.name[:5] + member.name[6:]
-                out.addfile(member, file)
-    (shards / "new.tar").rename(shards / "00000.tar")
+    short = [f"00000{row:03d}" for row in range(3)]
+    set_columns(source, "shards/00000.parquet", key=short)
+    members = read_tar(shards / "00000.tar").items()
+    write_tar(shards / "00000.tar", [(name[:5] + name[6:], data) for name, data in members])
     dataset = adopt(shards, tmp_path / "d").dataset
     assert take_out(dataset, "key", "00000001") == ["00000001"]
     assert compact(dataset) == {"rows": 1, "shards": 1}

@@ -5,7 +5,6 @@ import json
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
@@ -16,7 +15,10 @@ from frenchcat.curate.errors import UserError
 from frenchcat.curate.hash_lists import HashList, with_removed
 from frenchcat.curate.removals import removed, removed_by_shard, removed_keys, without_removed
 from frenchcat.curate.remove import Wish, matches, remove
-from tests.embedded import embedded, picture, unit_rows
+from tests.sample.columns import add_columns
+from tests.sample.embedded import embedded
+from tests.sample.pictures import picture
+from tests.sample.vectors import unit_rows
 from tests.trees import tree_digest
 
 VECTORS = unit_rows(4)
@@ -32,13 +34,13 @@ def digest(data: bytes) -> str:
 def dataset(tmp_path: Path) -> Dataset:
     """Two shards, the first with scores."""
     made = embedded(tmp_path / "d", VECTORS, unit_rows(3, seed=1))
-    scores = {
-        "sha256": [digest(key.encode()) for key in KEYS],
-        "stored_sha256": [digest(picture(n)) for n in range(4)],
-        "pdq": [f"{n}{n}" * 32 for n in range(4)],
-    }
-    with made.publish("test") as out:
-        pq.write_table(pa.table({"key": KEYS, **scores}), out.path("scores/00000.parquet"))
+    add_columns(
+        made,
+        "scores",
+        sha256=[digest(key.encode()) for key in KEYS],
+        stored_sha256=[digest(picture(n)) for n in range(4)],
+        pdq=[f"{n}{n}" * 32 for n in range(4)],
+    )
     return made
 
 

@@ -1,10 +1,8 @@
 """The check names every kind of trace, in every kind of file, and nothing where there is none."""
 
 import hashlib
-import io
 import json
 import shutil
-import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,7 +18,11 @@ from frenchcat.cli import app
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.remove import Wish, compact, matches, remove, residue
 from frenchcat.curate.remove.residue import Residue
-from tests.embedded import embedded, picture, unit_rows
+from tests.sample.columns import add_columns
+from tests.sample.embedded import embedded
+from tests.sample.pictures import picture
+from tests.sample.tars import write_tar
+from tests.sample.vectors import unit_rows
 
 VECTORS = unit_rows(5)
 KEY, UID, URL = "000000001", f"{1:032x}", "http://example.org/000000001.png"
@@ -33,14 +35,14 @@ PDQ = "5a" * 32
 def clean(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     """A dataset from which a row was removed and its bytes taken out."""
     dataset = embedded(tmp_path_factory.mktemp("clean") / "d", VECTORS)
-    keys = [f"00000000{n}" for n in range(5)]
-    scores = {
-        "sha256": [SUMS[0] if key == KEY else None for key in keys],
-        "stored_sha256": [hashlib.sha256(picture(n)).hexdigest() for n in range(5)],
-        "pdq": [PDQ if key == KEY else "00" * 32 for key in keys],
-    }
-    with dataset.publish("test") as out:
-        pq.write_table(pa.table({"key": keys, **scores}), out.path("scores/00000.parquet"))
+    ours = [f"00000000{n}" == KEY for n in range(5)]
+    add_columns(
+        dataset,
+        "scores",
+        sha256=[SUMS[0] if our else None for our in ours],
+        stored_sha256=[hashlib.sha256(picture(n)).hexdigest() for n in range(5)],
+        pdq=[PDQ if our else "00" * 32 for our in ours],
+    )
     wish = Wish("key", KEY)
     remove(dataset, wish, matches(dataset, wish))
     assert compact(dataset) == {"rows": 1, "shards": 1}
@@ -69,11 +71,7 @@ def member(name: str, data: bytes) -> Plant:
     """A tar with that member behind another one."""
 
     def plant(path: Path) -> None:
-        with tarfile.open(path, "w") as tar:
-            for each, held in (("000090000.png", b"other"), (name, data)):
-                info = tarfile.TarInfo(each)
-                info.size = len(held)
-                tar.addfile(info, io.BytesIO(held))
+        write_tar(path, [("000090000.png", b"other"), (name, data)])
 
     return plant
 

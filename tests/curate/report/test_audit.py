@@ -13,7 +13,8 @@ from frenchcat.curate.report.counts import Counts
 from frenchcat.curate.report.filters import Filter, filters_of
 from frenchcat.curate.report.report import make_report
 from frenchcat.curate.report.settings import ReportSettings
-from tests.curate.report.datasets import Row, write
+from tests.curate.report.datasets import write
+from tests.sample.row import Row
 
 FATES = (("dropped", "first"), ("dropped", "second"), ("kept", None))
 FILTERS = filters_of(FATES, ["first", "second"])
@@ -221,7 +222,7 @@ def test_bias_planted_in_a_dataset_is_found_in_its_report(tmp_path: Path) -> Non
         if reason is None and random.random() < (0.25 if "woman" in chosen else 0.05):
             reason = "biased"
         error = "http_404: gone" if random.random() < 0.1 else None
-        made.append(Row(f"http://s{random.integers(300)}.org/x", caption, error, reason))
+        made.append(Row(f"http://s{random.integers(300)}.org/x", caption, error, reason=reason))
     dataset = write(tmp_path / "d", made, rules=["chance", "biased"], pictures=False, only=())
     report = make_report(dataset, ReportSettings(replicates=400))
     found = report.audit

@@ -12,7 +12,8 @@ from frenchcat.curate.report import counts as counting
 from frenchcat.curate.report.counts import Counts, count_terms
 from frenchcat.curate.report.outcomes import open_outcomes
 from frenchcat.curate.report.terms import Term
-from tests.curate.report.datasets import Row, write
+from tests.curate.report.datasets import write
+from tests.sample.row import Row
 
 TERMS = [
     Term("woman", "People", ("woman", "Frau", "mujer"), ("女性",)),
@@ -92,7 +93,7 @@ def test_counts_are_those_of_a_search_one_by_one(
     reasons = [None, "dull", None, "late"]
     hosts = ["a.org", "b.org", "img.b.org"]
     rows = [
-        Row(f"http://{hosts[n % 3]}/x", text, reason=reasons[n % 4], cluster=0 if n == 4 else None)
+        Row(f"http://{hosts[n % 3]}/x", text, reason=reasons[n % 4], copy_of=0 if n == 4 else None)
         for n, text in enumerate(texts)
     ]
     made = counted(tmp_path_factory.mktemp("c"), rows, ["dull", "late"])

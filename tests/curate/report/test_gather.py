@@ -15,7 +15,9 @@ from frenchcat.curate.report.examples import Examples
 from frenchcat.curate.report.outcomes import open_outcomes, rows_of
 from frenchcat.curate.report.report import make_report
 from frenchcat.curate.report.settings import ReportSettings
-from tests.curate.report.datasets import Row, write
+from tests.curate.report.datasets import write
+from tests.sample.columns import set_columns
+from tests.sample.row import Row
 
 QUICK = ReportSettings(replicates=100)
 
@@ -23,7 +25,7 @@ rows = st.builds(
     Row,
     url=st.sampled_from(["http://a.co.uk/1.png", "https://b.a.co.uk/2.png", "not a url", ""]),
     caption=st.sampled_from([None, "", "a woman in Paris", "女性"]),
-    error=st.sampled_from(
+    failed=st.sampled_from(
         [None, None, None, "http_404: gone", "deadline", "opted_out:tdmrep", "opted_out: x: y"]
     ),
     reason=st.sampled_from([None, None, "too_small", "unsafe", "not_embedded:broken"]),
@@ -54,7 +56,7 @@ def test_rows_without_a_vector_are_dropped_as_info_has_it(tmp_path: Path) -> Non
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    dataset = write(tmp_path / "d", [Row(), Row(), Row(error="dns_failed: x")])
+    dataset = write(tmp_path / "d", [Row(), Row(), Row(failed="dns_failed: x")])
     with dataset.publish("test") as out:
         failed = {"key": ["000000001"], "reason": ["bad_image: cut"]}
         pq.write_table(pa.table(failed), out.path("embeddings/failed/failed_00000.parquet"))
@@ -81,8 +83,8 @@ def test_removed_rows_are_an_outcome_of_their_own(tmp_path: Path) -> None:
 def test_domains_are_registered_ones_and_count_all_outcomes(tmp_path: Path) -> None:
     shard = [
         Row(url="http://img.bbc.co.uk:8080/a"),
-        Row(url="https://u:p@BBC.co.uk/b", error="http_404: x"),
-        Row(url="http://[2001:db8::1]/c", error="opted_out:robots_txt: no"),
+        Row(url="https://u:p@BBC.co.uk/b", failed="http_404: x"),
+        Row(url="http://[2001:db8::1]/c", failed="opted_out:robots_txt: no"),
         Row(url="http://other.example/d", reason="dull", scores={"punsafe": 0.9}),
     ]
     report = make_report(write(tmp_path / "d", shard, rules=["dull"]), QUICK)
@@ -137,7 +139,7 @@ def test_signals_are_counted_by_row(tmp_path: Path) -> None:
         ("license", "http://creativecommons.org/licenses/by/4.0/", None),
     )
     shard = [
-        Row(error="opted_out:tdmrep", signals=[no, no, ("x_robots_tag", "noai", "opt_out")]),
+        Row(failed="opted_out:tdmrep", signals=[no, no, ("x_robots_tag", "noai", "opt_out")]),
         Row(signals=[licence, ("ai_txt", "allow", "allow")]),
         Row(),
     ]
@@ -149,7 +151,7 @@ def test_signals_are_counted_by_row(tmp_path: Path) -> None:
 
 
 def test_clusters_show_who_stays_first(tmp_path: Path) -> None:
-    shard = [Row(), Row(cluster=0), Row(cluster=0), Row(), Row(cluster=3), Row()]
+    shard = [Row(), Row(copy_of=0), Row(copy_of=0), Row(), Row(copy_of=3), Row()]
     report = make_report(write(tmp_path / "d", shard), QUICK)
     found = report.duplicates
     assert found is not None
@@ -171,15 +173,9 @@ def test_examples_are_bounded_and_the_same_each_time(tmp_path: Path) -> None:
 
 
 def test_a_list_with_columns_of_our_names_is_no_trouble(tmp_path: Path) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    dataset = write(tmp_path / "d", [Row(), Row(cluster=0, reason="x")], rules=["x"])
-    path = dataset.path("shards/00000.parquet")
-    table = pq.read_table(path)
-    for name in ("kind", "cluster", "keep", "reason", "outcome", "host", "domain", "term"):
-        table = table.append_column(name, pa.array(["theirs", "theirs"]))
-    pq.write_table(table, path)
+    dataset = write(tmp_path / "d", [Row(), Row(copy_of=0, reason="x")], rules=["x"])
+    names = ("kind", "cluster", "keep", "reason", "outcome", "host", "domain", "term")
+    set_columns(dataset, "shards/00000.parquet", **{name: ["theirs"] * 2 for name in names})
     report = make_report(dataset, QUICK)
     assert report.outcomes["dropped"] == 1
     assert Counter(reason.reason for reason in report.reasons) == {"x": 1}
@@ -191,7 +187,7 @@ def test_nothing_downloaded_says_what_to_run(tmp_path: Path) -> None:
 
 
 def test_messages_of_failures_are_shown_without_their_name(tmp_path: Path) -> None:
-    dataset = write(tmp_path / "d", [Row(error="http_404: a.org: no"), Row(error="http_404: b")])
+    dataset = write(tmp_path / "d", [Row(failed="http_404: a.org: no"), Row(failed="http_404: b")])
     with open_outcomes(dataset) as catalog:
         (reason,) = gather.lost_by_reason(catalog, Examples(catalog))
         assert reason.details == ["a.org: no", "b"]

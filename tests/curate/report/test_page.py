@@ -20,7 +20,8 @@ from frenchcat.curate.report.report import make_report
 from frenchcat.curate.report.settings import ReportSettings
 from frenchcat.curate.report.thumbnails import Thumbnails
 from frenchcat.curate.report.write import default_path, write_report
-from tests.curate.report.datasets import Row, write
+from tests.curate.report.datasets import write
+from tests.sample.row import Row
 from tests.trees import tree_digest
 
 QUICK = ReportSettings(replicates=100)
@@ -67,7 +68,7 @@ def everything(root: Path, host: str = "127.0.0.1:1") -> Dataset:
         Row(
             sites[n % 30],
             (evil, "eine Frau in München", "東京の女性", None, "a man")[n % 5],
-            error=f"http_404: {evil}" if n % 11 == 0 else None,
+            failed=f"http_404: {evil}" if n % 11 == 0 else None,
             reason=f"rule_{n % 3}" if n % 4 == 0 else None,
             scores={
                 "similarity": n / 400,
@@ -75,7 +76,7 @@ def everything(root: Path, host: str = "127.0.0.1:1") -> Dataset:
                 "language": evil if n % 9 == 0 else "de",
                 "my<b>score": float(n % 7),
             },
-            cluster=1 if n in (2, 3) else None,
+            copy_of=1 if n in (2, 3) else None,
             signals=[("license", evil, None), (evil if n % 50 == 0 else "tdmrep", "1", "opt_out")],
         )
         for n in range(400)
@@ -177,7 +178,7 @@ def test_what_was_not_run_is_one_line_with_its_command(
     Outline(page)
 
 
-@pytest.mark.parametrize("shard", [[], [Row(error="deadline")], [Row(reason="bad")]])
+@pytest.mark.parametrize("shard", [[], [Row(failed="deadline")], [Row(reason="bad")]])
 def test_a_dataset_of_nothing_has_its_page(tmp_path: Path, shard: list[Row]) -> None:
     dataset = write(tmp_path / "d", shard, rules=["bad"])
     page = read(write_report(dataset, settings=QUICK))

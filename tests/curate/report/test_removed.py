@@ -5,17 +5,18 @@ from pathlib import Path
 from frenchcat.curate.remove import Wish, matches, remove
 from frenchcat.curate.report.report import make_report
 from frenchcat.curate.report.settings import ReportSettings
-from tests.curate.report.datasets import Row, write
+from tests.curate.report.datasets import write
+from tests.sample.row import Row
 
 
 def test_a_removed_row_is_counted_as_removed_and_as_nothing_else(tmp_path: Path) -> None:
     rows = [
         Row("http://www.a.org/0", scores={"punsafe": 0.9}),
-        Row("http://a.org/1", cluster=0, scores={"punsafe": 0.9}),
+        Row("http://a.org/1", copy_of=0, scores={"punsafe": 0.9}),
         Row("http://user:word@img.a.org:8080/2", reason="dull", scores={"punsafe": 0.9}),
-        Row("http://a.org/3", cluster=0, scores={"punsafe": 0.1}),
-        Row("http://a.org/4", error="opted_out:tdmrep: 1"),
-        Row("http://a.org/5", error="http_404: gone"),
+        Row("http://a.org/3", copy_of=0, scores={"punsafe": 0.1}),
+        Row("http://a.org/4", failed="opted_out:tdmrep: 1"),
+        Row("http://a.org/5", failed="http_404: gone"),
         Row("http://b.org/6", scores={"punsafe": 0.1}),
     ]
     dataset = write(tmp_path / "d", rows, rules=["dull"])

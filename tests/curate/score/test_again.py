@@ -23,11 +23,12 @@ from frenchcat.curate.score.stage import ScoreStage, builtin
 from frenchcat.curate.score.unsafe import Unsafe
 from frenchcat.curate.score.watermark import Watermark
 from frenchcat.curate.score.watermark.network import TRUNK_WEIGHTS, WEIGHTS
-from tests.curate.embedding import Row, downloaded
-from tests.curate.score.folders import QUICK, given, jpeg, photographs, run, scores
+from tests.curate.score.folders import QUICK, run, scores
+from tests.sample.downloaded import Pair, downloaded, given
+from tests.sample.pictures import jpeg, photographs
 
 
-def rows(count: int = 4, seed: int = 0, captions: int = 0) -> list[Row]:
+def rows(count: int = 4, seed: int = 0, captions: int = 0) -> list[Pair]:
     return [
         (data, f"picture number {row} of {captions}")
         for row, data in enumerate(photographs(count, seed))

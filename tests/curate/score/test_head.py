@@ -15,7 +15,7 @@ from frenchcat.curate.config import resolve
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.score.head import make_head
 from frenchcat.curate.score.settings import HeadSettings
-from tests.embedded import unit_rows
+from tests.sample.vectors import unit_rows
 
 D = 24
 ROWS = unit_rows(9, D)

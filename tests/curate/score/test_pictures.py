@@ -16,8 +16,8 @@ from frenchcat.curate.score.perceptual import Pdq
 from frenchcat.curate.score.pictures import decode
 from frenchcat.curate.score.sharpness import sharpness
 from frenchcat.curate.score.unsafe import Unsafe
-from tests.curate.clip.models import random_pictures
-from tests.curate.score.folders import jpeg, photographs, stored
+from tests.curate.score.folders import stored
+from tests.sample.pictures import jpeg, photographs, random_pictures
 
 
 def grey_noise(seed: int, height: int = 40, width: int = 52) -> np.ndarray:

@@ -18,16 +18,17 @@ from frenchcat.curate.embed import embed, img_emb, metadata, text_emb
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.score.settings import COLUMNS, IDENTITY
 from tests.curate.clip.models import clip_settings, reference, reference_texts, save_folder
-from tests.curate.embedding import Row, downloaded
-from tests.curate.score.folders import QUICK, given, photographs, run, scores
+from tests.curate.score.folders import QUICK, run, scores
+from tests.sample.downloaded import Pair, downloaded, given
+from tests.sample.pictures import photographs
 from tests.trees import tree_digest
 
 ROOT = Path(__file__).parents[3]
 BROKEN, NOT_STORED, NO_VECTOR = 2, 4, 5
 
 
-def rows(count: int = 8, seed: int = 0) -> list[Row]:
-    listed: list[Row] = [
+def rows(count: int = 8, seed: int = 0) -> list[Pair]:
+    listed: list[Pair] = [
         (data, f"picture {seed} number {row}") for row, data in enumerate(photographs(count, seed))
     ]
     listed[BROKEN] = (b"no picture", "broken")

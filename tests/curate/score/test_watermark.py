@@ -23,8 +23,9 @@ from frenchcat.curate.score.watermark.network import (
     inputs,
     load_trunk,
 )
-from tests.curate.clip.models import clip_settings, random_pictures
-from tests.curate.score.folders import jpeg, photographs, stored
+from tests.curate.clip.models import clip_settings
+from tests.curate.score.folders import stored
+from tests.sample.pictures import jpeg, photographs, random_pictures
 
 
 def test_the_folded_trunk_is_the_bundled_models() -> None:

@@ -1,7 +1,7 @@
 """Verdicts follow what they were made of: each input, the rules, the removal log."""
 
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,18 +12,14 @@ from frenchcat.curate.removals import Request, log
 from frenchcat.curate.stage import marker
 from frenchcat.curate.verdict.settings import VerdictSettings
 from frenchcat.curate.verdict.stage import reasons, verdict
-from tests.curate.verdict.folders import (
-    add_duplicates,
-    add_rights,
-    add_rows,
-    add_scores,
-    add_unembedded,
-    verdicts,
-)
+from tests.curate.verdict.judged import verdicts
+from tests.sample.row import Row
+from tests.sample.write import write
 from tests.trees import tree_digest
 
 SHARDS = ("00000", "00001")
 KEY, OTHER = "000010000", "000010001"
+PARTS = ("sidecar", "rights", "unembedded", "scores", "duplicates")
 RULES = {
     "small": "width < 100",
     "opted_out": "opted_out is not null",
@@ -36,67 +32,62 @@ def ruled(rules: dict[str, str], **more: object) -> VerdictSettings:
     return resolve(VerdictSettings, {"rules": rules, **more})
 
 
-def widths(dataset: Dataset, first: int = 300) -> None:
-    add_rows(dataset, "00001", [{"width": first}, {"width": 300}])
+def say(
+    dataset: Dataset,
+    width: int = 300,
+    similarity: float = 0.5,
+    decision: str = "opt_in",
+    copy_of: int | None = None,
+    unembedded: tuple[str, ...] = (),
+) -> None:
+    """Have the stages say this of KEY, and of OTHER that it is kept."""
+    why = dict.fromkeys(unembedded, "undecodable: OSError")
+    first = said_of(width, similarity, decision)
+    first.copy_of, first.unembedded = copy_of, why.get(KEY)
+    other = said_of()
+    other.unembedded = why.get(OTHER)
+    write(dataset, "00001", [first, other], PARTS)
 
 
-def similarities(dataset: Dataset, first: float = 0.5) -> None:
-    rows = [{"key": KEY, "similarity": first}, {"key": OTHER, "similarity": 0.5}]
-    add_scores(dataset, "00001", rows)
-
-
-def copies(dataset: Dataset, first: str | None = None) -> None:
-    add_duplicates(dataset, "00001", {KEY: first, OTHER: None})
-
-
-def rights(dataset: Dataset, decision: str = "opt_in") -> None:
-    add_rights(dataset, "00001", {KEY: decision, OTHER: "opt_in"})
-
-
-def unembedded(dataset: Dataset, *keys: str) -> None:
-    add_unembedded(dataset, "00001", dict.fromkeys(keys, "undecodable: OSError"))
+def said_of(width: int = 300, similarity: float = 0.5, decision: str = "opt_in") -> Row:
+    return Row(
+        columns={"width": width},
+        scores={"similarity": similarity},
+        signals=[("x_robots_tag", "noai", decision)],
+    )
 
 
 @pytest.fixture
 def dataset(tmp_path: Path) -> Dataset:
     """Two shards of two rows, of which everything is said that a stage can say; all are kept."""
     made = Dataset.create(tmp_path / "d", "d")
-    add_rows(made, "00000", [{"width": 300}, {"width": 300}])
-    keys = ["000000000", "000000001"]
-    add_scores(made, "00000", [{"key": key, "similarity": 0.5} for key in keys])
-    add_duplicates(made, "00000", dict.fromkeys(keys))
-    add_rights(made, "00000", dict.fromkeys(keys, "opt_in"))
-    add_unembedded(made, "00000", {})
-    for add in (widths, similarities, copies, rights, unembedded):
-        add(made)
+    write(made, "00000", [said_of(), said_of()], PARTS)
+    say(made)
     return made
 
 
 @pytest.mark.parametrize(
-    ("said", "unsaid", "reason"),
+    ("said", "reason"),
     [
-        (lambda d: widths(d, 50), widths, "small"),
-        (lambda d: rights(d, "opt_out"), rights, "opted_out"),
-        (lambda d: similarities(d, 0.1), similarities, "unlike"),
-        (lambda d: copies(d, OTHER), copies, "copy"),
-        (lambda d: unembedded(d, KEY), unembedded, "not_embedded:undecodable"),
+        ({"width": 50}, "small"),
+        ({"decision": "opt_out"}, "opted_out"),
+        ({"similarity": 0.1}, "unlike"),
+        ({"copy_of": 1}, "copy"),
+        ({"unembedded": [KEY]}, "not_embedded:undecodable"),
     ],
     ids=["sidecar", "rights", "scores", "duplicates", "failures"],
 )
 def test_a_shard_is_judged_again_when_anything_said_of_its_rows_changed(
-    said: Callable[[Dataset], None],
-    unsaid: Callable[[Dataset], None],
-    reason: str,
-    dataset: Dataset,
+    said: dict[str, Any], reason: str, dataset: Dataset
 ) -> None:
     assert verdict(dataset, ruled(RULES)).done == 2
     kept = verdicts(dataset)
     assert set(kept.values()) == {(True, None)}
-    said(dataset)
+    say(dataset, **said)
     assert verdict(dataset, ruled(RULES)).done == 1
     assert verdicts(dataset) == kept | {KEY: (False, reason)}
     assert verdict(dataset, ruled(RULES)).done == 0
-    unsaid(dataset)
+    say(dataset)
     assert verdict(dataset, ruled(RULES)).done == 1
     assert verdicts(dataset) == kept
 
@@ -154,7 +145,7 @@ def said(dataset: Dataset) -> list[tuple[str, str]]:
 
 
 def test_what_is_not_kept_is_named_once_before_and_after_judging(dataset: Dataset) -> None:
-    unembedded(dataset, KEY, OTHER)
+    say(dataset, unembedded=(KEY, OTHER))
     log(dataset, Request(1, "key", "2026-01-01T00:00:00Z", keys=(KEY,)))
     now = [(KEY, "removed"), (OTHER, "not_embedded:undecodable")]
     assert said(dataset) == now
@@ -166,7 +157,7 @@ def test_what_is_not_kept_is_named_once_before_and_after_judging(dataset: Datase
 
 
 def test_no_rule_is_asked_of_a_row_that_is_removed_or_has_no_vector(dataset: Dataset) -> None:
-    unembedded(dataset, KEY, OTHER)
+    say(dataset, unembedded=(KEY, OTHER))
     log(dataset, Request(1, "key", "2026-01-01T00:00:00Z", keys=(KEY,)))
     verdict(dataset, ruled({"all": "true", "unsaid": "similarity > null"}))
     judged = verdicts(dataset)

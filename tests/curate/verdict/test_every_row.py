@@ -17,7 +17,9 @@ from frenchcat.curate.removals import Request
 from frenchcat.curate.select import sql_of
 from frenchcat.curate.verdict.settings import VerdictSettings
 from frenchcat.curate.verdict.stage import verdict
-from tests.curate.verdict.folders import add_rows, add_scores, add_unembedded, verdicts
+from tests.curate.verdict.judged import verdicts
+from tests.sample.row import Row as Listed
+from tests.sample.write import write
 
 Row = Mapping[str, Any]
 Rule = tuple[str, Callable[[Row], bool | None]]  # SQL, and what it means: None where it is null
@@ -82,14 +84,18 @@ def make(root: Path, shards: list[list[Row]]) -> tuple[Dataset, dict[str, Row]]:
     dataset, rows, gone = Dataset.create(root, "d"), {}, []
     for number, shard in enumerate(shards):
         name = f"{number:05d}"
-        listed = [{"failed": row["failed"], "width": row["width"]} for row in shard]
-        keys = add_rows(dataset, name, listed)
-        stored = [key for key, row in zip(keys, shard, strict=True) if not row["failed"]]
+        listed = [
+            Listed(
+                failed=row["failed"],
+                columns={"width": row["width"]},
+                scores={"similarity": row["similarity"]},
+                unembedded="nan_embedding" if row["unembedded"] and not row["failed"] else None,
+            )
+            for row in shard
+        ]
+        keys = write(dataset, name, listed, ("sidecar", "scores", "unembedded"))
         of = dict(zip(keys, shard, strict=True))
-        add_scores(dataset, name, [{"key": k, "similarity": of[k]["similarity"]} for k in stored])
-        bad = {key: "nan_embedding" for key in stored if of[key]["unembedded"]}
-        add_unembedded(dataset, name, bad)
-        gone += [key for key in stored if of[key]["removed"]]
+        gone += [key for key, row in of.items() if row["removed"] and not row["failed"]]
         rows |= of
     if gone:
         request = Request(1, "key", "2026-01-01T00:00:00Z", keys=tuple(gone))

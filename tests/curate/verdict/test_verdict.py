@@ -19,7 +19,9 @@ from frenchcat.curate.removals import Request
 from frenchcat.curate.stage import marker
 from frenchcat.curate.verdict.settings import VerdictSettings, read_rules, rules_of
 from frenchcat.curate.verdict.stage import verdict
-from tests.curate.verdict.folders import add_rows, add_scores, add_unembedded, verdicts
+from tests.curate.verdict.judged import verdicts
+from tests.sample.row import Row
+from tests.sample.write import write
 from tests.trees import tree_digest
 
 RULES = {
@@ -34,32 +36,31 @@ def ruled(rules: dict[str, str], **more: object) -> VerdictSettings:
     return resolve(VerdictSettings, {"rules": rules, **more})
 
 
+BIG = {"width": 300, "height": 400}
+
+
+def scored(similarity: float | None, punsafe: float | None) -> dict[str, float | None]:
+    return {"similarity": similarity, "punsafe": punsafe}
+
+
 @pytest.fixture
 def dataset(tmp_path: Path) -> Dataset:
     """Two shards: six rows, two of them failed, one without a vector."""
     made = Dataset.create(tmp_path / "d", "d")
-    big = {"width": 300, "height": 400}
-    add_rows(
-        made,
-        "00000",
-        [
-            big,
-            {"width": 100, "height": 900},
-            {"failed": "http_404: not found"},
-            {"width": 150, "height": 150},
-        ],
-    )
-    add_rows(made, "00001", [big, {"failed": "opted_out:x_robots_tag: noai"}, big, big])
-    scores = [(0.3, 0.9), (0.1, 0.1), (0.1, 0.9)]
-    keys = ["000000000", "000000001", "000000003"]
-    rows = [
-        {"key": k, "similarity": s, "punsafe": p} for k, (s, p) in zip(keys, scores, strict=True)
+    first = [
+        Row(columns=BIG, scores=scored(0.3, 0.9)),
+        Row(columns={"width": 100, "height": 900}, scores=scored(0.1, 0.1)),
+        Row(failed="http_404: not found"),
+        Row(columns={"width": 150, "height": 150}, scores=scored(0.1, 0.9)),
     ]
-    add_scores(made, "00000", rows)
-    rows = [{"key": "000010000", "similarity": 0.5, "punsafe": 0.0}]
-    rows += [{"key": "000010002", "similarity": None, "punsafe": None}]
-    add_scores(made, "00001", [*rows, {"key": "000010003", "similarity": 0.5, "punsafe": 0.0}])
-    add_unembedded(made, "00001", {"000010003": "undecodable: OSError"})
+    second = [
+        Row(columns=BIG, scores=scored(0.5, 0.0)),
+        Row(failed="opted_out:x_robots_tag: noai"),
+        Row(columns=BIG, scores=scored(None, None)),
+        Row(columns=BIG, scores=scored(0.5, 0.0), unembedded="undecodable: OSError"),
+    ]
+    write(made, "00000", first)
+    write(made, "00001", second)
     return made
 
 
@@ -131,7 +132,7 @@ def test_same_again_is_skipped_and_another_rule_redone(dataset: Dataset) -> None
 
 def test_only_shards_whose_scores_changed_are_judged_again(dataset: Dataset) -> None:
     verdict(dataset, ruled(RULES))
-    add_scores(dataset, "00001", [{"key": "000010000", "similarity": 0.5, "punsafe": 0.7}])
+    write(dataset, "00001", [Row(scores=scored(0.5, 0.7))], ["scores"])
     assert verdict(dataset, ruled(RULES)).done == 1
     assert verdicts(dataset)["000010000"] == (False, "unsafe")
 
@@ -148,7 +149,7 @@ def test_a_removed_row_is_dropped_as_removed_at_once_and_after_judging(dataset: 
 
 
 def test_a_column_that_one_shard_lacks_is_null_there(dataset: Dataset) -> None:
-    add_rows(dataset, "00002", [{"width": 900, "height": 900, "artist": "Ann"}])
+    write(dataset, "00002", [Row(columns={**BIG, "artist": "Ann"})])
     verdict(dataset, ruled({"by_ann": "artist = 'Ann'", "other": "similarity > .4"}))
     assert verdicts(dataset)["000020000"] == (False, "by_ann")
     assert verdicts(dataset)["000010000"] == (False, "other")
@@ -156,7 +157,7 @@ def test_a_column_that_one_shard_lacks_is_null_there(dataset: Dataset) -> None:
 
 
 def test_the_catalog_of_a_shard_is_the_catalog(dataset: Dataset) -> None:
-    add_rows(dataset, "00002", [{"width": 900, "height": 900, "artist": "Ann"}])
+    write(dataset, "00002", [Row(columns={**BIG, "artist": "Ann"})])
     with Catalog(dataset) as catalog:
         names = ", ".join(catalog.columns())
         whole = catalog.run(f"SELECT {names} FROM samples ORDER BY key").to_pylist()
@@ -168,7 +169,7 @@ def test_the_catalog_of_a_shard_is_the_catalog(dataset: Dataset) -> None:
 
 
 def test_the_list_s_own_column_named_keep_does_not_pass_for_a_verdict(dataset: Dataset) -> None:
-    add_rows(dataset, "00002", [{"width": 900, "height": 900, "keep": "no", "reason": "mine"}])
+    write(dataset, "00002", [Row(columns={**BIG, "keep": "no", "reason": "mine"})])
     verdict(dataset, ruled({"theirs": "keep = 'no'"}))
     assert verdicts(dataset)["000020000"] == (False, "theirs")
     with Catalog(dataset) as catalog:
@@ -228,7 +229,8 @@ def test_killed_anywhere_then_again_is_byte_identical(tmp_path: Path) -> None:
     for folder in folders:
         made = Dataset.create(folder, "d")
         for shard in range(30):
-            add_rows(made, f"{shard:05d}", [{"width": n, "height": 1} for n in range(20)])
+            rows = [Row(columns={"width": n, "height": 1}) for n in range(20)]
+            write(made, f"{shard:05d}", rows)
     root = Path(__file__).parents[3]
     environment = {**os.environ, "PYTHONPATH": str(root)}
     command = [sys.executable, "-c", KILLED]

@@ -8,11 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import uvicorn
 
-from frenchcat.curate import embed
 from frenchcat.curate.clip.model import Clip
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.removals import removed_keys
@@ -20,8 +17,9 @@ from frenchcat.index.search import Searcher
 from frenchcat.index.service.app import create_app
 from frenchcat.index.service.drawing import Artist
 from frenchcat.index.service.settings import ServeSettings
-from tests.embedded import add_shard
-from tests.index.service.served import add_columns, index, named_by
+from tests.index.service.served import index, named_by
+from tests.sample.columns import add_columns
+from tests.sample.embedded import add_shard
 
 NAME = "cats"
 XSS = "<img src=x onerror=\"document.title='taken'\"> a cat on a fence"
@@ -52,28 +50,17 @@ def make(root: Path, clip: Clip) -> Dataset:
     """Rows whose picture vectors are their captions'; the caption vectors are the next row's."""
     dataset = Dataset.create(root, NAME)
     vectors = clip.encode_texts(CAPTIONS)
-    add_shard(dataset, "00000", vectors, np.roll(vectors, 11, axis=0), CAPTIONS)
-    _describe(dataset)
+    shared = AT["a cat with an address"]
+    urls = [f"http://example.org/{key}.png" for key in KEYS]
+    urls[AT["a cat with the same address"]] = urls[shared]
+    licences = ["http://creativecommons.org/licenses/by-sa/4.0/"] * len(KEYS)
+    own = {"url": urls, "creator": ["Colette"] * len(KEYS), "license": licences}
+    add_shard(dataset, "00000", vectors, np.roll(vectors, 11, axis=0), CAPTIONS, **own)
     named_by(dataset, clip)
     index(dataset)
     _judge(dataset)
     _break(dataset, KEY["a cat whose picture is broken"])
     return dataset
-
-
-def _describe(dataset: Dataset) -> None:
-    """Heights, creators, licences and an address that two rows share."""
-    for relative in ("shards/00000.parquet", embed.metadata("00000")):
-        path = dataset.path(relative)
-        table = pq.read_table(path)
-        urls = table["url"].to_pylist()
-        urls[AT["a cat with the same address"]] = urls[AT["a cat with an address"]]
-        table = table.set_column(table.column_names.index("url"), "url", pa.array(urls))
-        licence = "http://creativecommons.org/licenses/by-sa/4.0/"
-        table = table.append_column("height", pa.array([8] * len(table)))
-        table = table.append_column("creator", pa.array(["Colette"] * len(table)))
-        table = table.append_column("license", pa.array([licence] * len(table)))
-        pq.write_table(table, path)
 
 
 def _judge(dataset: Dataset) -> None:

@@ -9,7 +9,7 @@ from playwright.sync_api import Page, expect
 
 from tests.index.page.conftest import Site
 from tests.index.page.look import AT, KEY, LONG, XSS, left
-from tests.index.service.served import picture
+from tests.sample.pictures import picture
 
 CARDS = "#results .card:not([hidden])"
 
@@ -182,7 +182,7 @@ def test_defaults_come_back(page: Page) -> None:
 def test_a_picture_is_a_query(page: Page, way: str) -> None:
     page.goto("/")
     settled(page)
-    data = picture(64, 48)
+    data = picture(0, 64, 48)
     with page.expect_request("**/v1/search") as asked:
         if way == "upload":
             file: Any = {"name": "cat.png", "mimeType": "image/png", "buffer": data}

@@ -1,18 +1,12 @@
 """A small dataset whose vectors the bundled model made, and applications that serve it."""
 
 import base64
-import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from fastapi.testclient import TestClient
-from numpy.typing import NDArray
-from PIL import Image
 
 from frenchcat.curate.clip.model import Clip
 from frenchcat.curate.dataset import Dataset
@@ -21,7 +15,7 @@ from frenchcat.index.build import build_index
 from frenchcat.index.service.app import create_app
 from frenchcat.index.service.drawing import Artist
 from frenchcat.index.service.settings import ServeSettings
-from tests.embedded import add_shard
+from tests.sample.embedded import add_shard
 
 CAPTIONS = (
     "a french cat with a beret",
@@ -61,17 +55,6 @@ def index(dataset: Dataset) -> None:
         build_index(dataset)
 
 
-def add_columns(dataset: Dataset, folder: str, shard: str = "00000", **columns: Any) -> None:
-    """Write scores/, duplicates/ or verdicts/ of a shard, a value a row."""
-    with dataset.as_local(f"shards/{shard}.parquet") as path:
-        keys = pq.read_table(path, columns=["key"])["key"].to_pylist()
-    with dataset.publish("columns") as publication:
-        pq.write_table(
-            pa.table({"key": keys, **columns}), publication.path(f"{folder}/{shard}.parquet")
-        )
-    record_entry(dataset, folder, {"settings": {}, "counts": {}})
-
-
 @contextmanager
 def served(
     *datasets: Dataset,
@@ -87,16 +70,5 @@ def served(
         yield client
 
 
-def picture(width: int = 32, height: int = 24, kind: str = "PNG") -> bytes:
-    out = io.BytesIO()
-    Image.new("RGB", (width, height), (200, 30, 60)).save(out, kind)
-    return out.getvalue()
-
-
 def base64_of(data: bytes) -> str:
     return base64.b64encode(data).decode()
-
-
-def unit(vector: Any) -> NDArray[np.float64]:
-    found = np.asarray(vector, np.float64)
-    return found / np.linalg.norm(found)

@@ -11,16 +11,10 @@ from hypothesis import strategies as st
 from frenchcat.curate import select
 from frenchcat.curate.clip.model import Clip
 from frenchcat.curate.dataset import Dataset
-from tests.index.service.served import (
-    CAPTIONS,
-    NAME,
-    add_columns,
-    base64_of,
-    make_dataset,
-    picture,
-    served,
-    unit,
-)
+from tests.index.service.served import CAPTIONS, NAME, base64_of, make_dataset, served
+from tests.sample.columns import add_columns
+from tests.sample.pictures import picture
+from tests.sample.vectors import unit
 
 
 def captions(answer: Any) -> list[str]:
@@ -65,7 +59,7 @@ def test_terms_are_summed(cats: Dataset, clip: Clip) -> None:
 
 
 def test_a_picture_is_a_query_by_base64_body_and_key(cats: Dataset, clip: Clip) -> None:
-    data = picture()
+    data = picture(0, 32, 24)
     with served(cats, clip=clip) as client:
         body = {"picture": "data:image/png;base64," + base64_of(data), "k": 3}
         one = captions(client.post("/v1/search", json=body))

@@ -17,7 +17,8 @@ from PIL import Image
 
 from frenchcat.curate.clip.model import Clip
 from frenchcat.curate.dataset import Dataset
-from tests.index.service.served import base64_of, make_dataset, picture, served
+from tests.index.service.served import base64_of, make_dataset, served
+from tests.sample.pictures import picture
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +48,7 @@ def narrow() -> bytes:
 PICTURES = {
     "bomb": bomb(60_000, 60_000),
     "small bomb that ends early": bomb(9_000, 9_000),
-    "truncated": picture(300, 300, "JPEG")[:-400],
+    "truncated": picture(0, 300, 300, "JPEG")[:-400],
     "a line": narrow(),
     "html": b"<!doctype html><script>alert(1)</script>",
     "svg": b'<svg xmlns="http://www.w3.org/2000/svg"><image href="file:///etc/passwd"/></svg>',
@@ -80,7 +81,7 @@ def test_hostile_pictures_are_refused(client: TestClient, name: str) -> None:
         assert answer.status_code == 400, (name, answer.text)
         assert "picture" in answer.json()["error"]
     assert time.monotonic() - begun < 10
-    assert client.post("/v1/search/picture", content=picture()).status_code == 200
+    assert client.post("/v1/search/picture", content=picture(0, 32, 24)).status_code == 200
 
 
 def test_a_hundred_megabytes_are_refused_before_they_are_read(client: TestClient) -> None:
@@ -120,7 +121,7 @@ class _Site(BaseHTTPRequestHandler):
         self.asked.append(self.path)
         self.send_response(200)
         self.end_headers()
-        self.wfile.write(picture())
+        self.wfile.write(picture(0, 32, 24))
 
     def log_message(self, format: str, *args: object) -> None:
         pass
@@ -162,7 +163,7 @@ def test_an_address_that_is_allowed_is_fetched(
     body = {"picture_url": f"http://{host}/cat.png", "k": 2}
     with served(cats, clip=clip, allow_hosts=(host,)) as client:
         by_address = client.post("/v1/search", json=body).json()["hits"]
-        by_bytes = client.post("/v1/search/picture?k=2", content=picture()).json()["hits"]
+        by_bytes = client.post("/v1/search/picture?k=2", content=picture(0, 32, 24)).json()["hits"]
         assert by_address == by_bytes
     with served(cats, clip=clip, allow_hosts=(host,), remote_pictures=False) as client:
         assert client.post("/v1/search", json=body).status_code == 403

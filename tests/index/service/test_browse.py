@@ -7,7 +7,8 @@ import numpy as np
 from frenchcat.curate.clip.model import Clip
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.remove import Wish, matches, remove
-from tests.index.service.served import CAPTIONS, NAME, add_columns, served
+from tests.index.service.served import CAPTIONS, NAME, served
+from tests.sample.columns import add_columns
 
 KEYS = [f"00000{row:04d}" for row in range(8)]
 

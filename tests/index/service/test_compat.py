@@ -13,16 +13,10 @@ from PIL import Image
 from frenchcat.curate.clip.model import Clip
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.remove import Wish, matches, remove
-from tests.index.service.served import (
-    CAPTIONS,
-    NAME,
-    add_columns,
-    base64_of,
-    make_dataset,
-    picture,
-    served,
-    unit,
-)
+from tests.index.service.served import CAPTIONS, NAME, base64_of, make_dataset, served
+from tests.sample.columns import add_columns
+from tests.sample.pictures import picture
+from tests.sample.vectors import unit
 
 HISTOGRAMS = (
     "full_knn_request_time",
@@ -36,6 +30,8 @@ HISTOGRAMS = (
     "image_prepro_time",
     "text_prepro_time",
 )
+
+COLUMNS = {"image_path", "image", "caption", "url", "uid", "width", "height"}
 
 
 def page_body(**changes: Any) -> dict[str, Any]:
@@ -70,7 +66,7 @@ def test_knn_service_gives_columns_for_the_first_and_ids_for_the_rest(
         rows = client.post("/knn-service", content=json.dumps(page_body())).json()
     assert len(rows) == 5
     first = rows[0]
-    assert set(first) == {"id", "similarity", "image_path", "caption", "url", "width", "image"}
+    assert set(first) == {"id", "similarity", *COLUMNS}
     assert (first["id"], first["image_path"]) == (0, "000000000")
     assert first["caption"] == CAPTIONS[0]
     assert first["similarity"] == pytest.approx(1, abs=2e-3)  # stored as float16
@@ -182,11 +178,11 @@ def test_violence_detector_leaves_out_what_is_nearer_to_the_second_prompt(
 
 
 def test_a_picture_counts_where_the_text_is_empty(cats: Dataset, clip: Clip) -> None:
-    body = page_body(text="", image=base64_of(picture()), num_images=8, num_result_ids=8)
+    body = page_body(text="", image=base64_of(picture(0, 32, 24)), num_images=8, num_result_ids=8)
     body["deduplicate"] = False
     with served(cats, clip=clip) as client:
         rows = client.post("/knn-service", content=json.dumps(body)).json()
-    with Image.open(io.BytesIO(picture())) as opened:
+    with Image.open(io.BytesIO(picture(0, 32, 24))) as opened:
         (query,) = clip.encode_pictures([opened.convert("RGB")])
     expected = sorted((clip.encode_texts(CAPTIONS) @ query).tolist(), reverse=True)
     assert [row["similarity"] for row in rows] == pytest.approx(expected, abs=2e-3)
@@ -198,7 +194,7 @@ def test_metadata_is_by_id_and_silent_about_removed_rows(cats: Dataset) -> None:
         rows = client.post("/metadata", content=json.dumps(body)).json()
         assert [row["id"] for row in rows] == [5, 2, 3]
         assert rows[0]["metadata"]["caption"] == CAPTIONS[5]
-        assert set(rows[0]["metadata"]) == {"image_path", "caption", "url", "width", "image"}
+        assert set(rows[0]["metadata"]) == COLUMNS
         with cats.lock():
             wish = Wish("key", "000000002")
             remove(cats, wish, matches(cats, wish))

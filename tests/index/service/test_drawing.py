@@ -26,7 +26,9 @@ from frenchcat.drawing import draw_to_files, verify_file
 from frenchcat.index.service.drawing import Artist, Drawn
 from frenchcat.index.service.models import Wish
 from frenchcat.train.checkpoint import newest
-from tests.index.service.served import add_columns, picture, served
+from tests.index.service.served import served
+from tests.sample.columns import add_columns
+from tests.sample.pictures import picture
 from tests.train.embedded_run import CHOSEN, ROWS, train_on_selection
 
 ASKED = {"prompt": "a patch of colour 3", "number": 2, "steps": 2, "guidance": 2.0, "seed": 7}
@@ -197,7 +199,7 @@ class Slow:
         self.go.wait(20)
         self.running -= 1
         told: dict[str, Any] = {"made": {}, "nearest": [], "compared": 0, "about": ""}
-        return [Drawn(picture(), told)]
+        return [Drawn(picture(0, 32, 24), told)]
 
 
 def asked(client: TestClient, prompt: str) -> Any:

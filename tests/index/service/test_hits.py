@@ -26,8 +26,11 @@ from frenchcat.index.service.rows import plain
 from frenchcat.index.service.search import later_copies
 from frenchcat.index.service.settings import ServeSettings
 from frenchcat.index.service.taste import Taste
-from tests.embedded import add_shard, embedded, unit_rows
-from tests.index.service.served import add_columns, picture, served
+from tests.index.service.served import served
+from tests.sample.columns import add_columns
+from tests.sample.embedded import add_shard, embedded
+from tests.sample.pictures import picture
+from tests.sample.vectors import unit_rows
 
 ROWS = 1300
 NAME = "synthetic"
@@ -173,7 +176,7 @@ def test_pictures_come_with_two_hundred_rows_and_not_with_more(rows: Dataset) ->
 
 def test_a_jpeg_is_handed_out_as_it_is_stored(tmp_path: Path) -> None:
     dataset = Dataset.create(tmp_path / "d", NAME)
-    stored = [picture(40, 30, "JPEG"), picture(40, 30, "PNG")]
+    stored = [picture(0, 40, 30, "JPEG"), picture(0, 40, 30, "PNG")]
     add_shard(dataset, "00000", unit_rows(2), files=stored)
     build_index(dataset)
     with served(dataset) as client:

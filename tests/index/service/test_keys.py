@@ -18,8 +18,9 @@ from frenchcat.curate.errors import UserError
 from frenchcat.index.build import build_index
 from frenchcat.index.service.guard import CLIENTS, Rates, read_keys
 from frenchcat.index.service.settings import ServeSettings
-from tests.embedded import embedded, unit_rows
 from tests.index.service.served import served
+from tests.sample.embedded import embedded
+from tests.sample.vectors import unit_rows
 
 KEYS = ("0123456789abcdef", "another-key-of-ours", "the-third-and-last-key")
 OPEN = {"/healthz", "/readyz", "/config.json"}

@@ -9,8 +9,8 @@ from PIL import Image
 from frenchcat.curate.clip.model import Clip
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.remove import Wish, compact, matches, remove
-from tests.embedded import picture
 from tests.index.service.served import make_dataset, served
+from tests.sample.pictures import picture
 
 
 def take_out(dataset: Dataset, key: str) -> None:

@@ -15,7 +15,8 @@ import pytest
 
 from frenchcat.index.build import build_index
 from frenchcat.index.service.page import POLICY
-from tests.embedded import embedded, unit_rows
+from tests.sample.embedded import embedded
+from tests.sample.vectors import unit_rows
 
 
 @contextmanager

@@ -13,8 +13,8 @@ from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.remove import Wish, matches, remove
 from frenchcat.index.service.app import create_app
-from tests.embedded import add_shard
 from tests.index.service.served import CAPTIONS, index, make_dataset, named_by, served
+from tests.sample.embedded import add_shard
 
 
 def wait_for_rows(client: TestClient, rows: int) -> None:

@@ -29,14 +29,11 @@ from frenchcat.index.service.settings import ServeSettings
 from frenchcat.index.service.shelf import Shelf
 from frenchcat.index.service.work import Work
 from frenchcat.index.terms import Text
-from tests.embedded import add_shard, embedded, unit_rows
-from tests.index.service.served import (
-    CAPTIONS,
-    add_columns,
-    make_dataset,
-    served,
-)
+from tests.index.service.served import CAPTIONS, make_dataset, served
 from tests.index.test_parts import Overtaken
+from tests.sample.columns import add_columns
+from tests.sample.embedded import add_shard, embedded
+from tests.sample.vectors import unit_rows
 
 
 def named(dataset: Dataset, name: str) -> Dataset:

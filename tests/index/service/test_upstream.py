@@ -23,7 +23,9 @@ from frenchcat.curate.clip.model import Clip
 from frenchcat.curate.dataset import Dataset
 from frenchcat.index.service.app import create_app
 from frenchcat.index.service.settings import ServeSettings
-from tests.index.service.served import CAPTIONS, NAME, picture, unit
+from tests.index.service.served import CAPTIONS, NAME
+from tests.sample.pictures import picture
+from tests.sample.vectors import unit
 
 ROOT = Path(__file__).resolve().parents[3]
 PEER = ROOT / ".bench" / "clip-retrieval"
@@ -90,7 +92,7 @@ print(json.dumps([client.query(text=text), client.query(image=file),
 
 def test_clip_client_works_unmodified(port: int, clip: Clip, tmp_path: Path) -> None:
     file = tmp_path / "query.png"
-    file.write_bytes(picture())
+    file.write_bytes(picture(0, 32, 24))
     vector = unit(clip.encode_texts([CAPTIONS[5]])[0]).tolist()
     url = f"http://127.0.0.1:{port}/knn-service"
     arguments = [url, CAPTIONS[2], str(file), json.dumps(vector), NAME]
