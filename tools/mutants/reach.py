@@ -45,6 +45,7 @@ class Reach:
             if first <= lines[1] and lines[0] <= last
         ]
         found = {test for name in inside for test in self._of(file, name)}
+        found = {test for test in found if "::" in test}  # what ran outside of any test is not one
         for test in [one for one in found if one.endswith("::*")]:
             found.remove(test)
             found |= {one for one in self.seconds if one.startswith(test[:-1])}

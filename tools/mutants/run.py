@@ -134,7 +134,7 @@ def _in_turn(
     suite runs would cost half of the suite for each mutant that nobody notices.
     """
     left = list(nodes)
-    if before in left:
+    if before and before in left:
         left.remove(before)
         yield [before]
     files = sorted({node.split("::")[0] for node in left}, key=lambda one: -_near(one, file))
