@@ -612,6 +612,7 @@ def drive(sequences: int, steps: int = STEPS, derandomize: bool = True) -> None:
     faiss.omp_set_num_threads(threads)
 
 
+@pytest.mark.timeout(1200)  # a minute or two on a quiet machine
 def test_any_steps_in_any_order_killed_anywhere_keep_every_promise() -> None:
     drive(SEQUENCES)
 
