@@ -239,7 +239,8 @@ import contextlib, os, signal, sys, time
 from dataclasses import dataclass
 from pathlib import Path
 from frenchcat.curate.dataset import Dataset
-from frenchcat.curate.stage import Engine, run_stage
+from frenchcat.curate.run_stage import run_stage
+from frenchcat.curate.stage import Engine
 from tests.sample.stages import Times
 
 def born(folder, parent):

@@ -73,7 +73,8 @@ def test_progress_hears_every_row(tmp_path: Path) -> None:
 CODE = """
 import sys
 from frenchcat.curate.dataset import Dataset
-from frenchcat.curate.stage import Engine, run_stage
+from frenchcat.curate.run_stage import run_stage
+from frenchcat.curate.stage import Engine
 from tests.sample.stages import Times
 if __name__ == "__main__":
     dataset = Dataset.create(sys.argv[1], "d")

@@ -1,11 +1,12 @@
 """Searching: words, pictures, every toggle, conditions, pages, and what is hidden and why."""
 
 import base64
+import contextlib
 import json
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, TimeoutError, expect
 
 from tests.index.page.conftest import Site
 from tests.index.page.look import AT, KEY, LONG, XSS, left
@@ -25,6 +26,18 @@ def settled(page: Page) -> None:
 
 def shown(page: Page, caption: str) -> Any:
     return page.locator(f'{CARDS}[data-key="{KEY[caption]}"]')
+
+
+def pointed(card: Any, name: str) -> Any:
+    """A button that shows while the mouse is on its card; pictures that load move cards away."""
+    button = card.get_by_role("button", name=name)
+    for _ in range(30):
+        card.evaluate("card => card.scrollIntoView({block: 'center'})")
+        with contextlib.suppress(TimeoutError):
+            card.hover(timeout=1000)
+            button.click(timeout=1000, trial=True)
+            break
+    return button
 
 
 def everything(page: Page, more: str = "") -> None:
@@ -209,15 +222,13 @@ def test_what_is_no_picture_is_refused_in_words(page: Page) -> None:
 def test_search_by_a_results_picture_and_caption(page: Page) -> None:
     search(page)
     card = shown(page, LONG)
-    card.hover()
     with page.expect_response("**/v1/search"):
-        card.get_by_role("button", name="Search by this caption").click()
+        pointed(card, "Search by this caption").click()
     settled(page)
     expect(page.locator("#query")).to_have_value(LONG)
     expect(page.locator(CARDS).first).to_contain_text(LONG[:50])
-    page.locator(CARDS).nth(1).hover()
     key = page.locator(CARDS).nth(1).get_attribute("data-key")
-    page.locator(CARDS).nth(1).get_by_role("button", name="Search by this picture").click()
+    pointed(page.locator(CARDS).nth(1), "Search by this picture").click()
     expect(page.locator(CARDS).first).to_have_attribute("data-key", str(key))
     expect(page.locator("#query")).to_have_value("")
     assert f"like={key}" in page.url
