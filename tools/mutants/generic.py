@@ -19,7 +19,6 @@ import json
 import math
 import os
 import random
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -177,11 +176,6 @@ def _without_messages(node: ast.FunctionDef | ast.AsyncFunctionDef) -> str:
                 if isinstance(part, ast.Constant) and isinstance(part.value, str):
                     part.value = ""
     return ast.dump(node)
-
-
-def clean() -> None:
-    """Delete the copy, so that all is made and tried anew."""
-    shutil.rmtree(_FOLDER, ignore_errors=True)
 
 
 if __name__ == "__main__":
