@@ -128,10 +128,11 @@ class OpenDataset:
 
     def picture_bytes(self, key: str) -> bytes:
         """The stored picture's file, as it lies in its shard's tar. Raises `NotFound`."""
+        from frenchcat.curate.keys import shard_of
         from frenchcat.curate.removals import removed_keys
         from frenchcat.curate.tars import read
 
-        shard = next((s for s in self.dataset.shards("download") if key.startswith(s)), None)
+        shard = shard_of(self.dataset, key)
         member = None if shard is None else self._pictures_of(shard).get(key)
         if shard is None or member is None or key in removed_keys(self.dataset):
             raise NotFound(f"{self.root} holds no picture of {key!r}")
