@@ -38,7 +38,7 @@ def main() -> int:
         return 0
     if not given.tests and (given.record is not None or not reach.recorded()):
         reach.record(given.record or [])
-    results = run.try_all(mutants, given.jobs, given.again, given.tests, _tell)
+    results = run.try_all(run.applied(mutants), given.jobs, given.again, given.tests, _tell)
     if not given.which and not given.tests:
         run.keep(results)
     survivors = [one for one in results if one.outcome in ("survived", "untested")]

@@ -42,6 +42,11 @@ LIBRARIES = [
     "cryptography.x509",
     "protego",
     "publicsuffixlist",
+    # Plugins that pytest loads by itself, seconds of imports together.
+    "schemathesis.pytest.plugin",
+    "xdist.plugin",
+    "xdist.looponfail",
+    "anyio.pytest_plugin",
 ]
 
 

@@ -1,6 +1,7 @@
 """Imported by the fork server, for what it imports."""
 
 import contextlib
+import gc
 import importlib
 import os
 
@@ -15,3 +16,5 @@ os.environ.update(
 for _name in LIBRARIES:
     with contextlib.suppress(ImportError):
         importlib.import_module(_name)
+gc.collect()
+gc.freeze()  # a test's collections need not walk through the libraries' objects

@@ -1,13 +1,13 @@
-"""mutmut's own operators over the modules that carry promises: `python -m tools.mutants.generic`.
+"""mutmut's operators over the modules that carry promises: `python -m tools.mutants.generic`.
 
-mutmut writes all mutants of a function beside it and switches between them by an environment
-variable, so a mutant costs its tests and no imports; it runs the tests that call the function.
-It wants real packages where this repository has links, so it works in a copy laid out like the
-wheel. Whole modules take hours; ``--sample N`` draws N mutants by a fixed seed and prints the
-rate with its 95 % interval (Wilson, 1927). A run that was stopped goes on.
+mutmut writes the mutants, one changed expression or statement each; `run` tries them as it tries
+the semantic ones: near tests first, then quick ones, so a survivor here may still be noticed by a
+slow test that was not asked, and the rate is a lower bound. All of them take days; ``--sample N``
+draws N by a fixed seed and prints the rate with its 95 % interval (Wilson, 1927). A run that was
+stopped goes on.
 
-The results are kept in ``.mutants/generic.json``. A mutant that only changes the text of an error
-is no promise: those are counted apart.
+A mutant that only changes the text of an error breaks no promise: those are counted apart.
+The outcomes are kept in ``results/generic.json``.
 """
 
 from __future__ import annotations
@@ -21,11 +21,15 @@ import os
 import random
 import subprocess
 import sys
-from collections.abc import Iterable
-from pathlib import Path
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
-from tools.mutants.mutant import PACKAGES
-from tools.mutants.tree import ROOT, WORK, copy_to, environment
+from libcst import Module
+from mutmut.mutation.file_mutation import Mutation, create_mutations
+
+from tools.mutants import run
+from tools.mutants.mutant import PACKAGES, Applied, Mutant, functions
+from tools.mutants.tree import ROOT
 
 MODULES = (
     "curate/dataset.py curate/lock.py curate/stage.py curate/run_stage.py curate/engines.py "
@@ -41,33 +45,55 @@ MODULES = (
     "train/credentials.py train/provenance.py train/settings.py "
 ).split()
 _SEED = 20260101
-_FOLDER = WORK / "generic"
-_RESULTS = WORK / "generic.json"
-# mutmut's exit codes per mutant: pytest's own, and those of its time limits.
-_KILLED, _TIMEOUT = {1, 2, 3, 37}, {36, 24, -24, 152, 255}
+_MOST_SEC = 40.0  # of other tests than the near ones, per mutant
+_RESULTS = run.KEPT.with_name("generic.json")
 
 
 def main() -> int:
-    """Parse, generate, try a sample or all, print the table."""
+    """Parse, write the mutants, try a sample or all, print the table."""
     parser = argparse.ArgumentParser(prog="python -m tools.mutants.generic", description=__doc__)
     parser.add_argument("modules", nargs="*", help="files, globs; default: all that carry promises")
     parser.add_argument("--changed", metavar="REV", help="only modules that changed since REV")
     parser.add_argument("--sample", type=int, help="so many mutants, drawn by a fixed seed")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--again", action="store_true", help="try those with a result, too")
     parser.add_argument("--least", type=float, default=0.85, help="the rate below which it fails")
     given = parser.parse_args()
     modules = _modules(given.modules or MODULES, given.changed)
     if not modules:
         print("no module that carries promises has changed")
         return 0
-    _prepare(modules)
-    _mutmut("run", "--max-children", str(given.jobs), "nothing-yet*")  # makes them, tries none
-    names = sorted(_outcomes())
-    if given.sample and given.sample < len(names):
-        names = sorted(random.Random(_SEED).sample(names, given.sample))
-    print(f"{len(modules)} modules; trying {len(names)} of {len(_outcomes())} mutants", flush=True)
-    _mutmut("run", "--max-children", str(given.jobs), *names)
-    return _report({name: code for name, code in _outcomes().items() if name in set(names)}, given)
+    found = [change for module in modules for change in changes_of(module)]
+    drawn = found
+    if given.sample and given.sample < len(found):
+        drawn = random.Random(_SEED).sample(found, given.sample)
+    print(f"{len(modules)} modules; trying {len(drawn)} of {len(found)} mutants", flush=True)
+    chosen = [change() for change in drawn]
+    messages = [mutant.name for mutant, change in chosen if _only_a_message(change)]
+    tried = [pair for pair in chosen if pair[0].name not in set(messages)]
+    results = run.try_all(tried, given.jobs, given.again, [], _tell, _MOST_SEC)
+    whole = not given.modules and not given.changed
+    return _report(results, len(found), messages, given.least, whole)
+
+
+def changes_of(file: str) -> list[Callable[[], tuple[Mutant, Applied]]]:
+    """What mutmut's operators make of a module's functions, each written when it is called."""
+    module, mutations, *_ = create_mutations(file, (ROOT / file).read_text(encoding="utf-8"))
+    inside = [one for one in mutations if one.contained_by_top_level_function is not None]
+    return [partial(_written, file, number, module, one) for number, one in enumerate(inside)]
+
+
+def _written(file: str, number: int, module: Module, one: Mutation) -> tuple[Mutant, Applied]:
+    changed = module.deep_replace(one.original_node, one.mutated_node)
+    assert isinstance(changed, Module)
+    before, after = module.code.splitlines(), changed.code.splitlines()
+    line = next((i for i, (a, b) in enumerate(zip(before, after, strict=False)) if a != b), 0)
+    spans = functions(module.code, classes=False)
+    inside = [(first, name) for name, (first, last) in spans.items() if first <= line + 1 <= last]
+    name = max(inside)[1] if inside else ""
+    texts = before[line].strip(), after[line].strip() if line < len(after) else ""
+    mutant = Mutant(f"{file}:{name}#{number}", f"{file}:{name}", "", *texts, area="generic")
+    return mutant, Applied(file, changed.code, spans.get(name, (1, len(before))))
 
 
 def _modules(patterns: Iterable[str], changed: str | None) -> list[str]:
@@ -80,66 +106,40 @@ def _modules(patterns: Iterable[str], changed: str | None) -> list[str]:
     return sorted(found)
 
 
-def _prepare(modules: list[str]) -> None:
-    copy_to(_FOLDER, place=_as_in_wheel)
-    settings = {
-        "source_paths": ["frenchcat"],
-        "only_mutate": [_as_in_wheel(module) for module in modules],
-        "also_copy": sorted(
-            path.name for path in _FOLDER.iterdir() if path.name not in ("frenchcat", "mutants")
-        ),
-        "pytest_add_cli_args": ["-m", "not slow and not ray", "-p", "no:cacheprovider"],
-        "process_isolation": "forkserver",
-        "timeout_constant": 30.0,
-    }
-    project = _FOLDER / "pyproject.toml"
-    lines = [f"{key} = {json.dumps(value)}" for key, value in settings.items()]
-    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
-    project.write_text(text + "\n[tool.mutmut]\n" + "\n".join(lines) + "\n", encoding="utf-8")
-
-
-def _as_in_wheel(name: str) -> str | None:
-    """Where a file of the checkout lies in the copy; None for the links of packages."""
-    top, _, rest = name.partition("/")
-    if top == "frenchcat" and rest in PACKAGES:
-        return None
-    return f"frenchcat/{name}" if top in PACKAGES and top != "frenchcat" else name
-
-
-def _mutmut(*arguments: str) -> None:
-    command = [str(Path(sys.executable).with_name("mutmut")), *arguments]
-    env = environment(_FOLDER / "mutants")
-    subprocess.run(command, cwd=_FOLDER, env=env, check=False)
-
-
-def _outcomes() -> dict[str, int | None]:
-    """Mutant -> mutmut's exit code; None where it was not tried."""
-    found: dict[str, int | None] = {}
-    for path in sorted((_FOLDER / "mutants").rglob("*.py.meta")):
-        found |= json.loads(path.read_text(encoding="utf-8"))["exit_code_by_key"]
-    return found
-
-
-def _report(outcomes: dict[str, int | None], given: argparse.Namespace) -> int:
-    words: dict[str, list[str]] = {"killed": [], "timeout": [], "message": [], "survived": []}
-    untried = [name for name, code in outcomes.items() if code is None]
-    for name, code in outcomes.items():
-        if code is not None:
-            killed = "killed" if code in _KILLED else "timeout" if code in _TIMEOUT else ""
-            words[killed or ("message" if _only_a_message(name) else "survived")].append(name)
-    noticed = len(words["killed"]) + len(words["timeout"])
-    tried = noticed + len(words["survived"])
-    rate = noticed / tried if tried else 0.0
-    low, high = _wilson(noticed, tried)
-    _RESULTS.write_text(json.dumps(words | {"rate": [rate, low, high]}, indent=1) + "\n")
-    for name in words["survived"]:
-        print(f"not noticed: {name}")
-    print(
-        f"{tried} tried, {noticed} noticed ({len(words['timeout'])} by a time limit): "
-        f"{rate:.3f} (95 %: {low:.3f} to {high:.3f}); "
-        f"{len(words['message'])} only change the text of an error; {len(untried)} not tried"
+def _tell(mutant: Mutant, result: run.Result) -> None:
+    change = (
+        "" if result.outcome in ("killed", "timeout") else f"{mutant.find}  ->  {mutant.replace}"
     )
-    return 0 if rate >= given.least and not untried else 1
+    print(f"{result.outcome:9} {mutant.name:60} {result.seconds:6.1f} s  {change}", flush=True)
+
+
+def _report(
+    results: Sequence[run.Result], made: int, messages: Sequence[str], least: float, keep: bool
+) -> int:
+    survived = sorted(one.name for one in results if one.outcome in ("survived", "untested"))
+    limits = sum(one.outcome == "timeout" for one in results)
+    noticed = len(results) - len(survived)
+    rate = noticed / len(results) if results else 1.0
+    low, high = _wilson(noticed, len(results))
+    table = {
+        "mutants": made,
+        "tried": len(results),
+        "noticed": noticed,
+        "noticed by a time limit": limits,
+        "only change the text of an error": len(messages),
+        "rate": round(rate, 3),
+        "95 %": [round(low, 3), round(high, 3)],
+        "survived": survived,
+    }
+    if keep:
+        _RESULTS.parent.mkdir(exist_ok=True)
+        _RESULTS.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
+    print(
+        f"{len(results)} tried, {noticed} noticed ({limits} by a time limit): "
+        f"{rate:.3f} (95 %: {low:.3f} to {high:.3f}); "
+        f"{len(messages)} more only change the text of an error"
+    )
+    return 0 if rate >= least else 1
 
 
 def _wilson(found: int, of: int, z: float = 1.96) -> tuple[float, float]:
@@ -152,30 +152,20 @@ def _wilson(found: int, of: int, z: float = 1.96) -> tuple[float, float]:
     return (middle - half) / (1 + z * z / of), (middle + half) / (1 + z * z / of)
 
 
-def _only_a_message(mutant: str) -> bool:
-    """Whether a mutant equals its original but for texts of what it raises."""
-    module, _, function = mutant.rpartition(".")
-    file = _FOLDER / "mutants" / (module.replace(".", "/") + ".py")
-    if not file.exists():
-        file = file.with_suffix("") / "__init__.py"
-    original = function.rpartition("__mutmut_")[0] + "__mutmut_orig"
-    found: dict[str, str] = {}
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            continue
-        if (name := node.name) in (function, original):
-            found[name] = _without_messages(node)
-    return len(found) == 2 and found[function] == found[original]
+def _only_a_message(change: Applied) -> bool:
+    """Whether the changed file equals its original but for texts of what it raises."""
+    original = (ROOT / change.file).read_text(encoding="utf-8")
+    return _without_messages(change.source) == _without_messages(original)
 
 
-def _without_messages(node: ast.FunctionDef | ast.AsyncFunctionDef) -> str:
-    node.name = ""
-    for raised in ast.walk(node):
+def _without_messages(source: str) -> str:
+    tree = ast.parse(source)
+    for raised in ast.walk(tree):
         if isinstance(raised, ast.Raise):
             for part in ast.walk(raised):
                 if isinstance(part, ast.Constant) and isinstance(part.value, str):
                     part.value = ""
-    return ast.dump(node)
+    return ast.dump(tree)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ import os
 import signal
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -27,7 +28,7 @@ from pathlib import Path
 
 from tools.mutants import child, reach
 from tools.mutants.mutant import Applied, Mutant, apply
-from tools.mutants.tree import ROOT, WORK, copy_to, environment, mutated
+from tools.mutants.tree import ROOT, WORK, compile_in, copy_to, environment, mutated
 
 RESULTS = WORK / "semantic.json"
 KEPT = Path(__file__).parent / "results" / "semantic.json"
@@ -60,28 +61,33 @@ def chosen(mutants: Sequence[Mutant], patterns: Sequence[str]) -> list[Mutant]:
     ]
 
 
+def applied(mutants: Sequence[Mutant]) -> list[tuple[Mutant, Applied]]:
+    """Each mutant with what it changes. Raises `DoesNotApply` where a place or a text is gone."""
+    return [(mutant, apply(mutant, ROOT)) for mutant in mutants]
+
+
 def try_all(
-    mutants: Sequence[Mutant],
+    mutants: Sequence[tuple[Mutant, Applied]],
     jobs: int,
     again: bool,
     tests: Sequence[str],
     tell: Callable[[Mutant, Result], None],
+    most_sec: float = _MOST_SEC,
 ) -> list[Result]:
     """Try mutants side by side; gives a result for each, in order.
 
-    `tests` takes the place of those that were recorded. Raises `DoesNotApply`, before anything is
-    tried, for a mutant whose place or text is gone.
+    `tests` takes the place of those that were recorded; of other tests than the near ones, the
+    quickest are asked, of `most_sec` together.
     """
-    applied = {mutant.name: apply(mutant, ROOT) for mutant in mutants}
     recorded = reach.Reach() if tests else reach.load()
     kept = {} if again or tests else _kept()
     folders = [WORK / f"copy-{number}" for number in range(jobs)]
     for folder in folders:
-        copy_to(folder)
+        compile_in(copy_to(folder))
     free, lock = list(folders), threading.Lock()
 
-    def one(mutant: Mutant) -> Result:
-        change = applied[mutant.name]
+    def one(pair: tuple[Mutant, Applied]) -> Result:
+        mutant, change = pair
         source = (ROOT / change.file).read_text(encoding="utf-8")
         nodes = list(tests) or recorded.tests(change.file, change.lines, source)
         key = _key(mutant, change, source, nodes)
@@ -90,7 +96,7 @@ def try_all(
         with lock:
             folder = free.pop()
         try:
-            result = _try(mutant, change, nodes, folder, recorded, key)
+            result = _try(mutant, change, nodes, folder, recorded, key, most_sec)
         finally:
             with lock:
                 free.append(folder)
@@ -111,12 +117,14 @@ def _try(
     folder: Path,
     recorded: reach.Reach,
     key: str,
+    most_sec: float,
 ) -> Result:
     if not nodes:
         return Result(mutant.name, "untested", "", 0, 0.0, key)
     begin, outcome, by = time.monotonic(), "survived", ""
     with mutated(folder, change):
-        for part in _in_turn(nodes, change.file, _noticed_before().get(mutant.name, ""), recorded):
+        before = _noticed_before().get(mutant.name, "")
+        for part in _in_turn(nodes, change.file, before, recorded, most_sec):
             expected = sum(recorded.seconds.get(node, 60.0) for node in part)
             outcome, by = _run(folder, part, min(_LEAST_SEC + _TIMES * expected, _LIMIT_SEC))
             if outcome != "survived":
@@ -126,11 +134,11 @@ def _try(
 
 
 def _in_turn(
-    nodes: Sequence[str], file: str, before: str, recorded: reach.Reach
+    nodes: Sequence[str], file: str, before: str, recorded: reach.Reach, most_sec: float
 ) -> Iterator[list[str]]:
     """The tests in three parts: the one that noticed it last time, those near by, and others.
 
-    Of the others the quickest, as many as take `_MOST_SEC` together: a function that half of the
+    Of the others the quickest, as many as take `most_sec` together: a function that half of the
     suite runs would cost half of the suite for each mutant that nobody notices.
     """
     left = list(nodes)
@@ -140,11 +148,19 @@ def _in_turn(
     files = sorted({node.split("::")[0] for node in left}, key=lambda one: -_near(one, file))
     near = set(files[:_NEAR_FILES])
     if part := [node for node in left if node.split("::")[0] in near]:
-        yield part
+        yield _by_file(part, recorded)
     others = [node for node in left if node.split("::")[0] not in near]
     spent = itertools.accumulate(recorded.seconds.get(node, 1.0) for node in others)
-    if part := [node for node, sec in zip(others, spent, strict=True) if sec < _MOST_SEC]:
-        yield part
+    if part := [node for node, sec in zip(others, spent, strict=True) if sec < most_sec]:
+        yield _by_file(part, recorded)
+
+
+def _by_file(nodes: Sequence[str], recorded: reach.Reach) -> list[str]:
+    """The quickest file first, each in one piece: its fixtures are then made once."""
+    seconds: dict[str, float] = defaultdict(float)
+    for node in nodes:
+        seconds[node.split("::")[0]] += recorded.seconds.get(node, 1.0)
+    return sorted(nodes, key=lambda node: (seconds[node.split("::")[0]], node.split("::")[0]))
 
 
 def _near(test: str, file: str) -> int:
@@ -191,7 +207,8 @@ def _end(process: ForkServerProcess) -> None:
 
 def _key(mutant: Mutant, change: Applied, source: str, nodes: Sequence[str]) -> str:
     lines = source.splitlines()[change.lines[0] - 1 : change.lines[1]]
-    digest = hashlib.sha256(json.dumps([asdict(mutant), lines, list(nodes)]).encode())
+    changed = [asdict(mutant), change.source if mutant.area == "generic" else "", lines]
+    digest = hashlib.sha256(json.dumps([*changed, list(nodes)]).encode())
     for file in sorted({node.split("::")[0] for node in nodes}):
         digest.update((ROOT / file).read_bytes() if (ROOT / file).is_file() else b"")
     return digest.hexdigest()

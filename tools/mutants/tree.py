@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tools.mutants.mutant import Applied
+from tools.mutants.mutant import PACKAGES, Applied
 
 ROOT = Path(__file__).resolve().parents[2]
 # Copies and results; another folder lets two runs go on side by side.
@@ -32,7 +33,7 @@ def copy_to(folder: Path, place: Callable[[str], str | None] = str) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     for path in sorted(folder.rglob("*"), reverse=True):
         name = str(path.relative_to(folder))
-        ours = not name.startswith("mutants/")  # mutmut's own folder
+        ours = not name.startswith("mutants/") and path.parent.name != "__pycache__"
         if ours and name not in wanted and (path.is_symlink() or path.is_file()):
             path.unlink()
     for name, source in wanted.items():
@@ -45,10 +46,25 @@ def copy_to(folder: Path, place: Callable[[str], str | None] = str) -> Path:
     return folder
 
 
+def compile_in(folder: Path) -> None:
+    """Keep bytecode of a copy's modules, checked by the digest of their text, and of its tests.
+
+    Bytecode as Python keeps it is checked by a file's size and second, and a mutant may change
+    neither. The tests' own, which pytest rewrites, is kept by collecting them once.
+    """
+    packages = [name for name in PACKAGES if (folder / name).is_dir()]
+    command = [sys.executable, "-m", "compileall", "-q", "--invalidation-mode", "checked-hash"]
+    subprocess.run([*command, *packages], cwd=folder, check=True)
+    env = environment(folder)
+    del env["PYTHONDONTWRITEBYTECODE"]
+    collect = [sys.executable, "-m", "pytest", "--collect-only", "-q"]
+    subprocess.run(collect, cwd=folder, env=env, check=True, stdout=subprocess.DEVNULL)
+
+
 def environment(folder: Path) -> dict[str, str]:
     """Environment variables with which `frenchcat` is imported from the copy, in children too.
 
-    No bytecode is kept: its check sees a file's size and second, and a mutant may change neither.
+    No bytecode is written while a mutant is in place (see `compile_in`).
     One thread each, since several copies are at work.
     """
     ours = {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}

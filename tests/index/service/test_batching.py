@@ -19,11 +19,12 @@ class Held:
     """A model that waits to be let go, so that queries pile up behind the first one."""
 
     def __init__(self, clip: Clip) -> None:
-        self.clip, self.go = clip, threading.Event()
+        self.clip, self.go, self.asked = clip, threading.Event(), threading.Event()
         self.batches: list[int] = []
 
     def encode_texts(self, texts: Sequence[str]) -> Any:
-        self.go.wait(10)
+        self.asked.set()
+        assert self.go.wait(60)
         self.batches.append(len(texts))
         return self.clip.encode_texts(texts)
 
@@ -34,9 +35,9 @@ def test_texts_that_wait_are_encoded_together_and_each_gets_its_own(clip: Clip) 
 
     async def ask() -> Any:
         first = asyncio.create_task(encoder.text("the first"))
-        await asyncio.sleep(0.2)
+        await asyncio.to_thread(held.asked.wait, 60)
         others = [asyncio.create_task(encoder.text(text)) for text in CAPTIONS * 10]
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0)  # each of them runs until it waits
         held.go.set()
         return await first, await asyncio.gather(*others)
 
@@ -88,12 +89,12 @@ def test_who_gives_up_waiting_costs_the_others_nothing(clip: Clip) -> None:
 
     async def ask() -> Any:
         running = asyncio.create_task(encoder.text("running"))
-        await asyncio.sleep(0.2)
+        await asyncio.to_thread(held.asked.wait, 60)
         gone = asyncio.create_task(encoder.text("gone"))
         stays = asyncio.create_task(encoder.text("stays"))
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0)  # both run until they wait
         gone.cancel()
-        await asyncio.sleep(0.05)
+        await asyncio.wait([gone])
         held.go.set()
         return await asyncio.gather(running, stays)
 
