@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from frenchcat.curate.reasons import FetchFailure
-from frenchcat.curate.urls import canonical_host, host_of, parse_url, resolve_redirect
+from frenchcat.curate.urls import canonical_host, domain_of, host_of, parse_url, resolve_redirect
 
 
 def refused(text: object) -> str:
@@ -174,3 +174,22 @@ def test_ports_that_browsers_refuse_are_those_of_the_fetch_standard() -> None:
     tried = [*range(1, 10_100), *range(10_100, 65_536, 97)]
     found = {n for n in tried if parse_url(f"http://example.com:{n}/").has_bad_port}
     assert found == BAD_PORTS
+
+
+@pytest.mark.parametrize(
+    ("url", "host", "domain"),
+    [
+        ("http://a.b.bbc.co.uk:80/x", "a.b.bbc.co.uk", "bbc.co.uk"),
+        ("https://u:p@Example.org./", "example.org", "example.org"),
+        ("http://co.uk/", "co.uk", "co.uk"),
+        ("http://10.20.30.40/x", "10.20.30.40", "10.20.30.40"),
+        ("http://[2001:DB8::1]:8/", "2001:db8::1", "2001:db8::1"),
+        ("http://localhost/x", "localhost", "localhost"),
+        ("http://[broken/", "", ""),
+        ("no url", "", ""),
+        ("", "", ""),
+        (None, "", ""),
+    ],
+)
+def test_hosts_and_domains_of_addresses(url: str | None, host: str, domain: str) -> None:
+    assert (host_of(url), domain_of(url)) == (host, domain)

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from typer.testing import CliRunner
 
+from frenchcat.cli import app
 from frenchcat.sample_data import read_list
 from frenchcat.sample_site import SampleSite
 from tests.trees import tree_digest
@@ -43,10 +45,11 @@ def build(urls: Path, out: Path, site: SampleSite, *more: str) -> list[str]:
     return [*command, *QUICK, *allow, *more]
 
 
-def run(command: list[str]) -> str:
-    """Run it to its end; gives its stdout."""
-    ended = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True)
-    assert ended.returncode == 0, ended.stderr
+def run(command: list[str], **environment: str) -> str:
+    """Run it to its end, in this process, where the libraries are loaded; gives its stdout."""
+    _, *_, verb = command[:4]
+    ended = CliRunner().invoke(app, [verb, *command[4:]], catch_exceptions=False, env=environment)
+    assert ended.exit_code == 0, ended.stderr
     return ended.stdout
 
 
@@ -155,13 +158,9 @@ def test_a_grown_list_adds_shards_and_leaves_the_old_alone(
 
 
 def test_a_built_dataset_is_searched_from_the_command_line(whole: Path) -> None:
-    found = subprocess.run(
-        [sys.executable, "-m", "frenchcat", "search", str(whole), "cat", "--json", "-k", "3"],
-        env=ENVIRONMENT,
-        capture_output=True,
-        text=True,
-    )
-    hits = [json.loads(line) for line in found.stdout.splitlines()]
+    search = ["search", str(whole), "cat", "--json", "-k", "3"]
+    found = run([sys.executable, "-m", "frenchcat", *search])
+    hits = [json.loads(line) for line in found.splitlines()]
     assert [set(hit) >= {"key", "similarity", "url", "caption"} for hit in hits] == [True] * 3
 
 

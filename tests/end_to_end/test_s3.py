@@ -2,7 +2,6 @@
 
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from frenchcat.sample_site import SampleSite
-from tests.end_to_end.test_build import ENVIRONMENT, build, write_list
+from tests.end_to_end.test_build import build, run, write_list
 from tests.trees import tree_digest
 
 BUCKET = "cats"
@@ -26,20 +25,12 @@ def store() -> Iterator[dict[str, str]]:
     server.start()
     host, port = server.get_host_and_port()
     yield {
-        **ENVIRONMENT,
         "AWS_ENDPOINT_URL": f"http://{host}:{port}",
         "AWS_ACCESS_KEY_ID": "testing",
         "AWS_SECRET_ACCESS_KEY": "testing",
         "AWS_DEFAULT_REGION": "us-east-1",
     }
     server.stop()
-
-
-def run(command: list[str], environment: dict[str, str]) -> str:
-    """Run it to its end; gives its stdout."""
-    ended = subprocess.run(command, env=environment, capture_output=True, text=True)
-    assert ended.returncode == 0, ended.stderr
-    return ended.stdout
 
 
 def frenchcat(*arguments: str) -> list[str]:
@@ -77,16 +68,16 @@ def test_a_build_into_s3_is_searched_resumed_and_equal_to_a_local_one(
         urls = tmp_path / "urls.parquet"
         write_list(urls, site.base_url, 30)
         there = build(urls, tmp_path / "local", site)
-        run(there, ENVIRONMENT)
+        run(there)
         there[there.index("--out") + 1] = address
-        run(there, store)
+        run(there, **store)
         fetch(store, "mine", tmp_path / "fetched")
         assert tree_digest(tmp_path / "fetched") == tree_digest(tmp_path / "local")
-        assert "to do" not in run([*there, "--json"], store)
+        assert "to do" not in run([*there, "--json"], **store)
 
-    shown = json.loads(run(frenchcat("info", address, "--json"), store))
+    shown = json.loads(run(frenchcat("info", address, "--json"), **store))
     assert shown["indexed"] == shown["downloaded"] > 20
     search = frenchcat("search", address, "a cat", "-k", "3", "--json")
     local = [*search]
     local[local.index(address)] = str(tmp_path / "local")
-    assert run(search, store) == run(local, ENVIRONMENT)
+    assert run(search, **store) == run(local)

@@ -89,7 +89,7 @@ def try_all(
     def one(pair: tuple[Mutant, Applied]) -> Result:
         mutant, change = pair
         source = (ROOT / change.file).read_text(encoding="utf-8")
-        nodes = list(tests) or recorded.tests(change.file, change.lines, source)
+        nodes = list(tests) or _candidates(change, source, recorded)
         key = _key(mutant, change, source, nodes)
         if (found := kept.get(mutant.name)) and found.key == key:
             return found
@@ -108,6 +108,22 @@ def try_all(
 
     with ThreadPoolExecutor(jobs) as pool:
         return list(pool.map(one, mutants))
+
+
+def _candidates(change: Applied, source: str, recorded: reach.Reach) -> list[str]:
+    """Who is known to run the place, and all tests of the module's own file.
+
+    What a process ran that was killed is not recorded.
+    """
+    found = recorded.tests(change.file, change.lines, source)
+    own = [node for node in recorded.seconds if node.startswith(f"{_own_file(change.file)}::")]
+    return [*found, *sorted(set(own) - set(found))]
+
+
+def _own_file(module: str) -> str:
+    """``curate/lock.py`` -> ``tests/curate/test_lock.py``."""
+    path = Path(module)
+    return str(Path("tests") / path.with_name(f"test_{path.name}"))
 
 
 def _try(
@@ -136,7 +152,7 @@ def _try(
 def _in_turn(
     nodes: Sequence[str], file: str, before: str, recorded: reach.Reach, most_sec: float
 ) -> Iterator[list[str]]:
-    """The tests in three parts: the one that noticed it last time, those near by, and others.
+    """The tests in parts: who noticed it last time, the module's own, those near by, and others.
 
     Of the others the quickest, as many as take `most_sec` together: a function that half of the
     suite runs would cost half of the suite for each mutant that nobody notices.
@@ -145,6 +161,9 @@ def _in_turn(
     if before and before in left:
         left.remove(before)
         yield [before]
+    if own := [node for node in left if node.startswith(f"{_own_file(file)}::")]:
+        left = [node for node in left if node not in set(own)]
+        yield own
     files = sorted({node.split("::")[0] for node in left}, key=lambda one: -_near(one, file))
     near = set(files[:_NEAR_FILES])
     if part := [node for node in left if node.split("::")[0] in near]:

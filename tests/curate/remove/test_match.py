@@ -18,7 +18,7 @@ from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.hash_lists import HashList, read_hash_lists
 from frenchcat.curate.hashes import pdq
-from frenchcat.curate.removals import Removed, Request, log, removed, without_removed
+from frenchcat.curate.removals import Removed, removed, without_removed
 from frenchcat.curate.remove import Match, Wish, matches, remove
 from frenchcat.curate.urls import domain_of, host_of
 from tests.curate.download.loopback import jpeg
@@ -124,32 +124,6 @@ def test_a_domain_removed_in_any_spelling_is_not_crawled_in_another(
     rows = pa.table({"uid": [str(n) for n in range(len(urls))], "url": urls})
     left = without_removed(rows, removed(dataset))["url"].to_pylist()
     assert left == urls[-2:]
-
-
-def test_a_domain_in_an_older_log_blocks_every_spelling(tmp_path: Path) -> None:
-    dataset = embedded(tmp_path / "d", unit_rows(1))
-    log(dataset, Request(1, "domain", "2026-01-01T00:00:00Z", domains=("bücher.de",)))
-    rows = pa.table({"uid": ["0"], "url": ["http://xn--bcher-kva.de/1.png"]})
-    assert not without_removed(rows, removed(dataset)).num_rows
-
-
-@pytest.mark.parametrize(
-    ("url", "host", "domain"),
-    [
-        ("http://a.b.bbc.co.uk:80/x", "a.b.bbc.co.uk", "bbc.co.uk"),
-        ("https://u:p@Example.org./", "example.org", "example.org"),
-        ("http://co.uk/", "co.uk", "co.uk"),
-        ("http://10.20.30.40/x", "10.20.30.40", "10.20.30.40"),
-        ("http://[2001:DB8::1]:8/", "2001:db8::1", "2001:db8::1"),
-        ("http://localhost/x", "localhost", "localhost"),
-        ("http://[broken/", "", ""),
-        ("no url", "", ""),
-        ("", "", ""),
-        (None, "", ""),
-    ],
-)
-def test_hosts_and_domains_of_addresses(url: str | None, host: str, domain: str) -> None:
-    assert (host_of(url), domain_of(url)) == (host, domain)
 
 
 SPELLINGS = [
