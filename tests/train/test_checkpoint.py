@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from frenchcat.curate.errors import UserError
@@ -152,6 +152,7 @@ LOSSES = st.lists(st.sampled_from([None, math.nan, 0.1, 0.2, 0.3, 0.4]), min_siz
 
 @settings(max_examples=8)
 @given(losses=LOSSES, keep=st.integers(1, 4))
+@example(losses=[0.4, 0.1, 0.3, None], keep=1)  # the best is an old one
 def test_the_newest_few_and_the_best_stay_and_no_others(
     tmp_path_factory: pytest.TempPathFactory, losses: list[float | None], keep: int
 ) -> None:

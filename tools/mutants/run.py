@@ -34,9 +34,9 @@ RESULTS = WORK / "semantic.json"
 KEPT = Path(__file__).parent / "results" / "semantic.json"
 _LEAST_SEC = 60.0  # imports and collection, on a busy machine
 _TIMES = 3.0  # a mutant's tests may take so many times their own time: the machine is shared
-_LIMIT_SEC = 240.0
+_LIMIT_SEC = 600.0
 _NEAR_FILES = 3
-_MOST_SEC = 120.0
+_QUICK_SEC = 40.0
 
 
 @dataclass(frozen=True)
@@ -72,12 +72,12 @@ def try_all(
     again: bool,
     tests: Sequence[str],
     tell: Callable[[Mutant, Result], None],
-    most_sec: float = _MOST_SEC,
+    thorough: bool = True,
 ) -> list[Result]:
     """Try mutants side by side; gives a result for each, in order.
 
-    `tests` takes the place of those that were recorded; of other tests than the near ones, the
-    quickest are asked, of `most_sec` together.
+    `tests` takes the place of those that were recorded. Where not `thorough`, slow tests that are
+    not near are not asked.
     """
     recorded = reach.Reach() if tests else reach.load()
     kept = {} if again or tests else _kept()
@@ -96,7 +96,7 @@ def try_all(
         with lock:
             folder = free.pop()
         try:
-            result = _try(mutant, change, nodes, folder, recorded, key, most_sec)
+            result = _try(mutant, change, nodes, folder, recorded, key, thorough)
         finally:
             with lock:
                 free.append(folder)
@@ -133,14 +133,14 @@ def _try(
     folder: Path,
     recorded: reach.Reach,
     key: str,
-    most_sec: float,
+    thorough: bool,
 ) -> Result:
     if not nodes:
         return Result(mutant.name, "untested", "", 0, 0.0, key)
     begin, outcome, by = time.monotonic(), "survived", ""
     with mutated(folder, change):
         before = _noticed_before().get(mutant.name, "")
-        for part in _in_turn(nodes, change.file, before, recorded, most_sec):
+        for part in _in_turn(nodes, change.file, before, recorded, thorough):
             expected = sum(recorded.seconds.get(node, 60.0) for node in part)
             outcome, by = _run(folder, part, min(_LEAST_SEC + _TIMES * expected, _LIMIT_SEC))
             if outcome != "survived":
@@ -150,12 +150,13 @@ def _try(
 
 
 def _in_turn(
-    nodes: Sequence[str], file: str, before: str, recorded: reach.Reach, most_sec: float
+    nodes: Sequence[str], file: str, before: str, recorded: reach.Reach, thorough: bool
 ) -> Iterator[list[str]]:
     """The tests in parts: who noticed it last time, the module's own, those near by, and others.
 
-    Of the others the quickest, as many as take `most_sec` together: a function that half of the
-    suite runs would cost half of the suite for each mutant that nobody notices.
+    Of the others first the quickest, as many as take `_QUICK_SEC` together. The rest is asked only
+    where `thorough`: a function that half of the suite runs costs half of the suite for a mutant
+    that nobody notices.
     """
     left = list(nodes)
     if before and before in left:
@@ -170,8 +171,10 @@ def _in_turn(
         yield _by_file(part, recorded)
     others = [node for node in left if node.split("::")[0] not in near]
     spent = itertools.accumulate(recorded.seconds.get(node, 1.0) for node in others)
-    if part := [node for node, sec in zip(others, spent, strict=True) if sec < most_sec]:
-        yield _by_file(part, recorded)
+    quick = sum(sec < _QUICK_SEC for sec in spent)
+    for part in (others[:quick], others[quick:] if thorough else []):
+        if part:
+            yield _by_file(part, recorded)
 
 
 def _by_file(nodes: Sequence[str], recorded: reach.Reach) -> list[str]:
