@@ -27,9 +27,10 @@ from bench._common import BENCH, keep, load, our_versions, parser
 from bench.embed import dataset_of, make_dataset
 from frenchcat.curate.config import resolve
 from frenchcat.curate.dataset import Dataset
+from frenchcat.curate.score.builtin import SCORES
 from frenchcat.curate.score.kinds import PictureScore, RowScore, Score, VectorScore
-from frenchcat.curate.score.settings import COLUMNS, ScoreSettings
-from frenchcat.curate.score.stage import builtin, score
+from frenchcat.curate.score.settings import ScoreSettings
+from frenchcat.curate.score.stage import score
 from frenchcat.curate.stage import Engine
 
 PAIRS = 2048
@@ -53,7 +54,7 @@ def main() -> None:
         "stage": stage,
         "pictures_per_sec": stage["per_sec"],
         "pictures_per_processor_sec": stage["per_processor_sec"],
-        "alone_in_one_process": {name: alone(builtin(name)) for name in COLUMNS},
+        "alone_in_one_process": {name: alone(one) for name, one in SCORES.items()},
         "load_before": before,
         "versions": our_versions(
             "numpy", "opencv-python-headless", "pdqhash", "py3langid", "torch"

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import AfterValidator, ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 
 from frenchcat.curate.errors import UserError
@@ -27,6 +27,18 @@ S = TypeVar("S")
 
 settings = pydantic_dataclass(frozen=True, kw_only=True, config=STRICT)
 """Decorator: a frozen dataclass, validated, keyword-only, without unknown keys."""
+
+
+def known(what: str, names: Iterable[str]) -> AfterValidator:
+    """For an annotation: a text that has to be one of `names`, which a table elsewhere holds."""
+    there = tuple(names)
+
+    def check(name: str) -> str:
+        if name not in there:
+            raise ValueError(f"there is no {what} of that name; known: {', '.join(there)}")
+        return name
+
+    return AfterValidator(check)
 
 
 def load_settings(cls: type[S], file: str | Path | None = None, overrides: Iterable[str] = ()) -> S:

@@ -67,6 +67,7 @@ def build(
     from frenchcat.curate.dedup import dedup
     from frenchcat.curate.download import check_lists, download
     from frenchcat.curate.embed import embed
+    from frenchcat.curate.score.extra import load_extra
     from frenchcat.curate.score.stage import score
     from frenchcat.curate.verdict.rules import check_rules
     from frenchcat.curate.verdict.settings import rules_of
@@ -75,6 +76,7 @@ def build(
 
     check_lists(urls, settings.download)  # before a folder is made for nothing
     check_rules(rules_of(settings.verdict))
+    list(load_extra(settings.score))  # a class that is no score is refused before the download
     dataset = Dataset.create(out, settings.name or list_name(urls))
     with dataset.lock():
         save_settings(dataset, settings)

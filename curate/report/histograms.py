@@ -9,32 +9,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from frenchcat.curate.catalog import Catalog
 from frenchcat.curate.report.examples import Examples, Picture, column, numbers
 from frenchcat.curate.report.outcomes import kept_sql, rows_of
+from frenchcat.curate.score.builtin import SCORES
+from frenchcat.curate.score.kinds import Column
+from frenchcat.curate.score.shard import described
 
 BINS = 48
 MAX_COLUMNS = 24
 _FINE = 2000
 _TAIL = 0.005
-_PROBABILITIES = frozenset({"punsafe", "pwatermark", "language_confidence"})
-_SAID = {
-    "similarity": "cosine of the picture's and the caption's vectors: how well they fit",
-    "punsafe": "how likely the picture is unsafe for work",
-    "pwatermark": "how likely the picture bears a watermark",
-    "aesthetic_score": "how much people like such pictures",
-    "sharpness": "how sharp the picture is; blurred ones to the left",
-    "jpeg_quality": "with how much quality the original was compressed",
-    "bits_per_pixel": "bits spent on a pixel; flat drawings to the left",
-    "language_confidence": "how sure the language of the caption is",
-    "caption_words": "words in the caption",
-    "caption_chars": "characters in the caption",
-    "short side": "pixels of the original's shorter side",
-    "aspect ratio": "the longer side over the shorter one",
+_SCORES = [column for score in SCORES.values() for column in score.columns]
+_OURS = {column.name: column for column in _SCORES} | {
+    "aesthetic_score": Column("aesthetic_score", "float32", "how much people like such pictures")
 }
-_LEFT_OUT = frozenset({"hash", "pdq_quality"})
+_SIZES = {
+    "short side": Column("short side", "double", "pixels of the original's shorter side"),
+    "aspect ratio": Column("aspect ratio", "double", "the longer side over the shorter one"),
+}
 
 
 @dataclass(frozen=True)
@@ -59,13 +54,14 @@ class Histogram:
 
 def score_histograms(catalog: Catalog, examples: Examples) -> list[Histogram]:
     """One a score that is a number, those that we know first, with pictures from both ends."""
-    names = [name for name in numbers(catalog, "scores") if name not in _LEFT_OUT]
-    rank = {name: place for place, name in enumerate(_SAID)}
+    known = _OURS | described(catalog.dataset)
+    names = [n for n in numbers(catalog, "scores") if n not in known or known[n].charted]
+    rank = {name: place for place, name in enumerate(known)}
     names.sort(key=lambda name: rank.get(name.lower(), len(rank)))
     values = {name: column(name) for name in names[:MAX_COLUMNS]}
     return [
         Histogram(**{**vars(found), **_ends(examples, values[found.name])})
-        for found in histograms(catalog, values)
+        for found in histograms(catalog, values, known)
     ]
 
 
@@ -75,13 +71,17 @@ def size_histograms(catalog: Catalog) -> list[Histogram]:
     if not {"original_width", "original_height"} <= catalog.columns().keys():
         return []
     short, long = f"least({wide}, {high})", f"greatest({wide}, {high})"
-    return histograms(
-        catalog, {"short side": short, "aspect ratio": f"{long} / nullif({short}, 0)"}
-    )
+    values = {"short side": short, "aspect ratio": f"{long} / nullif({short}, 0)"}
+    return histograms(catalog, values, _SIZES)
 
 
-def histograms(catalog: Catalog, values: Mapping[str, str]) -> list[Histogram]:
-    """The distributions of SQL expressions over `samples`; one without a value is left out."""
+def histograms(
+    catalog: Catalog, values: Mapping[str, str], known: Mapping[str, Column]
+) -> list[Histogram]:
+    """The distributions of SQL expressions over `samples`; one without a value is left out.
+
+    `known` says what some of them are; the others are the user's own.
+    """
     finite = {
         name: f"CASE WHEN isfinite(({value})::DOUBLE) THEN ({value})::DOUBLE END"
         for name, value in values.items()
@@ -93,23 +93,31 @@ def histograms(catalog: Catalog, values: Mapping[str, str]) -> list[Histogram]:
     for name in there:
         least, most, whole = ranges[name]
         low, high = _middle(least, most, [sum(pair) for pair in fine[name].values()])
-        bins[name] = _bins(name, low, high, whole)
+        bins[name] = _bins(name in known and known[name].probability, low, high, whole)
     found = _binned(catalog, finite, bins)
     judged = kept_sql(catalog) is not None
     ((rows,),) = rows_of(catalog, "SELECT count(*) FROM samples")
-    return [_histogram(name, bins[name], found[name], judged, rows) for name in there]
+    made = [_histogram(n, _of(n, known), bins[n], found[n], rows) for n in there]
+    return made if judged else [replace(each, kept=None) for each in made]
+
+
+def _of(name: str, known: Mapping[str, Column]) -> Column:
+    own = Column(name, "double", "a score of your own")
+    return known.get(name) or known.get(name.lower()) or own
 
 
 def _histogram(
-    name: str, bins: tuple[float, float, int], found: dict[int, tuple[int, int]], judged: bool,
+    name: str,
+    of: Column,
+    bins: tuple[float, float, int],
+    found: dict[int, tuple[int, int]],
     rows: int,
-) -> Histogram:  # fmt: skip
+) -> Histogram:
     low, high, number = bins
     kept = [pair[0] for pair in found.values()]
     counts = [sum(pair) for pair in found.values()]
-    said = _SAID.get(name.lower(), "a score of your own")
     step = (high - low) / number
-    return Histogram(name, said, low, step, counts, kept if judged else None, rows - sum(counts))
+    return Histogram(name, of.description, low, step, counts, kept, rows - sum(counts))
 
 
 def _ranges(catalog: Catalog, values: Mapping[str, str]) -> dict[str, tuple[float, float, bool]]:
@@ -165,8 +173,8 @@ def _middle(low: float, high: float, counts: Sequence[int]) -> tuple[float, floa
     return low + first * step, low + (last + 1) * step
 
 
-def _bins(name: str, low: float, high: float, whole: bool) -> tuple[float, float, int]:
-    if name in _PROBABILITIES and low >= 0 and high <= 1.001:
+def _bins(probability: bool, low: float, high: float, whole: bool) -> tuple[float, float, int]:
+    if probability and low >= 0 and high <= 1.001:
         return 0.0, 1.0, BINS
     if whole:
         low, high = math.floor(low), math.ceil(high)

@@ -1,5 +1,6 @@
 """Scores: what is measured of every stored picture and its caption, one module a score."""
 
+from frenchcat.curate.score.kinds import Column
 from frenchcat.curate.score.settings import ScoreSettings
 
-__all__ = ["ScoreSettings"]
+__all__ = ["Column", "ScoreSettings"]

@@ -16,10 +16,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from frenchcat.curate.score.kinds import Columns
+from frenchcat.curate.score.kinds import Column, Columns
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -81,27 +80,21 @@ _ENDS = ("- click to enlarge", "(click to enlarge)", "embedded image permalink")
 _EDGES = " \t\n\r\"'.,:;!?-_|()[]{}<>*#…"
 
 
-@dataclass(frozen=True)
 class Caption:
     """The score."""
 
-    name: str = "caption"
-    version: int = 1
+    name = "caption"
+    version = 1
+    columns = (
+        Column("caption_words", "int32", "words in the caption"),
+        Column("caption_chars", "int32", "characters in the caption"),
+        Column("caption_is_filename", "bool", "the caption is the name of a file or camera"),
+        Column("caption_is_boilerplate", "bool", "the caption is what a template wrote"),
+    )
 
     def settings(self) -> Mapping[str, Any]:
         """It depends on the caption alone."""
         return {}
-
-    def columns(self) -> dict[str, pa.DataType]:
-        """Two counts and two yes or no."""
-        import pyarrow as pa
-
-        return {
-            "caption_words": pa.int32(),
-            "caption_chars": pa.int32(),
-            "caption_is_filename": pa.bool_(),
-            "caption_is_boilerplate": pa.bool_(),
-        }
 
     def of_rows(self, rows: pa.Table) -> Columns:
         """Each caption by itself."""

@@ -12,17 +12,15 @@ original suffered: set `download.resize.skip_reencode` to keep original bytes. C
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from frenchcat.curate.score.kinds import Columns, Measure, Stored
+from frenchcat.curate.score.kinds import Column, Columns, Measure, Stored
 
 if TYPE_CHECKING:
-    import pyarrow as pa
     from PIL.Image import Image
 
 _LUMINANCE = """
@@ -33,22 +31,19 @@ _LUMINANCE = """
 """  # ITU-T T.81, table K.1
 
 
-@dataclass(frozen=True)
 class Compression:
     """The score."""
 
-    name: str = "compression"
-    version: int = 1
+    name = "compression"
+    version = 1
+    columns = (
+        Column("bits_per_pixel", "float32", "bits spent on a pixel; flat drawings to the left"),
+        Column("jpeg_quality", "int32", "with how much quality the original was compressed"),
+    )
 
     def settings(self) -> Mapping[str, Any]:
         """It depends on the file alone."""
         return {}
-
-    def columns(self) -> dict[str, pa.DataType]:
-        """Bits, and a quality of 1 to 100."""
-        import pyarrow as pa
-
-        return {"bits_per_pixel": pa.float32(), "jpeg_quality": pa.int32()}
 
     def load(self) -> Measure:
         """Nothing to load."""

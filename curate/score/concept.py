@@ -17,11 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from frenchcat.curate.score.head import sigmoid
-from frenchcat.curate.score.kinds import Columns
+from frenchcat.curate.score.kinds import Column, Columns
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
     from frenchcat.curate.clip.model import Clip
 
 
@@ -45,11 +43,10 @@ class Concept:
         """The prompts; the model is in the vectors' own digests."""
         return {"prompts": list(self.prompts)}
 
-    def columns(self) -> dict[str, pa.DataType]:
+    @property
+    def columns(self) -> tuple[Column, ...]:
         """One float."""
-        import pyarrow as pa
-
-        return {self.name: pa.float32()}
+        return (Column(self.name, "float32"),)
 
     def of_vectors(self, pictures: NDArray[np.float32], texts: NDArray[np.float32]) -> Columns:
         """The probability for (N, D) unit rows."""

@@ -19,17 +19,14 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from frenchcat.curate.errors import UserError
-from frenchcat.curate.score.kinds import Columns
+from frenchcat.curate.score.kinds import Column, Columns
 from frenchcat.curate.score.settings import HeadSettings
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 Array = NDArray[np.float32]
 
@@ -51,11 +48,10 @@ class Head:
             "output": self.head.output,
         }
 
-    def columns(self) -> dict[str, pa.DataType]:
+    @property
+    def columns(self) -> tuple[Column, ...]:
         """One float."""
-        import pyarrow as pa
-
-        return {self.name: pa.float32()}
+        return (Column(self.name, "float32"),)
 
     def of_vectors(self, pictures: Array, texts: Array) -> Columns:
         """The head on (N, D) picture vectors."""

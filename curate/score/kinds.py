@@ -1,8 +1,8 @@
 """The three kinds of score, told apart by what they read: rows, vectors or pictures.
 
-Reads and writes nothing. A score is a frozen, picklable value with a name, a version (raised when
-the same input gives other numbers), the settings it depends on, and a function from a shard's rows
-to its columns. A missing value is None, never a number that looks like one.
+Reads and writes nothing. A score is a picklable value with a name, a version (bump it when the same
+input gives other numbers), the columns it makes, the settings it depends on, and a function from a
+shard's rows to these columns. A missing value is None, never a number that looks like one.
 """
 
 from __future__ import annotations
@@ -19,6 +19,17 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 Columns = Mapping[str, Sequence[Any] | NDArray[Any]]  # column -> a value a row
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of a score, and how the report shows it."""
+
+    name: str
+    type: str  # by Arrow's name: float32, int32, int64, bool, string
+    description: str = ""  # one line for people, shown above its histogram
+    probability: bool = False  # its histogram spans 0 to 1
+    charted: bool = True  # False: no histogram, since its numbers say nothing to people
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,15 +51,16 @@ class Score(Protocol):
 
     @property
     def version(self) -> int:
-        """Raised when the same input gives other numbers."""
+        """Bumped when the same input gives other numbers."""
         ...
 
     def settings(self) -> Mapping[str, Any]:
         """What else its numbers depend on (weights, prompts), JSON-able."""
         ...
 
-    def columns(self) -> dict[str, pa.DataType]:
-        """Its columns and their types."""
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """What it makes, in the order of the file."""
         ...
 
 

@@ -8,31 +8,24 @@ It names the text, not the picture.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from frenchcat.curate.score.kinds import Columns
+from frenchcat.curate.score.kinds import Column, Columns
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 
-@dataclass(frozen=True)
 class LaionHash:
     """The score."""
 
-    name: str = "hash"
-    version: int = 1
+    name = "hash"
+    version = 1
+    columns = (Column("hash", "int64", "LAION's number of URL and caption", charted=False),)
 
     def settings(self) -> Mapping[str, Any]:
         """It depends on the row alone."""
         return {}
-
-    def columns(self) -> dict[str, pa.DataType]:
-        """A signed 64-bit number."""
-        import pyarrow as pa
-
-        return {"hash": pa.int64()}
 
     def of_rows(self, rows: pa.Table) -> Columns:
         """A missing URL or caption counts as an empty one."""

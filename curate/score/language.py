@@ -9,11 +9,10 @@ caption. Cost: about a millisecond a caption.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from frenchcat.curate.score.kinds import Columns
+from frenchcat.curate.score.kinds import Column, Columns
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -22,24 +21,26 @@ UNDETERMINED_BELOW = 0.02
 """A text that the model knows no part of gets a confidence of 1/71 = .014: that is no answer."""
 
 
-@dataclass(frozen=True)
 class Language:
     """The score."""
 
-    name: str = "language"
-    version: int = 1
+    name = "language"
+    version = 1
+    columns = (
+        Column("language", "string", "ISO 639 code of the caption's language"),
+        Column(
+            "language_confidence",
+            "float32",
+            "how sure the language of the caption is",
+            probability=True,
+        ),
+    )
 
     def settings(self) -> Mapping[str, Any]:
         """The model is the package's."""
         from importlib.metadata import version
 
         return {"py3langid": version("py3langid")}
-
-    def columns(self) -> dict[str, pa.DataType]:
-        """The code and the confidence."""
-        import pyarrow as pa
-
-        return {"language": pa.string(), "language_confidence": pa.float32()}
 
     def of_rows(self, rows: pa.Table) -> Columns:
         """One call a caption."""

@@ -7,32 +7,25 @@ Cost: 2-3 ms a picture.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from frenchcat.curate.hashes import pdq_and_quality
-from frenchcat.curate.score.kinds import Columns, Measure, Stored
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from frenchcat.curate.score.kinds import Column, Columns, Measure, Stored
 
 
-@dataclass(frozen=True)
 class Pdq:
     """The score."""
 
-    name: str = "pdq"
-    version: int = 2
+    name = "pdq"
+    version = 2
+    columns = (
+        Column("pdq", "string", "a hash of the picture's looks"),
+        Column("pdq_quality", "int32", "how much detail that hash rests on", charted=False),
+    )
 
     def settings(self) -> Mapping[str, Any]:
         """It depends on the picture alone."""
         return {}
-
-    def columns(self) -> dict[str, pa.DataType]:
-        """64 hex digits, and 0 to 100."""
-        import pyarrow as pa
-
-        return {"pdq": pa.string(), "pdq_quality": pa.int32()}
 
     def load(self) -> Measure:
         """Nothing to load."""

@@ -3,38 +3,18 @@
 from __future__ import annotations
 
 import re
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from frenchcat.curate.config import settings
+from frenchcat.curate.config import known, settings
+from frenchcat.curate.score.builtin import COLUMNS
 
-Name = Literal[
-    "similarity",
-    "punsafe",
-    "pwatermark",
-    "language",
-    "caption",
-    "sharpness",
-    "compression",
-    "pdq",
-    "hash",
-]
-COLUMNS: dict[Name, tuple[str, ...]] = {
-    "similarity": ("similarity",),
-    "punsafe": ("punsafe",),
-    "pwatermark": ("pwatermark",),
-    "language": ("language", "language_confidence"),
-    "caption": ("caption_words", "caption_chars", "caption_is_filename", "caption_is_boilerplate"),
-    "sharpness": ("sharpness",),
-    "compression": ("bits_per_pixel", "jpeg_quality"),
-    "pdq": ("pdq", "pdq_quality"),
-    "hash": ("hash",),
-}
-"""The columns of each score, in the order of the file."""
+Name = Annotated[str, known("score", COLUMNS)]
 IDENTITY = ("key", "sha256", "stored_sha256")
 """Columns that are always there."""
-_COLUMN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+COLUMN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+"""What a column may be named."""
 
 
 @settings
@@ -66,6 +46,8 @@ class ScoreSettings:
     concepts: dict[str, tuple[str, str]] = Field(default_factory=dict)
     """Column -> (prompt, counter-prompt): the probability that a picture is the former, as CLIP
     sees it. For example violence = ["a picture of violence", "a peaceful picture"]."""
+    extra: tuple[str, ...] = ()
+    """Further scores by classes of your own, as package.module:Class (docs/scores.md)."""
 
     def __post_init__(self) -> None:
         ours = [column for score in self.scores for column in COLUMNS[score]]
@@ -74,7 +56,7 @@ class ScoreSettings:
         names = [*ours, *(name for name in self.scores if name not in ours), *theirs]
         seen = {name.lower() for name in IDENTITY}
         for name in names:
-            if not _COLUMN.fullmatch(name):
+            if not COLUMN.fullmatch(name):
                 raise ValueError(f"{name!r} is no column name; use letters, digits and _")
             if name.lower() in seen:
                 raise ValueError(f"two scores are named {name!r}; rename one or leave one out")

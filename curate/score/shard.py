@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +18,8 @@ import numpy as np
 from frenchcat.curate.dataset import Dataset, digest_of
 from frenchcat.curate.embed import PICTURES, img_emb, metadata, text_emb
 from frenchcat.curate.errors import UserError
-from frenchcat.curate.score.kinds import Measure, PictureScore, RowScore, Score, VectorScore
+from frenchcat.curate.score.extra import Extra
+from frenchcat.curate.score.kinds import Column, Measure, PictureScore, RowScore, Score, VectorScore
 from frenchcat.curate.score.pictures import measured
 from frenchcat.curate.score.settings import IDENTITY
 from frenchcat.curate.stage import Counts, Output, marker
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _DIGESTS = b"frenchcat.scores"
+_COLUMN = b"frenchcat.column"  # metadata of a field: the Column as JSON
 
 
 def scores_path(shard: str) -> str:
@@ -68,18 +71,19 @@ def score_shard(
     rows = _stored_rows(dataset, shard)
     digests = {score.name: _digest(dataset, score, shard) for score in scores}
     columns = _kept(dataset, shard, scores, digests)
-    todo = [score for score in scores if not columns.keys() >= score.columns().keys()]
+    todo = [score for score in scores if not columns.keys() >= set(_names(score))]
     for score in todo:
         if isinstance(score, RowScore):
             columns |= _typed(score, score.of_rows(rows))
     columns |= _of_vectors(dataset, shard, rows, [s for s in todo if isinstance(s, VectorScore)])
     looking = [s for s in todo if isinstance(s, PictureScore)]
     columns |= _of_pictures(dataset, shard, rows, looking, loaded, output)
-    names = [name for score in scores for name in score.columns()]
+    names = [name for score in scores for name in _names(score)]
     table = pa.table({**_identity(dataset, shard, rows), **{name: columns[name] for name in names}})
     kept = {_DIGESTS: json.dumps(digests, sort_keys=True).encode()}
     path = output.path(scores_path(shard))
-    pq.write_table(table.replace_schema_metadata(kept), path, compression="zstd")
+    table = _with_descriptions(table.replace_schema_metadata(kept), scores)
+    pq.write_table(table, path, compression="zstd")
     return {"scored": rows.num_rows}
 
 
@@ -120,7 +124,7 @@ def _kept(
         return {}
     had = json.loads((table.schema.metadata or {}).get(_DIGESTS, b"{}"))
     same = [score for score in scores if had.get(score.name) == digests[score.name]]
-    columns = [column for score in same for column in score.columns()]
+    columns = [column for score in same for column in _names(score)]
     return {name: table[name] for name in columns if name in table.column_names}
 
 
@@ -192,7 +196,7 @@ def _of_pictures(
     keys = rows["key"].to_pylist()
     columns: dict[str, Any] = {}
     for score in scores:
-        made = {name: [found.get(key, {}).get(name) for key in keys] for name in score.columns()}
+        made = {name: [found.get(key, {}).get(name) for key in keys] for name in _names(score)}
         columns |= _typed(score, made)
     return columns
 
@@ -200,4 +204,31 @@ def _of_pictures(
 def _typed(score: Score, made: Mapping[str, Any]) -> dict[str, Any]:
     import pyarrow as pa
 
-    return {name: pa.array(made[name], kind) for name, kind in score.columns().items()}
+    types = {column.name: pa.type_for_alias(column.type) for column in score.columns}
+    return {name: pa.array(made[name], kind) for name, kind in types.items()}
+
+
+def _names(score: Score) -> list[str]:
+    return [column.name for column in score.columns]
+
+
+def _with_descriptions(table: pa.Table, scores: Sequence[Score]) -> pa.Table:
+    """The table; what code says of our columns, its fields say of those of the user's classes."""
+    schema = table.schema
+    for column in (column for s in scores if isinstance(s, Extra) for column in s.columns):
+        at = schema.get_field_index(column.name)
+        told = {_COLUMN: json.dumps(asdict(column), sort_keys=True).encode()}
+        schema = schema.set(at, schema.field(at).with_metadata(told))
+    return table.cast(schema)
+
+
+def described(dataset: Dataset) -> dict[str, Column]:
+    """Name -> column of the user's own scores, as the first file of scores describes them."""
+    import pyarrow.parquet as pq
+
+    files = [name for name in dataset.files("scores") if name.endswith(".parquet")]
+    if not files:
+        return {}
+    with dataset.as_local(f"scores/{files[0]}") as path:
+        fields = [(field.name, field.metadata or {}) for field in pq.read_schema(path)]
+    return {name: Column(**json.loads(told[_COLUMN])) for name, told in fields if _COLUMN in told}

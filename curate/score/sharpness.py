@@ -10,34 +10,26 @@ sharp at few edges: judge them by other means. Cost: under a millisecond.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from frenchcat.curate.score.kinds import Columns, Measure, Stored
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from frenchcat.curate.score.kinds import Column, Columns, Measure, Stored
 
 
-@dataclass(frozen=True)
 class Sharpness:
     """The score; grey levels squared, 0 and up."""
 
-    name: str = "sharpness"
-    version: int = 1
+    name = "sharpness"
+    version = 1
+    columns = (
+        Column("sharpness", "float32", "how sharp the picture is; blurred ones to the left"),
+    )
 
     def settings(self) -> Mapping[str, Any]:
         """It depends on the picture alone."""
         return {}
-
-    def columns(self) -> dict[str, pa.DataType]:
-        """One float."""
-        import pyarrow as pa
-
-        return {"sharpness": pa.float32()}
 
     def load(self) -> Measure:
         """Nothing to load."""

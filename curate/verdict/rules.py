@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from frenchcat.curate.errors import UnknownColumn, UserError
 from frenchcat.curate.expression import checked
-from frenchcat.curate.score.settings import COLUMNS
+from frenchcat.curate.score.builtin import COLUMNS
 
 if TYPE_CHECKING:
     from frenchcat.curate.catalog import Catalog

@@ -8,33 +8,27 @@ Cost: about 20 ms a picture and core.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from frenchcat.curate.score.kinds import Columns, Measure, Stored
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from frenchcat.curate.score.kinds import Column, Columns, Measure, Stored
 
 
-@dataclass(frozen=True)
 class Watermark:
     """The score; in [0, 1]."""
 
-    name: str = "pwatermark"
-    version: int = 2
+    name = "pwatermark"
+    version = 2
+    columns = (
+        Column(
+            "pwatermark", "float32", "how likely the picture bears a watermark", probability=True
+        ),
+    )
 
     def settings(self) -> Mapping[str, Any]:
         """The weights of head and trunk."""
         from frenchcat.curate.score.watermark.network import TRUNK_WEIGHTS, WEIGHTS
 
         return {"head": _digest(str(WEIGHTS)), "trunk": _digest(str(TRUNK_WEIGHTS))}
-
-    def columns(self) -> dict[str, pa.DataType]:
-        """One float."""
-        import pyarrow as pa
-
-        return {"pwatermark": pa.float32()}
 
     def load(self) -> Measure:
         """Load the network."""

@@ -16,10 +16,11 @@ from safetensors.numpy import save_file
 
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.run_stage import run_stage
-from frenchcat.curate.score.kinds import Columns
+from frenchcat.curate.score.builtin import COLUMNS, SCORES
+from frenchcat.curate.score.kinds import Column, Columns
 from frenchcat.curate.score.language import Language
-from frenchcat.curate.score.settings import COLUMNS, IDENTITY, Name
-from frenchcat.curate.score.stage import ScoreStage, builtin
+from frenchcat.curate.score.settings import IDENTITY
+from frenchcat.curate.score.stage import ScoreStage
 from frenchcat.curate.score.unsafe import Unsafe
 from frenchcat.curate.score.watermark import Watermark
 from frenchcat.curate.score.watermark.network import TRUNK_WEIGHTS, WEIGHTS
@@ -114,12 +115,10 @@ class Numbered:
     setting: int = 0
     version: int = 1
     name: str = "numbered"
+    columns: tuple[Column, ...] = (Column("numbered", "int64"),)
 
     def settings(self) -> Mapping[str, Any]:
         return {"setting": self.setting}
-
-    def columns(self) -> dict[str, pa.DataType]:
-        return {"numbered": pa.int64()}
 
     def of_rows(self, rows: pa.Table) -> Columns:
         return {"numbered": [self.secret] * rows.num_rows}
@@ -136,7 +135,7 @@ def test_a_column_is_kept_until_its_version_its_settings_or_its_input_change(
             report = run_stage(dataset, ScoreStage(chosen), shards)
         return report.done, set(columns(dataset, "numbered"))
 
-    other = builtin("caption")
+    other = SCORES["caption"]
     assert again(Numbered(1)) == (1, {1})
     assert again(Numbered(2)) == (0, {1})
     assert again(Numbered(3), other) == (1, {1})  # the file is written anew, the column is not
@@ -207,7 +206,7 @@ def test_pwatermark_depends_on_the_bytes_of_its_heads_and_its_trunk() -> None:
 # -- closed forms ----------------------------------------------------------------------------------
 
 
-def picture_scores(files: Sequence[bytes], tmp_path: Path, score: Name) -> dict[str, list[Any]]:
+def picture_scores(files: Sequence[bytes], tmp_path: Path, score: str) -> dict[str, list[Any]]:
     dataset = downloaded(tmp_path / "d", {"00000": [(data, "a cat") for data in files]})
     run(dataset, scores=[score])
     return {name: columns(dataset, name) for name in COLUMNS[score]}

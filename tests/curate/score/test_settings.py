@@ -1,19 +1,28 @@
 """Settings of the scores: names that clash or are no columns are refused."""
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from frenchcat.curate.config import resolve
 from frenchcat.curate.errors import UserError
-from frenchcat.curate.score.settings import COLUMNS, ScoreSettings
-from frenchcat.curate.score.stage import builtin
+from frenchcat.curate.score.builtin import SCORES
+from frenchcat.curate.score.settings import IDENTITY, ScoreSettings
+
+DOCS = (Path(__file__).parents[3] / "docs" / "scores.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("name", COLUMNS)
-def test_each_score_has_the_columns_that_settings_say(name: Any) -> None:
-    assert tuple(builtin(name).columns()) == COLUMNS[name]
-    assert builtin(name).name == name
+def test_the_table_of_docs_scores_md_lists_every_column_of_every_score() -> None:
+    cells = [re.findall(r"`(\w+)`", " ".join(line.split("|")[1:3])) for line in DOCS.splitlines()]
+    named = [found for found in cells if found and found[0] not in IDENTITY]
+    listed: dict[str, list[str]] = {}
+    for column, *score in named:
+        listed.setdefault(score[0] if score else list(listed)[-1], []).append(column)
+    assert listed == {
+        score.name: [column.name for column in score.columns] for score in SCORES.values()
+    }
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,8 @@ from safetensors.numpy import save_file
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.embed import embed, img_emb, metadata, text_emb
 from frenchcat.curate.errors import UserError
-from frenchcat.curate.score.settings import COLUMNS, IDENTITY
+from frenchcat.curate.score.builtin import COLUMNS
+from frenchcat.curate.score.settings import IDENTITY
 from tests.curate.clip.models import clip_settings, reference, reference_texts, save_folder
 from tests.curate.score.folders import QUICK, run, scores
 from tests.sample.downloaded import Pair, downloaded, given
