@@ -19,7 +19,7 @@ from starlette.middleware.cors import CORSMiddleware
 from frenchcat.curate.dataset import Dataset
 from frenchcat.index.service import api, browse, compat, curation, drawing, media, operations
 from frenchcat.index.service.drawing import Artist
-from frenchcat.index.service.guard import Guard
+from frenchcat.index.service.guard import Guard, public_paths
 from frenchcat.index.service.page import mount_page
 from frenchcat.index.service.problems import handle_problems
 from frenchcat.index.service.service import Service
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from frenchcat.curate.clip.model import Clip
 
 STOP_SEC = 30  # that running requests get to finish
+ROUTERS = tuple(
+    module.router for module in (api, browse, media, curation, drawing, compat, operations)
+)
 
 
 def create_app(
@@ -60,11 +63,11 @@ def create_app(
         lifespan=lifespan,
     )
     app.state.service = service
-    for module in (api, browse, media, curation, drawing, compat, operations):
-        app.include_router(module.router)
+    for router in ROUTERS:
+        app.include_router(router)
     handle_problems(app)
-    mount_page(app)
-    app.add_middleware(Guard, settings=settings, metrics=service.metrics)
+    public = public_paths(ROUTERS) | mount_page(app)
+    app.add_middleware(Guard, settings=settings, metrics=service.metrics, public=public)
     if settings.cors:
         app.add_middleware(
             CORSMiddleware,

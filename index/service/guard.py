@@ -1,9 +1,10 @@
 """Who may ask, how much, how often, how long: in front of every route.
 
 Plain ASGI, so that nothing of a refused body is read and an answer is streamed as it comes. Keys
-are compared in constant time; the page's own files, health and the page's configuration need none,
-everything that tells of data does. At loopback only loopback host names are answered: a page of
-another site cannot reach the service by a name that it makes point here (DNS rebinding).
+are compared in constant time. Every path asks for one but those named as public: the page's own
+files, and the routes marked `@public` (health, the page's configuration). At loopback only loopback
+host names are answered: a page of another site cannot reach the service by a name that it makes
+point here (DNS rebinding).
 """
 
 from __future__ import annotations
@@ -13,10 +14,13 @@ import hashlib
 import hmac
 import re
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from time import monotonic, perf_counter
+from typing import TypeVar
 
+from fastapi import APIRouter
+from fastapi.routing import APIRoute
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -25,11 +29,29 @@ from frenchcat.index.service.metrics import Metrics
 from frenchcat.index.service.problems import Refused, problem
 from frenchcat.index.service.settings import LOOPBACK, ServeSettings
 
-PROTECTED = re.compile(
-    r"/(v1|docs|openapi\.json|knn-service|metadata|indices-list|metrics|metrics-summary)(/|$)"
-)
 CLIENTS = 10_000  # whose rates are remembered
 HEADERS = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
+_PUBLIC = "frenchcat_public"
+F = TypeVar("F", bound=Callable[..., object])
+
+
+def public(endpoint: F) -> F:
+    """Mark a route's function: it answers without a key, and so must tell nothing of the data."""
+    setattr(endpoint, _PUBLIC, True)
+    return endpoint
+
+
+def public_paths(routers: Iterable[APIRouter]) -> frozenset[str]:
+    """The paths of the marked routes. Raises ValueError for one with a parameter in it."""
+    marked = {
+        route.path
+        for router in routers
+        for route in router.routes
+        if isinstance(route, APIRoute) and getattr(route.endpoint, _PUBLIC, False)
+    }
+    if varying := [path for path in marked if "{" in path]:
+        raise ValueError(f"{varying[0]} cannot be public: what its parameter names may be data")
+    return frozenset(marked)
 
 
 def read_keys(file: str) -> tuple[bytes, ...]:
@@ -72,8 +94,14 @@ class Rates:
 class Guard:
     """The middleware."""
 
-    def __init__(self, app: ASGIApp, settings: ServeSettings, metrics: Metrics) -> None:
-        self.app, self.settings, self.metrics = app, settings, metrics
+    def __init__(
+        self,
+        app: ASGIApp,
+        settings: ServeSettings,
+        metrics: Metrics,
+        public: frozenset[str] = frozenset(),
+    ) -> None:
+        self.app, self.settings, self.metrics, self.public = app, settings, metrics, public
         self.keys = read_keys(settings.api_key_file) if settings.api_key_file else ()
         self.rates = Rates(settings.rate) if settings.rate else None
         self.hosts = frozenset(settings.hosts or (LOOPBACK if settings.private else ()))
@@ -111,7 +139,7 @@ class Guard:
                 403, f"this service is not called {host!r}; it is started with --allowed-host NAME"
             )
         client = scope["client"][0] if scope.get("client") else "unknown"
-        if self.keys and PROTECTED.match(scope["path"]) and scope["method"] != "OPTIONS":
+        if self.keys and scope["path"] not in self.public and scope["method"] != "OPTIONS":
             client = self._known(headers)
         if self.rates is not None and (wait := self.rates.wait_sec(client)):
             retry = {"Retry-After": str(max(1, round(wait)))}

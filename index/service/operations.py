@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
+from frenchcat.index.service.guard import public
 from frenchcat.index.service.models import Health
 from frenchcat.index.service.problems import Refused, documented
 
@@ -17,12 +18,14 @@ router = APIRouter(tags=["operations"])
 
 
 @router.get("/healthz")
+@public
 async def healthz() -> Health:
     """Whether the process answers."""
     return Health(status="ok")
 
 
 @router.get("/readyz", responses=documented(503))
+@public
 async def readyz(request: Request) -> Health:
     """Whether queries can be answered: datasets are open, and the service is not ending."""
     service = request.app.state.service
@@ -46,6 +49,7 @@ async def metrics_summary(request: Request) -> Response:
 
 
 @router.get("/config.json", response_class=JSONResponse)
+@public
 async def config(request: Request) -> dict[str, Any]:
     """clip-retrieval's three settings of a page, and what ours is told beside them."""
     service = request.app.state.service

@@ -44,7 +44,13 @@ class Page(StaticFiles):
         return response
 
 
-def mount_page(app: FastAPI, folder: Path = FOLDER) -> None:
-    """Serve the page at /, after all other routes; nothing where the folder is missing."""
-    if (folder / "index.html").is_file():
-        app.mount("/", Page(directory=folder, html=True), name="page")
+def mount_page(app: FastAPI, folder: Path = FOLDER) -> frozenset[str]:
+    """Serve the page at /, after all other routes; gives the paths of its files.
+
+    Nothing where the folder is missing.
+    """
+    if not (folder / "index.html").is_file():
+        return frozenset()
+    app.mount("/", Page(directory=folder, html=True), name="page")
+    files = [path.relative_to(folder) for path in folder.rglob("*") if path.is_file()]
+    return frozenset({"/", *(f"/{path.as_posix()}" for path in files)})

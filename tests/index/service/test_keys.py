@@ -9,14 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fastapi import APIRouter, FastAPI
 from fastapi.testclient import TestClient
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from starlette.routing import Route
 
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import UserError
 from frenchcat.index.build import build_index
-from frenchcat.index.service.guard import CLIENTS, Rates, read_keys
+from frenchcat.index.service.app import ROUTERS
+from frenchcat.index.service.guard import CLIENTS, Rates, public, public_paths, read_keys
+from frenchcat.index.service.page import FOLDER
 from frenchcat.index.service.settings import ServeSettings
 from tests.index.service.served import served
 from tests.sample.embedded import embedded
@@ -56,6 +60,34 @@ def test_every_route_but_three_asks_for_a_key_by_every_method(rows: Dataset, key
                 if answer.status_code == 401:
                     assert answer.headers["www-authenticate"] == "Bearer"
                     assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+def test_a_route_asks_for_a_key_unless_it_stands_on_this_list(rows: Dataset, keys: str) -> None:
+    """Each route of each router, those that OpenAPI does not name among them, and every file."""
+    routes = [route for router in ROUTERS for route in router.routes if isinstance(route, Route)]
+    page = {"/", *(f"/{file.relative_to(FOLDER).as_posix()}" for file in FOLDER.rglob("*.*"))}
+    with served(rows, api_key_file=keys) as client:
+        app = client.app
+        assert isinstance(app, FastAPI)
+        routes += [route for route in app.routes if isinstance(route, Route)]
+        assert {route.path for route in routes} >= {*OPEN, *app.openapi()["paths"], "/openapi.json"}
+        app.add_api_route("/v2/new", lambda: "data", include_in_schema=False)
+        app.add_api_route("/healthz/new", lambda: "data")
+        app.router.routes[:] = [*app.router.routes[-2:], *app.router.routes[:-2]]  # before the page
+        paths = {re.sub(r"\{\w+(:\w+)?\}", "x", route.path) for route in (*routes, *app.routes[:2])}
+        for path in {*paths, *page, "/v2/new", "/v1/nothing", "/nothing", "/page", "/healthz/x"}:
+            answer = client.get(path)
+            assert (answer.status_code == 401) == (path not in OPEN | page), path
+        assert client.get("/v2/new", headers={"X-API-Key": KEYS[0]}).json() == "data"
+
+
+def test_a_route_with_a_parameter_cannot_be_public() -> None:
+    router = APIRouter()
+    router.get("/open")(public(lambda: None))
+    assert public_paths([router]) == {"/open"}
+    router.get("/rows/{key}")(public(lambda key: None))
+    with pytest.raises(ValueError, match="cannot be public"):
+        public_paths([router])
 
 
 def wrong_keys() -> list[str]:
