@@ -5,10 +5,11 @@
     semantic.py     CLIP vectors of high cosine
     cluster.py      all of these relations -> clusters
     survivor.py     a cluster -> the row that stays, by a stated rule
+    detectors.py    the table of these: what each reads, its settings, its place in the order
     rows.py         what a dataset's files say of its pictures, gathered
     stage.py        the whole: reads and writes a dataset
 
-The four in the middle are pure functions over arrays and know no dataset.
+The first five are pure functions over arrays and know no dataset.
 """
 
 from frenchcat.curate.dedup.settings import DedupSettings

@@ -9,7 +9,7 @@ Memory: about 300 bytes a row; vectors stay in a memory-mapped file.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,15 +19,19 @@ from numpy.typing import NDArray
 
 from frenchcat.curate import embed
 from frenchcat.curate.dataset import Dataset
-from frenchcat.curate.dedup.settings import DedupSettings, Rule
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.stage import marker
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from frenchcat.curate.dedup.detectors import Detector
+    from frenchcat.curate.dedup.settings import Rule
+
 SIDECAR = ("key", "url", "caption", "sha256", "stored_sha256", "original_width", "original_height")
-SCORES = ("pdq", "pdq_quality", "similarity")
+SURVIVAL = {"similarity": "double"}
+"""The columns of scores/ that the rules of survival look at, with their Arrow types."""
+_SIZES = dict.fromkeys(("original_width", "original_height"), "int64")
 _SCORE_DIGESTS = b"frenchcat.scores"
 
 
@@ -36,26 +40,13 @@ class Rows:
     """The stored pictures of a dataset; columns are as long as `keys`."""
 
     shards: tuple[tuple[str, int], ...]  # with how many rows each has, in order
-    table: pa.Table  # the columns SIDECAR and SCORES; null where there is none
+    table: pa.Table  # the columns SIDECAR and those of scores; null where there is none
 
     @property
     def keys(self) -> list[str]:
         """In order."""
         keys: list[str] = self.table["key"].to_pylist()
         return keys
-
-    def hashes(self, least_quality: int) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
-        """Numbers and PDQ hashes (n, 32) of the rows whose hash has enough quality."""
-        pairs = zip(
-            self.table["pdq"].to_pylist(), self.table["pdq_quality"].to_pylist(), strict=True
-        )
-        good = [
-            (row, bytes.fromhex(pdq))
-            for row, (pdq, quality) in enumerate(pairs)
-            if pdq is not None and (quality is None or quality >= least_quality)
-        ]
-        hashes = np.frombuffer(b"".join(pdq for _, pdq in good), np.uint8).reshape(-1, 32)
-        return np.array([row for row, _ in good], np.int64), hashes
 
     def qualities(self) -> dict[Rule, NDArray[Any]]:
         """What the rules of survival look at, float64 with NaN where it is not known."""
@@ -74,39 +65,39 @@ class Rows:
         return np.asarray(column, np.float64)
 
 
-def read_rows(dataset: Dataset, shards: Sequence[str]) -> Rows:
-    """Gather the rows of the shards, sorted by name; removed ones are not among them."""
+def read_rows(dataset: Dataset, shards: Sequence[str], scores: Mapping[str, str]) -> Rows:
+    """Gather the rows of the shards, sorted by name; removed ones are not among them.
+
+    `scores` are the columns of scores/ to read beside those of survival, with their Arrow types.
+    """
     import pyarrow as pa
 
     from frenchcat.curate.removals import removed_keys
 
     gone = pa.array(sorted(removed_keys(dataset)), pa.string())
-    tables = [_shard_rows(dataset, shard, gone) for shard in shards]
+    schema = _schema({**SURVIVAL, **scores})
+    tables = [_shard_rows(dataset, shard, gone, schema) for shard in shards]
     counts = tuple(zip(shards, (table.num_rows for table in tables), strict=True))
     return Rows(counts, pa.concat_tables(tables))
 
 
-def inputs(dataset: Dataset, shard: str, settings: DedupSettings) -> dict[str, str]:
+def inputs(dataset: Dataset, shard: str, detectors: Sequence[Detector]) -> dict[str, str]:
     """Name -> digest of what is read of a shard. Raises `UserError` where a part is missing."""
     made = marker(dataset, "download", shard)
     assert made is not None, "shards() lists finished ones"
     sidecar = f"shards/{shard}.parquet"
     found = {sidecar: str(made["outputs"][sidecar]["sha256"])}
     scores = _score_digests(dataset, shard)
-    if "perceptual" in settings.methods and "pdq" not in scores:
-        raise UserError(
-            f"shard {shard} of {dataset.root} has no perceptual hashes; run: frenchcat score "
-            f"{dataset.root}, or leave perceptual out of dedup.methods"
-        )
     # Not the digest of the whole file: a new score would have all pictures compared anew.
     wanted = [name for name in ("pdq", "similarity") if name in scores]
     found |= {f"scores.{name}": scores[name] for name in wanted}
-    if "semantic" in settings.methods:
-        found |= _vectors_digest(dataset, shard)
+    for detector in detectors:
+        found |= detector.inputs(dataset, shard, scores)
     return found
 
 
-def _vectors_digest(dataset: Dataset, shard: str) -> dict[str, str]:
+def vectors_digest(dataset: Dataset, shard: str) -> dict[str, str]:
+    """Path -> digest of a shard's picture vectors and their keys; `UserError` where it has none."""
     made = marker(dataset, embed.STAGE, shard)
     if made is None:
         raise UserError(
@@ -151,34 +142,34 @@ def read_vectors(
     return np.array(numbers, np.int64), np.memmap(file, np.float16, "r", shape=shape)
 
 
-def _shard_rows(dataset: Dataset, shard: str, gone: pa.Array) -> pa.Table:
+def _shard_rows(dataset: Dataset, shard: str, gone: pa.Array, schema: pa.Schema) -> pa.Table:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    sidecar = _columns(dataset, f"shards/{shard}.parquet", (*SIDECAR, "status"))
+    scored = [name for name in schema.names if name not in SIDECAR]
+    sidecar = _columns(dataset, f"shards/{shard}.parquet", (*SIDECAR, "status"), schema)
     stored = sidecar.filter(pc.equal(sidecar["status"], "success")).sort_by("key")
     stored = stored.filter(pc.invert(pc.is_in(stored["key"], gone)))
-    scores = _columns(dataset, f"scores/{shard}.parquet", ("key", *SCORES))
+    scores = _columns(dataset, f"scores/{shard}.parquet", ("key", *scored), schema)
     place = {key: row for row, key in enumerate(scores["key"].to_pylist())}
     taken = pa.array([place.get(key) for key in stored["key"].to_pylist()], pa.int64())
     columns = {name: stored[name] for name in SIDECAR}
-    return pa.table(columns | {name: scores[name].take(taken) for name in SCORES}, _schema())
+    return pa.table(columns | {name: scores[name].take(taken) for name in scored}, schema)
 
 
-def _schema() -> pa.Schema:
+def _schema(scores: Mapping[str, str]) -> pa.Schema:
     import pyarrow as pa
 
-    sizes = {"original_width": pa.int64(), "original_height": pa.int64(), "pdq_quality": pa.int64()}
-    kinds = {name: pa.string() for name in (*SIDECAR, *SCORES)} | sizes
-    return pa.schema(list((kinds | {"similarity": pa.float64()}).items()))
+    kinds = {**dict.fromkeys(SIDECAR, "string"), **_SIZES, **scores}
+    return pa.schema([(name, pa.type_for_alias(kind)) for name, kind in kinds.items()])
 
 
-def _columns(dataset: Dataset, relative: str, names: Sequence[str]) -> pa.Table:
+def _columns(dataset: Dataset, relative: str, names: Sequence[str], schema: pa.Schema) -> pa.Table:
     """The named columns of a parquet file, nulls for those that it lacks; no rows without it."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    kinds = {field.name: field.type for field in _schema()} | {"status": pa.string()}
+    kinds = {field.name: field.type for field in schema} | {"status": pa.string()}
     if not dataset.exists(relative):
         return pa.table({name: pa.array([], kinds[name]) for name in names})
     with dataset.as_local(relative) as path:

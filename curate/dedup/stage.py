@@ -29,9 +29,10 @@ from numpy.typing import NDArray
 from frenchcat.curate.config import as_dict
 from frenchcat.curate.dataset import Dataset, Publication, digest_of
 from frenchcat.curate.dedup import rows as gather
-from frenchcat.curate.dedup.cluster import Edges, components, no_edges, sizes
+from frenchcat.curate.dedup.cluster import components, sizes
+from frenchcat.curate.dedup.detectors import DETECTORS, Detector
 from frenchcat.curate.dedup.rows import Rows
-from frenchcat.curate.dedup.settings import METHODS, DedupSettings, Method
+from frenchcat.curate.dedup.settings import DedupSettings
 from frenchcat.curate.dedup.survivor import survivors
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.stage import Progress, ShardFunction, Silent, record, up_to_date, write_marker
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
 STAGE = "dedup"
+KINDS = tuple(DETECTORS)
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ class Found:
 
     cluster: NDArray[np.int64]
     survivor: NDArray[np.int64]
-    kind: NDArray[np.int64]  # place in METHODS
+    kind: NDArray[np.int64]  # place in KINDS
     multiplicity: NDArray[np.int64]
 
 
@@ -102,7 +104,8 @@ def dedup(
     shards = dataset.shards("download")
     if not shards:
         raise UserError(f"{dataset.root} holds no shards; run frenchcat download first")
-    inputs = {shard: gather.inputs(dataset, shard, settings) for shard in shards}
+    chosen = _chosen(settings)
+    inputs = {shard: gather.inputs(dataset, shard, chosen) for shard in shards}
     if gone := removed_keys(dataset):
         inputs["removed"] = {"keys": digest_of(sorted(gone))}
     stage = DedupStage(settings, digest_of(inputs))
@@ -110,7 +113,7 @@ def dedup(
     if not skipped:
         _run(dataset, stage, shards, progress)
     counts = record(dataset, stage, shards)
-    kinds: dict[str, int] = {name: counts[name] for name in METHODS if counts.get(name)}
+    kinds: dict[str, int] = {name: counts[name] for name in KINDS if counts.get(name)}
     return DedupReport(
         counts["rows"], sum(kinds.values()), counts["clusters"], kinds, skipped=skipped
     )
@@ -120,7 +123,8 @@ def _run(dataset: Dataset, stage: DedupStage, shards: Sequence[str], progress: P
     with contextlib.ExitStack() as stack:
         progress.begin(STAGE, len(shards))
         stack.callback(progress.end)
-        rows = gather.read_rows(dataset, shards)
+        columns = {k: v for one in _chosen(stage.dedup) for k, v in one.scores.items()}
+        rows = gather.read_rows(dataset, shards, columns)
         found = find(dataset, rows, stage.dedup)
         publication = stack.enter_context(dataset.publish(STAGE))
         keys = np.array(rows.keys, object)
@@ -136,6 +140,11 @@ def _run(dataset: Dataset, stage: DedupStage, shards: Sequence[str], progress: P
             progress.shard_done(shard, counts)
 
 
+def _chosen(settings: DedupSettings) -> list[Detector]:
+    """The detectors that are asked for, strongest evidence first."""
+    return [detector for name, detector in DETECTORS.items() if name in settings.methods]
+
+
 def relative(shard: str) -> str:
     """Where a shard's duplicates lie."""
     return f"duplicates/{shard}.parquet"
@@ -144,37 +153,17 @@ def relative(shard: str) -> str:
 def find(dataset: Dataset, rows: Rows, settings: DedupSettings) -> Found:
     """Clusters, survivors and kinds of all rows."""
     total = rows.table.num_rows
-    stages: list[tuple[Method, NDArray[np.int64]]] = []
+    stages: list[tuple[str, NDArray[np.int64]]] = []
     labels = np.arange(total, dtype=np.int64)
-    for method in METHODS:
-        if method in settings.methods:
-            labels = components(total, _edges(dataset, rows, settings, method), labels)
-            stages.append((method, labels))
+    for detector in _chosen(settings):
+        labels = components(total, detector.edges(dataset, rows, settings), labels)
+        stages.append((detector.name, labels))
     stays = survivors(labels, rows.qualities(), settings.survivor)
     kind = np.full(total, -1, np.int64)
     for method, by in reversed(stages):  # the strongest is written last
-        kind[by == by[stays]] = METHODS.index(method)
+        kind[by == by[stays]] = KINDS.index(method)
     kind[stays == np.arange(total)] = -1
     return Found(labels, stays, kind, sizes(labels))
-
-
-def _edges(dataset: Dataset, rows: Rows, settings: DedupSettings, method: Method) -> Edges:
-    from frenchcat.curate.dedup.exact import equal_values
-    from frenchcat.curate.dedup.perceptual import near_hashes
-    from frenchcat.curate.dedup.semantic import near_vectors
-    from frenchcat.curate.urls import canonical_url
-
-    if method == "exact":
-        urls = [canonical_url(url) for url in rows.table["url"].to_pylist()]
-        hashes = [rows.table[name].to_pylist() for name in ("sha256", "stored_sha256")]
-        return np.concatenate([equal_values(values) for values in (*hashes, urls)])
-    if method == "perceptual":
-        numbers, pdq = rows.hashes(settings.perceptual_quality)
-        return numbers[near_hashes(pdq, settings.perceptual_distance)]
-    with dataset.scratch(STAGE) as folder:
-        numbers, vectors = gather.read_vectors(dataset, rows, folder)
-        edges = near_vectors(vectors, settings.semantic_cosine) if len(numbers) else no_edges()
-        return numbers[edges]
 
 
 def _write(
@@ -185,7 +174,7 @@ def _write(
 
     own = np.arange(part.start, part.stop)
     stays = found.survivor[part]
-    kinds = [None if kind < 0 else METHODS[kind] for kind in found.kind[part]]
+    kinds = [None if kind < 0 else KINDS[kind] for kind in found.kind[part]]
     table = pa.table(
         {
             "key": pa.array(keys[part], pa.string()),

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from frenchcat.curate import embed
 from frenchcat.curate.catalog import Catalog
 from frenchcat.curate.dataset import Dataset
-from frenchcat.curate.dedup.settings import NEAR_COSINE
+from frenchcat.curate.dedup.detectors import NEAR_COSINE
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.hashes import PDQ_DISTANCE
 from frenchcat.curate.keys import by_shard

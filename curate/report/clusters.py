@@ -9,10 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from frenchcat.curate.catalog import Catalog
+from frenchcat.curate.dedup.detectors import DETECTORS
 from frenchcat.curate.report.examples import Examples, Picture, among, turn
 from frenchcat.curate.report.outcomes import columns_of, rows_of
 
-KINDS = ("exact", "perceptual", "semantic")
+KINDS = tuple(DETECTORS)
 LARGEST = 2
 BY_CHANCE = 3
 MEMBERS = 6

@@ -1,0 +1,157 @@
+"""What ties rows together, strongest evidence first: each detector with what it reads and is set.
+
+Reads a dataset's gathered rows and vectors, writes nothing but a scratch file of vectors. To add a
+detector: write its comparison as a pure function over arrays in a module of its own, and here its
+class, its settings and its place in DETECTORS. The rest follows from these: `dedup.methods`, the
+column `kind`, what has the comparison made again, the report.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from pydantic import Field
+
+from frenchcat.curate.config import settings
+from frenchcat.curate.dataset import Dataset
+from frenchcat.curate.dedup.cluster import Edges, no_edges
+from frenchcat.curate.dedup.rows import Rows, read_vectors, vectors_digest
+from frenchcat.curate.errors import UserError
+from frenchcat.curate.hashes import PDQ_DISTANCE, PDQ_QUALITY
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+NEAR_COSINE = 0.96
+"""Of two CLIP vectors: the pictures are near copies; removals take it, too."""
+
+
+@settings
+class PerceptualSettings:
+    """When two hashes of looks are near."""
+
+    perceptual_distance: int = Field(default=PDQ_DISTANCE, ge=0, le=64)
+    """Bits (of 256) by which PDQ hashes of duplicates may differ."""
+    perceptual_quality: int = Field(default=PDQ_QUALITY, ge=0, le=100)
+    """PDQ hashes of pictures with less detail than this tie nothing."""
+
+
+@settings
+class SemanticSettings:
+    """When two vectors are near."""
+
+    semantic_cosine: float = Field(default=NEAR_COSINE, gt=0.5, lt=1.0)
+    """Least cosine of the picture vectors of duplicates."""
+
+
+@settings
+class DetectorSettings(PerceptualSettings, SemanticSettings):
+    """Those of all detectors."""
+
+
+class Detector(Protocol):
+    """What the stage asks of a detector."""
+
+    @property
+    def name(self) -> str:
+        """In `dedup.methods`, and the `kind` of the rows that it ties."""
+        ...
+
+    @property
+    def scores(self) -> Mapping[str, str]:
+        """The columns of scores/ that it reads, with their Arrow types."""
+        ...
+
+    def inputs(self, dataset: Dataset, shard: str, scores: Mapping[str, str]) -> Mapping[str, str]:
+        """Name -> digest of what it reads of a shard beside the sidecar.
+
+        `scores` has the digest of each score of the shard. Raises `UserError` where what it needs
+        is not there, with what to run.
+        """
+        ...
+
+    def edges(self, dataset: Dataset, rows: Rows, settings: DetectorSettings) -> Edges:
+        """(E, 2) int64: numbers of rows that are duplicates."""
+        ...
+
+
+class Exact:
+    """Equal bytes, of the original or as stored, or one URL in any spelling."""
+
+    name = "exact"
+    scores: Mapping[str, str] = {}
+
+    def inputs(self, dataset: Dataset, shard: str, scores: Mapping[str, str]) -> Mapping[str, str]:
+        """The sidecar alone."""
+        return {}
+
+    def edges(self, dataset: Dataset, rows: Rows, settings: DetectorSettings) -> Edges:
+        """Rows that share a hash or a URL."""
+        from frenchcat.curate.dedup.exact import equal_values
+        from frenchcat.curate.urls import canonical_url
+
+        urls = [canonical_url(url) for url in rows.table["url"].to_pylist()]
+        hashes = [rows.table[name].to_pylist() for name in ("sha256", "stored_sha256")]
+        return np.concatenate([equal_values(values) for values in (*hashes, urls)])
+
+
+class Perceptual:
+    """PDQ hashes that differ in few bits."""
+
+    name = "perceptual"
+    scores: Mapping[str, str] = {"pdq": "string", "pdq_quality": "int64"}
+
+    def inputs(self, dataset: Dataset, shard: str, scores: Mapping[str, str]) -> Mapping[str, str]:
+        """The hashes, whose digest `rows.inputs` names in any case."""
+        if "pdq" not in scores:
+            raise UserError(
+                f"shard {shard} of {dataset.root} has no perceptual hashes; run: frenchcat score "
+                f"{dataset.root}, or leave perceptual out of dedup.methods"
+            )
+        return {}
+
+    def edges(self, dataset: Dataset, rows: Rows, settings: DetectorSettings) -> Edges:
+        """Rows whose hashes are near, of those with enough detail."""
+        from frenchcat.curate.dedup.perceptual import near_hashes
+
+        numbers, pdq = hashes_of(rows, settings.perceptual_quality)
+        return numbers[near_hashes(pdq, settings.perceptual_distance)]
+
+
+def hashes_of(rows: Rows, least_quality: int) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
+    """Numbers and PDQ hashes (n, 32) of the rows whose hash has enough quality."""
+    pairs = zip(rows.table["pdq"].to_pylist(), rows.table["pdq_quality"].to_pylist(), strict=True)
+    good = [
+        (row, bytes.fromhex(pdq))
+        for row, (pdq, quality) in enumerate(pairs)
+        if pdq is not None and (quality is None or quality >= least_quality)
+    ]
+    hashes = np.frombuffer(b"".join(pdq for _, pdq in good), np.uint8).reshape(-1, 32)
+    return np.array([row for row, _ in good], np.int64), hashes
+
+
+class Semantic:
+    """CLIP vectors of high cosine."""
+
+    name = "semantic"
+    scores: Mapping[str, str] = {}
+
+    def inputs(self, dataset: Dataset, shard: str, scores: Mapping[str, str]) -> Mapping[str, str]:
+        """The picture vectors and their keys."""
+        return vectors_digest(dataset, shard)
+
+    def edges(self, dataset: Dataset, rows: Rows, settings: DetectorSettings) -> Edges:
+        """Rows whose vectors are near."""
+        from frenchcat.curate.dedup.semantic import near_vectors
+
+        with dataset.scratch("dedup") as folder:
+            numbers, vectors = read_vectors(dataset, rows, folder)
+            edges = near_vectors(vectors, settings.semantic_cosine) if len(numbers) else no_edges()
+            return numbers[edges]
+
+
+_ALL: tuple[Detector, ...] = (Exact(), Perceptual(), Semantic())
+DETECTORS = {detector.name: detector for detector in _ALL}
+"""Name -> detector; a row's `kind` is the first that ties it to its survivor."""
