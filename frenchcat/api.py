@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from frenchcat.drawing import Steering
     from frenchcat.train.credentials import Credentials
     from frenchcat.train.evaluate import Evaluation
-    from frenchcat.train.sampler import Name as Sampler
     from frenchcat.train.trainer import Watch
 
 Lists = str | Path | Sequence[str | Path]
@@ -170,7 +169,7 @@ def evaluate(
     number: int = 64,
     guidance: float = 3.0,
     steps: int = 20,
-    sampler: Sampler = "dpm++",
+    sampler: str = "dpm++",
     seed: int = 0,
     device: str = "auto",
 ) -> Evaluation:

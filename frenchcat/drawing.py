@@ -184,14 +184,13 @@ def _wished(wish: Wish) -> dict[str, Any]:
 def _check(number: int, neighbours: int, how: Mapping[str, Any]) -> None:
     import math
 
-    from frenchcat.train.sampler import Name
+    from frenchcat.train.sampler import SAMPLERS
 
-    known = Name.__args__  # type: ignore[attr-defined]
-    sampler, guidance = how.get("sampler", known[0]), how.get("guidance", 1.0)
+    sampler, guidance = how.get("sampler", next(iter(SAMPLERS))), how.get("guidance", 1.0)
     if number < 1 or neighbours < 1:
         raise UserError(f"{number} pictures, {neighbours} neighbours; give 1 or more of each")
-    if sampler not in known:
-        raise UserError(f"no sampler {sampler!r}; known: {', '.join(known)}")
+    if sampler not in SAMPLERS:
+        raise UserError(f"no sampler {sampler!r}; known: {', '.join(SAMPLERS)}")
     if not math.isfinite(guidance):
         raise UserError(f"guidance is {guidance}; give a number, as 3")
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from frenchcat.train.guidance import Guided
 from frenchcat.train.model import network_of
 from frenchcat.train.run import Parts
-from frenchcat.train.sampler import Name, sample, timesteps
+from frenchcat.train.sampler import sample, timesteps
 from frenchcat.train.steering import Guide
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def draw(
     *,
     steps: int = 20,
     guidance: float = 3.0,
-    sampler: Name = "dpm++",
+    sampler: str = "dpm++",
     start: Image | None = None,
     strength: float = 1.0,
     guides: Sequence[Guide] = (),

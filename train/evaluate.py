@@ -26,7 +26,6 @@ from frenchcat.train.randomness import Chance
 from frenchcat.train.reader import BadSample, Read, Reader
 from frenchcat.train.rows import Rows, open_rows
 from frenchcat.train.run import Parts, open_run
-from frenchcat.train.sampler import Name
 
 if TYPE_CHECKING:
     import torch
@@ -156,7 +155,7 @@ def evaluate(
     number: int = 64,
     steps: int = 20,
     guidance: float = 3.0,
-    sampler: Name = "dpm++",
+    sampler: str = "dpm++",
     seed: int = 0,
     device: str = "auto",
 ) -> Evaluation:

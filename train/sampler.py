@@ -16,8 +16,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from frenchcat.train.diffusion import Diffusion
 
@@ -27,26 +28,28 @@ if TYPE_CHECKING:
 Predict = Callable[["Tensor", "Tensor"], tuple["Tensor", "Tensor"]]
 Draw = Callable[[int], "Tensor"]
 """Standard normal noise in the shape of x for the n-th step, counted from 0."""
-Name = Literal["ddpm", "ddim", "heun", "dpm++"]
 
 
 def sample(
-    name: Name,
+    name: str,
     predict: Predict,
     diffusion: Diffusion,
     x: Tensor,
     times: Sequence[int],
     draw: Draw | None = None,
 ) -> Tensor:
-    """Run a sampler by its name; `draw` is needed by ddpm alone."""
-    if name == "ddpm":
-        if draw is None:
-            raise ValueError("the sampler ddpm needs `draw`, the noise of each step")
-        return ddpm(predict, diffusion, x, times, draw)
-    known = {"ddim": ddim, "heun": heun, "dpm++": dpm_solver_pp}
-    if name not in known:
-        raise ValueError(f"unknown sampler {name!r}; known: ddpm, {', '.join(known)}")
-    return known[name](predict, diffusion, x, times)
+    """Run a sampler by its name; `draw` is needed by those that are `noisy`.
+
+    Raises ValueError for a name that is not in SAMPLERS, and where `draw` is needed and missing.
+    """
+    if name not in SAMPLERS:
+        raise ValueError(f"unknown sampler {name!r}; known: {', '.join(SAMPLERS)}")
+    sampler = SAMPLERS[name]
+    if not sampler.noisy:
+        return sampler.run(predict, diffusion, x, times)
+    if draw is None:
+        raise ValueError(f"the sampler {name} needs `draw`, the noise of each step")
+    return sampler.run(predict, diffusion, x, times, draw)
 
 
 def timesteps(total: int, steps: int, strength: float = 1.0) -> list[int]:
@@ -130,6 +133,25 @@ def dpm_solver_pp(
         x = (s_before / s) * x - a_before * math.expm1(-step) * data
         last = x_0, step
     return x
+
+
+@dataclass(frozen=True, slots=True)
+class Sampler:
+    """A sampler as it is asked for by name."""
+
+    name: str
+    run: Callable[..., Tensor]
+    noisy: bool = False  # whether it takes `draw`, the noise of each step, as well
+
+
+_ALL = (
+    Sampler("ddpm", ddpm, noisy=True),
+    Sampler("ddim", ddim),
+    Sampler("heun", heun),
+    Sampler("dpm++", dpm_solver_pp),
+)
+SAMPLERS = {sampler.name: sampler for sampler in _ALL}
+"""Name -> sampler. To add one: write its function, and name it here."""
 
 
 def _pairs(x: Tensor, times: Sequence[int]) -> list[tuple[Tensor, Tensor]]:

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from frenchcat.commands.build import Set
+from frenchcat.train.sampler import SAMPLERS
 
 if TYPE_CHECKING:
     from frenchcat.train.trainer import StepReport
 
+_SAMPLERS = f"{', '.join(SAMPLERS)}."
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="The run's folder.")]
 
 
@@ -77,7 +79,7 @@ def sample(
         float | None, typer.Option(help="Weight of the gradient of CLIP's cosine; try 30.")
     ] = None,
     steps: Annotated[int, typer.Option(min=1, help="Of the sampler.")] = 25,
-    sampler: Annotated[str, typer.Option(help="dpm++, ddim, heun or ddpm.")] = "dpm++",
+    sampler: Annotated[str, typer.Option(help=_SAMPLERS)] = "dpm++",
     seed: Annotated[int, typer.Option(help="Of the first picture; the next have the next.")] = 0,
     image: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Start from this picture, noised.")
@@ -146,7 +148,7 @@ def evaluate(
     number: Annotated[int, typer.Option("-n", help="Captions to draw.")] = 64,
     guidance: Annotated[float, typer.Option(help="Weight of classifier-free guidance.")] = 3.0,
     steps: Annotated[int, typer.Option(help="Of the sampler.")] = 20,
-    sampler: Annotated[str, typer.Option(help="dpm++, ddim, heun or ddpm.")] = "dpm++",
+    sampler: Annotated[str, typer.Option(help=_SAMPLERS)] = "dpm++",
     seed: Annotated[int, typer.Option(help="Which captions, and their noise.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,

@@ -159,7 +159,7 @@ def test_times_that_do_not_fall_and_unknown_names_are_refused() -> None:
     with pytest.raises(ValueError, match="fall"):
         ddim(known.predict, known.diffusion, start(), [10, 20])
     with pytest.raises(ValueError, match="unknown sampler 'euler'"):
-        sample("euler", known.predict, known.diffusion, start(), [10])  # type: ignore[arg-type]
+        sample("euler", known.predict, known.diffusion, start(), [10])
     with pytest.raises(ValueError, match="draw"):
         sample("ddpm", known.predict, known.diffusion, start(), [10])
 

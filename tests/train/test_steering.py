@@ -16,7 +16,7 @@ from frenchcat.train.draw import Wish, draw, noise_of
 from frenchcat.train.guidance import Guided
 from frenchcat.train.model import Codec, network_of
 from frenchcat.train.run import Parts, make_parts
-from frenchcat.train.sampler import Name, sample, timesteps
+from frenchcat.train.sampler import sample, timesteps
 from frenchcat.train.settings import ClassifierSettings, TextSettings, TrainSettings
 from frenchcat.train.steering import classifier_guide, clip_guide, clip_of, picture_embedding
 from tests.sample.pictures import noise
@@ -122,7 +122,7 @@ def test_a_classifier_is_told_the_time() -> None:
 
 
 @pytest.mark.parametrize("sampler", ["ddpm", "ddim"])
-def test_a_drawing_is_the_samplers_under_guidance(parts: Parts, sampler: Name) -> None:
+def test_a_drawing_is_the_samplers_under_guidance(parts: Parts, sampler: str) -> None:
     """Put together by hand; the noise on the way is another at each step, and not the start's."""
     drawn: list[torch.Tensor] = []
 
