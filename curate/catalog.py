@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from frenchcat.curate import files
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import BadCondition, NotFound, UnknownColumn
 from frenchcat.curate.expression import checked
@@ -28,14 +29,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from duckdb import DuckDBPyConnection
 
-JOINED = ("scores", "duplicates", "verdicts")
-"""Folders with one row a stored picture, joined into `samples`."""
 OPTED_OUT = (
     "SELECT key, string_agg(DISTINCT signal, ', ' ORDER BY signal) "
     "FILTER (decision = 'opt_out') AS opted_out FROM {} GROUP BY key"
 )
-_OURS = {"verdicts": ("keep", "reason")}
-"""Columns that hide the list's own of the same name."""
 _SUCCESS = "status = 'success'"
 
 
@@ -43,9 +40,9 @@ class Catalog:
     """The views of one dataset as it is now; use it as a context manager, from one thread."""
 
     def __init__(
-        self, dataset: Dataset, threads: int | None = None, joined: Sequence[str] = JOINED
+        self, dataset: Dataset, threads: int | None = None, joined: Sequence[str] | None = None
     ) -> None:
-        """Open it; `joined` are those of JOINED to have in it.
+        """Open it; `joined` are folders of `files.joined()` to have in it, None: all of them.
 
         Raises `UserError` where nothing was downloaded.
         """
@@ -56,9 +53,9 @@ class Catalog:
         if not shards:
             raise NotFound(f"{dataset.root} holds no shards; run frenchcat download first")
         self.duck = _connection(dataset, threads)
-        sidecars = [f"shards/{shard}.parquet" for shard in shards]
+        sidecars = [files.SIDECAR.of(shard) for shard in shards]
         self._view("rows", f"{_shard_of('shards')}, * EXCLUDE (filename)", sidecars)
-        self._samples(joined)
+        self._samples(list(files.joined()) if joined is None else joined)
 
     def __enter__(self) -> Catalog:
         return self
@@ -207,7 +204,8 @@ class Catalog:
     def _samples(self, joined: Sequence[str]) -> None:
         """The view `samples`: stored pictures with what later stages say of them."""
         there = {folder: found for folder in joined if (found := self._parquets(folder))}
-        ours = {name for folder in there for name in _OURS.get(folder, ())}
+        hiding = [file for folder, file in files.joined().items() if folder in there and file.wins]
+        ours = {name for file in hiding for name in file.columns}
         own = [name for name in self._described("rows") if name.lower() not in ours]
         self._from["shards"] = [name for name in own if name != "shard"]
         taken = {name.lower() for name in own}

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from frenchcat.curate import files
 from frenchcat.curate.clip.settings import ClipSettings
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import Damaged, ModelMismatch, NotFound, UserError
@@ -51,17 +52,17 @@ _Found = tuple[list[str], NDArray[np.float32], dict[str, str]]
 
 def img_emb(shard: str) -> str:
     """Where a shard's picture vectors lie."""
-    return f"embeddings/img_emb/img_emb_{shard}.npy"
+    return files.IMG_EMB.of(shard)
 
 
 def text_emb(shard: str) -> str:
     """Where a shard's caption vectors lie."""
-    return f"embeddings/text_emb/text_emb_{shard}.npy"
+    return files.TEXT_EMB.of(shard)
 
 
 def metadata(shard: str) -> str:
     """Where the keys and captions of a shard's vectors lie."""
-    return f"embeddings/metadata/metadata_{shard}.parquet"
+    return files.METADATA.of(shard)
 
 
 def vectors_of_shard(
@@ -109,7 +110,7 @@ class EmbedStage:
             raise UserError(
                 f"shard {shard} of {dataset.root} is not downloaded; run download first"
             )
-        relatives = (f"shards/{shard}.tar", f"shards/{shard}.parquet")
+        relatives = (files.TAR.of(shard), files.SIDECAR.of(shard))
         if relatives[0] not in found["outputs"]:
             raise UserError(
                 f"shard {shard} of {dataset.root} was adopted without pictures, so it cannot be "
@@ -205,7 +206,7 @@ def _pictures(dataset: Dataset, clip: Clip, decoder: Decoder, shard: str, output
     keys: list[str] = []
     parts = [np.empty((0, clip.dimension), np.float32)]
     failed: dict[str, str] = {}
-    with dataset.as_local(f"shards/{shard}.tar") as tar:
+    with dataset.as_local(files.TAR.of(shard)) as tar:
         pictures = [member for member in members(tar) if member.extension in PICTURES]
         pictures.sort(key=lambda member: member.key)
         for batch in decoder.batches(str(tar), pictures, clip.batch_size):
@@ -222,7 +223,7 @@ def _sidecar(dataset: Dataset, shard: str) -> pa.Table:
     import pyarrow.parquet as pq
 
     try:
-        with dataset.as_local(f"shards/{shard}.parquet") as path:
+        with dataset.as_local(files.SIDECAR.of(shard)) as path:
             return pq.read_table(path)
     except (pa.ArrowInvalid, FileNotFoundError) as error:
         raise Damaged(
@@ -264,5 +265,5 @@ def _write(
     pq.write_table(pa.table(columns), output.path(metadata(shard)), compression="zstd")
     reasons = {"key": sorted(failed), "reason": [failed[key] for key in sorted(failed)]}
     schema = pa.schema([("key", pa.string()), ("reason", pa.string())])
-    path = output.path(f"embeddings/failed/failed_{shard}.parquet")
+    path = output.path(files.NOT_EMBEDDED.of(shard))
     pq.write_table(pa.table(reasons, schema), path, compression="zstd")

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from frenchcat.curate import tars
+from frenchcat.curate import files, tars
 from frenchcat.curate.dataset import Dataset, file_sha256
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.select import Selection, open_selection
@@ -75,7 +75,7 @@ def _samples(dataset: Dataset, selection: Selection) -> Iterator[list[tuple[tars
     for row in selection.table.select(["key", "shard"]).to_pylist():
         by_shard.setdefault(row["shard"], []).append(row["key"])
     for shard, keys in by_shard.items():
-        with dataset.as_local(f"shards/{shard}.tar") as path:
+        with dataset.as_local(files.TAR.of(shard)) as path:
             found: dict[str, list[tars.Member]] = {key: [] for key in keys}
             for member in tars.members(path):
                 if member.key in found:

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from frenchcat.curate import files
 from frenchcat.curate.dataset import Dataset
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def rules_of(entry: Mapping[str, Any]) -> dict[str, Rule]:
 def _sidecar(dataset: Dataset, shard: str) -> pa.Table:
     import pyarrow.parquet as pq
 
-    with dataset.as_local(f"shards/{shard}.parquet") as path:
+    with dataset.as_local(files.SIDECAR.of(shard)) as path:
         return pq.read_table(path, columns=["key", "status", "error_message"])
 
 

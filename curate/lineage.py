@@ -12,13 +12,13 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from frenchcat.curate import files
 from frenchcat.curate.dataset import Dataset, file_sha256
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.select import open_selection
 from frenchcat.curate.stage import marker
 
 _SHARD = re.compile(r"(?:^|[/_])(\d{5,})(?:[._]|$)")
-_LISTS = "lists"
 
 
 @dataclass(frozen=True)
@@ -50,9 +50,10 @@ def origin(dataset: Dataset, file: str) -> Origin:
     if found is None and file.startswith("index/"):
         found = _of_index(dataset, manifest["stages"], file)
     if found is None:
+        folders = dict.fromkeys(one.folder.split("/")[0] for one in files.SHARD_FILES)
         raise UserError(
-            f"{file} was made by no stage; ask for a file of shards/, embeddings/, scores/, "
-            "duplicates/, verdicts/, index/ or selections/"
+            f"{file} was made by no stage; ask for a file of "
+            f"{'/, '.join(folders)}/, index/ or selections/"
         )
     return found
 
@@ -103,7 +104,7 @@ def _listed(dataset: Dataset, stage: str, shard: str) -> dict[str, str]:
     """A downloaded shard was made from its frozen list, which its marker names by digest alone."""
     if stage != "download":
         return {}
-    made = marker(dataset, _LISTS, shard) or {"outputs": {}}
+    made = marker(dataset, files.LIST.stage, shard) or {"outputs": {}}
     return {file: str(output["sha256"]) for file, output in made["outputs"].items()}
 
 
@@ -113,9 +114,9 @@ def _of_selection(dataset: Dataset, file: str) -> Origin:
     wanted = {"sql": found.sql, "choice": asdict(found.choice)}
     inputs: dict[str, str] = {}
     for shard in sorted(set(found.table["shard"].to_pylist())):
-        for stage, folder in (("download", "shards"), ("score", "scores"), ("verdict", "verdicts")):
-            outputs = (marker(dataset, stage, shard) or {}).get("outputs", {})
-            relative = f"{folder}/{shard}.parquet"
+        for read in (files.SIDECAR, files.RIGHTS, *files.joined().values()):
+            outputs = (marker(dataset, read.stage, shard) or {}).get("outputs", {})
+            relative = read.of(shard)
             inputs |= {relative: outputs[relative]["sha256"]} if relative in outputs else {}
     return Origin(file, "select", None, None, wanted, found.digest, inputs)
 

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from frenchcat.curate import tars
+from frenchcat.curate import files, tars
 from frenchcat.curate.catalog import Catalog, quoted
 from frenchcat.curate.dataset import Dataset, digest_of
 from frenchcat.curate.embed import PICTURES
@@ -148,7 +148,7 @@ def _tars(dataset: Dataset, table: pa.Table) -> dict[str, str]:
     found = {}
     for shard in _shards(table):
         outputs = (marker(dataset, "download", shard) or {}).get("outputs", {})
-        found[shard] = outputs.get(f"shards/{shard}.tar", {}).get("sha256", "")
+        found[shard] = outputs.get(files.TAR.of(shard), {}).get("sha256", "")
     return found
 
 
@@ -226,7 +226,7 @@ def _placed(dataset: Dataset, rows: pa.Table) -> pa.Table:
 
     places: dict[str, tars.Member] = {}
     for shard in sorted(set(rows["shard"].to_pylist())):
-        with dataset.as_local(f"shards/{shard}.tar") as path:
+        with dataset.as_local(files.TAR.of(shard)) as path:
             places |= {m.key: m for m in tars.members(path) if m.extension in PICTURES}
     members: Sequence[tars.Member] = [places[key] for key in rows["key"].to_pylist()]
     columns: dict[str, Any] = {name: rows[name] for name in ("key", "uid", "shard")}

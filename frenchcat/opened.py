@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from frenchcat.curate import files
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import NotFound, UnknownColumn, UserError
 
@@ -136,7 +137,7 @@ class OpenDataset:
         member = None if shard is None else self._pictures_of(shard).get(key)
         if shard is None or member is None or key in removed_keys(self.dataset):
             raise NotFound(f"{self.root} holds no picture of {key!r}")
-        with self.dataset.as_local(f"shards/{shard}.tar") as tar:
+        with self.dataset.as_local(files.TAR.of(shard)) as tar:
             return read(tar, member)
 
     def search(
@@ -380,7 +381,7 @@ class OpenDataset:
         from frenchcat.curate.stage import output_sha256
         from frenchcat.curate.tars import members
 
-        relative = f"shards/{shard}.tar"
+        relative = files.TAR.of(shard)
         try:
             digest = output_sha256(self.dataset, "download", shard, relative)
         except KeyError:  # adopted without pictures

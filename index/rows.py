@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from frenchcat.curate import embed, tars
+from frenchcat.curate import embed, files, tars
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.stage import marker
@@ -60,7 +60,7 @@ def shard_rows(dataset: Dataset, shard: str) -> pa.Table:
 
 def _pictures(dataset: Dataset, shard: str, keys: Sequence[str]) -> list[tars.Member]:
     """Where the pictures of keys lie; of size 0 in an adopted shard that never had a tar."""
-    relative = f"shards/{shard}.tar"
+    relative = files.TAR.of(shard)
     made = (marker(dataset, "download", shard) or {}).get("outputs", {})
     if relative not in made and not dataset.exists(relative):
         return [tars.Member(key, "", 0, 0) for key in keys]

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from frenchcat.curate import files
 from frenchcat.curate.clip.settings import ClipSettings
 from frenchcat.curate.config import resolve
 from frenchcat.curate.dataset import Dataset
@@ -241,7 +242,7 @@ class Searcher:
         """
         if not hit.size:
             raise NotFound(f"{self.dataset.root} holds no picture of {hit.key}; see its url")
-        path = self.dataset.path(f"shards/{hit.shard}.tar")
+        path = self.dataset.path(files.TAR.of(hit.shard))
         if not self.dataset.local:
             whole = self.dataset.fs.read_block(path, hit.offset, hit.size)
             return bytes(whole)

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from frenchcat.curate import files
 from frenchcat.curate.catalog import Catalog
 from frenchcat.curate.dataset import MANIFEST, Dataset, digest_of
 from frenchcat.curate.removals import removed_keys
@@ -42,7 +43,6 @@ UNSAFE_RULES = ("unsafe", "punsafe", "nsfw", "violence")
 DUPLICATE_RULES = ("duplicate",)
 REASONS = ("removed", "where", "unsafe", "dropped", "duplicate")
 REMEMBERED_BYTES = 128_000_000
-_JUDGED = ("verdicts", "scores", "duplicates")
 _COLUMNS = ("keep", "reason", "punsafe", "cluster", "duplicate_of")
 
 
@@ -187,7 +187,7 @@ class Visible:
         return found
 
     def _read_facts(self) -> _Facts | None:
-        if not any(self._dataset.files(folder) for folder in _JUDGED):
+        if not any(self._dataset.files(folder) for folder in files.joined()):
             return None
         with Catalog(self._dataset) as catalog:
             columns = [name for name in _COLUMNS if name in catalog.columns()]
@@ -228,7 +228,7 @@ class Visible:
         if not self._dataset.local:
             return digest_of(self._dataset.manifest())
         found = []
-        for name in (MANIFEST, *_JUDGED):
+        for name in (MANIFEST, *files.joined()):
             try:
                 status = os.stat(self._dataset.path(name))
             except FileNotFoundError:

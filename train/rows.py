@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from frenchcat.curate import files
 from frenchcat.curate.dataset import Dataset, digest_of
 from frenchcat.curate.embed import PICTURES
 from frenchcat.curate.errors import UserError
@@ -184,7 +185,7 @@ def rows_of_selection(
     weights = table["weight"].to_numpy().copy()
     weights[kept_out] = 0
     population = Population.of(numbers, weights, buckets_of(aspects, edges))
-    paths = [dataset.path(f"shards/{shard}.tar") for shard in shards]
+    paths = [dataset.path(files.TAR.of(shard)) for shard in shards]
     rows = [pa.table(columns, _schema())]
     return lay_out(folder, selection.digest, paths, rows, population, kept_out, stamp)
 

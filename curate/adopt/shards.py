@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from frenchcat.curate import embed
+from frenchcat.curate import embed, files
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.download.columns import uid_of
 from frenchcat.curate.errors import UserError
@@ -79,10 +79,10 @@ def write_rows(
     table = pa.table({"image_path": pa.array(keys), **columns})
     download, embedding = stages
     with dataset.publish(f"adopt-{shard}") as publication:
-        path = publication.path(f"shards/{shard}.parquet")
+        path = publication.path(files.SIDECAR.of(shard))
         pq.write_table(sidecar, path, compression="zstd")
         counts = {"downloaded": len(keys)}
-        write_marker(publication, download, shard, {}, counts, [f"shards/{shard}.parquet"])
+        write_marker(publication, download, shard, {}, counts, [files.SIDECAR.of(shard)])
         made = [embed.img_emb(shard), embed.text_emb(shard), embed.metadata(shard)]
         np.save(publication.path(made[0]), pictures.astype(np.float16))
         np.save(publication.path(made[1]), texts.astype(np.float16))

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from frenchcat.curate import embed
+from frenchcat.curate import embed, files
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.stage import marker
@@ -85,7 +85,7 @@ def inputs(dataset: Dataset, shard: str, detectors: Sequence[Detector]) -> dict[
     """Name -> digest of what is read of a shard. Raises `UserError` where a part is missing."""
     made = marker(dataset, "download", shard)
     assert made is not None, "shards() lists finished ones"
-    sidecar = f"shards/{shard}.parquet"
+    sidecar = files.SIDECAR.of(shard)
     found = {sidecar: str(made["outputs"][sidecar]["sha256"])}
     scores = _score_digests(dataset, shard)
     # Not the digest of the whole file: a new score would have all pictures compared anew.
@@ -147,10 +147,10 @@ def _shard_rows(dataset: Dataset, shard: str, gone: pa.Array, schema: pa.Schema)
     import pyarrow.compute as pc
 
     scored = [name for name in schema.names if name not in SIDECAR]
-    sidecar = _columns(dataset, f"shards/{shard}.parquet", (*SIDECAR, "status"), schema)
+    sidecar = _columns(dataset, files.SIDECAR.of(shard), (*SIDECAR, "status"), schema)
     stored = sidecar.filter(pc.equal(sidecar["status"], "success")).sort_by("key")
     stored = stored.filter(pc.invert(pc.is_in(stored["key"], gone)))
-    scores = _columns(dataset, f"scores/{shard}.parquet", ("key", *scored), schema)
+    scores = _columns(dataset, files.SCORES.of(shard), ("key", *scored), schema)
     place = {key: row for row, key in enumerate(scores["key"].to_pylist())}
     taken = pa.array([place.get(key) for key in stored["key"].to_pylist()], pa.int64())
     columns = {name: stored[name] for name in SIDECAR}
@@ -188,7 +188,7 @@ def _score_digests(dataset: Dataset, shard: str) -> dict[str, str]:
     """Score -> the digest of what made it, as the file's metadata has it."""
     import pyarrow.parquet as pq
 
-    relative = f"scores/{shard}.parquet"
+    relative = files.SCORES.of(shard)
     if not dataset.exists(relative):
         return {}
     with dataset.as_local(relative) as path:

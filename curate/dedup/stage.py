@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from frenchcat.curate import files
 from frenchcat.curate.config import as_dict
 from frenchcat.curate.dataset import Dataset, Publication, digest_of
 from frenchcat.curate.dedup import rows as gather
@@ -147,7 +148,7 @@ def _chosen(settings: DedupSettings) -> list[Detector]:
 
 def relative(shard: str) -> str:
     """Where a shard's duplicates lie."""
-    return f"duplicates/{shard}.parquet"
+    return files.DUPLICATES.of(shard)
 
 
 def find(dataset: Dataset, rows: Rows, settings: DedupSettings) -> Found:

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from frenchcat.curate import files
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.download.fetched import Fetched
 from frenchcat.curate.download.rights.headers import header_signals
@@ -45,7 +46,7 @@ _FIELDS = ("signal", "value", "where", "time", "decision")
 
 def relative(shard: str) -> str:
     """Where a shard's signals lie."""
-    return f"rights/{shard}.parquet"
+    return files.RIGHTS.of(shard)
 
 
 def signals_of(

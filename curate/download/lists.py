@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from frenchcat.curate import files
 from frenchcat.curate.dataset import Dataset, Publication, file_sha256
 from frenchcat.curate.download import columns as cols
 from frenchcat.curate.download.sources import (
@@ -59,7 +60,7 @@ class Shape:
 
 def relative(shard: str) -> str:
     """Where a shard's frozen rows lie in the dataset."""
-    return f"lists/{shard}.parquet"
+    return files.LIST.of(shard)
 
 
 def shards(dataset: Dataset) -> list[str]:

@@ -14,21 +14,19 @@ from __future__ import annotations
 import json
 import tarfile
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from frenchcat.curate import embed, tars
+from frenchcat.curate import files, tars
 from frenchcat.curate.dataset import Dataset, Publication, canonical_json, digest_of, file_sha256
 from frenchcat.curate.removals import removed_by_shard, removed_keys
 from frenchcat.curate.select import purge
 from frenchcat.curate.stage import Progress, Silent, marker, marker_path, record_entry
 
-BY_KEY = ("scores", "verdicts", "rights")
-"""Folders of one parquet file a shard with the column `key`."""
-SPANNING = {"duplicates": "dedup", "index": "index"}
-"""Folders whose files span shards, and the stage that makes them anew."""
+INDEX = {"index": "index"}
+"""The folder of the index, and the stage that makes it anew."""
 
 
 def compact(dataset: Dataset, progress: Progress | None = None) -> dict[str, int]:
@@ -57,7 +55,7 @@ def _holds(dataset: Dataset, shard: str, keys: set[str]) -> bool:
     """Whether a shard still has one of the rows in its sidecar."""
     import pyarrow.parquet as pq
 
-    relative = f"shards/{shard}.parquet"
+    relative = files.SIDECAR.of(shard)
     if not dataset.exists(relative):
         return False
     with dataset.as_local(relative) as path:
@@ -67,24 +65,26 @@ def _holds(dataset: Dataset, shard: str, keys: set[str]) -> bool:
 
 def _compact_shard(dataset: Dataset, shard: str, keys: set[str]) -> None:
     with dataset.publish(f"compact-{shard}") as publication:
-        _tar(dataset, publication, f"shards/{shard}.tar", keys)
-        downloaded = _sidecar(dataset, publication, shard, keys)
-        _list(dataset, publication, f"lists/{shard}.parquet", keys)
-        vectors = _vectors(dataset, publication, shard, keys)
-        of = {
-            folder: _by_key(dataset, publication, f"{folder}/{shard}.parquet", keys)
-            for folder in BY_KEY
-        }
-        failed = f"embeddings/failed/failed_{shard}.parquet"
-        lost = _by_key(dataset, publication, failed, keys)
-        embedded = {"embedded": vectors, "failed": lost}
-        went = {"download": downloaded, "embed": embedded, "score": {"scored": of["scores"]}}
+        went = {files.SIDECAR.stage: _sidecar(dataset, publication, shard, keys)}
+        for file in files.SHARD_FILES:
+            relative = file.of(shard)
+            if not dataset.exists(relative):  # as the tar of what was adopted without pictures
+                continue
+            if file.removal == "member":
+                _tar(dataset, publication, relative, keys)
+            elif file.removal == "emptied":
+                _list(dataset, publication, relative, keys)
+            elif file.aligned is not None:
+                beside = _keys_of(dataset, file.aligned, shard)
+                _array(dataset, publication, relative, [key not in keys for key in beside])
+            elif file.removal == "row" and file is not files.SIDECAR:
+                number = _by_key(dataset, publication, relative, keys, file.key)
+                if file.counted:
+                    went.setdefault(file.stage, {})[file.counted] = number
         _markers(dataset, publication, shard, went)
 
 
 def _tar(dataset: Dataset, publication: Publication, relative: str, keys: set[str]) -> None:
-    if not dataset.exists(relative):  # adopted without pictures
-        return
     with dataset.as_local(relative) as path:
         kept = [m for m in tars.members(path) if m.key not in keys]
         with (
@@ -105,7 +105,7 @@ def _sidecar(
 
     from frenchcat.curate.info import failure
 
-    relative = f"shards/{shard}.parquet"
+    relative = files.SIDECAR.of(shard)
     with dataset.as_local(relative) as path:
         table = pq.read_table(path)
     told = table.select([n for n in ("key", "status", "error_message") if n in table.column_names])
@@ -114,7 +114,7 @@ def _sidecar(
     stored = len(going) - len(failed)
     reasons = Counter(failure(row.get("error_message")) for row in failed)
     _write(publication, relative, _without(table, keys))
-    stats = f"shards/{shard}_stats.json"
+    stats = files.STATS.of(shard)
     if dataset.exists(stats):
         value = dataset.read_json(stats)
         value["count"] -= len(going)
@@ -139,8 +139,6 @@ def _list(dataset: Dataset, publication: Publication, relative: str, keys: set[s
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    if not dataset.exists(relative):
-        return
     with dataset.as_local(relative) as path:
         table = pq.read_table(path)
     numbers = {int(key[-4:]) for key in keys}
@@ -150,38 +148,36 @@ def _list(dataset: Dataset, publication: Publication, relative: str, keys: set[s
     _write(publication, relative, pa.Table.from_pylist(emptied, schema=table.schema))
 
 
-def _vectors(dataset: Dataset, publication: Publication, shard: str, keys: set[str]) -> int:
-    """Rewrite vectors and their metadata; gives the number of rows that went."""
+def _array(dataset: Dataset, publication: Publication, name: str, stays: Sequence[bool]) -> None:
+    """Rewrite an array with the rows that stay."""
+    keep = np.array(stays, bool)
+    with dataset.as_local(name) as path:
+        np.save(publication.path(name), np.load(path)[keep])
+
+
+def _keys_of(dataset: Dataset, file: files.ShardFile, shard: str) -> list[str]:
     import pyarrow.parquet as pq
 
-    relative = embed.metadata(shard)
-    if not dataset.exists(relative):
-        return 0
-    with dataset.as_local(relative) as path:
-        table = pq.read_table(path)
-    keep = np.array([key not in keys for key in table["image_path"].to_pylist()], bool)
-    _write(publication, relative, table.filter(keep))
-    for name in (embed.img_emb(shard), embed.text_emb(shard)):
-        with dataset.as_local(name) as path:
-            np.save(publication.path(name), np.load(path)[keep])
-    return int((~keep).sum())
+    with dataset.as_local(file.of(shard)) as path:
+        keys: list[str] = pq.read_table(path, columns=[file.key])[file.key].to_pylist()
+    return keys
 
 
-def _by_key(dataset: Dataset, publication: Publication, relative: str, keys: set[str]) -> int:
-    """Rewrite a file with the column `key`, if there is one; gives the number of rows that went."""
+def _by_key(
+    dataset: Dataset, publication: Publication, relative: str, keys: set[str], column: str
+) -> int:
+    """Rewrite a parquet file with a column of keys; gives the number of rows that went."""
     import pyarrow.parquet as pq
 
-    if not dataset.exists(relative):
-        return 0
     with dataset.as_local(relative) as path:
         table = pq.read_table(path)
-    left = _without(table, keys)
+    left = _without(table, keys, column)
     _write(publication, relative, left)
     return int(table.num_rows - left.num_rows)
 
 
-def _without(table: Any, keys: Collection[str]) -> Any:
-    return table.filter(np.array([key not in keys for key in table["key"].to_pylist()], bool))
+def _without(table: Any, keys: Collection[str], column: str = "key") -> Any:
+    return table.filter(np.array([key not in keys for key in table[column].to_pylist()], bool))
 
 
 def _write(publication: Publication, relative: str, table: Any) -> None:
@@ -252,7 +248,7 @@ def _spanning_hold(dataset: Dataset) -> bool:
     import pyarrow.parquet as pq
 
     gone = removed_keys(dataset)
-    for name in (n for folder in SPANNING for n in _all(dataset, folder)) if gone else ():
+    for name in (n for folder in _spanning() for n in _all(dataset, folder)) if gone else ():
         keys: list[str] = []
         with dataset.as_local(name) as path:
             if name.endswith(".parquet"):
@@ -265,8 +261,13 @@ def _spanning_hold(dataset: Dataset) -> bool:
     return False
 
 
+def _spanning() -> dict[str, str]:
+    """Folders whose files span shards, and the stage that makes them anew."""
+    return {f.folder: f.stage for f in files.SHARD_FILES if f.removal == "remade"} | INDEX
+
+
 def _drop_spanning(dataset: Dataset) -> None:
-    for folder, stage in SPANNING.items():
+    for folder, stage in _spanning().items():
         for name in _all(dataset, folder):
             dataset.remove(name)
         for shard in dataset.shards(stage):

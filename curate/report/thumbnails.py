@@ -12,7 +12,7 @@ import io
 from collections.abc import Iterable
 from html import escape
 
-from frenchcat.curate import tars
+from frenchcat.curate import files, tars
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.embed import PICTURES
 from frenchcat.curate.errors import UserError
@@ -75,7 +75,7 @@ class Thumbnails:
     def _read(self, shard: str, keys: set[str]) -> dict[str, str]:
         found = dict.fromkeys(keys, "not stored")
         try:
-            with self._dataset.as_local(f"shards/{shard}.tar") as path:
+            with self._dataset.as_local(files.TAR.of(shard)) as path:
                 for member in tars.members(path):
                     if member.key in keys and member.extension in PICTURES:
                         found[member.key] = _data_uri(tars.read(path, member))

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from frenchcat.curate import files
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.score.builtin import COLUMNS
 from frenchcat.curate.score.kinds import Column, Columns, Measure, Score, Stored
@@ -29,11 +30,6 @@ from frenchcat.curate.score.settings import COLUMN, IDENTITY, ScoreSettings
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-OTHERS = ("cluster", "duplicate_of", "kind", "multiplicity", "keep", "reason", "opted_out")
-"""Columns that later stages make."""
-DERIVED = ("shard", "domain")
-"""Columns that the catalog works out."""
 
 
 @dataclass(frozen=True)
@@ -215,8 +211,9 @@ def _check_names(reference: str, made: Any) -> None:
 
 def _taken(settings: ScoreSettings, listed: Sequence[str]) -> dict[str, str]:
     """Name in small letters -> whose it is."""
-    owners: dict[str, str] = dict.fromkeys((*IDENTITY, *DERIVED), "every dataset")
-    owners |= dict.fromkeys(OTHERS, "a later stage")
+    owners: dict[str, str] = dict.fromkeys((*IDENTITY, *files.DERIVED), "every dataset")
+    for file in files.SHARD_FILES:
+        owners |= dict.fromkeys(file.columns, f"the stage {file.stage}")
     for name in listed:
         owners[name.lower()] = "the URL list or its download"
     for score in settings.scores:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from frenchcat.curate import files
 from frenchcat.curate.dataset import Dataset, digest_of
 from frenchcat.curate.embed import PICTURES, img_emb, metadata, text_emb
 from frenchcat.curate.errors import UserError
@@ -33,14 +34,14 @@ _COLUMN = b"frenchcat.column"  # metadata of a field: the Column as JSON
 
 def scores_path(shard: str) -> str:
     """Where a shard's scores lie."""
-    return f"scores/{shard}.parquet"
+    return files.SCORES.of(shard)
 
 
 def inputs_of(dataset: Dataset, score: Score | None, shard: str) -> dict[str, str]:
     """Relative path -> digest of what a score reads of a shard; the sidecar at least."""
-    relatives = {f"shards/{shard}.parquet": "download"}
+    relatives = {files.SIDECAR.of(shard): "download"}
     if isinstance(score, PictureScore):
-        relatives[f"shards/{shard}.tar"] = "download"
+        relatives[files.TAR.of(shard)] = "download"
     if isinstance(score, VectorScore):
         emb = (img_emb(shard), text_emb(shard), metadata(shard))
         relatives |= dict.fromkeys(emb, "embed")
@@ -92,7 +93,7 @@ def _stored_rows(dataset: Dataset, shard: str) -> pa.Table:
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
-    with dataset.as_local(f"shards/{shard}.parquet") as path:
+    with dataset.as_local(files.SIDECAR.of(shard)) as path:
         rows = pq.read_table(path)
     return rows.filter(pc.equal(rows["status"], "success")).sort_by("key")
 
@@ -146,7 +147,7 @@ def _hashed(dataset: Dataset, shard: str, keys: Sequence[str]) -> list[str | Non
 
     from frenchcat.curate.tars import members, read
 
-    with dataset.as_local(f"shards/{shard}.tar") as tar:
+    with dataset.as_local(files.TAR.of(shard)) as tar:
         pictures = [member for member in members(tar) if member.extension in PICTURES]
         found = {member.key: sha256(read(tar, member)).hexdigest() for member in pictures}
     return [found.get(key) for key in keys]
@@ -191,7 +192,7 @@ def _of_pictures(
     for score in scores:
         if score.name not in loaded:
             loaded[score.name] = score.load()
-    with dataset.as_local(f"shards/{shard}.tar") as tar:
+    with dataset.as_local(files.TAR.of(shard)) as tar:
         found = measured(tar, [loaded[score.name] for score in scores], output.advance)
     keys = rows["key"].to_pylist()
     columns: dict[str, Any] = {}
@@ -226,9 +227,9 @@ def described(dataset: Dataset) -> dict[str, Column]:
     """Name -> column of the user's own scores, as the first file of scores describes them."""
     import pyarrow.parquet as pq
 
-    files = [name for name in dataset.files("scores") if name.endswith(".parquet")]
-    if not files:
+    scored = [name for name in dataset.files("scores") if name.endswith(".parquet")]
+    if not scored:
         return {}
-    with dataset.as_local(f"scores/{files[0]}") as path:
+    with dataset.as_local(f"scores/{scored[0]}") as path:
         fields = [(field.name, field.metadata or {}) for field in pq.read_schema(path)]
     return {name: Column(**json.loads(told[_COLUMN])) for name, told in fields if _COLUMN in told}

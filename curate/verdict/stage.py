@@ -20,7 +20,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from frenchcat.curate.catalog import JOINED, Catalog
+from frenchcat.curate import files
+from frenchcat.curate.catalog import Catalog
 from frenchcat.curate.dataset import Dataset, digest_of
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.run_stage import run_stage
@@ -40,12 +41,11 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 STAGE = "verdict"
-READ = tuple(folder for folder in JOINED if folder != "verdicts")
 
 
 def relative(shard: str) -> str:
     """Where a shard's verdicts lie."""
-    return f"verdicts/{shard}.parquet"
+    return files.VERDICTS.of(shard)
 
 
 @dataclass(frozen=True)
@@ -63,13 +63,7 @@ class VerdictStage:
 
     def inputs(self, dataset: Dataset, shard: str) -> Mapping[str, str]:
         """What the catalog has of a shard, what was not embedded, what is removed."""
-        wanted = {
-            f"shards/{shard}.parquet": "download",
-            f"rights/{shard}.parquet": "download",
-            _failed(shard): "embed",
-            f"scores/{shard}.parquet": "score",
-            f"duplicates/{shard}.parquet": "dedup",
-        }
+        wanted = {file.of(shard): file.stage for file in files.SHARD_FILES if file.judged}
         made = {stage: marker(dataset, stage, shard) or {} for stage in set(wanted.values())}
         found = {
             file: str(output["sha256"])
@@ -82,7 +76,8 @@ class VerdictStage:
     def start(self, dataset: Dataset) -> Iterator[ShardFunction]:
         """Open the catalog; all rules are tried on its columns first."""
         rules = dict(self.rules)
-        with Catalog(dataset, joined=READ) as catalog:
+        read = [folder for folder, file in files.joined().items() if file.judged]
+        with Catalog(dataset, joined=read) as catalog:
             check_columns(catalog, rules)
             yield lambda shard, output: _judge(catalog, rules, shard, output)
 
@@ -170,16 +165,12 @@ def _removed(dataset: Dataset, shard: str) -> list[str]:
     return sorted(removed_by_shard(dataset).get(shard, ()))
 
 
-def _failed(shard: str) -> str:
-    return f"embeddings/failed/failed_{shard}.parquet"
-
-
 def _not_embedded(dataset: Dataset, shard: str) -> dict[str, str]:
     """Key -> why a stored picture has no vector."""
     import pyarrow.parquet as pq
 
-    if not dataset.exists(_failed(shard)):
+    if not dataset.exists(files.NOT_EMBEDDED.of(shard)):
         return {}
-    with dataset.as_local(_failed(shard)) as path:
+    with dataset.as_local(files.NOT_EMBEDDED.of(shard)) as path:
         rows = pq.read_table(path).to_pylist()
     return {row["key"]: f"not_embedded:{str(row['reason']).split(':')[0]}" for row in rows}

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
-from frenchcat.curate import tars
+from frenchcat.curate import files, tars
 from frenchcat.curate.embed import PICTURES
 from frenchcat.index.service.problems import Refused, documented
 
@@ -86,7 +86,7 @@ def read(volume: Volume, hit: Hit) -> bytes:
     """The bytes of a hit's picture."""
     if not hit.size:
         raise Refused(404, f"{volume.name} has addresses alone, no stored pictures")
-    relative = f"shards/{hit.shard}.tar"
+    relative = files.TAR.of(hit.shard)
     name = f"{hit.key}.{hit.extension}"
     header, data = _block(volume, relative, hit.offset, hit.size)
     if len(data) == hit.size and header.split(b"\0", 1)[0] == name.encode()[:100]:

@@ -1,0 +1,94 @@
+"""Which files a dataset has a shard: one table, from which all that treats every file follows.
+
+Reads and writes nothing. What has to know all of them asks this table: the catalog (what it
+joins), compaction (how a removed row leaves each), the verdicts (what has a shard judged anew),
+lineage, the names that a user's score may not take. A test compares docs/on-disk.md with it.
+Whoever adds a file that holds rows adds it here, and removed rows leave it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Removal = Literal["row", "emptied", "member", "aligned", "counted", "remade"]
+"""How a removed row leaves a file: the row goes; it is emptied, since its place numbers others; the
+members of a tar go; the row of an array goes that lies beside a file's row; it is counted less;
+the file goes, and is made again from all shards."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShardFile:
+    """A file that each shard has, or may have."""
+
+    pattern: str  # its path, with {shard}
+    stage: str  # that makes it
+    removal: Removal
+    key: str = "key"  # the column with the rows' keys, of a parquet file
+    aligned: ShardFile | None = None  # of an array: the file whose rows its own lie beside
+    counted: str = ""  # the count of the stage's marker that counts its rows
+    joined: bool = False  # its columns are columns of the catalog: one row a stored picture
+    judged: bool = False  # verdicts depend on it
+    columns: tuple[str, ...] = ()  # its columns beside the key, where these are always the same
+    wins: bool = False  # a column of the URL list that has the name of one of these is hidden
+
+    def of(self, shard: str) -> str:
+        """Where a shard's file lies in the dataset."""
+        return self.pattern.format(shard=shard)
+
+    @property
+    def folder(self) -> str:
+        """The folder of all shards' files."""
+        return self.pattern.rpartition("/")[0]
+
+
+LIST = ShardFile("lists/{shard}.parquet", "lists", "emptied")
+TAR = ShardFile("shards/{shard}.tar", "download", "member")
+SIDECAR = ShardFile("shards/{shard}.parquet", "download", "row", judged=True)
+STATS = ShardFile("shards/{shard}_stats.json", "download", "counted")
+RIGHTS = ShardFile("rights/{shard}.parquet", "download", "row", judged=True)
+METADATA = ShardFile(
+    "embeddings/metadata/metadata_{shard}.parquet",
+    "embed",
+    "row",
+    key="image_path",
+    counted="embedded",
+)
+IMG_EMB = ShardFile("embeddings/img_emb/img_emb_{shard}.npy", "embed", "aligned", aligned=METADATA)
+TEXT_EMB = ShardFile(
+    "embeddings/text_emb/text_emb_{shard}.npy", "embed", "aligned", aligned=METADATA
+)
+NOT_EMBEDDED = ShardFile(
+    "embeddings/failed/failed_{shard}.parquet", "embed", "row", counted="failed", judged=True
+)
+SCORES = ShardFile(
+    "scores/{shard}.parquet", "score", "row", counted="scored", joined=True, judged=True
+)
+DUPLICATES = ShardFile(
+    "duplicates/{shard}.parquet",
+    "dedup",
+    "remade",
+    joined=True,
+    judged=True,
+    columns=("cluster", "duplicate_of", "kind", "multiplicity"),
+)
+VERDICTS = ShardFile(
+    "verdicts/{shard}.parquet",
+    "verdict",
+    "row",
+    joined=True,
+    columns=("keep", "reason"),
+    wins=True,
+)
+SHARD_FILES = (
+    *(LIST, TAR, SIDECAR, STATS, RIGHTS, METADATA, IMG_EMB, TEXT_EMB, NOT_EMBEDDED),
+    *(SCORES, DUPLICATES, VERDICTS),
+)
+"""All of them, in the order in which they are made."""
+DERIVED = ("shard", "domain", "opted_out")
+"""Columns that the catalog works out."""
+
+
+def joined() -> dict[str, ShardFile]:
+    """Folder -> the file whose columns the catalog joins, in the order of the columns."""
+    return {file.folder: file for file in SHARD_FILES if file.joined}
