@@ -31,6 +31,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from frenchcat.curate.atomic import make_folder, sync
 from frenchcat.curate.errors import Damaged, NotFound, UserError
 
 if TYPE_CHECKING:
@@ -273,18 +274,18 @@ class Dataset:
         if decided.exists():
             self._finish(decided)
         for relative in publication.relatives:
-            _sync(publication.folder / relative)
+            sync(publication.folder / relative)
         if len(publication.relatives) == 1:  # its rename decides
             self._move(publication.folder, publication.relatives)
             return
         order = publication.folder / ".order"
         order.write_text("\n".join(publication.relatives), encoding="utf-8")
-        _sync(order)
+        sync(order)
         for folder in {parent for rel in publication.relatives for parent in Path(rel).parents}:
-            _sync(publication.folder / folder)
-        _make(decided.parent)
+            sync(publication.folder / folder)
+        make_folder(decided.parent)
         os.rename(publication.folder, decided)  # from here on `recover` completes it
-        _sync(decided.parent)  # the decision has to last before a move that nobody would undo
+        sync(decided.parent)  # the decision has to last before a move that nobody would undo
         self._finish(decided)
 
     def _finish(self, decided: Path) -> None:
@@ -298,11 +299,11 @@ class Dataset:
         """Move files to where they belong; they are there for good when it returns."""
         targets = {relative: Path(self.path(relative)) for relative in relatives}
         for relative, target in targets.items():
-            _make(target.parent)
+            make_folder(target.parent)
             with contextlib.suppress(FileNotFoundError):  # moved before the crash
                 os.replace(source / relative, target)
         for folder in {target.parent for target in targets.values()}:
-            _sync(folder)
+            sync(folder)
 
 
 @dataclass(frozen=True)
@@ -322,23 +323,6 @@ class Publication:
 
 
 _OWN = frozenset({_TEMPORARY, _COMMITTED, _LOCK, _WORKERS})
-
-
-def _sync(path: Path) -> None:
-    """Bring a file's bytes, or a folder's names, to the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _make(folder: Path) -> None:
-    """Make a folder, and those it lies in, so that it is there after a crash."""
-    if not folder.exists():
-        _make(folder.parent)
-        folder.mkdir(exist_ok=True)
-        _sync(folder.parent)
 
 
 def _tidy(root: str | Path) -> str:

@@ -45,7 +45,6 @@ if TYPE_CHECKING:
     from frenchcat.curate.decode import Decoder
 
 STAGE = "embed"
-PICTURES = ("jpg", "jpeg", "png", "webp")
 _NOT_METADATA = ("image_path", "caption", "status", "error_message")  # or written by name
 _Found = tuple[list[str], NDArray[np.float32], dict[str, str]]
 
@@ -201,15 +200,14 @@ def _embed_shard(
 
 def _pictures(dataset: Dataset, clip: Clip, decoder: Decoder, shard: str, output: Output) -> _Found:
     """Keys, vectors (N, D) and failures of a shard's pictures."""
-    from frenchcat.curate.tars import members
+    from frenchcat.curate.tars import pictures
 
     keys: list[str] = []
     parts = [np.empty((0, clip.dimension), np.float32)]
     failed: dict[str, str] = {}
     with dataset.as_local(files.TAR.of(shard)) as tar:
-        pictures = [member for member in members(tar) if member.extension in PICTURES]
-        pictures.sort(key=lambda member: member.key)
-        for batch in decoder.batches(str(tar), pictures, clip.batch_size):
+        found = sorted(pictures(tar).values(), key=lambda member: member.key)
+        for batch in decoder.batches(str(tar), found, clip.batch_size):
             keys += batch.keys
             failed |= batch.failed
             if batch.pixels is not None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import shutil
 import tarfile
 from collections.abc import Callable, Iterator
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from frenchcat.curate import files, tars
+from frenchcat.curate.atomic import move_folder
 from frenchcat.curate.dataset import Dataset, file_sha256
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.select import Selection, open_selection
@@ -49,7 +49,7 @@ def export(
     partial.mkdir(parents=True)
     try:
         _WRITERS[format](dataset, selection, partial, advance or (lambda rows: None))
-        os.replace(partial, folder)
+        move_folder(partial, folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return folder

@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Any
 from frenchcat.curate import files, tars
 from frenchcat.curate.catalog import Catalog, quoted
 from frenchcat.curate.dataset import Dataset, digest_of
-from frenchcat.curate.embed import PICTURES
 from frenchcat.curate.errors import NotFound, UserError
 from frenchcat.curate.expression import checked
 from frenchcat.curate.stage import marker
@@ -227,7 +226,7 @@ def _placed(dataset: Dataset, rows: pa.Table) -> pa.Table:
     places: dict[str, tars.Member] = {}
     for shard in sorted(set(rows["shard"].to_pylist())):
         with dataset.as_local(files.TAR.of(shard)) as path:
-            places |= {m.key: m for m in tars.members(path) if m.extension in PICTURES}
+            places |= tars.pictures(path)
     members: Sequence[tars.Member] = [places[key] for key in rows["key"].to_pylist()]
     columns: dict[str, Any] = {name: rows[name] for name in ("key", "uid", "shard")}
     columns["extension"] = pa.array([member.extension for member in members])

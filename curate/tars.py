@@ -13,6 +13,8 @@ from pathlib import Path
 
 from frenchcat.curate.errors import Damaged
 
+PICTURES = ("jpg", "jpeg", "png", "webp")
+"""The extensions of a sample's picture."""
 _BLOCK = tarfile.BLOCKSIZE
 
 
@@ -45,6 +47,11 @@ def members(path: str | Path) -> list[Member]:
     except FileNotFoundError:
         raise broken(path, "the file is missing") from None
     return found
+
+
+def pictures(path: str | Path) -> dict[str, Member]:
+    """Key -> where its picture lies, in the tar's order. Raises `Damaged` as `members` does."""
+    return {member.key: member for member in members(path) if member.extension in PICTURES}
 
 
 def read(path: str | Path, member: Member) -> bytes:

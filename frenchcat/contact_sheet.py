@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import base64
 import io
-import os
 from collections.abc import Callable, Sequence
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from frenchcat.curate.atomic import write_whole
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.licence import licence_name
 from frenchcat.curate.urls import host_of
@@ -72,11 +72,9 @@ def contact_sheet(
 {cards}
 </main>
 """
-    partial = path.with_name(path.name + ".part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(page, encoding="utf-8")
-        os.replace(partial, path)
+        write_whole(path, page)
     except OSError as error:
         raise UserError(f"{path} cannot be written ({error.strerror}); name another file") from None
 

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from frenchcat.curate.atomic import write_whole
 from frenchcat.curate.errors import UserError
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def draw_to_files(
     for wish, picture, near in zip(wishes, pictures, receipts.neighbours, strict=True):
         facts = about | _wished(wish)
         path = out / f"{names[wish.prompt]}-{wish.seed}.png"
-        _publish(path, signed(_png(picture), facts, credentials))
+        write_whole(path, signed(_png(picture), facts, credentials))
         told: dict[str, Any] = {
             "picture": path.name,
             "made": facts,
@@ -103,10 +104,12 @@ def draw_to_files(
         }
         told |= {"compared": receipts.compared, "note": receipts.note, "about": receipts.said}
         text = json.dumps(told, indent=1, ensure_ascii=False) + "\n"
-        _publish(path.with_suffix(".json"), text.encode())
+        write_whole(path.with_suffix(".json"), text.encode())
         paths.append(path)
     sheet = grid(pictures, [wish.prompt for wish in wishes], columns=min(number, 8))
-    _publish(out / GRID, signed(_png(sheet), about | {"prompt": "; ".join(prompts)}, credentials))
+    write_whole(
+        out / GRID, signed(_png(sheet), about | {"prompt": "; ".join(prompts)}, credentials)
+    )
     return [*paths, out / GRID]
 
 
@@ -234,12 +237,6 @@ def _png(picture: Image) -> bytes:
     out = io.BytesIO()
     picture.save(out, "PNG")
     return out.getvalue()
-
-
-def _publish(path: Path, data: bytes) -> None:
-    waiting = path.with_name(f".{path.name}.partial")
-    waiting.write_bytes(data)
-    waiting.rename(path)
 
 
 def _opened(path: Path) -> Image:

@@ -377,9 +377,8 @@ class OpenDataset:
         return settings, engine_of(engine, workers)
 
     def _pictures_of(self, shard: str) -> dict[str, Member]:
-        from frenchcat.curate.embed import PICTURES
         from frenchcat.curate.stage import output_sha256
-        from frenchcat.curate.tars import members
+        from frenchcat.curate.tars import pictures
 
         relative = files.TAR.of(shard)
         try:
@@ -388,8 +387,7 @@ class OpenDataset:
             return {}
         if digest not in self._members:
             with self.dataset.as_local(relative) as tar:
-                listed = [one for one in members(tar) if one.extension in PICTURES]
-            self._members[digest] = {member.key: member for member in listed}
+                self._members[digest] = pictures(tar)
         return self._members[digest]
 
     def _encode_picture(self) -> Callable[[Path], NDArray[np.float32]] | None:

@@ -65,7 +65,7 @@ def _pictures(dataset: Dataset, shard: str, keys: Sequence[str]) -> list[tars.Me
     if relative not in made and not dataset.exists(relative):
         return [tars.Member(key, "", 0, 0) for key in keys]
     with dataset.as_local(relative) as path:
-        pictures = {m.key: m for m in tars.members(path) if m.extension in embed.PICTURES}
+        pictures = tars.pictures(path)
     if missing := next((key for key in keys if key not in pictures), None):
         raise UserError(
             f"{dataset.path(relative)} has no picture {missing}, which was embedded; "

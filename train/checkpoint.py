@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import re
 import shutil
 import tempfile
@@ -25,6 +24,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from frenchcat.curate.atomic import move_folder
 from frenchcat.curate.config import resolve
 from frenchcat.curate.errors import UserError
 from frenchcat.train.export import write_pipeline
@@ -78,9 +78,8 @@ def publish(
         export(folder)
         save_file({n: t.contiguous() for n, t in tensors.items()}, folder / "state.safetensors")
         (folder / "state.json").write_text(json.dumps(asdict(state), indent=1), encoding="utf-8")
-        _sync(folder)
         shutil.rmtree(target, ignore_errors=True)
-        os.rename(folder, target)
+        move_folder(folder, target)
     return target
 
 
@@ -157,10 +156,3 @@ def _not_whole(path: Path, error: Exception) -> UserError:
 def _short(value: Any) -> str:
     text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 60 else text[:57] + "…"
-
-
-def _sync(folder: Path) -> None:
-    for path in folder.rglob("*"):
-        if path.is_file():
-            with open(path, "rb") as file:
-                os.fsync(file.fileno())

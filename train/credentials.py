@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from frenchcat.curate.atomic import write_whole
 from frenchcat.curate.errors import UserError
 
 _YEARS = 10
@@ -42,8 +43,8 @@ def own_credentials(folder: Path | None = None) -> Credentials:
         made = self_issued()
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            _write_private(certificates, made.certificates)
-            _write_private(key, made.key)
+            write_whole(certificates, made.certificates, private=True)
+            write_whole(key, made.key, private=True)
         except OSError as error:
             raise UserError(
                 f"no signing key can be kept in {folder} ({error.strerror}); set XDG_CONFIG_HOME "
@@ -90,13 +91,6 @@ def algorithm(credentials: Credentials, path: Path | None = None) -> bytes:
     if isinstance(key, ed25519.Ed25519PrivateKey):
         return b"ed25519"
     raise UserError(f"{named} is of a kind that C2PA does not sign with; take EC, RSA or Ed25519")
-
-
-def _write_private(path: Path, data: bytes) -> None:
-    waiting = path.with_name(f".{path.name}.{os.getpid()}")
-    with open(os.open(waiting, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-        file.write(data)
-    waiting.rename(path)
 
 
 def self_issued() -> Credentials:

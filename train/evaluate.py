@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from frenchcat.curate.atomic import write_whole
 from frenchcat.curate.config import changed
 from frenchcat.curate.errors import UserError
 from frenchcat.train.loader import noise_of
@@ -209,9 +210,7 @@ def evaluate(
         notes=(*real.notes, *notes),
         **how,
     )
-    waiting = run / f".{FILE}.partial"
-    waiting.write_text(json.dumps(asdict(found), indent=1) + "\n", encoding="utf-8")
-    waiting.rename(run / FILE)
+    write_whole(run / FILE, json.dumps(asdict(found), indent=1) + "\n")
     return found
 
 

@@ -23,6 +23,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from frenchcat.curate.atomic import write_whole
 from frenchcat.curate.errors import UserError
 from frenchcat.train.settings import DiffusionSettings, TrainSettings
 
@@ -100,14 +101,12 @@ def renew_pipeline(folder: Path) -> bool:
     Raises `UserError` for a folder without the class, or one that cannot be written.
     """
     path = folder / CODE
-    waiting = folder / f".{CODE}.partial"
     try:
         before = path.read_bytes()
         after = _FORMER.sub(rb"\1frenchcat.", before)
         if after == before:
             return False
-        waiting.write_bytes(after)
-        waiting.rename(path)
+        write_whole(path, after)
     except OSError as error:
         raise UserError(f"{path} cannot be brought up to date ({error.strerror})") from None
     return True

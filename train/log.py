@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from frenchcat.curate.atomic import write_whole
 from frenchcat.curate.dataset import digest_of
 from frenchcat.train.distributed import Ranks
 from frenchcat.train.loader import Loaded
@@ -94,9 +95,7 @@ def _open(path: Path, step: int) -> IO[str]:
                     kept.append(line)
             except (ValueError, KeyError):  # the line that a crash cut short
                 continue
-    waiting = path.with_suffix(".partial")
-    waiting.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
-    waiting.rename(path)
+    write_whole(path, "".join(f"{line}\n" for line in kept))
     return open(path, "a", encoding="utf-8")
 
 

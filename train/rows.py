@@ -23,9 +23,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from frenchcat.curate import files
+from frenchcat.curate.atomic import write_whole
 from frenchcat.curate.dataset import Dataset, digest_of
-from frenchcat.curate.embed import PICTURES
 from frenchcat.curate.errors import UserError
+from frenchcat.curate.tars import PICTURES
 from frenchcat.train.permutation import key_of, permuted
 from frenchcat.train.population import Population
 
@@ -319,9 +320,7 @@ def lay_out(
         "held_out": list(held_out),
         "stamp": stamp,
     }
-    waiting = folder / "rows.json.partial"
-    waiting.write_text(json.dumps(about), encoding="utf-8")
-    waiting.rename(folder / "rows.json")
+    write_whole(folder / "rows.json", json.dumps(about))
     opened = open_rows(folder)
     assert opened is not None
     return opened

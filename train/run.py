@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from frenchcat.curate.atomic import write_whole
 from frenchcat.curate.config import as_dict, resolve
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import NotFound, UserError
@@ -143,9 +144,7 @@ def save_about(path: Path, settings: TrainSettings, rows: Rows, text: TextEncode
         "text": {"model": text.name, "digest": text.digest} if text else None,
         "versions": {name: version(name) for name in ("torch", "diffusers", "open_clip_torch")},
     }
-    waiting = path / f"{ABOUT}.partial"
-    waiting.write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
-    waiting.rename(path / ABOUT)
+    write_whole(path / ABOUT, json.dumps(about, indent=1) + "\n")
 
 
 def identity_of(settings: TrainSettings, rows: Rows, text: TextEncoder) -> dict[str, Any]:

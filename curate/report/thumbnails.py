@@ -14,7 +14,6 @@ from html import escape
 
 from frenchcat.curate import files, tars
 from frenchcat.curate.dataset import Dataset
-from frenchcat.curate.embed import PICTURES
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.report.examples import Picture
 
@@ -76,9 +75,9 @@ class Thumbnails:
         found = dict.fromkeys(keys, "not stored")
         try:
             with self._dataset.as_local(files.TAR.of(shard)) as path:
-                for member in tars.members(path):
-                    if member.key in keys and member.extension in PICTURES:
-                        found[member.key] = _data_uri(tars.read(path, member))
+                for key, member in tars.pictures(path).items():
+                    if key in keys:
+                        found[key] = _data_uri(tars.read(path, member))
         except UserError:
             return dict.fromkeys(keys, "its tar cannot be read")
         return found

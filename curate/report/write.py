@@ -5,9 +5,9 @@ Gathers it (report.py), draws the page (page.py) and puts it in place by a renam
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
+from frenchcat.curate.atomic import write_whole
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.report.page import page
@@ -30,11 +30,9 @@ def write_report(
     report = make_report(dataset, settings)
     thumbnails = Thumbnails(dataset, int(settings.thumbnails_mb * 1e6), settings.blur_above)
     thumbnails.load(report.pictures())
-    partial = path.with_name(path.name + ".part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(page(report, thumbnails), encoding="utf-8")
-        os.replace(partial, path)
+        write_whole(path, page(report, thumbnails))
     except OSError as error:
         raise UserError(f"{path} cannot be written ({error.strerror}); name another file") from None
     return path

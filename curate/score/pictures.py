@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 
-from frenchcat.curate.embed import PICTURES
 from frenchcat.curate.score.kinds import Measure, Stored
 
 BATCH = 32  # pictures
@@ -27,12 +26,12 @@ def measured(
 
     Raises `UserError` where the tar is broken.
     """
-    from frenchcat.curate.tars import members
+    from frenchcat.curate.tars import pictures
 
     found: dict[str, dict[str, Any]] = {}
-    pictures = sorted((m for m in members(tar) if m.extension in PICTURES), key=lambda m: m.key)
-    for start in range(0, len(pictures), BATCH):
-        chosen = pictures[start : start + BATCH]
+    there = sorted(pictures(tar).values(), key=lambda member: member.key)
+    for start in range(0, len(there), BATCH):
+        chosen = there[start : start + BATCH]
         batch = list(_decoded(tar, chosen))
         good = [(key, stored) for key, stored in batch if stored is not None]
         for measure in measures if good else ():

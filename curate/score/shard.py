@@ -17,7 +17,7 @@ import numpy as np
 
 from frenchcat.curate import files
 from frenchcat.curate.dataset import Dataset, digest_of
-from frenchcat.curate.embed import PICTURES, img_emb, metadata, text_emb
+from frenchcat.curate.embed import img_emb, metadata, text_emb
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.score.extra import Extra
 from frenchcat.curate.score.kinds import Column, Measure, PictureScore, RowScore, Score, VectorScore
@@ -145,11 +145,10 @@ def _identity(dataset: Dataset, shard: str, rows: pa.Table) -> dict[str, Any]:
 def _hashed(dataset: Dataset, shard: str, keys: Sequence[str]) -> list[str | None]:
     from hashlib import sha256
 
-    from frenchcat.curate.tars import members, read
+    from frenchcat.curate.tars import pictures, read
 
     with dataset.as_local(files.TAR.of(shard)) as tar:
-        pictures = [member for member in members(tar) if member.extension in PICTURES]
-        found = {member.key: sha256(read(tar, member)).hexdigest() for member in pictures}
+        found = {key: sha256(read(tar, at)).hexdigest() for key, at in pictures(tar).items()}
     return [found.get(key) for key in keys]
 
 

@@ -18,7 +18,6 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from frenchcat.curate import files, tars
-from frenchcat.curate.embed import PICTURES
 from frenchcat.index.service.problems import Refused, documented
 
 if TYPE_CHECKING:
@@ -92,9 +91,8 @@ def read(volume: Volume, hit: Hit) -> bytes:
     if len(data) == hit.size and header.split(b"\0", 1)[0] == name.encode()[:100]:
         return data
     with volume.dataset.as_local(relative) as path:
-        for member in tars.members(path):
-            if member.key == hit.key and member.extension in PICTURES:
-                return _block(volume, relative, member.offset, member.size)[1]
+        if (member := tars.pictures(path).get(hit.key)) is not None:
+            return _block(volume, relative, member.offset, member.size)[1]
     raise Refused(404, f"{volume.name} has no picture {hit.key!r} any more")
 
 
