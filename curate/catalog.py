@@ -49,6 +49,7 @@ class Catalog:
         self.dataset = dataset
         self._from: dict[str, list[str]] = {}  # folder -> its columns in `samples`
         self._kinds: dict[str, str] | None = None  # of `samples`
+        self._sql = ""  # of `samples`
         shards = dataset.shards("download")
         if not shards:
             raise NotFound(f"{dataset.root} holds no shards; run frenchcat download first")
@@ -176,14 +177,10 @@ class Catalog:
         urls = self.duck.sql("SELECT key, url FROM samples").to_arrow_table()
         domains = [domain_of(url) for url in urls["url"].to_pylist()]
         self.duck.register("domains", pa.table({"key": urls["key"], "domain": domains}))
-        (sql,) = self.duck.execute(
-            "SELECT sql FROM duckdb_views() WHERE view_name = 'samples'"
-        ).fetchone() or ("",)
-        inner = sql[sql.index(" AS ") + 4 :].rstrip("; \n")
         self._kinds = None
         self.duck.execute(
             "CREATE OR REPLACE VIEW samples AS "
-            f"SELECT stored.*, domains.domain FROM ({inner}) stored JOIN domains USING (key)"
+            f"SELECT stored.*, domains.domain FROM ({self._sql}) stored JOIN domains USING (key)"
         )
 
     def _explained(self, message: str, expression: str) -> BadCondition:
@@ -219,8 +216,8 @@ class Catalog:
             joins += self._join("opt_outs", taken)
         for folder, names in list(self._from.items())[1:]:
             chosen += "".join(f", {folder}.{quoted(name)}" for name in names)
-        sql = f"SELECT {chosen} FROM rows{joins} WHERE {_SUCCESS}{self._present()}"
-        self.duck.execute(f"CREATE VIEW samples AS {sql}")
+        self._sql = f"SELECT {chosen} FROM rows{joins} WHERE {_SUCCESS}{self._present()}"
+        self.duck.execute(f"CREATE VIEW samples AS {self._sql}")
 
     def _join(self, view: str, taken: set[str]) -> str:
         """The join of a view whose columns are not taken yet; they are from here on."""

