@@ -50,7 +50,7 @@ def uid_of(url: str, caption: str | None) -> str:
 
 def names_of(connection: DuckDBPyConnection, source: Source) -> list[str]:
     """The columns of a file, read from its beginning only. Raises `UserError` where broken."""
-    if source.kind in ("csv", "tsv"):
+    if source.format.delimiter:
         return header(source)
     return [name for name, _ in _describe(connection, source, _reader(source, sample=1000))]
 
@@ -60,7 +60,7 @@ def has_rows(connection: DuckDBPyConnection, source: Source) -> bool:
     import duckdb
 
     columns = None
-    if source.kind in ("csv", "tsv"):
+    if source.format.delimiter:
         columns = tuple((name, "VARCHAR") for name in header(source))
     here = _reader(source, sample=1000, columns=columns).replace(
         _HERE, f"[{literal(str(source.path))}]"
@@ -75,7 +75,7 @@ def open_table(
     connection: DuckDBPyConnection, source: Source, url: str | None, caption: str | None
 ) -> tuple[Table, str, str | None]:
     """A file as a table, with its URL and caption column. Raises `UserError`; reads it whole."""
-    if source.kind in ("csv", "tsv"):
+    if source.format.delimiter:
         names = header(source)
         url, caption = pick(source, names, url, caption)
         keep = {url, caption, *(name for name in names if name.lower() == "uid")}
@@ -83,7 +83,7 @@ def open_table(
     sql = _reader(source, sample=-1)
     columns = _describe(connection, source, sql)
     url, caption = pick(source, [name for name, _ in columns], url, caption)
-    if source.kind != "parquet":
+    if source.format.text:
         columns = tuple(
             (name, "VARCHAR" if name in (url, caption) else kind) for name, kind in columns
         )
@@ -157,22 +157,19 @@ def _reader(
     source: Source, sample: int = -1, columns: tuple[tuple[str, str], ...] | None = None
 ) -> str:
     """A DuckDB table function over the files, which `selection` puts in."""
-    if source.kind == "parquet":
-        return f"read_parquet({_HERE}, filename='{SOURCE}')"
-    options = f"compression='{'gzip' if source.gzipped else 'none'}', filename='{SOURCE}'"
+    found = source.format
+    if not found.text:
+        return f"{found.function}({_HERE}, filename='{SOURCE}')"
+    options = f"{found.options}, compression='{'gzip' if source.gzipped else 'none'}'"
+    options += f", filename='{SOURCE}'"
     if columns is not None:
         kinds = ", ".join(f"{literal(name)}: {literal(kind)}" for name, kind in columns)
         options += f", columns={{{kinds}}}"
-    if source.kind in ("csv", "tsv"):
-        delimiter = "chr(9)" if source.kind == "tsv" else "','"
-        options += f", header=true, skip=0, delim={delimiter}, quote='\"', escape='\"'"
-        return f"read_csv({_HERE}, {options}, auto_detect=false)"
-    shape = "newline_delimited" if source.kind == "jsonl" else "auto"
-    if columns is None:
+    elif not found.delimiter:
         # Every row counts for the types, and a field of few rows is a column like any other.
         options += f", sample_size={sample}, map_inference_threshold=-1"
         options += ", field_appearance_threshold=0"
-    return f"read_json({_HERE}, format='{shape}', {options})"
+    return f"{found.function}({_HERE}, {options})"
 
 
 def _describe(

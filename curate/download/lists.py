@@ -33,7 +33,6 @@ from frenchcat.curate.download.sources import (
     broken,
     fetch,
     find,
-    text,
 )
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.removals import removed, without_removed
@@ -82,7 +81,8 @@ def check(lists: Lists, shape: Shape) -> None:
             if "://" in address.removeprefix("file://"):
                 any_rows = True
                 continue
-            source = _first_rows(fetch(address, Path(folder), number), Path(folder), number)
+            given = fetch(address, Path(folder), number)
+            source = as_table(given, Path(folder), number, most=1)
             if not cols.has_rows(duck, source):
                 continue
             any_rows = True
@@ -90,15 +90,6 @@ def check(lists: Lists, shape: Shape) -> None:
             cols.pick(source, names, shape.url_column, shape.caption_column)
     if not any_rows:
         raise _no_rows(base_name(address) for address in addresses)
-
-
-def _first_rows(source: Source, folder: Path, number: int) -> Source:
-    if source.kind == "txt":
-        with text(source) as file:
-            first = next((line for line in file if line.strip()), "")
-        source = Source(source.name, folder / f"{number}.txt", "txt", False)
-        source.path.write_text(first, encoding="utf-8")
-    return as_table(source, folder, number)
 
 
 def _no_rows(names: Iterable[str]) -> UserError:
@@ -188,9 +179,9 @@ def _view(duck: DuckDBPyConnection, sources: list[Source], shape: Shape) -> None
         raise _no_rows(source.name for source in sources)
     for source in filled:
         table, url, caption = cols.open_table(duck, source, shape.url_column, shape.caption_column)
-        if groups and source.kind == "parquet":
+        if groups and not source.format.text:
             last = groups[-1]
-            if last[0].source.kind == "parquet" and last[0].columns == table.columns:
+            if last[0].source.kind == source.kind and last[0].columns == table.columns:
                 last[3].append(source)
                 continue
         groups.append((table, url, caption, [source]))

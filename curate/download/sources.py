@@ -1,7 +1,7 @@
-"""Where a URL list lies and what its columns are.
+"""Where a URL list lies, and the table of the formats that one may have.
 
-Reads parquet, csv, tsv, json, jsonl and txt (the text ones gzipped, too): files, several, globs,
-folders, at any fsspec address. Writes only copies below a scratch folder that the caller gives.
+Reads files of FORMATS (the text ones gzipped, too): one, several, globs, folders, at any fsspec
+address. Writes only copies below a scratch folder that the caller gives.
 A remote list is copied there first: its digest has to be taken in any case, and reading it twice
 over a network costs more than the disk.
 
@@ -14,23 +14,14 @@ from __future__ import annotations
 import csv
 import gzip
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
 from frenchcat.curate.errors import UserError
 
-KINDS = {
-    ".parquet": "parquet",
-    ".csv": "csv",
-    ".tsv": "tsv",
-    ".json": "json",
-    ".jsonl": "jsonl",
-    ".ndjson": "jsonl",
-    ".txt": "txt",
-}
-_READABLE = "parquet, csv, tsv, json, jsonl or txt (the text ones also .gz)"
 _BATCH_ROWS = 20_000
 
 
@@ -40,8 +31,28 @@ class Source:
 
     name: str  # base name, as the dataset records it
     path: Path
-    kind: str  # a value of KINDS
+    kind: str  # a format's name
     gzipped: bool
+
+    @property
+    def format(self) -> Format:
+        """What its kind means."""
+        return next(found for found in FORMATS if found.name == self.kind)
+
+
+@dataclass(frozen=True)
+class Format:
+    """How files of one kind are read: by a table function of DuckDB's, or by `rows`, or by both."""
+
+    name: str
+    endings: tuple[str, ...]
+    function: str = "read_parquet"  # DuckDB's; that of the copies that `rows` gives
+    options: str = ""  # of the function
+    text: bool = True  # may be gzipped; its types are found, since it has none of its own
+    delimiter: str = ""  # between the columns of lines below a header
+    rows: Callable[[Source], Iterator[dict[str, list[Any]]] | None] | None = None
+    """For what DuckDB does not read: its columns, some rows at a time; None: DuckDB does, after
+    all."""
 
 
 Lists = str | Path | Sequence[str | Path]
@@ -54,7 +65,7 @@ def find(lists: Lists) -> list[str]:
     """
     given = [lists] if isinstance(lists, str | Path) else list(lists)
     if not given:
-        raise UserError(f"no URL list was named; give a file: {_READABLE}")
+        raise UserError(f"no URL list was named; give a file: {_readable()}")
     found = [address for item in given for address in _expand(str(item))]
     for address in found:
         kind_of(address)
@@ -65,10 +76,15 @@ def kind_of(address: str) -> tuple[str, bool]:
     """A list's kind by its extension, and whether it is gzipped. Raises `UserError`."""
     name = base_name(address).lower()
     stem = name.removesuffix(".gz")
-    kind = KINDS.get(Path(stem).suffix)
-    if kind is None or (kind == "parquet" and stem != name):
-        raise UserError(f"{address}: a URL list is {_READABLE}; rename it to end in its kind")
-    return kind, stem != name
+    found = next((one for one in FORMATS if Path(stem).suffix in one.endings), None)
+    if found is None or (stem != name and not found.text):
+        raise UserError(f"{address}: a URL list is {_readable()}; rename it to end in its kind")
+    return found.name, stem != name
+
+
+def _readable() -> str:
+    *names, last = (found.name for found in FORMATS)
+    return f"{', '.join(names)} or {last} (the text ones also .gz)"
 
 
 def base_name(address: str) -> str:
@@ -85,7 +101,7 @@ def _expand(address: str) -> list[str]:
         if fs.isdir(path):
             inside = [str(name) for name in fs.ls(path, detail=False) if _is_list(str(name))]
             if not inside:
-                raise UserError(f"{address}: no URL list in this folder; it may hold {_READABLE}")
+                raise UserError(f"{address}: no URL list in this folder; it may hold {_readable()}")
             return sorted(str(fs.unstrip_protocol(name)) for name in inside)
         if any(sign in path for sign in "*?["):
             matched = [str(name) for name in fs.glob(path) if fs.isfile(name)]
@@ -98,7 +114,8 @@ def _expand(address: str) -> list[str]:
 
 def _is_list(name: str) -> bool:
     base = base_name(name).lower()
-    return not base.startswith((".", "_")) and Path(base.removesuffix(".gz")).suffix in KINDS
+    suffix = Path(base.removesuffix(".gz")).suffix
+    return not base.startswith((".", "_")) and any(suffix in one.endings for one in FORMATS)
 
 
 def _file_system(address: str) -> tuple[Any, str]:
@@ -127,13 +144,13 @@ def fetch(address: str, scratch: Path, number: int) -> Source:
     return Source(base_name(address), path, kind, gzipped)
 
 
-def as_table(source: Source, scratch: Path, number: int) -> Source:
-    """The source, or a parquet copy of it where DuckDB has no reader: text, and pandas' JSON."""
-    if source.kind == "txt":
-        rows: Iterator[dict[str, list[Any]]] = _lines(source)
-    elif source.kind == "json" and (columns := _columns_of_json(source)) is not None:
-        rows = iter([columns])
-    else:
+def as_table(source: Source, scratch: Path, number: int, most: int | None = None) -> Source:
+    """The source, or a parquet copy of it where DuckDB has no reader: text, and pandas' JSON.
+
+    Of the latter, `most` parts are copied: one is enough for its columns.
+    """
+    rows = None if source.format.rows is None else source.format.rows(source)
+    if rows is None:
         return source
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -141,7 +158,7 @@ def as_table(source: Source, scratch: Path, number: int) -> Source:
     path = scratch / f"{number:05d}-table.parquet"
     writer = None
     try:
-        for columns in rows:
+        for columns in islice(rows, most):
             table = pa.table(columns)
             writer = writer or pq.ParquetWriter(path, table.schema)
             writer.write_table(table)
@@ -162,10 +179,9 @@ def text(source: Source) -> IO[str]:
 
 def header(source: Source) -> list[str]:
     """The column names of a csv or tsv, made unique. Raises `UserError` where it is broken."""
-    delimiter = "\t" if source.kind == "tsv" else ","
     try:
         with text(source) as file:
-            names = next(csv.reader(file, delimiter=delimiter), [])
+            names = next(csv.reader(file, delimiter=source.format.delimiter), [])
     except (OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
         raise broken(source, error) from None
     unique: list[str] = []
@@ -206,7 +222,7 @@ def _lines(source: Source) -> Iterator[dict[str, list[Any]]]:
         yield {"url": batch}
 
 
-def _columns_of_json(source: Source) -> dict[str, list[Any]] | None:
+def _columns_of_json(source: Source) -> Iterator[dict[str, list[Any]]] | None:
     """`{"url": {"0": …}, …}` or `{"url": […], …}` as pandas writes it, read whole; else None."""
     try:
         with text(source) as file:
@@ -223,4 +239,16 @@ def _columns_of_json(source: Source) -> dict[str, list[Any]] | None:
         name: list(column.values()) if isinstance(column, dict) else column
         for name, column in value.items()
     }
-    return columns if len({len(column) for column in columns.values()}) == 1 else None
+    return iter([columns]) if len({len(column) for column in columns.values()}) == 1 else None
+
+
+_LINES = "header=true, skip=0, quote='\"', escape='\"', auto_detect=false"
+FORMATS = (
+    Format("parquet", (".parquet",), text=False),
+    Format("csv", (".csv",), "read_csv", f"delim=',', {_LINES}", delimiter=","),
+    Format("tsv", (".tsv",), "read_csv", f"delim=chr(9), {_LINES}", delimiter="\t"),
+    Format("json", (".json",), "read_json", "format='auto'", rows=_columns_of_json),
+    Format("jsonl", (".jsonl", ".ndjson"), "read_json", "format='newline_delimited'"),
+    Format("txt", (".txt",), rows=_lines),
+)
+"""All that a URL list may be. To add one, name it here."""
