@@ -1,6 +1,7 @@
 """Samplers against diffusers' schedulers, and against a Gaussian whose flow is known."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -13,7 +14,16 @@ from diffusers import (
 from torch import Tensor
 
 from frenchcat.train.diffusion import Diffusion
-from frenchcat.train.sampler import ddim, ddpm, dpm_solver_pp, heun, sample, timesteps
+from frenchcat.train.sampler import (
+    SAMPLERS,
+    Sampler,
+    ddim,
+    ddpm,
+    dpm_solver_pp,
+    heun,
+    sample,
+    timesteps,
+)
 from tests.train.gaussian import Gaussian, generator
 
 LINEAR = {"beta_schedule": "linear", "timestep_spacing": "trailing"}
@@ -173,3 +183,22 @@ def test_heun_calls_the_model_twice_a_step_but_for_the_last() -> None:
 
     heun(counting, known.diffusion, start(), [999, 599, 199])
     assert calls == [999, 599, 599, 199, 199]
+
+
+def test_a_sampler_that_is_added_to_the_table_is_run_by_its_name_with_noise_if_it_asks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    known = Gaussian(Diffusion.make("linear"))
+
+    def noisy(predict: Any, diffusion: Any, x: Tensor, times: Any, draw: Any) -> Tensor:
+        return x + draw(7)
+
+    monkeypatch.setitem(SAMPLERS, "noisy", Sampler("noisy", noisy, noisy=True))
+    found = sample(
+        "noisy", known.predict, known.diffusion, start(), [10], lambda n: torch.full((1,), n)
+    )
+    assert torch.equal(found, start() + 7)
+    with pytest.raises(ValueError, match="the sampler noisy needs `draw`"):
+        sample("noisy", known.predict, known.diffusion, start(), [10])
+    with pytest.raises(ValueError, match=r"known: ddpm, .*, noisy"):
+        sample("euler", known.predict, known.diffusion, start(), [10])

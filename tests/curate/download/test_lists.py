@@ -3,7 +3,7 @@ import datetime
 import gzip
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from frenchcat.curate.dataset import Dataset
+from frenchcat.curate.download import sources
 from frenchcat.curate.download.columns import uid_of
 from frenchcat.curate.download.lists import Shape, check, freeze, relative
 from frenchcat.curate.errors import UserError
@@ -381,3 +382,27 @@ def test_every_row_of_a_csv_counts_for_its_types(tmp_path: Path) -> None:
     path.write_text("url,v\n" + "u,2\n" * 25_000 + "u,1.5.2\n")
     found = frozen(make(tmp_path), path, samples_per_shard=10_000)
     assert [found[0]["v"], found[-1]["v"]] == ["2", "1.5.2"]
+
+
+def test_a_format_that_is_added_to_the_table_is_found_checked_and_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def batches(source: sources.Source) -> Iterator[dict[str, list[Any]]]:
+        with pa.ipc.open_file(source.path) as file:
+            for number in range(file.num_record_batches):
+                yield file.get_batch(number).to_pydict()
+
+    added = sources.Format("arrow", (".arrow", ".feather"), text=False, rows=batches)
+    monkeypatch.setattr(sources, "FORMATS", (*sources.FORMATS, added))
+    table = pa.Table.from_pylist([row for row in ROWS if row["caption"]])
+    (tmp_path / "lists").mkdir()
+    for name in ("a.arrow", "b.feather"):
+        with pa.ipc.new_file(tmp_path / "lists" / name, table.schema) as file:
+            file.write_table(table, max_chunksize=1)
+    check(tmp_path / "lists", Shape())
+    found = frozen(make(tmp_path), tmp_path / "lists")
+    assert plain(found) == table.to_pylist() * 2
+    with pytest.raises(UserError, match=r"jsonl, txt or arrow \(the text ones also \.gz\)"):
+        check(write(tmp_path / "urls.csv").rename(tmp_path / "urls.xls"), Shape())
+    with pytest.raises(UserError, match="rename it to end in its kind"):
+        check((tmp_path / "lists" / "a.arrow").rename(tmp_path / "a.arrow.gz"), Shape())
