@@ -189,7 +189,8 @@ def _near(test: str, file: str) -> int:
     """How much a test's path has in common with a module's."""
     folders, parts = Path(test).parts[1:-1], Path(file).parts[:-1]
     same = sum(1 for one, other in zip(folders, parts, strict=False) if one == other)
-    return 2 * same + 3 * (Path(file).stem in Path(test).stem)
+    named, stem = Path(test).stem.removeprefix("test_"), Path(file).stem
+    return 2 * same + 3 * (stem in named or named in stem)
 
 
 def _run(folder: Path, nodes: Sequence[str], limit_sec: float) -> tuple[str, str]:
