@@ -8,11 +8,11 @@ Cost: one scan of a few columns, a shard at a time.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from frenchcat.curate.dataset import Dataset
+from frenchcat.curate.manifest import StageEntry
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -62,19 +62,19 @@ def info(dataset: Dataset) -> Info:
         downloaded += _count_failed(table, failed)
         _count_dropped(dataset, shard, table, dropped)
     manifest = dataset.manifest()
-    stages = manifest["stages"]
+    embedded = manifest.entry("embed")
     return Info(
-        name=manifest["name"],
+        name=manifest.name,
         rows=rows,
         downloaded=downloaded,
         failed=sum(failed.values()),
         failed_reasons=_most_common(failed),
-        embedded=int(stages.get("embed", {}).get("counts", {}).get("embedded", 0)),
+        embedded=embedded.counts.get("embedded", 0),
         kept=downloaded - sum(dropped.values()),
         dropped=_most_common(dropped),
-        indexed=int(stages.get("index", {}).get("counts", {}).get("image", 0)),
-        model=stages.get("embed", {}).get("settings", {}).get("model"),
-        rules=rules_of(stages.get("verdict", {})),
+        indexed=manifest.entry("index").counts.get("image", 0),
+        model=embedded.setting("model"),
+        rules=rules_of(manifest.entry("verdict")),
     )
 
 
@@ -84,10 +84,10 @@ def failure(message: str | None) -> str:
     return f"{name}:{detail.split(':')[0].strip()}" if name in SUB_NAMED and detail else name
 
 
-def rules_of(entry: Mapping[str, Any]) -> dict[str, Rule]:
+def rules_of(entry: StageEntry) -> dict[str, Rule]:
     """What each rule did, from the entry of the verdicts in dataset.json."""
-    counts = entry.get("counts", {})
-    names = [name for name, _ in entry.get("settings", {}).get("rules", [])]
+    counts = entry.counts
+    names = [name for name, _ in entry.setting("rules", [])]
     parts = ("dropped", "alone", "unknown")
     return {name: Rule(*(counts.get(f"{part}.{name}", 0) for part in parts)) for name in names}
 

@@ -24,7 +24,7 @@ from frenchcat.curate.dataset import Dataset, digest_of
 from frenchcat.curate.embed import PICTURES
 from frenchcat.curate.errors import NotFound, UserError
 from frenchcat.curate.expression import checked
-from frenchcat.curate.stage import marker
+from frenchcat.curate.markers import outputs_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -147,8 +147,8 @@ def _tars(dataset: Dataset, table: pa.Table) -> dict[str, str]:
     """Shard -> digest of its tar, by which offsets are known to hold."""
     found = {}
     for shard in _shards(table):
-        outputs = (marker(dataset, "download", shard) or {}).get("outputs", {})
-        found[shard] = outputs.get(f"shards/{shard}.tar", {}).get("sha256", "")
+        tar = outputs_of(dataset, "download", shard).get(f"shards/{shard}.tar")
+        found[shard] = "" if tar is None else tar.sha256
     return found
 
 

@@ -21,7 +21,7 @@ from frenchcat.curate import embed
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.dedup.settings import DedupSettings, Rule
 from frenchcat.curate.errors import UserError
-from frenchcat.curate.stage import marker
+from frenchcat.curate.markers import marker, output_sha256
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -88,10 +88,8 @@ def read_rows(dataset: Dataset, shards: Sequence[str]) -> Rows:
 
 def inputs(dataset: Dataset, shard: str, settings: DedupSettings) -> dict[str, str]:
     """Name -> digest of what is read of a shard. Raises `UserError` where a part is missing."""
-    made = marker(dataset, "download", shard)
-    assert made is not None, "shards() lists finished ones"
     sidecar = f"shards/{shard}.parquet"
-    found = {sidecar: str(made["outputs"][sidecar]["sha256"])}
+    found = {sidecar: output_sha256(dataset, "download", shard, sidecar)}
     scores = _score_digests(dataset, shard)
     if "perceptual" in settings.methods and "pdq" not in scores:
         raise UserError(
@@ -114,7 +112,7 @@ def _vectors_digest(dataset: Dataset, shard: str) -> dict[str, str]:
             "or leave semantic out of dedup.methods"
         )
     wanted = (embed.img_emb(shard), embed.metadata(shard))
-    return {relative: str(made["outputs"][relative]["sha256"]) for relative in wanted}
+    return {relative: made.outputs[relative].sha256 for relative in wanted}
 
 
 def read_vectors(

@@ -36,8 +36,9 @@ from frenchcat.curate.download.shards import Outcome, write
 from frenchcat.curate.download.stage import DownloadStage
 from frenchcat.curate.hashes import PDQ_DISTANCE, PDQ_QUALITY, pdq_and_quality
 from frenchcat.curate.keys import key_of
+from frenchcat.curate.markers import Counts
 from frenchcat.curate.run_stage import run_stage
-from frenchcat.curate.stage import Counts, Engine, Output, ShardFunction
+from frenchcat.curate.stage import Engine, Output, ShardFunction
 from tests.curate.download.loopback import jpeg
 from tests.sample import pictures
 from tests.sample.stages import Chosen

@@ -8,8 +8,8 @@ import pytest
 from frenchcat.curate.config import resolve
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import UserError
+from frenchcat.curate.markers import marker
 from frenchcat.curate.removals import Request, log
-from frenchcat.curate.stage import marker
 from frenchcat.curate.verdict.settings import VerdictSettings
 from frenchcat.curate.verdict.stage import reasons, verdict
 from tests.curate.verdict.judged import verdicts

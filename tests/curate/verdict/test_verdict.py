@@ -15,8 +15,8 @@ from frenchcat.curate.config import load_settings, resolve
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.info import info
+from frenchcat.curate.markers import marker
 from frenchcat.curate.removals import Request
-from frenchcat.curate.stage import marker
 from frenchcat.curate.verdict.settings import VerdictSettings, read_rules, rules_of
 from frenchcat.curate.verdict.stage import verdict
 from tests.curate.verdict.judged import verdicts
