@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from frenchcat.curate.clip.settings import ClipSettings
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import Damaged, ModelMismatch, NotFound, UserError
+from frenchcat.curate.failures import COLUMNS
 from frenchcat.curate.markers import Counts, Inputs, Signature, counts_of, marker, record_entry
 from frenchcat.curate.run_stage import run_stage
 from frenchcat.curate.stage import (
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
 STAGE = "embed"
 VERSION = 1
 PICTURES = ("jpg", "jpeg", "png", "webp")
-_NOT_METADATA = ("image_path", "caption", "status", "error_message")  # or written by name
+_NOT_METADATA = ("image_path", "caption", "status", "error_message", *COLUMNS)  # or by name
 _Found = tuple[list[str], NDArray[np.float32], dict[str, str]]
 
 

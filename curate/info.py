@@ -11,14 +11,13 @@ from collections import Counter
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from frenchcat.curate import sidecar
 from frenchcat.curate.dataset import Dataset
+from frenchcat.curate.failures import REASON, SIGNAL, Failure
 from frenchcat.curate.manifest import StageEntry
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-SUB_NAMED = ("opted_out",)
-"""Failures whose reason has two parts, ``opted_out:x_robots_tag``."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,7 @@ def info(dataset: Dataset) -> Info:
     dropped: Counter[str] = Counter()
     rows = downloaded = 0
     for shard in dataset.shards("download"):
-        table = _sidecar(dataset, shard)
+        table = sidecar.read(dataset, shard, ["key"])
         rows += table.num_rows
         downloaded += _count_failed(table, failed)
         _count_dropped(dataset, shard, table, dropped)
@@ -78,12 +77,6 @@ def info(dataset: Dataset) -> Info:
     )
 
 
-def failure(message: str | None) -> str:
-    """The name of a failure in a sidecar's error_message; its detail is left out."""
-    name, _, detail = str(message).partition(":")
-    return f"{name}:{detail.split(':')[0].strip()}" if name in SUB_NAMED and detail else name
-
-
 def rules_of(entry: StageEntry) -> dict[str, Rule]:
     """What each rule did, from the entry of the verdicts in dataset.json."""
     counts = entry.counts
@@ -92,20 +85,13 @@ def rules_of(entry: StageEntry) -> dict[str, Rule]:
     return {name: Rule(*(counts.get(f"{part}.{name}", 0) for part in parts)) for name in names}
 
 
-def _sidecar(dataset: Dataset, shard: str) -> pa.Table:
-    import pyarrow.parquet as pq
-
-    with dataset.as_local(f"shards/{shard}.parquet") as path:
-        return pq.read_table(path, columns=["key", "status", "error_message"])
-
-
 def _count_failed(table: pa.Table, failed: Counter[str]) -> int:
     """Count the failures of a shard by name; gives the number of stored rows."""
     import pyarrow.compute as pc
 
     bad = table.filter(pc.not_equal(table["status"], "success"))
-    for found in pc.value_counts(bad["error_message"]).to_pylist():
-        failed[failure(found["values"])] += found["counts"]
+    for found in bad.group_by([REASON, SIGNAL]).aggregate([([], "count_all")]).to_pylist():
+        failed[Failure(found[REASON], found[SIGNAL]).name] += found["count_all"]
     return int(table.num_rows - bad.num_rows)
 
 

@@ -20,6 +20,7 @@ from frenchcat.curate import embed
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.download.columns import uid_of
 from frenchcat.curate.errors import UserError
+from frenchcat.curate.failures import COLUMNS
 from frenchcat.curate.markers import Signature, write_marker
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 Vectors = NDArray[np.float32]
 PER_SHARD = 10_000
 _NAMES = {"url": ("url", "image_url", "link"), "caption": ("caption", "text", "alt", "title")}
-_OURS = ("key", "uid", "status", "error_message", "shard")
+_OURS = ("key", "uid", "status", "error_message", "shard", *COLUMNS)
 
 
 def write_rows(

@@ -137,15 +137,15 @@ def retry_failed(
     return run_stage(dataset, stage, shards, engine, progress, again=again)
 
 
-def asks_again(reason: str, permanent: bool) -> bool:
-    """Whether `retry_failed` asks for a row that failed for this reason."""
-    return permanent or reason not in LASTING
+def asks_again(name: str, permanent: bool) -> bool:
+    """Whether `retry_failed` asks for a row whose failure has this name."""
+    return permanent or name not in LASTING
 
 
 def _worth_asking(dataset: Dataset, shard: str, permanent: bool) -> bool:
     counts = counts_of(dataset, STAGE, shard)
-    reasons = (name.removeprefix("failed.") for name in counts if name.startswith("failed."))
-    return any(asks_again(reason, permanent) for reason in reasons)
+    names = (name.removeprefix("failed.") for name in counts if name.startswith("failed."))
+    return any(asks_again(name, permanent) for name in names)
 
 
 def _shape(settings: DownloadSettings) -> lists.Shape:
@@ -289,7 +289,7 @@ class _Worker:
             row: outcome
             for row, outcome in shards.present(self.dataset, shard).items()
             if outcome.status == shards.SUCCESS
-            or not asks_again(outcome.reason, self.stage.permanent)
+            or not asks_again(outcome.name, self.stage.permanent)
         }
         stored = [row for row, outcome in outcomes.items() if outcome.status == shards.SUCCESS]
         for row, data in shards.pictures(self.dataset, shard, encode_format, stored):

@@ -20,8 +20,9 @@ from typing import Any
 
 import numpy as np
 
-from frenchcat.curate import embed, tars
+from frenchcat.curate import embed, sidecar, tars
 from frenchcat.curate.dataset import Dataset, Publication
+from frenchcat.curate.failures import REASON, SIGNAL, Failure
 from frenchcat.curate.manifest import StageEntry
 from frenchcat.curate.markers import (
     Inputs,
@@ -116,16 +117,14 @@ def _sidecar(
     """Rewrite sidecar and stats; gives the marker's counts of what went."""
     import pyarrow.parquet as pq
 
-    from frenchcat.curate.info import failure
-
     relative = f"shards/{shard}.parquet"
     with dataset.as_local(relative) as path:
         table = pq.read_table(path)
-    told = table.select([n for n in ("key", "status", "error_message") if n in table.column_names])
+    told = sidecar.filled(table).select(["key", "status", REASON, SIGNAL])
     going = [row for row in told.to_pylist() if row["key"] in keys]
     failed = [row for row in going if row["status"] != "success"]
     stored = len(going) - len(failed)
-    reasons = Counter(failure(row.get("error_message")) for row in failed)
+    reasons = Counter(Failure(row[REASON], row[SIGNAL]).name for row in failed)
     _write(publication, relative, _without(table, keys))
     stats = f"shards/{shard}_stats.json"
     if dataset.exists(stats):

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from html import escape
 
+from frenchcat.curate.failures import OPTED_OUT
 from frenchcat.curate.report import plots
 from frenchcat.curate.report.examples import Picture
 from frenchcat.curate.report.gather import Reason
 from frenchcat.curate.report.histograms import Histogram
-from frenchcat.curate.report.outcomes import OPTED_OUT
 from frenchcat.curate.report.plots import Step, count, percent
 from frenchcat.curate.report.report import Report
 from frenchcat.curate.report.thumbnails import Thumbnails

@@ -27,6 +27,7 @@ import pyarrow.parquet as pq
 
 from frenchcat.curate import embed
 from frenchcat.curate.dataset import Dataset, digest_of
+from frenchcat.curate.failures import COLUMNS
 from frenchcat.curate.keys import key_of
 from frenchcat.curate.manifest import StageEntry
 from frenchcat.curate.markers import Marker, OutputFile, outputs_of, put_marker, record_entry
@@ -147,7 +148,7 @@ def vectors(path: Where, shard: str, keyed: Keyed) -> None:
     for relative, made in ((embed.img_emb(shard), pictures), (embed.text_emb(shard), texts)):
         width = len(made[0]) if made and made[0] is not None else MODEL["dimension"]
         np.save(path(relative), np.array(made, np.float16).reshape(len(made), width))
-    left_out = ("key", "image_path", "status", "error_message")
+    left_out = ("key", "image_path", "status", "error_message", *COLUMNS)
     rows = [
         {"image_path": key, **{n: v for n, v in _listed(key, row).items() if n not in left_out}}
         for key, row in there.items()
