@@ -30,16 +30,17 @@ def read(dataset: Dataset, shard: str, columns: Iterable[str]) -> pa.Table:
 
     with dataset.as_local(relative(shard)) as path:
         there = pq.read_schema(path).names
-        asked = list(dict.fromkeys((*columns, "status", "error_message", *COLUMNS)))
+        said = COLUMNS if set(COLUMNS) <= set(there) else (*COLUMNS, "error_message")
+        asked = dict.fromkeys((*columns, "status", *said))
         return filled(pq.read_table(path, columns=[name for name in asked if name in there]))
 
 
 def filled(sidecar: pa.Table) -> pa.Table:
     """A sidecar's rows with the text columns of `COLUMNS`: null for a stored row."""
-    import duckdb
-
     if set(COLUMNS) <= set(sidecar.column_names):
         return sidecar
+    import duckdb  # takes a while, and most datasets have the columns
+
     needed = [n for n in ("status", "error_message", *COLUMNS) if n in sidecar.column_names]
     with duckdb.connect() as duck:
         duck.register("sidecar", sidecar.select(needed))

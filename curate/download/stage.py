@@ -107,7 +107,7 @@ def retry_failed(
     Rows whose reason will not pass (`LASTING`: 404, not an image, …) only with `permanent`.
     Pictures are resized as the dataset's others were; of `settings`, only `fetch` counts. The
     shards stay up to date for a later `download`; stages behind it redo those that changed.
-    Raises `UserError` where the download has not been run to its end.
+    Raises `UserError` where the download has not been run to its end, or the dataset was adopted.
     """
     settings, engine = settings or DownloadSettings(), engine or Engine()
     made_with = dataset.manifest().entry(STAGE).settings
@@ -115,6 +115,11 @@ def retry_failed(
         raise UserError(
             f"{dataset.root}: nothing was downloaded to its end yet; "
             f"first: frenchcat download URLS --out {dataset.root}"
+        )
+    if "adopted" in made_with:
+        raise UserError(
+            f"{dataset.root} was adopted from {made_with['adopted']}: it has no URL list, so "
+            "failed rows cannot be asked again; download the list with frenchcat, or again with that tool"
         )
     resize = resolve(ResizeSettings, made_with["resize"], dataset.path("dataset.json"))
     rights = resolve(RightsSettings, made_with["rights"], dataset.path("dataset.json"))

@@ -18,12 +18,13 @@ from frenchcat.curate.adopt import adopt
 from frenchcat.curate.catalog import Catalog
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.diff import diff
-from frenchcat.curate.download import lists, pictures
+from frenchcat.curate.download import lists, pictures, retry_failed
 from frenchcat.curate.download.block import BLOCKED
 from frenchcat.curate.download.fetch import REASONS
 from frenchcat.curate.download.pictures import Unfit
 from frenchcat.curate.download.rights.signal import OPT_OUTS
 from frenchcat.curate.download.shards import NO_URL, Outcome, write
+from frenchcat.curate.errors import UserError
 from frenchcat.curate.failures import COLUMNS, Failure
 from frenchcat.curate.info import info
 from frenchcat.curate.markers import counts_of, marker, put_marker
@@ -264,6 +265,8 @@ def test_an_adopted_folder_has_img2dataset_s_sentences(tmp_path: Path) -> None:
     dataset = adopt(theirs, tmp_path / "d").dataset
     assert info(dataset).failed_reasons == {"HTTP Error 404": 1}
     assert told(dataset) == [None, Failure("HTTP Error 404", None, "Not Found")]
+    with dataset.lock(), pytest.raises(UserError, match="adopted from img2dataset: it has no URL"):
+        retry_failed(dataset)
 
 
 def test_a_list_s_own_columns_of_these_names_are_carried_on_under_others(tmp_path: Path) -> None:
