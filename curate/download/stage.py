@@ -119,7 +119,7 @@ def retry_failed(
     if "adopted" in made_with:
         raise UserError(
             f"{dataset.root} was adopted from {made_with['adopted']}: it has no URL list, so "
-            "failed rows cannot be asked again; download the list with frenchcat, or again with that tool"
+            "failed rows cannot be asked again; download them anew with frenchcat download"
         )
     resize = resolve(ResizeSettings, made_with["resize"], dataset.path("dataset.json"))
     rights = resolve(RightsSettings, made_with["rights"], dataset.path("dataset.json"))
