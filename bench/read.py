@@ -36,8 +36,9 @@ from typing import Any
 from bench import _common as common
 from bench._common import BENCH
 from frenchcat.curate.dataset import Dataset
+from frenchcat.curate.markers import Counts, Signature, counts_of
 from frenchcat.curate.run_stage import run_stage
-from frenchcat.curate.stage import Counts, Output, ShardFunction
+from frenchcat.curate.stage import Output, ShardFunction
 from frenchcat.train.plan import Plan
 from frenchcat.train.rows import Rows, rows_of_selection
 
@@ -266,10 +267,7 @@ def tars(dataset: Dataset) -> list[str]:
 
 
 def _rows_of(dataset: Dataset) -> dict[str, int]:
-    return {
-        shard: dataset.read_json(f"stages/download/{shard}.json")["counts"]["rows"]
-        for shard in dataset.shards()
-    }
+    return {shard: counts_of(dataset, "download", shard)["rows"] for shard in dataset.shards()}
 
 
 @dataclass(frozen=True)
@@ -277,13 +275,12 @@ class Made:
     """Writes what `download` would: a tar of picture, caption and metadata, and its sidecar."""
 
     rows: int
-    name: str = "download"
-    version: int = 1
     in_process: bool = True
 
-    def settings(self) -> Mapping[str, Any]:
-        """None."""
-        return {}
+    @property
+    def signature(self) -> Signature:
+        """The download's, without settings."""
+        return Signature("download", 1, {})
 
     def inputs(self, dataset: Dataset, shard: str) -> Mapping[str, str]:
         """None."""

@@ -30,8 +30,9 @@ import numpy as np
 from bench import _common as common
 from bench._common import BENCH
 from frenchcat.curate.dataset import Dataset
+from frenchcat.curate.markers import Counts, Signature
 from frenchcat.curate.run_stage import run_stage
-from frenchcat.curate.stage import Counts, Output, ShardFunction
+from frenchcat.curate.stage import Output, ShardFunction
 
 if TYPE_CHECKING:
     from frenchcat.index.search import Searcher
@@ -155,13 +156,14 @@ class Made:
 
     name: str
     rows: int
-    version: int = 1
     in_process: bool = True
 
-    def settings(self) -> Mapping[str, Any]:
+    @property
+    def signature(self) -> Signature:
         """The model's name, as `embed` records it."""
         model = {"model": "random", "weights": "0" * 64, "precision": "fp32"}
-        return {**model, "dimension": DIMENSIONS} if self.name == "embed" else {}
+        settings = {**model, "dimension": DIMENSIONS} if self.name == "embed" else {}
+        return Signature(self.name, 1, settings)
 
     def inputs(self, dataset: Dataset, shard: str) -> Mapping[str, str]:
         """None."""

@@ -150,7 +150,7 @@ def make_shard(dataset: Any, shard: str, at: dict[str, Any]) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from frenchcat.curate.dataset import file_sha256
+    from frenchcat.curate.markers import Signature, write_marker
 
     count = len(at["english"])
     keys = [f"{shard}{row:04d}" for row in range(count)]
@@ -178,10 +178,7 @@ def make_shard(dataset: Any, shard: str, at: dict[str, Any]) -> None:
     ):
         with dataset.publish("make") as publication:
             pq.write_table(pa.table(columns), publication.path(relative), compression="zstd")
-        path = Path(dataset.path(relative))
-        output = {relative: {"bytes": path.stat().st_size, "sha256": file_sha256(path)}}
-        marker = {"digest": shard, "inputs": {}, "outputs": output, "counts": {}}
-        dataset.write_json(f"stages/{stage}/{shard}.json", marker)
+            write_marker(publication, Signature(stage, 1, {}), shard, {}, {})
 
 
 if __name__ == "__main__":

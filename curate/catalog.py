@@ -3,7 +3,8 @@
 Reads the published parquet files of a dataset (shards/, scores/, duplicates/, verdicts/, rights/),
 writes nothing. The views::
 
-    rows      every row of the list: the sidecars' columns and `shard`
+    rows      every row of the list: the sidecars' columns, `shard`, and why a row failed
+              (curate/sidecar.py), whatever the age of its sidecar
     samples   the stored pictures: `rows`, and whatever scores, duplicates, verdicts there are;
               `opted_out` names the signals that opt a row out, null where none does
     rights    every signal, a row each, where there are any
@@ -24,6 +25,8 @@ from frenchcat.curate import files
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import BadCondition, NotFound, UnknownColumn
 from frenchcat.curate.expression import checked
+from frenchcat.curate.failures import COLUMNS
+from frenchcat.curate.sidecar import filled_sql
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -55,8 +58,11 @@ class Catalog:
             raise NotFound(f"{dataset.root} holds no shards; run frenchcat download first")
         self.duck = _connection(dataset, threads)
         sidecars = [files.SIDECAR.of(shard) for shard in shards]
-        self._view("rows", f"{_shard_of('shards')}, * EXCLUDE (filename)", sidecars)
-        self._samples(list(files.joined()) if joined is None else joined)
+        self._view("sidecars", f"{_shard_of('shards')}, * EXCLUDE (filename)", sidecars)
+        there = self._described("sidecars")
+        self.duck.execute(f"CREATE VIEW rows AS {filled_sql('sidecars', there)}")
+        listed = [name for name in there if name not in COLUMNS]
+        self._samples(list(files.joined()) if joined is None else joined, listed)
 
     def __enter__(self) -> Catalog:
         return self
@@ -198,12 +204,15 @@ class Catalog:
         files = f"read_parquet([{paths}], union_by_name = true, filename = true)"
         self.duck.execute(f"CREATE VIEW {name} AS SELECT {columns} FROM {files}")
 
-    def _samples(self, joined: Sequence[str]) -> None:
-        """The view `samples`: stored pictures with what later stages say of them."""
+    def _samples(self, joined: Sequence[str], listed: Sequence[str]) -> None:
+        """The view `samples`: stored pictures with what later stages say of them.
+
+        `listed` are the columns of `rows` that it has: not those that say why a row failed.
+        """
         there = {folder: found for folder in joined if (found := self._parquets(folder))}
         hiding = [file for folder, file in files.joined().items() if folder in there and file.wins]
         ours = {name for file in hiding for name in file.columns}
-        own = [name for name in self._described("rows") if name.lower() not in ours]
+        own = [name for name in listed if name.lower() not in ours]
         self._from["shards"] = [name for name in own if name != "shard"]
         taken = {name.lower() for name in own}
         joins, chosen = "", ", ".join(f"rows.{quoted(name)}" for name in own)

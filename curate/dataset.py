@@ -25,18 +25,21 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from frenchcat.curate.atomic import make_folder, sync
 from frenchcat.curate.errors import Damaged, NotFound, UserError
+from frenchcat.curate.manifest import FormatOnly, Manifest
+from frenchcat.curate.typed_json import loaded
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
 
+M = TypeVar("M")
 MANIFEST = "dataset.json"
 FORMAT = 1
 _TEMPORARY = ".tmp"
@@ -71,18 +74,23 @@ class Dataset:
 
     @classmethod
     def open(cls, root: str | Path) -> Dataset:
-        """The dataset at `root`. Raises `UserError` where there is none."""
+        """The dataset at `root`.
+
+        Raises `NotFound` where there is none, `Damaged` where dataset.json is broken, `UserError`
+        where another version of frenchcat made it.
+        """
         dataset = cls(_tidy(root))
         if not dataset.exists(MANIFEST):
             raise NotFound(
                 f"{root} is no dataset: it has no {MANIFEST}; "
                 f"make one with: frenchcat build URLS --out {root}"
             )
-        found = dataset.manifest().get("format")
+        found = dataset._read_manifest(FormatOnly).format
         if found != FORMAT:
             raise UserError(
                 f"{root} has format {found!r}; this version of frenchcat reads {FORMAT}"
             )
+        dataset.manifest()  # what is wrong with it is said now
         return dataset
 
     @classmethod
@@ -170,12 +178,13 @@ class Dataset:
             self.fs.get_file(self.path(relative), str(copy))
             yield copy
 
-    def manifest(self) -> dict[str, Any]:
-        """The value of dataset.json."""
-        value = self.read_json(MANIFEST)
-        if not isinstance(value, dict):
-            raise UserError(f"{self.path(MANIFEST)} holds no JSON object; restore it or build anew")
-        return value
+    def manifest(self) -> Manifest:
+        """The value of dataset.json. Raises `Damaged`, which names what is wrong in it."""
+        return self._read_manifest(Manifest)
+
+    def _read_manifest(self, kind: type[M]) -> M:
+        data, cure = self.read_bytes(MANIFEST), "restore it or build anew"
+        return loaded(kind, data, self.path(MANIFEST), cure)
 
     def shards(self, stage: str = "download") -> list[str]:
         """The ids of the shards that a stage has finished, sorted (``00000``, ``00001``, …)."""
@@ -216,6 +225,13 @@ class Dataset:
         with self.publish(relative.replace("/", "-")) as publication:
             text = json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
             publication.path(relative).write_text(text, encoding="utf-8")
+
+    def update_manifest(self, values: Mapping[str, Any]) -> None:
+        """Set keys of dataset.json and leave the others; nothing is written if nothing changes."""
+        before = self.read_json(MANIFEST)
+        after = {**before, **values}
+        if canonical_json(after) != canonical_json(before):
+            self.write_json(MANIFEST, after)
 
     def remove(self, relative: str) -> None:
         """Delete a file if it is there."""

@@ -2,8 +2,9 @@
 
 Reads the catalogs of two datasets, writes nothing. Rows are told by `uid`, which survives another
 crawl; the same pair listed twice has one uid, and its rows are compared in key order. What only
-says where a row lies (key, shard, the keys in duplicates/) is not compared. Removed rows are not
-there. Cost: both catalogs in memory without their pictures, one join.
+says where a row lies (key, shard, the keys in duplicates/) is not compared, nor are the columns of
+a failure, since `error_message` says the same. Removed rows are not there. Cost: both catalogs in
+memory without their pictures, one join.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from frenchcat.curate.catalog import Catalog, quoted
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import UserError
+from frenchcat.curate.failures import COLUMNS, NAME_SQL
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -74,7 +76,7 @@ def diff(before: Dataset, after: Dataset) -> Diff:
 
     old, new = _rows(before), _rows(after)
     names = [name for name in old.column_names if name in set(new.column_names)]
-    compared = [name for name in names if name not in (*PLACES, "uid", _TURN, _FATE)]
+    compared = [name for name in names if name not in (*PLACES, *COLUMNS, "uid", _TURN, _FATE)]
     duck = duckdb.connect()
     duck.register("old", old)
     duck.register("new", new)
@@ -102,7 +104,7 @@ def _rows(dataset: Dataset) -> pa.Table:
         keep, reason = ("keep", "reason") if catalog.judged else ("NULL::BOOLEAN", "NULL")
         return catalog.run(
             f"SELECT *, row_number() OVER (PARTITION BY uid ORDER BY key) AS {_TURN}, "
-            f"CASE WHEN status <> 'success' THEN 'failed:' || split_part(error_message, ': ', 1) "
+            f"CASE WHEN status <> 'success' THEN 'failed:' || {NAME_SQL} "
             f"WHEN {keep} IS FALSE THEN 'dropped:' || {reason} ELSE 'kept' END AS {_FATE} "
             "FROM (SELECT * FROM samples UNION ALL BY NAME "
             "SELECT * FROM rows WHERE status <> 'success') WHERE uid IS NOT NULL"

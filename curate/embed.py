@@ -26,15 +26,15 @@ from frenchcat.curate import files
 from frenchcat.curate.clip.settings import ClipSettings
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import Damaged, ModelMismatch, NotFound, UserError
+from frenchcat.curate.failures import COLUMNS
+from frenchcat.curate.markers import Counts, Inputs, Signature, counts_of, marker, record_entry
 from frenchcat.curate.run_stage import run_stage
 from frenchcat.curate.stage import (
-    Counts,
     Engine,
     Output,
     Progress,
     ShardFunction,
     StageReport,
-    marker,
 )
 
 if TYPE_CHECKING:
@@ -45,7 +45,8 @@ if TYPE_CHECKING:
     from frenchcat.curate.decode import Decoder
 
 STAGE = "embed"
-_NOT_METADATA = ("image_path", "caption", "status", "error_message")  # or written by name
+VERSION = 1
+_NOT_METADATA = ("image_path", "caption", "status", "error_message", *COLUMNS)  # or by name
 _Found = tuple[list[str], NDArray[np.float32], dict[str, str]]
 
 
@@ -89,20 +90,20 @@ class EmbedStage:
     clip: ClipSettings
     weights: Weights
     rows: int = field(compare=False)  # of the whole dataset, by which compiling is decided
-    name: str = STAGE
-    version: int = 1
     in_process: bool = True
 
-    def settings(self) -> Mapping[str, Any]:
+    @property
+    def signature(self) -> Signature:
         """What shapes the vectors: the model and its precision, not how fast it runs."""
-        return {
+        settings = {
             "model": self.weights.name,
             "weights": self.weights.digest,
             "dimension": self.weights.dimension,
             "precision": self.clip.precision,
         }
+        return Signature(STAGE, VERSION, settings)
 
-    def inputs(self, dataset: Dataset, shard: str) -> Mapping[str, str]:
+    def inputs(self, dataset: Dataset, shard: str) -> Inputs:
         """A shard's vectors depend on its tar and its sidecar."""
         found = marker(dataset, "download", shard)
         if found is None:
@@ -110,12 +111,12 @@ class EmbedStage:
                 f"shard {shard} of {dataset.root} is not downloaded; run download first"
             )
         relatives = (files.TAR.of(shard), files.SIDECAR.of(shard))
-        if relatives[0] not in found["outputs"]:
+        if relatives[0] not in found.outputs:
             raise UserError(
                 f"shard {shard} of {dataset.root} was adopted without pictures, so it cannot be "
                 "embedded again; its vectors stay as they are"
             )
-        return {relative: found["outputs"][relative]["sha256"] for relative in relatives}
+        return {relative: found.outputs[relative].sha256 for relative in relatives}
 
     @contextlib.contextmanager
     def start(self, dataset: Dataset) -> Iterator[ShardFunction]:
@@ -144,35 +145,30 @@ def embed(
     shards = dataset.shards("download")
     if not shards:
         raise UserError(f"{dataset.root} holds no shards; run frenchcat download first")
-    counts = [(marker(dataset, "download", shard) or {}).get("counts", {}) for shard in shards]
-    rows = sum(int(count.get("downloaded", 0)) for count in counts)
+    rows = sum(counts_of(dataset, "download", shard).get("downloaded", 0) for shard in shards)
     stage = EmbedStage(settings, find_weights(settings), rows)
     for shard in shards:
         stage.inputs(dataset, shard)  # what is wrong with one is said before anything changes
-    _forget_other_model(dataset, stage)
+    _forget_other_model(dataset, stage.signature)
     return run_stage(dataset, stage, shards, engine, progress)
 
 
-def _forget_other_model(dataset: Dataset, stage: EmbedStage) -> None:
+def _forget_other_model(dataset: Dataset, signature: Signature) -> None:
     # While one model's vectors replace another's, dataset.json must name neither: a build that is
     # killed half-way would leave both under the first one's name.
-    manifest = dataset.manifest()
-    entry = manifest["stages"].get(STAGE)
-    if entry is not None and entry["settings"] != dict(stage.settings()):
-        del manifest["stages"][STAGE]
-        dataset.write_json("dataset.json", manifest)
+    if dataset.manifest().entry(STAGE).settings != signature.settings:
+        record_entry(dataset, STAGE, None)
 
 
-def model_of(dataset: Dataset) -> dict[str, Any]:
+def model_of(dataset: Dataset) -> Mapping[str, Any]:
     """What made a dataset's vectors: model, weights (digest), dimension, precision.
 
     Raises `UserError` where it has none.
     """
-    entry = dataset.manifest()["stages"].get(STAGE)
-    if entry is None:
+    made_by = dataset.manifest().entry(STAGE).settings
+    if made_by is None:
         raise NotFound(f"{dataset.root} has no embeddings; run: frenchcat embed {dataset.root}")
-    settings: dict[str, Any] = entry["settings"]
-    return settings
+    return made_by
 
 
 def require_same_model(dataset: Dataset, clip: Clip) -> None:

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import UserError
-from frenchcat.curate.stage import Counts, Engine, Progress, ShardFunction, Stage, run_shard
+from frenchcat.curate.markers import Counts
+from frenchcat.curate.stage import Engine, Progress, ShardFunction, Stage, run_shard
 
 if TYPE_CHECKING:
     from multiprocessing.queues import SimpleQueue

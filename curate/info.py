@@ -8,18 +8,16 @@ Cost: one scan of a few columns, a shard at a time.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from frenchcat.curate import files
+from frenchcat.curate import sidecar
 from frenchcat.curate.dataset import Dataset
+from frenchcat.curate.failures import REASON, SIGNAL, Failure
+from frenchcat.curate.manifest import StageEntry
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-SUB_NAMED = ("opted_out",)
-"""Failures whose reason has two parts, ``opted_out:x_robots_tag``."""
 
 
 @dataclass(frozen=True)
@@ -58,46 +56,33 @@ def info(dataset: Dataset) -> Info:
     dropped: Counter[str] = Counter()
     rows = downloaded = 0
     for shard in dataset.shards("download"):
-        table = _sidecar(dataset, shard)
+        table = sidecar.read(dataset, shard, ["key"])
         rows += table.num_rows
         downloaded += _count_failed(table, failed)
         _count_dropped(dataset, shard, table, dropped)
     manifest = dataset.manifest()
-    stages = manifest["stages"]
+    embedded = manifest.entry("embed")
     return Info(
-        name=manifest["name"],
+        name=manifest.name,
         rows=rows,
         downloaded=downloaded,
         failed=sum(failed.values()),
         failed_reasons=_most_common(failed),
-        embedded=int(stages.get("embed", {}).get("counts", {}).get("embedded", 0)),
+        embedded=embedded.counts.get("embedded", 0),
         kept=downloaded - sum(dropped.values()),
         dropped=_most_common(dropped),
-        indexed=int(stages.get("index", {}).get("counts", {}).get("image", 0)),
-        model=stages.get("embed", {}).get("settings", {}).get("model"),
-        rules=rules_of(stages.get("verdict", {})),
+        indexed=manifest.entry("index").counts.get("image", 0),
+        model=embedded.setting("model"),
+        rules=rules_of(manifest.entry("verdict")),
     )
 
 
-def failure(message: str | None) -> str:
-    """The name of a failure in a sidecar's error_message; its detail is left out."""
-    name, _, detail = str(message).partition(":")
-    return f"{name}:{detail.split(':')[0].strip()}" if name in SUB_NAMED and detail else name
-
-
-def rules_of(entry: Mapping[str, Any]) -> dict[str, Rule]:
+def rules_of(entry: StageEntry) -> dict[str, Rule]:
     """What each rule did, from the entry of the verdicts in dataset.json."""
-    counts = entry.get("counts", {})
-    names = [name for name, _ in entry.get("settings", {}).get("rules", [])]
+    counts = entry.counts
+    names = [name for name, _ in entry.setting("rules", [])]
     parts = ("dropped", "alone", "unknown")
     return {name: Rule(*(counts.get(f"{part}.{name}", 0) for part in parts)) for name in names}
-
-
-def _sidecar(dataset: Dataset, shard: str) -> pa.Table:
-    import pyarrow.parquet as pq
-
-    with dataset.as_local(files.SIDECAR.of(shard)) as path:
-        return pq.read_table(path, columns=["key", "status", "error_message"])
 
 
 def _count_failed(table: pa.Table, failed: Counter[str]) -> int:
@@ -105,8 +90,8 @@ def _count_failed(table: pa.Table, failed: Counter[str]) -> int:
     import pyarrow.compute as pc
 
     bad = table.filter(pc.not_equal(table["status"], "success"))
-    for found in pc.value_counts(bad["error_message"]).to_pylist():
-        failed[failure(found["values"])] += found["counts"]
+    for found in bad.group_by([REASON, SIGNAL]).aggregate([([], "count_all")]).to_pylist():
+        failed[Failure(found[REASON], found[SIGNAL]).name] += found["count_all"]
     return int(table.num_rows - bad.num_rows)
 
 

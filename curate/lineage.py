@@ -8,15 +8,15 @@ versions and digests of every step. Cost: a few small files; one read of the fil
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from frenchcat.curate import files
 from frenchcat.curate.dataset import Dataset, file_sha256
 from frenchcat.curate.errors import UserError
+from frenchcat.curate.manifest import GivenList, Manifest
+from frenchcat.curate.markers import marker, outputs_of
 from frenchcat.curate.select import open_selection
-from frenchcat.curate.stage import marker
 
 _SHARD = re.compile(r"(?:^|[/_])(\d{5,})(?:[._]|$)")
 
@@ -32,7 +32,7 @@ class Origin:
     settings: dict[str, Any] = field(default_factory=dict)  # on which the file depends
     digest: str | None = None  # of version, settings and inputs together
     inputs: dict[str, str] = field(default_factory=dict)  # file of the dataset, or a name -> digest
-    given: list[dict[str, Any]] = field(default_factory=list)  # the URL lists, for a frozen list
+    given: tuple[GivenList, ...] = ()  # the URL lists, for a frozen list
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-able."""
@@ -44,11 +44,11 @@ def origin(dataset: Dataset, file: str) -> Origin:
     manifest = dataset.manifest()
     if not dataset.exists(file):
         raise UserError(f"{dataset.root} has no file {file!r}; name one as it lies in the folder")
-    found = _of_stage(dataset, manifest["stages"], file)
+    found = _of_stage(dataset, manifest, file)
     if found is None and file.startswith("selections/"):
         found = _of_selection(dataset, file)
     if found is None and file.startswith("index/"):
-        found = _of_index(dataset, manifest["stages"], file)
+        found = _of_index(dataset, manifest, file)
     if found is None:
         folders = dict.fromkeys(one.folder.split("/")[0] for one in files.SHARD_FILES)
         raise UserError(
@@ -79,23 +79,23 @@ def lineage(dataset: Dataset, file: str) -> list[Origin]:
     return queue
 
 
-def _of_stage(dataset: Dataset, entries: Mapping[str, Any], file: str) -> Origin | None:
+def _of_stage(dataset: Dataset, manifest: Manifest, file: str) -> Origin | None:
     """From the marker of the shard that a file's name names."""
     for shard in _SHARD.findall(file):
         for stage in dataset.files("stages"):
             made = marker(dataset, stage, shard)
-            if made is None or file not in made["outputs"]:
+            if made is None or file not in made.outputs:
                 continue
-            entry = entries.get(stage, {})
+            entry = manifest.entry(stage)
             return Origin(
                 file,
                 stage,
-                made["outputs"][file]["sha256"],
-                entry.get("version"),
-                entry.get("settings", {}),
-                made["digest"],
-                made["inputs"] | _listed(dataset, stage, shard),
-                entry.get("given", []),
+                made.outputs[file].sha256,
+                entry.version,
+                dict(entry.settings or {}),
+                made.digest,
+                {**made.inputs, **_listed(dataset, stage, shard)},
+                entry.given or (),
             )
     return None
 
@@ -104,8 +104,8 @@ def _listed(dataset: Dataset, stage: str, shard: str) -> dict[str, str]:
     """A downloaded shard was made from its frozen list, which its marker names by digest alone."""
     if stage != "download":
         return {}
-    made = marker(dataset, files.LIST.stage, shard) or {"outputs": {}}
-    return {file: str(output["sha256"]) for file, output in made["outputs"].items()}
+    outputs = outputs_of(dataset, files.LIST.stage, shard)
+    return {file: out.sha256 for file, out in outputs.items()}
 
 
 def _of_selection(dataset: Dataset, file: str) -> Origin:
@@ -115,22 +115,20 @@ def _of_selection(dataset: Dataset, file: str) -> Origin:
     inputs: dict[str, str] = {}
     for shard in sorted(set(found.table["shard"].to_pylist())):
         for read in (files.SIDECAR, files.RIGHTS, *files.joined().values()):
-            outputs = (marker(dataset, read.stage, shard) or {}).get("outputs", {})
-            relative = read.of(shard)
-            inputs |= {relative: outputs[relative]["sha256"]} if relative in outputs else {}
+            outputs, relative = outputs_of(dataset, read.stage, shard), read.of(shard)
+            inputs |= {relative: outputs[relative].sha256} if relative in outputs else {}
     return Origin(file, "select", None, None, wanted, found.digest, inputs)
 
 
-def _of_index(dataset: Dataset, entries: Mapping[str, Any], file: str) -> Origin | None:
+def _of_index(dataset: Dataset, manifest: Manifest, file: str) -> Origin | None:
     """From index.json: each part of an index has its files and its shards."""
-    entry = entries.get("index")
+    entry = manifest.stages.get("index")
     parts = dataset.read_json("index/index.json").get("parts", []) if entry else []
     part = next((part for part in parts if file in part["files"]), None)
     if entry is None or part is None:
         return None
     inputs: dict[str, str] = {}
     for shard in part["shards"]:
-        outputs = (marker(dataset, "embed", shard) or {"outputs": {}})["outputs"]
-        inputs |= {name: output["sha256"] for name, output in outputs.items()}
-    digest, version, settings = part["files"][file]["sha256"], entry["version"], entry["settings"]
-    return Origin(file, "index", digest, version, settings, entry["digest"], inputs)
+        inputs |= {name: o.sha256 for name, o in outputs_of(dataset, "embed", shard).items()}
+    digest, settings = part["files"][file]["sha256"], dict(entry.settings or {})
+    return Origin(file, "index", digest, entry.version, settings, entry.digest, inputs)

@@ -6,6 +6,8 @@ added to, never renamed. What varies (the address, the status line) goes to the 
 
 from enum import StrEnum
 
+from frenchcat.curate import failures
+
 
 class Reason(StrEnum):
     """Every reason but the `http_<status>` ones, which `http_status` makes."""
@@ -52,6 +54,8 @@ class Reason(StrEnum):
     """The bytes begin as a picture does, but its header names no usable width and height."""
     TOO_MANY_PIXELS = "too_many_pixels"
     """The header announces more than max_pixels."""
+    OPTED_OUT = failures.OPTED_OUT
+    """The site's robots.txt forbids asking; the signal beside it says in which words."""
     UNEXPECTED = "unexpected"
     """A fault of ours; the detail names the exception."""
 
@@ -73,9 +77,7 @@ def worth_retrying(status: int) -> bool:
     return status == 429 or (500 <= status <= 599 and status not in _LASTING_5XX)
 
 
-REASONS: frozenset[str] = (
-    frozenset(Reason) | {http_status(s) for s in range(100, 1000)} | {"opted_out:robots_txt"}
-)
+REASONS: frozenset[str] = frozenset(Reason) | {http_status(s) for s in range(100, 1000)}
 """All there are. Other signals than robots.txt opt out of being stored, not of being fetched."""
 
 PERMANENT: frozenset[str] = (
@@ -103,18 +105,23 @@ again sends nothing, and `--allow-host` may have opened the host meanwhile."""
 
 
 class FetchFailure(Exception):
-    """Ends one attempt: a reason, a detail for people, and whether and when to try again."""
+    """Ends one attempt: why, with a detail for people, and whether and when to try again.
+
+    `signal` is what opts out, where the reason is `opted_out`.
+    """
 
     def __init__(
         self,
         reason: str,
         detail: str,
         *,
+        signal: str | None = None,
         retry: bool = False,
         retry_after_sec: float | None = None,
     ) -> None:
         super().__init__(f"{reason}: {detail}")
         self.reason = str(reason)
+        self.signal = signal
         self.detail = detail
         self.retry = retry
         self.retry_after_sec = retry_after_sec

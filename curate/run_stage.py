@@ -10,15 +10,8 @@ from collections.abc import Collection, Sequence
 
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.engines import run_local, run_ray
-from frenchcat.curate.stage import (
-    Engine,
-    Progress,
-    Silent,
-    Stage,
-    StageReport,
-    record,
-    up_to_date,
-)
+from frenchcat.curate.markers import record
+from frenchcat.curate.stage import Engine, Progress, Silent, Stage, StageReport, up_to_date
 
 
 def run_stage(
@@ -37,14 +30,14 @@ def run_stage(
     stays, so the same call again goes on. Raises `UserError` where Ray is asked for and missing.
     """
     engine, progress = engine or Engine(), progress or Silent()
-    redo = frozenset(again)
+    signature, redo = stage.signature, frozenset(again)
     todo = [shard for shard in shards if shard in redo or not up_to_date(dataset, stage, shard)]
-    progress.begin(stage.name, len(todo))
+    progress.begin(signature.name, len(todo))
     try:
         if todo:
             run = run_ray if engine.kind == "ray" else run_local
             run(dataset, stage, todo, engine, progress)
     finally:
         progress.end()
-    counts = record(dataset, stage, shards)
-    return StageReport(stage.name, len(todo), len(shards) - len(todo), counts)
+    counts = record(dataset, signature, shards)
+    return StageReport(signature.name, len(todo), len(shards) - len(todo), counts)

@@ -23,7 +23,7 @@ from frenchcat.curate.catalog import Catalog, quoted
 from frenchcat.curate.dataset import Dataset, digest_of
 from frenchcat.curate.errors import NotFound, UserError
 from frenchcat.curate.expression import checked
-from frenchcat.curate.stage import marker
+from frenchcat.curate.markers import outputs_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -146,8 +146,8 @@ def _tars(dataset: Dataset, table: pa.Table) -> dict[str, str]:
     """Shard -> digest of its tar, by which offsets are known to hold."""
     found = {}
     for shard in _shards(table):
-        outputs = (marker(dataset, "download", shard) or {}).get("outputs", {})
-        found[shard] = outputs.get(files.TAR.of(shard), {}).get("sha256", "")
+        tar = outputs_of(dataset, "download", shard).get(files.TAR.of(shard))
+        found[shard] = "" if tar is None else tar.sha256
     return found
 
 

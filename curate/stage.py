@@ -1,24 +1,19 @@
-"""A stage: a pure function from one shard's inputs to one shard's output, and `run_stage`.
+"""A stage: a pure function from one shard's inputs to one shard's output.
 
-`run_stage` owns parallelism, resume and progress. Beside a shard's output lies a marker,
-``stages/<stage>/<shard>.json``, with the digest of the inputs and settings that made it:
-same again is skipped, changed is redone, and only that. The marker is published with the output.
-
-Cost: one small file read a shard to find that there is nothing to do; memory does not grow with
-the number of shards in flight beyond one a worker.
+run_stage.py runs it over many shards; markers.py says which of them are up to date. Memory does not
+grow with the number of shards: each worker has one in hand.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
-from frenchcat.curate.dataset import Dataset, Publication, canonical_json, digest_of, file_sha256
-
-Counts = Mapping[str, int]
+from frenchcat.curate.dataset import Dataset, Publication
+from frenchcat.curate.markers import Counts, Inputs, Signature, is_made, write_marker
 
 
 @dataclass(frozen=True)
@@ -40,13 +35,8 @@ class Stage(Protocol):
     """What `run_stage` runs. Picklable, since it travels to worker processes."""
 
     @property
-    def name(self) -> str:
-        """Names the markers' folder and the entry in dataset.json."""
-        ...
-
-    @property
-    def version(self) -> int:
-        """Raised when the code changes what comes out for the same input."""
+    def signature(self) -> Signature:
+        """What its markers are signed with: name, version, settings."""
         ...
 
     @property
@@ -54,11 +44,7 @@ class Stage(Protocol):
         """Whether it brings its own processes, so that shards run one by one in the caller's."""
         ...
 
-    def settings(self) -> Mapping[str, Any]:
-        """The settings on which the output depends, JSON-able."""
-        ...
-
-    def inputs(self, dataset: Dataset, shard: str) -> Mapping[str, str]:
+    def inputs(self, dataset: Dataset, shard: str) -> Inputs:
         """Name -> digest of everything else on which a shard's output depends."""
         ...
 
@@ -131,101 +117,13 @@ def run_shard(
 ) -> Counts:
     """Work on one shard and publish its files and its marker together."""
     inputs = stage.inputs(dataset, shard)
-    with dataset.publish(f"{stage.name}-{shard}") as publication:
+    signature = stage.signature
+    with dataset.publish(f"{signature.name}-{shard}") as publication:
         counts = dict(work(shard, Output(publication, advance)))
-        write_marker(publication, stage, shard, inputs, counts)
+        write_marker(publication, signature, shard, inputs, counts)
     return counts
-
-
-def write_marker(
-    publication: Publication,
-    stage: Stage,
-    shard: str,
-    inputs: Mapping[str, str],
-    counts: Counts,
-    outputs: Iterable[str] | None = None,
-) -> None:
-    """Add the marker that names what made the publication's files (or `outputs`); call it last."""
-    made = {
-        relative: {"bytes": path.stat().st_size, "sha256": file_sha256(path)}
-        for relative in (publication.relatives if outputs is None else outputs)
-        if (path := publication.folder / relative).exists()
-    }
-    marker = {
-        "digest": stage_digest(stage, inputs),
-        "inputs": dict(inputs),
-        "outputs": made,
-        "counts": dict(counts),
-    }
-    text = canonical_json(marker)
-    publication.path(marker_path(stage.name, shard)).write_text(text + "\n", encoding="utf-8")
-
-
-def marker_path(stage: str, shard: str) -> str:
-    """Where a shard's marker lies."""
-    return f"stages/{stage}/{shard}.json"
-
-
-def marker(dataset: Dataset, stage: str, shard: str) -> dict[str, Any] | None:
-    """What made a shard's output: digest, inputs, outputs, counts; None if it is not done."""
-    relative = marker_path(stage, shard)
-    if not dataset.exists(relative):
-        return None
-    value: dict[str, Any] = dataset.read_json(relative)
-    return value
-
-
-def output_sha256(dataset: Dataset, stage: str, shard: str, relative: str) -> str:
-    """The digest of a file that a stage published. Raises KeyError where it did not."""
-    found = marker(dataset, stage, shard)
-    if found is None:
-        raise KeyError(f"stage {stage} has not finished shard {shard}")
-    return str(found["outputs"][relative]["sha256"])
-
-
-def stage_digest(stage: Stage, inputs: Mapping[str, str]) -> str:
-    """The digest of all that a shard's output depends on."""
-    return digest_of(
-        {
-            "stage": stage.name,
-            "version": stage.version,
-            "settings": stage.settings(),
-            "inputs": dict(inputs),
-        }
-    )
 
 
 def up_to_date(dataset: Dataset, stage: Stage, shard: str) -> bool:
     """Whether a shard's output is there, whole in size, and made from the same inputs."""
-    found = marker(dataset, stage.name, shard)
-    if found is None or found["digest"] != stage_digest(stage, stage.inputs(dataset, shard)):
-        return False
-    return all(dataset.size(rel) == out["bytes"] for rel, out in found["outputs"].items())
-
-
-def record(dataset: Dataset, stage: Stage, shards: Sequence[str]) -> dict[str, int]:
-    """Write a stage's settings, digest and summed counts into dataset.json; gives the counts."""
-    counts: dict[str, int] = {}
-    digests: dict[str, str] = {}
-    for shard in shards:
-        if found := marker(dataset, stage.name, shard):
-            digests[shard] = found["digest"]
-            for name, number in found["counts"].items():
-                counts[name] = counts.get(name, 0) + number
-    entry = {
-        "version": stage.version,
-        "settings": dict(stage.settings()),
-        "shards": len(digests),
-        "counts": counts,
-        "digest": digest_of(digests),
-    }
-    record_entry(dataset, stage.name, entry)
-    return counts
-
-
-def record_entry(dataset: Dataset, name: str, entry: Mapping[str, Any]) -> None:
-    """Set one stage's entry in dataset.json, leaving the file alone where nothing changed."""
-    manifest = dataset.manifest()
-    if manifest["stages"].get(name) != entry:
-        manifest["stages"][name] = dict(entry)
-        dataset.write_json("dataset.json", manifest)
+    return is_made(dataset, stage.signature, shard, lambda: stage.inputs(dataset, shard))

@@ -114,14 +114,14 @@ def _planted_table(dataset: Dataset) -> Table:
 
 
 def _rows(dataset: Dataset) -> list[dict[str, Any]]:
-    """Every row of the list with what the stages say of it."""
+    """Every row of the list with what the stages say of it; `failed` names why it failed."""
     from frenchcat.curate.catalog import Catalog
+    from frenchcat.curate.failures import NAME_SQL
 
     with Catalog(dataset) as catalog:
         found = catalog.run(
-            "SELECT planted, status, error_message, keep, reason, multiplicity FROM samples "
-            "UNION ALL BY NAME "
-            "SELECT planted, status, error_message FROM rows WHERE status <> 'success'"
+            "SELECT planted, status, keep, reason, multiplicity FROM samples UNION ALL BY NAME "
+            f"SELECT planted, status, {NAME_SQL} AS failed FROM rows WHERE status <> 'success'"
         )
     rows: list[dict[str, Any]] = found.to_pylist()
     return rows
@@ -129,10 +129,8 @@ def _rows(dataset: Dataset) -> list[dict[str, Any]]:
 
 def _outcome(row: Mapping[str, Any]) -> str:
     """One row's end in words."""
-    from frenchcat.curate.info import failure
-
     if row["status"] != "success":
-        return failure(row["error_message"])
+        return str(row["failed"])
     if not row["keep"]:
         return f"dropped ({row['reason']})"
     if "duplicate" in row["planted"] and row["multiplicity"] > 1:

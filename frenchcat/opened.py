@@ -354,7 +354,7 @@ class OpenDataset:
         from frenchcat import pipeline
         from frenchcat.curate.remove import compact
 
-        stages = self.dataset.manifest()["stages"]
+        stages = self.dataset.manifest().stages
         with self.dataset.lock():
             done = compact(self.dataset, progress)
             pipeline.made_anew(self.dataset, stages, progress)
@@ -377,7 +377,7 @@ class OpenDataset:
         return settings, engine_of(engine, workers)
 
     def _pictures_of(self, shard: str) -> dict[str, Member]:
-        from frenchcat.curate.stage import output_sha256
+        from frenchcat.curate.markers import output_sha256
         from frenchcat.curate.tars import pictures
 
         relative = files.TAR.of(shard)
@@ -394,7 +394,7 @@ class OpenDataset:
         """The dataset's own model, as `matches` wants it; None where nothing is embedded."""
         from frenchcat.curate.embed import STAGE
 
-        if STAGE not in self.dataset.manifest()["stages"]:
+        if STAGE not in self.dataset.manifest().stages:
             return None
         from frenchcat.curate.clip.model import load_clip
         from frenchcat.curate.embed import require_same_model

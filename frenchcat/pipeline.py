@@ -10,7 +10,6 @@ import contextlib
 import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from frenchcat.curate.clip import ClipSettings
 from frenchcat.curate.config import (
@@ -27,6 +26,7 @@ from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.dedup.settings import DedupSettings
 from frenchcat.curate.download import DownloadSettings
 from frenchcat.curate.errors import UserError
+from frenchcat.curate.manifest import StageEntry
 from frenchcat.curate.score.settings import ScoreSettings
 from frenchcat.curate.stage import Engine, Progress
 from frenchcat.curate.verdict.settings import VerdictSettings
@@ -89,14 +89,16 @@ def build(
     return dataset
 
 
-def made_anew(dataset: Dataset, stages: Mapping[str, Any], progress: Progress | None) -> None:
+def made_anew(
+    dataset: Dataset, stages: Mapping[str, StageEntry], progress: Progress | None
+) -> None:
     """Make again what a compaction took away or left behind: duplicates, verdicts, the index."""
     from frenchcat.index.build import build_index
 
     if "dedup" in stages:
         from frenchcat.curate.dedup import DedupSettings, dedup
 
-        kept = stages["dedup"]["settings"]
+        kept = stages["dedup"].settings or {}
         dedup(dataset, resolve(DedupSettings, kept, dataset.path("dataset.json")), progress)
     if "verdict" in stages:
         from frenchcat.curate.verdict import verdict
@@ -146,10 +148,7 @@ def list_name(urls: Sequence[str]) -> str:
 
 def save_settings(dataset: Dataset, settings: BuildSettings) -> None:
     """Keep the resolved settings and versions in dataset.json, beside what they made."""
-    manifest = dataset.manifest()
-    kept = {"settings": as_dict(settings), "versions": versions()}
-    if any(manifest.get(name) != value for name, value in kept.items()):
-        dataset.write_json("dataset.json", {**manifest, **kept})
+    dataset.update_manifest({"settings": as_dict(settings), "versions": versions()})
 
 
 @functools.cache
@@ -166,5 +165,5 @@ def versions() -> dict[str, str]:
 
 def saved_settings(dataset: Dataset) -> BuildSettings:
     """The settings a dataset was made with; the defaults where it keeps none."""
-    kept = dataset.manifest().get("settings", {})
+    kept = dataset.manifest().settings
     return resolve(BuildSettings, kept, dataset.path("dataset.json"))

@@ -86,8 +86,8 @@ def origin_lines(made: Origin) -> None:
         if value is not None:
             console.print(f"  [dim]{name}[/dim] {escape(str(value))}")
     for listed in made.given:
-        for file in listed["files"]:
-            console.print(f"  [dim]list[/dim] {escape(file['name'])} {file['sha256']}")
+        for file in listed.files:
+            console.print(f"  [dim]list[/dim] {escape(file.name)} {file.sha256}")
     for name, digest in made.inputs.items():
         console.print(f"  [dim]from[/dim] {escape(name)} [dim]{digest}[/dim]")
 

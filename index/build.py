@@ -26,7 +26,9 @@ from frenchcat.curate import embed
 from frenchcat.curate.config import as_dict, settings
 from frenchcat.curate.dataset import Dataset, Publication, digest_of, file_sha256
 from frenchcat.curate.errors import UserError
-from frenchcat.curate.stage import Progress, Silent, marker, record_entry
+from frenchcat.curate.manifest import StageEntry
+from frenchcat.curate.markers import marker, record_entry
+from frenchcat.curate.stage import Progress, Silent
 from frenchcat.index import kinds, rows
 from frenchcat.index.part import PartEntry
 from frenchcat.index.vectors import StoredVectors, Vectors
@@ -83,8 +85,9 @@ def build_index(
         found = _build(dataset, settings, made_of, kept, new, progress)
     _sweep(dataset, found)
     counts = dict.fromkeys(MODALITIES, found["rows"])
-    entry = {"version": VERSION, "settings": as_dict(settings)}
-    record_entry(dataset, STAGE, {**entry, "counts": counts, "digest": digest_of(made_of)})
+    digest = digest_of(made_of)
+    entry = StageEntry(VERSION, settings=as_dict(settings), counts=counts, digest=digest)
+    record_entry(dataset, STAGE, entry)
     return found
 
 
@@ -125,7 +128,7 @@ def _made_of(dataset: Dataset, settings: IndexSettings, model: Mapping[str, Any]
     for shard in dataset.shards(embed.STAGE):
         found = marker(dataset, embed.STAGE, shard)
         assert found is not None
-        digests[shard] = found["digest"]
+        digests[shard] = found.digest
     named = {name: model[name] for name in ("model", "weights", "dimension")}
     return {"version": VERSION, **as_dict(settings), **named, "shards": digests}
 

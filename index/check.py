@@ -8,7 +8,7 @@ from __future__ import annotations
 from frenchcat.curate import embed
 from frenchcat.curate.dataset import Dataset, file_sha256
 from frenchcat.curate.errors import Damaged
-from frenchcat.curate.stage import marker
+from frenchcat.curate.markers import marker
 from frenchcat.index.build import current, entries
 from frenchcat.index.part import PartEntry
 
@@ -25,8 +25,8 @@ def check_files(dataset: Dataset, entry: PartEntry) -> None:
     if entry.exact:
         return  # its numbers are its own
     for shard, said in entry.shards.items():
-        now = (marker(dataset, embed.STAGE, shard) or {}).get("digest")
-        if now != said["digest"]:
+        now = marker(dataset, embed.STAGE, shard)
+        if now is None or now.digest != said["digest"]:
             raise Damaged(
                 f"the vectors of shard {shard} of {dataset.root} changed after the index was made; "
                 f"run: frenchcat index {dataset.root}"

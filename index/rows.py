@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from frenchcat.curate import embed, files, tars
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import UserError
-from frenchcat.curate.stage import marker
+from frenchcat.curate.markers import outputs_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -61,8 +61,7 @@ def shard_rows(dataset: Dataset, shard: str) -> pa.Table:
 def _pictures(dataset: Dataset, shard: str, keys: Sequence[str]) -> list[tars.Member]:
     """Where the pictures of keys lie; of size 0 in an adopted shard that never had a tar."""
     relative = files.TAR.of(shard)
-    made = (marker(dataset, "download", shard) or {}).get("outputs", {})
-    if relative not in made and not dataset.exists(relative):
+    if relative not in outputs_of(dataset, "download", shard) and not dataset.exists(relative):
         return [tars.Member(key, "", 0, 0) for key in keys]
     with dataset.as_local(relative) as path:
         pictures = tars.pictures(path)

@@ -333,5 +333,5 @@ def check(k: int, by: str) -> None:
 
 def clip_settings(dataset: Dataset) -> ClipSettings:
     """The settings of the model that a dataset was made with, as dataset.json keeps them."""
-    kept = dataset.manifest().get("settings", {}).get("clip", {})
+    kept = dataset.manifest().settings.get("clip", {})
     return resolve(ClipSettings, kept, dataset.path("dataset.json"))

@@ -226,7 +226,7 @@ class Visible:
     def _stamp(self) -> Hashable:
         """Changes when verdicts, scores or duplicates do."""
         if not self._dataset.local:
-            return digest_of(self._dataset.manifest())
+            return digest_of(self._dataset.read_bytes(MANIFEST).decode())
         found = []
         for name in (MANIFEST, *files.joined()):
             try:

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from frenchcat.curate import embed
 from frenchcat.curate.adopt import sources
-from frenchcat.curate.adopt.shards import PER_SHARD, AdoptedStage, link_shard, unit, write_rows
+from frenchcat.curate.adopt.shards import PER_SHARD, link_shard, unit, write_rows
 from frenchcat.curate.config import as_dict
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import UserError
-from frenchcat.curate.stage import Progress, Silent, record
+from frenchcat.curate.markers import Signature, record
+from frenchcat.curate.stage import Progress, Silent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from frenchcat.curate.clip.settings import ClipSettings
 
 UNKNOWN = "unknown"
+VERSION = 1  # of the signatures that stand for what other tools did
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ def _is_clip_retrieval(folder: Path) -> bool:
 
 
 def _img2dataset(dataset: Dataset, folder: Path, shards: list[str], progress: Progress) -> Adopted:
-    stage = AdoptedStage("download", {"adopted": "img2dataset"})
+    signature = Signature("download", VERSION, {"adopted": "img2dataset"})
     if lacking := [shard for shard in shards if not (folder / f"{shard}.parquet").exists()]:
         raise UserError(
             f"{folder / lacking[0]}.tar has no {lacking[0]}.parquet beside it; restore it, or "
@@ -89,11 +91,11 @@ def _img2dataset(dataset: Dataset, folder: Path, shards: list[str], progress: Pr
     progress.begin("adopt", len(shards) - len(done))
     for shard in shards:
         if shard not in done:
-            counts = link_shard(dataset, folder, shard, stage)
+            counts = link_shard(dataset, folder, shard, signature)
             progress.advance(sum(counts.values()))
             progress.shard_done(shard, counts)
     progress.end()
-    counts = record(dataset, stage, shards)
+    counts = record(dataset, signature, shards)
     return Adopted(dataset, "img2dataset", counts["downloaded"])
 
 
@@ -123,16 +125,15 @@ def _clip_retrieval(
     model = _model(folder, clip, pictures.dimension)
     if clip is None:
         notes.append("no model was named: search by vector only; --config names one")
-    stages = (
-        AdoptedStage("download", {"adopted": "clip-retrieval"}),
-        AdoptedStage(embed.STAGE, model),
+    signatures = (
+        Signature("download", VERSION, {"adopted": "clip-retrieval"}),
+        Signature(embed.STAGE, VERSION, model),
     )
-    shards = _write_all(dataset, folder, pictures, texts or pictures, stages, progress)
-    for stage in stages:
-        record(dataset, stage, shards)
+    shards = _write_all(dataset, folder, pictures, texts or pictures, signatures, progress)
+    for signature in signatures:
+        record(dataset, signature, shards)
     if clip is not None:
-        manifest = dataset.manifest()
-        dataset.write_json("dataset.json", {**manifest, "settings": {"clip": as_dict(clip)}})
+        dataset.update_manifest({"settings": {"clip": as_dict(clip)}})
     return Adopted(dataset, "clip-retrieval", len(pictures), tuple(notes))
 
 
@@ -157,7 +158,7 @@ def _write_all(
     folder: Path,
     pictures: sources.Stored | sources.Indexed,
     texts: sources.Stored | sources.Indexed,
-    stages: tuple[AdoptedStage, AdoptedStage],
+    signatures: tuple[Signature, Signature],
     progress: Progress,
 ) -> list[str]:
     done, shards, start = set(dataset.shards(embed.STAGE)), [], 0
@@ -167,7 +168,7 @@ def _write_all(
         if shard not in done:
             near = f"{folder}, rows from {start}"
             found = [unit(there.rows(start, count), near) for there in (pictures, texts)]
-            write_rows(dataset, shard, rows, found[0], found[1], stages)
+            write_rows(dataset, shard, rows, found[0], found[1], signatures)
         shards.append(shard)
         start += count
         progress.advance(count)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +20,8 @@ from frenchcat.curate import embed, files
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.download.columns import uid_of
 from frenchcat.curate.errors import UserError
-from frenchcat.curate.stage import write_marker
+from frenchcat.curate.failures import COLUMNS
+from frenchcat.curate.markers import Signature, write_marker
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -29,29 +29,7 @@ if TYPE_CHECKING:
 Vectors = NDArray[np.float32]
 PER_SHARD = 10_000
 _NAMES = {"url": ("url", "image_url", "link"), "caption": ("caption", "text", "alt", "title")}
-_OURS = ("key", "uid", "status", "error_message", "shard")
-
-
-@dataclass(frozen=True)
-class AdoptedStage:
-    """Stands in a marker for the stage that other tools did."""
-
-    name: str
-    given: Mapping[str, Any]
-    version: int = 1
-    in_process: bool = True
-
-    def settings(self) -> Mapping[str, Any]:
-        """What is known of how it was made."""
-        return self.given
-
-    def inputs(self, dataset: Dataset, shard: str) -> Mapping[str, str]:
-        """What was adopted has none that we know."""
-        return {}
-
-    def start(self, dataset: Dataset) -> Any:
-        """There is nothing to run."""
-        raise UserError(f"stage {self.name} of {dataset.root} was adopted and cannot be run")
+_OURS = ("key", "uid", "status", "error_message", "shard", *COLUMNS)
 
 
 def write_rows(
@@ -60,7 +38,7 @@ def write_rows(
     rows: pa.Table,
     pictures: Vectors,
     texts: Vectors,
-    stages: tuple[AdoptedStage, AdoptedStage],
+    signatures: tuple[Signature, Signature],
 ) -> None:
     """Publish a shard without pictures: `rows` are clip-retrieval's, vectors (N, D) float32."""
     import pyarrow as pa
@@ -77,7 +55,7 @@ def write_rows(
     named = {"caption": columns["caption"], "url": columns["url"], "key": pa.array(keys)}
     sidecar = pa.table({"uid": pa.array(list(uids)), **named, **status, **others})
     table = pa.table({"image_path": pa.array(keys), **columns})
-    download, embedding = stages
+    download, embedding = signatures
     with dataset.publish(f"adopt-{shard}") as publication:
         path = publication.path(files.SIDECAR.of(shard))
         pq.write_table(sidecar, path, compression="zstd")
@@ -90,7 +68,7 @@ def write_rows(
         write_marker(publication, embedding, shard, {}, {"embedded": len(keys)}, made)
 
 
-def link_shard(dataset: Dataset, folder: Path, shard: str, stage: AdoptedStage) -> dict[str, int]:
+def link_shard(dataset: Dataset, folder: Path, shard: str, signature: Signature) -> dict[str, int]:
     """Publish one of img2dataset's shards; gives its counts. Raises `UserError` where broken."""
     import pyarrow.parquet as pq
 
@@ -115,7 +93,7 @@ def link_shard(dataset: Dataset, folder: Path, shard: str, stage: AdoptedStage) 
             if (folder / name).exists():
                 _link(folder / name, publication.path(f"shards/{name}"))
                 made.append(f"shards/{name}")
-        write_marker(publication, stage, shard, {}, counts, made)
+        write_marker(publication, signature, shard, {}, counts, made)
     return counts
 
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from frenchcat.curate import embed, files
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import UserError
-from frenchcat.curate.stage import marker
+from frenchcat.curate.markers import marker, output_sha256
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -83,10 +83,8 @@ def read_rows(dataset: Dataset, shards: Sequence[str], scores: Mapping[str, str]
 
 def inputs(dataset: Dataset, shard: str, detectors: Sequence[Detector]) -> dict[str, str]:
     """Name -> digest of what is read of a shard. Raises `UserError` where a part is missing."""
-    made = marker(dataset, "download", shard)
-    assert made is not None, "shards() lists finished ones"
     sidecar = files.SIDECAR.of(shard)
-    found = {sidecar: str(made["outputs"][sidecar]["sha256"])}
+    found = {sidecar: output_sha256(dataset, "download", shard, sidecar)}
     scores = _score_digests(dataset, shard)
     # Not the digest of the whole file: a new score would have all pictures compared anew.
     wanted = [name for name in ("pdq", "similarity") if name in scores]
@@ -105,7 +103,7 @@ def vectors_digest(dataset: Dataset, shard: str) -> dict[str, str]:
             "or leave semantic out of dedup.methods"
         )
     wanted = (embed.img_emb(shard), embed.metadata(shard))
-    return {relative: str(made["outputs"][relative]["sha256"]) for relative in wanted}
+    return {relative: made.outputs[relative].sha256 for relative in wanted}
 
 
 def read_vectors(

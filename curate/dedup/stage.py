@@ -19,9 +19,8 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,13 +35,12 @@ from frenchcat.curate.dedup.rows import Rows
 from frenchcat.curate.dedup.settings import DedupSettings
 from frenchcat.curate.dedup.survivor import survivors
 from frenchcat.curate.errors import UserError
-from frenchcat.curate.stage import Progress, ShardFunction, Silent, record, up_to_date, write_marker
-
-if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
+from frenchcat.curate.markers import Inputs, Signature, is_made, record, write_marker
+from frenchcat.curate.stage import Progress, Silent
 
 STAGE = "dedup"
 KINDS = tuple(DETECTORS)
+VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -66,29 +64,6 @@ class Found:
     multiplicity: NDArray[np.int64]
 
 
-@dataclass(frozen=True)
-class DedupStage:
-    """What the markers are made of; the work itself is `dedup`, over all shards at once."""
-
-    dedup: DedupSettings
-    all_inputs: str  # the digest of every shard's inputs
-    name: str = STAGE
-    version: int = 1
-    in_process: bool = True
-
-    def settings(self) -> Mapping[str, Any]:
-        """All of them shape the output."""
-        return as_dict(self.dedup)
-
-    def inputs(self, dataset: Dataset, shard: str) -> Mapping[str, str]:
-        """Every shard depends on all."""
-        return {"all": self.all_inputs}
-
-    def start(self, dataset: Dataset) -> AbstractContextManager[ShardFunction]:
-        """Not for `run_stage`, which works shard by shard."""
-        raise NotImplementedError("dedup compares all shards: call curate.dedup.dedup")
-
-
 def dedup(
     dataset: Dataset,
     settings: DedupSettings | None = None,
@@ -109,24 +84,36 @@ def dedup(
     inputs = {shard: gather.inputs(dataset, shard, chosen) for shard in shards}
     if gone := removed_keys(dataset):
         inputs["removed"] = {"keys": digest_of(sorted(gone))}
-    stage = DedupStage(settings, digest_of(inputs))
-    skipped = all(up_to_date(dataset, stage, shard) for shard in shards)
+    signature, made_of = signature_of(settings), {"all": digest_of(inputs)}
+    skipped = all(is_made(dataset, signature, shard, lambda: made_of) for shard in shards)
     if not skipped:
-        _run(dataset, stage, shards, progress)
-    counts = record(dataset, stage, shards)
+        _run(dataset, settings, made_of, shards, progress)
+    counts = record(dataset, signature, shards)
     kinds: dict[str, int] = {name: counts[name] for name in KINDS if counts.get(name)}
     return DedupReport(
         counts["rows"], sum(kinds.values()), counts["clusters"], kinds, skipped=skipped
     )
 
 
-def _run(dataset: Dataset, stage: DedupStage, shards: Sequence[str], progress: Progress) -> None:
+def signature_of(settings: DedupSettings) -> Signature:
+    """What the markers are signed with: all the settings shape the output."""
+    return Signature(STAGE, VERSION, as_dict(settings))
+
+
+def _run(
+    dataset: Dataset,
+    settings: DedupSettings,
+    made_of: Inputs,
+    shards: Sequence[str],
+    progress: Progress,
+) -> None:
+    signature = signature_of(settings)
     with contextlib.ExitStack() as stack:
         progress.begin(STAGE, len(shards))
         stack.callback(progress.end)
-        columns = {k: v for one in _chosen(stage.dedup) for k, v in one.scores.items()}
+        columns = {k: v for one in _chosen(settings) for k, v in one.scores.items()}
         rows = gather.read_rows(dataset, shards, columns)
-        found = find(dataset, rows, stage.dedup)
+        found = find(dataset, rows, settings)
         publication = stack.enter_context(dataset.publish(STAGE))
         keys = np.array(rows.keys, object)
         start = 0
@@ -134,8 +121,7 @@ def _run(dataset: Dataset, stage: DedupStage, shards: Sequence[str], progress: P
             part = slice(start, start + count)
             counts = _write(publication, shard, keys, found, part)
             outputs = [relative(shard)]
-            inputs = stage.inputs(dataset, shard)
-            write_marker(publication, stage, shard, inputs, counts, outputs)
+            write_marker(publication, signature, shard, made_of, counts, outputs)
             start += count
             progress.advance(count)
             progress.shard_done(shard, counts)

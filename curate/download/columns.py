@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from frenchcat.curate.download.sources import Source, broken, header
 from frenchcat.curate.errors import UserError
+from frenchcat.curate.failures import COLUMNS
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -29,6 +30,7 @@ CAPTION_NAMES = ("caption", "text", "alt", "alt_text", "txt", "title", "descript
 SIDECAR = (
     *("caption", "url", "key", "status", "error_message", "width", "height"),
     *("original_width", "original_height", "exif", "sha256", "md5", "uid", "stored_sha256"),
+    *COLUMNS,
 )
 SOURCE = "frenchcat_source"  # the file that a row came from
 _UID = "^[0-9a-f]{32}$"

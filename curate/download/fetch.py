@@ -111,7 +111,7 @@ class Fetcher:
         try:
             target = trip.depart()
         except FetchFailure as failure:
-            return _failed(trip, failure.reason, failure.detail)
+            return _failed(trip, failure)
         await self._road.turns.turn(target.host)
         trip.hold_turn(target.host)
         return await self._finish(trip, target)
@@ -143,10 +143,11 @@ class Fetcher:
             body = await trip.run(target)
             fetched = self._judge(trip, body)
         except FetchFailure as failure:
-            fetched = _failed(trip, failure.reason, failure.detail)
+            fetched = _failed(trip, failure)
         except Exception as error:  # one bad row must not cost the shard
             _log.exception("unexpected error while fetching %r", str(trip.url)[:200])
-            fetched = _failed(trip, Reason.UNEXPECTED, f"{type(error).__name__}: {error}")
+            unexpected = FetchFailure(Reason.UNEXPECTED, f"{type(error).__name__}: {error}")
+            fetched = _failed(trip, unexpected)
         trip.report(fetched.reason)
         return fetched
 
@@ -164,12 +165,14 @@ class Fetcher:
         return Fetched(url, body, None, "", hops, kind, width, height, tries, said)
 
 
-def _failed(trip: Trip, reason: str, detail: str) -> Fetched:
+def _failed(trip: Trip, failure: FetchFailure) -> Fetched:
     # Details quote what servers sent: short, and valid text for every file format.
-    short = detail[:_DETAIL_CHARS].encode("utf-8", "backslashreplace").decode()[:_DETAIL_CHARS]
+    short = failure.detail[:_DETAIL_CHARS].encode("utf-8", "backslashreplace").decode()
     hops, said = tuple(trip.hops), tuple(trip.said.items())
     url, tries = str(trip.url), trip.attempts
-    return Fetched(url, None, str(reason), short, hops, None, None, None, tries, said)
+    reason, detail = failure.reason, short[:_DETAIL_CHARS]
+    nothing = (None, None, None)  # of format, width, height
+    return Fetched(url, None, reason, detail, hops, *nothing, tries, said, failure.signal)
 
 
 class _Stream:
@@ -247,7 +250,7 @@ class _Stream:
             target = trip.depart()
         except FetchFailure as failure:
             self._in_hand += 1
-            self._results.append((row, _failed(trip, failure.reason, failure.detail)))
+            self._results.append((row, _failed(trip, failure)))
             return
         self._queued += 1
         self._road.turns.submit(target.host, lambda: self._begin(row, trip, target), fresh=True)

@@ -32,3 +32,5 @@ class Fetched:
     """Tries that were begun; a redirect does not begin a new one. 0: nothing was sent."""
     said: tuple[tuple[str, tuple[Signal, ...]], ...] = ()
     """Of each URL asked for, what its site's own files say of it; empty without a rights desk."""
+    signal: str | None = None
+    """Which of them opts out, where the reason is `opted_out`."""

@@ -21,12 +21,12 @@ from frenchcat.curate.download.rights.metadata import metadata_signals
 from frenchcat.curate.download.rights.provenance import provenance_signals
 from frenchcat.curate.download.rights.settings import RightsSettings
 from frenchcat.curate.download.rights.signal import FACT, Signal, date_of, opted_out, shortened
+from frenchcat.curate.failures import OPTED_OUT, Failure
 from frenchcat.curate.stage import Output
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-REASON = "opted_out"
 LIST_COLUMNS = {
     "license": "license",
     "licence": "license",
@@ -89,12 +89,9 @@ class Ledger:
         self._listed: list[dict[str, Any]] = rows.to_pylist()
         self._signals: dict[int, list[Signal]] = {}
 
-    def judge(self, row: int, fetched: Fetched) -> str | None:
-        """Note what is said about a row; the message why not to store it, None where it may be.
-
-        The message is ``opted_out:<signal>: <what it says>``.
-        """
-        refused = (fetched.reason or "").startswith(f"{REASON}:")
+    def judge(self, row: int, fetched: Fetched) -> Failure | None:
+        """Note what is said about a row; why not to store it, None where it may be."""
+        refused = fetched.reason == OPTED_OUT
         if fetched.body is None and not refused:
             return None
         signals = signals_of(fetched, self._settings, self._listed[row])
@@ -102,7 +99,7 @@ class Ledger:
         said = opted_out(signals)
         if said is None or self._settings.policy != "respect":
             return None
-        return f"{REASON}:{said.signal}: {said.value[:_SHOWN_CHARS]}"
+        return Failure(OPTED_OUT, said.signal, said.value[:_SHOWN_CHARS])
 
     def forget(self, row: int) -> None:
         """Drop a row's signals: it was not stored after all."""

@@ -16,9 +16,8 @@ from __future__ import annotations
 import contextlib
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,14 +34,16 @@ from frenchcat.curate.download.sources import (
     find,
 )
 from frenchcat.curate.errors import UserError
+from frenchcat.curate.manifest import GivenList, ListFile, StageEntry
+from frenchcat.curate.markers import Signature, counts_of, record_entry, write_marker
 from frenchcat.curate.removals import removed, without_removed
-from frenchcat.curate.stage import ShardFunction, marker, record_entry, write_marker
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from duckdb import DuckDBPyConnection
 
 STAGE = "lists"
+SIGNATURE = Signature(STAGE, 1, {})
 MAX_SHARDS = 100_000  # five digits, as img2dataset names them
 _BUFFER = "512MB"
 _BATCH_ROWS = 10_000
@@ -116,37 +117,34 @@ def freeze(dataset: Dataset, lists: Lists, shape: Shape) -> list[str]:
 # -- what was given ------------------------------------------------------------------------------
 
 
-def _given(sources: list[Source], shape: Shape) -> dict[str, Any]:
-    files = [{"name": source.name, "sha256": file_sha256(source.path)} for source in sources]
-    return {
-        "url_column": shape.url_column,
-        "caption_column": shape.caption_column,
-        "files": files,
-    }
+def _given(sources: list[Source], shape: Shape) -> GivenList:
+    """What was given; the files' rows are not counted yet."""
+    files = (ListFile(source.name, file_sha256(source.path), rows=0) for source in sources)
+    return GivenList(shape.url_column, shape.caption_column, tuple(files))
 
 
-def _known(dataset: Dataset, given: Mapping[str, Any]) -> bool:
+def _known(dataset: Dataset, given: GivenList) -> bool:
     """Whether this very list was frozen before: then every row of it is in the dataset."""
-    entry = dataset.manifest()["stages"].get(STAGE, {"given": []})
-    return any(_identity(given) == _identity(before) for before in entry["given"])
+    before = dataset.manifest().entry(STAGE).given or ()
+    return any(_identity(given) == _identity(one) for one in before)
 
 
-def _identity(given: Mapping[str, Any]) -> tuple[Any, ...]:
-    hashes = sorted(file["sha256"] for file in given["files"])
-    return given["url_column"], given["caption_column"], hashes
+def _identity(given: GivenList) -> tuple[Any, ...]:
+    return given.url_column, given.caption_column, sorted(file.sha256 for file in given.files)
 
 
-def _record(dataset: Dataset, given: dict[str, Any], rows: list[int]) -> None:
-    files = [{**file, "rows": number} for file, number in zip(given["files"], rows, strict=True)]
-    before = dataset.manifest()["stages"].get(STAGE, {"given": []})["given"]
+def _record(dataset: Dataset, given: GivenList, rows: list[int]) -> None:
+    counted = zip(given.files, rows, strict=True)
+    files = tuple(replace(file, rows=number) for file, number in counted)
+    before = dataset.manifest().entry(STAGE).given or ()
     shards = dataset.shards(STAGE)
-    total = sum((marker(dataset, STAGE, shard) or {})["counts"]["rows"] for shard in shards)
-    entry = {
-        "version": _Frozen().version,
-        "given": [*before, {**given, "files": files}],
-        "shards": len(shards),
-        "counts": {"rows": total},
-    }
+    total = sum(counts_of(dataset, STAGE, shard)["rows"] for shard in shards)
+    entry = StageEntry(
+        version=SIGNATURE.version,
+        shards=len(shards),
+        counts={"rows": total},
+        given=(*before, replace(given, files=files)),
+    )
     record_entry(dataset, STAGE, entry)
 
 
@@ -320,22 +318,4 @@ def _write_shard(publication: Publication, number: int, table: pa.Table) -> None
     path = publication.path(relative(shard))
     pq.write_table(table.combine_chunks(), path, compression="zstd")
     counts = {"rows": table.num_rows}
-    write_marker(publication, _Frozen(), shard, {}, counts, outputs=[relative(shard)])
-
-
-@dataclass(frozen=True)
-class _Frozen:
-    """Lets the markers of frozen lists be written as a stage's; it is not run as one."""
-
-    name: str = STAGE
-    version: int = 1
-    in_process: bool = True
-
-    def settings(self) -> Mapping[str, Any]:
-        return {}
-
-    def inputs(self, dataset: Dataset, shard: str) -> Mapping[str, str]:
-        return {}
-
-    def start(self, dataset: Dataset) -> AbstractContextManager[ShardFunction]:
-        raise NotImplementedError
+    write_marker(publication, SIGNATURE, shard, {}, counts, outputs=[relative(shard)])

@@ -24,6 +24,7 @@ from pydantic import Field
 
 from frenchcat.curate.config import settings
 from frenchcat.curate.download.upstream import img2dataset_module
+from frenchcat.curate.failures import Failure
 
 if TYPE_CHECKING:
     import numpy as np
@@ -81,10 +82,11 @@ class Picture:
 
 
 class Unfit(Exception):
-    """Ends one picture: a name out of REASONS, and a detail for people."""
+    """Ends one picture: `failure` has a name out of REASONS, and a detail for people."""
 
     def __init__(self, reason: str, detail: str = "") -> None:
-        super().__init__(f"{reason}: {detail}" if detail else reason)
+        self.failure = Failure(reason, detail=detail or None)
+        super().__init__(self.failure.sentence)
 
 
 class Developer:

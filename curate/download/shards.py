@@ -24,11 +24,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Protocol
 
-from frenchcat.curate import tars
+from frenchcat.curate import sidecar, tars
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.download.fetched import Fetched
 from frenchcat.curate.download.pictures import Picture, Unfit
 from frenchcat.curate.download.upstream import img2dataset_module
+from frenchcat.curate.failures import COLUMNS, Failure
 from frenchcat.curate.keys import ROW_DIGITS, key_of, row_of
 from frenchcat.curate.stage import Output
 
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
 
 """Of the row in the key ``{shard:05d}{row:04d}``: img2dataset's 9 digits at its 10,000 a shard."""
 NO_URL = "no_url"
-OPTED_OUT = "opted_out"
 UNEXPECTED = "unexpected"
 SUCCESS, NOT_FETCHED, NOT_RESIZED = "success", "failed_to_download", "failed_to_resize"
 
@@ -65,17 +65,30 @@ class Outcome:
     exif: str | None = None
     sha256: str | None = None
     stored_sha256: str | None = None
+    failure_reason: str | None = None
+    failure_signal: str | None = None
+    failure_detail: str | None = None
+
+    @classmethod
+    def failed(cls, status: str, failure: Failure) -> Outcome:
+        """The outcome of a row without a picture."""
+        return cls(
+            status,
+            failure.sentence,
+            failure_reason=failure.reason,
+            failure_signal=failure.signal,
+            failure_detail=failure.detail,
+        )
 
     @property
-    def reason(self) -> str:
-        """The name that the message begins with; "success" where there is none.
-
-        Of ``opted_out:x_robots_tag: noai`` the signal is part of the name.
-        """
-        name, *rest = (self.error_message or SUCCESS).split(":")
-        return f"{name}:{rest[0]}" if name == OPTED_OUT and rest else name
+    def name(self) -> str:
+        """By which it is counted: "success", or the failure's name."""
+        if self.failure_reason is None:
+            return SUCCESS
+        return Failure(self.failure_reason, self.failure_signal).name
 
 
+Judge = Callable[[int, Fetched], Failure | None]
 OUTCOME = tuple(Outcome.__dataclass_fields__)
 
 
@@ -123,27 +136,26 @@ async def gather(
     in_hand: int,
     urls: Sequence[tuple[int, str | None]],
     keep: Callable[[int, Outcome, bytes | None], None],
-    judge: Callable[[int, Fetched], str | None] | None = None,
+    judge: Judge | None = None,
 ) -> None:
     """Fetch and resize rows, telling `keep` of each exactly once, in any order.
 
-    At most `in_hand` pictures are at the resizer; the fetching waits for it. `judge` gives the
-    message why not to store what was fetched, or None; it is called in the pool's threads too.
+    At most `in_hand` pictures are at the resizer; the fetching waits for it. `judge` says why not
+    to store what was fetched, or None; it is called in the pool's threads too.
     """
     askable: list[tuple[int, str]] = []
     for row, url in urls:
         if url is not None and url.strip():
             askable.append((row, url))
         else:
-            keep(row, Outcome(NOT_FETCHED, NO_URL), None)
+            keep(row, Outcome.failed(NOT_FETCHED, Failure(NO_URL)), None)
     loop = asyncio.get_running_loop()
     working: set[asyncio.Future[tuple[int, Outcome, bytes | None]]] = set()
     async with contextlib.aclosing(fetches.fetch_all(askable)) as stream:
         async for row, fetched in stream:
             if fetched.body is None:
-                message = judge and judge(row, fetched)
-                failed = message or _message(fetched.reason, fetched.detail)
-                keep(row, Outcome(NOT_FETCHED, failed), None)
+                failure = (judge and judge(row, fetched)) or _failure(fetched)
+                keep(row, Outcome.failed(NOT_FETCHED, failure), None)
                 continue
             working.add(loop.run_in_executor(pool, _develop, develop, row, fetched, judge))
             if len(working) >= in_hand:
@@ -158,18 +170,19 @@ def _develop(
     develop: Callable[[bytes, str], Picture],
     row: int,
     fetched: Fetched,
-    judge: Callable[[int, Fetched], str | None] | None,
+    judge: Judge | None,
 ) -> tuple[int, Outcome, bytes | None]:
     assert fetched.body is not None
     try:
         # First: what is opted out is not looked at any further.
-        if judge is not None and (message := judge(row, fetched)):
-            return row, Outcome(NOT_FETCHED, message), None
+        if judge is not None and (failure := judge(row, fetched)):
+            return row, Outcome.failed(NOT_FETCHED, failure), None
         picture = develop(fetched.body, fetched.format or "")
     except Unfit as unfit:
-        return row, Outcome(NOT_RESIZED, str(unfit)), None
+        return row, Outcome.failed(NOT_RESIZED, unfit.failure), None
     except Exception as error:  # a row is never lost, nor does it take the others with it
-        return row, Outcome(NOT_RESIZED, f"{UNEXPECTED}: {type(error).__name__}"), None
+        failure = Failure(UNEXPECTED, detail=type(error).__name__)
+        return row, Outcome.failed(NOT_RESIZED, failure), None
     outcome = Outcome(
         SUCCESS,
         None,
@@ -184,8 +197,9 @@ def _develop(
     return row, outcome, picture.data
 
 
-def _message(reason: str | None, detail: str) -> str:
-    return f"{reason}: {detail}" if detail else str(reason)
+def _failure(fetched: Fetched) -> Failure:
+    assert fetched.reason is not None, "without a body there is a reason"
+    return Failure(fetched.reason, fetched.signal, fetched.detail or None)
 
 
 # -- what is there already -----------------------------------------------------------------------
@@ -193,10 +207,7 @@ def _message(reason: str | None, detail: str) -> str:
 
 def present(dataset: Dataset, shard: str) -> dict[int, Outcome]:
     """Row -> outcome as a shard's sidecar has them; a compacted one lacks removed rows."""
-    import pyarrow.parquet as pq
-
-    with dataset.as_local(relative(shard, ".parquet")) as path:
-        table = pq.read_table(path, columns=["key", *OUTCOME])
+    table = sidecar.read(dataset, shard, ["key", *OUTCOME])
     return {row_of(row.pop("key")): Outcome(**row) for row in table.to_pylist()}
 
 
@@ -259,7 +270,7 @@ def _schema(rows: pa.Table) -> tuple[pa.Schema, list[str]]:
     upstream = {"caption": text, "url": text, "key": text, "status": text, "error_message": text}
     upstream |= dict.fromkeys(("width", "height", "original_width", "original_height"), number)
     upstream |= {"exif": text, "sha256": text}
-    ours = {"uid": text, "stored_sha256": text}
+    ours = {"uid": text, "stored_sha256": text, **dict.fromkeys(COLUMNS, text)}
     fields = [*extras, *(pa.field(*column) for column in (upstream | ours).items())]
     return pa.schema(fields), [field.name for field in fields]
 
@@ -272,9 +283,11 @@ def _writer(shard: str, folder: Path, schema: pa.Schema, encode_format: str) -> 
         def write(
             self, img_str: bytes | None, key: str, caption: str | None, meta: dict[str, Any]
         ) -> None:
-            # Upstream's, but for what JSON cannot say: times become text, NaN null.
+            # Upstream's, but for what JSON cannot say: times become text, NaN null. Why a row
+            # failed is no business of one that is stored.
             if img_str is not None:
-                text = json.dumps({k: jsonable(v) for k, v in meta.items()}, indent=4)
+                said = {k: jsonable(v) for k, v in meta.items() if k not in COLUMNS}
+                text = json.dumps(said, indent=4)
                 sample = {"__key__": key, self.encode_format: img_str, "json": text}
                 self.tarwriter.write({**sample, "txt": caption or ""})
             self.buffered_parquet_writer.write(meta)
@@ -301,7 +314,7 @@ def jsonable(value: Any) -> Any:
 def _stats(outcomes: Sequence[Outcome]) -> dict[str, Any]:
     """img2dataset's keys. Its times are zero here: they would make every run's bytes different."""
     by_status = Counter(outcome.status for outcome in outcomes)
-    by_reason = Counter(outcome.reason for outcome in outcomes)
+    by_reason = Counter(outcome.name for outcome in outcomes)
     return {
         "count": len(outcomes),
         "successes": by_status[SUCCESS],
@@ -316,6 +329,6 @@ def _stats(outcomes: Sequence[Outcome]) -> dict[str, Any]:
 
 def _counts(outcomes: Sequence[Outcome]) -> dict[str, int]:
     stored = sum(outcome.status == SUCCESS for outcome in outcomes)
-    reasons = Counter(outcome.reason for outcome in outcomes if outcome.status != SUCCESS)
+    reasons = Counter(outcome.name for outcome in outcomes if outcome.status != SUCCESS)
     totals = {"rows": len(outcomes), "downloaded": stored, "failed": len(outcomes) - stored}
     return totals | {f"failed.{name}": number for name, number in sorted(reasons.items())}

@@ -13,7 +13,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
@@ -27,6 +27,7 @@ from frenchcat.curate.download.rights.signal import OPTED_OUT
 from frenchcat.curate.download.settings import FetchSettings
 from frenchcat.curate.download.sources import Lists
 from frenchcat.curate.errors import UserError
+from frenchcat.curate.markers import Inputs, Signature, counts_of, output_sha256
 from frenchcat.curate.reasons import PERMANENT
 from frenchcat.curate.removals import emptied, removed
 from frenchcat.curate.run_stage import run_stage
@@ -36,8 +37,6 @@ from frenchcat.curate.stage import (
     Progress,
     ShardFunction,
     StageReport,
-    marker,
-    output_sha256,
     up_to_date,
 )
 
@@ -49,6 +48,8 @@ if TYPE_CHECKING:
     from frenchcat.curate.download.pictures import Picture
     from frenchcat.curate.download.shards import Outcome, Spool
 
+STAGE = "download"
+VERSION = 1
 LASTING = PERMANENT | REASONS - {CUT_SHORT} | {"no_url"} | OPTED_OUT | BLOCKED
 """Reasons that `retry_failed` leaves alone unless told otherwise: asking again brings the same.
 A file that is cut short may have been cut on its way, where the server announced no length."""
@@ -106,20 +107,25 @@ def retry_failed(
     Rows whose reason will not pass (`LASTING`: 404, not an image, …) only with `permanent`.
     Pictures are resized as the dataset's others were; of `settings`, only `fetch` counts. The
     shards stay up to date for a later `download`; stages behind it redo those that changed.
-    Raises `UserError` where the download has not been run to its end.
+    Raises `UserError` where the download has not been run to its end, or the dataset was adopted.
     """
     settings, engine = settings or DownloadSettings(), engine or Engine()
-    entry = dataset.manifest()["stages"].get(DownloadStage.NAME)
-    if entry is None:
+    made_with = dataset.manifest().entry(STAGE).settings
+    if made_with is None:
         raise UserError(
             f"{dataset.root}: nothing was downloaded to its end yet; "
             f"first: frenchcat download URLS --out {dataset.root}"
         )
-    resize = resolve(ResizeSettings, entry["settings"]["resize"], dataset.path("dataset.json"))
-    rights = resolve(RightsSettings, entry["settings"]["rights"], dataset.path("dataset.json"))
+    if "adopted" in made_with:
+        raise UserError(
+            f"{dataset.root} was adopted from {made_with['adopted']}: it has no URL list, so "
+            "failed rows cannot be asked again; download them anew with frenchcat download"
+        )
+    resize = resolve(ResizeSettings, made_with["resize"], dataset.path("dataset.json"))
+    rights = resolve(RightsSettings, made_with["rights"], dataset.path("dataset.json"))
     settings = changed(settings, resize=resize, rights=rights)
     block = read_block(dataset, settings.block)
-    if block.digest != entry["settings"]["block"]:
+    if block.digest != made_with["block"]:
         raise UserError(
             f"{dataset.root} was downloaded with other hash lists; give the same as then: "
             '--set download.block=["list.txt"]'
@@ -136,15 +142,15 @@ def retry_failed(
     return run_stage(dataset, stage, shards, engine, progress, again=again)
 
 
-def asks_again(reason: str, permanent: bool) -> bool:
-    """Whether `retry_failed` asks for a row that failed for this reason."""
-    return permanent or reason not in LASTING
+def asks_again(name: str, permanent: bool) -> bool:
+    """Whether `retry_failed` asks for a row whose failure has this name."""
+    return permanent or name not in LASTING
 
 
 def _worth_asking(dataset: Dataset, shard: str, permanent: bool) -> bool:
-    counts = (marker(dataset, DownloadStage.NAME, shard) or {"counts": {}})["counts"]
-    reasons = (name.removeprefix("failed.") for name in counts if name.startswith("failed."))
-    return any(asks_again(reason, permanent) for reason in reasons)
+    counts = counts_of(dataset, STAGE, shard)
+    names = (name.removeprefix("failed.") for name in counts if name.startswith("failed."))
+    return any(asks_again(name, permanent) for name in names)
 
 
 def _shape(settings: DownloadSettings) -> lists.Shape:
@@ -168,29 +174,16 @@ class DownloadStage:
     again: bool = False
     permanent: bool = False
 
-    NAME = "download"
+    in_process: bool = False
 
     @property
-    def name(self) -> str:
-        """See `Stage`."""
-        return self.NAME
-
-    @property
-    def version(self) -> int:
-        """See `Stage`."""
-        return 1
-
-    @property
-    def in_process(self) -> bool:
-        """See `Stage`."""
-        return False
-
-    def settings(self) -> Mapping[str, Any]:
+    def signature(self) -> Signature:
         """What a stored picture depends on, and whether it is stored."""
         resize, rights = as_dict(self.download.resize), as_dict(self.download.rights)
-        return {"resize": resize, "rights": rights, "block": self.block.digest}
+        settings = {"resize": resize, "rights": rights, "block": self.block.digest}
+        return Signature(STAGE, VERSION, settings)
 
-    def inputs(self, dataset: Dataset, shard: str) -> Mapping[str, str]:
+    def inputs(self, dataset: Dataset, shard: str) -> Inputs:
         """The frozen rows."""
         return {"rows": output_sha256(dataset, lists.STAGE, shard, lists.relative(shard))}
 
@@ -301,7 +294,7 @@ class _Worker:
             row: outcome
             for row, outcome in shards.present(self.dataset, shard).items()
             if outcome.status == shards.SUCCESS
-            or not asks_again(outcome.reason, self.stage.permanent)
+            or not asks_again(outcome.name, self.stage.permanent)
         }
         stored = [row for row, outcome in outcomes.items() if outcome.status == shards.SUCCESS]
         for row, data in shards.pictures(self.dataset, shard, encode_format, stored):

@@ -137,7 +137,7 @@ class Trip:
         self.said[str(target)] = tuple(signals)
         if refusal := desk.refusal(signals):
             self.return_turn(unused=True)
-            raise FetchFailure(f"opted_out:{refusal.signal}", refusal.value)
+            raise FetchFailure(Reason.OPTED_OUT, refusal.value, signal=refusal.signal)
 
     async def _ask(self, target: WebURL) -> Answer:
         origin = (target.host, target.port)

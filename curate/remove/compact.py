@@ -15,15 +15,29 @@ import json
 import tarfile
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from frenchcat.curate import files, tars
-from frenchcat.curate.dataset import Dataset, Publication, canonical_json, digest_of, file_sha256
+from frenchcat.curate import files, sidecar, tars
+from frenchcat.curate.dataset import Dataset, Publication
+from frenchcat.curate.failures import REASON, SIGNAL, Failure
+from frenchcat.curate.manifest import StageEntry
+from frenchcat.curate.markers import (
+    Inputs,
+    Marker,
+    OutputFile,
+    Signature,
+    marker,
+    marker_path,
+    put_marker,
+    record_entry,
+    summed,
+)
 from frenchcat.curate.removals import removed_by_shard, removed_keys
 from frenchcat.curate.select import purge
-from frenchcat.curate.stage import Progress, Silent, marker, marker_path, record_entry
+from frenchcat.curate.stage import Progress, Silent
 
 INDEX = {"index": "index"}
 """The folder of the index, and the stage that makes it anew."""
@@ -103,16 +117,14 @@ def _sidecar(
     """Rewrite sidecar and stats; gives the marker's counts of what went."""
     import pyarrow.parquet as pq
 
-    from frenchcat.curate.info import failure
-
     relative = files.SIDECAR.of(shard)
     with dataset.as_local(relative) as path:
         table = pq.read_table(path)
-    told = table.select([n for n in ("key", "status", "error_message") if n in table.column_names])
+    told = sidecar.filled(table).select(["key", "status", REASON, SIGNAL])
     going = [row for row in told.to_pylist() if row["key"] in keys]
     failed = [row for row in going if row["status"] != "success"]
     stored = len(going) - len(failed)
-    reasons = Counter(failure(row.get("error_message")) for row in failed)
+    reasons = Counter(Failure(row[REASON], row[SIGNAL]).name for row in failed)
     _write(publication, relative, _without(table, keys))
     stats = files.STATS.of(shard)
     if dataset.exists(stats):
@@ -195,51 +207,45 @@ def _markers(
     """Renew the markers of a shard for the files rewritten in this publication.
 
     `went` are the counts by stage of the rows that are not there any more.
-    A marker whose digest cannot be worked out from its own inputs is left to be redone.
     """
-    stages = dataset.manifest()["stages"]
-    rewritten = list(publication.relatives)
-    renewed: dict[str, str] = {}  # digest of a file before -> now
+    manifest = dataset.manifest()
     found = {name: marker(dataset, name, shard) for name in dataset.files("stages")}
-    markers = {name: value for name, value in found.items() if value is not None}
-    for value in markers.values():
-        for relative in set(rewritten) & set(value["outputs"]):
-            path = publication.folder / relative
-            now = {"bytes": path.stat().st_size, "sha256": file_sha256(path)}
-            renewed[value["outputs"][relative]["sha256"]] = str(now["sha256"])
-            value["outputs"][relative] = now
-    for name, value in markers.items():
-        before = _digest(name, stages, value["inputs"])
-        value["inputs"] = {k: renewed.get(v, v) for k, v in value["inputs"].items()}
-        if before == value["digest"]:
-            value["digest"] = _digest(name, stages, value["inputs"])
-        _take(value["counts"], went.get(name, {}))
-        text = canonical_json(value) + "\n"
-        publication.path(marker_path(name, shard)).write_text(text, encoding="utf-8")
+    markers = {name: made for name, made in found.items() if made is not None}
+    rewritten = {name: OutputFile.of(publication.folder / name) for name in publication.relatives}
+    renewed = {
+        made.outputs[name].sha256: now.sha256
+        for made in markers.values()
+        for name, now in rewritten.items()
+        if name in made.outputs
+    }
+    for name, made in markers.items():
+        outputs = {file: rewritten.get(file, was) for file, was in made.outputs.items()}
+        inputs = {what: renewed.get(digest, digest) for what, digest in made.inputs.items()}
+        digest = _digest(manifest.stages.get(name), name, made, inputs)
+        counts = dict(made.counts)
+        _take(counts, went.get(name, {}))
+        put_marker(publication, name, shard, Marker(digest, inputs, outputs, counts))
 
 
-def _digest(name: str, stages: dict[str, Any], inputs: dict[str, str]) -> str:
-    entry = stages.get(name, {})
-    settings, version = entry.get("settings"), entry.get("version")
-    return digest_of({"stage": name, "version": version, "settings": settings, "inputs": inputs})
+def _digest(entry: StageEntry | None, name: str, made: Marker, inputs: Inputs) -> str:
+    """A marker's digest with other inputs.
+
+    One that cannot be worked out from the marker's own inputs stays as it is, to be made anew.
+    """
+    if entry is None or entry.version is None or entry.settings is None:
+        return made.digest
+    signature = Signature(name, entry.version, entry.settings)
+    known = signature.digest(made.inputs) == made.digest
+    return signature.digest(inputs) if known else made.digest
 
 
 def _count_anew(dataset: Dataset) -> None:
     """Sum the markers' counts into dataset.json again."""
-    for name, entry in dataset.manifest()["stages"].items():
-        markers = [marker(dataset, name, shard) for shard in dataset.shards(name)]
-        if not any(markers) or name == "lists":
-            continue
-        counts: dict[str, int] = {}
-        for value in filter(None, markers):
-            for count, number in value["counts"].items():
-                counts[count] = counts.get(count, 0) + number
-        digests = {
-            shard: value["digest"]
-            for shard, value in zip(dataset.shards(name), markers, strict=True)
-            if value
-        }
-        record_entry(dataset, name, {**entry, "counts": counts, "digest": digest_of(digests)})
+    for name, entry in dataset.manifest().stages.items():
+        shards = dataset.shards(name)
+        if shards and name != "lists":
+            now = summed(dataset, name, shards)
+            record_entry(dataset, name, replace(entry, counts=now.counts, digest=now.digest))
 
 
 def _spanning_hold(dataset: Dataset) -> bool:

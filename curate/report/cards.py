@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from html import escape
 
+from frenchcat.curate.failures import OPTED_OUT
 from frenchcat.curate.report import plots
 from frenchcat.curate.report.clusters import Cluster
 from frenchcat.curate.report.gather import Bar
-from frenchcat.curate.report.outcomes import OPTED_OUT, OUTCOMES
+from frenchcat.curate.report.outcomes import OUTCOMES
 from frenchcat.curate.report.plots import count, percent
 from frenchcat.curate.report.report import Report
 from frenchcat.curate.report.sections import NAMES, lead, legend, missing, pictures

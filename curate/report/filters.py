@@ -12,8 +12,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from frenchcat.curate.failures import OPTED_OUT
 from frenchcat.curate.report.counts import DUPLICATE, Fate
-from frenchcat.curate.report.outcomes import NOT_EMBEDDED, OPTED_OUT, REMOVED
+from frenchcat.curate.report.outcomes import NOT_EMBEDDED, REMOVED
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,10 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from frenchcat.curate.catalog import Catalog
+from frenchcat.curate.failures import DETAIL, NAME_SQL, OPTED_OUT
 from frenchcat.curate.licence import licence_name
 from frenchcat.curate.report.examples import Examples, Picture, column
-from frenchcat.curate.report.outcomes import OPTED_OUT, OUTCOMES, columns_of, kept_sql, rows_of
+from frenchcat.curate.report.outcomes import OUTCOMES, columns_of, kept_sql, rows_of
 
 MAX_REASONS = 40
 MAX_BARS = 14
@@ -27,7 +28,7 @@ class Reason:
     outcome: str
     reason: str
     rows: int
-    details: list[str] = field(default_factory=list)  # failures: some messages in full
+    details: list[str] = field(default_factory=list)  # failures: some of their details
     pictures: list[Picture] = field(default_factory=list)  # drops: some of them
 
 
@@ -53,13 +54,12 @@ def outcome_counts(catalog: Catalog) -> dict[str, int]:
 
 def lost_by_reason(catalog: Catalog, examples: Examples) -> list[Reason]:
     """The reasons for which rows were lost, the most frequent first."""
-    has_error = "error_message" in columns_of(catalog, "rows")
     found = rows_of(
         catalog,
         "SELECT outcome, reason, count(*) AS n FROM outcomes WHERE reason IS NOT NULL "
         f"GROUP BY 1, 2 ORDER BY n DESC, 1, 2 LIMIT {MAX_REASONS}",
     )
-    details = _details(catalog) if has_error else {}
+    details = _details(catalog)
     source = "samples JOIN outcomes USING (key)"
     dropped = "outcomes.outcome = 'dropped'"
     pictures = examples.by("outcomes.reason", EXAMPLES, source, dropped)
@@ -76,17 +76,13 @@ def lost_by_reason(catalog: Catalog, examples: Examples) -> list[Reason]:
 
 
 def _details(catalog: Catalog) -> dict[str, list[str]]:
-    """Reason -> some messages, the parts after its name."""
+    """Failure -> some of its details."""
     found = rows_of(
         catalog,
-        "SELECT lost.why, min(DISTINCT left(rows.error_message, 160), 3) FROM ("
-        "SELECT reason AS why, key FROM outcomes WHERE outcome IN ('failed', 'opted_out')) lost "
-        "JOIN rows USING (key) WHERE rows.error_message <> lost.why GROUP BY 1",
+        f"SELECT {NAME_SQL}, min(DISTINCT left({DETAIL}, 160), 3) FROM rows "
+        f"WHERE {DETAIL} <> '' GROUP BY 1",
     )
-    return {
-        reason: [text.removeprefix(f"{reason}:").strip() for text in sorted(texts)]
-        for reason, texts in found
-    }
+    return {name: sorted(details) for name, details in found}
 
 
 def kept_pictures(examples: Examples, catalog: Catalog, most: int = 16) -> list[Picture]:
@@ -178,7 +174,7 @@ def opt_outs(catalog: Catalog) -> list[Said] | None:
     lost = dict(
         rows_of(
             catalog,
-            "SELECT substr(reason, 11), count(*) FROM outcomes "
+            "SELECT coalesce(signal, ''), count(*) FROM outcomes "
             f"WHERE outcome = '{OPTED_OUT}' GROUP BY 1",
         )
     )

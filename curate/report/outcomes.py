@@ -2,11 +2,12 @@
 
 Reads the catalog's views, writes nothing. Adds to a catalog::
 
-    outcomes   key, shard, url, caption, host, outcome, reason
+    outcomes   key, shard, url, caption, host, outcome, reason, signal
     domains_of_hosts   host, domain
 
 `outcome` is one of OUTCOMES, so their counts sum to the rows of the list; `reason` says why for
-the lost ones: the failure's name, ``opted_out:<signal>``, or the rule that dropped the row. Memory
+the lost ones: the failure's name, ``opted_out:<signal>``, or the rule that dropped the row;
+`signal` is that of an opted-out row. Memory
 grows with the number of hosts, not of rows.
 """
 
@@ -16,10 +17,10 @@ from typing import Any
 
 from frenchcat.curate.catalog import Catalog
 from frenchcat.curate.dataset import Dataset
+from frenchcat.curate.failures import NAME_SQL, OPTED_OUT, REASON, SIGNAL
 
 OUTCOMES = ("failed", "opted_out", "removed", "dropped", "stored", "kept")
 """`stored` are pictures that no verdict speaks of: none was made, or not of their shard."""
-OPTED_OUT = "opted_out"
 REMOVED = "removed"
 NOT_EMBEDDED = "not_embedded"
 """How the reason of a row without a vector begins; it comes before all rules."""
@@ -70,7 +71,6 @@ def kept_sql(catalog: Catalog) -> str | None:
 def _add_view(catalog: Catalog) -> None:
     there = columns_of(catalog, "rows")
     url, caption = (_text(name, there) for name in ("url", "caption"))
-    error = "rows.error_message::VARCHAR" if "error_message" in there else "NULL::VARCHAR"
     verdicts = "verdicts" in views(catalog)
     keep, reason = ("verdicts.keep", "verdicts.reason") if verdicts else ("NULL", "NULL")
     join = "LEFT JOIN verdicts USING (key)" if verdicts else ""
@@ -79,9 +79,7 @@ def _add_view(catalog: Catalog) -> None:
         unembedded = "unembedded.why"
         join += " LEFT JOIN unembedded USING (key)"
     removed = _removed(catalog)
-    name = f"coalesce(nullif(string_split({error}, ':')[1], ''), 'unknown')"
-    opted_out = f"{_FAILED} AND {name} = '{OPTED_OUT}'"
-    signal = f"'{OPTED_OUT}:' || coalesce(trim(string_split({error}, ':')[2]), '')"
+    opted_out = f"{_FAILED} AND rows.{REASON} = '{OPTED_OUT}'"
     catalog.duck.execute(f"""
         CREATE VIEW outcomes AS
         SELECT rows.key, rows.shard, {url} AS url, {caption} AS caption,
@@ -90,7 +88,8 @@ def _add_view(catalog: Catalog) -> None:
                  WHEN {removed} THEN '{REMOVED}'
                  WHEN NOT {keep} OR {unembedded} IS NOT NULL THEN 'dropped'
                  WHEN {keep} IS NULL THEN 'stored' ELSE 'kept' END AS outcome,
-            CASE WHEN {opted_out} THEN {signal} WHEN {_FAILED} THEN {name}
+            rows.{SIGNAL} AS signal,
+            CASE WHEN {_FAILED} THEN {NAME_SQL}
                  WHEN {removed} THEN '{REMOVED}'
                  WHEN NOT {keep} THEN coalesce({reason}::VARCHAR, 'unknown')
                  ELSE {unembedded} END AS reason

@@ -34,7 +34,7 @@ _SECTIONS: tuple[tuple[str, str, str, Section], ...] = (
 
 def page(report: Report, thumbnails: Thumbnails) -> str:
     """The whole page."""
-    name = escape(report.name)
+    name = escape(report.manifest.name)
     parts = "\n".join(
         f'<section id="{anchor}" aria-labelledby="h-{anchor}"><h2 id="h-{anchor}">{title}</h2>'
         f"{make(report, thumbnails)}</section>"
@@ -66,7 +66,7 @@ pictures and captions of the dataset: after a removal, delete it and make it aga
 
 
 def _facts(report: Report) -> str:
-    stages = report.stages
+    manifest = report.manifest
     facts = [("rows in the list", report.rows)]
     stored = sum(report.outcomes[name] for name in ("dropped", "stored", "kept"))
     facts.append(("pictures stored", stored))
@@ -74,9 +74,9 @@ def _facts(report: Report) -> str:
         facts.append(("kept", report.outcomes["kept"] + report.outcomes["stored"]))
     facts.append(("domains" if report.domains != 1 else "domain", report.domains))
     for stage, counted, name in (("embed", "embedded", "embedded"), ("index", "image", "indexed")):
-        if stage in stages:
-            facts.append((name, int(stages[stage].get("counts", {}).get(counted, 0))))
+        if stage in manifest.stages:
+            facts.append((name, manifest.entry(stage).counts.get(counted, 0)))
     items = "".join(f"<div><dt>{name}</dt><dd>{count(rows)}</dd></div>" for name, rows in facts)
-    model = stages.get("embed", {}).get("settings", {}).get("model")
+    model = manifest.entry("embed").setting("model")
     said = f'<p class="dim small">Vectors by {escape(str(model))}.</p>' if model else ""
     return f'<dl class="facts">{items}</dl>{said}'

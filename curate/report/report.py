@@ -8,12 +8,11 @@ scores, duplicates and verdicts to the rows by key, and holds one side: some hun
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from frenchcat.curate.catalog import Catalog
 from frenchcat.curate.dataset import Dataset
+from frenchcat.curate.manifest import Manifest
 from frenchcat.curate.report import clusters, gather, histograms, sites
 from frenchcat.curate.report.audit import Audit, audit
 from frenchcat.curate.report.counts import Counts, count_terms
@@ -38,8 +37,7 @@ class TermAudit:
 class Report:
     """What is in a dataset, what was dropped, and whom that touched."""
 
-    name: str
-    stages: Mapping[str, Any]  # dataset.json's entries
+    manifest: Manifest
     judged: bool  # whether there are verdicts
     outcomes: dict[str, int]
     reasons: list[gather.Reason]
@@ -75,13 +73,11 @@ def make_report(dataset: Dataset, settings: ReportSettings | None = None) -> Rep
     settings = settings or ReportSettings()
     terms = load_terms(settings.terms)
     manifest = dataset.manifest()
-    stages = manifest["stages"]
     with open_outcomes(dataset) as catalog:
         examples = Examples(catalog)
         cards, domains = sites.sites(catalog, examples, settings.blur_above)
         return Report(
-            name=str(manifest["name"]),
-            stages=stages,
+            manifest=manifest,
             judged=kept_sql(catalog) is not None,
             outcomes=gather.outcome_counts(catalog),
             reasons=gather.lost_by_reason(catalog, examples),
@@ -95,21 +91,21 @@ def make_report(dataset: Dataset, settings: ReportSettings | None = None) -> Rep
             sites=cards,
             domains=domains,
             duplicates=clusters.duplicates(catalog, examples),
-            audit=audit_terms(catalog, terms, stages, settings),
+            audit=audit_terms(catalog, terms, manifest, settings),
         )
 
 
 def audit_terms(
-    catalog: Catalog, terms: list[Term], stages: Mapping[str, Any], settings: ReportSettings
+    catalog: Catalog, terms: list[Term], manifest: Manifest, settings: ReportSettings
 ) -> TermAudit:
     """The filter-impact audit of a dataset whose outcomes are open."""
     counts = count_terms(catalog, terms)
-    filters = filters_of(counts.fates, _order(stages))
+    filters = filters_of(counts.fates, _order(manifest))
     result = audit(counts, len(terms), filters, settings.replicates, settings.seed)
     return TermAudit(terms, filters, counts, result)
 
 
-def _order(stages: Mapping[str, Any]) -> list[str]:
+def _order(manifest: Manifest) -> list[str]:
     """The verdict's reasons in the order in which they are tried, as far as they are known."""
-    rules = stages.get("verdict", {}).get("settings", {}).get("rules", [])
+    rules = manifest.entry("verdict").setting("rules", [])
     return [str(rule[0]) for rule in rules]

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from html import escape
 
+from frenchcat.curate.failures import OPTED_OUT
 from frenchcat.curate.report import plots
 from frenchcat.curate.report.examples import Picture
 from frenchcat.curate.report.gather import Reason
 from frenchcat.curate.report.histograms import Histogram
-from frenchcat.curate.report.outcomes import OPTED_OUT
 from frenchcat.curate.report.plots import Step, count, percent
 from frenchcat.curate.report.report import Report
 from frenchcat.curate.report.thumbnails import Thumbnails
@@ -111,15 +111,15 @@ def lost(report: Report, thumbnails: Thumbnails) -> str:
 
 
 def _rule(report: Report, thumbnails: Thumbnails, rule: Reason) -> str:
-    verdict = report.stages.get("verdict", {})
-    judged = int(verdict.get("counts", {}).get("rows", 0))
-    sql = {str(name): str(text) for name, text in verdict.get("settings", {}).get("rules", [])}
-    alone = verdict.get("counts", {}).get(f"alone.{rule.reason}")
+    verdict = report.manifest.entry("verdict")
+    judged = verdict.counts.get("rows", 0)
+    sql = {str(name): str(text) for name, text in verdict.setting("rules", [])}
+    alone = verdict.counts.get(f"alone.{rule.reason}")
     said = []
     if rule.reason in sql:
         said.append(f"<code>{escape(sql[rule.reason])}</code>")
     if alone is not None:
-        said.append(f"alone it would drop {count(int(alone))}")
+        said.append(f"alone it would drop {count(alone)}")
     share = f" ({percent(rule.rows, judged)})" if judged else ""
     return (
         f'<article class="card"><h3>{_short(rule)}<span>{count(rule.rows)}{share}</span></h3>'

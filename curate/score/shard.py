@@ -19,11 +19,12 @@ from frenchcat.curate import files
 from frenchcat.curate.dataset import Dataset, digest_of
 from frenchcat.curate.embed import img_emb, metadata, text_emb
 from frenchcat.curate.errors import UserError
+from frenchcat.curate.markers import Counts, marker
 from frenchcat.curate.score.extra import Extra
 from frenchcat.curate.score.kinds import Column, Measure, PictureScore, RowScore, Score, VectorScore
 from frenchcat.curate.score.pictures import measured
 from frenchcat.curate.score.settings import IDENTITY
-from frenchcat.curate.stage import Counts, Output, marker
+from frenchcat.curate.stage import Output
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -54,7 +55,7 @@ def inputs_of(dataset: Dataset, score: Score | None, shard: str) -> dict[str, st
                 f"run frenchcat {stage} first, or leave out the scores that read vectors"
             )
         wanted = [relative for relative, by in relatives.items() if by == stage]
-        found |= {relative: str(made["outputs"][relative]["sha256"]) for relative in wanted}
+        found |= {relative: made.outputs[relative].sha256 for relative in wanted}
     return found
 
 

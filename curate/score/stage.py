@@ -12,14 +12,14 @@ Cost: linear in pictures; one process a core, each with its own networks.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
 
 from frenchcat.curate.clip.settings import ClipSettings
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.embed import model_of
 from frenchcat.curate.errors import UserError
+from frenchcat.curate.markers import Inputs, Signature
 from frenchcat.curate.run_stage import run_stage
 from frenchcat.curate.score.builtin import SCORES
 from frenchcat.curate.score.concept import Concept, with_direction
@@ -29,6 +29,7 @@ from frenchcat.curate.score.shard import inputs_of, score_shard
 from frenchcat.curate.stage import Engine, Progress, ShardFunction, StageReport, up_to_date
 
 STAGE = "score"
+VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -36,15 +37,15 @@ class ScoreStage:
     """The stage that `run_stage` runs."""
 
     scores: tuple[Score, ...]
-    name: str = STAGE
-    version: int = 1
     in_process: bool = False
 
-    def settings(self) -> Mapping[str, Any]:
+    @property
+    def signature(self) -> Signature:
         """Every score with its version and settings."""
-        return {s.name: {"version": s.version, **s.settings()} for s in self.scores}
+        settings = {s.name: {"version": s.version, **s.settings()} for s in self.scores}
+        return Signature(STAGE, VERSION, settings)
 
-    def inputs(self, dataset: Dataset, shard: str) -> Mapping[str, str]:
+    def inputs(self, dataset: Dataset, shard: str) -> Inputs:
         """What the chosen scores read of a shard."""
         found: dict[str, str] = {}
         for score in self.scores:

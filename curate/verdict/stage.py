@@ -18,21 +18,20 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from frenchcat.curate import files
 from frenchcat.curate.catalog import Catalog
 from frenchcat.curate.dataset import Dataset, digest_of
 from frenchcat.curate.errors import UserError
+from frenchcat.curate.markers import Counts, Inputs, Signature, outputs_of
 from frenchcat.curate.run_stage import run_stage
 from frenchcat.curate.stage import (
-    Counts,
     Engine,
     Output,
     Progress,
     ShardFunction,
     StageReport,
-    marker,
 )
 from frenchcat.curate.verdict.rules import check_columns, check_rules, counts_sql, verdict_sql
 from frenchcat.curate.verdict.settings import REMOVED, VerdictSettings, rules_of
@@ -41,6 +40,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 STAGE = "verdict"
+VERSION = 1
 
 
 def relative(shard: str) -> str:
@@ -53,22 +53,21 @@ class VerdictStage:
     """The stage that `run_stage` runs."""
 
     rules: tuple[tuple[str, str], ...]  # name, condition; in order
-    name: str = STAGE
-    version: int = 1
     in_process: bool = True
 
-    def settings(self) -> Mapping[str, Any]:
+    @property
+    def signature(self) -> Signature:
         """The rules, in their order."""
-        return {"rules": [list(rule) for rule in self.rules]}
+        return Signature(STAGE, VERSION, {"rules": [list(rule) for rule in self.rules]})
 
-    def inputs(self, dataset: Dataset, shard: str) -> Mapping[str, str]:
+    def inputs(self, dataset: Dataset, shard: str) -> Inputs:
         """What the catalog has of a shard, what was not embedded, what is removed."""
         wanted = {file.of(shard): file.stage for file in files.SHARD_FILES if file.judged}
-        made = {stage: marker(dataset, stage, shard) or {} for stage in set(wanted.values())}
+        made = {stage: outputs_of(dataset, stage, shard) for stage in set(wanted.values())}
         found = {
-            file: str(output["sha256"])
+            file: output.sha256
             for file, stage in wanted.items()
-            if (output := made[stage].get("outputs", {}).get(file)) is not None
+            if (output := made[stage].get(file)) is not None
         }
         return found | {REMOVED: digest_of(_removed(dataset, shard))}
 

@@ -123,7 +123,7 @@ class Shelf:
 
 def name_of(dataset: Dataset) -> str:
     """What a dataset is called here: its own name, else its folder's; a slash becomes a dash."""
-    named = str(dataset.manifest().get("name") or "")
+    named = dataset.manifest().name
     return (named or Path(dataset.root.rstrip("/")).name).replace("/", "-")
 
 

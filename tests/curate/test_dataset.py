@@ -16,11 +16,12 @@ from hypothesis import strategies as st
 
 from frenchcat.curate.dataset import Dataset, canonical_json, digest_of
 from frenchcat.curate.errors import UserError
+from frenchcat.curate.manifest import StageEntry
 
 
 def test_create_then_open(tmp_path: Path) -> None:
     Dataset.create(tmp_path / "cats", "cats")
-    assert Dataset.open(tmp_path / "cats").manifest()["name"] == "cats"
+    assert Dataset.open(tmp_path / "cats").manifest().name == "cats"
 
 
 def test_no_dataset_is_one_line_with_a_fix(tmp_path: Path) -> None:
@@ -288,14 +289,14 @@ def test_a_creation_that_was_cut_short_is_begun_again(tmp_path: Path) -> None:
     for leftover in (".tmp", ".commit", ".workers"):
         (tmp_path / leftover).mkdir()
     (tmp_path / ".lock").write_text("")
-    assert Dataset.create(tmp_path, "cats").manifest()["name"] == "cats"
+    assert Dataset.create(tmp_path, "cats").manifest().name == "cats"
 
 
 def test_creating_again_keeps_what_is_there(tmp_path: Path) -> None:
     made = Dataset.create(tmp_path / "d", "cats")
-    made.write_json("dataset.json", {**made.manifest(), "stages": {"x": 1}})
+    made.update_manifest({"stages": {"x": {"version": 1}}})
     again = Dataset.create(tmp_path / "d", "dogs")
-    assert (again.manifest()["name"], again.manifest()["stages"]) == ("cats", {"x": 1})
+    assert (again.manifest().name, again.manifest().stages) == ("cats", {"x": StageEntry(1)})
 
 
 def test_a_shard_is_finished_where_its_marker_is(tmp_path: Path) -> None:
@@ -329,7 +330,7 @@ def test_two_of_one_name_do_not_work_in_one_folder(tmp_path: Path) -> None:
 def test_a_copy_of_a_remote_file_is_gone_afterwards() -> None:
     dataset = Dataset.create("memory://copied", "d")
     with dataset.as_local("dataset.json") as path:
-        assert json.loads(path.read_bytes()) == dataset.manifest()
+        assert path.read_bytes() == dataset.read_bytes("dataset.json")
     assert not path.exists()
 
 

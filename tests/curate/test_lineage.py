@@ -7,8 +7,9 @@ import pytest
 from frenchcat.curate.dataset import Dataset, file_sha256
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.lineage import lineage, origin
+from frenchcat.curate.manifest import GivenList, ListFile, StageEntry
+from frenchcat.curate.markers import record_entry
 from frenchcat.curate.select import Choice, select
-from frenchcat.curate.stage import record_entry
 from frenchcat.curate.verdict.stage import verdict
 from frenchcat.index.build import build_index
 from tests.sample.embedded import embedded
@@ -65,8 +66,8 @@ def test_a_file_of_no_stage_is_one_line(dataset: Dataset, file: str, said: str) 
 
 
 def test_a_shard_is_followed_to_its_list_and_the_lists_that_were_given(dataset: Dataset) -> None:
-    given = [{"name": "urls.parquet", "sha256": "1" * 64}]
-    record_entry(dataset, "lists", {"version": 3, "settings": {}, "given": given})
+    given = (GivenList("link", None, (ListFile("urls.parquet", "1" * 64, 4),)),)
+    record_entry(dataset, "lists", StageEntry(version=3, given=given))
     with dataset.publish("lists") as publication:
         publication.path("lists/00001.parquet").write_bytes(b"rows")
     output = {"bytes": 4, "sha256": file_sha256(dataset.path("lists/00001.parquet"))}

@@ -26,7 +26,7 @@ def test_done_shards_are_skipped_and_changed_settings_redo(tmp_path: Path) -> No
     other = run_stage(dataset, Times(3), SHARDS)
     assert [(r.done, r.skipped) for r in (first, again, other)] == [(6, 0), (0, 6), (6, 0)]
     assert dataset.read_bytes("numbers/00005.txt") == b"15"
-    assert dataset.manifest()["stages"]["times"]["counts"] == {"rows": 6}
+    assert dataset.manifest().entry("times").counts == {"rows": 6}
 
 
 def test_only_a_damaged_shard_is_redone(tmp_path: Path) -> None:

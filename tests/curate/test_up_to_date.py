@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from frenchcat.curate.dataset import Dataset, file_sha256
+from frenchcat.curate.markers import Counts, marker, output_sha256
 from frenchcat.curate.run_stage import run_stage
-from frenchcat.curate.stage import Counts, Engine, Output, ShardFunction, marker, output_sha256
+from frenchcat.curate.stage import Engine, Output, ShardFunction
 from tests.sample.stages import Times
 from tests.trees import tree_digest
 
@@ -65,8 +66,8 @@ def done(dataset: Dataset, stage: Times, **more: Any) -> int:
 def test_another_version_or_setting_redoes_every_shard(dataset: Dataset, other: Copies) -> None:
     assert [done(dataset, Copies()), done(dataset, Copies())] == [3, 0]
     assert [done(dataset, other), done(dataset, other)] == [3, 0]
-    assert dataset.manifest()["stages"]["times"]["version"] == other.version
-    assert dataset.manifest()["stages"]["times"]["settings"] == other.settings()
+    assert dataset.manifest().entry("times").version == other.version
+    assert dataset.manifest().entry("times").settings == other.settings()
     assert done(dataset, Copies()) == 3
 
 
@@ -109,8 +110,8 @@ def test_counts_are_of_all_shards_whenever_they_were_made(dataset: Dataset) -> N
     second = run_stage(dataset, Copies(), SHARDS, HERE)
     assert first.counts == {"rows": 3, "bytes": 9}
     assert second.counts == {"rows": 3, "bytes": 11}
-    entry = dataset.manifest()["stages"]["times"]
-    assert (entry["counts"], entry["shards"]) == (second.counts, 3)
+    entry = dataset.manifest().entry("times")
+    assert (entry.counts, entry.shards) == (second.counts, 3)
 
 
 def test_a_stages_digest_tells_whether_any_of_its_shards_is_another(dataset: Dataset) -> None:
@@ -118,7 +119,7 @@ def test_a_stages_digest_tells_whether_any_of_its_shards_is_another(dataset: Dat
     for text in ("one", "two", "one"):
         put(dataset, "source/00002", text)
         done(dataset, Copies())
-        seen.append(dataset.manifest()["stages"]["times"]["digest"])
+        seen.append(dataset.manifest().entry("times").digest)
     assert seen[0] == seen[2] != seen[1]
 
 
@@ -128,8 +129,8 @@ def test_a_marker_names_what_came_out_by_bytes_and_sha256(dataset: Dataset) -> N
         assert output_sha256(dataset, "times", "00000", "numbers/00000.txt") == file_sha256(path)
     made = marker(dataset, "times", "00000")
     assert made is not None
-    assert [out["bytes"] for out in made["outputs"].values()] == [3]
-    assert made["inputs"] == Copies().inputs(dataset, "00000")
+    assert [out.bytes for out in made.outputs.values()] == [3]
+    assert made.inputs == Copies().inputs(dataset, "00000")
     with pytest.raises(KeyError):
         output_sha256(dataset, "times", "00009", "numbers/00009.txt")
 

@@ -34,10 +34,12 @@ from frenchcat.curate.download.columns import uid_of
 from frenchcat.curate.download.rights.signal import FACT, OPT_OUT
 from frenchcat.curate.download.shards import Outcome, write
 from frenchcat.curate.download.stage import DownloadStage
+from frenchcat.curate.failures import Failure
 from frenchcat.curate.hashes import PDQ_DISTANCE, PDQ_QUALITY, pdq_and_quality
 from frenchcat.curate.keys import key_of
+from frenchcat.curate.markers import Counts
 from frenchcat.curate.run_stage import run_stage
-from frenchcat.curate.stage import Counts, Engine, Output, ShardFunction
+from frenchcat.curate.stage import Engine, Output, ShardFunction
 from tests.curate.download.loopback import jpeg
 from tests.sample import pictures
 from tests.sample.stages import Chosen
@@ -196,7 +198,8 @@ def _download(dataset: Dataset, shard: str, output: Output) -> Counts:
 
 def _outcome(spec: Spec | None) -> Outcome:
     if spec is None or spec.picture is None:
-        return Outcome("failed_to_download", spec.failed if spec else "no_url")
+        failure = Failure(spec.failed if spec and spec.failed else "no_url")
+        return Outcome.failed("failed_to_download", failure)
     stored = (spec.sha256, spec.stored_sha256)
     return Outcome("success", None, 96, 64, spec.side, 64, "{}", *stored)
 

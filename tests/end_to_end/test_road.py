@@ -89,7 +89,7 @@ def go_on(dataset: Dataset, wanted: BuildSettings) -> dict[str, int]:
 def compacted(dataset: Dataset, wanted: BuildSettings) -> None:
     """`frenchcat compact`, for a dataset whose new shards are scored first."""
     score(dataset, wanted.score, engine=ONE)
-    stages = dataset.manifest()["stages"]
+    stages = dataset.manifest().stages
     compact(dataset)
     made_anew(dataset, stages, None)
 

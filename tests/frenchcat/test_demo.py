@@ -14,7 +14,7 @@ from frenchcat.train.checkpoint import newest
 from frenchcat.train.settings import TrainSettings
 from tests.train.embedded_run import make_dataset, mini
 
-STORED = {"status": "success", "error_message": None, "keep": True, "reason": None}
+STORED = {"status": "success", "failed": None, "keep": True, "reason": None}
 
 
 @pytest.mark.parametrize(
@@ -30,12 +30,12 @@ STORED = {"status": "success", "error_message": None, "keep": True, "reason": No
         ),
         (
             {"planted": "noai", "status": "failed_to_download", "keep": None, "multiplicity": None}
-            | {"error_message": "opted_out:x_robots_tag: noai"},
+            | {"failed": "opted_out:x_robots_tag"},
             "opted_out:x_robots_tag",
         ),
         (
             {"planted": "", "status": "failed_to_download", "keep": None, "multiplicity": None}
-            | {"error_message": "http_404: not found"},
+            | {"failed": "http_404"},
             "http_404",
         ),
     ],

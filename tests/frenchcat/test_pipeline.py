@@ -36,7 +36,7 @@ def frenchcat(*arguments: str) -> Any:
 
 
 def settings_of(dataset: Dataset) -> Any:
-    return dataset.manifest()["settings"]
+    return dataset.manifest().settings
 
 
 def test_settings_come_back_as_they_were_kept(tmp_path: Path) -> None:
@@ -45,7 +45,7 @@ def test_settings_come_back_as_they_were_kept(tmp_path: Path) -> None:
     made = load_settings(BuildSettings, "vit-b-32", [RULE, "download.samples_per_shard=7"])
     save_settings(dataset, made)
     assert saved_settings(dataset) == made != BuildSettings()
-    assert {"numpy", "duckdb", "pyarrow"} <= dataset.manifest()["versions"].keys()
+    assert {"numpy", "duckdb", "pyarrow"} <= dataset.manifest().versions.keys()
 
 
 def test_keeping_the_same_settings_again_writes_nothing(tmp_path: Path) -> None:
@@ -61,7 +61,7 @@ def test_keeping_the_same_settings_again_writes_nothing(tmp_path: Path) -> None:
 
 def test_settings_of_a_broken_manifest_are_named(tmp_path: Path) -> None:
     dataset = Dataset.create(tmp_path / "d", "d")
-    kept = {**dataset.manifest(), "settings": {"index": {"factry": "Flat"}}}
+    kept = {**dataset.read_json("dataset.json"), "settings": {"index": {"factry": "Flat"}}}
     dataset.write_json("dataset.json", kept)
     with pytest.raises(UserError, match=r"dataset\.json.*index\.factry"):
         saved_settings(dataset)

@@ -37,7 +37,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     clip = ClipSettings(model="mini", compile="no", decode_workers=1)
     with made.lock():
         embed(made, clip)
-        made.write_json("dataset.json", {**made.manifest(), "settings": {"clip": as_dict(clip)}})
+        made.update_manifest({"settings": {"clip": as_dict(clip)}})
         build_index(made)
     return made
 

@@ -21,7 +21,7 @@ def test_every_embedded_row_is_indexed(tmp_path: Path) -> None:
     (entry,) = entries(found)
     rows = Rows.open(dataset.path(entry.rows_file))
     assert found["rows"] == rows.count == 42
-    assert dataset.manifest()["stages"]["index"]["counts"] == {"image": 42, "text": 42}
+    assert dataset.manifest().entry("index").counts == {"image": 42, "text": 42}
     assert [rows.row(at)["key"] for at in (0, 29, 30, 41)] == [
         "000000000",
         "000000029",

@@ -15,8 +15,9 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from frenchcat.curate.dataset import Dataset
+from frenchcat.curate.manifest import StageEntry
+from frenchcat.curate.markers import record_entry
 from frenchcat.curate.removals import FOLDER
-from frenchcat.curate.stage import record_entry
 from frenchcat.index.build import build_index
 from frenchcat.index.search import Searcher, View
 from tests.index.judged import Judged, Row, remove, write
@@ -162,7 +163,7 @@ def test_a_condition_over_what_another_stage_wrote_is_asked_anew(tmp_path: Path)
     wide = {"vector": unit_rows(1)[0], "k": 6, "where": "width >= 100"}
     assert searcher.query(**wide) == []  # type: ignore[arg-type]
     set_columns(dataset, "shards/00000.parquet", width=[8, 8, 200, 8, 8, 200])
-    record_entry(dataset, "download", {"settings": {"again": True}, "counts": {}})
+    record_entry(dataset, "download", StageEntry(settings={"again": True}))
     found = searcher.query(**wide)  # type: ignore[arg-type]
     assert {hit.key for hit in found} == {"000000002", "000000005"}
 
@@ -177,7 +178,7 @@ def test_removals_and_verdicts_of_a_dataset_elsewhere_count_at_once(tmp_path: Pa
     for shard in COUNTS:
         file = f"verdicts/{shard}.parquet"
         there.fs.put_file(made.dataset.path(file), there.path(file))
-    record_entry(there, "verdict", {"settings": {}, "counts": {"kept": 12}})
+    record_entry(there, "verdict", StageEntry(settings={}, counts={"kept": 12}))
     keys = {hit.key for hit in searcher.query(vector=vector, k=13)}
     assert keys == {row.key for row in made.visible(None, True, False, False)}
     assert len(keys) == 12

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from frenchcat.curate import embed
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import UserError
-from frenchcat.curate.stage import record_entry
+from frenchcat.curate.manifest import StageEntry
+from frenchcat.curate.markers import record_entry
 from frenchcat.index.build import (
     JSON,
     IndexSettings,
@@ -59,7 +60,7 @@ def test_another_model_makes_another_index(tmp_path: Path) -> None:
     dataset = embedded(tmp_path / "d", unit_rows(20))
     build_index(dataset)
     before, version = names(dataset), index_version(dataset)
-    record_entry(dataset, "embed", {"settings": {**MODEL, "weights": "1" * 64}, "counts": {}})
+    record_entry(dataset, "embed", StageEntry(settings={**MODEL, "weights": "1" * 64}))
     found = build_index(dataset)
     assert found["made_of"]["weights"] == "1" * 64
     assert names(dataset).isdisjoint(before)

@@ -6,7 +6,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from frenchcat.curate.dataset import Dataset
-from frenchcat.curate.stage import record_entry
+from frenchcat.curate.manifest import StageEntry
+from frenchcat.curate.markers import record_entry
 
 
 def add_columns(dataset: Dataset, folder: str, shard: str = "00000", **columns: Any) -> None:
@@ -16,7 +17,7 @@ def add_columns(dataset: Dataset, folder: str, shard: str = "00000", **columns: 
     with dataset.publish("columns") as publication:
         table = pa.table({"key": keys, **columns})
         pq.write_table(table, publication.path(f"{folder}/{shard}.parquet"))
-    record_entry(dataset, folder, {"settings": {}, "counts": {}})
+    record_entry(dataset, folder, StageEntry(settings={}))
 
 
 def set_columns(dataset: Dataset, relative: str, **columns: Any) -> None:

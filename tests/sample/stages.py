@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from frenchcat.curate.dataset import Dataset, digest_of
 from frenchcat.curate.embed import EmbedStage
 from frenchcat.curate.keys import key_of
-from frenchcat.curate.stage import Counts, Output, ShardFunction
+from frenchcat.curate.markers import Counts, Signature
+from frenchcat.curate.stage import Output, ShardFunction
 from tests.sample import write
 from tests.sample.row import Row
 from tests.sample.vectors import unit_rows
@@ -28,6 +29,11 @@ class Times:
     name: str = "times"
     version: int = 1
     in_process: bool = False
+
+    @property
+    def signature(self) -> Signature:
+        """As its fields have it."""
+        return Signature(self.name, self.version, self.settings())
 
     def settings(self) -> Mapping[str, int]:
         """Only the factor shapes the output."""
@@ -61,6 +67,11 @@ class Given:
     name: str = "download"
     version: int = 1
     in_process: bool = True
+
+    @property
+    def signature(self) -> Signature:
+        """As its fields have it."""
+        return Signature(self.name, self.version, self.settings())
 
     def settings(self) -> Mapping[str, str]:
         """None shapes the output."""
@@ -97,6 +108,11 @@ class Vectors:
     name: str = "embed"
     version: int = 1
     in_process: bool = True
+
+    @property
+    def signature(self) -> Signature:
+        """As its fields have it."""
+        return Signature(self.name, self.version, self.settings())
 
     def settings(self) -> Mapping[str, Any]:
         """What the model's are, and the seeds."""

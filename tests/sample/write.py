@@ -26,9 +26,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from frenchcat.curate import embed
-from frenchcat.curate.dataset import Dataset, digest_of, file_sha256
+from frenchcat.curate.dataset import Dataset, digest_of
+from frenchcat.curate.failures import COLUMNS
 from frenchcat.curate.keys import key_of
-from frenchcat.curate.stage import marker, marker_path, record_entry
+from frenchcat.curate.manifest import StageEntry
+from frenchcat.curate.markers import Marker, OutputFile, outputs_of, put_marker, record_entry
 from tests.sample.row import Row
 from tests.sample.tars import write_tar
 
@@ -52,26 +54,20 @@ def write(
     if "vectors" in chosen:
         dimensions = {len(row.vector) for row in rows if row.vector is not None}
         settings = {**MODEL, "dimension": min(dimensions, default=MODEL["dimension"])}
-        record_entry(dataset, "embed", {"settings": settings, "counts": {}})
+        record_entry(dataset, "embed", StageEntry(settings=settings))
     return list(keyed)
 
 
 @contextlib.contextmanager
 def publishing(dataset: Dataset, stage: str, shard: str) -> Iterator[Where]:
     """Write files of a stage through what this gives, with its marker."""
-    before = marker(dataset, stage, shard) or {"outputs": {}}
+    before = outputs_of(dataset, stage, shard)
     with dataset.publish(f"{stage}-{shard}") as out:
         yield out.path
-        made = {
-            relative: {
-                "bytes": (out.folder / relative).stat().st_size,
-                "sha256": file_sha256(out.folder / relative),
-            }
-            for relative in out.relatives
-        }
-        outputs = {**before["outputs"], **made}
-        value = {"digest": digest_of(outputs), "inputs": {}, "outputs": outputs, "counts": {}}
-        out.path(marker_path(stage, shard)).write_text(json.dumps(value))
+        made = {name: OutputFile.of(out.folder / name) for name in out.relatives}
+        outputs = {**before, **made}
+        digest = digest_of({name: output.sha256 for name, output in outputs.items()})
+        put_marker(out, stage, shard, Marker(digest, {}, outputs, {}))
 
 
 def _said(rows: Sequence[Row]) -> set[str]:
@@ -152,7 +148,7 @@ def vectors(path: Where, shard: str, keyed: Keyed) -> None:
     for relative, made in ((embed.img_emb(shard), pictures), (embed.text_emb(shard), texts)):
         width = len(made[0]) if made and made[0] is not None else MODEL["dimension"]
         np.save(path(relative), np.array(made, np.float16).reshape(len(made), width))
-    left_out = ("key", "image_path", "status", "error_message")
+    left_out = ("key", "image_path", "status", "error_message", *COLUMNS)
     rows = [
         {"image_path": key, **{n: v for n, v in _listed(key, row).items() if n not in left_out}}
         for key, row in there.items()

@@ -9,8 +9,9 @@ from frenchcat.curate.clip import ClipSettings
 from frenchcat.curate.clip.model import Clip, load_clip
 from frenchcat.curate.config import resolve
 from frenchcat.curate.dataset import Dataset
+from frenchcat.curate.manifest import StageEntry
+from frenchcat.curate.markers import record_entry
 from frenchcat.curate.select import Choice, select
-from frenchcat.curate.stage import record_entry
 from frenchcat.index.build import build_index
 from frenchcat.train.loop import train
 from tests.sample.embedded import add_shard
@@ -35,7 +36,7 @@ def make_dataset(folder: Path, clip: Clip) -> Dataset:
     licences = ["https://creativecommons.org/licenses/by/4.0/"] * ROWS
     add_shard(dataset, "00000", vectors, texts, captions, creator=creators, license=licences)
     made = {"model": clip.name, "weights": clip.digest, "dimension": clip.dimension}
-    record_entry(dataset, "embed", {"settings": {**made, "precision": "fp32"}, "counts": {}})
+    record_entry(dataset, "embed", StageEntry(settings={**made, "precision": "fp32"}))
     build_index(dataset)
     return dataset
 

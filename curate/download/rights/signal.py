@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 
+from frenchcat.curate import failures
+from frenchcat.curate.failures import Failure
+
 OPT_OUT = "opt_out"
 ALLOW = "allow"
 FACT = None
@@ -29,8 +32,8 @@ OPT_OUTS = (
     "cawg_training_mining",
 )
 """Signals that can opt out, in the order in which one is named as the reason."""
-OPTED_OUT = frozenset(f"opted_out:{name}" for name in OPT_OUTS)
-"""The reasons not to store a row."""
+OPTED_OUT = frozenset(Failure(failures.OPTED_OUT, name).name for name in OPT_OUTS)
+"""The names of the failures that they are."""
 FACTS = (
     "license",
     "usage_terms",

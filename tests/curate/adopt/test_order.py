@@ -170,7 +170,7 @@ def test_img2dataset_s_files_are_taken_over_with_what_failed(
     assert tree_digest(folder) == before == tree_digest(tmp_path / "d/shards")
     said = info(adopted.dataset)
     assert (said.rows, said.downloaded, said.failed) == (9, 8, 1)
-    counts = adopted.dataset.manifest()["stages"]["download"]["counts"]
+    counts = adopted.dataset.manifest().entry("download").counts
     assert counts == {"downloaded": 8, "failed": 1}
     nlink = (tmp_path / "d/shards/00000.tar").stat().st_nlink
     assert (nlink > 1) == linked

@@ -69,7 +69,7 @@ def test_every_kind_is_found_across_shards_and_the_better_row_stays(dataset: Dat
     assert (alone["cluster"], alone["multiplicity"], alone["kind"]) == ("000010003", 1, None)
     kinds = {"exact": 2, "perceptual": 1, "semantic": 1}
     assert report == DedupReport(9, 4, 4, kinds)
-    assert dataset.manifest()["stages"]["dedup"]["counts"]["clusters"] == 4
+    assert dataset.manifest().entry("dedup").counts["clusters"] == 4
 
 
 def test_the_strongest_evidence_names_the_kind(dataset: Dataset) -> None:

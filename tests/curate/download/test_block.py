@@ -54,7 +54,7 @@ def test_listed_pictures_are_not_stored_and_each_says_why(
         dataset = crawl(site, tmp_path / "d", lists)
         blocked = ["blocked_md5", "blocked_sha256", "blocked_pdq"]
         assert outcomes(dataset) == [None, *blocked, None, None]
-        counts = dataset.manifest()["stages"]["download"]["counts"]
+        counts = dataset.manifest().entry("download").counts
         assert counts["failed.blocked_pdq"] == 1
         asked = site.asked.total()
         with dataset.lock():
@@ -70,11 +70,11 @@ def test_no_path_and_no_hash_gets_into_the_dataset(tmp_path: Path, lists: tuple[
         moved = tmp_path / "elsewhere.pdq"
         moved.write_bytes(Path(lists[1]).read_bytes())
         two = crawl(site, tmp_path / "two", (str(moved), lists[0]))
-    assert "known.txt" not in one.manifest()["stages"]["download"]["settings"].__repr__()
+    assert "known.txt" not in one.read_json("dataset.json").__repr__()
     digests = [tree_digest(Path(dataset.root)) for dataset in (one, two)]
     names = [name for name in digests[0] if name.startswith(("shards/", "lists/"))]
     assert [digests[0][name] for name in names] == [digests[1][name] for name in names]
-    settings = [d.manifest()["stages"]["download"]["settings"] for d in (one, two)]
+    settings = [d.manifest().entry("download").settings for d in (one, two)]
     assert settings[0] == settings[1]
 
 

@@ -24,6 +24,7 @@ from frenchcat.curate.download.stage import shared
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.stage import Engine
 from tests.curate.download.loopback import Site, healthy, jpeg, serve
+from tests.sample.before import as_before
 from tests.trees import tree_digest
 
 ROWS = range(40)
@@ -144,6 +145,31 @@ def test_failed_rows_alone_are_asked_again_and_take_their_places(tmp_path: Path)
     for shard in ("00000", "00003"):
         for ending in (".tar", ".parquet", "_stats.json"):
             assert healed[f"shards/{shard}{ending}"] == fresh[f"shards/{shard}{ending}"]
+
+
+def test_failed_rows_of_a_dataset_without_their_columns_are_asked_again(tmp_path: Path) -> None:
+    """What is not asked again keeps its sentence, and is told as a new dataset tells it."""
+    with serve() as site:
+        dataset = run(site, tmp_path / "d")
+        new = sidecar(dataset)
+        as_before(dataset)
+        site.answer, asked = healthy, Counter(site.asked)
+        with dataset.lock():
+            report = retry_failed(dataset, site.settings(), ONE)
+        assert report.done > 0
+        again = set(site.asked - asked)
+        run(site, tmp_path / "d")
+        assert set(site.asked - asked) == again, "the shards that were not touched are up to date"
+    rows = sidecar(dataset)
+    assert again == {row["number"] for row in new if row["status"] != "success"} - {
+        row["number"] for row in rows if row["status"] != "success"
+    }
+    left = [
+        (row, before) for row, before in zip(rows, new, strict=True) if row["status"] != "success"
+    ]
+    assert left
+    for row, before in left:
+        assert row == {name: before[name] for name in row}
 
 
 def test_a_slow_host_does_not_hold_the_others(tmp_path: Path) -> None:

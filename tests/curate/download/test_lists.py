@@ -210,7 +210,7 @@ def several(tmp_path: Path) -> Path:
 def test_several_files(tmp_path: Path, lists: Callable[[Path], Any], urls: list[str]) -> None:
     rows = frozen(make(tmp_path), lists(several(tmp_path)))
     assert [row["url"] for row in rows] == urls
-    entry = make(tmp_path).manifest()["stages"]["lists"]
+    entry = make(tmp_path).read_json("dataset.json")["stages"]["lists"]
     assert sum(file["rows"] for file in entry["given"][0]["files"]) == len(urls)
     assert str(tmp_path) not in json.dumps(entry)
 

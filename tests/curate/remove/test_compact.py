@@ -255,7 +255,7 @@ def test_counts_are_those_of_the_rows_that_are_left(compacted: Built) -> None:
         assert (stats["count"], stats["successes"]) == (len(sidecar), len(stored))
         assert stats["status_dict"] == {"http_404": failed, "success": len(stored)}
     for stage, counts in summed.items():
-        assert dataset.manifest()["stages"][stage]["counts"] == counts, stage
+        assert dataset.manifest().entry(stage).counts == counts, stage
     said = info(dataset)
     assert (said.rows, said.downloaded, said.failed) == (ROWS - len(GONE), 21 - len(GONE), 3)
     assert said.embedded == said.indexed == said.kept == 20 - len(GONE) + 1

@@ -5,7 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from frenchcat.curate.dataset import Dataset
-from frenchcat.curate.stage import record_entry
+from frenchcat.curate.manifest import StageEntry
+from frenchcat.curate.markers import record_entry
 from tests.sample.pictures import picture
 from tests.sample.row import Row
 from tests.sample.write import write as write_shard
@@ -28,7 +29,7 @@ def write(
         write_shard(dataset, f"{number:05d}", whole, parts)
     if rules is not None:
         settings = {"rules": [[name, f"{name} is bad"] for name in rules]}
-        record_entry(dataset, "verdict", {"settings": settings, "counts": {}})
+        record_entry(dataset, "verdict", StageEntry(settings=settings))
     return dataset
 
 

@@ -8,8 +8,8 @@ import pytest
 from frenchcat.curate.config import resolve
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import UserError
+from frenchcat.curate.markers import counts_of
 from frenchcat.curate.removals import Request, log
-from frenchcat.curate.stage import marker
 from frenchcat.curate.verdict.settings import VerdictSettings
 from frenchcat.curate.verdict.stage import reasons, verdict
 from tests.curate.verdict.judged import verdicts
@@ -163,11 +163,11 @@ def test_no_rule_is_asked_of_a_row_that_is_removed_or_has_no_vector(dataset: Dat
     judged = verdicts(dataset)
     assert judged[KEY] == (False, "removed")
     assert judged[OTHER] == (False, "not_embedded:undecodable")
-    made = [marker(dataset, "verdict", shard) or {} for shard in SHARDS]
-    none = dict.fromkeys(made[1]["counts"], 0)
-    assert made[1]["counts"] == {**none, "rows": 2}
+    made = [counts_of(dataset, "verdict", shard) for shard in SHARDS]
+    none = dict.fromkeys(made[1], 0)
+    assert made[1] == {**none, "rows": 2}
     asked = {"rows": 2, "dropped.all": 2, "alone.all": 2, "unknown.unsaid": 2}
-    assert made[0]["counts"] == {**none, **asked}
+    assert made[0] == {**none, **asked}
 
 
 # -- names -----------------------------------------------------------------------------------------

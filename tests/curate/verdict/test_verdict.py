@@ -15,8 +15,8 @@ from frenchcat.curate.config import load_settings, resolve
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.info import info
+from frenchcat.curate.markers import counts_of
 from frenchcat.curate.removals import Request
-from frenchcat.curate.stage import marker
 from frenchcat.curate.verdict.settings import VerdictSettings, read_rules, rules_of
 from frenchcat.curate.verdict.stage import verdict
 from tests.curate.verdict.judged import verdicts
@@ -302,7 +302,6 @@ def test_a_file_of_rules_alone(tmp_path: Path) -> None:
 
 def test_markers_count_what_the_file_says(dataset: Dataset) -> None:
     verdict(dataset, ruled(RULES))
-    found = marker(dataset, "verdict", "00000")
-    assert found is not None
-    assert found["counts"]["rows"] == 3
-    assert found["counts"]["kept"] == 0
+    counts = counts_of(dataset, "verdict", "00000")
+    assert counts["rows"] == 3
+    assert counts["kept"] == 0

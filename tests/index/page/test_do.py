@@ -230,7 +230,7 @@ def two(browser: Browser, site: Site, tmp_path: Path) -> Iterator[Page]:
 
     clip: Clip = load_clip(ClipSettings())
     other = make(tmp_path / "dogs", clip)
-    other.write_json("dataset.json", {**other.manifest(), "name": "dogs"})
+    other.update_manifest({"name": "dogs"})
     with serving([site.dataset, other], clip) as address:
         yield from new_page(browser, address, reduced_motion="reduce")
 

@@ -10,7 +10,8 @@ from fastapi.testclient import TestClient
 
 from frenchcat.curate.clip.model import Clip
 from frenchcat.curate.dataset import Dataset
-from frenchcat.curate.stage import record_entry
+from frenchcat.curate.manifest import StageEntry
+from frenchcat.curate.markers import record_entry
 from frenchcat.index.build import build_index
 from frenchcat.index.service.app import create_app
 from frenchcat.index.service.drawing import Artist
@@ -47,7 +48,7 @@ def make_dataset(
 def named_by(dataset: Dataset, clip: Clip) -> None:
     """Have the dataset say that this model made its vectors."""
     model = {"model": clip.name, "weights": clip.digest, "dimension": clip.dimension}
-    record_entry(dataset, "embed", {"settings": {**model, "precision": "fp32"}, "counts": {}})
+    record_entry(dataset, "embed", StageEntry(settings={**model, "precision": "fp32"}))
 
 
 def index(dataset: Dataset) -> None:

@@ -29,7 +29,7 @@ def ranked(clip: Clip, query: Any) -> list[str]:
 
 def test_datasets_are_described(cats: Dataset, clip: Clip, tmp_path: Path) -> None:
     dogs = make_dataset(tmp_path / "dogs", clip, ["a dog"])
-    dogs.write_json("dataset.json", {**dogs.manifest(), "name": "dogs"})
+    dogs.update_manifest({"name": "dogs"})
     with served(cats, dogs) as client:
         first, second = client.get("/v1/datasets").json()
         assert (first["name"], first["rows"], first["model"]) == (NAME, 8, clip.name)

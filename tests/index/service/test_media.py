@@ -89,7 +89,7 @@ def test_keys_that_are_no_rows_are_not_found(cats: Dataset, key: str) -> None:
 
 def test_names_with_odd_characters_are_served(tmp_path: Path, clip: Clip) -> None:
     dataset = make_dataset(tmp_path / "cats", clip, ["a cat"])
-    dataset.write_json("dataset.json", {**dataset.manifest(), "name": "chats & chiens/été"})
+    dataset.update_manifest({"name": "chats & chiens/été"})
     with served(dataset, clip=clip) as client:
         (hit,) = client.post("/v1/search", json={"text": "a cat"}).json()["hits"]
         row = client.get(f"/v1/rows/{hit['key']}")

@@ -38,7 +38,7 @@ from tests.sample.vectors import unit_rows
 
 def named(dataset: Dataset, name: str) -> Dataset:
     """The dataset by another name."""
-    dataset.write_json("dataset.json", {**dataset.manifest(), "name": name})
+    dataset.update_manifest({"name": name})
     return dataset
 
 
@@ -219,7 +219,7 @@ def test_a_text_is_encoded_by_the_model_of_its_own_dataset(tmp_path: Path, clip:
     """Or refused, where the model at hand did not make that dataset's vectors."""
     ours = make_dataset(tmp_path / "ours", clip, CAPTIONS[:3])
     theirs = named(make_dataset(tmp_path / "theirs", clip, CAPTIONS[:3]), "theirs")
-    manifest = theirs.manifest()
+    manifest = theirs.read_json("dataset.json")
     manifest["stages"]["embed"]["settings"]["weights"] = "1" * 64
     theirs.write_json("dataset.json", manifest)
     build_index(theirs)

@@ -147,7 +147,7 @@ def test_other_files_that_did_not_arrive_forbid_nothing_and_are_noted(path: str)
 
 def test_a_robots_txt_behind_a_redirect_is_that_of_the_site_that_sent_there() -> None:
     got, site = ask({"/robots.txt": redirect("/rules"), "/rules": reply(FORBIDDEN)})
-    assert (got.reason, site.count(PICTURE)) == ("opted_out:robots_txt", 0)
+    assert (got.reason, got.signal, site.count(PICTURE)) == ("opted_out", "robots_txt", 0)
 
 
 @pytest.mark.parametrize("path", FILES)
@@ -170,7 +170,7 @@ def test_every_site_on_the_way_is_asked_before_its_url(path: str) -> None:
 def test_a_redirect_that_robots_txt_forbids_is_not_asked_for() -> None:
     rules = reply(b"User-agent: *\nDisallow: /moved\n")
     got, site = ask({"/robots.txt": rules, "/moved": redirect(PICTURE)}, "/moved")
-    assert (got.reason, site.count("/moved")) == ("opted_out:robots_txt", 0)
+    assert (got.reason, got.signal, site.count("/moved")) == ("opted_out", "robots_txt", 0)
 
 
 def test_only_robots_txt_keeps_a_picture_from_being_asked_for() -> None:

@@ -62,7 +62,11 @@ def test_every_opt_out_is_found_by_its_name_and_nothing_else_is(respected: Crawl
         message = row["error_message"] or ""
         opted_out = message.startswith("opted_out:")
         assert opted_out == (row["status"] == "failed_to_download"), message
-        found[each.name] = message.split(":")[1] if opted_out else None
+        found[each.name] = row["failure_signal"]
+        assert row["failure_reason"] == ("opted_out" if opted_out else None)
+        if opted_out:
+            told = f"opted_out:{row['failure_signal']}: {row['failure_detail']}"
+            assert message == told
     assert found == expected
     assert {signal for signal in expected.values() if signal} == set(OPT_OUTS)
     assert sum(signal is None for signal in expected.values()) >= 30

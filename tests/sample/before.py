@@ -1,0 +1,27 @@
+"""A dataset as it was made before sidecars said in columns why a row failed."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from frenchcat.curate import sidecar
+from frenchcat.curate.dataset import Dataset
+from frenchcat.curate.failures import COLUMNS
+from frenchcat.curate.markers import OutputFile, marker, put_marker
+
+
+def as_before(dataset: Dataset) -> Dataset:
+    """Take the columns out of every sidecar; its marker names what is left, and is up to date."""
+    for shard in dataset.shards():
+        relative = sidecar.relative(shard)
+        path = Path(dataset.path(relative))
+        table = pq.read_table(path)
+        assert set(COLUMNS) < set(table.column_names)
+        pq.write_table(table.drop_columns(list(COLUMNS)), path)
+        made = marker(dataset, "download", shard)
+        assert made is not None
+        outputs = {**made.outputs, relative: OutputFile.of(path)}
+        with dataset.publish("before") as publication:
+            put_marker(publication, "download", shard, replace(made, outputs=outputs))
+    return dataset
