@@ -113,11 +113,16 @@ def try_all(
 def _candidates(change: Applied, source: str, recorded: reach.Reach) -> list[str]:
     """Who is known to run the place, and all tests of the module's own file.
 
-    What a process ran that was killed is not recorded.
+    What a process ran that was killed is not recorded, nor what runs at import: a default of a
+    class has the tests of its folder.
     """
     found = recorded.tests(change.file, change.lines, source)
-    own = [node for node in recorded.seconds if node.startswith(f"{_own_file(change.file)}::")]
-    return [*found, *sorted(set(own) - set(found))]
+    own = _own_file(change.file)
+    near = f"{own}::" if found else f"{Path(own).parent}/"
+    return [
+        *found,
+        *sorted({node for node in recorded.seconds if node.startswith(near)} - {*found}),
+    ]
 
 
 def _own_file(module: str) -> str:
