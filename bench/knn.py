@@ -249,7 +249,7 @@ def _add(rows: int) -> float:
     """Seconds to take a further shard into the index; the dataset is left as it was."""
     from frenchcat.curate.adopt.folder import _cut
     from frenchcat.curate.adopt.shards import AdoptedStage, write_rows
-    from frenchcat.curate.adopt.sources import Stored, metadata
+    from frenchcat.curate.adopt.sources import StoredVectorFiles, metadata
     from frenchcat.curate.dataset import Dataset
     from frenchcat.curate.embed import img_emb, model_of, text_emb
     from frenchcat.curate.embed import metadata as metadata_file
@@ -261,7 +261,7 @@ def _add(rows: int) -> float:
     dataset, shard = Dataset.open(dataset_of(rows)), f"{number:05d}"
     stages = AdoptedStage("download", {}), AdoptedStage("embed", model_of(dataset))
     (table,) = _cut(metadata(extra))
-    vectors = [Stored(extra / name).rows(0, ADDED) for name in ("img_emb", "text_emb")]
+    vectors = [StoredVectorFiles(extra / name).rows(0, ADDED) for name in ("img_emb", "text_emb")]
     copies = {
         name: (dataset_of(rows) / name).read_bytes()
         for name in ("dataset.json", "index/index.json")

@@ -40,7 +40,7 @@ from frenchcat.curate.markers import Counts, Signature, counts_of
 from frenchcat.curate.run_stage import run_stage
 from frenchcat.curate.stage import Output, ShardFunction
 from frenchcat.train.plan import Plan
-from frenchcat.train.rows import Rows, rows_of_selection
+from frenchcat.train.rows import TrainingRows, rows_of_selection
 
 GOALS = {"subset_ratio": (">=", 50.0), "bytes_ratio": ("<=", 1.3), "whole_ratio": (">=", 0.95)}
 SHARD = 1000  # rows
@@ -253,7 +253,7 @@ def made(rows: int) -> Dataset:
     return Dataset.open(folder)
 
 
-def laid_out(dataset: Dataset, name: str) -> Rows:
+def laid_out(dataset: Dataset, name: str) -> TrainingRows:
     """A selection's rows, as a run keeps them; made where they are missing."""
     from frenchcat.train.rows import open_rows
 

@@ -81,14 +81,14 @@ def measure(rows: int, rounds: int) -> dict[str, Any]:
 
 def in_process(dataset: Dataset, searcher: Searcher, number: int) -> tuple[float, float, float]:
     """Seconds from the request to a search without its rows; of that search; of processor time."""
-    from frenchcat.curate.remove import Wish, matches, remove
+    from frenchcat.curate.remove import RemovalQuery, matches, remove
 
     query, there = _shown(dataset, searcher, number)
     began, used = time.perf_counter(), time.process_time()
     with dataset.lock():
-        wish = Wish("domain", domain(number))
-        found = matches(dataset, wish)
-        remove(dataset, wish, found)
+        asked_for = RemovalQuery("domain", domain(number))
+        found = matches(dataset, asked_for)
+        remove(dataset, asked_for, found)
     logged = time.perf_counter()
     hits = {hit.key for hit in searcher.query(vector=query, k=AT_ONCE)}
     ended, cpu_sec = time.perf_counter(), time.process_time() - used

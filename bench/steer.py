@@ -98,9 +98,9 @@ def measure(
 
 def drawn(parts: Any, pairs: Sequence[Pair], weight: float, steps: int, seed: int) -> list[Any]:
     """Pictures of all prompts, (a, b) of a pair after each other and from one noise."""
-    from frenchcat.train.draw import Wish, draw
+    from frenchcat.train.draw import SampleRequest, draw
 
-    wishes = [Wish(prompt, seed + n) for n, pair in enumerate(pairs) for prompt in pair]
+    wishes = [SampleRequest(prompt, seed + n) for n, pair in enumerate(pairs) for prompt in pair]
     pictures = []
     for start in range(0, len(wishes), BATCH):
         pictures += draw(parts, wishes[start : start + BATCH], steps=steps, guidance=weight)

@@ -28,7 +28,7 @@ AHEAD = 4  # batches in flight
 
 
 @dataclass(frozen=True)
-class Batch:
+class DecodedBatch:
     """Decoded pictures of one batch, and what could not be decoded."""
 
     keys: list[str]
@@ -57,9 +57,9 @@ class Decoder:
     def __exit__(self, *_: object) -> None:
         self._pool.shutdown(cancel_futures=True)
 
-    def batches(self, tar: str, members: Sequence[Member], size: int) -> Iterator[Batch]:
+    def batches(self, tar: str, members: Sequence[Member], size: int) -> Iterator[DecodedBatch]:
         """The members' pictures, `size` a batch, in the order given."""
-        waiting: deque[list[Future[Batch]]] = deque()
+        waiting: deque[list[Future[DecodedBatch]]] = deque()
         starts = iter(range(0, len(members), size))
         # A batch is split so that its decoding is spread over all processes.
         part = max(1, -(-size // self._workers))
@@ -77,7 +77,7 @@ class Decoder:
             yield _joined([future.result() for future in waiting.popleft()])
 
 
-def decode(preprocess: Preprocess, tar: str, members: Sequence[Member]) -> Batch:
+def decode(preprocess: Preprocess, tar: str, members: Sequence[Member]) -> DecodedBatch:
     """Decode members of a tar; runs in a pool's process."""
     from PIL import Image
 
@@ -92,12 +92,12 @@ def decode(preprocess: Preprocess, tar: str, members: Sequence[Member]) -> Batch
                 keys.append(member.key)
             except Exception as error:  # decoders fail in any way they like; the row is named
                 failed[member.key] = f"undecodable: {type(error).__name__}"
-    return Batch(keys, np.stack(arrays) if arrays else None, failed)
+    return DecodedBatch(keys, np.stack(arrays) if arrays else None, failed)
 
 
-def _joined(parts: list[Batch]) -> Batch:
+def _joined(parts: list[DecodedBatch]) -> DecodedBatch:
     pixels = [part.pixels for part in parts if part.pixels is not None]
-    return Batch(
+    return DecodedBatch(
         [key for part in parts for key in part.keys],
         np.concatenate(pixels) if pixels else None,
         {key: reason for part in parts for key, reason in part.failed.items()},

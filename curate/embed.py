@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from frenchcat.curate.clip.model import Clip
-    from frenchcat.curate.clip.weights import Weights
+    from frenchcat.curate.clip.weights import ClipWeights
     from frenchcat.curate.decode import Decoder
 
 STAGE = "embed"
@@ -88,7 +88,7 @@ class EmbedStage:
     """The stage that `run_stage` runs; holds its own decoding processes."""
 
     clip: ClipSettings
-    weights: Weights
+    weights: ClipWeights
     rows: int = field(compare=False)  # of the whole dataset, by which compiling is decided
     in_process: bool = True
 

@@ -9,7 +9,7 @@ from enum import StrEnum
 from frenchcat.curate import failures
 
 
-class Reason(StrEnum):
+class FailureReason(StrEnum):
     """Every reason but the `http_<status>` ones, which `http_status` makes."""
 
     BAD_URL = "bad_url"
@@ -77,24 +77,24 @@ def worth_retrying(status: int) -> bool:
     return status == 429 or (500 <= status <= 599 and status not in _LASTING_5XX)
 
 
-REASONS: frozenset[str] = frozenset(Reason) | {http_status(s) for s in range(100, 1000)}
+REASONS: frozenset[str] = frozenset(FailureReason) | {http_status(s) for s in range(100, 1000)}
 """All there are. Other signals than robots.txt opt out of being stored, not of being fetched."""
 
 PERMANENT: frozenset[str] = (
     frozenset(
         str(reason)
         for reason in (
-            Reason.BAD_URL,
-            Reason.SCHEME_REFUSED,
-            Reason.CREDENTIALS_REFUSED,
-            Reason.PORT_REFUSED,
-            Reason.TOO_MANY_REDIRECTS,
-            Reason.BAD_REDIRECT,
-            Reason.BODY_TOO_LARGE,
-            Reason.BAD_ENCODING,
-            Reason.NOT_AN_IMAGE,
-            Reason.BAD_IMAGE,
-            Reason.TOO_MANY_PIXELS,
+            FailureReason.BAD_URL,
+            FailureReason.SCHEME_REFUSED,
+            FailureReason.CREDENTIALS_REFUSED,
+            FailureReason.PORT_REFUSED,
+            FailureReason.TOO_MANY_REDIRECTS,
+            FailureReason.BAD_REDIRECT,
+            FailureReason.BODY_TOO_LARGE,
+            FailureReason.BAD_ENCODING,
+            FailureReason.NOT_AN_IMAGE,
+            FailureReason.BAD_IMAGE,
+            FailureReason.TOO_MANY_PIXELS,
         )
     )
     | {http_status(s) for s in range(400, 500) if s not in _PASSING_4XX}

@@ -21,7 +21,7 @@ from urllib.parse import quote, unquote, urljoin, urlsplit
 
 import idna
 
-from frenchcat.curate.reasons import FetchFailure, Reason
+from frenchcat.curate.reasons import FailureReason, FetchFailure
 
 if TYPE_CHECKING:
     from publicsuffixlist import PublicSuffixList
@@ -81,20 +81,22 @@ def parse_url(text: object) -> WebURL:
     Raises FetchFailure with bad_url, scheme_refused or credentials_refused.
     """
     if not isinstance(text, str):
-        raise FetchFailure(Reason.BAD_URL, f"not text but {type(text).__name__}")
+        raise FetchFailure(FailureReason.BAD_URL, f"not text but {type(text).__name__}")
     # A data: URL can be megabytes long; its head is enough to name the scheme.
     head = text[: MAX_URL_CHARS + 1].strip(_C0_AND_SPACE)
     match = _SCHEME.match(head)
     if match is None:
-        raise FetchFailure(Reason.BAD_URL, f"no scheme in {head[:80]!r}")
+        raise FetchFailure(FailureReason.BAD_URL, f"no scheme in {head[:80]!r}")
     scheme = match[1].lower()
     if scheme not in _DEFAULT_PORTS:
-        raise FetchFailure(Reason.SCHEME_REFUSED, f"{scheme[:40]}: is neither http nor https")
+        raise FetchFailure(
+            FailureReason.SCHEME_REFUSED, f"{scheme[:40]}: is neither http nor https"
+        )
     if len(text) > MAX_URL_CHARS:
-        raise FetchFailure(Reason.BAD_URL, f"longer than {MAX_URL_CHARS} characters")
+        raise FetchFailure(FailureReason.BAD_URL, f"longer than {MAX_URL_CHARS} characters")
     rest = re.sub(r"[\t\r\n]", "", head[match.end() :])
     if not rest.startswith("//"):
-        raise FetchFailure(Reason.BAD_URL, f"no // after {scheme}:")
+        raise FetchFailure(FailureReason.BAD_URL, f"no // after {scheme}:")
     split = re.search(r"[/?#]", rest[2:])
     end = len(rest) if split is None else split.start() + 2
     host, port = parse_authority(rest[2:end], _DEFAULT_PORTS[scheme])
@@ -109,9 +111,15 @@ def resolve_redirect(base: WebURL, location: str) -> WebURL:
     try:
         return parse_url(urljoin(str(base), location.strip(_C0_AND_SPACE)))
     except ValueError as error:  # urljoin on unbalanced brackets
-        raise FetchFailure(Reason.BAD_REDIRECT, f"Location {location[:80]!r}: {error}") from error
+        raise FetchFailure(
+            FailureReason.BAD_REDIRECT, f"Location {location[:80]!r}: {error}"
+        ) from error
     except FetchFailure as failure:
-        reason = Reason.BAD_REDIRECT if failure.reason == Reason.BAD_URL else failure.reason
+        reason = (
+            FailureReason.BAD_REDIRECT
+            if failure.reason == FailureReason.BAD_URL
+            else failure.reason
+        )
         detail = f"redirected to {location[:80]!r}: {failure.detail}"
         raise FetchFailure(reason, detail) from failure
 
@@ -122,14 +130,16 @@ def parse_authority(text: str, default_port: int | None = None) -> tuple[str, in
     Raises FetchFailure: credentials_refused for `user@`, bad_url for the rest.
     """
     if "@" in text:
-        raise FetchFailure(Reason.CREDENTIALS_REFUSED, "the URL carries a user name or password")
+        raise FetchFailure(
+            FailureReason.CREDENTIALS_REFUSED, "the URL carries a user name or password"
+        )
     match = re.fullmatch(r"(\[[^\[\]]*\]|[^:\[\]]*)(?::([0-9]*))?", text, re.ASCII)
     if match is None:
-        raise FetchFailure(Reason.BAD_URL, f"no host and port in {text[:80]!r}")
+        raise FetchFailure(FailureReason.BAD_URL, f"no host and port in {text[:80]!r}")
     digits = match[2] or ""
     port = int(digits) if 0 < len(digits) <= 8 else default_port if not digits else None
     if port is None or not 0 < port < 65536:
-        raise FetchFailure(Reason.BAD_URL, f"no port between 1 and 65535 in {text[:80]!r}")
+        raise FetchFailure(FailureReason.BAD_URL, f"no port between 1 and 65535 in {text[:80]!r}")
     return canonical_host(match[1]), port
 
 
@@ -142,7 +152,7 @@ def canonical_host(text: str) -> str:
         return _canonical_v6(text[1:-1])
     host = _to_ascii(text).removesuffix(".")
     if _NAME.fullmatch(host) is None:
-        raise FetchFailure(Reason.BAD_URL, f"{text[:80]!r} is not a host name")
+        raise FetchFailure(FailureReason.BAD_URL, f"{text[:80]!r} is not a host name")
     if _NUMBER.fullmatch(host.rpartition(".")[2]):
         return _canonical_v4(host)
     return host
@@ -151,7 +161,7 @@ def canonical_host(text: str) -> str:
 def _to_ascii(text: str) -> str:
     if "%" not in text and text.isascii():
         return text.lower()
-    wrong = FetchFailure(Reason.BAD_URL, f"{text[:80]!r} is not a host name")
+    wrong = FetchFailure(FailureReason.BAD_URL, f"{text[:80]!r} is not a host name")
     if len(text) > 1000:  # no name is that long, and the conversion's cost grows with the length
         raise wrong
     try:
@@ -174,16 +184,20 @@ def _canonical_v6(text: str) -> str:
     try:
         address = ipaddress.IPv6Address(text)
     except ValueError as error:
-        raise FetchFailure(Reason.BAD_URL, f"[{text[:80]}] is not an IPv6 address") from error
+        raise FetchFailure(
+            FailureReason.BAD_URL, f"[{text[:80]}] is not an IPv6 address"
+        ) from error
     if address.scope_id is not None:
-        raise FetchFailure(Reason.BAD_URL, f"[{text[:80]}] names a network interface")
+        raise FetchFailure(FailureReason.BAD_URL, f"[{text[:80]}] names a network interface")
     return str(address)
 
 
 def _canonical_v4(host: str) -> str:
     """inet_aton's spellings: 1-4 parts in decimal, octal or hex; the last fills what remains."""
     parts = host.split(".")
-    wrong = FetchFailure(Reason.BAD_URL, f"{host[:80]!r} ends in a number but is no IPv4 address")
+    wrong = FetchFailure(
+        FailureReason.BAD_URL, f"{host[:80]!r} ends in a number but is no IPv4 address"
+    )
     if len(parts) > 4 or not all(_NUMBER.fullmatch(part) for part in parts):
         raise wrong
     try:
@@ -215,7 +229,7 @@ def _canonical_path(text: str) -> str:
         # Headers come decoded with surrogateescape; this gives their very bytes back.
         return quote(path + mark + query, safe=_PATH_SAFE, errors="surrogateescape")
     except UnicodeError as error:
-        raise FetchFailure(Reason.BAD_URL, "the path holds half a character") from error
+        raise FetchFailure(FailureReason.BAD_URL, "the path holds half a character") from error
 
 
 def _without_dot_segments(path: str) -> str:

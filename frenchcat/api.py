@@ -209,12 +209,12 @@ def serve(
     given = set if isinstance(set, Mapping) else merged({}, set)
     settings = resolve(ServeSettings, given, "frenchcat serve")
     opened = [open(folder).dataset for folder in _listed(datasets)]
-    artist = None
+    backend = None
     if draw is not None:
-        from frenchcat.artist import artist_of
+        from frenchcat.draw_backend import draw_backend_of
 
-        artist = artist_of(Path(draw))
-    run(opened, settings, told, artist)
+        backend = draw_backend_of(Path(draw))
+    run(opened, settings, told, backend)
 
 
 def _listed(given: Lists) -> list[str]:

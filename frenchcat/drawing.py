@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from frenchcat.train.checkpoint import State
     from frenchcat.train.credentials import Credentials
-    from frenchcat.train.draw import Wish
+    from frenchcat.train.draw import SampleRequest
     from frenchcat.train.run import Parts
     from frenchcat.train.steering import Guide
 
@@ -69,7 +69,7 @@ def draw_to_files(
     folder that is no run, an unreadable picture or numbers out of range.
     """
     from frenchcat.train.credentials import own_credentials
-    from frenchcat.train.draw import Wish, draw, grid
+    from frenchcat.train.draw import SampleRequest, draw, grid
     from frenchcat.train.provenance import signed
     from frenchcat.train.receipts import receipts_of
     from frenchcat.train.run import open_run
@@ -81,9 +81,9 @@ def draw_to_files(
     start = None if image is None else _opened(image)
     strength = 1.0 if start is None else strength
     credentials = credentials or own_credentials()
-    wishes = [Wish(p, seed + n, negative) for p in prompts for n in range(number)]
+    requests = [SampleRequest(p, seed + n, negative) for p in prompts for n in range(number)]
     try:
-        pictures = draw(parts, wishes, start=start, strength=strength, guides=guides, **how)
+        pictures = draw(parts, requests, start=start, strength=strength, guides=guides, **how)
     except ValueError as error:
         raise UserError(str(error)) from None
     receipts = receipts_of(parts.settings.data, run / "rows", pictures, neighbours)
@@ -93,9 +93,9 @@ def draw_to_files(
     out.mkdir(parents=True, exist_ok=True)
     paths: list[Path] = []
     names = _names(prompts)
-    for wish, picture, near in zip(wishes, pictures, receipts.neighbours, strict=True):
-        facts = about | _wished(wish)
-        path = out / f"{names[wish.prompt]}-{wish.seed}.png"
+    for wanted, picture, near in zip(requests, pictures, receipts.neighbours, strict=True):
+        facts = about | _wished(wanted)
+        path = out / f"{names[wanted.prompt]}-{wanted.seed}.png"
         write_whole(path, signed(_png(picture), facts, credentials))
         told: dict[str, Any] = {
             "picture": path.name,
@@ -106,7 +106,7 @@ def draw_to_files(
         text = json.dumps(told, indent=1, ensure_ascii=False) + "\n"
         write_whole(path.with_suffix(".json"), text.encode())
         paths.append(path)
-    sheet = grid(pictures, [wish.prompt for wish in wishes], columns=min(number, 8))
+    sheet = grid(pictures, [wanted.prompt for wanted in requests], columns=min(number, 8))
     write_whole(
         out / GRID, signed(_png(sheet), about | {"prompt": "; ".join(prompts)}, credentials)
     )
@@ -179,9 +179,9 @@ def _kind(path: Path, data: bytes) -> str:
     return named
 
 
-def _wished(wish: Wish) -> dict[str, Any]:
-    wished: dict[str, Any] = {"prompt": wish.prompt, "seed": wish.seed}
-    return wished | ({"negative": wish.negative} if wish.negative else {})
+def _wished(wanted: SampleRequest) -> dict[str, Any]:
+    wished: dict[str, Any] = {"prompt": wanted.prompt, "seed": wanted.seed}
+    return wished | ({"negative": wanted.negative} if wanted.negative else {})
 
 
 def _check(number: int, neighbours: int, how: Mapping[str, Any]) -> None:

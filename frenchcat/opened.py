@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from frenchcat.curate.info import Info
     from frenchcat.curate.lineage import Origin
     from frenchcat.curate.removals import Request
-    from frenchcat.curate.remove import Match, Wish
+    from frenchcat.curate.remove import Match, RemovalQuery
     from frenchcat.curate.stage import Progress
     from frenchcat.curate.tars import Member
     from frenchcat.index.search import Hit, Searcher
@@ -324,8 +324,10 @@ class OpenDataset:
         """The rows that a removal would name, by one of url, domain, sha256, uid, key, like."""
         from frenchcat.curate.remove import matches
 
-        wish = _wish(what, near)
-        return matches(self.dataset, wish, self._encode_picture() if wish.by == "like" else None)
+        asked_for = _wish(what, near)
+        return matches(
+            self.dataset, asked_for, self._encode_picture() if asked_for.by == "like" else None
+        )
 
     def remove(
         self,
@@ -342,12 +344,12 @@ class OpenDataset:
         """
         from frenchcat.curate.remove import remove
 
-        wish = _wish(what, near)
+        asked_for = _wish(what, near)
         with self.dataset.lock():
             found = self.matches(near=near, **what)
             if agree is not None and not agree(found):
                 return None
-            return remove(self.dataset, wish, found, note)
+            return remove(self.dataset, asked_for, found, note)
 
     def compact(self, *, progress: Progress | None = None) -> Mapping[str, int]:
         """Rewrite every file without the removed rows; gives counts of rows and shards."""
@@ -405,14 +407,14 @@ class OpenDataset:
         return lambda path: clip.encode_pictures([open_picture(path)])[0]
 
 
-def _wish(what: Mapping[str, str | Path], near: bool) -> Wish:
-    from frenchcat.curate.remove import Wish
+def _wish(what: Mapping[str, str | Path], near: bool) -> RemovalQuery:
+    from frenchcat.curate.remove import RemovalQuery
 
     given = {by: value for by, value in what.items() if value is not None}
     if len(given) != 1:
         raise UserError("name what shall go by one of url, domain, sha256, uid, key, like")
     ((by, value),) = given.items()
-    return Wish(by, str(value), near)
+    return RemovalQuery(by, str(value), near)
 
 
 __all__ = ["Agree", "OpenDataset", "open"]

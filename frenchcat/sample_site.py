@@ -115,7 +115,7 @@ def _stdout(process: subprocess.Popen[str]) -> IO[str]:
     return process.stdout
 
 
-class Site:
+class SampleResponder:
     """The answers themselves; one event loop, no disk after the start."""
 
     def __init__(self, bodies: dict[str, bytes]) -> None:
@@ -254,7 +254,7 @@ async def serve(port: int, parent: int) -> None:
     heard, unheard = bind_pair(port)
     app = web.Application()
     app.on_response_prepare.append(_date)
-    app.router.add_get("/{path:.*}", Site(load_bodies()).answer_quietly)
+    app.router.add_get("/{path:.*}", SampleResponder(load_bodies()).answer_quietly)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
     await runner.setup()
     await web.SockSite(runner, heard, backlog=1024).start()

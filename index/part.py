@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import Damaged
 from frenchcat.index import kinds
-from frenchcat.index.rows import Rows
+from frenchcat.index.rows import IndexRows
 from frenchcat.index.vectors import BLOCK, StoredVectors, Vectors
 
 Positions = NDArray[np.int64]
@@ -54,7 +54,7 @@ class PartEntry:
         return f"index/rows-{self.name}.arrow"
 
 
-class Part:
+class IndexPart:
     """One modality of a part."""
 
     def __init__(self, dataset: Dataset, entry: PartEntry, modality: str, dimension: int) -> None:
@@ -138,7 +138,7 @@ class Part:
         return list(dict.fromkeys(min(probes, lists) for probes in wider))
 
 
-def open_rows(dataset: Dataset, listed: Sequence[PartEntry]) -> Rows:
+def open_rows(dataset: Dataset, listed: Sequence[PartEntry]) -> IndexRows:
     """The rows of all parts, mapped: they stay readable when a temporary copy is unlinked."""
     batches, count = [], 0
     for entry in listed:
@@ -153,14 +153,14 @@ def open_rows(dataset: Dataset, listed: Sequence[PartEntry]) -> Rows:
         batches += rows.batches
         count += rows.count
     starts = np.cumsum([0] + [batch.num_rows for batch in batches])
-    return Rows(batches, starts[:-1].tolist(), count)
+    return IndexRows(batches, starts[:-1].tolist(), count)
 
 
-def _mapped_rows(dataset: Dataset, entry: PartEntry, path: Path) -> Rows:
+def _mapped_rows(dataset: Dataset, entry: PartEntry, path: Path) -> IndexRows:
     import pyarrow as pa
 
     try:
-        return Rows.open(path)
+        return IndexRows.open(path)
     except pa.ArrowInvalid:
         raise Damaged(
             f"{dataset.path(entry.rows_file)} cannot be read; run: frenchcat index {dataset.root}"

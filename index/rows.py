@@ -91,7 +91,7 @@ def write_rows(path: Path, tables: Sequence[pa.Table]) -> None:
 
 
 @dataclass
-class Rows:
+class IndexRows:
     """The rows of an index, memory-mapped."""
 
     batches: list[pa.RecordBatch]
@@ -99,7 +99,7 @@ class Rows:
     count: int
 
     @classmethod
-    def open(cls, *paths: str | Path) -> Rows:
+    def open(cls, *paths: str | Path) -> IndexRows:
         """Map files that `write_rows` wrote, one after another."""
         import pyarrow as pa
 

@@ -28,10 +28,10 @@ from frenchcat.curate.errors import NotFound, UserError
 from frenchcat.index.build import JSON, MODALITIES, current, entries, index_version
 from frenchcat.index.check import check_files
 from frenchcat.index.hit import Hit, Positions, Ranked, hit_of
-from frenchcat.index.part import Part, open_rows
+from frenchcat.index.part import IndexPart, open_rows
 from frenchcat.index.rows import Places
 from frenchcat.index.terms import (
-    Picture,
+    QueryImage,
     Term,
     Terms,
     Text,
@@ -272,11 +272,11 @@ class Searcher:
     def _encoded(self, terms: Sequence[Term]) -> list[Unit]:
         """Each term's unit vector; what is wrong with one is said before the model is loaded."""
         texts = [worded(term.value) for term in terms if isinstance(term, Text)]
-        opened = [open_picture(term.value) for term in terms if isinstance(term, Picture)]
+        opened = [open_picture(term.value) for term in terms if isinstance(term, QueryImage)]
         given = [unit(term.value, self.dimension) for term in terms if isinstance(term, Vector)]
         rows = {
             Text: iter(self.clip.encode_texts(texts) if texts else ()),
-            Picture: iter(self.clip.encode_pictures(opened) if opened else ()),
+            QueryImage: iter(self.clip.encode_pictures(opened) if opened else ()),
             Vector: iter(given),
         }
         return [np.asarray(next(rows[type(term)]), np.float32) for term in terms]
@@ -314,7 +314,7 @@ class Searcher:
         self.rows = open_rows(self.dataset, listed)
         self._starts = np.cumsum([0] + [entry.rows for entry in listed])[:-1].tolist()
         self._parts = {
-            modality: [Part(self.dataset, entry, modality, self.dimension) for entry in listed]
+            modality: [IndexPart(self.dataset, entry, modality, self.dimension) for entry in listed]
             for modality in MODALITIES
         }
         self._ids = self.rows.ids()

@@ -35,7 +35,7 @@ class Text:
 
 
 @dataclass(frozen=True)
-class Picture:
+class QueryImage:
     """A picture of a query: a path, encoded bytes, or a Pillow image."""
 
     value: str | Path | bytes | Image
@@ -48,7 +48,7 @@ class Vector:
     value: Sequence[float] | NDArray[np.floating[Any]]
 
 
-Term = Text | Picture | Vector
+Term = Text | QueryImage | Vector
 Terms = Sequence[tuple[float, Term]]
 
 
@@ -62,7 +62,7 @@ def one_query(text: Any, picture: Any, vector: Any, terms: Terms | None) -> Term
         return terms
     if text is not None:
         return [(1.0, Text(text))]
-    return [(1.0, Picture(picture) if picture is not None else Vector(vector))]
+    return [(1.0, QueryImage(picture) if picture is not None else Vector(vector))]
 
 
 def summed(vectors: Sequence[Unit], weights: Sequence[float]) -> Unit:

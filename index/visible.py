@@ -31,7 +31,7 @@ from frenchcat.curate import files
 from frenchcat.curate.catalog import Catalog
 from frenchcat.curate.dataset import MANIFEST, Dataset, digest_of
 from frenchcat.curate.removals import removed_keys
-from frenchcat.index.rows import Places, Rows, id_of
+from frenchcat.index.rows import IndexRows, Places, id_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -70,7 +70,7 @@ class _Facts:
 class Visible:
     """The bitmaps of an open index; may be used from several threads."""
 
-    def __init__(self, dataset: Dataset, rows: Rows, places: Places) -> None:
+    def __init__(self, dataset: Dataset, rows: IndexRows, places: Places) -> None:
         self._dataset, self._rows, self._places = dataset, rows, places
         self._lock = Lock()
         self._making: dict[Hashable, Lock] = {}

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from frenchcat.index.rows import Rows
+from frenchcat.index.rows import IndexRows
 
 Positions = NDArray[np.int64]
 RANK_CONSTANT = 60  # k of Cormack et al.
@@ -39,7 +39,7 @@ def words_of(text: str) -> list[str]:
 class Words:
     """The captions of an index by their words; may be used from several threads."""
 
-    def __init__(self, rows: Rows) -> None:
+    def __init__(self, rows: IndexRows) -> None:
         self._rows, self._lock = rows, Lock()
         self._bm25: Any = None
 
@@ -79,7 +79,7 @@ def joined(rankings: Sequence[Positions], k: int) -> Positions:
     return np.array(best, np.int64)
 
 
-def _captions(rows: Rows) -> list[str | None]:
+def _captions(rows: IndexRows) -> list[str | None]:
     found: list[str | None] = []
     for batch in rows.batches:
         has = "caption" in batch.schema.names

@@ -1,6 +1,6 @@
 """Prompts -> pictures: guidance and a sampler around a trained U-Net.
 
-Reads the parts of a run, gives Pillow pictures. The same wish gives the same picture: the noise
+Reads the parts of a run, gives Pillow pictures. The same request gives the same picture: the noise
 comes from the seed alone, drawn on the CPU.
 """
 
@@ -26,7 +26,7 @@ _LETTERS = 14  # pixels under a picture, for its prompt
 
 
 @dataclass(frozen=True)
-class Wish:
+class SampleRequest:
     """One picture to draw."""
 
     prompt: str
@@ -36,7 +36,7 @@ class Wish:
 
 def draw(
     parts: Parts,
-    wishes: Sequence[Wish],
+    requests: Sequence[SampleRequest],
     *,
     steps: int = 20,
     guidance: float = 3.0,
@@ -45,7 +45,7 @@ def draw(
     strength: float = 1.0,
     guides: Sequence[Guide] = (),
 ) -> list[Image]:
-    """A picture a wish. `start` and `strength` below 1: from a noised picture (2108.01073).
+    """One picture per request. `start` and `strength` below 1: from a noised picture (2108.01073).
 
     `guides` steer beside classifier-free guidance. Raises ValueError for steps or a strength out of
     range, `UserError` for a guide that does not fit the model.
@@ -54,14 +54,14 @@ def draw(
 
     device = next(parts.unet.parameters()).device
     times = timesteps(len(parts.diffusion), steps, strength)
-    noise = torch.stack([noise_of(wish.seed, parts.shape) for wish in wishes]).to(device)
+    noise = torch.stack([noise_of(wanted.seed, parts.shape) for wanted in requests]).to(device)
     x = noise
     if start is not None:
-        t = torch.full((len(wishes),), times[0], device=device)
+        t = torch.full((len(requests),), times[0], device=device)
         x = parts.diffusion.noised(_encoded(parts, start, device).expand_as(noise), t, noise)
-    count = len(wishes)
+    count = len(requests)
     condition = parts.text(
-        [wish.negative for wish in wishes] + [wish.prompt for wish in wishes]
+        [wanted.negative for wanted in requests] + [wanted.prompt for wanted in requests]
     ).to(device)
     null, prompts = condition.part(0, count), condition.part(count, 2 * count)
     predict = Guided(
@@ -71,12 +71,12 @@ def draw(
         prompts,
         null,
         guidance,
-        [guide(parts, [wish.prompt for wish in wishes], prompts) for guide in guides],
+        [guide(parts, [wanted.prompt for wanted in requests], prompts) for guide in guides],
         None if parts.codec.vae is not None else 1.0,
     )
 
     def fresh(n: int) -> Tensor:
-        drawn = [noise_of(wish.seed, parts.shape, n + 1) for wish in wishes]
+        drawn = [noise_of(wanted.seed, parts.shape, n + 1) for wanted in requests]
         return torch.stack(drawn).to(device)
 
     pixels = parts.codec.decode(sample(sampler, predict, parts.diffusion, x, times, fresh))

@@ -23,9 +23,9 @@ from frenchcat.train.model import unet_output
 from frenchcat.train.permutation import key_of, permuted
 from frenchcat.train.pictures import enough_of, fitted
 from frenchcat.train.plan import Batch
-from frenchcat.train.randomness import Chance
+from frenchcat.train.randomness import SampleRandomness
 from frenchcat.train.reader import BadSample, Read, Reader
-from frenchcat.train.rows import Rows, open_rows
+from frenchcat.train.rows import TrainingRows, open_rows
 from frenchcat.train.run import Parts, open_run
 
 if TYPE_CHECKING:
@@ -56,7 +56,9 @@ class HeldOutLoss:
         return sum(self.by_time.values()) / len(self.by_time)
 
 
-def held_out_loss(parts: Parts, unet: Any, rows: Rows, device: torch.device) -> HeldOutLoss | None:
+def held_out_loss(
+    parts: Parts, unet: Any, rows: TrainingRows, device: torch.device
+) -> HeldOutLoss | None:
     """The loss by timestep on the run's held-out rows; None where it has none.
 
     The same noise for every checkpoint, so that two of them can be compared.
@@ -96,7 +98,7 @@ class HeldOut:
 
 
 def held_out(
-    data: DataSettings, codec: Codec, rows: Rows, device: torch.device, draw: int = 0
+    data: DataSettings, codec: Codec, rows: TrainingRows, device: torch.device, draw: int = 0
 ) -> HeldOut | None:
     """Read them, uncropped by chance and unflipped; another `draw` has other noise.
 
@@ -108,12 +110,12 @@ def held_out(
     samples = Reader(rows.folder, enough_of(data)).sound(np.array(rows.held_out, np.int64))
     if not samples:
         return None
-    still = Chance(0, 0, "held out")
+    still = SampleRandomness(0, 0, "held out")
     plain = changed(data, flip=False, crop="pad" if data.crop == "pad" else "center")
     shape = (data.size, data.size)
     pixels = np.stack([fitted(s.picture, shape, plain, still) for s in samples])
     x_0 = codec.encode(torch.from_numpy(pixels).permute(0, 3, 1, 2).to(device))
-    seeds = [Chance(0, 0, s.key, draw).number("noise") for s in samples]
+    seeds = [SampleRandomness(0, 0, s.key, draw).number("noise") for s in samples]
     noise = noise_of(seeds, x_0.shape[1:]).to(device)
     return HeldOut(x_0, noise, [sample.caption for sample in samples])
 
@@ -164,7 +166,7 @@ def evaluate(
 
     Raises `UserError` for a folder that is no run, numbers out of range, or pictures that are gone.
     """
-    from frenchcat.train.draw import Wish, draw
+    from frenchcat.train.draw import SampleRequest, draw
     from frenchcat.train.metrics import clip_score, cmmd, frechet_distance, precision_recall
 
     if number < 5:
@@ -174,12 +176,12 @@ def evaluate(
     if rows is None:
         raise UserError(f"{run} lost its rows/; train again to lay them out")
     real = _real(parts, rows, _trained(rows, number, seed), number)
-    wishes = [Wish(caption, seed + n) for n, caption in enumerate(real.captions)]
+    requests = [SampleRequest(caption, seed + n) for n, caption in enumerate(real.captions)]
     how: dict[str, Any] = {"steps": steps, "guidance": guidance, "sampler": sampler}
     pictures = []
     try:
-        for start in range(0, len(wishes), _BATCH):
-            pictures += draw(parts, wishes[start : start + _BATCH], **how)
+        for start in range(0, len(requests), _BATCH):
+            pictures += draw(parts, requests[start : start + _BATCH], **how)
     except ValueError as error:
         raise UserError(str(error)) from None
     drawn, texts = real.clip.encode_pictures(pictures), real.clip.encode_texts(real.captions)
@@ -224,7 +226,7 @@ class _Real:
     notes: tuple[str, ...] = ()
 
 
-def _trained(rows: Rows, number: int, seed: int) -> list[int]:
+def _trained(rows: TrainingRows, number: int, seed: int) -> list[int]:
     """Rows that were trained on, in an order of the set and the seed; REAL at most."""
     import numpy as np
 
@@ -237,7 +239,7 @@ def _trained(rows: Rows, number: int, seed: int) -> list[int]:
     return found[: max(REAL, number)]
 
 
-def _real(parts: Parts, rows: Rows, chosen: list[int], number: int) -> _Real:
+def _real(parts: Parts, rows: TrainingRows, chosen: list[int], number: int) -> _Real:
     """From the dataset's index; where there is none, read and encoded."""
     data = parts.settings.data
     if data.dataset is None:
@@ -248,7 +250,7 @@ def _real(parts: Parts, rows: Rows, chosen: list[int], number: int) -> _Real:
         return _encoded(parts, rows, chosen, number, f"real pictures were encoded: {error}")
 
 
-def _stored(dataset: str, rows: Rows, chosen: list[int], number: int) -> _Real:
+def _stored(dataset: str, rows: TrainingRows, chosen: list[int], number: int) -> _Real:
     from frenchcat.curate.dataset import Dataset
     from frenchcat.index.rows import id_of
     from frenchcat.index.search import Searcher
@@ -263,7 +265,7 @@ def _stored(dataset: str, rows: Rows, chosen: list[int], number: int) -> _Real:
     return _Real(searcher.clip, searcher.vectors(positions[there]), captions[:number], notes)
 
 
-def _encoded(parts: Parts, rows: Rows, chosen: list[int], number: int, note: str) -> _Real:
+def _encoded(parts: Parts, rows: TrainingRows, chosen: list[int], number: int, note: str) -> _Real:
     """Real pictures in the space of the run's own text tower's model."""
     import numpy as np
 
@@ -283,7 +285,7 @@ def _encoded(parts: Parts, rows: Rows, chosen: list[int], number: int, note: str
     return _Real(clip, np.concatenate(vectors), captions[:number], (note,))
 
 
-def _read(rows: Rows, numbers: Sequence[int]) -> Read:
+def _read(rows: TrainingRows, numbers: Sequence[int]) -> Read:
     """Rows' samples. Raises `UserError` where their tars are gone."""
     import numpy as np
 
@@ -294,7 +296,7 @@ def _read(rows: Rows, numbers: Sequence[int]) -> Read:
         raise UserError(f"the pictures that were trained on cannot be read: {error}") from None
 
 
-def _held_out(parts: Parts, rows: Rows) -> tuple[HeldOutLoss | None, list[str]]:
+def _held_out(parts: Parts, rows: TrainingRows) -> tuple[HeldOutLoss | None, list[str]]:
     device = next(parts.unet.parameters()).device
     try:
         found = held_out_loss(parts, parts.unet, rows, device)

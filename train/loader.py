@@ -17,7 +17,7 @@ import numpy as np
 
 from frenchcat.train.pictures import enough_of, fitted, shapes_of
 from frenchcat.train.plan import Plan
-from frenchcat.train.randomness import Chance
+from frenchcat.train.randomness import SampleRandomness
 from frenchcat.train.reader import Loss, Reader, Sample
 from frenchcat.train.settings import TrainSettings
 
@@ -100,10 +100,10 @@ class Batches:
             time.perf_counter() - read_at,
         )
 
-    def _chance(self, epoch: int, sample: Sample) -> Chance:
-        return Chance(self.settings.run.seed, epoch, sample.key, sample.repeat)
+    def _chance(self, epoch: int, sample: Sample) -> SampleRandomness:
+        return SampleRandomness(self.settings.run.seed, epoch, sample.key, sample.repeat)
 
-    def _caption(self, sample: Sample, chance: Chance) -> str:
+    def _caption(self, sample: Sample, chance: SampleRandomness) -> str:
         dropped = chance.uniform("caption") < self.settings.text.dropout
         return "" if dropped else sample.caption
 

@@ -24,19 +24,19 @@ _BLOCK = 1024
 
 
 @dataclass(frozen=True)
-class Score:
+class Estimate:
     """A mean, and the half of its 95 % interval."""
 
     mean: float
     interval: float
 
 
-def clip_score(pictures: Vectors, texts: Vectors) -> Score:
+def clip_score(pictures: Vectors, texts: Vectors) -> Estimate:
     """The mean cosine of unit rows, pair by pair."""
     cosines = (np.asarray(pictures, np.float64) * np.asarray(texts, np.float64)).sum(1)
     if len(cosines) < 2:
-        return Score(float(cosines.mean()), float("inf"))
-    return Score(float(cosines.mean()), float(1.96 * cosines.std(ddof=1) / len(cosines) ** 0.5))
+        return Estimate(float(cosines.mean()), float("inf"))
+    return Estimate(float(cosines.mean()), float(1.96 * cosines.std(ddof=1) / len(cosines) ** 0.5))
 
 
 def cmmd(one: Vectors, other: Vectors, *, unbiased: bool = False) -> float:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from frenchcat.train.randomness import Chance
+from frenchcat.train.randomness import SampleRandomness
 from frenchcat.train.settings import DataSettings
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def enough_of(data: DataSettings) -> tuple[int, int]:
 
 
 def fitted(
-    picture: Image, shape: tuple[int, int], data: DataSettings, chance: Chance
+    picture: Image, shape: tuple[int, int], data: DataSettings, chance: SampleRandomness
 ) -> NDArray[np.uint8]:
     """An RGB picture in a bucket's shape: (H, W, 3) uint8."""
     from PIL import Image as Images

@@ -88,7 +88,7 @@ class Epoch:
         offset = 0 if self.plan.population.weights is None else key_of(*key, "offset") % ONE
         segments = self.plan.population.segments
         self._streams = {
-            int(bucket): _Stream(
+            int(bucket): _BucketStream(
                 self.plan.population,
                 segments[segments[:, 0] == bucket],
                 offset,
@@ -113,7 +113,7 @@ class Epoch:
         return Batch(rows, repeats, bucket)
 
 
-class _Stream:
+class _BucketStream:
     """One bucket's draws in an epoch's order."""
 
     def __init__(

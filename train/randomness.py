@@ -18,7 +18,7 @@ Purpose = Literal["noise", "timestep", "caption", "crop", "flip"]
 
 
 @dataclass(frozen=True)
-class Chance:
+class SampleRandomness:
     """All the randomness of one sample in one epoch."""
 
     seed: int

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from frenchcat.train.permutation import key_of
 from frenchcat.train.plan import Batch
 from frenchcat.train.ranges import Range, read_ranges
-from frenchcat.train.rows import Row, Rows, open_rows
+from frenchcat.train.rows import TrainingRow, TrainingRows, open_rows
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -39,10 +39,10 @@ class BadSample(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Fetched:
+class ReadBytes:
     """A row's bytes as they lie in its tar; an OSError where they could not be read."""
 
-    row: Row
+    row: TrainingRow
     picture: bytes | OSError
     caption: bytes | OSError | None  # None: the row knows it
 
@@ -88,14 +88,14 @@ class Reader:
         return {"folder": self.folder, "at_least": self.at_least}
 
     @cached_property
-    def rows(self) -> Rows:
+    def rows(self) -> TrainingRows:
         """The rows of the folder. Raises FileNotFoundError where none were written."""
         found = open_rows(self.folder)
         if found is None:
             raise FileNotFoundError(self.folder / "rows.json")
         return found
 
-    def fetch(self, batch: Batch) -> list[Fetched]:
+    def fetch(self, batch: Batch) -> list[ReadBytes]:
         """The bytes of a batch, in its order, undecoded and unchecked."""
         return _fetched(self.rows.take(batch.rows))
 
@@ -119,7 +119,7 @@ class Reader:
                 samples.append(_decoded(fetched, 0, self.at_least))
         return samples
 
-    def _substitute(self, row: Row, repeat: int, bucket: int) -> Sample:
+    def _substitute(self, row: TrainingRow, repeat: int, bucket: int) -> Sample:
         """The first sound one of its bucket's rows that its key picks, each by its weight."""
         population = self.rows.population
         segments = population.segments[population.segments[:, 0] == bucket]
@@ -138,17 +138,17 @@ class Reader:
         )
 
 
-def _fetched(rows: list[Row]) -> list[Fetched]:
+def _fetched(rows: list[TrainingRow]) -> list[ReadBytes]:
     """The pictures' bytes, and the captions' where they lie in the tar."""
     wanted = [Range(row.path, row.offset, row.size) for row in rows]
     texts = [n for n, row in enumerate(rows) if row.caption is None]
     wanted += [Range(rows[n].path, rows[n].caption_offset, rows[n].caption_size) for n in texts]
     found = read_ranges(wanted)
     captions = dict(zip(texts, found[len(rows) :], strict=True))
-    return [Fetched(row, found[n], captions.get(n)) for n, row in enumerate(rows)]
+    return [ReadBytes(row, found[n], captions.get(n)) for n, row in enumerate(rows)]
 
 
-def _decoded(fetched: Fetched, repeat: int, at_least: tuple[int, int] | None) -> Sample:
+def _decoded(fetched: ReadBytes, repeat: int, at_least: tuple[int, int] | None) -> Sample:
     row, data = fetched.row, fetched.picture
     if isinstance(data, OSError):
         raise BadSample(f"unreadable: {data}")
@@ -174,7 +174,7 @@ def _picture(data: bytes, at_least: tuple[int, int] | None) -> Image:
         raise BadSample(f"undecodable: {type(error).__name__}") from None
 
 
-def _caption(row: Row, text: bytes | OSError | None) -> str:
+def _caption(row: TrainingRow, text: bytes | OSError | None) -> str:
     if row.caption is None:
         if not isinstance(text, bytes) or len(text) != row.caption_size:
             raise BadSample("truncated: its caption cannot be read")

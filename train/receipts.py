@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.licence import licence_name
-from frenchcat.train.rows import Rows, open_rows
+from frenchcat.train.rows import TrainingRows, open_rows
 from frenchcat.train.settings import DataSettings
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def nearest(
     return [searcher.hits(Ranked(*pair)) for pair in zip(where, best, strict=True)]
 
 
-def trained_positions(searcher: Searcher, rows: Rows) -> tuple[NDArray[np.int64], int]:
+def trained_positions(searcher: Searcher, rows: TrainingRows) -> tuple[NDArray[np.int64], int]:
     """Of the rows that were trained on, in the index; and how many are not there (any more)."""
     from frenchcat.index.rows import id_of
 

@@ -43,7 +43,7 @@ BATCH_ROWS = 65_536
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class TrainingRow:
     """One sample: what it is and where its bytes lie."""
 
     key: str
@@ -57,7 +57,7 @@ class Row:
 
 
 @dataclass(frozen=True, eq=False)
-class Rows:
+class TrainingRows:
     """All rows of a training set, memory-mapped."""
 
     folder: Path
@@ -72,14 +72,14 @@ class Rows:
     def __len__(self) -> int:
         return self.population.rows
 
-    def row(self, number: int) -> Row:
+    def row(self, number: int) -> TrainingRow:
         """One row by its number."""
         return self.take([number])[0]
 
-    def take(self, numbers: Sequence[int] | NDArray[np.int64]) -> list[Row]:
+    def take(self, numbers: Sequence[int] | NDArray[np.int64]) -> list[TrainingRow]:
         """Rows by their numbers, in that order."""
         wanted = np.asarray(numbers, np.int64)
-        found: list[Row | None] = [None] * len(wanted)
+        found: list[TrainingRow | None] = [None] * len(wanted)
         batches = wanted // BATCH_ROWS
         for which in np.unique(batches).tolist():
             places = np.flatnonzero(batches == which)
@@ -87,14 +87,14 @@ class Rows:
                 found[place] = row
         return found  # type: ignore[return-value]  # every place lies in a batch
 
-    def _taken(self, which: int, numbers: NDArray[np.int64]) -> Iterator[Row]:
+    def _taken(self, which: int, numbers: NDArray[np.int64]) -> Iterator[TrainingRow]:
         """Rows of one record batch."""
         import pyarrow as pa
 
         batch = self._batches[which].take(pa.array(numbers - which * BATCH_ROWS))
         columns = dict(zip(batch.schema.names, (c.to_pylist() for c in batch.columns), strict=True))
         columns["path"] = [self.paths[shard] for shard in columns["shard"]]
-        return map(Row, *(columns[name] for name in Row.__slots__))
+        return map(TrainingRow, *(columns[name] for name in TrainingRow.__slots__))
 
     def keys(self) -> list[str]:
         """The keys of all rows, in order."""
@@ -119,7 +119,7 @@ class Rows:
                 )
 
 
-def open_rows(folder: Path) -> Rows | None:
+def open_rows(folder: Path) -> TrainingRows | None:
     """The rows that were written into a folder; None where there are none."""
     import pyarrow as pa
 
@@ -130,7 +130,7 @@ def open_rows(folder: Path) -> Rows | None:
         reader = pa.ipc.open_file(source)
         batches = [reader.get_batch(n) for n in range(reader.num_record_batches)]
     paths, sizes = zip(*about["tars"], strict=True)
-    return Rows(
+    return TrainingRows(
         folder,
         about["digest"],
         paths,
@@ -149,7 +149,7 @@ def rows_of_selection(
     edges: Sequence[float] = (),
     held_out: int = 0,
     words: Words = "caption",
-) -> Rows:
+) -> TrainingRows:
     """Lay out a selection's rows, once. `edges` part width/height into buckets; empty: one bucket.
 
     `held_out` rows, a tenth at most, are never drawn. For the words `label`, rows without one are
@@ -191,7 +191,9 @@ def rows_of_selection(
     return lay_out(folder, selection.digest, paths, rows, population, kept_out, stamp)
 
 
-def rows_of_tars(paths: Sequence[str], folder: Path, held_out: int = 0) -> tuple[Rows, list[str]]:
+def rows_of_tars(
+    paths: Sequence[str], folder: Path, held_out: int = 0
+) -> tuple[TrainingRows, list[str]]:
     """Lay out the samples of foreign tars from their headers; and what was damaged, in words.
 
     A sample is a picture with a .txt of its key. Raises `UserError` for tars without any.
@@ -300,7 +302,7 @@ def lay_out(
     population: Population,
     held_out: Sequence[int] = (),
     stamp: str = "",
-) -> Rows:
+) -> TrainingRows:
     """Write rows into a folder and open them.
 
     `tables` have the columns of rows.arrow; each but the last a multiple of BATCH_ROWS rows.

@@ -30,7 +30,7 @@ from frenchcat.train.export import renew_pipeline
 from frenchcat.train.model import Codec, device_of, make_unet
 from frenchcat.train.pictures import edges_of
 from frenchcat.train.rows import (
-    Rows,
+    TrainingRows,
     Words,
     open_rows,
     rows_of_selection,
@@ -133,7 +133,9 @@ def find_checkpoint(
     return found, state, settings
 
 
-def save_about(path: Path, settings: TrainSettings, rows: Rows, text: TextEncoder | None) -> None:
+def save_about(
+    path: Path, settings: TrainSettings, rows: TrainingRows, text: TextEncoder | None
+) -> None:
     """Write run.json; `text` is None for a classifier, which reads none."""
     from importlib.metadata import version
 
@@ -147,7 +149,7 @@ def save_about(path: Path, settings: TrainSettings, rows: Rows, text: TextEncode
     write_whole(path / ABOUT, json.dumps(about, indent=1) + "\n")
 
 
-def identity_of(settings: TrainSettings, rows: Rows, text: TextEncoder) -> dict[str, Any]:
+def identity_of(settings: TrainSettings, rows: TrainingRows, text: TextEncoder) -> dict[str, Any]:
     """What has to stay the same for a run to go on."""
     return {
         "selection": rows.digest,
@@ -167,7 +169,7 @@ def order_of(settings: TrainSettings) -> dict[str, Any]:
     return {name: data[name] for name in names} | {"held_out": settings.run.held_out}
 
 
-def prepare_rows(settings: TrainSettings, folder: Path) -> tuple[Rows, list[str] | None]:
+def prepare_rows(settings: TrainSettings, folder: Path) -> tuple[TrainingRows, list[str] | None]:
     """The rows of the settings' selection or tars, laid out once; and what was damaged.
 
     None in place of the damages of tars that were laid out before: nothing was looked for.

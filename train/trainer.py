@@ -27,7 +27,7 @@ from frenchcat.train.model import unet_output
 from frenchcat.train.optimizer import average, ema_decay, make_optimizer, rate_at
 from frenchcat.train.run import Parts, identity_of, make_parts, prepare_rows, save_about
 from frenchcat.train.settings import TrainSettings
-from frenchcat.train.weights import Weights
+from frenchcat.train.weights import TrainableWeights
 
 if TYPE_CHECKING:
     import torch
@@ -67,7 +67,7 @@ class Trainer:
         self.parts = self._make_parts()
         self.rows = self._rows()
         self.parts.codec.to(device)
-        self.weights = Weights(self._network(), settings, device, ranks)
+        self.weights = TrainableWeights(self._network(), settings, device, ranks)
         self.optimizer = make_optimizer(self.weights.parameters, settings.optimizer)
         self.step, self.cursor, self.planned, self.substituted = 0, Cursor(), 0, 0
         self.identity = self._identity()
@@ -246,21 +246,21 @@ class Trainer:
 
     def _sample_grid(self) -> None:
         """The fixed prompts, drawn with the averaged weights."""
-        from frenchcat.train.draw import Wish, draw, grid
+        from frenchcat.train.draw import SampleRequest, draw, grid
 
         run = self.settings.run
         if not run.prompts:
             return
         unet = self.weights.averaged_unet(self.parts)
         if self.ranks.first:
-            wishes = [Wish(prompt, seed=0) for prompt in run.prompts]
+            requests = [SampleRequest(prompt, seed=0) for prompt in run.prompts]
             parts = Parts(
                 self.settings, unet, self.parts.text, self.parts.codec, self.parts.diffusion
             )
-            pictures = draw(parts, wishes, steps=run.sample_steps, guidance=run.guidance)
+            pictures = draw(parts, requests, steps=run.sample_steps, guidance=run.guidance)
             folder = self.folder / "samples"
             folder.mkdir(exist_ok=True)
-            picture = grid(pictures, [wish.prompt for wish in wishes])
+            picture = grid(pictures, [sample_request.prompt for sample_request in requests])
             picture.save(folder / f"step-{self.step:08d}.png")
             self.log.picture(self.step, picture)
         self.ranks.barrier()

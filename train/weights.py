@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _MOMENTS = ("exp_avg", "exp_avg_sq", "step")
 
 
-class Weights:
+class TrainableWeights:
     """What the optimizer moves."""
 
     def __init__(

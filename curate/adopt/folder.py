@@ -156,8 +156,8 @@ def _model(folder: Path, clip: ClipSettings | None, dimension: int) -> dict[str,
 def _write_all(
     dataset: Dataset,
     folder: Path,
-    pictures: sources.Stored | sources.Indexed,
-    texts: sources.Stored | sources.Indexed,
+    pictures: sources.StoredVectorFiles | sources.Indexed,
+    texts: sources.StoredVectorFiles | sources.Indexed,
     signatures: tuple[Signature, Signature],
     progress: Progress,
 ) -> list[str]:

@@ -25,7 +25,7 @@ Vectors = NDArray[np.float32]
 _LOSSLESS = ("IndexFlat", "IndexFlatIP", "IndexIVFFlat", "IndexHNSWFlat")
 
 
-class Stored:
+class StoredVectorFiles:
     """Vectors in .npy files."""
 
     def __init__(self, folder: Path) -> None:
@@ -82,11 +82,11 @@ class Indexed:
         return np.asarray(self._index.reconstruct_n(start, count), np.float32)
 
 
-def vectors(folder: Path, modality: str) -> Stored | Indexed | None:
+def vectors(folder: Path, modality: str) -> StoredVectorFiles | Indexed | None:
     """The vectors of `image` or `text` in a clip-retrieval folder; None where there are none."""
     short = "img" if modality == "image" else "text"
     if (folder / f"{short}_emb").is_dir():
-        return Stored(folder / f"{short}_emb")
+        return StoredVectorFiles(folder / f"{short}_emb")
     if (folder / f"{modality}.index").exists():
         return Indexed(folder / f"{modality}.index")
     return None

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from frenchcat.curate.clip.hardware import can_compile, device_of, precision_of
 from frenchcat.curate.clip.preprocess import Preprocess
 from frenchcat.curate.clip.settings import ClipSettings
-from frenchcat.curate.clip.weights import Weights, find_weights
+from frenchcat.curate.clip.weights import ClipWeights, find_weights
 from frenchcat.curate.errors import UserError
 
 if TYPE_CHECKING:
@@ -43,7 +43,9 @@ def say_once(message: str, _said: set[str] = set()) -> None:  # noqa: B006
 class Clip:
     """A loaded model. Not thread-safe: one caller at a time."""
 
-    def __init__(self, settings: ClipSettings, weights: Weights, rows: int | None = None) -> None:
+    def __init__(
+        self, settings: ClipSettings, weights: ClipWeights, rows: int | None = None
+    ) -> None:
         import torch
 
         from frenchcat.curate.clip.text import TextTower
@@ -142,7 +144,7 @@ def _unit(rows: torch.Tensor | tuple[torch.Tensor, ...]) -> Vectors:
     return unit
 
 
-def _create(weights: Weights) -> Any:
+def _create(weights: ClipWeights) -> Any:
     """The model with a text tower of its own (`model.text`), weights loaded."""
     import logging
 
@@ -167,7 +169,7 @@ def _create(weights: Weights) -> Any:
         ) from None
 
 
-def _tokenizer(weights: Weights) -> Callable[[list[str]], torch.Tensor]:
+def _tokenizer(weights: ClipWeights) -> Callable[[list[str]], torch.Tensor]:
     import open_clip
 
     try:
@@ -179,7 +181,7 @@ def _tokenizer(weights: Weights) -> Callable[[list[str]], torch.Tensor]:
     return tokenizer
 
 
-def _lacks(weights: Weights, part: str, error: Exception) -> UserError:
+def _lacks(weights: ClipWeights, part: str, error: Exception) -> UserError:
     """A text tower of transformers brings a configuration and a tokenizer of its own."""
     import open_clip
 

@@ -35,7 +35,7 @@ _TOKENIZER = ("tokenizer.json", "sentencepiece.bpe.model", "spiece.model", "voca
 
 
 @dataclass(frozen=True)
-class Weights:
+class ClipWeights:
     """A model that can be loaded."""
 
     name: str  # as it is shown and stored: mini, ViT-B-32/laion2b_s34b_b79k, …
@@ -46,7 +46,7 @@ class Weights:
     quick_gelu: bool = False  # the tag's weights were trained with it; an architecture may not say
 
 
-def find_weights(settings: ClipSettings) -> Weights:
+def find_weights(settings: ClipSettings) -> ClipWeights:
     """The weights that the settings name. Raises `UserError` where they cannot be had."""
     if settings.model == "mini":
         return _folder(MINI, "mini")
@@ -58,7 +58,7 @@ def find_weights(settings: ClipSettings) -> Weights:
     return _architecture(settings)
 
 
-def _folder(folder: Path, name: str) -> Weights:
+def _folder(folder: Path, name: str) -> ClipWeights:
     config = folder / _CONFIG
     if not config.is_file():
         raise UserError(f"{folder} holds no {_CONFIG}; give a folder that open_clip saved")
@@ -68,10 +68,10 @@ def _folder(folder: Path, name: str) -> Weights:
     dimension = _dimension(config)
     tokenizer = [folder / file for file in _TOKENIZER if (folder / file).is_file()]
     digest = _joined(config, found, *tokenizer)
-    return Weights(name, f"local-dir:{folder}", None, digest, dimension)
+    return ClipWeights(name, f"local-dir:{folder}", None, digest, dimension)
 
 
-def _hub(model: str) -> Weights:
+def _hub(model: str) -> ClipWeights:
     repository = model.removeprefix("hf-hub:")
     try:
         config = Path(_from_hub(repository, _CONFIG))
@@ -80,10 +80,10 @@ def _hub(model: str) -> Weights:
             raise FileNotFoundError(f"it has none of {', '.join(_HUB_WEIGHTS)}")
     except Exception as error:  # the hub's client raises a dozen kinds for "not there"
         raise _unavailable(model, f"{repository}/{_HUB_WEIGHTS[0]}", error) from None
-    return Weights(model, model, None, _joined(config, Path(weights)), _dimension(config))
+    return ClipWeights(model, model, None, _joined(config, Path(weights)), _dimension(config))
 
 
-def _architecture(settings: ClipSettings) -> Weights:
+def _architecture(settings: ClipSettings) -> ClipWeights:
     import open_clip
 
     model = settings.model
@@ -101,7 +101,7 @@ def _architecture(settings: ClipSettings) -> Weights:
     dimension = int(open_clip.get_model_config(model)["embed_dim"])
     if Path(given).is_file():
         digest = hashlib.sha256(f"{model}\n{file_sha256(given)}".encode()).hexdigest()
-        return Weights(f"{model}/{Path(given).name}", model, str(given), digest, dimension)
+        return ClipWeights(f"{model}/{Path(given).name}", model, str(given), digest, dimension)
     if given not in tags:
         near = difflib.get_close_matches(given, tags, n=1, cutoff=0.3)
         hint = f"; did you mean {near[0]}?" if near else f"; tags: {', '.join(tags)}"
@@ -109,7 +109,7 @@ def _architecture(settings: ClipSettings) -> Weights:
     path = _download(model, given)
     digest = hashlib.sha256(f"{model}\n{file_sha256(path)}".encode()).hexdigest()
     quick_gelu = bool(open_clip.get_pretrained_cfg(model, given).get("quick_gelu"))
-    return Weights(f"{model}/{given}", model, given, digest, dimension, quick_gelu)
+    return ClipWeights(f"{model}/{given}", model, given, digest, dimension, quick_gelu)
 
 
 def _download(model: str, tag: str) -> str:

@@ -17,7 +17,7 @@ from pydantic import Field
 from frenchcat.curate.config import settings
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.dedup.cluster import Edges, no_edges
-from frenchcat.curate.dedup.rows import Rows, read_vectors, vectors_digest
+from frenchcat.curate.dedup.rows import StoredRows, read_vectors, vectors_digest
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.hashes import PDQ_DISTANCE, PDQ_QUALITY
 
@@ -72,7 +72,7 @@ class Detector(Protocol):
         """
         ...
 
-    def edges(self, dataset: Dataset, rows: Rows, settings: DetectorSettings) -> Edges:
+    def edges(self, dataset: Dataset, rows: StoredRows, settings: DetectorSettings) -> Edges:
         """(E, 2) int64: numbers of rows that are duplicates."""
         ...
 
@@ -87,7 +87,7 @@ class Exact:
         """The sidecar alone."""
         return {}
 
-    def edges(self, dataset: Dataset, rows: Rows, settings: DetectorSettings) -> Edges:
+    def edges(self, dataset: Dataset, rows: StoredRows, settings: DetectorSettings) -> Edges:
         """Rows that share a hash or a URL."""
         from frenchcat.curate.dedup.exact import equal_values
         from frenchcat.curate.urls import canonical_url
@@ -112,7 +112,7 @@ class Perceptual:
             )
         return {}
 
-    def edges(self, dataset: Dataset, rows: Rows, settings: DetectorSettings) -> Edges:
+    def edges(self, dataset: Dataset, rows: StoredRows, settings: DetectorSettings) -> Edges:
         """Rows whose hashes are near, of those with enough detail."""
         from frenchcat.curate.dedup.perceptual import near_hashes
 
@@ -120,7 +120,7 @@ class Perceptual:
         return numbers[near_hashes(pdq, settings.perceptual_distance)]
 
 
-def hashes_of(rows: Rows, least_quality: int) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
+def hashes_of(rows: StoredRows, least_quality: int) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
     """Numbers and PDQ hashes (n, 32) of the rows whose hash has enough quality."""
     pairs = zip(rows.table["pdq"].to_pylist(), rows.table["pdq_quality"].to_pylist(), strict=True)
     good = [
@@ -142,7 +142,7 @@ class Semantic:
         """The picture vectors and their keys."""
         return vectors_digest(dataset, shard)
 
-    def edges(self, dataset: Dataset, rows: Rows, settings: DetectorSettings) -> Edges:
+    def edges(self, dataset: Dataset, rows: StoredRows, settings: DetectorSettings) -> Edges:
         """Rows whose vectors are near."""
         from frenchcat.curate.dedup.semantic import near_vectors
 

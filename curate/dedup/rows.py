@@ -36,7 +36,7 @@ _SCORE_DIGESTS = b"frenchcat.scores"
 
 
 @dataclass(frozen=True)
-class Rows:
+class StoredRows:
     """The stored pictures of a dataset; columns are as long as `keys`."""
 
     shards: tuple[tuple[str, int], ...]  # with how many rows each has, in order
@@ -65,7 +65,7 @@ class Rows:
         return np.asarray(column, np.float64)
 
 
-def read_rows(dataset: Dataset, shards: Sequence[str], scores: Mapping[str, str]) -> Rows:
+def read_rows(dataset: Dataset, shards: Sequence[str], scores: Mapping[str, str]) -> StoredRows:
     """Gather the rows of the shards, sorted by name; removed ones are not among them.
 
     `scores` are the columns of scores/ to read beside those of survival, with their Arrow types.
@@ -78,7 +78,7 @@ def read_rows(dataset: Dataset, shards: Sequence[str], scores: Mapping[str, str]
     schema = _schema({**SURVIVAL, **scores})
     tables = [_shard_rows(dataset, shard, gone, schema) for shard in shards]
     counts = tuple(zip(shards, (table.num_rows for table in tables), strict=True))
-    return Rows(counts, pa.concat_tables(tables))
+    return StoredRows(counts, pa.concat_tables(tables))
 
 
 def inputs(dataset: Dataset, shard: str, detectors: Sequence[Detector]) -> dict[str, str]:
@@ -107,7 +107,7 @@ def vectors_digest(dataset: Dataset, shard: str) -> dict[str, str]:
 
 
 def read_vectors(
-    dataset: Dataset, rows: Rows, scratch: Path
+    dataset: Dataset, rows: StoredRows, scratch: Path
 ) -> tuple[NDArray[np.int64], NDArray[np.float16]]:
     """Numbers of the rows that have a vector, and the vectors (n, D) in a file under `scratch`.
 

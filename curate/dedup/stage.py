@@ -31,7 +31,7 @@ from frenchcat.curate.dataset import Dataset, Publication, digest_of
 from frenchcat.curate.dedup import rows as gather
 from frenchcat.curate.dedup.cluster import components, sizes
 from frenchcat.curate.dedup.detectors import DETECTORS, Detector
-from frenchcat.curate.dedup.rows import Rows
+from frenchcat.curate.dedup.rows import StoredRows
 from frenchcat.curate.dedup.settings import DedupSettings
 from frenchcat.curate.dedup.survivor import survivors
 from frenchcat.curate.errors import UserError
@@ -55,7 +55,7 @@ class DedupReport:
 
 
 @dataclass(frozen=True)
-class Found:
+class DuplicateRows:
     """The answer for every row: numbers of rows, and -1 where `kind` is none."""
 
     cluster: NDArray[np.int64]
@@ -137,7 +137,7 @@ def relative(shard: str) -> str:
     return files.DUPLICATES.of(shard)
 
 
-def find(dataset: Dataset, rows: Rows, settings: DedupSettings) -> Found:
+def find(dataset: Dataset, rows: StoredRows, settings: DedupSettings) -> DuplicateRows:
     """Clusters, survivors and kinds of all rows."""
     total = rows.table.num_rows
     stages: list[tuple[str, NDArray[np.int64]]] = []
@@ -150,11 +150,15 @@ def find(dataset: Dataset, rows: Rows, settings: DedupSettings) -> Found:
     for method, by in reversed(stages):  # the strongest is written last
         kind[by == by[stays]] = KINDS.index(method)
     kind[stays == np.arange(total)] = -1
-    return Found(labels, stays, kind, sizes(labels))
+    return DuplicateRows(labels, stays, kind, sizes(labels))
 
 
 def _write(
-    publication: Publication, shard: str, keys: NDArray[np.object_], found: Found, part: slice
+    publication: Publication,
+    shard: str,
+    keys: NDArray[np.object_],
+    found: DuplicateRows,
+    part: slice,
 ) -> dict[str, int]:
     import pyarrow as pa
     import pyarrow.parquet as pq

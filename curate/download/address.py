@@ -96,7 +96,7 @@ def _embedded_v4(address: IPv6Address) -> IPv4Address | None:
     return address.ipv4_mapped
 
 
-class Doorman:
+class AddressPolicy:
     """Decides on (host, port, address). `opened` are the (host, port) a user has named.
 
     An opened host and port may have loopback, private and carrier-grade NAT addresses; nothing
@@ -143,9 +143,9 @@ class Doorman:
 class CheckedResolver(AbstractResolver):
     """Another resolver's answers, or AddressRefused when one of them is not public."""
 
-    def __init__(self, inner: AbstractResolver, doorman: Doorman) -> None:
+    def __init__(self, inner: AbstractResolver, policy: AddressPolicy) -> None:
         self._inner = inner
-        self._doorman = doorman
+        self._policy = policy
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
@@ -153,7 +153,7 @@ class CheckedResolver(AbstractResolver):
         """Addresses to connect to. Raises OSError: no such name, or AddressRefused."""
         results = await self._inner.resolve(host, port, family)
         for result in results:
-            self._doorman.check(host, port, result["host"])
+            self._policy.check(host, port, result["host"])
         return results
 
     async def close(self) -> None:

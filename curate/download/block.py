@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from frenchcat.curate.dataset import Dataset, digest_of
-from frenchcat.curate.download.pictures import Picture, Unfit
+from frenchcat.curate.download.pictures import StoredImage, Unfit
 from frenchcat.curate.hash_lists import HashList, read_hash_lists, with_removed
 from frenchcat.curate.removals import removed
 
@@ -37,12 +37,14 @@ def read_block(dataset: Dataset, paths: tuple[str, ...]) -> Block:
     return Block(with_removed(listed, removed(dataset)), digest_of(named) if listed else None)
 
 
-def guarded(develop: Callable[[bytes, str], Picture], block: Block) -> Callable[..., Picture]:
+def guarded(
+    develop: Callable[[bytes, str], StoredImage], block: Block
+) -> Callable[..., StoredImage]:
     """`develop`, but raising `Unfit` for a picture that is listed."""
     if not block.lists:
         return develop
 
-    def developed(body: bytes, kind: str) -> Picture:
+    def developed(body: bytes, kind: str) -> StoredImage:
         picture = develop(body, kind)
         if found := block.lists.holds(body, picture.data):
             raise Unfit(f"blocked_{found}")

@@ -8,7 +8,7 @@ gigabytes before anybody counts. At no moment is more held than the cap and one 
 import zlib
 
 from frenchcat.curate.download.sniff import IMAGE_KINDS, SNIFF_BYTES, sniff
-from frenchcat.curate.reasons import FetchFailure, Reason
+from frenchcat.curate.reasons import FailureReason, FetchFailure
 
 _GZIP = frozenset({"gzip", "x-gzip"})
 _UNREADABLE = frozenset({"br", "zstd", "compress", "x-compress"})
@@ -50,9 +50,9 @@ class BoundedBody:
     def finish(self) -> bytes:
         """The whole body, once the wire has ended."""
         if self._inflate is not None and not self._inflate.eof and self._received:
-            raise FetchFailure(Reason.TRUNCATED, f"the {self._encoding} stream has no end")
+            raise FetchFailure(FailureReason.TRUNCATED, f"the {self._encoding} stream has no end")
         if not self._length:
-            raise FetchFailure(Reason.EMPTY_BODY, "the body is empty")
+            raise FetchFailure(FailureReason.EMPTY_BODY, "the body is empty")
         return self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
 
     def _decode(self, chunk: bytes) -> bytes:
@@ -63,20 +63,20 @@ class BoundedBody:
         try:
             decoded = self._inflate.decompress(chunk, room + 1)
         except zlib.error as error:
-            raise FetchFailure(Reason.BAD_ENCODING, f"{self._encoding}: {error}") from error
+            raise FetchFailure(FailureReason.BAD_ENCODING, f"{self._encoding}: {error}") from error
         if len(decoded) > room:
             raise self._too_large(f"{self._encoding} of more than {self._max_bytes} bytes")
         return decoded
 
     def _too_large(self, what: str) -> FetchFailure:
-        return FetchFailure(Reason.BODY_TOO_LARGE, f"{what}, the cap is {self._max_bytes}")
+        return FetchFailure(FailureReason.BODY_TOO_LARGE, f"{what}, the cap is {self._max_bytes}")
 
 
 def check_kind(body: bytes) -> str:
     """The picture's kind. Raises FetchFailure(not_an_image) with what it is instead."""
     kind = sniff(body)
     if kind not in IMAGE_KINDS:
-        raise FetchFailure(Reason.NOT_AN_IMAGE, kind)
+        raise FetchFailure(FailureReason.NOT_AN_IMAGE, kind)
     return kind
 
 
@@ -88,7 +88,9 @@ def _only_encoding(header: str) -> str:
     names = [name.strip().lower() for name in header.split(",")]
     named = [name for name in names if name in _GZIP | _UNREADABLE | {"deflate"}]
     if len(named) > 1 or _UNREADABLE.intersection(named):
-        raise FetchFailure(Reason.BAD_ENCODING, f"sent as {header[:80]!r}, asked for identity")
+        raise FetchFailure(
+            FailureReason.BAD_ENCODING, f"sent as {header[:80]!r}, asked for identity"
+        )
     return named[0] if named else ""
 
 

@@ -24,20 +24,20 @@ from types import TracebackType
 
 from aiohttp.abc import AbstractResolver
 
-from frenchcat.curate.download.address import CheckedResolver, Doorman, SystemResolver
+from frenchcat.curate.download.address import AddressPolicy, CheckedResolver, SystemResolver
 from frenchcat.curate.download.body import check_kind
+from frenchcat.curate.download.fetch_attempt import FetchAttempt, FetchContext
 from frenchcat.curate.download.fetched import Fetched
 from frenchcat.curate.download.header import picture_size
 from frenchcat.curate.download.hosts import HostHealth, HostTurns
 from frenchcat.curate.download.request import Hop, open_session
-from frenchcat.curate.download.rights.desk import MAX_BODY_BYTES, Desk
 from frenchcat.curate.download.rights.settings import RightsSettings
+from frenchcat.curate.download.rights.site_cache import MAX_BODY_BYTES, SiteCache
 from frenchcat.curate.download.settings import FetchSettings, parse_allow_host
-from frenchcat.curate.download.trip import Road, Trip
-from frenchcat.curate.reasons import PERMANENT, REASONS, FetchFailure, Reason
+from frenchcat.curate.reasons import PERMANENT, REASONS, FailureReason, FetchFailure
 from frenchcat.curate.urls import WebURL
 
-__all__ = ["PERMANENT", "REASONS", "FetchSettings", "Fetched", "Fetcher", "Hop", "Reason"]
+__all__ = ["PERMANENT", "REASONS", "FailureReason", "FetchSettings", "Fetched", "Fetcher", "Hop"]
 
 IN_HAND = 3
 """Fetches that fetch_all may have begun and not handed over, as a multiple of `connections`:
@@ -66,16 +66,16 @@ class Fetcher:
         self._settings = settings
         self._rights = rights
         self._inner_resolver = resolver
-        self._stream: _Stream | None = None
+        self._stream: _FetchQueue | None = None
 
     async def __aenter__(self) -> "Fetcher":
         s = self._settings
-        doorman = Doorman(parse_allow_host(entry) for entry in s.allow_hosts)
-        self._resolver = CheckedResolver(self._inner_resolver or SystemResolver(), doorman)
-        self._road = Road(
+        policy = AddressPolicy(parse_allow_host(entry) for entry in s.allow_hosts)
+        self._resolver = CheckedResolver(self._inner_resolver or SystemResolver(), policy)
+        self._context = FetchContext(
             settings=s,
-            session=open_session(s, doorman, self._resolver),
-            doorman=doorman,
+            session=open_session(s, policy, self._resolver),
+            policy=policy,
             turns=HostTurns(
                 s.connections, s.connections_per_host, s.requests_per_sec_per_host, self._has_room
             ),
@@ -83,12 +83,14 @@ class Fetcher:
         )
         if self._rights is not None:
             plain = replace(
-                self._road,
+                self._context,
                 settings=replace(s, max_body_bytes=min(s.max_body_bytes, MAX_BODY_BYTES)),
                 any_kind=True,
             )
-            desk = Desk(self._rights, lambda url: Trip(plain, str(url)).whole(url))
-            self._road = replace(self._road, desk=desk)
+            site_cache = SiteCache(
+                self._rights, lambda url: FetchAttempt(plain, str(url)).whole(url)
+            )
+            self._context = replace(self._context, site_cache=site_cache)
         return self
 
     async def __aexit__(
@@ -99,22 +101,22 @@ class Fetcher:
     ) -> None:
         if self._stream is not None:
             await self._stream.close()
-        if self._road.desk is not None:
-            await self._road.desk.close()
-        self._road.turns.close()
-        await self._road.session.close()
+        if self._context.site_cache is not None:
+            await self._context.site_cache.close()
+        self._context.turns.close()
+        await self._context.session.close()
         await self._resolver.close()
 
     async def fetch(self, url: str) -> Fetched:
         """Fetch one URL. Never raises for anything that a URL or a server does."""
-        trip = Trip(self._road, url)
+        attempt = FetchAttempt(self._context, url)
         try:
-            target = trip.depart()
+            target = attempt.depart()
         except FetchFailure as failure:
-            return _failed(trip, failure)
-        await self._road.turns.turn(target.host)
-        trip.hold_turn(target.host)
-        return await self._finish(trip, target)
+            return _failed(attempt, failure)
+        await self._context.turns.turn(target.host)
+        attempt.hold_turn(target.host)
+        return await self._finish(attempt, target)
 
     async def fetch_all(
         self, urls: Iterable[tuple[int, str]]
@@ -126,7 +128,7 @@ class Fetcher:
         """
         if self._stream is not None:
             raise RuntimeError("fetch_all is already running; use one Fetcher for each list")
-        self._stream = _Stream(self, self._road, urls)
+        self._stream = _FetchQueue(self, self._context, urls)
         try:
             while (result := await self._stream.next()) is not None:
                 yield result
@@ -137,52 +139,54 @@ class Fetcher:
     def _has_room(self) -> bool:
         return self._stream is not None and self._stream.has_room
 
-    async def _finish(self, trip: Trip, target: WebURL) -> Fetched:
+    async def _finish(self, attempt: FetchAttempt, target: WebURL) -> Fetched:
         """Run a fetch whose first turn is held, and judge what it brought."""
         try:
-            body = await trip.run(target)
-            fetched = self._judge(trip, body)
+            body = await attempt.run(target)
+            fetched = self._judge(attempt, body)
         except FetchFailure as failure:
-            fetched = _failed(trip, failure)
+            fetched = _failed(attempt, failure)
         except Exception as error:  # one bad row must not cost the shard
-            _log.exception("unexpected error while fetching %r", str(trip.url)[:200])
-            unexpected = FetchFailure(Reason.UNEXPECTED, f"{type(error).__name__}: {error}")
-            fetched = _failed(trip, unexpected)
-        trip.report(fetched.reason)
+            _log.exception("unexpected error while fetching %r", str(attempt.url)[:200])
+            unexpected = FetchFailure(FailureReason.UNEXPECTED, f"{type(error).__name__}: {error}")
+            fetched = _failed(attempt, unexpected)
+        attempt.report(fetched.reason)
         return fetched
 
-    def _judge(self, trip: Trip, body: bytes) -> Fetched:
+    def _judge(self, attempt: FetchAttempt, body: bytes) -> Fetched:
         kind = check_kind(body)
         try:
             width, height = picture_size(body, kind)
         except ValueError as error:
-            raise FetchFailure(Reason.BAD_IMAGE, str(error)) from error
+            raise FetchFailure(FailureReason.BAD_IMAGE, str(error)) from error
         if width * height > self._settings.max_pixels:
             detail = f"{width} x {height} {kind}, the cap is {self._settings.max_pixels} pixels"
-            raise FetchFailure(Reason.TOO_MANY_PIXELS, detail)
-        hops, said = tuple(trip.hops), tuple(trip.said.items())
-        url, tries = str(trip.url), trip.attempts
+            raise FetchFailure(FailureReason.TOO_MANY_PIXELS, detail)
+        hops, said = tuple(attempt.hops), tuple(attempt.said.items())
+        url, tries = str(attempt.url), attempt.attempts
         return Fetched(url, body, None, "", hops, kind, width, height, tries, said)
 
 
-def _failed(trip: Trip, failure: FetchFailure) -> Fetched:
+def _failed(attempt: FetchAttempt, failure: FetchFailure) -> Fetched:
     # Details quote what servers sent: short, and valid text for every file format.
     short = failure.detail[:_DETAIL_CHARS].encode("utf-8", "backslashreplace").decode()
-    hops, said = tuple(trip.hops), tuple(trip.said.items())
-    url, tries = str(trip.url), trip.attempts
+    hops, said = tuple(attempt.hops), tuple(attempt.said.items())
+    url, tries = str(attempt.url), attempt.attempts
     reason, detail = failure.reason, short[:_DETAIL_CHARS]
     nothing = (None, None, None)  # of format, width, height
     return Fetched(url, None, reason, detail, hops, *nothing, tries, said, failure.signal)
 
 
-class _Stream:
+class _FetchQueue:
     """The state of one fetch_all: URLs queued at their hosts, fetches in hand, results."""
 
-    def __init__(self, fetcher: Fetcher, road: Road, urls: Iterable[tuple[int, str]]) -> None:
+    def __init__(
+        self, fetcher: Fetcher, context: FetchContext, urls: Iterable[tuple[int, str]]
+    ) -> None:
         self._fetcher = fetcher
-        self._road = road
+        self._context = context
         self._urls = iter(urls)
-        self._max_in_hand = IN_HAND * road.settings.connections
+        self._max_in_hand = IN_HAND * context.settings.connections
         self._exhausted = False
         self._queued = 0
         self._in_hand = 0
@@ -199,11 +203,11 @@ class _Stream:
             return False
         under_way = self._in_hand - len(self._results)
         expected_bytes = self._held_bytes + under_way * self._mean_bytes
-        return not self._in_hand or expected_bytes < self._road.settings.max_held_bytes
+        return not self._in_hand or expected_bytes < self._context.settings.max_held_bytes
 
     @property
     def _may_read(self) -> bool:
-        is_full = self._queued >= self._road.settings.lookahead
+        is_full = self._queued >= self._context.settings.lookahead
         return not self._exhausted and not is_full and self.has_room
 
     async def next(self) -> tuple[int, Fetched] | None:
@@ -214,7 +218,7 @@ class _Stream:
                 row, fetched = self._results.popleft()
                 self._in_hand -= 1
                 self._held_bytes -= len(fetched.body or b"")
-                self._road.turns.pump()
+                self._context.turns.pump()
                 return row, fetched
             if self._exhausted and not self._queued and not self._in_hand:
                 return None
@@ -228,7 +232,7 @@ class _Stream:
         """Forget what is queued and cancel what is under way."""
         self._exhausted = True
         self._queued = 0
-        self._road.turns.drop_fresh()
+        self._context.turns.drop_fresh()
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
@@ -245,31 +249,33 @@ class _Stream:
             self._queue(*entry)
 
     def _queue(self, row: int, url: str) -> None:
-        trip = Trip(self._road, url)
+        attempt = FetchAttempt(self._context, url)
         try:
-            target = trip.depart()
+            target = attempt.depart()
         except FetchFailure as failure:
             self._in_hand += 1
-            self._results.append((row, _failed(trip, failure)))
+            self._results.append((row, _failed(attempt, failure)))
             return
         self._queued += 1
-        self._road.turns.submit(target.host, lambda: self._begin(row, trip, target), fresh=True)
+        self._context.turns.submit(
+            target.host, lambda: self._begin(row, attempt, target), fresh=True
+        )
 
-    def _begin(self, row: int, trip: Trip, target: WebURL) -> None:
+    def _begin(self, row: int, attempt: FetchAttempt, target: WebURL) -> None:
         self._queued -= 1
         self._in_hand += 1
         self._changed.set()
-        trip.hold_turn(target.host)
-        task = asyncio.create_task(self._run(row, trip, target))
+        attempt.hold_turn(target.host)
+        task = asyncio.create_task(self._run(row, attempt, target))
         self._tasks.add(task)
-        task.add_done_callback(lambda task: self._end(task, trip))
+        task.add_done_callback(lambda task: self._end(task, attempt))
 
-    def _end(self, task: "asyncio.Task[None]", trip: Trip) -> None:
+    def _end(self, task: "asyncio.Task[None]", attempt: FetchAttempt) -> None:
         self._tasks.discard(task)
-        trip.return_turn()  # a task that is cancelled before its first step never gets to it
+        attempt.return_turn()  # a task that is cancelled before its first step never gets to it
 
-    async def _run(self, row: int, trip: Trip, target: WebURL) -> None:
-        fetched = await self._fetcher._finish(trip, target)
+    async def _run(self, row: int, attempt: FetchAttempt, target: WebURL) -> None:
+        fetched = await self._fetcher._finish(attempt, target)
         size = len(fetched.body or b"")
         self._held_bytes += size
         self._mean_bytes += (size - self._mean_bytes) / _MEAN_OVER

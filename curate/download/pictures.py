@@ -68,7 +68,7 @@ class ResizeSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class StoredImage:
     """A picture as it is stored."""
 
     data: bytes
@@ -89,7 +89,7 @@ class Unfit(Exception):
         super().__init__(self.failure.sentence)
 
 
-class Developer:
+class ImageProcessor:
     """Makes stored pictures of fetched files; safe to call from several threads."""
 
     def __init__(self, resize: ResizeSettings, max_pixels: int = 100_000_000) -> None:
@@ -113,7 +113,7 @@ class Developer:
             max_aspect_ratio=resize.max_aspect_ratio or float("inf"),
         )
 
-    def __call__(self, body: bytes, kind: str) -> Picture:
+    def __call__(self, body: bytes, kind: str) -> StoredImage:
         """The stored picture of a fetched file of a kind of `sniff.IMAGE_KINDS`. Raises `Unfit`."""
         exif, turned = _exif(body)
         plain = self._plain(body, kind, turned)
@@ -121,7 +121,9 @@ class Developer:
         if error is not None:
             raise self._unfit(error, body, kind)
         sha256, stored_sha256 = (hashlib.sha256(bytes_).hexdigest() for bytes_ in (body, data))
-        return Picture(data, width, height, full_width, full_height, exif, sha256, stored_sha256)
+        return StoredImage(
+            data, width, height, full_width, full_height, exif, sha256, stored_sha256
+        )
 
     def _plain(self, body: bytes, kind: str, turned: bool) -> bytes:
         """The file, or a plain copy of its picture where the Resizer would get it wrong."""

@@ -17,10 +17,10 @@ from typing import Any
 import aiohttp
 from yarl import URL
 
-from frenchcat.curate.download.address import AddressRefused, CheckedResolver, Doorman
+from frenchcat.curate.download.address import AddressPolicy, AddressRefused, CheckedResolver
 from frenchcat.curate.download.body import BoundedBody
 from frenchcat.curate.download.settings import FetchSettings
-from frenchcat.curate.reasons import FetchFailure, Reason
+from frenchcat.curate.reasons import FailureReason, FetchFailure
 from frenchcat.curate.urls import WebURL
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -74,12 +74,12 @@ class _Response(aiohttp.ClientResponse):
 
 
 def open_session(
-    settings: FetchSettings, doorman: Doorman, resolver: CheckedResolver
+    settings: FetchSettings, policy: AddressPolicy, resolver: CheckedResolver
 ) -> aiohttp.ClientSession:
-    """A session that connects only where `doorman` lets it, and carries no state between hosts."""
+    """A session that connects only where `policy` lets it, and carries no state between hosts."""
     connector = aiohttp.TCPConnector(
         resolver=resolver,
-        socket_factory=doorman.make_socket,
+        socket_factory=policy.make_socket,
         limit=0,  # turns are given out in hosts.py
         keepalive_timeout=_KEEP_ALIVE_SEC,
         ttl_dns_cache=60,
@@ -194,22 +194,22 @@ def _failure(error: Exception, url: WebURL) -> FetchFailure:
     """The reason for an exception of aiohttp or of the socket below it. Order matters."""
     cause = getattr(error, "os_error", error)
     if isinstance(cause, AddressRefused):
-        return FetchFailure(Reason.ADDRESS_REFUSED, str(cause))
+        return FetchFailure(FailureReason.ADDRESS_REFUSED, str(cause))
     where = f"{url.host}:{url.port}"
     if isinstance(error, aiohttp.ClientConnectorDNSError):
         passing = isinstance(cause, socket.gaierror) and cause.errno == socket.EAI_AGAIN
-        return FetchFailure(Reason.DNS_FAILED, f"{url.host}: {cause}", retry=passing)
+        return FetchFailure(FailureReason.DNS_FAILED, f"{url.host}: {cause}", retry=passing)
     if isinstance(error, (aiohttp.ClientSSLError, ssl.SSLError)):
-        return FetchFailure(Reason.TLS_FAILED, f"{where}: {error}")
+        return FetchFailure(FailureReason.TLS_FAILED, f"{where}: {error}")
     if isinstance(error, aiohttp.ConnectionTimeoutError):
-        return FetchFailure(Reason.CONNECT_FAILED, f"{where}: no connection in time")
+        return FetchFailure(FailureReason.CONNECT_FAILED, f"{where}: no connection in time")
     if isinstance(error, aiohttp.ClientConnectorError):
         reset = isinstance(cause, OSError) and cause.errno == errno.ECONNRESET
-        return FetchFailure(Reason.CONNECT_FAILED, f"{where}: {cause}", retry=reset)
+        return FetchFailure(FailureReason.CONNECT_FAILED, f"{where}: {cause}", retry=reset)
     if isinstance(error, aiohttp.ClientPayloadError):
-        return FetchFailure(Reason.TRUNCATED, f"{where}: {error}", retry=True)
+        return FetchFailure(FailureReason.TRUNCATED, f"{where}: {error}", retry=True)
     if isinstance(error, (aiohttp.ServerDisconnectedError, OSError)):
-        return FetchFailure(Reason.CONNECTION_LOST, f"{where}: {error}", retry=True)
+        return FetchFailure(FailureReason.CONNECTION_LOST, f"{where}: {error}", retry=True)
     if isinstance(error, aiohttp.InvalidURL):
-        return FetchFailure(Reason.BAD_URL, str(error))
-    return FetchFailure(Reason.BAD_RESPONSE, f"{where}: {error}")
+        return FetchFailure(FailureReason.BAD_URL, str(error))
+    return FetchFailure(FailureReason.BAD_RESPONSE, f"{where}: {error}")

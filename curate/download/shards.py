@@ -27,7 +27,7 @@ from typing import IO, TYPE_CHECKING, Any, Protocol
 from frenchcat.curate import sidecar, tars
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.download.fetched import Fetched
-from frenchcat.curate.download.pictures import Picture, Unfit
+from frenchcat.curate.download.pictures import StoredImage, Unfit
 from frenchcat.curate.download.upstream import img2dataset_module
 from frenchcat.curate.failures import COLUMNS, Failure
 from frenchcat.curate.keys import ROW_DIGITS, key_of, row_of
@@ -131,7 +131,7 @@ class Spool:
 
 async def gather(
     fetches: Fetches,
-    develop: Callable[[bytes, str], Picture],
+    develop: Callable[[bytes, str], StoredImage],
     pool: Executor,
     in_hand: int,
     urls: Sequence[tuple[int, str | None]],
@@ -167,7 +167,7 @@ async def gather(
 
 
 def _develop(
-    develop: Callable[[bytes, str], Picture],
+    develop: Callable[[bytes, str], StoredImage],
     row: int,
     fetched: Fetched,
     judge: Judge | None,

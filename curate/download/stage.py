@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
     from frenchcat.curate.download.fetch import Fetcher
     from frenchcat.curate.download.ledger import Ledger
-    from frenchcat.curate.download.pictures import Picture
+    from frenchcat.curate.download.pictures import StoredImage
     from frenchcat.curate.download.shards import Outcome, Spool
 
 STAGE = "download"
@@ -193,12 +193,12 @@ class DownloadStage:
         from anyio.from_thread import start_blocking_portal
 
         from frenchcat.curate.download.fetch import Fetcher
-        from frenchcat.curate.download.pictures import Developer
+        from frenchcat.curate.download.pictures import ImageProcessor
 
         sharers = self.sharers or _ray_cores()
         fetch = shared(self.download.fetch, sharers)
         threads = self.download.threads or max(1, -(-(os.cpu_count() or 1) // sharers))
-        develop = guarded(Developer(self.download.resize, fetch.max_pixels), self.block)
+        develop = guarded(ImageProcessor(self.download.resize, fetch.max_pixels), self.block)
         with ThreadPoolExecutor(threads, "resize") as pool, start_blocking_portal() as portal:
             asking = Fetcher(fetch, rights=self.download.rights)
             with portal.wrap_async_context_manager(asking) as fetcher:
@@ -233,7 +233,7 @@ class _Worker:
     fetcher: Fetcher
     pool: ThreadPoolExecutor
     in_hand: int  # pictures at the resizer
-    develop: Callable[[bytes, str], Picture]
+    develop: Callable[[bytes, str], StoredImage]
 
     def work(self, shard: str, output: Output) -> Mapping[str, int]:
         """Fetch a shard's rows, or those of its failed ones that are asked again."""

@@ -9,8 +9,8 @@ The append-only log of requests is curate/removals.py, on the ground floor: ever
 """
 
 from frenchcat.curate.remove.compact import compact
-from frenchcat.curate.remove.match import Match, Wish, matches
+from frenchcat.curate.remove.match import Match, RemovalQuery, matches
 from frenchcat.curate.remove.request import remove
 from frenchcat.curate.remove.residue import residue
 
-__all__ = ["Match", "Wish", "compact", "matches", "remove", "residue"]
+__all__ = ["Match", "RemovalQuery", "compact", "matches", "remove", "residue"]

@@ -1,4 +1,4 @@
-"""A wish -> the stored rows that it names, with why, shown before anything is done.
+"""A removal query -> the stored rows that it names, with why, shown before anything is done.
 
 Reads the catalog, and for near copies scores/ (PDQ) and embeddings/. Cost: one pass over the
 catalog; near copies add a pass over hashes and vectors.
@@ -29,7 +29,7 @@ KINDS = ("url", "domain", "sha256", "uid", "key", "like")
 
 
 @dataclass(frozen=True)
-class Wish:
+class RemovalQuery:
     """What shall go: exactly one of `KINDS`, and whether near copies go with it."""
 
     by: str
@@ -39,7 +39,7 @@ class Wish:
 
 @dataclass(frozen=True)
 class Match:
-    """A row that a wish names."""
+    """A row that a query names."""
 
     key: str
     url: str | None
@@ -50,32 +50,32 @@ class Match:
 
 def matches(
     dataset: Dataset,
-    wish: Wish,
+    asked_for: RemovalQuery,
     encode: Callable[[Path], NDArray[np.float32]] | None = None,
 ) -> list[Match]:
-    """The stored rows that a wish names, exact ones first, in key order.
+    """The stored rows that a query names, exact ones first, in key order.
 
     `encode` gives a picture's (D,) unit vector by the dataset's model; without it `like` compares
     bytes and perceptual hashes only. Raises `UserError` for a kind, domain or file there is not.
     """
-    if wish.by not in KINDS:
-        raise UserError(f"rows are removed by one of {', '.join(KINDS)}, not by {wish.by!r}")
-    if not wish.value.strip():
-        raise UserError(f"--{wish.by} is empty; say which rows shall go")
+    if asked_for.by not in KINDS:
+        raise UserError(f"rows are removed by one of {', '.join(KINDS)}, not by {asked_for.by!r}")
+    if not asked_for.value.strip():
+        raise UserError(f"--{asked_for.by} is empty; say which rows shall go")
     with Catalog(dataset) as catalog:
         rows = _rows(catalog)
-    exact = _exact(rows, wish)
-    found = {row["key"]: _match(row, wish.by) for row in exact}
-    if wish.by == "like" or wish.near:
+    exact = _exact(rows, asked_for)
+    found = {row["key"]: _match(row, asked_for.by) for row in exact}
+    if asked_for.by == "like" or asked_for.near:
         hashes = [row["pdq"] for row in exact if row["pdq"]]
         vectors = _vectors_of(dataset, {row["key"] for row in exact})
-        if wish.by == "like":
-            hashes += _hash_of_file(Path(wish.value))
+        if asked_for.by == "like":
+            hashes += _hash_of_file(Path(asked_for.value))
             if encode is not None:
-                vectors = [*vectors, encode(Path(wish.value))]
+                vectors = [*vectors, encode(Path(asked_for.value))]
         for match in [*_perceptual(rows, hashes), *_semantic(dataset, rows, vectors)]:
             found.setdefault(match.key, match)
-    return sorted(found.values(), key=lambda match: (match.why != wish.by, match.key))
+    return sorted(found.values(), key=lambda match: (match.why != asked_for.by, match.key))
 
 
 def _rows(catalog: Catalog) -> list[dict[str, Any]]:
@@ -85,26 +85,26 @@ def _rows(catalog: Catalog) -> list[dict[str, Any]]:
     return [{**dict.fromkeys(wanted), **row} for row in table.to_pylist()]
 
 
-def _exact(rows: list[dict[str, Any]], wish: Wish) -> list[dict[str, Any]]:
-    value = wish.value.strip()
-    if wish.by == "url":
+def _exact(rows: list[dict[str, Any]], asked_for: RemovalQuery) -> list[dict[str, Any]]:
+    value = asked_for.value.strip()
+    if asked_for.by == "url":
         from frenchcat.curate.removals import url_hash
 
         wanted = url_hash(value)
         return [row for row in rows if row["url"] and url_hash(row["url"]) == wanted]
-    if wish.by == "domain":
+    if asked_for.by == "domain":
         from frenchcat.curate.urls import domain_of, host_of, plain_host
 
         name = plain_host(value)
         if "/" in name or not name:
             raise UserError(f"{value!r} is no domain; write it like example.org")
         return [row for row in rows if name in (domain_of(row["url"]), host_of(row["url"]))]
-    if wish.by == "sha256":
+    if asked_for.by == "sha256":
         digest = _digest(value)
         return [row for row in rows if digest in (row["sha256"], row["stored_sha256"])]
-    if wish.by == "like":
-        return _same_bytes(rows, Path(wish.value))
-    return [row for row in rows if row[wish.by] == value]
+    if asked_for.by == "like":
+        return _same_bytes(rows, Path(asked_for.value))
+    return [row for row in rows if row[asked_for.by] == value]
 
 
 def _digest(value: str) -> str:

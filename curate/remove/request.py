@@ -23,18 +23,20 @@ from frenchcat.curate.removals import (
     together,
     url_hash,
 )
-from frenchcat.curate.remove.match import Match, Wish, vector_hashes
+from frenchcat.curate.remove.match import Match, RemovalQuery, vector_hashes
 from frenchcat.curate.urls import plain_host
 
 
-def remove(dataset: Dataset, wish: Wish, found: Sequence[Match], note: str = "") -> Request:
-    """Log the removal of the rows `found` for a wish (see `matches`); the lock is held.
+def remove(
+    dataset: Dataset, query: RemovalQuery, found: Sequence[Match], note: str = ""
+) -> Request:
+    """Log the removal of the rows `found` for a query (see `matches`); the lock is held.
 
     What was asked for is blocked for later crawls too, whether or not a row matched, and rows that
     failed go with it: they have no picture, but an address and a caption. Raises `UserError` where
     there is neither a row nor anything to block.
     """
-    value = wish.value.strip()
+    value = query.value.strip()
     urls = [match.url for match in found if match.url]
     uids = [str(match.columns["uid"]) for match in found if match.columns.get("uid")]
     digests = {
@@ -44,19 +46,19 @@ def remove(dataset: Dataset, wish: Wish, found: Sequence[Match], note: str = "")
         if match.columns.get(name)
     }
     domains: tuple[str, ...] = ()
-    if wish.by == "url":
+    if query.by == "url":
         urls.append(value)
-    elif wish.by == "uid":
+    elif query.by == "uid":
         uids.append(value)
-    elif wish.by == "sha256":
+    elif query.by == "sha256":
         digests.add(value.lower())
-    elif wish.by == "domain":
+    elif query.by == "domain":
         domains = (plain_host(value),)
     elif not found:
-        raise UserError(f"no row of {dataset.root} matches --{wish.by} {value}")
+        raise UserError(f"no row of {dataset.root} matches --{query.by} {value}")
     request = Request(
         number=next_number(dataset),
-        by=wish.by,
+        by=query.by,
         time=datetime.now(UTC).isoformat(timespec="seconds"),
         note=note,
         keys=tuple(sorted(match.key for match in found)),

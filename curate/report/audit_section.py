@@ -12,7 +12,7 @@ from frenchcat.curate.report.audit import FDR, LEVEL, MIN_DOMAINS, MIN_EXPECTED,
 from frenchcat.curate.report.gather import Bar
 from frenchcat.curate.report.plots import count, percent
 from frenchcat.curate.report.report import Report, TermAudit
-from frenchcat.curate.report.thumbnails import Thumbnails
+from frenchcat.curate.report.thumbnails import ReportThumbnails
 
 MAX_FLAGGED = 60
 MAX_TESTED = 200
@@ -26,7 +26,7 @@ _LEAD = (
 )
 
 
-def audit_section(report: Report, _: Thumbnails) -> str:
+def audit_section(report: Report, _: ReportThumbnails) -> str:
     """Flagged effects, the tested ones, what was counted, and how."""
     found = report.audit
     parts = [f'<p class="lead">{_LEAD}</p>', _spoken(report)]

@@ -15,11 +15,11 @@ from frenchcat.curate.report.outcomes import OUTCOMES
 from frenchcat.curate.report.plots import count, percent
 from frenchcat.curate.report.report import Report
 from frenchcat.curate.report.sections import NAMES, lead, legend, missing, pictures
-from frenchcat.curate.report.sites import Site
-from frenchcat.curate.report.thumbnails import Thumbnails
+from frenchcat.curate.report.sites import SiteCounts
+from frenchcat.curate.report.thumbnails import ReportThumbnails
 
 
-def rights(report: Report, _: Thumbnails) -> str:
+def rights(report: Report, _: ReportThumbnails) -> str:
     """Signals that say no, and that say yes."""
     if report.opt_outs is None:
         return missing("No rights ledger: it is written while fetching, by", "download")
@@ -48,7 +48,7 @@ def rights(report: Report, _: Thumbnails) -> str:
     return said + f'<div class="grid">{"".join(cards)}</div>'
 
 
-def domains(report: Report, thumbnails: Thumbnails) -> str:
+def domains(report: Report, thumbnails: ReportThumbnails) -> str:
     """A card each of the largest."""
     if not report.sites:
         return lead("The list is empty.")
@@ -61,7 +61,7 @@ def domains(report: Report, thumbnails: Thumbnails) -> str:
     return lead(said) + legend(*there) + f'<div class="grid">{cards}</div>'
 
 
-def _site(thumbnails: Thumbnails, site: Site, judged: bool) -> str:
+def _site(thumbnails: ReportThumbnails, site: SiteCounts, judged: bool) -> str:
     left = site.outcomes["kept"] + site.outcomes["stored"]
     facts = [("kept" if judged else "stored", percent(left, site.rows))]
     for outcome in (OPTED_OUT, "failed"):
@@ -84,7 +84,7 @@ def _site(thumbnails: Thumbnails, site: Site, judged: bool) -> str:
     )
 
 
-def duplicates(report: Report, thumbnails: Thumbnails) -> str:
+def duplicates(report: Report, thumbnails: ReportThumbnails) -> str:
     """How many of each kind, and clusters side by side."""
     found = report.duplicates
     if found is None:
@@ -111,7 +111,7 @@ def duplicates(report: Report, thumbnails: Thumbnails) -> str:
     )
 
 
-def _cluster(thumbnails: Thumbnails, cluster: Cluster) -> str:
+def _cluster(thumbnails: ReportThumbnails, cluster: Cluster) -> str:
     figures = "".join(
         thumbnails.figure(
             member, str(member.value or "stays") + ":", "" if member.value else "stays"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from frenchcat.curate.catalog import Catalog
 from frenchcat.curate.dedup.detectors import DETECTORS
-from frenchcat.curate.report.examples import Examples, Picture, among, turn
+from frenchcat.curate.report.examples import ExampleImage, Examples, among, turn
 from frenchcat.curate.report.outcomes import columns_of, rows_of
 
 KINDS = tuple(DETECTORS)
@@ -25,7 +25,7 @@ class Cluster:
 
     name: str
     rows: int
-    members: list[Picture]  # at most MEMBERS
+    members: list[ExampleImage]  # at most MEMBERS
 
 
 @dataclass(frozen=True)

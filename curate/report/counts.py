@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from frenchcat.curate.catalog import Catalog
 from frenchcat.curate.report.outcomes import columns_of, rows_of
-from frenchcat.curate.report.terms import Term
+from frenchcat.curate.report.terms import AuditTerm
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -58,7 +58,7 @@ class Counts:
         return groups, table
 
 
-def count_terms(catalog: Catalog, terms: Sequence[Term]) -> Counts:
+def count_terms(catalog: Catalog, terms: Sequence[AuditTerm]) -> Counts:
     """Count the rows and the terms in their captions."""
     groups = _register_groups(catalog)
     _add_fates(catalog)
@@ -117,7 +117,7 @@ _FATES = "SELECT outcome, fate FROM fates GROUP BY ALL ORDER BY ALL"
 _TOTALS = "SELECT grp, outcome, fate, count(*) FROM fates GROUP BY ALL"
 
 
-def _register_spellings(catalog: Catalog, terms: Sequence[Term]) -> None:
+def _register_spellings(catalog: Catalog, terms: Sequence[AuditTerm]) -> None:
     """Tables `words` (first word, whole phrase, term) and `parts` (text, term), as compared."""
     import pyarrow as pa
 

@@ -20,7 +20,7 @@ _CAPTION_CHARS = 200
 
 
 @dataclass(frozen=True)
-class Picture:
+class ExampleImage:
     """One stored picture and what is said about it."""
 
     key: str
@@ -47,13 +47,13 @@ class Examples:
 
     def by(
         self, group: str, most: int, source: str = "samples", where: str = "TRUE"
-    ) -> dict[Any, list[Picture]]:
+    ) -> dict[Any, list[ExampleImage]]:
         """Pictures for each value of an expression over `source`, which joins `samples`."""
         picked = f"min_by({self._struct('NULL')}, {self._turn()}, {most})"
         sql = f"SELECT {group}, {picked} FROM {source} WHERE {where} GROUP BY 1"
         return {value: _pictures(found) for value, found in rows_of(self._catalog, sql)}
 
-    def extremes(self, value: str, most: int) -> tuple[list[Picture], list[Picture]]:
+    def extremes(self, value: str, most: int) -> tuple[list[ExampleImage], list[ExampleImage]]:
         """The pictures with the least and with the greatest values, of the shards drawn from."""
         picture = self._struct(value)
         sql = (
@@ -66,7 +66,7 @@ class Examples:
 
     def first(
         self, group: str, order: str, most: int, source: str, where: str, value: str
-    ) -> dict[Any, list[Picture]]:
+    ) -> dict[Any, list[ExampleImage]]:
         """Pictures for each value of `group`, those with the least `order`."""
         picked = f"min_by({self._struct(value)}, {order}, {most})"
         sql = f"SELECT {group}, {picked} FROM {source} WHERE {where} GROUP BY 1"
@@ -106,8 +106,8 @@ def column(name: str) -> str:
     return f"samples.{quoted(name)}"
 
 
-def _pictures(found: list[dict[str, Any]] | None) -> list[Picture]:
-    return [Picture(**each) for each in found or []]
+def _pictures(found: list[dict[str, Any]] | None) -> list[ExampleImage]:
+    return [ExampleImage(**each) for each in found or []]
 
 
 def _turn_of(shard: str) -> str:

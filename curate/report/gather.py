@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from frenchcat.curate.catalog import Catalog
 from frenchcat.curate.failures import DETAIL, NAME_SQL, OPTED_OUT
 from frenchcat.curate.licence import licence_name
-from frenchcat.curate.report.examples import Examples, Picture, column
+from frenchcat.curate.report.examples import ExampleImage, Examples, column
 from frenchcat.curate.report.outcomes import OUTCOMES, columns_of, kept_sql, rows_of
 
 MAX_REASONS = 40
@@ -22,14 +22,14 @@ EXAMPLES = 8
 
 
 @dataclass(frozen=True)
-class Reason:
+class ReasonCount:
     """Why rows were lost."""
 
     outcome: str
     reason: str
     rows: int
     details: list[str] = field(default_factory=list)  # failures: some of their details
-    pictures: list[Picture] = field(default_factory=list)  # drops: some of them
+    pictures: list[ExampleImage] = field(default_factory=list)  # drops: some of them
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def outcome_counts(catalog: Catalog) -> dict[str, int]:
     return {name: int(found.get(name, 0)) for name in OUTCOMES}
 
 
-def lost_by_reason(catalog: Catalog, examples: Examples) -> list[Reason]:
+def lost_by_reason(catalog: Catalog, examples: Examples) -> list[ReasonCount]:
     """The reasons for which rows were lost, the most frequent first."""
     found = rows_of(
         catalog,
@@ -64,7 +64,7 @@ def lost_by_reason(catalog: Catalog, examples: Examples) -> list[Reason]:
     dropped = "outcomes.outcome = 'dropped'"
     pictures = examples.by("outcomes.reason", EXAMPLES, source, dropped)
     return [
-        Reason(
+        ReasonCount(
             outcome,
             reason,
             rows,
@@ -85,7 +85,7 @@ def _details(catalog: Catalog) -> dict[str, list[str]]:
     return {name: sorted(details) for name, details in found}
 
 
-def kept_pictures(examples: Examples, catalog: Catalog, most: int = 16) -> list[Picture]:
+def kept_pictures(examples: Examples, catalog: Catalog, most: int = 16) -> list[ExampleImage]:
     """Some of what is left, by chance."""
     return examples.by("1", most, where=kept_sql(catalog) or "TRUE").get(1, [])
 
@@ -152,7 +152,7 @@ def licences(catalog: Catalog) -> list[Bar]:
 
 
 @dataclass(frozen=True)
-class Said:
+class SignalCounts:
     """One signal about rights: rows in which it opts out, and allows, and that were lost to it."""
 
     signal: str
@@ -161,7 +161,7 @@ class Said:
     lost: int
 
 
-def opt_outs(catalog: Catalog) -> list[Said] | None:
+def opt_outs(catalog: Catalog) -> list[SignalCounts] | None:
     """The signals that say yes or no, the most frequent first; None without a ledger."""
     if not columns_of(catalog, "rights"):
         return None
@@ -179,5 +179,5 @@ def opt_outs(catalog: Catalog) -> list[Said] | None:
         )
     )
     names = {signal for signal, _ in said} | set(lost)
-    all_ = [Said(n, said[n, "opt_out"], said[n, "allow"], lost.get(n, 0)) for n in names]
+    all_ = [SignalCounts(n, said[n, "opt_out"], said[n, "allow"], lost.get(n, 0)) for n in names]
     return sorted(all_, key=lambda s: (-s.opt_out, -s.lost, -s.allow, s.signal))

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from frenchcat.curate.catalog import Catalog
-from frenchcat.curate.report.examples import Examples, Picture, column, numbers
+from frenchcat.curate.report.examples import ExampleImage, Examples, column, numbers
 from frenchcat.curate.report.outcomes import kept_sql, rows_of
 from frenchcat.curate.score.builtin import SCORES
 from frenchcat.curate.score.kinds import Column
@@ -43,8 +43,8 @@ class Histogram:
     counts: list[int]  # of all stored pictures
     kept: list[int] | None  # of those that were kept; None without verdicts
     missing: int  # pictures without a value
-    least: list[Picture] = field(default_factory=list)
-    greatest: list[Picture] = field(default_factory=list)
+    least: list[ExampleImage] = field(default_factory=list)
+    greatest: list[ExampleImage] = field(default_factory=list)
 
     @property
     def high(self) -> float:
@@ -187,6 +187,6 @@ def _bins(probability: bool, low: float, high: float, whole: bool) -> tuple[floa
     return (low, high, BINS) if high > low else (low, low + 1.0, 1)
 
 
-def _ends(examples: Examples, value: str) -> dict[str, list[Picture]]:
+def _ends(examples: Examples, value: str) -> dict[str, list[ExampleImage]]:
     least, greatest = examples.extremes(value, 4)
     return {"least": least, "greatest": greatest}

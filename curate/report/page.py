@@ -15,10 +15,10 @@ from frenchcat.curate.report import cards, sections
 from frenchcat.curate.report.audit_section import audit_section
 from frenchcat.curate.report.plots import count
 from frenchcat.curate.report.report import Report
-from frenchcat.curate.report.thumbnails import Thumbnails
+from frenchcat.curate.report.thumbnails import ReportThumbnails
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
-Section = Callable[[Report, Thumbnails], str]
+Section = Callable[[Report, ReportThumbnails], str]
 _SECTIONS: tuple[tuple[str, str, str, Section], ...] = (
     ("funnel", "Funnel", "From the list to what is kept", sections.funnel),
     ("kept", "Kept", "What is kept", sections.kept),
@@ -32,7 +32,7 @@ _SECTIONS: tuple[tuple[str, str, str, Section], ...] = (
 )
 
 
-def page(report: Report, thumbnails: Thumbnails) -> str:
+def page(report: Report, thumbnails: ReportThumbnails) -> str:
     """The whole page."""
     name = escape(report.manifest.name)
     parts = "\n".join(

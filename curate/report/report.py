@@ -16,18 +16,18 @@ from frenchcat.curate.manifest import Manifest
 from frenchcat.curate.report import clusters, gather, histograms, sites
 from frenchcat.curate.report.audit import Audit, audit
 from frenchcat.curate.report.counts import Counts, count_terms
-from frenchcat.curate.report.examples import Examples, Picture
+from frenchcat.curate.report.examples import ExampleImage, Examples
 from frenchcat.curate.report.filters import Filter, filters_of
 from frenchcat.curate.report.outcomes import kept_sql, open_outcomes
 from frenchcat.curate.report.settings import ReportSettings
-from frenchcat.curate.report.terms import Term, load_terms
+from frenchcat.curate.report.terms import AuditTerm, load_terms
 
 
 @dataclass(frozen=True)
 class TermAudit:
     """The audit with what its numbers stand for."""
 
-    terms: list[Term]
+    terms: list[AuditTerm]
     filters: list[Filter]
     counts: Counts
     result: Audit
@@ -40,15 +40,15 @@ class Report:
     manifest: Manifest
     judged: bool  # whether there are verdicts
     outcomes: dict[str, int]
-    reasons: list[gather.Reason]
-    kept: list[Picture]
+    reasons: list[gather.ReasonCount]
+    kept: list[ExampleImage]
     scores: list[histograms.Histogram]
     sizes: list[histograms.Histogram]
     heat: dict[tuple[int, int], int]
     languages: list[gather.Bar]
     licences: list[gather.Bar]
-    opt_outs: list[gather.Said] | None
-    sites: list[sites.Site]
+    opt_outs: list[gather.SignalCounts] | None
+    sites: list[sites.SiteCounts]
     domains: int
     duplicates: clusters.Duplicates | None
     audit: TermAudit
@@ -58,7 +58,7 @@ class Report:
         """Rows of the list; the outcomes sum to it."""
         return sum(self.outcomes.values())
 
-    def pictures(self) -> list[Picture]:
+    def pictures(self) -> list[ExampleImage]:
         """All that the page shows, the most telling first."""
         found = [*self.kept]
         found += [picture for reason in self.reasons for picture in reason.pictures]
@@ -96,7 +96,7 @@ def make_report(dataset: Dataset, settings: ReportSettings | None = None) -> Rep
 
 
 def audit_terms(
-    catalog: Catalog, terms: list[Term], manifest: Manifest, settings: ReportSettings
+    catalog: Catalog, terms: list[AuditTerm], manifest: Manifest, settings: ReportSettings
 ) -> TermAudit:
     """The filter-impact audit of a dataset whose outcomes are open."""
     counts = count_terms(catalog, terms)

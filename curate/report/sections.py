@@ -11,12 +11,12 @@ from html import escape
 
 from frenchcat.curate.failures import OPTED_OUT
 from frenchcat.curate.report import plots
-from frenchcat.curate.report.examples import Picture
-from frenchcat.curate.report.gather import Reason
+from frenchcat.curate.report.examples import ExampleImage
+from frenchcat.curate.report.gather import ReasonCount
 from frenchcat.curate.report.histograms import Histogram
 from frenchcat.curate.report.plots import Step, count, percent
 from frenchcat.curate.report.report import Report
-from frenchcat.curate.report.thumbnails import Thumbnails
+from frenchcat.curate.report.thumbnails import ReportThumbnails
 
 NAMES = {
     "kept": "kept",
@@ -39,14 +39,14 @@ def lead(text: str) -> str:
 
 
 def pictures(
-    thumbnails: Thumbnails, found: Iterable[Picture], kind: str = "", note: str = ""
+    thumbnails: ReportThumbnails, found: Iterable[ExampleImage], kind: str = "", note: str = ""
 ) -> str:
     """A row of pictures."""
     figures = "".join(thumbnails.figure(picture, note) for picture in found)
     return f'<div class="pictures {kind}">{figures}</div>' if figures else ""
 
 
-def funnel(report: Report, _: Thumbnails) -> str:
+def funnel(report: Report, _: ReportThumbnails) -> str:
     """From URLs to what is kept."""
     outcomes = report.outcomes
     rows, steps = report.rows, []
@@ -80,18 +80,18 @@ def _lost_here(report: Report, outcome: str) -> str:
     return f'<i class="dot {outcome}"></i><b>- {count(lost)}</b> {NAMES[outcome]}{detail}'
 
 
-def _short(reason: Reason) -> str:
+def _short(reason: ReasonCount) -> str:
     return escape(reason.reason.removeprefix(f"{OPTED_OUT}:").replace("_", " "))
 
 
-def kept(report: Report, thumbnails: Thumbnails) -> str:
+def kept(report: Report, thumbnails: ReportThumbnails) -> str:
     """Some of it, by chance."""
     if not report.kept:
         return lead("Nothing is left: see below which reason took it.")
     return lead("A few, by chance.") + pictures(thumbnails, report.kept, "gallery")
 
 
-def lost(report: Report, thumbnails: Thumbnails) -> str:
+def lost(report: Report, thumbnails: ReportThumbnails) -> str:
     """Failures as bars, rules with pictures."""
     if not report.reasons:
         return lead("Nothing: every row of the list is here.")
@@ -110,7 +110,7 @@ def lost(report: Report, thumbnails: Thumbnails) -> str:
     return "".join([*parts, f'<div class="masonry" style="margin-top:1.1rem">{cards}</div>'])
 
 
-def _rule(report: Report, thumbnails: Thumbnails, rule: Reason) -> str:
+def _rule(report: Report, thumbnails: ReportThumbnails, rule: ReasonCount) -> str:
     verdict = report.manifest.entry("verdict")
     judged = verdict.counts.get("rows", 0)
     sql = {str(name): str(text) for name, text in verdict.setting("rules", [])}
@@ -128,7 +128,7 @@ def _rule(report: Report, thumbnails: Thumbnails, rule: Reason) -> str:
     )
 
 
-def _failures(outcome: str, reasons: list[Reason]) -> str:
+def _failures(outcome: str, reasons: list[ReasonCount]) -> str:
     if not reasons:
         return ""
     longest = max(reason.rows for reason in reasons)
@@ -146,7 +146,7 @@ def _failures(outcome: str, reasons: list[Reason]) -> str:
     )
 
 
-def scores(report: Report, thumbnails: Thumbnails) -> str:
+def scores(report: Report, thumbnails: ReportThumbnails) -> str:
     """A histogram a score, with pictures from both ends."""
     if not report.scores:
         return missing("No scores yet. Make them:", "score")
@@ -166,7 +166,7 @@ def legend(*outcomes: str) -> str:
     return f'<ul class="legend">{items}</ul>'
 
 
-def _histogram(thumbnails: Thumbnails, found: Histogram, judged: bool) -> str:
+def _histogram(thumbnails: ReportThumbnails, found: Histogram, judged: bool) -> str:
     kept = found.kept if judged else None
     plot = plots.histogram(found.name, found.counts, kept, found.low, found.high)
     gone = f"<span>{count(found.missing)} without</span>" if found.missing else ""
@@ -180,7 +180,7 @@ def _histogram(thumbnails: Thumbnails, found: Histogram, judged: bool) -> str:
     )
 
 
-def made_of(report: Report, thumbnails: Thumbnails) -> str:
+def made_of(report: Report, thumbnails: ReportThumbnails) -> str:
     """Languages, licences, sizes."""
     stored = report.rows - sum(report.outcomes[name] for name in ("failed", OPTED_OUT, "removed"))
     cards = []

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from frenchcat.curate.catalog import Catalog
-from frenchcat.curate.report.examples import Examples, Picture, among
+from frenchcat.curate.report.examples import ExampleImage, Examples, among
 from frenchcat.curate.report.outcomes import OUTCOMES, columns_of, rows_of
 
 CARDS = 24
@@ -16,7 +16,7 @@ PICTURES = 4
 
 
 @dataclass(frozen=True)
-class Site:
+class SiteCounts:
     """One domain; numbers are rows of the list."""
 
     domain: str
@@ -24,7 +24,7 @@ class Site:
     reasons: list[tuple[str, int]]  # the most frequent ones for which rows were lost
     duplicates: int | None  # stored rows that another stands for; None where not looked for
     unsafe: int | None  # stored rows above the threshold; None where not scored
-    pictures: list[Picture]
+    pictures: list[ExampleImage]
 
     @property
     def rows(self) -> int:
@@ -37,7 +37,9 @@ class Site:
         return sum(self.outcomes[name] for name in ("dropped", "stored", "kept"))
 
 
-def sites(catalog: Catalog, examples: Examples, unsafe_above: float) -> tuple[list[Site], int]:
+def sites(
+    catalog: Catalog, examples: Examples, unsafe_above: float
+) -> tuple[list[SiteCounts], int]:
     """The cards of the domains with the most rows, and how many domains there are."""
     joined = "outcomes JOIN domains_of_hosts USING (host)"
     top = [
@@ -66,7 +68,7 @@ def sites(catalog: Catalog, examples: Examples, unsafe_above: float) -> tuple[li
         f"{among('domains_of_hosts.domain', top)} AND outcomes.outcome IN ('kept', 'stored')",
     )
     cards = [
-        Site(
+        SiteCounts(
             domain,
             outcomes[domain],
             reasons.get(domain, []),

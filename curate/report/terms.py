@@ -39,7 +39,7 @@ class TermList:
 
 
 @dataclass(frozen=True)
-class Term:
+class AuditTerm:
     """One term: `words` are looked for as whole words (in a row), `parts` anywhere."""
 
     name: str
@@ -48,12 +48,12 @@ class Term:
     parts: tuple[str, ...]
 
 
-def load_terms(files: Iterable[str | Path]) -> list[Term]:
+def load_terms(files: Iterable[str | Path]) -> list[AuditTerm]:
     """The terms of word lists, each a file's path or the name of one in configs/terms/.
 
     Raises `UserError` for a missing or bad file, an empty spelling, a term that is in two lists.
     """
-    found: dict[str, Term] = {}
+    found: dict[str, AuditTerm] = {}
     for file in files:
         for term in _terms(file):
             if term.name in found:
@@ -65,7 +65,7 @@ def load_terms(files: Iterable[str | Path]) -> list[Term]:
     return list(found.values())
 
 
-def _terms(file: str | Path) -> list[Term]:
+def _terms(file: str | Path) -> list[AuditTerm]:
     path = _path(file)
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -77,7 +77,9 @@ def _terms(file: str | Path) -> list[Term]:
     return [_term(file, listed.title, *item) for item in listed.terms.items()]
 
 
-def _term(file: str | Path, group: str, name: str, languages: dict[str, tuple[str, ...]]) -> Term:
+def _term(
+    file: str | Path, group: str, name: str, languages: dict[str, tuple[str, ...]]
+) -> AuditTerm:
     found: dict[bool, dict[str, None]] = {False: {}, True: {}}
     for language, spellings in languages.items():
         for spelling in spellings:
@@ -86,7 +88,7 @@ def _term(file: str | Path, group: str, name: str, languages: dict[str, tuple[st
             found[language in UNSPACED][spelling] = None
     if not any(found.values()):
         raise UserError(f"{file}: the term {name!r} has no spelling; give one, as en = ['word']")
-    return Term(name, group, tuple(found[False]), tuple(found[True]))
+    return AuditTerm(name, group, tuple(found[False]), tuple(found[True]))
 
 
 def _path(file: str | Path) -> Path:

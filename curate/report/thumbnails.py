@@ -15,7 +15,7 @@ from html import escape
 from frenchcat.curate import files, tars
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import UserError
-from frenchcat.curate.report.examples import Picture
+from frenchcat.curate.report.examples import ExampleImage
 
 PX = 144
 MAX_TARS = 80
@@ -24,7 +24,7 @@ _QUALITY = 78
 _LEFT_OUT = "not shown: the page is full"
 
 
-class Thumbnails:
+class ReportThumbnails:
     """Figures of pictures. Call `load` with all of them first: each tar is opened once."""
 
     def __init__(self, dataset: Dataset, budget_bytes: int, blur_above: float) -> None:
@@ -33,7 +33,7 @@ class Thumbnails:
         self._blur_above = blur_above
         self._data: dict[str, str] = {}  # key -> data URI, or why there is none
 
-    def load(self, pictures: Iterable[Picture]) -> None:
+    def load(self, pictures: Iterable[ExampleImage]) -> None:
         """Read and scale pictures, in the order in which the budget should go to them."""
         wanted = list({picture.key: picture for picture in pictures}.values())
         shards: dict[str, list[str]] = {}
@@ -43,7 +43,7 @@ class Thumbnails:
         for shard in list(shards)[:most]:
             self._data |= self._read(shard, set(shards[shard]))
 
-    def figure(self, picture: Picture, note: str = "", kind: str = "") -> str:
+    def figure(self, picture: ExampleImage, note: str = "", kind: str = "") -> str:
         """A picture with its caption; blurred until clicked on where it may be unsafe."""
         caption = escape(picture.caption)
         said = f"{escape(note)} {caption}".strip()
@@ -62,7 +62,7 @@ class Thumbnails:
             f"<figcaption>{said}</figcaption></figure>"
         )
 
-    def _image(self, picture: Picture, caption: str) -> str:
+    def _image(self, picture: ExampleImage, caption: str) -> str:
         found = self._data.get(picture.key, _LEFT_OUT)
         if found.startswith("data:"):
             if len(found) <= self._left:

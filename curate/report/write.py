@@ -13,7 +13,7 @@ from frenchcat.curate.errors import UserError
 from frenchcat.curate.report.page import page
 from frenchcat.curate.report.report import make_report
 from frenchcat.curate.report.settings import ReportSettings
-from frenchcat.curate.report.thumbnails import Thumbnails
+from frenchcat.curate.report.thumbnails import ReportThumbnails
 
 
 def write_report(
@@ -28,7 +28,7 @@ def write_report(
     path = default_path(dataset) if path is None else path
     _check_path(dataset, path)
     report = make_report(dataset, settings)
-    thumbnails = Thumbnails(dataset, int(settings.thumbnails_mb * 1e6), settings.blur_above)
+    thumbnails = ReportThumbnails(dataset, int(settings.thumbnails_mb * 1e6), settings.blur_above)
     thumbnails.load(report.pictures())
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from frenchcat.curate.score.kinds import Column, Columns, Measure, Stored
+from frenchcat.curate.score.kinds import Column, Columns, DecodedImage, Measure
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -50,7 +50,7 @@ class Compression:
         return _measure
 
 
-def _measure(batch: Sequence[Stored]) -> Columns:
+def _measure(batch: Sequence[DecodedImage]) -> Columns:
     return {
         "bits_per_pixel": [8 * len(s.data) / (s.rgb.shape[0] * s.rgb.shape[1]) for s in batch],
         "jpeg_quality": [jpeg_quality(stored.picture) for stored in batch],

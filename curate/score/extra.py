@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from frenchcat.curate import files
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.score.builtin import COLUMNS
-from frenchcat.curate.score.kinds import Column, Columns, Measure, Score, Stored
+from frenchcat.curate.score.kinds import Column, Columns, DecodedImage, Measure, Score
 from frenchcat.curate.score.settings import COLUMN, IDENTITY, ScoreSettings
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ class ExtraOfPictures(Extra):
         """The class's function from a batch of pictures to their columns."""
         measure = self.score.load()
 
-        def checked(batch: Sequence[Stored]) -> Columns:
+        def checked(batch: Sequence[DecodedImage]) -> Columns:
             return self.checked(measure(batch), len(batch))
 
         return checked

@@ -33,7 +33,7 @@ class Column:
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
+class DecodedImage:
     """One stored picture, decoded."""
 
     data: bytes  # the file, as it lies in the tar
@@ -82,7 +82,7 @@ class VectorScore(Score, Protocol):
         ...
 
 
-Measure = Callable[[Sequence[Stored]], Columns]
+Measure = Callable[[Sequence[DecodedImage]], Columns]
 
 
 @runtime_checkable

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from frenchcat.curate.hashes import pdq_and_quality
-from frenchcat.curate.score.kinds import Column, Columns, Measure, Stored
+from frenchcat.curate.score.kinds import Column, Columns, DecodedImage, Measure
 
 
 class Pdq:
@@ -32,6 +32,6 @@ class Pdq:
         return _measure
 
 
-def _measure(batch: Sequence[Stored]) -> Columns:
+def _measure(batch: Sequence[DecodedImage]) -> Columns:
     found = [pdq_and_quality(stored.rgb) for stored in batch]
     return {"pdq": [hash_.hex() for hash_, _ in found], "pdq_quality": [q for _, q in found]}

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from frenchcat.curate.score.kinds import Measure, Stored
+from frenchcat.curate.score.kinds import DecodedImage, Measure
 
 BATCH = 32  # pictures
 
@@ -40,18 +40,18 @@ def measured(
     return found
 
 
-def decode(data: bytes) -> Stored | None:
+def decode(data: bytes) -> DecodedImage | None:
     """A file as the scores see it; None where it does not decode."""
     from PIL import Image
 
     try:
         picture = Image.open(io.BytesIO(data))
-        return Stored(data, picture, np.asarray(picture.convert("RGB")))
+        return DecodedImage(data, picture, np.asarray(picture.convert("RGB")))
     except Exception:  # decoders fail in any way they like
         return None
 
 
-def _decoded(tar: Path, chosen: Sequence[Any]) -> Iterator[tuple[str, Stored | None]]:
+def _decoded(tar: Path, chosen: Sequence[Any]) -> Iterator[tuple[str, DecodedImage | None]]:
     from frenchcat.curate.tars import read
 
     for member in chosen:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from frenchcat.curate.score.kinds import Column, Columns, Measure, Stored
+from frenchcat.curate.score.kinds import Column, Columns, DecodedImage, Measure
 
 
 class Sharpness:
@@ -36,7 +36,7 @@ class Sharpness:
         return _measure
 
 
-def _measure(batch: Sequence[Stored]) -> Columns:
+def _measure(batch: Sequence[DecodedImage]) -> Columns:
     return {"sharpness": [sharpness(stored.rgb) for stored in batch]}
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from frenchcat.curate.score.kinds import Column, Columns, Measure, Stored
+from frenchcat.curate.score.kinds import Column, Columns, DecodedImage, Measure
 
 
 class Unsafe:
@@ -36,7 +36,7 @@ class Unsafe:
 
         classifier = NSFWClassifier(providers=["CPUExecutionProvider"], intra_op_num_threads=1)
 
-        def measure(batch: Sequence[Stored]) -> Columns:
+        def measure(batch: Sequence[DecodedImage]) -> Columns:
             # One by one: batches bring nothing on a processor and cost memory.
             return {"punsafe": [classifier.classify(stored.rgb).nsfw for stored in batch]}
 

@@ -88,13 +88,13 @@ def _terms(
 ) -> Terms:
     """The query's terms, each of weight 1 or -1. Raises `UserError` for none."""
     from frenchcat.curate.errors import UserError
-    from frenchcat.index.terms import Picture, Text
+    from frenchcat.index.terms import QueryImage, Text
 
     if (query is None) == (image is None):
         raise UserError('give one query: a text ("french cat") or a picture (--image cat.jpg)')
     if image is not None and not image.exists():
         raise UserError(f"--image {image}: no such file")
-    first: Term = Text(query) if query is not None else Picture(image or "")
+    first: Term = Text(query) if query is not None else QueryImage(image or "")
     more = [(1.0, _term(term)) for term in plus] + [(-1.0, _term(term)) for term in minus]
     return [(1.0, first), *more]
 
@@ -102,10 +102,10 @@ def _terms(
 def _term(given: str) -> Term:
     """A picture where there is a file of that name, else a text."""
     from frenchcat.curate.errors import UserError
-    from frenchcat.index.terms import Picture, Text
+    from frenchcat.index.terms import QueryImage, Text
 
     if Path(given).is_file():
-        return Picture(given)
+        return QueryImage(given)
     if Path(given).suffix.lower() in (".jpg", ".jpeg", ".png", ".webp"):
         raise UserError(f"{given}: no such file; give a picture that is there, or a text")
     return Text(given)

@@ -2,7 +2,8 @@
 
 app.py        the whole, put together; `serve` runs it
 settings.py   what it can be told
-shelf.py      the datasets that it holds open; a new index version is noticed and swapped in
+dataset_registry.py  the datasets that it holds open; a new index version is swapped in
+served_dataset.py    one of them: its searcher, and what is looked up beside it
 search.py     a query -> the nearest rows, filtered, exactly k where k exist
 queries.py    texts, pictures, addresses, vectors and sums of them -> one unit vector
 batching.py   the model in a thread of its own; texts of many users encoded in one batch
@@ -17,7 +18,7 @@ operations.py health, metrics, the page's configuration
 page.py       the page's files
 guard.py      who may ask, how much, how often, how long
 remote.py     pictures at an address, fetched safely
-taste.py      aesthetic ratings, violence prompts, safety heads: what a user's files say of vectors
+content_policy.py    aesthetic ratings, violence prompts, safety heads
 metrics.py    Prometheus histograms, by clip-retrieval's names and ours
 problems.py   every mistake -> a status and one line of JSON
 models.py     what goes in and out of /v1

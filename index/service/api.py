@@ -14,19 +14,19 @@ from frenchcat.index.service.models import (
     Columns,
     DatasetInfo,
     Filters,
-    Found,
     PictureSearch,
-    Row,
+    RowResponse,
     Search,
+    SearchResponse,
 )
 from frenchcat.index.service.problems import documented
 from frenchcat.index.service.rows import answer, row
 from frenchcat.index.terms import Unit
 
 if TYPE_CHECKING:
-    from frenchcat.index.service.search import Found as SearchFound
+    from frenchcat.index.service.search import NearestRows
+    from frenchcat.index.service.served_dataset import ServedDataset
     from frenchcat.index.service.service import Service
-    from frenchcat.index.service.volume import Volume
 
 router = APIRouter(prefix="/v1", tags=["search"])
 Name = Annotated[str | None, Query(max_length=200, description="None: the first one served.")]
@@ -37,23 +37,23 @@ MOST_LIKE = 200  # rows of a cluster that are shown
 async def datasets(request: Request) -> list[DatasetInfo]:
     """What is served."""
     service: Service = request.app.state.service
-    volumes = service.shelf.volumes()
-    return [await service.work.disk(_about, service, volume) for volume in volumes]
+    found = service.registry.all_served()
+    return [await service.work.disk(_about, service, served) for served in found]
 
 
-@router.post("/search", response_model=Found, responses=documented(403, 404, 413))
+@router.post("/search", response_model=SearchResponse, responses=documented(403, 404, 413))
 async def search(request: Request, asked: Search) -> Response:
     """The k nearest rows, nearest first, and how many nearer ones were left out and why."""
     service: Service = request.app.state.service
     begun = perf_counter()
-    volume = service.shelf.get(asked.dataset)
-    vector = await service.queries.search(volume, asked)
-    return await _found(service, volume, vector, asked, asked.k, asked.skip, begun)
+    served = service.registry.get(asked.dataset)
+    vector = await service.queries.search(served, asked)
+    return await _found(service, served, vector, asked, asked.k, asked.skip, begun)
 
 
 @router.post(
     "/search/picture",
-    response_model=Found,
+    response_model=SearchResponse,
     responses=documented(403, 404, 413),
     openapi_extra={
         "requestBody": {
@@ -69,39 +69,41 @@ async def search_picture(request: Request, asked: Annotated[PictureSearch, Query
     """The rows nearest to the picture that is the request's body."""
     service: Service = request.app.state.service
     begun = perf_counter()
-    volume = service.shelf.get(asked.dataset)
-    vector = await service.queries.picture(volume, await request.body())
-    return await _found(service, volume, vector, asked, asked.k, 0, begun)
+    served = service.registry.get(asked.dataset)
+    vector = await service.queries.picture(served, await request.body())
+    return await _found(service, served, vector, asked, asked.k, 0, begun)
 
 
 @router.get("/columns", response_model=Columns, responses=documented(404))
 async def columns(request: Request, dataset: Name = None) -> Response:
     """What a condition may name, to complete it while it is typed."""
-    volume = request.app.state.service.shelf.get(dataset)
-    columns = await request.app.state.service.work.disk(lambda: volume.columns)
+    served = request.app.state.service.dataset_registry.get(dataset)
+    columns = await request.app.state.service.work.disk(lambda: served.columns)
     there = [{"name": name, "type": kind} for name, kind in columns.items()]
     return answer({"columns": there, "functions": sorted(FUNCTIONS)})
 
 
-@router.get("/rows/{dataset}/{key}", response_model=Row, responses=documented(404))
+@router.get("/rows/{dataset}/{key}", response_model=RowResponse, responses=documented(404))
 async def one_row(request: Request, dataset: str, key: str) -> Response:
     """A row's columns: caption, address, licence, creator, whatever the list brought."""
     service: Service = request.app.state.service
-    volume = service.shelf.get(dataset)
-    return await service.work.disk(lambda: answer(row(volume.name, volume.row(key))))
+    served = service.registry.get(dataset)
+    return await service.work.disk(lambda: answer(row(served.name, served.row(key))))
 
 
-@router.get("/duplicates/{dataset}/{key}", response_model=list[Row], responses=documented(404))
+@router.get(
+    "/duplicates/{dataset}/{key}", response_model=list[RowResponse], responses=documented(404)
+)
 async def duplicates(request: Request, dataset: str, key: str) -> Response:
     """The rows of a row's cluster, itself first."""
     service: Service = request.app.state.service
-    volume = service.shelf.get(dataset)
-    return await service.work.disk(_cluster, volume, key)
+    served = service.registry.get(dataset)
+    return await service.work.disk(_cluster, served, key)
 
 
 async def _found(
     service: Service,
-    volume: Volume,
+    served: ServedDataset,
     vector: Unit,
     asked: Filters,
     k: int,
@@ -112,23 +114,25 @@ async def _found(
         raise UserError(
             f"k + skip is {k + skip}; this service gives at most {service.settings.max_hits} hits"
         )
-    vector = service.taste.rated(vector, asked.aesthetic_score, asked.aesthetic_weight)
+    vector = service.content_policy.rated(vector, asked.aesthetic_score, asked.aesthetic_weight)
     encoded = perf_counter()
     wanted = service.wanted(asked, k + skip)
-    found = await service.find(volume, vector, wanted)
+    found = await service.find(served, vector, wanted)
     times = {"encode": encoded - begun, "search": perf_counter() - encoded}
-    return await service.work.search(_answer, volume, found, skip, times)
+    return await service.work.search(_answer, served, found, skip, times)
 
 
-def _answer(volume: Volume, found: SearchFound, skip: int, times: dict[str, float]) -> Response:
+def _answer(
+    served: ServedDataset, found: NearestRows, skip: int, times: dict[str, float]
+) -> Response:
     hits: list[dict[str, Any]] = []
     similarities = found.similarities[skip:].tolist()
-    for hit, similarity in zip(volume.hits(found.positions[skip:]), similarities, strict=True):
-        hits.append({**row(volume.name, hit), "similarity": round(similarity, 6)})
+    for hit, similarity in zip(served.hits(found.positions[skip:]), similarities, strict=True):
+        hits.append({**row(served.name, hit), "similarity": round(similarity, 6)})
     return answer(
         {
-            "dataset": volume.name,
-            "index_version": volume.version,
+            "dataset": served.name,
+            "index_version": served.version,
             "hits": hits,
             "hidden": found.hidden,
             "took_ms": {name: round(sec * 1000, 3) for name, sec in times.items()},
@@ -136,22 +140,22 @@ def _answer(volume: Volume, found: SearchFound, skip: int, times: dict[str, floa
     )
 
 
-def _cluster(volume: Volume, key: str) -> Response:
-    return answer([row(volume.name, hit) for hit in volume.cluster(key)[:MOST_LIKE]])
+def _cluster(served: ServedDataset, key: str) -> Response:
+    return answer([row(served.name, hit) for hit in served.cluster(key)[:MOST_LIKE]])
 
 
-def _about(service: Service, volume: Volume) -> DatasetInfo:
-    filters = volume.filters()
-    filters["safe"] |= service.taste.head is not None
+def _about(service: Service, served: ServedDataset) -> DatasetInfo:
+    filters = served.filters()
+    filters["safe"] |= service.content_policy.head is not None
     return DatasetInfo(
-        name=volume.name,
-        rows=len(volume),
-        model=volume.model,
-        dimension=volume.dimension,
-        index_version=volume.version,
+        name=served.name,
+        rows=len(served),
+        model=served.model,
+        dimension=served.dimension,
+        index_version=served.version,
         filters={
             **filters,
-            "violence": service.taste.violence is not None,
-            "ratings": service.taste.ratings is not None,
+            "violence": service.content_policy.violence is not None,
+            "ratings": service.content_policy.ratings is not None,
         },
     )

@@ -18,7 +18,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from frenchcat.curate.dataset import Dataset
 from frenchcat.index.service import api, browse, compat, curation, drawing, media, operations
-from frenchcat.index.service.drawing import Artist
+from frenchcat.index.service.drawing import DrawBackend
 from frenchcat.index.service.guard import Guard, public_paths
 from frenchcat.index.service.page import mount_page
 from frenchcat.index.service.problems import handle_problems
@@ -38,7 +38,7 @@ def create_app(
     datasets: Sequence[Dataset],
     settings: ServeSettings | None = None,
     clip: Clip | None = None,
-    artist: Artist | None = None,
+    draw_backend: DrawBackend | None = None,
 ) -> FastAPI:
     """An application that serves datasets; `clip` stands in for the models that they name.
 
@@ -47,7 +47,7 @@ def create_app(
     Raises `UserError` for a dataset without an index, or for a setting that does not do.
     """
     settings = settings or ServeSettings()
-    service = Service(datasets, settings, clip, artist)
+    service = Service(datasets, settings, clip, draw_backend)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -83,7 +83,7 @@ def serve(
     datasets: Sequence[Dataset],
     settings: ServeSettings,
     started: Callable[[str], None] | None = None,
-    artist: Artist | None = None,
+    draw_backend: DrawBackend | None = None,
 ) -> None:
     """Answer until SIGTERM or Ctrl-C; running requests are finished. `started` gets the address.
 
@@ -97,7 +97,7 @@ def serve(
 
     from frenchcat.curate.errors import UserError
 
-    app = create_app(datasets, settings, artist=artist)
+    app = create_app(datasets, settings, draw_backend=draw_backend)
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

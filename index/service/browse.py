@@ -13,16 +13,16 @@ import numpy as np
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
+from frenchcat.index.service.content_policy import ContentPolicy, violent
 from frenchcat.index.service.models import Browse, Browsed, Filters, Mapped
 from frenchcat.index.service.problems import documented
 from frenchcat.index.service.rows import answer, row
 from frenchcat.index.service.search import Wanted
-from frenchcat.index.service.taste import Taste, violent
 
 if TYPE_CHECKING:
     from frenchcat.index.search import Positions
+    from frenchcat.index.service.served_dataset import ServedDataset
     from frenchcat.index.service.service import Service
-    from frenchcat.index.service.volume import Volume
 
 router = APIRouter(prefix="/v1", tags=["search"])
 _BLOCK = 1024  # rows judged at a time
@@ -32,80 +32,88 @@ _BLOCK = 1024  # rows judged at a time
 async def browse(request: Request, asked: Browse) -> Response:
     """The rows that meet a condition, in the order of the index, and how many there are."""
     service: Service = request.app.state.service
-    volume = service.shelf.get(asked.dataset)
+    served = service.registry.get(asked.dataset)
     wanted = service.wanted(asked, asked.k)
-    return await service.work.search(_browse, volume, wanted, service.taste, asked.skip)
+    return await service.work.search(_browse, served, wanted, service.content_policy, asked.skip)
 
 
 @router.get("/datasets/{name}/map", response_model=Mapped, responses=documented(404))
 async def dataset_map(request: Request, name: str, asked: Annotated[Filters, Query()]) -> Response:
     """Keys and places of at most 10,000 rows; near pictures lie near each other."""
     service: Service = request.app.state.service
-    volume = service.shelf.get(name)
-    return await service.work.disk(_map, volume, service.wanted(asked, 1), service.taste)
+    served = service.registry.get(name)
+    return await service.work.disk(_map, served, service.wanted(asked, 1), service.content_policy)
 
 
-def _browse(volume: Volume, wanted: Wanted, taste: Taste, skip: int) -> Response:
-    positions = _allowed(volume, wanted)
+def _browse(
+    served: ServedDataset, wanted: Wanted, content_policy: ContentPolicy, skip: int
+) -> Response:
+    positions = _allowed(served, wanted)
     total = len(positions)
-    if _judges(wanted, taste):
-        positions = _first_harmless(volume, positions, wanted, taste, skip + wanted.k)
-    hits = volume.hits(positions[skip : skip + wanted.k])
+    if _judges(wanted, content_policy):
+        positions = _first_harmless(served, positions, wanted, content_policy, skip + wanted.k)
+    hits = served.hits(positions[skip : skip + wanted.k])
     return answer(
         {
-            "dataset": volume.name,
-            "index_version": volume.version,
+            "dataset": served.name,
+            "index_version": served.version,
             "total": total,
-            "rows": [row(volume.name, hit) for hit in hits],
+            "rows": [row(served.name, hit) for hit in hits],
         }
     )
 
 
-def _map(volume: Volume, wanted: Wanted, taste: Taste) -> Response:
-    made = volume.map.get()
-    shown = np.isin(made.rows, _allowed(volume, wanted), assume_unique=True)
-    if _judges(wanted, taste):
+def _map(served: ServedDataset, wanted: Wanted, content_policy: ContentPolicy) -> Response:
+    made = served.map.get()
+    shown = np.isin(made.rows, _allowed(served, wanted), assume_unique=True)
+    if _judges(wanted, content_policy):
         at = np.flatnonzero(shown)
-        shown[at[~_harmless(volume, made.rows[at], wanted, taste)]] = False
+        shown[at[~_harmless(served, made.rows[at], wanted, content_policy)]] = False
     places = made.places[shown].round(4).astype(float)
-    keys = volume.keys(made.rows[shown].tolist())
+    keys = served.keys(made.rows[shown].tolist())
     found: dict[str, Any] = {
-        "dataset": volume.name,
-        "index_version": volume.version,
+        "dataset": served.name,
+        "index_version": served.version,
         "keys": keys,
         "x": places[:, 0].round(4).tolist(),
         "y": places[:, 1].round(4).tolist(),
-        "rows": len(volume),
+        "rows": len(served),
     }
     return answer(found)
 
 
-def _allowed(volume: Volume, wanted: Wanted) -> Positions:
-    mask = volume.searcher.visible.mask(wanted.view)
-    return np.arange(len(volume)) if mask is None else np.flatnonzero(mask)
+def _allowed(served: ServedDataset, wanted: Wanted) -> Positions:
+    mask = served.searcher.visible.mask(wanted.view)
+    return np.arange(len(served)) if mask is None else np.flatnonzero(mask)
 
 
-def _judges(wanted: Wanted, taste: Taste) -> bool:
-    return wanted.prompts is not None or (wanted.view.safe and taste.head is not None)
+def _judges(wanted: Wanted, content_policy: ContentPolicy) -> bool:
+    return wanted.prompts is not None or (wanted.view.safe and content_policy.head is not None)
 
 
-def _harmless(volume: Volume, positions: Positions, wanted: Wanted, taste: Taste) -> Any:
-    vectors = volume.searcher.vectors(positions)
+def _harmless(
+    served: ServedDataset, positions: Positions, wanted: Wanted, content_policy: ContentPolicy
+) -> Any:
+    vectors = served.searcher.vectors(positions)
     harmless = np.ones(len(positions), bool)
     if wanted.view.safe:
-        harmless &= ~taste.unsafe(vectors)
+        harmless &= ~content_policy.unsafe(vectors)
     if wanted.prompts is not None:
         harmless &= ~violent(vectors, wanted.prompts)
     return harmless
 
 
 def _first_harmless(
-    volume: Volume, positions: Positions, wanted: Wanted, taste: Taste, count: int
+    served: ServedDataset,
+    positions: Positions,
+    wanted: Wanted,
+    content_policy: ContentPolicy,
+    count: int,
 ) -> Positions:
     found, left = [positions[:0]], count
     for start in range(0, len(positions), _BLOCK):
         block = positions[start : start + _BLOCK]
-        found.append(block[_harmless(volume, block, wanted, taste)])
+        found.append(block[_harmless(served, block, wanted, content_policy)])
         left -= len(found[-1])
         if left <= 0:
             break

@@ -29,12 +29,12 @@ from frenchcat.index.service.metrics import FULL
 from frenchcat.index.service.problems import Refused, documented, said
 from frenchcat.index.service.queries import from_base64, vector
 from frenchcat.index.service.rows import answer, plain
-from frenchcat.index.service.search import Found, Wanted
+from frenchcat.index.service.search import NearestRows, Wanted
 from frenchcat.index.visible import View
 
 if TYPE_CHECKING:
+    from frenchcat.index.service.served_dataset import ServedDataset
     from frenchcat.index.service.service import Service
-    from frenchcat.index.service.volume import Volume
 
 IMAGES_UP_TO = 200
 """`image` is left out of answers with more rows: a download of 10,000 would hold a gigabyte."""
@@ -87,7 +87,7 @@ def _body_of(model: type[BaseModel]) -> dict[str, Any]:
 @router.get("/indices-list")
 async def indices_list(request: Request) -> list[str]:
     """The names of the datasets."""
-    names: list[str] = request.app.state.service.shelf.names
+    names: list[str] = request.app.state.service.dataset_registry.names
     return names
 
 
@@ -97,17 +97,17 @@ async def knn_service(request: Request) -> Response:
     service: Service = request.app.state.service
     asked = await _read(request, Knn)
     with service.metrics.time(FULL):
-        volume = service.shelf.get(asked.indice_name)
+        served = service.registry.get(asked.indice_name)
         wanted = Wanted(
             k=min(asked.num_result_ids or asked.num_images, service.settings.max_hits),
             by=asked.modality,
             view=View(safe=bool(asked.use_safety_model), duplicates=not asked.deduplicate),
-            prompts=service.taste.violence if asked.use_violence_detector else None,
+            prompts=service.content_policy.violence if asked.use_violence_detector else None,
         )
-        query = await _query(service, volume, asked)
-        query = service.taste.rated(query, asked.aesthetic_score, asked.aesthetic_weight)
-        found = await service.find(volume, query, wanted)
-        return await service.work.search(_answer, service, volume, found, asked.num_images)
+        query = await _query(service, served, asked)
+        query = service.content_policy.rated(query, asked.aesthetic_score, asked.aesthetic_weight)
+        found = await service.find(served, query, wanted)
+        return await service.work.search(_answer, service, served, found, asked.num_images)
 
 
 @router.post("/metadata", responses=documented(404, 413), openapi_extra=_body_of(Ids))
@@ -117,8 +117,8 @@ async def metadata(request: Request) -> Response:
     asked = await _read(request, Ids)
     if not asked.ids:
         return JSONResponse([])
-    volume = service.shelf.get(asked.indice_name)
-    return await service.work.disk(_metadata, service, volume, asked.ids)
+    served = service.registry.get(asked.indice_name)
+    return await service.work.disk(_metadata, service, served, asked.ids)
 
 
 async def _read(request: Request, model: type[Any]) -> Any:
@@ -133,31 +133,31 @@ async def _read(request: Request, model: type[Any]) -> Any:
         raise Refused(422, said(error)) from None
 
 
-async def _query(service: Service, volume: Volume, asked: Knn) -> NDArray[np.float32]:
+async def _query(service: Service, served: ServedDataset, asked: Knn) -> NDArray[np.float32]:
     """The query's vector; of several kinds upstream's first one counts."""
     if asked.text:
-        return await service.queries.text(volume, asked.text)
+        return await service.queries.text(served, asked.text)
     if asked.image is not None:
-        return await service.queries.picture(volume, from_base64(asked.image))
+        return await service.queries.picture(served, from_base64(asked.image))
     if asked.image_url is not None:
-        return await service.queries.address(volume, asked.image_url)
+        return await service.queries.address(served, asked.image_url)
     if asked.embedding_input is not None:
-        return vector(asked.embedding_input, volume)
+        return vector(asked.embedding_input, served)
     raise UserError("give one of text, image, image_url, embedding_input")
 
 
-def _answer(service: Service, volume: Volume, found: Found, images: int) -> Response:
+def _answer(service: Service, served: ServedDataset, found: NearestRows, images: int) -> Response:
     """The first `images` rows with their columns, of the others id and similarity."""
-    ids = volume.searcher.ids(found.positions).tolist()
+    ids = served.searcher.ids(found.positions).tolist()
     similarities = found.similarities.tolist()
     with service.metrics.time("metadata_get_time"):
         first = [
             json.dumps(
-                {**_row(volume, hit, len(ids[:images])), "id": id_, "similarity": similarity},
+                {**_row(served, hit, len(ids[:images])), "id": id_, "similarity": similarity},
                 ensure_ascii=False,
             )
             for hit, id_, similarity in zip(
-                volume.hits(found.positions[:images]), ids, similarities, strict=False
+                served.hits(found.positions[:images]), ids, similarities, strict=False
             )
         ]
     rest = zip(ids[images:], similarities[images:], strict=True)
@@ -166,27 +166,27 @@ def _answer(service: Service, volume: Volume, found: Found, images: int) -> Resp
     return Response(text.encode("utf-8", "replace"), media_type="application/json")
 
 
-def _metadata(service: Service, volume: Volume, ids: list[int]) -> Response:
+def _metadata(service: Service, served: ServedDataset, ids: list[int]) -> Response:
     with service.metrics.time("metadata_get_time"):
-        places = volume.searcher.positions(ids)
+        places = served.searcher.positions(ids)
         known = [id_ for id_, at in zip(ids, places.tolist(), strict=True) if at >= 0]
         rows = [
-            {"id": id_, "metadata": _row(volume, hit, len(ids))}
-            for id_, hit in zip(known, volume.hits(places[places >= 0]), strict=True)
+            {"id": id_, "metadata": _row(served, hit, len(ids))}
+            for id_, hit in zip(known, served.hits(places[places >= 0]), strict=True)
         ]
     return answer(rows)
 
 
-def _row(volume: Volume, hit: Hit, rows: int) -> dict[str, Any]:
+def _row(served: ServedDataset, hit: Hit, rows: int) -> dict[str, Any]:
     """A row's columns without nulls, by clip-retrieval's names; its picture as base64."""
     row = {"image_path": hit.key, "caption": hit.caption, "url": hit.url, **hit.columns}
     row = {name: plain(value) for name, value in row.items() if plain(value) is not None}
     if rows <= IMAGES_UP_TO:
         with contextlib.suppress(Refused, OSError):  # a broken picture costs no row
-            row["image"] = base64.b64encode(_jpeg(volume, hit)).decode()
+            row["image"] = base64.b64encode(_jpeg(served, hit)).decode()
     return row
 
 
-def _jpeg(volume: Volume, hit: Hit) -> bytes:
-    data = media.read(volume, hit)
+def _jpeg(served: ServedDataset, hit: Hit) -> bytes:
+    data = media.read(served, hit)
     return data if data[:3] == b"\xff\xd8\xff" else media.shrunk(data, 10_000)

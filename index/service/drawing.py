@@ -1,10 +1,10 @@
 """/v1/draw: a prompt -> pictures that a trained model draws, each with its receipt.
 
-What draws is handed over by whoever starts the service (`Artist`): models are trained and drawn
-with in a package that comes after this one. It runs in a thread of its own, one drawing at a time;
-a few may wait, and more are refused. Prompts are refused by the words that queries are; pictures
-that the operator's safety head or violence prompts find are withheld. Nearest training pictures are
-shown where their dataset is served, but for those that a search would hide as unsafe.
+What draws is handed over by whoever starts the service (`DrawBackend`): models are trained and
+drawn with in a package that comes after this one. It runs in a thread of its own, one drawing at a
+time; a few may wait, and more are refused. Prompts are refused by the words that queries are;
+pictures that the operator's safety head or violence prompts find are withheld. Nearest training
+pictures are shown where their dataset is served, but for those that a search would hide as unsafe.
 
 Drawing takes seconds to minutes, and a request has `deadline_sec`, waiting included: one that ran
 out while it was drawn is still drawn to its end, and thrown away.
@@ -27,17 +27,17 @@ from starlette.responses import Response
 
 from frenchcat.curate.errors import UserError
 from frenchcat.index.service.batching import few_threads
+from frenchcat.index.service.content_policy import violent
 from frenchcat.index.service.metrics import DRAW, Metrics
-from frenchcat.index.service.models import Drawing, Wish
+from frenchcat.index.service.models import Drawing, DrawRequest
 from frenchcat.index.service.problems import Refused, documented
 from frenchcat.index.service.rows import answer, plain, row
-from frenchcat.index.service.taste import violent
 from frenchcat.index.terms import open_picture, worded
 from frenchcat.index.visible import View
 
 if TYPE_CHECKING:
+    from frenchcat.index.service.served_dataset import ServedDataset
     from frenchcat.index.service.service import Service
-    from frenchcat.index.service.volume import Volume
 
 router = APIRouter(prefix="/v1", tags=["drawing"])
 
@@ -51,23 +51,23 @@ class Drawn:
 
 
 @dataclass(frozen=True)
-class Artist:
+class DrawBackend:
     """What draws, and the root of the dataset that it was trained on, where it is one."""
 
-    draw: Callable[[Wish], Sequence[Drawn]]
+    draw: Callable[[DrawRequest], Sequence[Drawn]]
     trained_on: str | None = None
 
 
-class Studio:
+class DrawQueue:
     """An artist's thread, and who waits for it. Its methods are called by the event loop."""
 
-    def __init__(self, artist: Artist, waiting: int, metrics: Metrics) -> None:
-        self.artist, self._waiting, self._metrics = artist, waiting, metrics
+    def __init__(self, draw_backend: DrawBackend, waiting: int, metrics: Metrics) -> None:
+        self.draw_backend, self._waiting, self._metrics = draw_backend, waiting, metrics
         self._asked = 0  # being drawn, or waiting
         self._thread = ThreadPoolExecutor(1, "draw", initializer=few_threads)
 
-    async def draw(self, wish: Wish) -> Sequence[Drawn]:
-        """The pictures of a wish. Raises `Refused` (503) where too many wait."""
+    async def draw(self, wanted: DrawRequest) -> Sequence[Drawn]:
+        """The pictures of a request. Raises `Refused` (503) where too many wait."""
         if self._asked > self._waiting:
             raise Refused(
                 503,
@@ -76,7 +76,7 @@ class Studio:
             )
         loop = asyncio.get_running_loop()
         self._count(1)
-        future = self._thread.submit(self._draw, wish)
+        future = self._thread.submit(self._draw, wanted)
         future.add_done_callback(lambda _: loop.call_soon_threadsafe(self._count, -1))
         return await asyncio.wrap_future(future)
 
@@ -88,33 +88,33 @@ class Studio:
         self._asked += change
         self._metrics.drawings.set(self._asked)
 
-    def _draw(self, wish: Wish) -> Sequence[Drawn]:
+    def _draw(self, wanted: DrawRequest) -> Sequence[Drawn]:
         with self._metrics.time(DRAW):
-            drawn = self.artist.draw(wish)
+            drawn = self.draw_backend.draw(wanted)
         self._metrics.drawn.inc(len(drawn))
         return drawn
 
 
 @router.post("/draw", response_model=Drawing, responses=documented(403, 413, 503))
-async def draw(request: Request, asked: Wish) -> Response:
+async def draw(request: Request, asked: DrawRequest) -> Response:
     """Draw a prompt with the run that the service was started with (--draw)."""
     service: Service = request.app.state.service
     begun = perf_counter()
-    if service.studio is None:
+    if service.draw_queue is None:
         raise Refused(403, "this service draws nothing; start it with --draw RUN")
     _check(service, asked)
-    drawn = await service.studio.draw(asked)
-    volume = _trained_on(service)
-    seen = await _harmless(service, volume, asked, drawn)
+    drawn = await service.draw_queue.draw(asked)
+    served = _trained_on(service)
+    seen = await _harmless(service, served, asked, drawn)
     took_ms = round((perf_counter() - begun) * 1000, 3)
-    return await service.work.disk(_answer, volume, asked, drawn, seen, took_ms)
+    return await service.work.disk(_answer, served, asked, drawn, seen, took_ms)
 
 
-def _check(service: Service, asked: Wish) -> None:
+def _check(service: Service, asked: DrawRequest) -> None:
     """Raise for words that no query may hold, and for more than the operator lets draw."""
     settings = service.settings
     worded(asked.prompt)
-    if any(service.taste.refuses(text) for text in (asked.prompt, asked.negative)):
+    if any(service.content_policy.refuses(text) for text in (asked.prompt, asked.negative)):
         raise Refused(403, "this service does not answer that query")
     for name, value, most in (
         ("number", asked.number, settings.draw_pictures),
@@ -124,13 +124,13 @@ def _check(service: Service, asked: Wish) -> None:
             raise UserError(f"{name} is {value}; this service draws with at most {most}")
 
 
-def _trained_on(service: Service) -> Volume | None:
+def _trained_on(service: Service) -> ServedDataset | None:
     """The dataset that the artist was trained on, where it is served."""
-    assert service.studio is not None
-    root = service.studio.artist.trained_on
+    assert service.draw_queue is not None
+    root = service.draw_queue.draw_backend.trained_on
     if root is None:
         return None
-    found = (v for v in service.shelf.volumes() if _real(v.dataset.root) == _real(root))
+    found = (v for v in service.registry.all_served() if _real(v.dataset.root) == _real(root))
     return next(found, None)
 
 
@@ -139,25 +139,25 @@ def _real(root: str) -> str:
 
 
 async def _harmless(
-    service: Service, volume: Volume | None, asked: Wish, drawn: Sequence[Drawn]
+    service: Service, served: ServedDataset | None, asked: DrawRequest, drawn: Sequence[Drawn]
 ) -> list[Drawn]:
     """The pictures that neither the safety head nor the violence prompts find, as in a search."""
-    taste = service.taste
-    prompts = None if asked.violence else taste.violence
-    if prompts is None and (taste.head is None or not asked.safe):
+    content_policy = service.content_policy
+    prompts = None if asked.violence else content_policy.violence
+    if prompts is None and (content_policy.head is None or not asked.safe):
         return list(drawn)
-    encoder = (volume or service.shelf.get(None)).encoder
+    encoder = (served or service.registry.get(None)).encoder
     pictures = await service.work.disk(lambda: [open_picture(one.png) for one in drawn])
     vectors = np.stack(await asyncio.gather(*map(encoder.picture, pictures)))
-    bad = taste.unsafe(vectors) if asked.safe else np.zeros(len(vectors), bool)
+    bad = content_policy.unsafe(vectors) if asked.safe else np.zeros(len(vectors), bool)
     if prompts is not None:
         bad |= violent(vectors, prompts)
     return [one for one, withheld in zip(drawn, bad, strict=True) if not withheld]
 
 
 def _answer(
-    volume: Volume | None,
-    asked: Wish,
+    served: ServedDataset | None,
+    asked: DrawRequest,
     drawn: Sequence[Drawn],
     seen: Sequence[Drawn],
     took_ms: float,
@@ -165,8 +165,8 @@ def _answer(
     first = drawn[0].receipt
     return answer(
         {
-            "dataset": None if volume is None else volume.name,
-            "pictures": [_picture(volume, asked, one) for one in seen],
+            "dataset": None if served is None else served.name,
+            "pictures": [_picture(served, asked, one) for one in seen],
             "withheld": len(drawn) - len(seen),
             "compared": first["compared"],
             "about": first["about"],
@@ -175,27 +175,29 @@ def _answer(
     )
 
 
-def _picture(volume: Volume | None, asked: Wish, drawn: Drawn) -> dict[str, Any]:
+def _picture(served: ServedDataset | None, asked: DrawRequest, drawn: Drawn) -> dict[str, Any]:
     return {
         "png": base64.b64encode(drawn.png).decode(),
         "made": plain(drawn.receipt["made"]),
-        "nearest": [_neighbour(volume, asked, one) for one in drawn.receipt["nearest"]],
+        "nearest": [_neighbour(served, asked, one) for one in drawn.receipt["nearest"]],
     }
 
 
-def _neighbour(volume: Volume | None, asked: Wish, near: Mapping[str, Any]) -> dict[str, Any]:
+def _neighbour(
+    served: ServedDataset | None, asked: DrawRequest, near: Mapping[str, Any]
+) -> dict[str, Any]:
     """A training picture: by key and similarity alone where it may not be shown."""
     told = {"key": near["key"], "similarity": near["similarity"]}
-    if volume is None:
+    if served is None:
         return told | {"creator": near["creator"], "licence": near["licence"], "url": near["url"]}
     try:
-        at = volume.position(near["key"])
+        at = served.position(near["key"])
     except Refused:  # removed meanwhile
         return told
-    mask = volume.searcher.visible.mask(View(safe=asked.safe, duplicates=True, dropped=True))
+    mask = served.searcher.visible.mask(View(safe=asked.safe, duplicates=True, dropped=True))
     if mask is not None and not mask[at]:
         return told
-    shown = row(volume.name, volume.searcher.hit(at))
+    shown = row(served.name, served.searcher.hit(at))
     names = ("url", "caption", "picture", "thumbnail", "stored")
     about = {name: plain(near[name]) for name in ("creator", "licence")}
     return told | about | {name: shown[name] for name in names}

@@ -22,7 +22,7 @@ from frenchcat.index.service.problems import Refused, documented
 
 if TYPE_CHECKING:
     from frenchcat.index.search import Hit
-    from frenchcat.index.service.volume import Volume
+    from frenchcat.index.service.served_dataset import ServedDataset
 
 TYPES = {"jpg": "image/jpeg", "jpeg": "image/jpeg", "png": "image/png", "webp": "image/webp"}
 HEADER = 512  # bytes of a tar member's header
@@ -48,8 +48,8 @@ _CONTENT: dict[int | str, dict[str, Any]] = {
 async def picture(request: Request, dataset: str, key: str) -> Response:
     """The stored picture of a row."""
     service = request.app.state.service
-    volume = service.shelf.get(dataset)
-    data, kind = await service.work.disk(stored, volume, key)
+    served = service.registry.get(dataset)
+    data, kind = await service.work.disk(stored, served, key)
     return _answer(request, data, kind)
 
 
@@ -70,35 +70,35 @@ async def thumbnail(
 ) -> Response:
     """A small JPEG of a row's picture."""
     service = request.app.state.service
-    volume = service.shelf.get(dataset)
-    data = await service.work.disk(service.thumbnails.get, volume, key, size)
+    served = service.registry.get(dataset)
+    data = await service.work.disk(service.thumbnails.get, served, key, size)
     return _answer(request, data, "image/jpeg")
 
 
-def stored(volume: Volume, key: str) -> tuple[bytes, str]:
+def stored(served: ServedDataset, key: str) -> tuple[bytes, str]:
     """A row's picture as it is stored, and its media type. Raises `Refused` (404)."""
-    hit = volume.row(key)
-    return read(volume, hit), TYPES.get(hit.extension, "application/octet-stream")
+    hit = served.row(key)
+    return read(served, hit), TYPES.get(hit.extension, "application/octet-stream")
 
 
-def read(volume: Volume, hit: Hit) -> bytes:
+def read(served: ServedDataset, hit: Hit) -> bytes:
     """The bytes of a hit's picture."""
     if not hit.size:
-        raise Refused(404, f"{volume.name} has addresses alone, no stored pictures")
+        raise Refused(404, f"{served.name} has addresses alone, no stored pictures")
     relative = files.TAR.of(hit.shard)
     name = f"{hit.key}.{hit.extension}"
-    header, data = _block(volume, relative, hit.offset, hit.size)
+    header, data = _block(served, relative, hit.offset, hit.size)
     if len(data) == hit.size and header.split(b"\0", 1)[0] == name.encode()[:100]:
         return data
-    with volume.dataset.as_local(relative) as path:
+    with served.dataset.as_local(relative) as path:
         if (member := tars.pictures(path).get(hit.key)) is not None:
-            return _block(volume, relative, member.offset, member.size)[1]
-    raise Refused(404, f"{volume.name} has no picture {hit.key!r} any more")
+            return _block(served, relative, member.offset, member.size)[1]
+    raise Refused(404, f"{served.name} has no picture {hit.key!r} any more")
 
 
-def _block(volume: Volume, relative: str, offset: int, size: int) -> tuple[bytes, bytes]:
+def _block(served: ServedDataset, relative: str, offset: int, size: int) -> tuple[bytes, bytes]:
     """The header before a member's bytes, and the bytes."""
-    dataset = volume.dataset
+    dataset = served.dataset
     start = max(0, offset - HEADER)
     if dataset.local:
         with open(dataset.path(relative), "rb") as tar:
@@ -109,22 +109,22 @@ def _block(volume: Volume, relative: str, offset: int, size: int) -> tuple[bytes
     return whole[:HEADER], whole[HEADER:]
 
 
-class Thumbnails:
+class ThumbnailCache:
     """Small pictures, the recent ones kept. Used from several threads."""
 
     def __init__(self, kept_bytes: int = KEPT_BYTES) -> None:
         self._limit, self._bytes, self._lock = kept_bytes, 0, Lock()
         self._kept: OrderedDict[tuple[str, str, str, int], bytes] = OrderedDict()
 
-    def get(self, volume: Volume, key: str, size: int) -> bytes:
+    def get(self, served: ServedDataset, key: str, size: int) -> bytes:
         """A JPEG whose longer side is `size` pixels at most."""
-        volume.position(key)  # a removed row has none, whatever is kept
-        name = (volume.name, volume.version, key, size)
+        served.position(key)  # a removed row has none, whatever is kept
+        name = (served.name, served.version, key, size)
         with self._lock:
             if name in self._kept:
                 self._kept.move_to_end(name)
                 return self._kept[name]
-        made = shrunk(stored(volume, key)[0], size)
+        made = shrunk(stored(served, key)[0], size)
         with self._lock:
             self._bytes += len(made) - len(self._kept.pop(name, b""))
             self._kept[name] = made

@@ -21,7 +21,7 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-class Part(Strict):
+class QueryPart(Strict):
     """One thing to look for: exactly one of text, picture, picture_url, vector, like."""
 
     text: Text | None = None
@@ -36,13 +36,13 @@ class Part(Strict):
         return [name for name in PARTS if getattr(self, name) is not None]
 
 
-class Term(Part):
+class QueryTerm(QueryPart):
     """A part of a sum of queries."""
 
     weight: float = Field(1.0, ge=-100, le=100, allow_inf_nan=False)
 
     @model_validator(mode="after")
-    def _one(self) -> Term:
+    def _one(self) -> QueryTerm:
         if len(self.given) != 1:
             raise ValueError(f"a term has exactly one of {', '.join(PARTS)}")
         return self
@@ -73,10 +73,10 @@ class PictureSearch(Filters):
     k: int = Field(20, ge=1, le=10_000, description="How many hits.")
 
 
-class Search(Part, Filters):
+class Search(QueryPart, Filters):
     """A query: one part, or a weighted sum of terms."""
 
-    terms: list[Term] | None = Field(None, min_length=1, max_length=16)
+    terms: list[QueryTerm] | None = Field(None, min_length=1, max_length=16)
     k: int = Field(20, ge=1, le=10_000, description="How many hits.")
     skip: int = Field(0, ge=0, le=10_000, description="Hits left out at the front: a page's.")
 
@@ -94,7 +94,7 @@ class Browse(Filters):
     skip: int = Field(0, ge=0, le=100_000_000, description="Rows left out at the front.")
 
 
-class Row(BaseModel):
+class RowResponse(BaseModel):
     """A row of a dataset; and its other columns, whatever the list brought."""
 
     model_config = ConfigDict(extra="allow")
@@ -107,18 +107,18 @@ class Row(BaseModel):
     stored: bool = Field(description="False: the dataset has its address alone.")
 
 
-class Hit(Row):
+class HitResponse(RowResponse):
     """A row found."""
 
     similarity: float = Field(description="Cosine, -1 to 1.")
 
 
-class Found(BaseModel):
+class SearchResponse(BaseModel):
     """The answer to a query."""
 
     dataset: str
     index_version: str
-    hits: list[Hit]
+    hits: list[HitResponse]
     hidden: dict[str, int] = Field(
         description="Of the nearest k rows, how many were left out, by reason."
     )
@@ -131,7 +131,7 @@ class Browsed(BaseModel):
     dataset: str
     index_version: str
     total: int = Field(description="Rows that meet it, before violence and a head are judged.")
-    rows: list[Row]
+    rows: list[RowResponse]
 
 
 class Mapped(BaseModel):
@@ -156,7 +156,7 @@ class DatasetInfo(BaseModel):
     filters: dict[str, bool] = Field(description="Which filters have something to go by.")
 
 
-class Column(BaseModel):
+class ColumnInfo(BaseModel):
     """A column that a condition may name."""
 
     name: str
@@ -166,7 +166,7 @@ class Column(BaseModel):
 class Columns(BaseModel):
     """What a condition is made of."""
 
-    columns: list[Column]
+    columns: list[ColumnInfo]
     functions: list[str]
 
 
@@ -214,7 +214,7 @@ class Matched(BaseModel):
     why: str
 
 
-class Removed(BaseModel):
+class RemovalResponse(BaseModel):
     """What a removal did, or would do."""
 
     removed: bool
@@ -223,7 +223,7 @@ class Removed(BaseModel):
     total: int
 
 
-class Wish(Strict):
+class DrawRequest(Strict):
     """What shall be drawn."""
 
     prompt: str = Field(max_length=500)

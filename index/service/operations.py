@@ -31,7 +31,7 @@ async def readyz(request: Request) -> Health:
     service = request.app.state.service
     if not service.ready:
         raise Refused(503, "the service is starting or ending", {"Retry-After": "2"})
-    rows = {volume.name: len(volume) for volume in service.shelf.volumes()}
+    rows = {served.name: len(served) for served in service.registry.all_served()}
     return Health(status="ready", detail={"rows": rows})
 
 
@@ -56,16 +56,16 @@ async def config(request: Request) -> dict[str, Any]:
     settings = service.settings
     return {
         "defaultBackend": str(request.base_url),
-        "defaultIndex": service.shelf.names[0],
+        "defaultIndex": service.registry.names[0],
         "urlColumn": settings.url_column,
         "frenchcat": {
-            "datasets": service.shelf.names if settings.api_key_file is None else [],
+            "datasets": service.registry.names if settings.api_key_file is None else [],
             "asksForKey": settings.api_key_file is not None,
             "mayRemove": settings.allow_remove,
             "maySelect": settings.may_select,
             "maxHits": settings.max_hits,
             "remotePictures": settings.remote_pictures,
-            "ratings": service.taste.ratings is not None,
+            "ratings": service.content_policy.ratings is not None,
             "contact": settings.contact,
             "draw": _draw(service),
         },
@@ -74,7 +74,7 @@ async def config(request: Request) -> dict[str, Any]:
 
 def _draw(service: Service) -> dict[str, int] | None:
     """How much may be drawn; None: nothing."""
-    if service.studio is None:
+    if service.draw_queue is None:
         return None
     settings = service.settings
     return {"pictures": settings.draw_pictures, "steps": settings.draw_steps}

@@ -12,16 +12,16 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from frenchcat.curate.errors import UserError
-from frenchcat.index.service.models import Part, Search
+from frenchcat.index.service.models import QueryPart, Search
 from frenchcat.index.service.problems import Refused
 from frenchcat.index.terms import Unit, open_picture, summed, unit, worded
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from frenchcat.index.service.content_policy import ContentPolicy
     from frenchcat.index.service.remote import Remote
-    from frenchcat.index.service.taste import Taste
-    from frenchcat.index.service.volume import Volume
+    from frenchcat.index.service.served_dataset import ServedDataset
     from frenchcat.index.service.work import Work
 
 NARROWEST = 50
@@ -32,47 +32,47 @@ so a line of pixels would become a giant."""
 class Queries:
     """Encodes queries for one application."""
 
-    def __init__(self, work: Work, remote: Remote, taste: Taste) -> None:
-        self._work, self._remote, self._taste = work, remote, taste
+    def __init__(self, work: Work, remote: Remote, content_policy: ContentPolicy) -> None:
+        self._work, self._remote, self._content_policy = work, remote, content_policy
 
-    async def search(self, volume: Volume, asked: Search) -> Unit:
+    async def search(self, served: ServedDataset, asked: Search) -> Unit:
         """The vector of a search. Raises `UserError` for a part that does not do."""
         if asked.terms is None:
-            return await self.part(volume, asked)
-        vectors = await asyncio.gather(*(self.part(volume, term) for term in asked.terms))
+            return await self.part(served, asked)
+        vectors = await asyncio.gather(*(self.part(served, term) for term in asked.terms))
         return summed(vectors, [term.weight for term in asked.terms])
 
-    async def part(self, volume: Volume, part: Part) -> Unit:
+    async def part(self, served: ServedDataset, part: QueryPart) -> Unit:
         """The vector of one part."""
         if part.text is not None:
-            return await self.text(volume, part.text)
+            return await self.text(served, part.text)
         if part.picture is not None:
-            return await self.picture(volume, from_base64(part.picture))
+            return await self.picture(served, from_base64(part.picture))
         if part.picture_url is not None:
-            return await self.address(volume, part.picture_url)
+            return await self.address(served, part.picture_url)
         if part.like is not None:
-            return await self._work.disk(volume.vector_of, part.like)
-        return vector(part.vector, volume)
+            return await self._work.disk(served.vector_of, part.like)
+        return vector(part.vector, served)
 
-    async def text(self, volume: Volume, text: str) -> Unit:
+    async def text(self, served: ServedDataset, text: str) -> Unit:
         """The vector of a text."""
-        if self._taste.refuses(text):
+        if self._content_policy.refuses(text):
             raise Refused(403, "this service does not answer that query")
-        return await volume.encoder.text(worded(text))
+        return await served.encoder.text(worded(text))
 
-    async def picture(self, volume: Volume, data: bytes) -> Unit:
+    async def picture(self, served: ServedDataset, data: bytes) -> Unit:
         """The vector of a picture's file."""
         picture = await self._work.disk(_decoded, data)
-        return await volume.encoder.picture(picture)
+        return await served.encoder.picture(picture)
 
-    async def address(self, volume: Volume, address: str) -> Unit:
+    async def address(self, served: ServedDataset, address: str) -> Unit:
         """The vector of a picture at an address."""
-        return await self.picture(volume, await self._remote.picture(address))
+        return await self.picture(served, await self._remote.picture(address))
 
 
-def vector(numbers: Sequence[float] | None, volume: Volume) -> Unit:
+def vector(numbers: Sequence[float] | None, served: ServedDataset) -> Unit:
     """A query's numbers as a unit vector. Raises `UserError` for other than D finite ones."""
-    return unit(numbers, volume.dimension)
+    return unit(numbers, served.dimension)
 
 
 def from_base64(text: str) -> bytes:

@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 
 from frenchcat.curate.dedup.cluster import components
 from frenchcat.index.search import Positions
-from frenchcat.index.service.taste import Taste, violent
+from frenchcat.index.service.content_policy import ContentPolicy, violent
 from frenchcat.index.visible import View
 
 if TYPE_CHECKING:
     from frenchcat.index.service.metrics import Metrics
-    from frenchcat.index.service.volume import Volume
+    from frenchcat.index.service.served_dataset import ServedDataset
 
 Rows = NDArray[np.float32]  # (n, D)
 NEAR = 0.94  # cosine; clip-retrieval's
@@ -42,7 +42,7 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class Found:
+class NearestRows:
     """Positions of rows, nearest first, with their cosines; and what was left out, by reason."""
 
     positions: Positions
@@ -50,13 +50,19 @@ class Found:
     hidden: dict[str, int] = field(default_factory=dict)
 
 
-def find(volume: Volume, vector: Rows, wanted: Wanted, taste: Taste, metrics: Metrics) -> Found:
+def find(
+    served: ServedDataset,
+    vector: Rows,
+    wanted: Wanted,
+    content_policy: ContentPolicy,
+    metrics: Metrics,
+) -> NearestRows:
     """The nearest rows to a (D,) unit vector. Raises `UserError` for a bad condition."""
-    judge = _Judge(volume, wanted, taste, metrics)
+    judge = _Judge(served, wanted, content_policy, metrics)
     fetched = wanted.k + (wanted.k // 8 + MARGIN if judge.judges else 0)
     while True:
         with metrics.time("knn_index_time"):
-            ranked = volume.searcher.ranked(vector, fetched, wanted.by, judge.obeyed)
+            ranked = served.searcher.ranked(vector, fetched, wanted.by, judge.obeyed)
         reasons = judge.reasons(ranked.positions)
         kept = np.flatnonzero(reasons == "")
         if len(kept) >= wanted.k or len(ranked) < fetched:
@@ -68,20 +74,27 @@ def find(volume: Volume, vector: Rows, wanted: Wanted, taste: Taste, metrics: Me
     if wanted.count_hidden:
         if judge.collapses:
             del hidden["duplicate"]  # counted below
-        hidden += Counter(volume.searcher.hidden(vector, wanted.k, wanted.by, wanted.view))
-    return Found(ranked.positions[kept], ranked.similarities[kept], dict(hidden))
+        hidden += Counter(served.searcher.hidden(vector, wanted.k, wanted.by, wanted.view))
+    return NearestRows(ranked.positions[kept], ranked.similarities[kept], dict(hidden))
 
 
 class _Judge:
     """What is left out of the hits of one query, after the index's search."""
 
-    def __init__(self, volume: Volume, wanted: Wanted, taste: Taste, metrics: Metrics) -> None:
-        self._volume, self._wanted, self._taste, self._metrics = volume, wanted, taste, metrics
+    def __init__(
+        self, served: ServedDataset, wanted: Wanted, content_policy: ContentPolicy, metrics: Metrics
+    ) -> None:
+        self._served, self._wanted, self._content_policy, self._metrics = (
+            served,
+            wanted,
+            content_policy,
+            metrics,
+        )
         view = wanted.view
-        clustered = volume.filters()["duplicates"]
+        clustered = served.filters()["duplicates"]
         self.collapses = not view.duplicates and clustered
         self._compares = not view.duplicates and not clustered
-        self._looks = wanted.prompts is not None or (view.safe and taste.head is not None)
+        self._looks = wanted.prompts is not None or (view.safe and content_policy.head is not None)
         self.judges = self.collapses or self._compares or self._looks
         # Few rows are duplicates: to drop them from the hits is cheaper than to ask at every row.
         self.obeyed = replace(view, duplicates=True) if self.collapses else view
@@ -93,11 +106,11 @@ class _Judge:
             return reasons
         vectors = None
         if self._looks or self._compares:
-            vectors = self._volume.searcher.vectors(positions)
+            vectors = self._served.searcher.vectors(positions)
         if self._looks and vectors is not None:
             with self._metrics.time("safety_time"):
                 if self._wanted.view.safe:
-                    reasons[self._taste.unsafe(vectors)] = "unsafe"
+                    reasons[self._content_policy.unsafe(vectors)] = "unsafe"
                 if self._wanted.prompts is not None:
                     reasons[violent(vectors, self._wanted.prompts)] = "violence"
         if not self._wanted.view.duplicates:
@@ -112,7 +125,7 @@ class _Judge:
         """Which of the hits another row stands for."""
         if vectors is not None and self._compares:
             return later_copies(vectors[left])
-        shown = self._volume.searcher.visible.mask(self._wanted.view)
+        shown = self._served.searcher.visible.mask(self._wanted.view)
         return np.zeros(len(positions), bool) if shown is None else ~shown[positions]
 
 

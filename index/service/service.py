@@ -10,23 +10,23 @@ from typing import TYPE_CHECKING
 
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import UserError
-from frenchcat.index.service.drawing import Artist, Studio
-from frenchcat.index.service.media import Thumbnails
+from frenchcat.index.service.content_policy import ContentPolicy
+from frenchcat.index.service.dataset_registry import DatasetRegistry
+from frenchcat.index.service.drawing import DrawBackend, DrawQueue
+from frenchcat.index.service.media import ThumbnailCache
 from frenchcat.index.service.metrics import Metrics
 from frenchcat.index.service.models import Filters
 from frenchcat.index.service.queries import Queries
 from frenchcat.index.service.remote import Remote
-from frenchcat.index.service.search import Found, Wanted, find
+from frenchcat.index.service.search import NearestRows, Wanted, find
 from frenchcat.index.service.settings import ServeSettings
-from frenchcat.index.service.shelf import Shelf
-from frenchcat.index.service.taste import Taste
 from frenchcat.index.service.work import Work
 from frenchcat.index.terms import Unit
 from frenchcat.index.visible import View
 
 if TYPE_CHECKING:
     from frenchcat.curate.clip.model import Clip
-    from frenchcat.index.service.volume import Volume
+    from frenchcat.index.service.served_dataset import ServedDataset
 
 
 _log = logging.getLogger("frenchcat.serve")
@@ -40,26 +40,28 @@ class Service:
         datasets: Sequence[Dataset],
         settings: ServeSettings,
         clip: Clip | None = None,
-        artist: Artist | None = None,
+        draw_backend: DrawBackend | None = None,
     ) -> None:
         """Open everything. Raises `UserError` for a dataset, file or setting that does not do."""
         settings.check()
         self.settings = settings
         self.metrics = Metrics()
-        self.taste = Taste(settings)
-        self.thumbnails = Thumbnails()
+        self.content_policy = ContentPolicy(settings)
+        self.thumbnails = ThumbnailCache()
         self.work = Work()
-        self.shelf = Shelf(datasets, self.work, self.metrics, clip)
+        self.registry = DatasetRegistry(datasets, self.work, self.metrics, clip)
         self.remote = Remote(settings, self.metrics)
-        self.queries = Queries(self.work, self.remote, self.taste)
+        self.queries = Queries(self.work, self.remote, self.content_policy)
         waiting = settings.draw_waiting
-        self.studio = None if artist is None else Studio(artist, waiting, self.metrics)
+        self.draw_queue = (
+            None if draw_backend is None else DrawQueue(draw_backend, waiting, self.metrics)
+        )
         self.ready = False
 
     async def __aenter__(self) -> Service:
         await self.remote.__aenter__()
-        self._watch = asyncio.create_task(self.shelf.watch(self.settings.poll_sec))
-        self._warm = asyncio.gather(*map(self._preload, self.shelf.volumes()))
+        self._watch = asyncio.create_task(self.registry.watch(self.settings.poll_sec))
+        self._warm = asyncio.gather(*map(self._preload, self.registry.all_served()))
         self.ready = True
         return self
 
@@ -70,24 +72,26 @@ class Service:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
         await self.remote.__aexit__(*error)
-        if self.studio is not None:
-            self.studio.close()
+        if self.draw_queue is not None:
+            self.draw_queue.close()
         self.work.close()
-        self.shelf.close()
+        self.registry.close()
 
-    async def _preload(self, volume: Volume) -> None:
+    async def _preload(self, served: ServedDataset) -> None:
         """Load what a dataset's first query needs, before there is one."""
         if not self.settings.preload:
             return
-        await self.work.disk(volume.searcher.visible.mask, View())
+        await self.work.disk(served.searcher.visible.mask, View())
         try:
-            await volume.encoder.text("french cat")
+            await served.encoder.text("french cat")
         except UserError as error:
-            _log.warning("%s: texts and pictures cannot be queries: %s", volume.name, error)
+            _log.warning("%s: texts and pictures cannot be queries: %s", served.name, error)
 
-    async def find(self, volume: Volume, vector: Unit, wanted: Wanted) -> Found:
+    async def find(self, served: ServedDataset, vector: Unit, wanted: Wanted) -> NearestRows:
         """Search in a thread."""
-        return await self.work.search(find, volume, vector, wanted, self.taste, self.metrics)
+        return await self.work.search(
+            find, served, vector, wanted, self.content_policy, self.metrics
+        )
 
     def wanted(self, asked: Filters, k: int) -> Wanted:
         """What a body's filters come to."""
@@ -96,5 +100,5 @@ class Service:
             by=asked.by,
             view=View(asked.where, asked.safe, asked.duplicates, asked.dropped),
             count_hidden=asked.count_hidden,
-            prompts=None if asked.violence else self.taste.violence,
+            prompts=None if asked.violence else self.content_policy.violence,
         )

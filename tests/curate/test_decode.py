@@ -16,7 +16,7 @@ from PIL import Image
 
 from frenchcat.curate import tars
 from frenchcat.curate.clip.preprocess import Preprocess
-from frenchcat.curate.decode import AHEAD, Batch, Decoder
+from frenchcat.curate.decode import AHEAD, DecodedBatch, Decoder
 from tests.sample.pictures import encoded
 from tests.sample.tars import write_tar
 
@@ -41,7 +41,7 @@ def decoder() -> Iterator[Decoder]:
         yield decoder
 
 
-def check(batches: list[Batch], files: list[bytes], size: int) -> None:
+def check(batches: list[DecodedBatch], files: list[bytes], size: int) -> None:
     assert all(len(batch.keys) + len(batch.failed) <= size for batch in batches)
     keys = [key for batch in batches for key in batch.keys]
     assert keys == [f"{row:03d}" for row in range(len(files)) if row not in BROKEN]

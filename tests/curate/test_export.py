@@ -11,7 +11,7 @@ import webdataset
 from frenchcat.curate.dataset import Dataset, file_sha256
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.export import export
-from frenchcat.curate.remove import Wish, matches, remove
+from frenchcat.curate.remove import RemovalQuery, matches, remove
 from frenchcat.curate.select import Choice, select
 from tests.sample.columns import set_columns
 from tests.sample.embedded import embedded
@@ -148,8 +148,8 @@ def test_a_folder_is_there_when_it_is_whole(dataset: Dataset, tmp_path: Path) ->
 
 
 def test_removed_rows_are_not_exported(dataset: Dataset, tmp_path: Path) -> None:
-    wish = Wish("key", "000000008")
-    remove(dataset, wish, matches(dataset, wish))
+    query = RemovalQuery("key", "000000008")
+    remove(dataset, query, matches(dataset, query))
     folder = export(dataset, "some", tmp_path / "out", "csv")
     assert "000000008" not in (folder / "some.csv").read_text()
     assert "000000009" in (folder / "some.csv").read_text()

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from frenchcat.curate.clip.settings import ClipSettings
-from frenchcat.curate.clip.weights import Weights
+from frenchcat.curate.clip.weights import ClipWeights
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.dedup.settings import DedupSettings
 from frenchcat.curate.dedup.stage import signature_of
@@ -28,7 +28,7 @@ from tests.sample.stages import Times
 
 SHARDS = ["00000", "00001"]
 HERE = Engine(workers=1)
-WEIGHTS = Weights("ViT-B-32", "ViT-B-32", None, "2" * 64, 512)
+WEIGHTS = ClipWeights("ViT-B-32", "ViT-B-32", None, "2" * 64, 512)
 
 # What the first releases wrote: a dataset of theirs stays up to date, byte for byte.
 NUMBER = "d4735e3a265e16eee03f59718b9b5d03019c07d8b6c51f90da3a666eec13ab35"

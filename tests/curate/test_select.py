@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from frenchcat.curate.catalog import Catalog
 from frenchcat.curate.dataset import Dataset, digest_of, file_sha256
 from frenchcat.curate.errors import UserError
-from frenchcat.curate.remove import Wish, matches, remove
+from frenchcat.curate.remove import RemovalQuery, matches, remove
 from frenchcat.curate.select import Choice, names, open_selection, purge, select, sql_of
 from tests.sample.columns import add_columns, set_columns
 from tests.sample.embedded import embedded
@@ -96,8 +96,8 @@ def test_a_selection_without_labels_is_the_file_it_always_was(dataset: Dataset) 
 
 def test_labels_outlive_a_removal(dataset: Dataset) -> None:
     made = select(dataset, "a", Choice(label=HIGH))
-    wish = Wish("key", made.table["key"][0].as_py())
-    remove(dataset, wish, matches(dataset, wish))
+    query = RemovalQuery("key", made.table["key"][0].as_py())
+    remove(dataset, query, matches(dataset, query))
     left = open_selection(dataset, "a")
     assert left.table["label"].to_pylist() == made.table["label"].to_pylist()[1:]
     assert left.digest != made.digest
@@ -233,8 +233,8 @@ def test_a_selection_is_frozen(dataset: Dataset) -> None:
 def test_removed_rows_are_in_no_selection_old_or_new(dataset: Dataset) -> None:
     old = select(dataset, "old")
     gone = old.table["key"].to_pylist()[7]
-    wish = Wish("key", gone)
-    remove(dataset, wish, matches(dataset, wish))
+    query = RemovalQuery("key", gone)
+    remove(dataset, query, matches(dataset, query))
     kept = [key for key in old.table["key"].to_pylist() if key != gone]
     for found in (open_selection(dataset, "old"), select(dataset, "new", Choice(limit=50))):
         assert found.table["key"].to_pylist() == kept

@@ -27,7 +27,7 @@ from PIL import Image
 from safetensors.numpy import save_file
 
 from frenchcat.curate.clip.settings import ClipSettings
-from frenchcat.curate.clip.weights import Weights
+from frenchcat.curate.clip.weights import ClipWeights
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.download import DownloadSettings, ResizeSettings, lists
 from frenchcat.curate.download.columns import uid_of
@@ -48,7 +48,7 @@ from tests.sample.vectors import at_cosine, unit_rows
 Vector = NDArray[np.float32]
 PER_SHARD = 5
 DIMENSION = 16
-WEIGHTS = Weights("chosen", "chosen", None, "ab" * 32, DIMENSION)
+WEIGHTS = ClipWeights("chosen", "chosen", None, "ab" * 32, DIMENSION)
 DOWNLOAD = DownloadSettings(samples_per_shard=PER_SHARD, resize=ResizeSettings(image_size=64))
 UNIT = unit_rows(80, DIMENSION, seed=20)
 

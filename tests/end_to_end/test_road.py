@@ -42,7 +42,7 @@ from frenchcat.curate.dedup import DedupSettings, dedup
 from frenchcat.curate.embed import img_emb, metadata, text_emb
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.info import info
-from frenchcat.curate.remove import Wish, compact, matches, remove
+from frenchcat.curate.remove import RemovalQuery, compact, matches, remove
 from frenchcat.curate.score.settings import HeadSettings, ScoreSettings
 from frenchcat.curate.score.stage import score
 from frenchcat.curate.select import Choice, open_selection, select
@@ -269,14 +269,14 @@ class Road(RuleBasedStateMachine):
         }[by]
         (self.folder / "like.jpg").write_bytes(spec.picture or b"")
         keys = self.model.matching(by, value, close, spec.picture)
-        wish = Wish(by, value, close)
-        found = matches(self.dataset, wish)
+        asked_for = RemovalQuery(by, value, close)
+        found = matches(self.dataset, asked_for)
         assert sorted(match.key for match in found) == keys
         name = f"removals/{self.model.requests + 1:06d}.json"
 
         def run(dataset: Dataset) -> None:
             if not dataset.exists(name):
-                remove(dataset, wish, found)
+                remove(dataset, asked_for, found)
 
         dying = data.draw(DYING)
         self._do(run, lambda m: m.remove(keys, by, value), dying)

@@ -18,7 +18,7 @@ from frenchcat.curate.errors import UserError
 from frenchcat.curate.removals import Request, log
 from frenchcat.index.build import build_index
 from frenchcat.index.search import Searcher
-from frenchcat.index.terms import Picture, Text
+from frenchcat.index.terms import QueryImage, Text
 from tests.sample.embedded import add_shard
 from tests.sample.pictures import picture
 from tests.sample.row import Row
@@ -53,7 +53,7 @@ def test_texts_pictures_and_sums(dataset: Dataset, tmp_path: Path) -> None:
     cat = tmp_path / "cat.png"
     cat.write_bytes(picture(2))
     assert found(dataset.root, "--image", str(cat), "-k", "1") == ([KEYS[2]], "")
-    terms = [(1.0, Text("cat")), (1.0, Picture(cat)), (-1.0, Text("a drawing"))]
+    terms = [(1.0, Text("cat")), (1.0, QueryImage(cat)), (-1.0, Text("a drawing"))]
     expected = [hit.key for hit in Searcher(dataset).query(terms=terms, k=99)]
     assert len(expected) == 4
     sum_of = ("cat", "--plus", str(cat), "--minus", "a drawing", "-k", "99")

@@ -9,7 +9,7 @@ from frenchcat.curate import embed
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import UserError
 from frenchcat.index.build import IndexSettings, build_index, current, entries
-from frenchcat.index.rows import Rows, id_of
+from frenchcat.index.rows import IndexRows, id_of
 from tests.sample.embedded import add_shard, embedded
 from tests.sample.vectors import unit_rows
 from tests.trees import tree_digest
@@ -19,7 +19,7 @@ def test_every_embedded_row_is_indexed(tmp_path: Path) -> None:
     dataset = embedded(tmp_path / "d", unit_rows(30), unit_rows(0), unit_rows(12, seed=1))
     found = build_index(dataset)
     (entry,) = entries(found)
-    rows = Rows.open(dataset.path(entry.rows_file))
+    rows = IndexRows.open(dataset.path(entry.rows_file))
     assert found["rows"] == rows.count == 42
     assert dataset.manifest().entry("index").counts == {"image": 42, "text": 42}
     assert [rows.row(at)["key"] for at in (0, 29, 30, 41)] == [

@@ -17,7 +17,7 @@ from frenchcat.curate.dataset import Dataset
 from frenchcat.index import part as parts
 from frenchcat.index import vectors
 from frenchcat.index.build import IndexSettings, build_index, entries
-from frenchcat.index.part import Part
+from frenchcat.index.part import IndexPart
 from frenchcat.index.search import Searcher, View
 from tests.sample.embedded import add_shard, embedded
 from tests.sample.vectors import unit_rows
@@ -163,7 +163,7 @@ def test_a_part_compares_nothing_that_is_hidden(tmp_path: Path, factory: str) ->
     """One row may be found, in a part that takes no filter or has to compare everything."""
     dataset = embedded(tmp_path / "d", unit_rows(200))
     (entry,) = entries(build_index(dataset, IndexSettings(factory=factory, rerank=1)))
-    part = Part(dataset, entry, "image", 16)
+    part = IndexPart(dataset, entry, "image", 16)
     before, parts.FEW = parts.FEW, 0
     try:
         for seed in range(6):

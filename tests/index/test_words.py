@@ -9,7 +9,7 @@ from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import UserError
 from frenchcat.index.build import build_index
 from frenchcat.index.search import Searcher, View
-from frenchcat.index.terms import Picture, Text, Vector, summed
+from frenchcat.index.terms import QueryImage, Text, Vector, summed
 from frenchcat.index.words import Words, joined, words_of
 from tests.sample.embedded import add_shard
 from tests.sample.vectors import unit_rows
@@ -92,4 +92,4 @@ def test_terms_are_summed_as_unit_vectors(searcher: Searcher) -> None:
     with pytest.raises(UserError, match="the query is empty"):
         searcher.query(terms=[(1.0, Text(" "))])
     with pytest.raises(UserError, match="no such file"):
-        searcher.query(terms=[(1.0, Vector(first)), (1.0, Picture("/nowhere.jpg"))])
+        searcher.query(terms=[(1.0, Vector(first)), (1.0, QueryImage("/nowhere.jpg"))])

@@ -9,7 +9,7 @@ from frenchcat.train.distributed import Ranks
 from frenchcat.train.model import make_unet, unet_output
 from frenchcat.train.settings import ModelSettings, TrainSettings
 from frenchcat.train.text import Condition
-from frenchcat.train.weights import Weights
+from frenchcat.train.weights import TrainableWeights
 
 
 def answered(processor: object, *, mask: bool) -> list[torch.Tensor]:
@@ -42,6 +42,6 @@ def test_it_is_taken_where_it_is_faster(precision: str, plain: bool) -> None:
 
     settings = resolve(TrainSettings, {"run": {"precision": precision}})
     unet = make_unet(ModelSettings(channels=(16, 32)), 8, 24)
-    Weights(unet, settings, torch.device("cpu"), Ranks())
+    TrainableWeights(unet, settings, torch.device("cpu"), Ranks())
     kinds = {isinstance(one, PlainAttention) for one in unet.attn_processors.values()}
     assert kinds == {plain}

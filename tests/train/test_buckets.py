@@ -18,7 +18,7 @@ from frenchcat.train.loader import Batches
 from frenchcat.train.pictures import edges_of, enough_of, fitted
 from frenchcat.train.plan import Batch, Plan
 from frenchcat.train.population import Population
-from frenchcat.train.randomness import Chance
+from frenchcat.train.randomness import SampleRandomness
 from frenchcat.train.reader import Reader
 from frenchcat.train.rows import held_out_of, lay_out, open_rows, rows_of_selection, rows_of_tars
 from frenchcat.train.settings import DataSettings, TrainSettings
@@ -95,7 +95,7 @@ def test_a_picture_that_is_decoded_smaller_loses_nothing(dataset: Dataset, tmp_p
     data = resolve(DataSettings, {"size": 16, "flip": False})
     wanted = Batch(np.arange(1, ROWS, 3), np.zeros(ROWS // 3, np.int64), 0)
     whole, quick = (Reader(rows.folder, least).read(wanted) for least in (None, enough_of(data)))
-    chance = Chance(0, 0, "a")
+    chance = SampleRandomness(0, 0, "a")
     for full, small in zip(whole.samples, quick.samples, strict=True):
         assert full.picture.size == (64, 64)
         assert small.picture.size == (32, 32)

@@ -12,7 +12,7 @@ import torch
 from frenchcat.train.loader import Batches, Cursor, Loaded, noise_of, places
 from frenchcat.train.plan import Plan
 from frenchcat.train.population import Population
-from frenchcat.train.randomness import Chance, Purpose
+from frenchcat.train.randomness import Purpose, SampleRandomness
 from frenchcat.train.rows import rows_of_tars
 from tests.train.runs import settings
 from tests.train.tars import write_tar
@@ -25,15 +25,17 @@ def test_every_part_of_the_name_matters() -> None:
     """Also where two parts side by side are the same digits."""
     names = [(1, 1, "a", 0), (2, 1, "a", 0), (1, 2, "a", 0), (1, 1, "b", 0), (1, 1, "a", 1)]
     names += [(11, 1, "a", 0), (1, 11, "a", 0), (1, 1, "1a", 0), (1, 1, "a1", 1), (1, 1, "a", 11)]
-    numbers = [Chance(*name).number(purpose) for name in names for purpose in PURPOSES]
+    numbers = [SampleRandomness(*name).number(purpose) for name in names for purpose in PURPOSES]
     assert len(set(numbers)) == len(numbers)
-    assert numbers == [Chance(*name).number(purpose) for name in names for purpose in PURPOSES]
+    assert numbers == [
+        SampleRandomness(*name).number(purpose) for name in names for purpose in PURPOSES
+    ]
 
 
 def test_uniform_is_even_over_samples_and_over_epochs() -> None:
     for chances in (
-        [Chance(0, 0, f"{n:09d}") for n in range(4000)],
-        [Chance(0, epoch, "000000001") for epoch in range(4000)],
+        [SampleRandomness(0, 0, f"{n:09d}") for n in range(4000)],
+        [SampleRandomness(0, epoch, "000000001") for epoch in range(4000)],
     ):
         found = np.array([chance.uniform("flip") for chance in chances])
         assert found.min() >= 0
@@ -44,7 +46,7 @@ def test_uniform_is_even_over_samples_and_over_epochs() -> None:
 
 def test_purposes_samples_and_epochs_are_independent() -> None:
     found = [
-        [Chance(0, epoch, f"{n:09d}").uniform(purpose) for n in range(3000)]
+        [SampleRandomness(0, epoch, f"{n:09d}").uniform(purpose) for n in range(3000)]
         for epoch, purpose in itertools.product((0, 1), PURPOSES)
     ]
     apart = np.corrcoef(found) - np.eye(len(found))

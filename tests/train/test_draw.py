@@ -15,7 +15,7 @@ from frenchcat.curate.errors import UserError
 from frenchcat.drawing import draw_to_files, verify_file
 from frenchcat.train.checkpoint import best, read_state
 from frenchcat.train.credentials import self_issued
-from frenchcat.train.draw import Wish, draw
+from frenchcat.train.draw import SampleRequest, draw
 from frenchcat.train.run import Parts, open_run
 from tests.sample.pictures import noise
 from tests.train.embedded_run import mini, train_on_selection
@@ -42,33 +42,33 @@ def pixels(picture: Image.Image) -> np.ndarray:
     return np.asarray(picture, np.float64)
 
 
-def one(parts: Parts, wish: Wish, **how: Any) -> np.ndarray:
-    return pixels(draw(parts, [wish], steps=3, **how)[0])
+def one(parts: Parts, wanted: SampleRequest, **how: Any) -> np.ndarray:
+    return pixels(draw(parts, [wanted], steps=3, **how)[0])
 
 
 def test_a_picture_depends_on_its_own_wish_alone(parts: Parts) -> None:
-    wishes = [Wish("a patch of colour 3", 1), Wish("a cat", 2)]
-    both = draw(parts, wishes, steps=3)
-    for wish, picture in zip(wishes, both, strict=True):
-        assert np.abs(one(parts, wish) - pixels(picture)).max() <= 1
-    assert (one(parts, wishes[0]) != one(parts, Wish("a patch of colour 3", 2))).any()
+    requests = [SampleRequest("a patch of colour 3", 1), SampleRequest("a cat", 2)]
+    both = draw(parts, requests, steps=3)
+    for wanted, picture in zip(requests, both, strict=True):
+        assert np.abs(one(parts, wanted) - pixels(picture)).max() <= 1
+    assert (one(parts, requests[0]) != one(parts, SampleRequest("a patch of colour 3", 2))).any()
 
 
 def test_a_negative_prompt_takes_the_empty_ones_place(parts: Parts) -> None:
     """By equation 6: negative equal to the prompt is the prompt unguided, whatever the weight."""
-    wish, same = Wish("a cat", 1), Wish("a cat", 1, negative="a cat")
-    unguided = one(parts, wish, guidance=1.0)
+    wanted, same = SampleRequest("a cat", 1), SampleRequest("a cat", 1, negative="a cat")
+    unguided = one(parts, wanted, guidance=1.0)
     assert np.abs(one(parts, same, guidance=7.0) - unguided).max() <= 1
-    other = one(parts, Wish("a cat", 1, negative="a patch"), guidance=7.0)
-    assert np.abs(other - one(parts, wish, guidance=7.0)).max() > 0
+    other = one(parts, SampleRequest("a cat", 1, negative="a patch"), guidance=7.0)
+    assert np.abs(other - one(parts, wanted, guidance=7.0)).max() > 0
 
 
 def test_little_strength_keeps_the_picture_and_all_of_it_forgets_it(parts: Parts) -> None:
     start = Image.new("RGB", (32, 20), (250, 30, 60))
-    near = draw(parts, [Wish("a cat")], steps=50, start=start, strength=0.02)[0]
+    near = draw(parts, [SampleRequest("a cat")], steps=50, start=start, strength=0.02)[0]
     assert np.abs(pixels(near) - np.array([250, 30, 60])).mean() < 12
-    one_start = draw(parts, [Wish("a cat")], steps=4, start=start, strength=1.0)[0]
-    other = draw(parts, [Wish("a cat")], steps=4, start=noise(4), strength=1.0)[0]
+    one_start = draw(parts, [SampleRequest("a cat")], steps=4, start=start, strength=1.0)[0]
+    other = draw(parts, [SampleRequest("a cat")], steps=4, start=noise(4), strength=1.0)[0]
     assert np.abs(pixels(one_start) - pixels(other)).mean() < 8
 
 

@@ -12,7 +12,7 @@ from frenchcat.cli import app
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import UserError
 from frenchcat.index.search import Searcher
-from frenchcat.train.draw import Wish, draw
+from frenchcat.train.draw import SampleRequest, draw
 from frenchcat.train.evaluate import TIMES, Evaluation, evaluate, held_out
 from frenchcat.train.loop import train
 from frenchcat.train.metrics import clip_score, cmmd, frechet_distance, precision_recall
@@ -58,7 +58,7 @@ def test_figures_are_of_the_stored_vectors_and_the_drawn_pictures(
     from frenchcat.train.evaluate import _trained
 
     captions = [str(rows.row(n).caption) for n in _trained(rows, 8, 3)[:8]]
-    wishes = [Wish(caption, 3 + n) for n, caption in enumerate(captions)]
+    wishes = [SampleRequest(caption, 3 + n) for n, caption in enumerate(captions)]
     pictures = draw(parts, wishes, steps=2, guidance=1.5, sampler="ddim")
     drawn = searcher.clip.encode_pictures(pictures)
     assert found.cmmd == pytest.approx(cmmd(drawn, stored), rel=1e-3)

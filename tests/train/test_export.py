@@ -15,7 +15,7 @@ from PIL import Image
 from frenchcat.curate.config import resolve
 from frenchcat.train.checkpoint import newest
 from frenchcat.train.diffusion import Diffusion
-from frenchcat.train.draw import Wish, draw, noise_of
+from frenchcat.train.draw import SampleRequest, draw, noise_of
 from frenchcat.train.export import main as mend
 from frenchcat.train.export import scheduler_of, write_pipeline
 from frenchcat.train.loop import train
@@ -46,7 +46,7 @@ def test_diffusers_own_loop_draws_the_same_picture(
 ) -> None:
     run = train(settings(tars, tmp_path / "run", diffusion=process, optimizer={"steps": 1}))
     parts, _, folder = open_run(run)
-    (ours,) = draw(parts, [Wish(PROMPT, SEED)], steps=STEPS, guidance=1.0, sampler="ddim")
+    (ours,) = draw(parts, [SampleRequest(PROMPT, SEED)], steps=STEPS, guidance=1.0, sampler="ddim")
     theirs = _their_loop(folder, parts)
     difference = np.abs(np.asarray(ours, np.float64) - np.asarray(theirs, np.float64))
     assert difference.max() <= 1  # one of 255 levels: float32 in another order
@@ -130,11 +130,13 @@ def test_the_pipeline_draws_what_sample_draws(
     few = {"steps": 1, "warmup": 0, "rate": 3e-3, "ema": 0.0}
     run = train(settings(tars, tmp_path / "run", diffusion=process, optimizer=few))
     parts, _, folder = open_run(run)
-    wishes = [Wish(PROMPT, SEED, negative), Wish("cat 4", SEED + 1, negative)]
+    wishes = [SampleRequest(PROMPT, SEED, negative), SampleRequest("cat 4", SEED + 1, negative)]
     ours = draw(parts, wishes, steps=STEPS, guidance=guidance, sampler="ddim")
-    noise = torch.stack([noise_of(wish.seed, parts.shape) for wish in wishes])
+    noise = torch.stack([noise_of(sample_request.seed, parts.shape) for sample_request in wishes])
     given = {"guidance_scale": guidance, "negative_prompt": negative, "latents": noise}
-    drawn = pipeline(folder)([wish.prompt for wish in wishes], num_inference_steps=STEPS, **given)
+    drawn = pipeline(folder)(
+        [sample_request.prompt for sample_request in wishes], num_inference_steps=STEPS, **given
+    )
     for mine, theirs in zip(ours, drawn.images, strict=True):
         difference = np.abs(np.asarray(mine, np.float64) - np.asarray(theirs, np.float64))
         assert difference.max() <= 1  # one of 255 levels: float32 in another order
@@ -195,7 +197,7 @@ def test_latents_are_decoded_by_the_autoencoder_of_the_run(
     model = {"vae": str(tmp_path / "vae")}
     run = train(settings(tars, tmp_path / "run", model=model, optimizer={"steps": 1}))
     parts, _, folder = open_run(run)
-    (ours,) = draw(parts, [Wish(PROMPT, SEED)], steps=STEPS, guidance=3.0, sampler="ddim")
+    (ours,) = draw(parts, [SampleRequest(PROMPT, SEED)], steps=STEPS, guidance=3.0, sampler="ddim")
     noise = noise_of(SEED, parts.shape)[None]
     pipe = pipeline(folder)
     (theirs,) = pipe(PROMPT, num_inference_steps=STEPS, latents=noise).images
@@ -250,7 +252,7 @@ def test_a_checkpoint_from_before_pipelines_still_draws(checkpoint: Path, tmp_pa
         (folder / name).unlink()
     parts, state, opened = open_run(run)
     assert (state.step, opened) == (1, folder)
-    assert draw(parts, [Wish(PROMPT)], steps=1)[0].size == (16, 16)
+    assert draw(parts, [SampleRequest(PROMPT)], steps=1)[0].size == (16, 16)
 
 
 def test_the_folder_holds_all_parts(checkpoint: Path) -> None:
@@ -280,7 +282,7 @@ def test_an_old_checkpoint_draws_in_diffusers_once_its_run_was_opened(
         pipeline(former)
     parts, _, opened = open_run(former.parents[1])
     assert opened == former
-    (ours,) = draw(parts, [Wish(PROMPT, SEED)], steps=2, guidance=5.0, sampler="ddim")
+    (ours,) = draw(parts, [SampleRequest(PROMPT, SEED)], steps=2, guidance=5.0, sampler="ddim")
     assert (former / "pipeline.py").read_bytes() == (checkpoint / "pipeline.py").read_bytes()
     noise = noise_of(SEED, parts.shape)[None]
     given = {"guidance_scale": 5.0, "latents": noise, "num_inference_steps": 2}
@@ -309,7 +311,7 @@ def test_an_old_checkpoint_that_cannot_be_written_draws_with_sample(
         parts, _, _ = open_run(former.parents[1])
         with pytest.raises(SystemExit, match=r"error: .*pipeline\.py cannot be brought up to date"):
             mend([str(former)])
-    assert draw(parts, [Wish(PROMPT)], steps=1)[0].size == (16, 16)
+    assert draw(parts, [SampleRequest(PROMPT)], steps=1)[0].size == (16, 16)
     assert (former / "pipeline.py").read_bytes() == before
 
 

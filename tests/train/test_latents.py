@@ -7,7 +7,7 @@ import pytest
 import torch
 from diffusers import AutoencoderKL
 
-from frenchcat.train.draw import Wish, draw
+from frenchcat.train.draw import SampleRequest, draw
 from frenchcat.train.loop import train
 from frenchcat.train.model import Codec
 from frenchcat.train.run import open_run
@@ -49,7 +49,7 @@ def test_it_trains_and_draws(autoencoder: Path, tmp_path: Path) -> None:
     parts, state, _ = open_run(out)
     assert state.held_out_loss is not None
     assert parts.shape == (4, 8, 8)
-    (picture,) = draw(parts, [Wish("a cat")], steps=2)
+    (picture,) = draw(parts, [SampleRequest("a cat")], steps=2)
     assert picture.size == (32, 32)
 
 

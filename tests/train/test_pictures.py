@@ -10,7 +10,7 @@ from PIL import Image
 
 from frenchcat.curate.config import resolve
 from frenchcat.train.pictures import edges_of, fitted, shapes_of
-from frenchcat.train.randomness import Chance
+from frenchcat.train.randomness import SampleRandomness
 from frenchcat.train.rows import buckets_of
 from frenchcat.train.settings import DataSettings
 
@@ -27,7 +27,7 @@ def data(**values: object) -> DataSettings:
 
 
 def many(picture: Image.Image, chosen: DataSettings, times: int = 300) -> list[NDArray[np.uint8]]:
-    return [fitted(picture, (16, 16), chosen, Chance(0, 0, str(n))) for n in range(times)]
+    return [fitted(picture, (16, 16), chosen, SampleRandomness(0, 0, str(n))) for n in range(times)]
 
 
 def test_half_are_mirrored_left_to_right() -> None:
@@ -37,17 +37,23 @@ def test_half_are_mirrored_left_to_right() -> None:
     mirrored = [bool((one == plain[:, ::-1]).all()) for one in found]
     assert all(m or (one == plain).all() for m, one in zip(mirrored, found, strict=True))
     assert np.mean(mirrored) == pytest.approx(0.5, abs=0.1)
-    epochs = [fitted(picture, (16, 16), data(flip=True), Chance(0, n, "a")) for n in range(300)]
+    epochs = [
+        fitted(picture, (16, 16), data(flip=True), SampleRandomness(0, n, "a")) for n in range(300)
+    ]
     assert np.mean([(one == plain).all() for one in epochs]) == pytest.approx(0.5, abs=0.1)
     assert all((one == plain).all() for one in many(picture, data(), 50))
 
 
 def test_the_center_is_the_middle_at_its_own_proportions() -> None:
     wide, high = places(48, 16), places(16, 48)
-    assert (fitted(wide, (16, 16), data(), Chance(0, 0, "a")) == np.asarray(wide)[:, 16:32]).all()
-    assert (fitted(high, (16, 16), data(), Chance(0, 0, "a")) == np.asarray(high)[16:32]).all()
+    assert (
+        fitted(wide, (16, 16), data(), SampleRandomness(0, 0, "a")) == np.asarray(wide)[:, 16:32]
+    ).all()
+    assert (
+        fitted(high, (16, 16), data(), SampleRandomness(0, 0, "a")) == np.asarray(high)[16:32]
+    ).all()
     twice = np.asarray(places(96, 32), float)[:, 32:64].reshape(16, 2, 16, 2, 3).mean((1, 3))
-    halved = fitted(places(96, 32), (16, 16), data(), Chance(0, 0, "a"))
+    halved = fitted(places(96, 32), (16, 16), data(), SampleRandomness(0, 0, "a"))
     assert np.abs(halved - twice).max() <= 1
 
 
@@ -66,7 +72,7 @@ def test_random_crops_lie_anywhere_at_their_own_proportions() -> None:
 
 @pytest.mark.parametrize(("width", "height"), [(48, 16), (16, 48)])
 def test_padding_keeps_the_whole_picture_on_white(width: int, height: int) -> None:
-    found = fitted(places(width, height), (16, 16), data(crop="pad"), Chance(0, 0, "a"))
+    found = fitted(places(width, height), (16, 16), data(crop="pad"), SampleRandomness(0, 0, "a"))
     if height > width:
         found = found.swapaxes(0, 1)[..., [1, 0, 2]]
     white = (found == 255).all((1, 2))

@@ -19,7 +19,7 @@ from frenchcat.curate.tars import members
 from frenchcat.train.plan import Batch, Plan
 from frenchcat.train.ranges import Range, read_ranges
 from frenchcat.train.reader import BadSample, Reader
-from frenchcat.train.rows import Rows, open_rows, rows_of_selection, rows_of_tars
+from frenchcat.train.rows import TrainingRows, open_rows, rows_of_selection, rows_of_tars
 from tests.sample.embedded import embedded
 from tests.sample.tars import overwrite
 from tests.sample.vectors import unit_rows
@@ -151,7 +151,7 @@ def test_nothing_sound_left_is_said(tmp_path: Path) -> None:
 def test_rows_are_written_once_and_mapped(tars: list[Path], tmp_path: Path) -> None:
     made, troubles = rows_of_tars([str(tar) for tar in tars], tmp_path / "rows")
     mapped = open_rows(tmp_path / "rows")
-    assert isinstance(mapped, Rows)
+    assert isinstance(mapped, TrainingRows)
     assert mapped.digest == made.digest
     assert len(mapped) == 300
     assert mapped.row(299) == made.row(299)

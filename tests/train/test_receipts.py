@@ -96,9 +96,9 @@ def test_removed_pictures_are_counted_and_not_named(tmp_path: Path, clip: Clip) 
     before = receipts_of(data, run / "rows", [noise(1)], 3)
     gone = before.neighbours[0][0].key
     dataset = Dataset.open(str(data.dataset))
-    wish = removal.Wish("key", gone, False)
+    wanted = removal.RemovalQuery("key", gone, False)
     with dataset.lock():
-        removal.remove(dataset, wish, removal.matches(dataset, wish))
+        removal.remove(dataset, wanted, removal.matches(dataset, wanted))
     after = receipts_of(data, run / "rows", [noise(1)], 3)
     assert after.compared == before.compared - 1
     assert gone not in [one.key for one in after.neighbours[0]]

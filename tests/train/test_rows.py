@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from frenchcat.curate.dataset import Dataset
-from frenchcat.curate.remove import Wish, matches, remove
+from frenchcat.curate.remove import RemovalQuery, matches, remove
 from frenchcat.curate.select import Choice, select
 from frenchcat.train.rows import rows_of_selection
 from tests.train.embedded_run import make_dataset, mini
@@ -20,9 +20,9 @@ def test_rows_are_laid_out_again_only_after_a_change(tmp_path: Path) -> None:
     assert (again.digest, again.take(range(30))) == (first.digest, first.take(range(30)))
     assert rows_of_selection(dataset, "some", folder, held_out=3).held_out != ()
     assert len(rows_of_selection(dataset, "some", folder)) == len(first)
-    wish = Wish("url", str(_url(dataset)))
+    wanted = RemovalQuery("url", str(_url(dataset)))
     with dataset.lock():
-        remove(dataset, wish, matches(dataset, wish))
+        remove(dataset, wanted, matches(dataset, wanted))
     less = rows_of_selection(dataset, "some", folder)
     assert len(less) == len(first) - 1
     assert less.digest != first.digest

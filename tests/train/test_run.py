@@ -15,7 +15,7 @@ from frenchcat.curate.config import as_dict, resolve
 from frenchcat.curate.errors import UserError
 from frenchcat.train.checkpoint import State, best, load_tensors, newest, publish, read_state
 from frenchcat.train.loop import train
-from frenchcat.train.rows import Rows
+from frenchcat.train.rows import TrainingRows
 from frenchcat.train.run import (
     find_checkpoint,
     identity_of,
@@ -84,7 +84,7 @@ def tars(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def rows(tars: Path, tmp_path_factory: pytest.TempPathFactory) -> Rows:
+def rows(tars: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainingRows:
     return prepare_rows(settings(tars, Path("run")), tmp_path_factory.mktemp("rows"))[0]
 
 
@@ -111,19 +111,23 @@ def test_every_setting_is_decided_on() -> None:
 
 
 @pytest.mark.parametrize("name", DECIDES)
-def test_with_another_value_it_is_another_run(name: str, rows: Rows, text: TextEncoder) -> None:
+def test_with_another_value_it_is_another_run(
+    name: str, rows: TrainingRows, text: TextEncoder
+) -> None:
     before = identity_of(settings(Path("tars"), Path("run")), rows, text)
     assert identity_of(changed(name, DECIDES[name]), rows, text) != before
 
 
 @pytest.mark.parametrize("name", DOES_NOT)
-def test_with_another_value_it_is_the_same_run(name: str, rows: Rows, text: TextEncoder) -> None:
+def test_with_another_value_it_is_the_same_run(
+    name: str, rows: TrainingRows, text: TextEncoder
+) -> None:
     before = identity_of(settings(Path("tars"), Path("run")), rows, text)
     assert identity_of(changed(name, DOES_NOT[name]), rows, text) == before
 
 
 def test_other_rows_or_another_text_tower_are_another_run(
-    rows: Rows, text: TextEncoder, tmp_path: Path
+    rows: TrainingRows, text: TextEncoder, tmp_path: Path
 ) -> None:
     chosen = settings(Path("tars"), Path("run"))
     before = identity_of(chosen, rows, text)
@@ -213,7 +217,7 @@ def test_run_json_tells_what_was_trained_on_what(run: Path, tars: Path, text: Te
     assert {"torch", "diffusers", "open_clip_torch"} <= told["versions"].keys()
 
 
-def test_run_json_of_a_classifier_names_no_text_tower(rows: Rows, tmp_path: Path) -> None:
+def test_run_json_of_a_classifier_names_no_text_tower(rows: TrainingRows, tmp_path: Path) -> None:
     save_about(tmp_path, TrainSettings(), rows, None)
     assert json.loads((tmp_path / "run.json").read_text())["text"] is None
     assert [path.name for path in tmp_path.iterdir()] == ["run.json"]

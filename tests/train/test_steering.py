@@ -12,7 +12,7 @@ from frenchcat.curate.clip.model import Clip
 from frenchcat.curate.config import resolve
 from frenchcat.curate.errors import UserError
 from frenchcat.train.classifier import Classifier, TrainedClassifier
-from frenchcat.train.draw import Wish, draw, noise_of
+from frenchcat.train.draw import SampleRequest, draw, noise_of
 from frenchcat.train.guidance import Guided
 from frenchcat.train.model import Codec, network_of
 from frenchcat.train.run import Parts, make_parts
@@ -51,11 +51,11 @@ def test_the_differentiable_encoder_is_the_encoder(
 
 
 def test_it_steers_to_the_prompts(clip: Clip, parts: Parts) -> None:
-    wishes = [Wish("a red apple", 0), Wish("the flag of France", 1)]
-    texts = clip.encode_texts([wish.prompt for wish in wishes])
+    requests = [SampleRequest("a red apple", 0), SampleRequest("the flag of France", 1)]
+    texts = clip.encode_texts([wanted.prompt for wanted in requests])
 
     def cosines(weight: float) -> np.ndarray:
-        pictures = draw(parts, wishes, steps=8, guidance=1.0, guides=[clip_guide(clip, weight)])
+        pictures = draw(parts, requests, steps=8, guidance=1.0, guides=[clip_guide(clip, weight)])
         return (clip.encode_pictures(pictures) * texts).sum(1)
 
     assert (cosines(300.0) > cosines(0.0) + 0.05).all()
@@ -63,7 +63,7 @@ def test_it_steers_to_the_prompts(clip: Clip, parts: Parts) -> None:
 
 def test_a_weight_of_nought_changes_nothing(clip: Clip, parts: Parts) -> None:
     plain, steered = (
-        draw(parts, [Wish("a cat")], steps=3, guides=guides)[0]
+        draw(parts, [SampleRequest("a cat")], steps=3, guides=guides)[0]
         for guides in ((), [clip_guide(clip, 0.0)])
     )
     assert np.array_equal(np.asarray(plain), np.asarray(steered))
@@ -143,7 +143,9 @@ def test_a_drawing_is_the_samplers_under_guidance(parts: Parts, sampler: str) ->
     start = noise_of(5, parts.shape)[None]
     times = timesteps(len(parts.diffusion), 4)
     by_hand = parts.codec.decode(sample(sampler, predict, parts.diffusion, start, times, fresh))
-    (picture,) = draw(parts, [Wish("a cat", 5, "a dog")], steps=4, guidance=9.0, sampler=sampler)
+    (picture,) = draw(
+        parts, [SampleRequest("a cat", 5, "a dog")], steps=4, guidance=9.0, sampler=sampler
+    )
     apart = by_hand[0].permute(1, 2, 0).float() - torch.from_numpy(np.array(picture)).float()
     assert float(apart.abs().max()) <= 1
     noises = [start, *drawn]

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from frenchcat.train.classifier import TrainedClassifier, open_classifier
-from frenchcat.train.draw import Wish, draw
+from frenchcat.train.draw import SampleRequest, draw
 from frenchcat.train.evaluate import held_out
 from frenchcat.train.guidance import classifier_gradient
 from frenchcat.train.metrics import clip_score
@@ -119,7 +119,7 @@ def under(parts: Parts, way: Way, found: Judges, label: str, number: int) -> lis
         guides.append(classifier_guide(found.steering, label, way.classifier))
     if way.clip is not None:
         guides.append(clip_guide(found.clip, way.clip))
-    wishes = [Wish(PROMPTS[label], seed) for seed in range(number)]
+    wishes = [SampleRequest(PROMPTS[label], seed) for seed in range(number)]
     return draw(parts, wishes, steps=STEPS, guidance=way.free, guides=guides)
 
 

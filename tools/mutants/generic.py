@@ -36,7 +36,7 @@ MODULES = (
     "curate/config.py curate/embed.py curate/select.py curate/expression.py "
     "curate/download/address.py curate/download/request.py curate/download/body.py "
     "curate/download/header.py curate/download/block.py curate/download/hosts.py "
-    "curate/download/fetch.py curate/download/trip.py curate/urls.py curate/removals.py "
+    "curate/download/fetch.py curate/download/fetch_attempt.py curate/urls.py curate/removals.py "
     "curate/keys.py curate/download/ledger.py curate/download/rights/*.py "
     "curate/dedup/cluster.py curate/dedup/exact.py curate/dedup/survivor.py "
     "curate/verdict/*.py curate/remove/*.py index/visible.py index/part.py "

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from safetensors.torch import save_file
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from frenchcat.curate.score.watermark.network import HEADS, WEIGHTS, Head, Heads
+from frenchcat.curate.score.watermark.network import HEADS, WEIGHTS, Heads, WatermarkHead
 
 EPOCHS = 6
 PAIRS = 32  # a batch
@@ -50,7 +50,7 @@ def fit(work: Path, seed: int) -> dict[str, torch.Tensor]:
     torch.manual_seed(seed)
     torch.set_num_threads(1)  # the layers are too small to share
     maps = torch.from_numpy(train["maps"]).unflatten(0, (-1, 2))
-    head = Head()
+    head = WatermarkHead()
     averaged = AveragedModel(head, multi_avg_fn=get_ema_multi_avg_fn(0.995), use_buffers=True)
     optimizer = torch.optim.AdamW(head.parameters(), lr=RATE, weight_decay=0.05)
     steps, step, best = EPOCHS * math.ceil(len(maps) / PAIRS), 0, (-1.0, head.state_dict())
@@ -78,7 +78,7 @@ def fit(work: Path, seed: int) -> dict[str, torch.Tensor]:
     return best[1]
 
 
-def pair_loss(head: Head, maps: torch.Tensor) -> torch.Tensor:
+def pair_loss(head: WatermarkHead, maps: torch.Tensor) -> torch.Tensor:
     """(N, 2, 40, 28, 28): both must be right, and the marked one above its own unmarked one."""
     plain, marked = head(maps.flatten(0, 1)).unflatten(0, (-1, 2)).unbind(1)
     right = F.softplus(plain).mean() + F.softplus(-marked).mean()

@@ -52,7 +52,7 @@ class SiteFileText:
     failure: str | None = None
 
 
-class Site:
+class SiteRules:
     """The files of one site; parsed once, asked for each of its URLs."""
 
     def __init__(self, files: dict[SiteFile, SiteFileText], agents: Sequence[str]) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from frenchcat.curate.score.kinds import Column, Columns, Measure, Stored
+from frenchcat.curate.score.kinds import Column, Columns, DecodedImage, Measure
 
 
 class Watermark:
@@ -36,7 +36,7 @@ class Watermark:
 
         network = Network()
 
-        def measure(batch: Sequence[Stored]) -> Columns:
+        def measure(batch: Sequence[DecodedImage]) -> Columns:
             return {"pwatermark": network([stored.rgb for stored in batch])}
 
         return measure

@@ -34,7 +34,7 @@ CHANNELS = 40  # that the third stage gives, at 28 x 28
 PREPROCESS = Preprocess(224, 224, "longest", "bicubic", 255)
 
 
-class Head(nn.Module):
+class WatermarkHead(nn.Module):
     """(N, 40, 28, 28) -> (N,) logits."""
 
     def __init__(self) -> None:
@@ -67,7 +67,7 @@ class Heads(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.heads = nn.ModuleList(Head() for _ in range(HEADS))
+        self.heads = nn.ModuleList(WatermarkHead() for _ in range(HEADS))
 
     def forward(self, maps: torch.Tensor) -> torch.Tensor:
         """(N, 40, 28, 28) -> (N,) logits."""

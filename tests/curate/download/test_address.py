@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from frenchcat.curate.download.address import (
+    AddressPolicy,
     AddressRefused,
     CheckedResolver,
-    Doorman,
     SystemResolver,
     refusal,
 )
@@ -131,20 +131,20 @@ class Answers(AbstractResolver):
         pass
 
 
-def resolve(doorman: Doorman, host: str, port: int, addresses: list[str]) -> list[str]:
-    resolver = CheckedResolver(Answers(addresses), doorman)
+def resolve(policy: AddressPolicy, host: str, port: int, addresses: list[str]) -> list[str]:
+    resolver = CheckedResolver(Answers(addresses), policy)
     return [result["host"] for result in asyncio.run(resolver.resolve(host, port))]
 
 
 def test_one_private_address_among_public_ones_refuses_the_name() -> None:
-    assert resolve(Doorman(), "a.example", 80, ["8.8.8.8", "2606:4700::1"])
+    assert resolve(AddressPolicy(), "a.example", 80, ["8.8.8.8", "2606:4700::1"])
     with pytest.raises(AddressRefused, match=r"10\.0\.0\.1 of a\.example is private"):
-        resolve(Doorman(), "a.example", 80, ["8.8.8.8", "10.0.0.1"])
+        resolve(AddressPolicy(), "a.example", 80, ["8.8.8.8", "10.0.0.1"])
 
 
 def test_an_opened_host_is_opened_at_its_port_only_and_never_to_link_local() -> None:
-    doorman = Doorman([("a.example", 8000)])
-    assert resolve(doorman, "a.example", 8000, ["127.0.0.1", "::1", "10.0.0.1"])
+    policy = AddressPolicy([("a.example", 8000)])
+    assert resolve(policy, "a.example", 8000, ["127.0.0.1", "::1", "10.0.0.1"])
     for host, port, address in (
         ("a.example", 8001, "127.0.0.1"),
         ("b.example", 8000, "127.0.0.1"),
@@ -152,29 +152,29 @@ def test_an_opened_host_is_opened_at_its_port_only_and_never_to_link_local() -> 
         ("a.example", 8000, "0.0.0.0"),
     ):
         with pytest.raises(AddressRefused):
-            resolve(doorman, host, port, [address])
+            resolve(policy, host, port, [address])
 
 
 def test_literals_are_checked_without_a_resolver() -> None:
-    doorman = Doorman([("127.0.0.1", 8000)])
-    doorman.check_literal(parse_url("http://127.0.0.1:8000/"))
-    doorman.check_literal(parse_url("http://8.8.8.8/"))
-    doorman.check_literal(parse_url("http://a.example/"))
+    policy = AddressPolicy([("127.0.0.1", 8000)])
+    policy.check_literal(parse_url("http://127.0.0.1:8000/"))
+    policy.check_literal(parse_url("http://8.8.8.8/"))
+    policy.check_literal(parse_url("http://a.example/"))
     for url in ("http://127.0.0.1/", "http://0x7f.1:8001/", "http://[::ffff:127.0.0.1]:8000/"):
         with pytest.raises(AddressRefused):
-            doorman.check_literal(parse_url(url))
+            policy.check_literal(parse_url(url))
 
 
 def test_no_socket_is_made_for_an_address_that_was_not_let_through() -> None:
-    doorman = Doorman([("a.example", 8000)])
+    policy = AddressPolicy([("a.example", 8000)])
 
     def make(address: str, port: int) -> None:
-        doorman.make_socket((socket.AF_INET, socket.SOCK_STREAM, 0, "", (address, port))).close()
+        policy.make_socket((socket.AF_INET, socket.SOCK_STREAM, 0, "", (address, port))).close()
 
     make("8.8.8.8", 80)
     with pytest.raises(AddressRefused):
         make("127.0.0.1", 8000)
-    resolve(doorman, "a.example", 8000, ["127.0.0.1"])
+    resolve(policy, "a.example", 8000, ["127.0.0.1"])
     make("127.0.0.1", 8000)
     with pytest.raises(AddressRefused):
         make("127.0.0.1", 8001)

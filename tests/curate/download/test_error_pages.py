@@ -7,7 +7,7 @@ from itertools import islice
 import pytest
 from aiohttp.abc import ResolveResult
 
-from frenchcat.curate.download.fetch import PERMANENT, Fetcher, Reason
+from frenchcat.curate.download.fetch import PERMANENT, FailureReason, Fetcher
 from tests.curate.download.site import (
     Handler,
     Request,
@@ -298,11 +298,11 @@ def test_a_name_server_that_cannot_tell_is_asked_again_and_one_that_knows_of_non
 @pytest.mark.parametrize("odd", ["é" * 5000, "\udcff" * 3000, "a" * 9000])
 def test_a_detail_is_short_and_writable_whatever_the_server_said(odd: str) -> None:
     got, _ = fetch_from(redirect(f"nonsense:{odd}"))
-    assert got.reason == Reason.SCHEME_REFUSED
+    assert got.reason == FailureReason.SCHEME_REFUSED
     assert 0 < len(got.detail) <= 300
     got.detail.encode()
     got, _ = fetch_from(redirect(f"/{odd}"), max_redirects=0)
-    assert got.reason == Reason.TOO_MANY_REDIRECTS
+    assert got.reason == FailureReason.TOO_MANY_REDIRECTS
     assert len(got.detail) <= 300
     got.detail.encode()
 

@@ -319,7 +319,7 @@ def test_no_cookie_is_carried_on() -> None:
 def test_a_fault_of_ours_costs_one_row(caplog: pytest.LogCaptureFixture) -> None:
     async def run() -> None:
         async with Site({"*": reply(JPEG)}) as site, Fetcher(settings(site)) as fetcher:
-            await fetcher._road.session.close()  # as a bug would have it
+            await fetcher._context.session.close()  # as a bug would have it
             got = await fetcher.fetch(site.url())
             assert got.reason == "unexpected"
             assert "RuntimeError" in got.detail

@@ -235,7 +235,7 @@ def test_leaving_early_leaves_nothing_running_and_the_fetcher_usable() -> None:
                     with pytest.raises(RuntimeError, match="already running"):
                         await anext(fetcher.fetch_all([]))
                     await results.aclose()
-                    assert fetcher._road.turns._active == 0
+                    assert fetcher._context.turns._active == 0
                 assert len(await collect(fetcher, urls[3:])) == 100
             assert len(asyncio.all_tasks()) <= 1 + site.connections
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps, PngImagePlugin
 
-from frenchcat.curate.download.pictures import Developer, Picture, ResizeSettings, Unfit
+from frenchcat.curate.download.pictures import ImageProcessor, ResizeSettings, StoredImage, Unfit
 from frenchcat.curate.download.upstream import img2dataset_module
 from tests.curate.download.loopback import jpeg
 from tests.curate.download.site import picture
@@ -23,8 +23,8 @@ def pixels(data: bytes) -> "np.ndarray[Any, Any]":
     return np.asarray(Image.open(io.BytesIO(data)).convert("RGB")).astype(int)
 
 
-def stored(body: bytes, kind: str, **settings: Any) -> Picture:
-    return Developer(ResizeSettings(**settings) if settings else PLAIN)(body, kind)
+def stored(body: bytes, kind: str, **settings: Any) -> StoredImage:
+    return ImageProcessor(ResizeSettings(**settings) if settings else PLAIN)(body, kind)
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_a_plain_picture_is_stored_as_img2dataset_stores_it(settings: dict[str, 
     reference = img2dataset_module("resizer").Resizer(**{n: getattr(named, n) for n in names})
     for body in (jpeg(1), jpeg(2, 40, 90)):
         expected = reference(io.BytesIO(body))
-        got = Developer(named)(body, "jpeg")
+        got = ImageProcessor(named)(body, "jpeg")
         sizes = (got.width, got.height, got.original_width, got.original_height)
         assert (got.data, *sizes, None) == expected
 
@@ -137,7 +137,7 @@ def test_what_a_png_carries_besides_its_pixels_changes_nothing(body: bytes) -> N
 def test_what_is_not_stored_has_its_reason(
     body: bytes, kind: str, settings: dict[str, Any], reason: str | None
 ) -> None:
-    develop = Developer(ResizeSettings(**settings))
+    develop = ImageProcessor(ResizeSettings(**settings))
     if reason is None:
         develop(body, kind)
         return
@@ -154,7 +154,7 @@ def test_a_broken_exif_block_costs_the_exif_and_not_the_picture() -> None:
 
 
 def test_threads_change_no_byte() -> None:
-    develop: Callable[[bytes, str], Picture] = Developer(ResizeSettings(image_size=48))
+    develop: Callable[[bytes, str], StoredImage] = ImageProcessor(ResizeSettings(image_size=48))
     bodies = [jpeg(n, 90 + n, 64) for n in range(24)]
     with ThreadPoolExecutor(4) as pool:
         together = list(pool.map(lambda body: develop(body, "jpeg"), bodies))

@@ -21,7 +21,7 @@ from frenchcat.curate.config import changed
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.download import ResizeSettings, download, retry_failed
 from frenchcat.curate.info import info
-from frenchcat.curate.remove import Wish, compact, matches, remove, residue
+from frenchcat.curate.remove import RemovalQuery, compact, matches, remove, residue
 from frenchcat.curate.score.stage import score
 from frenchcat.curate.select import Choice, open_selection, select
 from frenchcat.curate.stage import Silent
@@ -49,9 +49,9 @@ def take_out(built: Built, numbers: Sequence[int]) -> set[str]:
     keys = set()
     with built.dataset.lock():
         for number in numbers:
-            wish = Wish("url", f"{built.site.url(number)}?{marks(number)[0]}")
-            found = matches(built.dataset, wish)
-            remove(built.dataset, wish, found)
+            asked_for = RemovalQuery("url", f"{built.site.url(number)}?{marks(number)[0]}")
+            found = matches(built.dataset, asked_for)
+            remove(built.dataset, asked_for, found)
             keys |= {match.key for match in found}
     return keys
 
@@ -347,7 +347,7 @@ def test_selections_keep_their_rows_and_find_their_pictures(
 def test_a_log_without_rows_has_nothing_rewritten(built: Built) -> None:
     before = tree_digest(Path(built.dataset.root))
     with built.dataset.lock():
-        remove(built.dataset, Wish("domain", "elsewhere.example"), [])
+        remove(built.dataset, RemovalQuery("domain", "elsewhere.example"), [])
         assert compact(built.dataset) == {"rows": 0, "shards": 0}
     log = built.dataset.path("removals/000001.json")
     assert tree_digest(Path(built.dataset.root)) == before | {

@@ -13,7 +13,7 @@ from frenchcat.curate.catalog import Catalog
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.files import SHARD_FILES, ShardFile
 from frenchcat.curate.lineage import origin
-from frenchcat.curate.remove import Wish, compact, matches, remove
+from frenchcat.curate.remove import RemovalQuery, compact, matches, remove
 from frenchcat.curate.score.extra import load_extra
 from frenchcat.curate.score.settings import ScoreSettings
 from frenchcat.curate.select import select
@@ -63,8 +63,8 @@ def test_a_removed_row_leaves_every_file_of_the_table(dataset: Dataset) -> None:
     gone, stays = "000000000", ["000000001", "000000002"]
     other = Path(dataset.path(COLOURS.of("00001"))).read_bytes()
     with dataset.lock():
-        wish = Wish("url", "http://a.example/00000/0")
-        remove(dataset, wish, matches(dataset, wish))
+        query = RemovalQuery("url", "http://a.example/00000/0")
+        remove(dataset, query, matches(dataset, query))
         compact(dataset)
     colours = pq.read_table(dataset.path(COLOURS.of("00000"))).to_pylist()
     assert [(row["of"], row["colour"]) for row in colours] == [

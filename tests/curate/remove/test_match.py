@@ -19,7 +19,7 @@ from frenchcat.curate.errors import UserError
 from frenchcat.curate.hash_lists import HashList, read_hash_lists
 from frenchcat.curate.hashes import pdq
 from frenchcat.curate.removals import Removed, removed, without_removed
-from frenchcat.curate.remove import Match, Wish, matches, remove
+from frenchcat.curate.remove import Match, RemovalQuery, matches, remove
 from frenchcat.curate.urls import domain_of, host_of
 from tests.curate.download.loopback import jpeg
 from tests.curate.report.datasets import write
@@ -78,14 +78,14 @@ def addresses(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 @pytest.mark.parametrize("domain", DOMAINS)
 def test_a_domain_names_its_hosts_and_no_other_party(addresses: Dataset, domain: str) -> None:
-    found = {int(match.key) for match in matches(addresses, Wish("domain", domain))}
+    found = {int(match.key) for match in matches(addresses, RemovalQuery("domain", domain))}
     assert found == DOMAINS[domain]
 
 
 @pytest.mark.parametrize("domain", DOMAINS)
 def test_a_crawl_leaves_out_what_a_domain_names(tmp_path: Path, domain: str) -> None:
     dataset = Dataset.create(tmp_path / "d", "d")
-    remove(dataset, Wish("domain", domain), [])
+    remove(dataset, RemovalQuery("domain", domain), [])
     rows = pa.table({"uid": [str(n) for n in range(len(URLS))], "url": URLS})
     left = without_removed(rows, removed(dataset))
     assert set(map(int, left["uid"].to_pylist())) == set(range(len(URLS))) - DOMAINS[domain]
@@ -119,7 +119,7 @@ def test_a_domain_removed_in_any_spelling_is_not_crawled_in_another(
     tmp_path: Path, asked: str
 ) -> None:
     dataset = embedded(tmp_path / "d", unit_rows(1))
-    remove(dataset, Wish("domain", asked), [])
+    remove(dataset, RemovalQuery("domain", asked), [])
     urls = [*SAME_DOMAIN["xn--bcher-kva.de"], "http://bucher.de/8.png", "http://xbücher.de/9.png"]
     rows = pa.table({"uid": [str(n) for n in range(len(urls))], "url": urls})
     left = without_removed(rows, removed(dataset))["url"].to_pylist()
@@ -146,9 +146,9 @@ OTHERS = [
 def test_a_url_is_the_same_however_it_is_spelt(tmp_path: Path, asked: str) -> None:
     listed = [*SPELLINGS, *OTHERS]
     dataset = write(tmp_path / "d", [Row(url=url) for url in listed], pictures=False)
-    found = matches(dataset, Wish("url", asked))
+    found = matches(dataset, RemovalQuery("url", asked))
     assert [match.url for match in found] == SPELLINGS
-    remove(dataset, Wish("url", asked), [])  # blocked by the wish alone
+    remove(dataset, RemovalQuery("url", asked), [])  # blocked by the wish alone
     rows = pa.table({"uid": listed, "url": listed})
     assert without_removed(rows, removed(dataset))["url"].to_pylist() == OTHERS
 
@@ -166,16 +166,16 @@ def test_a_digest_is_that_of_the_fetched_or_of_the_stored_bytes(tmp_path: Path) 
     dataset = write(tmp_path / "d", rows, pictures=False)
     for text, keys in (("a", {0, 1}), ("b", {0}), ("c", {1, 2}), ("e", set())):
         for value in (digest(text), f" {digest(text).upper()} "):
-            found = matches(dataset, Wish("sha256", value))
+            found = matches(dataset, RemovalQuery("sha256", value))
             assert {int(match.key) for match in found} == keys
     for bad in (digest("a")[:63], digest("a") + "0", "g" * 64):
         with pytest.raises(UserError, match="is no SHA-256"):
-            matches(dataset, Wish("sha256", bad))
+            matches(dataset, RemovalQuery("sha256", bad))
 
 
 @pytest.mark.parametrize("value", ["00000000", "0000000000", "00000000_", "%", "100000000"])
 def test_a_key_is_a_whole_key(addresses: Dataset, value: str) -> None:
-    assert matches(addresses, Wish("key", value)) == []
+    assert matches(addresses, RemovalQuery("key", value)) == []
 
 
 BASE = np.random.default_rng(5).integers(0, 256, 32, np.uint8)
@@ -197,12 +197,12 @@ def test_near_copies_by_hash_are_at_most_31_bits_away_and_only_where_asked(tmp_p
     hashes: list[str | None] = [flipped(number) for number in bits]
     rows = [Row(f"http://a.org/{n}", scores={"pdq": h}) for n, h in enumerate([*hashes, None])]
     dataset = write(tmp_path / "d", rows, pictures=False)
-    wish = Wish("key", "000000000")
-    assert why(matches(dataset, wish)) == {0: "key"}
-    near = matches(dataset, Wish("key", "000000000", near=True))
+    query = RemovalQuery("key", "000000000")
+    assert why(matches(dataset, query)) == {0: "key"}
+    near = matches(dataset, RemovalQuery("key", "000000000", near=True))
     assert why(near) == {0: "key", 1: "perceptual 31 bits", 3: "perceptual 1 bits"}
     assert [int(match.key) for match in near] == [0, 1, 3]
-    assert why(matches(dataset, Wish("key", "000000005", near=True))) == {5: "key"}
+    assert why(matches(dataset, RemovalQuery("key", "000000005", near=True))) == {5: "key"}
 
 
 def test_the_distance_is_that_to_the_nearest_row_asked_for(tmp_path: Path) -> None:
@@ -210,7 +210,7 @@ def test_the_distance_is_that_to_the_nearest_row_asked_for(tmp_path: Path) -> No
     urls = ["http://a.org/x", "http://a.org/x", "http://b.org/y", "http://b.org/z"]
     rows = [Row(url, scores={"pdq": h}) for url, h in zip(urls, hashes, strict=True)]
     dataset = write(tmp_path / "d", rows, pictures=False)
-    found = why(matches(dataset, Wish("url", "http://a.org/x", near=True)))
+    found = why(matches(dataset, RemovalQuery("url", "http://a.org/x", near=True)))
     near = {2: "perceptual 10 bits", 3: "perceptual 12 bits"}
     assert found == {0: "url", 1: "url", **near}
 
@@ -227,11 +227,11 @@ def at_cosines(*cosines: float) -> Any:
 def test_near_copies_by_vector_have_a_cosine_of_96_hundredths(tmp_path: Path) -> None:
     elsewhere = at_cosines(0.5, 0.98)[1:]
     dataset = embedded(tmp_path / "d", at_cosines(0.99, 0.962, 0.957, -1.0), elsewhere)
-    assert why(matches(dataset, Wish("key", "000000000"))) == {0: "key"}
-    near = why(matches(dataset, Wish("key", "000000000", near=True)))
+    assert why(matches(dataset, RemovalQuery("key", "000000000"))) == {0: "key"}
+    near = why(matches(dataset, RemovalQuery("key", "000000000", near=True)))
     wanted = {1: "semantic 0.990", 2: "semantic 0.962", 10001: "semantic 0.980"}
     assert near == {0: "key", **wanted}
-    far = why(matches(dataset, Wish("key", "000010000", near=True)))
+    far = why(matches(dataset, RemovalQuery("key", "000010000", near=True)))
     assert far == {10000: "key"}
 
 
@@ -242,16 +242,16 @@ def test_a_picture_names_its_bytes_its_hash_and_its_vector(tmp_path: Path) -> No
     hashes = [None, None, pdq(opened(jpeg(1), 80)).hex(), None, pdq(opened(jpeg(2))).hex()]
     sums = [None, None, None, hashlib.sha256(jpeg(1)).hexdigest(), None]
     add_columns(dataset, "scores", sha256=sums, pdq=hashes)
-    wish = Wish("like", str(file))
-    found = why(matches(dataset, wish, lambda _: at_cosines()[0]))
+    query = RemovalQuery("like", str(file))
+    found = why(matches(dataset, query, lambda _: at_cosines()[0]))
     assert found.keys() == {0, 1, 2, 3}
     assert next(iter(found)) == 3  # equal bytes come first
     assert (found[3], found[0], found[1]) == ("like", "semantic 1.000", "semantic 0.970")
     assert found[2].startswith("perceptual")
-    assert why(matches(dataset, wish)).keys() == {2, 3}
+    assert why(matches(dataset, query)).keys() == {2, 3}
     (tmp_path / "no.jpg").write_text("no picture")
     with pytest.raises(UserError, match=r"no\.jpg cannot be decoded"):
-        matches(dataset, Wish("like", str(tmp_path / "no.jpg")))
+        matches(dataset, RemovalQuery("like", str(tmp_path / "no.jpg")))
 
 
 def opened(data: bytes, width: int | None = None) -> Image.Image:
@@ -262,9 +262,9 @@ def opened(data: bytes, width: int | None = None) -> Image.Image:
 def test_what_was_removed_is_not_matched_again(addresses: Dataset, tmp_path: Path) -> None:
     dataset = write(tmp_path / "d", [Row(url=url) for url in URLS], pictures=False)
     for expected in ({0, 1, 2, 3, 9}, set()):
-        found = matches(dataset, Wish("domain", "example.org"))
+        found = matches(dataset, RemovalQuery("domain", "example.org"))
         assert {int(match.key) for match in found} == expected
-        remove(dataset, Wish("domain", "example.org"), found)
+        remove(dataset, RemovalQuery("domain", "example.org"), found)
 
 
 def test_near_copies_are_found_whatever_the_digits_of_a_row(tmp_path: Path) -> None:
@@ -274,10 +274,10 @@ def test_near_copies_are_found_whatever_the_digits_of_a_row(tmp_path: Path) -> N
         names = {"key", "image_path"} & {*pq.read_schema(source.path(name)).names}
         short = [f"00000{row:03d}" for row in range(3)]
         set_columns(source, name, **dict.fromkeys(names, short))
-    wish = Wish("key", "00000000", near=True)
-    found = matches(source, wish)
+    query = RemovalQuery("key", "00000000", near=True)
+    found = matches(source, query)
     assert why(found) == {0: "key", 1: "semantic 0.990"}
-    assert len(remove(source, wish, found).vectors) == 2
+    assert len(remove(source, query, found).vectors) == 2
 
 
 # -- hash lists ----------------------------------------------------------------------------------
@@ -365,8 +365,8 @@ def test_a_dataset_adopted_without_pictures_is_compacted(tmp_path: Path) -> None
     table = {"caption": list("abcde"), "url": [f"http://a.org/{n}" for n in range(5)]}
     pq.write_table(pa.table(table), folder / "metadata/0.parquet")
     dataset = adopt(folder, tmp_path / "d").dataset
-    wish = Wish("url", "http://a.org/2")
-    remove(dataset, wish, matches(dataset, wish))
+    query = RemovalQuery("url", "http://a.org/2")
+    remove(dataset, query, matches(dataset, query))
     assert residue(dataset)
     assert compact(dataset) == {"rows": 1, "shards": 1}
     assert residue(dataset) == []

@@ -14,7 +14,7 @@ from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.hash_lists import HashList, read_hash_lists, with_removed
 from frenchcat.curate.removals import removed, without_removed
-from frenchcat.curate.remove import Wish, compact, matches, remove, residue
+from frenchcat.curate.remove import RemovalQuery, compact, matches, remove, residue
 from frenchcat.curate.select import open_selection, select
 from frenchcat.index.build import build_index
 from frenchcat.index.search import Searcher
@@ -37,9 +37,9 @@ def dataset(tmp_path: Path) -> Dataset:
 
 
 def take_out(dataset: Dataset, by: str, value: str, near: bool = False) -> list[str]:
-    wish = Wish(by, value, near)
-    found = matches(dataset, wish)
-    remove(dataset, wish, found)
+    asked_for = RemovalQuery(by, value, near)
+    found = matches(dataset, asked_for)
+    remove(dataset, asked_for, found)
     return [match.key for match in found]
 
 
@@ -53,12 +53,12 @@ def take_out(dataset: Dataset, by: str, value: str, near: bool = False) -> list[
     ],
 )
 def test_a_wish_names_its_rows(dataset: Dataset, by: str, value: str, keys: list[str]) -> None:
-    assert [match.key for match in matches(dataset, Wish(by, value))] == keys
+    assert [match.key for match in matches(dataset, RemovalQuery(by, value))] == keys
 
 
 def test_a_domain_names_all_its_rows(dataset: Dataset) -> None:
-    assert len(matches(dataset, Wish("domain", "example.org"))) == 50
-    assert matches(dataset, Wish("domain", "example.com")) == []
+    assert len(matches(dataset, RemovalQuery("domain", "example.org"))) == 50
+    assert matches(dataset, RemovalQuery("domain", "example.com")) == []
 
 
 def test_removed_rows_are_absent_at_once(dataset: Dataset) -> None:
@@ -201,11 +201,11 @@ def removed_nothing():  # type: ignore[no-untyped-def]
 )
 def test_bad_wishes_are_one_line(dataset: Dataset, by: str, value: str, said: str) -> None:
     with pytest.raises(UserError, match=said):
-        matches(dataset, Wish(by, value))
+        matches(dataset, RemovalQuery(by, value))
     assert not dataset.exists("removals")
 
 
 def test_a_key_that_is_not_there_is_no_request(dataset: Dataset) -> None:
-    wish = Wish("key", "999990000")
+    asked_for = RemovalQuery("key", "999990000")
     with pytest.raises(UserError, match=r"no row of .* matches --key 999990000"):
-        remove(dataset, wish, matches(dataset, wish))
+        remove(dataset, asked_for, matches(dataset, asked_for))

@@ -14,7 +14,7 @@ from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.hash_lists import HashList, with_removed
 from frenchcat.curate.removals import removed, removed_by_shard, removed_keys, without_removed
-from frenchcat.curate.remove import Wish, matches, remove
+from frenchcat.curate.remove import RemovalQuery, matches, remove
 from tests.sample.columns import add_columns
 from tests.sample.embedded import embedded
 from tests.sample.pictures import picture
@@ -45,8 +45,8 @@ def dataset(tmp_path: Path) -> Dataset:
 
 
 def take_out(dataset: Dataset, by: str, value: str, note: str = "") -> None:
-    wish = Wish(by, value)
-    remove(dataset, wish, matches(dataset, wish), note)
+    query = RemovalQuery(by, value)
+    remove(dataset, query, matches(dataset, query), note)
 
 
 @pytest.mark.parametrize(
@@ -127,9 +127,9 @@ def test_what_a_user_lists_stays_listed_beside_what_was_removed(dataset: Dataset
 
 def test_a_picture_that_nothing_matches_is_no_request(dataset: Dataset, tmp_path: Path) -> None:
     (tmp_path / "x.png").write_bytes(picture(99))
-    wish = Wish("like", str(tmp_path / "x.png"))
+    query = RemovalQuery("like", str(tmp_path / "x.png"))
     with pytest.raises(UserError, match=r"no row of .* matches --like"):
-        remove(dataset, wish, [])
+        remove(dataset, query, [])
     assert not dataset.exists("removals")
 
 

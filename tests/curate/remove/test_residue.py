@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from frenchcat.cli import app
 from frenchcat.curate.dataset import Dataset
-from frenchcat.curate.remove import Wish, compact, matches, remove, residue
+from frenchcat.curate.remove import RemovalQuery, compact, matches, remove, residue
 from frenchcat.curate.remove.residue import Residue
 from tests.sample.columns import add_columns
 from tests.sample.embedded import embedded
@@ -43,8 +43,8 @@ def clean(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
         stored_sha256=[hashlib.sha256(picture(n)).hexdigest() for n in range(5)],
         pdq=[PDQ if our else "00" * 32 for our in ours],
     )
-    wish = Wish("key", KEY)
-    remove(dataset, wish, matches(dataset, wish))
+    query = RemovalQuery("key", KEY)
+    remove(dataset, query, matches(dataset, query))
     assert compact(dataset) == {"rows": 1, "shards": 1}
     return dataset
 

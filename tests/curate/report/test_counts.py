@@ -11,15 +11,15 @@ from hypothesis import strategies as st
 from frenchcat.curate.report import counts as counting
 from frenchcat.curate.report.counts import Counts, count_terms
 from frenchcat.curate.report.outcomes import open_outcomes
-from frenchcat.curate.report.terms import Term
+from frenchcat.curate.report.terms import AuditTerm
 from tests.curate.report.datasets import write
 from tests.sample.row import Row
 
 TERMS = [
-    Term("woman", "People", ("woman", "Frau", "mujer"), ("女性",)),
-    Term("police", "Occupations", ("police officer", "policía"), ()),
-    Term("cleaner", "Occupations", ("femme de ménage", "agent d'entretien"), ("清掃員",)),
-    Term("Germany", "Places", ("München", "german"), ("ドイツ", "AI独")),
+    AuditTerm("woman", "People", ("woman", "Frau", "mujer"), ("女性",)),
+    AuditTerm("police", "Occupations", ("police officer", "policía"), ()),
+    AuditTerm("cleaner", "Occupations", ("femme de ménage", "agent d'entretien"), ("清掃員",)),
+    AuditTerm("Germany", "Places", ("München", "german"), ("ドイツ", "AI独")),
 ]
 
 
@@ -36,7 +36,7 @@ def plain(text: str) -> str:
     return f" {' '.join(''.join(kept).split())} "
 
 
-def holds(caption: str, term: Term) -> bool:
+def holds(caption: str, term: AuditTerm) -> bool:
     text = plain(caption)
     return any(plain(word) in text for word in term.words) or any(
         plain(part).strip() in text for part in term.parts

@@ -67,13 +67,13 @@ def test_rows_without_a_vector_are_dropped_as_info_has_it(tmp_path: Path) -> Non
 
 
 def test_removed_rows_are_an_outcome_of_their_own(tmp_path: Path) -> None:
-    from frenchcat.curate.remove.match import Wish, matches
+    from frenchcat.curate.remove.match import RemovalQuery, matches
     from frenchcat.curate.remove.request import remove
 
     dataset = write(tmp_path / "d", [Row(url="http://x.org/1.png"), Row()], rules=[])
     with dataset.lock():
-        wish = Wish("key", "000000000")
-        remove(dataset, wish, matches(dataset, wish))
+        query = RemovalQuery("key", "000000000")
+        remove(dataset, query, matches(dataset, query))
     report = make_report(dataset, QUICK)
     assert report.outcomes["removed"] == 1
     assert report.outcomes["kept"] == info(dataset).kept == 1

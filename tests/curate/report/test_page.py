@@ -18,7 +18,7 @@ from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.report.report import make_report
 from frenchcat.curate.report.settings import ReportSettings
-from frenchcat.curate.report.thumbnails import Thumbnails
+from frenchcat.curate.report.thumbnails import ReportThumbnails
 from frenchcat.curate.report.write import default_path, write_report
 from tests.curate.report.datasets import write
 from tests.sample.row import Row
@@ -241,7 +241,7 @@ def test_a_tar_is_opened_once_and_of_many_a_bounded_number(
     members = tars.members
     monkeypatch.setattr(tars, "members", lambda path: opened.append(str(path)) or members(path))
     monkeypatch.setattr(thumbnails, "MAX_TARS", 3)
-    found = Thumbnails(dataset, 10**6, 0.5)
+    found = ReportThumbnails(dataset, 10**6, 0.5)
     found.load(make_report(dataset, QUICK).pictures())
     assert len(opened) == len(set(opened)) == 3
 

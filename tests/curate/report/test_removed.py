@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from frenchcat.curate.remove import Wish, matches, remove
+from frenchcat.curate.remove import RemovalQuery, matches, remove
 from frenchcat.curate.report.report import make_report
 from frenchcat.curate.report.settings import ReportSettings
 from tests.curate.report.datasets import write
@@ -21,8 +21,8 @@ def test_a_removed_row_is_counted_as_removed_and_as_nothing_else(tmp_path: Path)
     ]
     dataset = write(tmp_path / "d", rows, rules=["dull"])
     for number in (1, 2):
-        wish = Wish("key", f"00000000{number}")
-        remove(dataset, wish, matches(dataset, wish))
+        query = RemovalQuery("key", f"00000000{number}")
+        remove(dataset, query, matches(dataset, query))
     report = make_report(dataset, ReportSettings(replicates=100))
     assert report.outcomes == {
         **{"failed": 1, "opted_out": 1, "removed": 2, "dropped": 0, "stored": 0, "kept": 3}

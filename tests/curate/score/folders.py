@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 
 from frenchcat.curate.config import resolve
 from frenchcat.curate.dataset import Dataset
-from frenchcat.curate.score.kinds import Stored
+from frenchcat.curate.score.kinds import DecodedImage
 from frenchcat.curate.score.pictures import decode
 from frenchcat.curate.score.settings import ScoreSettings
 from frenchcat.curate.score.stage import score
@@ -32,7 +32,7 @@ def scores(dataset: Dataset, shard: str = "00000") -> dict[str, dict[str, Any]]:
     return {row["key"]: row for row in rows}
 
 
-def stored(data: bytes) -> Stored:
+def stored(data: bytes) -> DecodedImage:
     """A file as a picture score sees it."""
     found = decode(data)
     assert found is not None

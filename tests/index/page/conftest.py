@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from frenchcat.curate.clip.model import Clip, load_clip
 from frenchcat.curate.clip.settings import ClipSettings
 from frenchcat.curate.dataset import Dataset
-from tests.index.page.look import SECRET, make, serving, taste
+from tests.index.page.look import SECRET, content_policy, make, serving
 
 CHROMIUM = "/usr/bin/chromium"
 FLAGS = (
@@ -41,7 +41,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     dataset = make(folder / "cats", clip)
     keys = folder / "keys.txt"
     keys.write_text(SECRET + "\n")
-    files = taste(folder, clip)
+    files = content_policy(folder, clip)
     with serving([dataset], clip, allow_remove=True, **files) as address:
         closed: dict[str, Any] = {"api_key_file": str(keys), "contact": "cats@example.org"}
         with serving([dataset], clip, allow_select=False, **closed) as guarded:

@@ -15,7 +15,7 @@ from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.removals import removed_keys
 from frenchcat.index.search import Searcher
 from frenchcat.index.service.app import create_app
-from frenchcat.index.service.drawing import Artist
+from frenchcat.index.service.drawing import DrawBackend
 from frenchcat.index.service.settings import ServeSettings
 from tests.index.service.served import index, named_by
 from tests.sample.columns import add_columns
@@ -98,7 +98,7 @@ def left(dataset: Dataset) -> int:
     return len(set(KEYS) - removed_keys(dataset))
 
 
-def taste(folder: Path, clip: Clip) -> dict[str, str]:
+def content_policy(folder: Path, clip: Clip) -> dict[str, str]:
     """Files of ratings, of which nine is a red car, and of prompts, of which the dog is violent."""
     words = ["a cat", "a red car", "a bridge over a river", "a black dog in the snow"]
     cat, car, bridge, dog = clip.encode_texts(words)
@@ -111,11 +111,14 @@ def taste(folder: Path, clip: Clip) -> dict[str, str]:
 
 @contextlib.contextmanager
 def serving(
-    datasets: Sequence[Dataset], clip: Clip, artist: Artist | None = None, **settings: Any
+    datasets: Sequence[Dataset],
+    clip: Clip,
+    draw_backend: DrawBackend | None = None,
+    **settings: Any,
 ) -> Iterator[str]:
     """The address of a service at a port of its own."""
     told = ServeSettings(poll_sec=0.1, preload=False, **settings)
-    app = create_app(datasets, told, clip, artist)
+    app = create_app(datasets, told, clip, draw_backend)
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error"))
     thread = threading.Thread(target=server.run)
     thread.start()

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Locator, Page, Route, expect
 
-from frenchcat.artist import artist_of
 from frenchcat.curate.clip.model import Clip, load_clip
 from frenchcat.curate.clip.settings import ClipSettings
 from frenchcat.curate.select import Choice, select
+from frenchcat.draw_backend import draw_backend_of
 from frenchcat.drawing import verify_file
 from frenchcat.train.loop import train
 from tests.index.page.conftest import Site, new_page
@@ -37,7 +37,7 @@ def address(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[st
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CONFIG_HOME", str(folder / "config"))
         given: dict[str, Any] = {"refused_words": str(words), "draw_steps": 3}
-        with serving([site.dataset], clip, artist_of(run), **given) as there:
+        with serving([site.dataset], clip, draw_backend_of(run), **given) as there:
             yield there
 
 

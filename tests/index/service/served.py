@@ -14,7 +14,7 @@ from frenchcat.curate.manifest import StageEntry
 from frenchcat.curate.markers import record_entry
 from frenchcat.index.build import build_index
 from frenchcat.index.service.app import create_app
-from frenchcat.index.service.drawing import Artist
+from frenchcat.index.service.drawing import DrawBackend
 from frenchcat.index.service.settings import ServeSettings
 from tests.sample.embedded import add_shard
 
@@ -61,12 +61,12 @@ def served(
     *datasets: Dataset,
     clip: Clip | None = None,
     raising: bool = True,
-    artist: Artist | None = None,
+    draw_backend: DrawBackend | None = None,
     **settings: Any,
 ) -> Iterator[TestClient]:
     """A client of an application in this process."""
     settings = {"preload": False, "hosts": ("testserver",), "poll_sec": 0.05, **settings}
-    app = create_app(datasets, ServeSettings(**settings), clip, artist)
+    app = create_app(datasets, ServeSettings(**settings), clip, draw_backend)
     with TestClient(app, raise_server_exceptions=raising) as client:
         yield client
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from frenchcat.curate.clip.model import Clip
 from frenchcat.curate.dataset import Dataset
-from frenchcat.curate.remove import Wish, matches, remove
+from frenchcat.curate.remove import RemovalQuery, matches, remove
 from tests.index.service.served import CAPTIONS, NAME, served
 from tests.sample.columns import add_columns
 
@@ -26,9 +26,9 @@ def test_rows_come_in_order_by_pages_and_are_counted(cats: Dataset) -> None:
 
 def test_filters_and_removals_count(cats: Dataset) -> None:
     add_columns(cats, "scores", punsafe=[0.9, *[0.0] * 7])
-    wish = Wish("key", KEYS[7], False)
+    query = RemovalQuery("key", KEYS[7], False)
     with cats.lock():
-        remove(cats, wish, matches(cats, wish))
+        remove(cats, query, matches(cats, query))
     with served(cats) as client:
         shown = client.post("/v1/browse", json={}).json()
         unsafe = client.post("/v1/browse", json={"safe": False}).json()

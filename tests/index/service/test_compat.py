@@ -12,7 +12,7 @@ from PIL import Image
 
 from frenchcat.curate.clip.model import Clip
 from frenchcat.curate.dataset import Dataset
-from frenchcat.curate.remove import Wish, matches, remove
+from frenchcat.curate.remove import RemovalQuery, matches, remove
 from tests.index.service.served import CAPTIONS, NAME, base64_of, make_dataset, served
 from tests.sample.columns import add_columns
 from tests.sample.pictures import picture
@@ -196,8 +196,8 @@ def test_metadata_is_by_id_and_silent_about_removed_rows(cats: Dataset) -> None:
         assert rows[0]["metadata"]["caption"] == CAPTIONS[5]
         assert set(rows[0]["metadata"]) == COLUMNS
         with cats.lock():
-            wish = Wish("key", "000000002")
-            remove(cats, wish, matches(cats, wish))
+            asked_for = RemovalQuery("key", "000000002")
+            remove(cats, asked_for, matches(cats, asked_for))
         rows = client.post("/metadata", content=json.dumps(body)).json()
         assert [row["id"] for row in rows] == [5, 3]
         assert client.post("/metadata", json={"ids": [], "indice_name": NAME}).json() == []

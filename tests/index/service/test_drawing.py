@@ -16,15 +16,15 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
-from frenchcat.artist import artist_of
 from frenchcat.curate import remove as removal
 from frenchcat.curate.clip.model import Clip
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.remove.request import remove
+from frenchcat.draw_backend import draw_backend_of
 from frenchcat.drawing import draw_to_files, verify_file
-from frenchcat.index.service.drawing import Artist, Drawn
-from frenchcat.index.service.models import Wish
+from frenchcat.index.service.drawing import DrawBackend, Drawn
+from frenchcat.index.service.models import DrawRequest
 from frenchcat.train.checkpoint import newest
 from tests.index.service.served import served
 from tests.sample.columns import add_columns
@@ -41,7 +41,7 @@ def colours(run: Path) -> Dataset:
 
 @pytest.fixture(scope="module")
 def client(run: Path, colours: Dataset, clip: Clip) -> Iterator[TestClient]:
-    with served(colours, clip=clip, artist=artist_of(run)) as client:
+    with served(colours, clip=clip, backend=draw_backend_of(run)) as client:
         yield client
 
 
@@ -137,7 +137,7 @@ def test_without_a_run_nothing_is_drawn(cats: Dataset, clip: Clip) -> None:
 
 def test_another_dataset_is_served(cats: Dataset, clip: Clip, run: Path) -> None:
     """The receipts still name keys and where the pictures are from, without paths of this one."""
-    with served(cats, clip=clip, artist=artist_of(run)) as client:
+    with served(cats, clip=clip, backend=draw_backend_of(run)) as client:
         found = drawn(client, number=1)
     assert found["dataset"] is None
     for one in found["pictures"][0]["nearest"]:
@@ -148,14 +148,14 @@ def test_another_dataset_is_served(cats: Dataset, clip: Clip, run: Path) -> None
 def test_what_may_not_be_seen_is_not_shown(clip: Clip, tmp_path: Path) -> None:
     run = train_on_selection(tmp_path, clip)
     colours = Dataset.open(tmp_path / "dataset")
-    with served(colours, clip=clip, artist=artist_of(run)) as client:
+    with served(colours, clip=clip, backend=draw_backend_of(run)) as client:
         plain = drawn(client, number=1)["pictures"][0]["nearest"]
     gone, unsafe = plain[0]["key"], plain[1]["key"]
     add_columns(colours, "scores", punsafe=[float(int(unsafe) == n) for n in range(ROWS)])
-    wish = removal.Wish("key", gone, False)
+    query = removal.RemovalQuery("key", gone, False)
     with colours.lock():
-        remove(colours, wish, removal.matches(colours, wish))
-    with served(colours, clip=clip, artist=artist_of(run)) as client:
+        remove(colours, query, removal.matches(colours, query))
+    with served(colours, clip=clip, backend=draw_backend_of(run)) as client:
         nearest = drawn(client, number=1)["pictures"][0]["nearest"]
         open_to = drawn(client, number=1, safe=False)["pictures"][0]["nearest"]
     assert gone not in [one["key"] for one in nearest]
@@ -170,7 +170,7 @@ def test_pictures_that_look_violent_are_withheld(
     one, other = clip.encode_pictures([draw_to_picture(run, seed, tmp_path) for seed in (7, 8)])
     np.save(tmp_path / "violence.npy", np.stack([one, other]))
     violence = str(tmp_path / "violence.npy")
-    with served(colours, clip=clip, artist=artist_of(run), violence=violence) as client:
+    with served(colours, clip=clip, backend=draw_backend_of(run), violence=violence) as client:
         found = drawn(client)
         assert [one["made"]["seed"] for one in found["pictures"]] == [7]
         assert found["withheld"] == 1
@@ -191,10 +191,10 @@ class Slow:
         self.prompts: list[str] = []
         self.running = self.most = 0
 
-    def draw(self, wish: Wish) -> list[Drawn]:
+    def draw(self, query: DrawRequest) -> list[Drawn]:
         self.running += 1
         self.most = max(self.most, self.running)
-        self.prompts.append(wish.prompt)
+        self.prompts.append(query.prompt)
         self.begun.release()
         self.go.wait(20)
         self.running -= 1
@@ -209,7 +209,7 @@ def asked(client: TestClient, prompt: str) -> Any:
 def test_one_at_a_time_and_few_wait(cats: Dataset) -> None:
     slow = Slow()
     with (
-        served(cats, artist=Artist(slow.draw), draw_waiting=2) as client,
+        served(cats, backend=DrawBackend(slow.draw), draw_waiting=2) as client,
         ThreadPoolExecutor(3) as threads,
     ):
         first = threads.submit(asked, client, "0")
@@ -232,7 +232,7 @@ def test_one_at_a_time_and_few_wait(cats: Dataset) -> None:
 def test_who_waits_longer_than_a_request_may_is_told_and_not_drawn_for(cats: Dataset) -> None:
     slow = Slow()
     with (
-        served(cats, artist=Artist(slow.draw), draw_waiting=1, deadline_sec=0.5) as client,
+        served(cats, backend=DrawBackend(slow.draw), draw_waiting=1, deadline_sec=0.5) as client,
         ThreadPoolExecutor(2) as threads,
     ):
         answers = [threads.submit(asked, client, "a"), threads.submit(asked, client, "b")]
@@ -252,7 +252,7 @@ def test_words_that_no_query_may_hold_are_not_drawn(cats: Dataset, tmp_path: Pat
     slow = Slow()
     slow.go.set()
     words = str(tmp_path / "words")
-    with served(cats, artist=Artist(slow.draw), refused_words=words) as client:
+    with served(cats, backend=DrawBackend(slow.draw), refused_words=words) as client:
         for body in ({"prompt": "GORE"}, {"prompt": "a cat", "negative": "no gore"}):
             assert client.post("/v1/draw", json=body).status_code == 403
         assert asked(client, "a cat").status_code == 200
@@ -260,10 +260,10 @@ def test_words_that_no_query_may_hold_are_not_drawn(cats: Dataset, tmp_path: Pat
 
 
 def test_a_failing_artist_is_a_mistake_or_a_failure(cats: Dataset) -> None:
-    def fails(wish: Wish) -> list[Drawn]:
-        raise UserError("the run is gone") if wish.prompt == "a" else OSError("no disk")
+    def fails(query: DrawRequest) -> list[Drawn]:
+        raise UserError("the run is gone") if query.prompt == "a" else OSError("no disk")
 
-    with served(cats, artist=Artist(fails), raising=False) as client:
+    with served(cats, backend=DrawBackend(fails), raising=False) as client:
         assert asked(client, "a").json() == {"error": "the run is gone"}
         assert asked(client, "b").status_code == 500
         assert asked(client, "a").status_code == 400
@@ -271,32 +271,34 @@ def test_a_failing_artist_is_a_mistake_or_a_failure(cats: Dataset) -> None:
 
 def test_keys_are_asked_for(cats: Dataset, tmp_path: Path) -> None:
     (tmp_path / "keys").write_text("0123456789abcdef\n")
-    with served(cats, artist=Artist(Slow().draw), api_key_file=str(tmp_path / "keys")) as client:
+    with served(
+        cats, backend=DrawBackend(Slow().draw), api_key_file=str(tmp_path / "keys")
+    ) as client:
         assert asked(client, "a").status_code == 401
 
 
 def test_a_better_checkpoint_is_taken_up(run: Path, tmp_path: Path) -> None:
     copied = Path(shutil.copytree(run, tmp_path / "run"))
-    artist = artist_of(copied)
-    wish = Wish(prompt="a cat", steps=1)
-    (before,) = artist.draw(wish)
+    backend = draw_backend_of(copied)
+    query = DrawRequest(prompt="a cat", steps=1)
+    (before,) = backend.draw(query)
     last = newest(copied)
     assert last is not None
     after = Path(shutil.copytree(last, last.with_name("step-00000009")))
     state = json.loads((after / "state.json").read_text())
     state |= {"step": 9, "held_out_loss": -1.0}
     (after / "state.json").write_text(json.dumps(state))
-    (now,) = artist.draw(wish)
+    (now,) = backend.draw(query)
     assert [one.receipt["made"]["step"] for one in (before, now)] == [2, 9]
 
 
 def test_what_is_no_run_is_said(run: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"--draw .* is no run: it has no run\.json"):
-        artist_of(tmp_path)
+        draw_backend_of(tmp_path)
     copied = Path(shutil.copytree(run, tmp_path / "run"))
     shutil.rmtree(copied / "checkpoints")
     with pytest.raises(UserError, match="has no checkpoint yet"):
-        artist_of(copied)
+        draw_backend_of(copied)
 
 
 def test_a_run_whose_dataset_is_gone_still_draws(run: Path, tmp_path: Path) -> None:
@@ -306,7 +308,7 @@ def test_a_run_whose_dataset_is_gone_still_draws(run: Path, tmp_path: Path) -> N
     state = json.loads((last / "state.json").read_text())
     state["settings"]["data"]["dataset"] = str(tmp_path / "nowhere")
     (last / "state.json").write_text(json.dumps(state))
-    artist = artist_of(copied)
-    assert artist.trained_on is None
-    (one,) = artist.draw(Wish(prompt="a cat", steps=1))
+    backend = draw_backend_of(copied)
+    assert backend.trained_on is None
+    (one,) = backend.draw(DrawRequest(prompt="a cat", steps=1))
     assert one.receipt["nearest"] == []

@@ -16,9 +16,9 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from frenchcat.artist import artist_of
 from frenchcat.curate.clip.model import Clip
 from frenchcat.curate.dataset import Dataset
+from frenchcat.draw_backend import draw_backend_of
 from tests.index.service.served import make_dataset, served
 
 EXAMPLES = 20  # a route
@@ -35,7 +35,7 @@ def client(tmp_path_factory: pytest.TempPathFactory, clip: Clip, run: Path) -> I
     cats = make_dataset(tmp_path_factory.mktemp("fuzz") / "cats", clip)
     colours = Dataset.open(run.parent / "dataset")
     allowed: dict[str, Any] = {"allow_remove": True, "remote_pictures": False, "draw_steps": 20}
-    with served(cats, colours, clip=clip, artist=artist_of(run), **allowed) as client:
+    with served(cats, colours, clip=clip, backend=draw_backend_of(run), **allowed) as client:
         yield client
 
 

@@ -22,10 +22,10 @@ from frenchcat.curate.errors import UserError
 from frenchcat.curate.removals import Request, log, removed
 from frenchcat.index import map as maps
 from frenchcat.index.build import build_index
+from frenchcat.index.service.content_policy import ContentPolicy
 from frenchcat.index.service.rows import plain
 from frenchcat.index.service.search import later_copies
 from frenchcat.index.service.settings import ServeSettings
-from frenchcat.index.service.taste import Taste
 from tests.index.service.served import served
 from tests.sample.columns import add_columns
 from tests.sample.embedded import add_shard, embedded
@@ -127,9 +127,9 @@ def test_rows_without_a_query_are_judged_alike_and_pages_are_full(
 def test_a_head_finds_what_is_above_a_half_and_not_at_it(tmp_path: Path) -> None:
     head = {"weight": FIRST[None], "bias": np.zeros(1, np.float32)}
     save_file(head, tmp_path / "head.safetensors")
-    taste = Taste(ServeSettings(safety_head=str(tmp_path / "head.safetensors")))
+    content_policy = ContentPolicy(ServeSettings(safety_head=str(tmp_path / "head.safetensors")))
     rows = np.stack([0 * FIRST, 1e-3 * FIRST, -1e-3 * FIRST])  # sigmoid: .5, above, below
-    assert taste.unsafe(rows).tolist() == [False, True, False]
+    assert content_policy.unsafe(rows).tolist() == [False, True, False]
 
 
 @given(seed=st.integers(0, 1000), count=st.sampled_from([0, 1, 2, 60, 700]))
@@ -292,7 +292,7 @@ def test_vectors_of_another_number_are_refused(
 ) -> None:
     np.save(tmp_path / "file.npy", np.ones(shape, np.float32))
     with pytest.raises(UserError, match=f"--{option}"):
-        Taste(ServeSettings(**{option: str(tmp_path / "file.npy")}))
+        ContentPolicy(ServeSettings(**{option: str(tmp_path / "file.npy")}))
 
 
 def test_vectors_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
@@ -300,16 +300,16 @@ def test_vectors_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
     found[3, 3] = np.nan
     np.save(tmp_path / "file.npy", found)
     with pytest.raises(UserError, match="--ratings"):
-        Taste(ServeSettings(ratings=str(tmp_path / "file.npy")))
+        ContentPolicy(ServeSettings(ratings=str(tmp_path / "file.npy")))
 
 
 def test_refused_words_are_words_in_any_case_and_no_patterns(tmp_path: Path) -> None:
     (tmp_path / "words").write_text("a.b\nC++\n  Straße \n\n(x\n")
-    taste = Taste(ServeSettings(refused_words=str(tmp_path / "words")))
+    content_policy = ContentPolicy(ServeSettings(refused_words=str(tmp_path / "words")))
     for text in ("a.b", "say A.B!", "in c++ again", "STRASSE", "straße", "f (x"):
-        assert taste.refuses(text), text
+        assert content_policy.refuses(text), text
     for text in ("axb", "a.bc", "xa.b", "C+", "strassen", "x", ""):
-        assert not taste.refuses(text), text
+        assert not content_policy.refuses(text), text
 
 
 values = st.recursive(

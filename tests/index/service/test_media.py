@@ -8,15 +8,15 @@ from PIL import Image
 
 from frenchcat.curate.clip.model import Clip
 from frenchcat.curate.dataset import Dataset
-from frenchcat.curate.remove import Wish, compact, matches, remove
+from frenchcat.curate.remove import RemovalQuery, compact, matches, remove
 from tests.index.service.served import make_dataset, served
 from tests.sample.pictures import picture
 
 
 def take_out(dataset: Dataset, key: str) -> None:
     with dataset.lock():
-        wish = Wish("key", key)
-        remove(dataset, wish, matches(dataset, wish))
+        query = RemovalQuery("key", key)
+        remove(dataset, query, matches(dataset, query))
 
 
 def test_a_picture_is_the_stored_bytes(cats: Dataset) -> None:

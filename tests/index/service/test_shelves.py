@@ -22,11 +22,11 @@ from frenchcat.index.search import Searcher
 from frenchcat.index.service import batching
 from frenchcat.index.service.app import create_app
 from frenchcat.index.service.batching import Encoder
-from frenchcat.index.service.media import Thumbnails
+from frenchcat.index.service.dataset_registry import DatasetRegistry
+from frenchcat.index.service.media import ThumbnailCache
 from frenchcat.index.service.metrics import Metrics
 from frenchcat.index.service.problems import Refused, handle_problems
 from frenchcat.index.service.settings import ServeSettings
-from frenchcat.index.service.shelf import Shelf
 from frenchcat.index.service.work import Work
 from frenchcat.index.terms import Text
 from tests.index.service.served import CAPTIONS, make_dataset, served
@@ -48,8 +48,8 @@ def small(root: Path, *parts: Any) -> Dataset:
     return dataset
 
 
-def shelf_of(*datasets: Dataset) -> Shelf:
-    return Shelf(datasets, Work(1), Metrics())
+def shelf_of(*datasets: Dataset) -> DatasetRegistry:
+    return DatasetRegistry(datasets, Work(1), Metrics())
 
 
 # -- versions --------------------------------------------------------------------------------------
@@ -68,19 +68,19 @@ def test_the_first_dataset_is_the_one_without_a_name(tmp_path: Path) -> None:
 
 def test_what_a_stage_wrote_may_be_named_once_it_has_ended(tmp_path: Path) -> None:
     dataset = small(tmp_path / "d", unit_rows(3))
-    shelf = shelf_of(dataset)
-    assert "aesthetic" not in shelf.get(None).columns
-    assert not shelf.renew("synthetic", dataset)
+    registry = shelf_of(dataset)
+    assert "aesthetic" not in registry.get(None).columns
+    assert not registry.renew("synthetic", dataset)
     add_columns(dataset, "scores", aesthetic=[1.0, 2.0, 3.0])
-    assert shelf.renew("synthetic", dataset)
-    assert "aesthetic" in shelf.get(None).columns
-    assert not shelf.renew("synthetic", dataset)
+    assert registry.renew("synthetic", dataset)
+    assert "aesthetic" in registry.get(None).columns
+    assert not registry.renew("synthetic", dataset)
 
 
 def test_a_build_that_ended_while_the_one_before_was_opened_is_taken_up(tmp_path: Path) -> None:
     dataset = small(tmp_path / "d", unit_rows(3))
     late = Overtaken(dataset.root)
-    shelf = shelf_of(late)
+    registry = shelf_of(late)
 
     def grow() -> None:
         add_shard(dataset, "00002", unit_rows(2, seed=2))
@@ -89,9 +89,9 @@ def test_a_build_that_ended_while_the_one_before_was_opened_is_taken_up(tmp_path
     add_shard(dataset, "00001", unit_rows(4, seed=1))
     build_index(dataset)
     late.happens.append(grow)
-    while shelf.renew("synthetic", late):
+    while registry.renew("synthetic", late):
         pass
-    assert len(shelf.get(None)) == 9
+    assert len(registry.get(None)) == 9
 
 
 @pytest.mark.parametrize(
@@ -102,18 +102,18 @@ def test_a_version_that_cannot_be_opened_leaves_the_old_one_and_is_tried_again(
     tmp_path: Path, broken: bytes
 ) -> None:
     dataset = small(tmp_path / "d", unit_rows(3))
-    shelf, path = shelf_of(dataset), Path(dataset.path(JSON))
-    before = shelf.get(None)
+    registry, path = shelf_of(dataset), Path(dataset.path(JSON))
+    before = registry.get(None)
     add_shard(dataset, "00001", unit_rows(4, seed=1))
     build_index(dataset)
     whole = path.read_bytes()
     path.write_bytes(broken)
     for _ in range(2):
-        assert not shelf.renew("synthetic", dataset)
-        assert shelf.get(None) is before
+        assert not registry.renew("synthetic", dataset)
+        assert registry.get(None) is before
     path.write_bytes(whole)
-    assert shelf.renew("synthetic", dataset)
-    assert (len(before), len(shelf.get(None))) == (3, 7)  # a request goes on with the old one
+    assert registry.renew("synthetic", dataset)
+    assert (len(before), len(registry.get(None))) == (3, 7)  # a request goes on with the old one
 
 
 # -- pictures --------------------------------------------------------------------------------------
@@ -152,7 +152,7 @@ def test_a_thumbnail_is_of_its_dataset_its_version_and_the_size_asked_for(tmp_pa
             assert ask("two", 1, 32) == ((32, 16), 200)
         add_shard(made[0], "00000", unit_rows(2, seed=1), files=[colour(150), colour(0)])
         build_index(made[0])
-        assert client.app.state.service.shelf.renew("one", made[0])  # type: ignore[attr-defined]
+        assert client.app.state.service.dataset_registry.renew("one", made[0])  # type: ignore[attr-defined]
         assert ask("one", 0, 32) == ((32, 16), 150)
 
 
@@ -160,20 +160,20 @@ def test_kept_thumbnails_are_bounded_and_removed_ones_are_gone(tmp_path: Path) -
     dataset = Dataset.create(tmp_path / "d", "d")
     keys = add_shard(dataset, "00000", unit_rows(3), files=[colour(50), colour(100), colour(150)])
     build_index(dataset)
-    volume, tar = shelf_of(dataset).get(None), Path(dataset.path("shards/00000.tar"))
+    served_dataset, tar = shelf_of(dataset).get(None), Path(dataset.path("shards/00000.tar"))
     whole = tar.read_bytes()
-    one = len(Thumbnails().get(volume, keys[0], 32))
-    kept = Thumbnails(one + one // 2)
-    first, second = (kept.get(volume, key, 32) for key in keys[:2])
+    one = len(ThumbnailCache().get(served_dataset, keys[0], 32))
+    kept = ThumbnailCache(one + one // 2)
+    first, second = (kept.get(served_dataset, key, 32) for key in keys[:2])
     tar.unlink()  # so that only what is kept can be answered
-    assert kept.get(volume, keys[1], 32) == second
+    assert kept.get(served_dataset, keys[1], 32) == second
     with pytest.raises((Refused, OSError)):
-        kept.get(volume, keys[0], 32)
+        kept.get(served_dataset, keys[0], 32)
     tar.write_bytes(whole)
-    assert kept.get(volume, keys[0], 32) == first
+    assert kept.get(served_dataset, keys[0], 32) == first
     log(dataset, Request(1, "key", "2026-01-01T00:00:00Z", keys=(keys[0],)))
     with pytest.raises(Refused):
-        kept.get(volume, keys[0], 32)
+        kept.get(served_dataset, keys[0], 32)
 
 
 def test_a_browser_asks_again_after_a_minute_and_no_proxy_keeps_a_picture(tmp_path: Path) -> None:

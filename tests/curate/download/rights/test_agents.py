@@ -13,7 +13,7 @@ from frenchcat.curate.download.request import Hop
 from frenchcat.curate.download.rights.headers import header_signals
 from frenchcat.curate.download.rights.settings import SiteFile
 from frenchcat.curate.download.rights.signal import OPT_OUT
-from frenchcat.curate.download.rights.sites import Site, SiteFileText
+from frenchcat.curate.download.rights.sites import SiteFileText, SiteRules
 from frenchcat.curate.download.rights.usage import decision
 from frenchcat.curate.download.upstream import img2dataset_module
 
@@ -105,7 +105,7 @@ def test_a_no_to_one_kind_of_training_is_not_outweighed_by_a_yes_to_another() ->
 
 
 def refused(text: str, path: str, *agents: str, name: SiteFile = "robots") -> bool:
-    site = Site({name: SiteFileText("http://a.example/file", text)}, agents or AGENTS)
+    site = SiteRules({name: SiteFileText("http://a.example/file", text)}, agents or AGENTS)
     said = site.signals(f"http://a.example{path}", path)
     return any(signal.decision == OPT_OUT for signal in said)
 
@@ -230,7 +230,7 @@ def test_the_names_of_the_settings_are_ours_and_no_others(agents: tuple[str, ...
             {"aitxt": robots},
             {"robots": replace(robots, text=usage)},
         ):
-            said += Site(files, agents).signals(HOP, "/x.jpg")  # type: ignore[arg-type]
+            said += SiteRules(files, agents).signals(HOP, "/x.jpg")  # type: ignore[arg-type]
         return {signal.signal for signal in said if signal.decision == OPT_OUT}
 
     assert decided("otherbot") == {"x_robots_tag", "robots_txt", "ai_txt", "robots_content_usage"}

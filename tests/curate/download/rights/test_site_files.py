@@ -9,9 +9,9 @@ import pytest
 from frenchcat.curate.download.fetch import Fetcher
 from frenchcat.curate.download.fetched import Fetched
 from frenchcat.curate.download.request import Hop
-from frenchcat.curate.download.rights.desk import MAX_SITES, Desk
 from frenchcat.curate.download.rights.settings import RightsSettings
 from frenchcat.curate.download.rights.signal import Signal, opted_out
+from frenchcat.curate.download.rights.site_cache import MAX_SITES, SiteCache
 from frenchcat.curate.reasons import FetchFailure
 from frenchcat.curate.urls import WebURL, parse_url
 from tests.curate.download.site import (
@@ -207,7 +207,7 @@ def test_a_site_is_asked_once_for_all_its_rows_and_again_after_a_failure() -> No
 # -- the desk alone -------------------------------------------------------------------------------
 
 
-def at_desk(test: Callable[[Desk, list[str]], Awaitable[None]]) -> None:
+def at_desk(test: Callable[[SiteCache, list[str]], Awaitable[None]]) -> None:
     """Run with a desk whose network has an empty robots.txt anywhere, and what it is asked for."""
     asked: list[str] = []
 
@@ -219,7 +219,7 @@ def at_desk(test: Callable[[Desk, list[str]], Awaitable[None]]) -> None:
         return b"", [Hop(str(url), 200, (), "")]
 
     async def run() -> None:
-        await test(Desk(RightsSettings(site_files=("robots",)), get), asked)
+        await test(SiteCache(RightsSettings(site_files=("robots",)), get), asked)
 
     asyncio.run(run())
 
@@ -228,49 +228,49 @@ def test_a_site_is_a_scheme_a_host_and_a_port() -> None:
     origins = ["http://a.example", "https://a.example", "http://a.example:81", "http://b.example"]
     origins += ["https://a.example:80", "http://www.a.example"]
 
-    async def test(desk: Desk, asked: list[str]) -> None:
+    async def test(site_cache: SiteCache, asked: list[str]) -> None:
         for origin in origins:
-            assert desk.known(parse_url(f"{origin}/x")) is None
-            site = await desk.ask(parse_url(f"{origin}/x"))
-            assert desk.known(parse_url(f"{origin}/y?z")) is site
+            assert site_cache.known(parse_url(f"{origin}/x")) is None
+            site = await site_cache.ask(parse_url(f"{origin}/x"))
+            assert site_cache.known(parse_url(f"{origin}/y?z")) is site
         assert asked == [f"{origin}/robots.txt" for origin in origins]
 
     at_desk(test)
 
 
 def test_who_asks_at_the_same_time_shares_one_look_up_that_none_of_them_can_end() -> None:
-    async def test(desk: Desk, asked: list[str]) -> None:
+    async def test(site_cache: SiteCache, asked: list[str]) -> None:
         url = parse_url("http://a.example/x")
-        asking = [asyncio.create_task(desk.ask(url)) for _ in range(5)]
+        asking = [asyncio.create_task(site_cache.ask(url)) for _ in range(5)]
         await asyncio.sleep(0)
         asking[0].cancel()
         found = await asyncio.gather(*asking, return_exceptions=True)
         assert isinstance(found[0], asyncio.CancelledError)
-        assert {id(site) for site in found[1:]} == {id(desk.known(url))}
+        assert {id(site) for site in found[1:]} == {id(site_cache.known(url))}
         assert len(asked) == 1
 
     at_desk(test)
 
 
 def test_a_look_up_that_failed_is_made_again() -> None:
-    async def test(desk: Desk, asked: list[str]) -> None:
+    async def test(site_cache: SiteCache, asked: list[str]) -> None:
         url = parse_url("http://dead.example/x")
         for times in (1, 2):
             with pytest.raises(FetchFailure, match=r"robots\.txt"):
-                await desk.ask(url)
-            assert (desk.known(url), len(asked)) == (None, times)
+                await site_cache.ask(url)
+            assert (site_cache.known(url), len(asked)) == (None, times)
 
     at_desk(test)
 
 
 def test_of_too_many_sites_the_one_asked_for_the_longest_ago_is_forgotten() -> None:
-    async def test(desk: Desk, asked: list[str]) -> None:
+    async def test(site_cache: SiteCache, asked: list[str]) -> None:
         urls = [parse_url(f"http://{n}.example.org/") for n in range(MAX_SITES + 1)]
         for url in urls[:-1]:
-            await desk.ask(url)
-        assert desk.known(urls[0]) is not None  # and is asked for now
-        await desk.ask(urls[-1])
-        known = [desk.known(url) is not None for url in urls]
+            await site_cache.ask(url)
+        assert site_cache.known(urls[0]) is not None  # and is asked for now
+        await site_cache.ask(urls[-1])
+        known = [site_cache.known(url) is not None for url in urls]
         assert known == [True, False, *[True] * (MAX_SITES - 1)]
 
     at_desk(test)

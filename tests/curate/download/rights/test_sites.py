@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from frenchcat.curate.download.request import Hop
-from frenchcat.curate.download.rights.desk import Desk
 from frenchcat.curate.download.rights.settings import RightsSettings, SiteFile
-from frenchcat.curate.download.rights.sites import Site, SiteFileText, matches, usage_groups
-from frenchcat.curate.reasons import FetchFailure, Reason
+from frenchcat.curate.download.rights.site_cache import SiteCache
+from frenchcat.curate.download.rights.sites import SiteFileText, SiteRules, matches, usage_groups
+from frenchcat.curate.reasons import FailureReason, FetchFailure
 from frenchcat.curate.urls import WebURL, parse_url
 
 AGENTS = ("frenchcat", "img2dataset")
@@ -22,7 +22,7 @@ FILES: tuple[SiteFile, ...] = ("robots", "tdmrep", "aitxt")
 
 
 def decided(name: SiteFile, text: str, path: str = PATH) -> list[tuple[str, str | None]]:
-    site = Site({name: SiteFileText("http://a.example/file", text, "t")}, AGENTS)
+    site = SiteRules({name: SiteFileText("http://a.example/file", text, "t")}, AGENTS)
     return [(s.signal, s.decision) for s in site.signals(f"http://a.example{path}", path)]
 
 
@@ -106,10 +106,10 @@ def ask(answers: dict[str, bytes | FetchFailure], **settings: object) -> list[tu
         return answer, [Hop(str(url), 200, (), "")]
 
     async def run() -> list[tuple[str, str]]:
-        desk = Desk(RightsSettings(**settings), get)  # type: ignore[arg-type]
+        site_cache = SiteCache(RightsSettings(**settings), get)  # type: ignore[arg-type]
         url = parse_url(URL)
-        both = await asyncio.gather(desk.ask(url), desk.ask(url))
-        assert both[0] is both[1] is desk.known(url)
+        both = await asyncio.gather(site_cache.ask(url), site_cache.ask(url))
+        assert both[0] is both[1] is site_cache.known(url)
         return [(s.signal, s.value) for s in both[0].signals(URL, PATH)]
 
     return asyncio.run(run())
@@ -132,7 +132,7 @@ def test_a_robots_txt_that_is_not_there_forbids_nothing(reason: str) -> None:
 
 
 def test_other_files_that_cannot_be_had_are_noted() -> None:
-    failure = FetchFailure(Reason.DEADLINE, "")
+    failure = FetchFailure(FailureReason.DEADLINE, "")
     assert ask({"/ai.txt": failure}) == [("ai_txt", "not read: deadline")]
 
 
@@ -144,9 +144,11 @@ def test_sites_differ_by_scheme_host_and_port_and_are_asked_once() -> None:
         return b"", [Hop(str(url), 200, (), "")]
 
     async def run() -> None:
-        desk = Desk(RightsSettings(site_files=("robots",)), get)
+        site_cache = SiteCache(RightsSettings(site_files=("robots",)), get)
         for url in ("http://a.example/1", "http://a.example/2", "https://a.example/1"):
-            await desk.ask(parse_url(url)) if desk.known(parse_url(url)) is None else None
+            await site_cache.ask(parse_url(url)) if site_cache.known(
+                parse_url(url)
+            ) is None else None
 
     asyncio.run(run())
     assert asked == ["http://a.example/robots.txt", "https://a.example/robots.txt"]

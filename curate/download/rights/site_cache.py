@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 
 from frenchcat.curate.download.rights.settings import RightsSettings, SiteFile
 from frenchcat.curate.download.rights.signal import OPT_OUT, Signal, date_of
-from frenchcat.curate.download.rights.sites import PATHS, Site, SiteFileText
-from frenchcat.curate.reasons import FetchFailure, Reason
+from frenchcat.curate.download.rights.sites import PATHS, SiteFileText, SiteRules
+from frenchcat.curate.reasons import FailureReason, FetchFailure
 from frenchcat.curate.urls import WebURL
 
 if TYPE_CHECKING:
@@ -31,39 +31,39 @@ Get = Callable[[WebURL], "Coroutine[object, object, tuple[bytes, list[Hop]]]"]
 _Origin = tuple[str, str, int]
 _UNKNOWN = frozenset(
     (
-        Reason.DNS_FAILED,
-        Reason.CONNECT_FAILED,
-        Reason.TLS_FAILED,
-        Reason.CONNECTION_LOST,
-        Reason.BAD_RESPONSE,
-        Reason.TRUNCATED,
-        Reason.DEADLINE,
-        Reason.HOST_GIVEN_UP,
-        Reason.BODY_TOO_LARGE,
-        Reason.BAD_ENCODING,
+        FailureReason.DNS_FAILED,
+        FailureReason.CONNECT_FAILED,
+        FailureReason.TLS_FAILED,
+        FailureReason.CONNECTION_LOST,
+        FailureReason.BAD_RESPONSE,
+        FailureReason.TRUNCATED,
+        FailureReason.DEADLINE,
+        FailureReason.HOST_GIVEN_UP,
+        FailureReason.BODY_TOO_LARGE,
+        FailureReason.BAD_ENCODING,
     )
 )
 """Failures that leave open what the file says; any other says that there is none."""
 
 
-class Desk:
+class SiteCache:
     """What sites say, by origin. Belongs to one event loop."""
 
     def __init__(self, settings: RightsSettings, get: Get) -> None:
         """Take the fetch: `get(url)` gives body and hops, or raises FetchFailure."""
         self.settings = settings
         self._get = get
-        self._sites: OrderedDict[_Origin, Site] = OrderedDict()
-        self._asking: dict[_Origin, asyncio.Task[Site]] = {}
+        self._sites: OrderedDict[_Origin, SiteRules] = OrderedDict()
+        self._asking: dict[_Origin, asyncio.Task[SiteRules]] = {}
 
-    def known(self, url: WebURL) -> Site | None:
+    def known(self, url: WebURL) -> SiteRules | None:
         """The site of a URL, if it was asked already."""
         origin = _origin(url)
         if origin in self._sites:
             self._sites.move_to_end(origin)
         return self._sites.get(origin)
 
-    async def ask(self, url: WebURL) -> Site:
+    async def ask(self, url: WebURL) -> SiteRules:
         """The site of a URL. Raises FetchFailure where robots.txt can be neither had nor ruled out.
 
         Failures are not kept: who comes later asks again.
@@ -90,7 +90,7 @@ class Desk:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _keep(self, origin: _Origin, task: asyncio.Task[Site]) -> None:
+    def _keep(self, origin: _Origin, task: asyncio.Task[SiteRules]) -> None:
         self._asking.pop(origin, None)
         if task.cancelled() or task.exception() is not None:
             return
@@ -98,14 +98,14 @@ class Desk:
         if len(self._sites) > MAX_SITES:
             self._sites.popitem(last=False)
 
-    async def _read(self, url: WebURL) -> Site:
+    async def _read(self, url: WebURL) -> SiteRules:
         wanted = self.settings.site_files
         files: dict[SiteFile, SiteFileText] = {}
         if "robots" in wanted:  # first and alone: a dead host costs one connection
             files["robots"] = await self._file(url, "robots")
         others = [name for name in wanted if name != "robots"]
         found = await asyncio.gather(*(self._file(url, name) for name in others))
-        return Site(files | dict(zip(others, found, strict=True)), self.settings.agents)
+        return SiteRules(files | dict(zip(others, found, strict=True)), self.settings.agents)
 
     async def _file(self, url: WebURL, name: SiteFile) -> SiteFileText:
         target = dataclasses.replace(url, path=PATHS[name])

@@ -1,9 +1,9 @@
 """The datasets that the service holds open; a new index version is noticed and swapped in.
 
-A request works on the `Volume` that it began with, while the next one may already get another; the
-old one is freed when its last request ends. What is looked at is index.json, which a build
-publishes last, and dataset.json, which every stage ends with; a version that cannot be opened (a
-build is at work) leaves the old one in place and is tried again.
+A request works on the `ServedDataset` that it began with, while the next one may already get
+another; the old one is freed when its last request ends. What is looked at is index.json, which a
+build publishes last, and dataset.json, which every stage ends with; a version that cannot be opened
+(a build is at work) leaves the old one in place and is tried again.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from frenchcat.index.search import clip_settings
 from frenchcat.index.service.batching import Encoder
 from frenchcat.index.service.metrics import Metrics
 from frenchcat.index.service.problems import Refused
-from frenchcat.index.service.volume import Volume
+from frenchcat.index.service.served_dataset import ServedDataset
 from frenchcat.index.service.work import Work
 
 _log = logging.getLogger("frenchcat.serve")
 
 
-class Shelf:
+class DatasetRegistry:
     """Name -> volume, in the order given; the first one is the default."""
 
     def __init__(
@@ -45,33 +45,33 @@ class Shelf:
         """
         self._work, self._metrics, self._clip = work, metrics, clip
         self._encoders: dict[str, Encoder] = {}  # by the digest of the weights
-        self._volumes: dict[str, Volume] = {}
+        self._served: dict[str, ServedDataset] = {}
         self._seen: dict[str, object] = {}
         for dataset in datasets:
             name = name_of(dataset)
-            if name in self._volumes:
+            if name in self._served:
                 raise UserError(
-                    f"two datasets are named {name!r} ({self._volumes[name].dataset.root} and "
+                    f"two datasets are named {name!r} ({self._served[name].dataset.root} and "
                     f"{dataset.root}); rename one in its dataset.json"
                 )
             self._open(name, dataset)
-        if not self._volumes:
+        if not self._served:
             raise UserError("there is no dataset to serve; name one: frenchcat serve data/mine")
 
     @property
     def names(self) -> list[str]:
         """What is served."""
-        return list(self._volumes)
+        return list(self._served)
 
-    def volumes(self) -> list[Volume]:
+    def all_served(self) -> list[ServedDataset]:
         """The newest version of each."""
-        return list(self._volumes.values())
+        return list(self._served.values())
 
-    def get(self, name: str | None) -> Volume:
+    def get(self, name: str | None) -> ServedDataset:
         """The newest version of a dataset; None is the first one. Raises `Refused` (404)."""
         if name is None:
-            return next(iter(self._volumes.values()))
-        found = self._volumes.get(name)
+            return next(iter(self._served.values()))
+        found = self._served.get(name)
         if found is None:
             raise Refused(404, f"no dataset {name!r} here; there are: {', '.join(self.names)}")
         return found
@@ -80,8 +80,8 @@ class Shelf:
         """Look for new versions until cancelled."""
         while True:
             await asyncio.sleep(every_sec)
-            for name, volume in list(self._volumes.items()):
-                await self._work.disk(self.renew, name, volume.dataset)
+            for name, served in list(self._served.items()):
+                await self._work.disk(self.renew, name, served.dataset)
 
     def renew(self, name: str, dataset: Dataset) -> bool:
         """Swap in a dataset's new version if there is one; tells whether there was."""
@@ -93,7 +93,7 @@ class Shelf:
             _log.warning("%s: its new index cannot be opened yet (%s)", name, error)
             return False
         self._metrics.swaps.labels(name).inc()
-        _log.info("%s: version %s taken up", name, self._volumes[name].version)
+        _log.info("%s: version %s taken up", name, self._served[name].version)
         return True
 
     def close(self) -> None:
@@ -103,9 +103,9 @@ class Shelf:
 
     def _open(self, name: str, dataset: Dataset) -> None:
         before = stamp(dataset)
-        volume = Volume(name, dataset, self._encoder(dataset))
-        self._volumes[name], self._seen[name] = volume, before
-        self._metrics.rows.labels(name).set(len(volume))
+        served = ServedDataset(name, dataset, self._encoder(dataset))
+        self._served[name], self._seen[name] = served, before
+        self._metrics.rows.labels(name).set(len(served))
 
     def _encoder(self, dataset: Dataset) -> Encoder:
         weights = str(model_of(dataset)["weights"])

@@ -15,23 +15,23 @@ from dataclasses import dataclass
 
 import aiohttp
 
-from frenchcat.curate.download.address import AddressRefused, Doorman
+from frenchcat.curate.download.address import AddressPolicy, AddressRefused
 from frenchcat.curate.download.hosts import HostHealth, HostTurns
 from frenchcat.curate.download.request import REDIRECTS, Answer, Hop, ask
-from frenchcat.curate.download.rights.desk import Desk
 from frenchcat.curate.download.rights.signal import Signal
+from frenchcat.curate.download.rights.site_cache import SiteCache
 from frenchcat.curate.download.settings import FetchSettings
-from frenchcat.curate.reasons import FetchFailure, Reason, http_status, worth_retrying
+from frenchcat.curate.reasons import FailureReason, FetchFailure, http_status, worth_retrying
 from frenchcat.curate.urls import WebURL, parse_url, resolve_redirect
 
 # Reasons that say the host, not the picture, is in trouble.
 _HOST_TROUBLE = frozenset(
     (
-        Reason.DNS_FAILED,
-        Reason.CONNECT_FAILED,
-        Reason.TLS_FAILED,
-        Reason.CONNECTION_LOST,
-        Reason.DEADLINE,
+        FailureReason.DNS_FAILED,
+        FailureReason.CONNECT_FAILED,
+        FailureReason.TLS_FAILED,
+        FailureReason.CONNECTION_LOST,
+        FailureReason.DEADLINE,
         http_status(429),
         http_status(503),
     )
@@ -39,32 +39,32 @@ _HOST_TROUBLE = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class Road:
+class FetchContext:
     """What all fetches of one Fetcher share."""
 
     settings: FetchSettings
     session: aiohttp.ClientSession
-    doorman: Doorman
+    policy: AddressPolicy
     turns: HostTurns
     health: HostHealth
-    desk: Desk | None = None  # asks for robots.txt and the like; None: nobody asks
+    site_cache: SiteCache | None = None  # asks for robots.txt and the like; None: nobody asks
     any_kind: bool = False  # of bodies are taken, not pictures alone
 
 
-class Trip:
+class FetchAttempt:
     """One URL on its way. `hops`, `said` and `attempts` can be read at any time."""
 
-    def __init__(self, road: Road, url: object) -> None:
+    def __init__(self, context: FetchContext, url: object) -> None:
         """Take one entry of a list, which may be anything."""
         self.url = url
         self.hops: list[Hop] = []
         self.said: dict[str, tuple[Signal, ...]] = {}
         self.attempts = 0
-        self._road = road
-        self._settings = road.settings
+        self._context = context
+        self._settings = context.settings
         self._loop = asyncio.get_running_loop()
-        self._left_sec = road.settings.deadline_sec
-        self._left_queue_sec = road.settings.deadline_sec
+        self._left_sec = context.settings.deadline_sec
+        self._left_queue_sec = context.settings.deadline_sec
         self._origin: tuple[str, int] | None = None
         self._held: str | None = None
 
@@ -97,64 +97,64 @@ class Trip:
     async def whole(self, target: WebURL) -> tuple[bytes, list[Hop]]:
         """Take a turn and run: the body, and the hops to it. Raises FetchFailure."""
         self._check(target)
-        await self._road.turns.turn(target.host)
+        await self._context.turns.turn(target.host)
         self.hold_turn(target.host)
         return await self.run(target), self.hops
 
     def hold_turn(self, host: str) -> None:
-        """A turn at this host was given to this trip."""
+        """A turn at this host was given to this fetch."""
         self._held = host
 
     def return_turn(self, *, unused: bool = False) -> None:
         """Give back the turn that is held, if one is; `unused` when nothing was sent."""
         if self._held is not None:
             host, self._held = self._held, None
-            self._road.turns.done(host, unused=unused)
+            self._context.turns.done(host, unused=unused)
 
     def report(self, reason: str | None) -> None:
         """Let the host that was asked last answer for how the fetch ended."""
-        if self._origin is None or reason == Reason.HOST_GIVEN_UP:
+        if self._origin is None or reason == FailureReason.HOST_GIVEN_UP:
             return
         if reason in _HOST_TROUBLE:
-            self._road.health.failed(self._origin, self._loop.time())
+            self._context.health.failed(self._origin, self._loop.time())
         else:
-            self._road.health.answered(self._origin)
+            self._context.health.answered(self._origin)
 
     async def _ask_leave(self, target: WebURL) -> None:
         """Note what the site says of a URL. Raises FetchFailure where it forbids to ask for it."""
-        desk, origin = self._road.desk, (target.host, target.port)
-        if desk is None or self._road.health.given_up(origin, self._loop.time()):
+        site_cache, origin = self._context.site_cache, (target.host, target.port)
+        if site_cache is None or self._context.health.given_up(origin, self._loop.time()):
             return
-        site = desk.known(target)
+        site = site_cache.known(target)
         if site is None:
             self._origin = origin
             self.attempts = self.attempts or 1
             self.return_turn(unused=True)  # the look-up needs one, and others can use it
             async with self._clock(f"no robots.txt from {target.netloc}"):
-                site = await desk.ask(target)
+                site = await site_cache.ask(target)
             await self._wait_for_turn(target.host)
         signals = site.signals(str(target), target.path)
         self.said[str(target)] = tuple(signals)
-        if refusal := desk.refusal(signals):
+        if refusal := site_cache.refusal(signals):
             self.return_turn(unused=True)
-            raise FetchFailure(Reason.OPTED_OUT, refusal.value, signal=refusal.signal)
+            raise FetchFailure(FailureReason.OPTED_OUT, refusal.value, signal=refusal.signal)
 
     async def _ask(self, target: WebURL) -> Answer:
         origin = (target.host, target.port)
-        if self._road.health.given_up(origin, self._loop.time()):
+        if self._context.health.given_up(origin, self._loop.time()):
             self.return_turn(unused=True)
             detail = f"{target.host}:{target.port} failed too many times in a row"
-            raise FetchFailure(Reason.HOST_GIVEN_UP, detail)
+            raise FetchFailure(FailureReason.HOST_GIVEN_UP, detail)
         self._origin = origin
         self.attempts = self.attempts or 1
         try:
             async with self._clock(f"no full answer from {target.netloc}"):
                 return await ask(
-                    self._road.session,
+                    self._context.session,
                     target,
                     max_body_bytes=self._settings.max_body_bytes,
-                    any_kind=self._road.any_kind,
-                    keep_alive=self._road.turns.has_queue(target.host),
+                    any_kind=self._context.any_kind,
+                    keep_alive=self._context.turns.has_queue(target.host),
                     hops=self.hops,
                 )
         finally:
@@ -163,18 +163,18 @@ class Trip:
     def _check(self, target: WebURL) -> None:
         """What can be refused before anything is sent or looked up."""
         try:
-            self._road.doorman.check_literal(target)
+            self._context.policy.check_literal(target)
         except AddressRefused as error:
-            raise FetchFailure(Reason.ADDRESS_REFUSED, str(error)) from error
-        if target.has_bad_port and not self._road.doorman.is_opened(target.host, target.port):
-            raise FetchFailure(Reason.PORT_REFUSED, f"port {target.port} is not for the web")
+            raise FetchFailure(FailureReason.ADDRESS_REFUSED, str(error)) from error
+        if target.has_bad_port and not self._context.policy.is_opened(target.host, target.port):
+            raise FetchFailure(FailureReason.PORT_REFUSED, f"port {target.port} is not for the web")
 
     def _next_hop(self, target: WebURL, answer: Answer, redirects: int) -> WebURL:
         if answer.location is None:
-            raise FetchFailure(Reason.BAD_REDIRECT, f"{answer.status} without a Location")
+            raise FetchFailure(FailureReason.BAD_REDIRECT, f"{answer.status} without a Location")
         if redirects > self._settings.max_redirects:
             detail = f"more than {self._settings.max_redirects}, the last to {answer.location}"
-            raise FetchFailure(Reason.TOO_MANY_REDIRECTS, detail)
+            raise FetchFailure(FailureReason.TOO_MANY_REDIRECTS, detail)
         target = resolve_redirect(target, answer.location)
         self._check(target)
         return target
@@ -185,7 +185,7 @@ class Trip:
         if after_sec is not None:
             # The host has asked for rest: its other rows wait, too.
             pause_sec = min(after_sec, self._settings.max_retry_after_sec)
-            self._road.turns.pause(target.host, pause_sec)
+            self._context.turns.pause(target.host, pause_sec)
         detail = f"{target.netloc} answered {answer.status}"
         return FetchFailure(
             http_status(answer.status), detail, retry=retry, retry_after_sec=after_sec
@@ -212,10 +212,10 @@ class Trip:
         begun = self._loop.time()
         try:
             async with asyncio.timeout(self._left_queue_sec):
-                await self._road.turns.turn(host)
+                await self._context.turns.turn(host)
             self.hold_turn(host)
         except TimeoutError as error:
-            raise FetchFailure(Reason.DEADLINE, f"no turn at {host} in time") from error
+            raise FetchFailure(FailureReason.DEADLINE, f"no turn at {host} in time") from error
         finally:
             self._left_queue_sec -= self._loop.time() - begun
 
@@ -228,6 +228,6 @@ class Trip:
                 yield
         except TimeoutError as error:
             detail = f"{what} within {self._settings.deadline_sec:g} s"
-            raise FetchFailure(Reason.DEADLINE, detail) from error
+            raise FetchFailure(FailureReason.DEADLINE, detail) from error
         finally:
             self._left_sec -= self._loop.time() - begun

@@ -31,7 +31,7 @@ Rows = NDArray[np.float32]  # (n, D)
 UNSAFE_FROM = 0.5  # of a head's output, as clip-retrieval has it
 
 
-class Taste:
+class ContentPolicy:
     """The files, read once; each is None where it was not given."""
 
     def __init__(self, settings: ServeSettings) -> None:

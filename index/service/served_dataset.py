@@ -18,7 +18,7 @@ from frenchcat.index.service.batching import Encoder
 from frenchcat.index.service.problems import Refused
 
 
-class Volume:
+class ServedDataset:
     """A dataset's searcher, and what is looked up beside it."""
 
     def __init__(self, name: str, dataset: Dataset, encoder: Encoder) -> None:

@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import UserError
 from frenchcat.drawing import draw_to_files
-from frenchcat.index.service.drawing import Artist, Drawn
+from frenchcat.index.service.drawing import DrawBackend, Drawn
 
 if TYPE_CHECKING:
     from frenchcat.drawing import Opened
-    from frenchcat.index.service.models import Wish
+    from frenchcat.index.service.models import DrawRequest
 
 
-def artist_of(run: Path) -> Artist:
+def draw_backend_of(run: Path) -> DrawBackend:
     """What draws with a run. Raises `UserError` where there is none, or none that draws yet.
 
     Loads no model: the first drawing does.
@@ -35,7 +35,7 @@ def artist_of(run: Path) -> Artist:
         raise UserError(f"--draw {error}") from None
     if settings.run.task != "diffusion":
         raise UserError(f"--draw {run} is a {settings.run.task}, which draws nothing")
-    return Artist(_Run(run).draw, _root(settings.data.dataset))
+    return DrawBackend(_Run(run).draw, _root(settings.data.dataset))
 
 
 def _root(dataset: str | None) -> str | None:
@@ -52,7 +52,7 @@ class _Run:
         self.run = run
         self.opened: Opened | None = None
 
-    def draw(self, wish: Wish) -> list[Drawn]:
+    def draw(self, wanted: DrawRequest) -> list[Drawn]:
         """The pictures of a wish. Raises `UserError` as draw_to_files does."""
         from frenchcat.train.checkpoint import best
         from frenchcat.train.run import open_run
@@ -62,13 +62,13 @@ class _Run:
         with tempfile.TemporaryDirectory(prefix="frenchcat-") as folder:
             paths = draw_to_files(
                 self.run,
-                [wish.prompt],
+                [wanted.prompt],
                 Path(folder),
-                number=wish.number,
-                seed=wish.seed,
-                negative=wish.negative,
-                guidance=wish.guidance,
-                steps=wish.steps,
+                number=wanted.number,
+                seed=wanted.seed,
+                negative=wanted.negative,
+                guidance=wanted.guidance,
+                steps=wanted.steps,
                 opened=self.opened,
             )
             return [_drawn(path) for path in paths[:-1]]  # the last is the grid

@@ -11,7 +11,7 @@ from fastapi.testclient import TestClient
 from frenchcat.curate.clip.model import Clip
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import UserError
-from frenchcat.curate.remove import Wish, matches, remove
+from frenchcat.curate.remove import RemovalQuery, matches, remove
 from frenchcat.index.service.app import create_app
 from tests.index.service.served import CAPTIONS, index, make_dataset, named_by, served
 from tests.sample.embedded import add_shard
@@ -56,8 +56,8 @@ def test_no_request_is_lost_while_the_index_grows_and_a_row_goes(cats: Dataset, 
             wait_for_rows(client, 10)
             assert client.get("/v1/datasets").json()[0]["index_version"] != before
             with cats.lock():
-                wish = Wish("key", "000000000")
-                remove(cats, wish, matches(cats, wish))
+                query = RemovalQuery("key", "000000000")
+                remove(cats, query, matches(cats, query))
             gone.set()
             until = statuses[200] + 20
             while statuses[200] < until and any(thread.is_alive() for thread in threads):
