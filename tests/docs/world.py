@@ -1,0 +1,146 @@
+"""The folder in which blocks run: the files that the pages name, made once and copied for a page.
+
+A page's blocks run in their order in a copy of their own, so that what one removes or trains is
+not missed by another page. HOME is an empty folder there.
+"""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import torch
+from PIL import Image, ImageDraw
+
+from frenchcat.sample_data import read_list
+from frenchcat.sample_site import SampleSite
+from tests.docs import stand_ins
+from tests.docs.blocks import Block
+from tests.docs.server import Commands
+
+LIMIT_SEC = 240  # for one block; a busy machine is slow
+BUILD = """
+frenchcat build my-urls.parquet --out data/mine --config demo \\
+  --set 'score.scores=["similarity", "punsafe", "pwatermark", "language", "caption", "sharpness",
+                       "compression", "pdq", "hash"]' --set verdict.rules={}
+frenchcat select data/mine cats --where "key < '000000030'"
+frenchcat train train-demo --set data.dataset=data/mine --set data.selection=cats --set run.out=run
+frenchcat export data/mine cats --to laion
+frenchcat sample run "a french cat" -n 1
+"""
+RULES = "narrow = 'width < 100'\n"
+WORDS = '[terms.cat]\nen = ["cat", "cats"]\n'
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What a block printed, and its status."""
+
+    status: int
+    output: str
+
+
+class World:
+    """Runs blocks in copies of one folder."""
+
+    def __init__(self, folder: Path, commands: Commands, site: SampleSite) -> None:
+        self.folder = folder
+        self._commands = commands
+        self._site = site
+        self._pages: dict[str, Path] = {}
+        self.template = folder / "template"
+        self._make(self.template)
+
+    def page(self, name: str) -> Path:
+        """The folder of a page, copied at its first block; the page before it is over then."""
+        if name not in self._pages:
+            self._commands.end_page()
+            self._pages[name] = self.folder / name.replace("/", "-")
+            shutil.copytree(self.template, self._pages[name], symlinks=True)
+        return self._pages[name]
+
+    def run(self, block: Block, where: Path, *, full: bool = False) -> Ended:
+        """Run a block of shell or Python in a folder."""
+        if block.language == "python":
+            (where / "block.py").write_text(block.text)
+            return self.shell("python block.py", where, full=full)
+        return self.shell(block.text, where, full=full)
+
+    def shell(self, text: str, where: Path, *, full: bool = False) -> Ended:
+        """Run a text in bash: it ends at the first command that fails."""
+        home = where / "home"
+        home.mkdir(exist_ok=True)
+        environment = {
+            "PATH": f"{self._commands.bin}:/usr/local/bin:/usr/bin:/bin",
+            "HOME": str(home),
+            "LANG": "C.UTF-8",
+            "COLUMNS": "80",
+            "OMP_NUM_THREADS": "1",
+            "HF_HUB_OFFLINE": "1",
+            "NO_ALBUMENTATIONS_UPDATE": "1",
+            "PYTHONPATH": str(Path(__file__).parents[2]),
+            "FRENCHCAT_DOCS": "full" if full else "",
+            "FRENCHCAT_DOCS_FOLDER": str(self._commands.folder),
+            stand_ins.SITE: ",".join(self._site.hosts),
+        }
+        with open(where / "printed", "w+", encoding="utf-8") as printed:
+            command = ["bash", "-euo", "pipefail", "-c", text]
+            ended = subprocess.run(
+                command,
+                cwd=where,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=printed,
+                stderr=subprocess.STDOUT,
+                timeout=LIMIT_SEC * (10 if full else 1),
+            )
+            printed.seek(0)
+            return Ended(ended.returncode, printed.read())
+
+    def _make(self, folder: Path) -> None:
+        (folder / "data").mkdir(parents=True)
+        self._lists(folder)
+        made = self.shell(BUILD, folder)
+        assert made.status == 0, made.output
+        data = folder / "data"
+        for name in ("cats", "dogs", "november", "december"):
+            shutil.copytree(data / "mine", data / name)
+        shutil.copytree(data / "mine" / "embeddings", folder / "laion-index")
+        shutil.copytree(data / "mine" / "shards", folder / "my-img2dataset-folder")
+        checkpoints = folder / "run" / "checkpoints"
+        (step,) = checkpoints.iterdir()
+        shutil.copytree(step, checkpoints / "step-00000150")
+        self._pictures(folder)
+        (folder / "my-rules.toml").write_text(RULES)
+        (folder / "my-words.toml").write_text(WORDS)
+        (folder / "keys.txt").write_text("a-key-of-some-length\n")
+        head = {"0.weight": torch.ones(1, 4), "0.bias": torch.zeros(1)}
+        torch.save(head, folder / "head.pth")
+
+    def _lists(self, folder: Path) -> None:
+        table = read_list(self._site.base_url)
+        table = table.take(stand_ins.rows(table["planted"].to_pylist(), table))
+        pq.write_table(table, folder / "my-urls.parquet")
+        pq.write_table(table.slice(0, 6), folder / "urls.parquet")
+
+    @staticmethod
+    def _pictures(folder: Path) -> None:
+        for number, name in enumerate(("beret.jpg", "cat.jpg", "portrait.jpg")):
+            noise = np.random.default_rng(number).integers(0, 255, (64, 64, 3), dtype=np.uint8)
+            picture = Image.fromarray(noise).resize((256, 256))
+            ImageDraw.Draw(picture).ellipse((40, 40, 200, 200), fill=(90 * number, 40, 80))
+            picture.save(folder / name)
+
+
+@contextmanager
+def world(folder: Path) -> Iterator[World]:
+    """The pages' world, below `folder`; what runs in it ends with the `with` block."""
+    os.environ["FRENCHCAT_DOCS_FOLDER"] = str(folder / "commands")
+    with Commands(folder / "commands") as commands, SampleSite(0) as site:
+        yield World(folder, commands, site)
+
