@@ -2,7 +2,8 @@
 
 The text of a block is never changed. In the processes that run it (`tests.docs.server`):
 
-- The web is the bundled sample's site on loopback, whose addresses are allowed.
+- The web is the bundled sample's site on loopback, whose addresses are allowed, as are those of
+  the list `my-urls.parquet` in the folder.
 - The bundled sample's list has its first ROWS rows and those that the pages ask about.
 - Every CLIP model is the bundled one, uncompiled: the weights of the others would be fetched.
 - Training takes STEPS steps of BATCH pictures of SIZE pixels with a tiny U-Net.
@@ -17,6 +18,7 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 ROWS = 72
 STEPS, BATCH, SIZE = 2, 4, 16
@@ -72,12 +74,22 @@ def _settings(config: Any) -> None:
 
 
 def _build(made: Any, changed: Callable[..., Any]) -> Any:
-    allowed = tuple(filter(None, os.environ.get(SITE, "").split(",")))
-    fetch = changed(made.download.fetch, allow_hosts=allowed, deadline_sec=2.0)
+    fetch = changed(made.download.fetch, allow_hosts=_hosts(), deadline_sec=2.0)
     clip = changed(
         made.clip, model="mini", pretrained=None, precision="fp32", compile="no", decode_workers=1
     )
     return changed(made, download=changed(made.download, fetch=fetch), clip=clip)
+
+
+def _hosts() -> tuple[str, ...]:
+    import pyarrow.parquet as pq
+
+    named = set(os.environ.get(SITE, "").split(",")) - {""}
+    listed = Path("my-urls.parquet")
+    if listed.exists():
+        urls = pq.read_table(listed, columns=["url"])["url"].to_pylist()
+        named |= {urlsplit(url).netloc for url in urls}
+    return tuple(sorted(named))
 
 
 def _train(made: Any, changed: Callable[..., Any]) -> Any:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from frenchcat.curate.config import resolve
-from frenchcat.curate.report.terms import read_terms
+from frenchcat.curate.report.terms import load_terms
 from frenchcat.curate.verdict.rules import check_rules
 from frenchcat.pipeline import BuildSettings
 from frenchcat.train.settings import TrainSettings
@@ -95,7 +95,7 @@ def test_a_file_that_is_printed_can_be_read(block: Block, tmp_path: Path) -> Non
     if "terms" in values:
         file = tmp_path / "words.toml"
         file.write_text(block.text, encoding="utf-8")
-        assert read_terms(file)
+        assert load_terms([file])
     elif all(isinstance(value, str) for value in values.values()):
         check_rules(values)
     elif {"data", "optimizer", "diffusion"} & values.keys():
