@@ -3,7 +3,6 @@
 A comment stands on the line before the fence:
 
     <!-- not run: needs 8 GPUs -->      the block is not run; the test counts and prints these
-    <!-- slow: 20 minutes -->           the block runs under the marker `slow`, without stand-ins
     <!-- fails: 2 -->                   the block ends with this status
 
 A block of the language `text` is output: its lines are in what the block before it printed, in
@@ -19,12 +18,12 @@ ROOT = Path(__file__).parents[2]
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])
 LANGUAGES = ("sh", "python", "toml", "json", "text")
 FENCE = re.compile(
-    r"(?:^[ ]*<!--\s*(?P<how>not run|slow|fails):\s*(?P<why>[^\n]*?)\s*-->\n)?"
+    r"(?:^[ ]*<!--\s*(?P<how>not run|fails):\s*(?P<why>[^\n]*?)\s*-->\n)?"
     r"^(?P<indent>[ ]*)```(?P<language>[^\n]*)\n(?P<text>.*?)^(?P=indent)```[ ]*$",
     re.M | re.S,
 )
 
-How = Literal["run", "not run", "slow", "fails"]
+How = Literal["run", "not run", "fails"]
 
 
 @dataclass(frozen=True)

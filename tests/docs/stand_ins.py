@@ -10,8 +10,8 @@ The text of a block is never changed. In the processes that run it (`tests.docs.
 - `frenchcat serve` listens at a free port in place of 1234.
 - Who is asked whether rows may be removed says yes.
 
-With FRENCHCAT_DOCS=full in the environment (blocks marked `slow`) none of these holds but the
-last two.
+With FRENCHCAT_DOCS=full in the environment (pages that are run in full) none of these holds but
+the last two.
 """
 
 import os
