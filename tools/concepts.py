@@ -1,6 +1,6 @@
 """Draws docs/pictures/concepts.svg: what becomes of eight rows on their way to a selection.
 
-    python -m tools.concepts docs/pictures/concepts.svg
+python -m tools.concepts docs/pictures/concepts.svg
 """
 
 import sys

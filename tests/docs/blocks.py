@@ -45,7 +45,9 @@ class Block:
 def blocks_of(page: Path) -> list[Block]:
     """The blocks of a page in their order."""
     text = page.read_text(encoding="utf-8")
-    return [_block(found, text, page.relative_to(ROOT).as_posix()) for found in FENCE.finditer(text)]
+    return [
+        _block(found, text, page.relative_to(ROOT).as_posix()) for found in FENCE.finditer(text)
+    ]
 
 
 def _block(found: re.Match[str], text: str, page: str) -> Block:

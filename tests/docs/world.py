@@ -5,9 +5,10 @@ not missed by another page. HOME is an empty folder there.
 """
 
 import os
+import re
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,12 +57,17 @@ class World:
         self.template = folder / "template"
         self._make(self.template)
 
-    def page(self, name: str) -> Path:
-        """The folder of a page, copied at its first block; the page before it is over then."""
+    def page(self, name: str, texts: Sequence[str]) -> Path:
+        """The folder of a page with these blocks, copied when the first of them runs.
+
+        A run that the page itself trains is not there yet.
+        """
         if name not in self._pages:
             self._commands.end_page()
-            self._pages[name] = self.folder / name.replace("/", "-")
-            shutil.copytree(self.template, self._pages[name], symlinks=True)
+            folder = self._pages[name] = self.folder / name.replace("/", "-")
+            shutil.copytree(self.template, folder)
+            for made in re.findall(r"run\.out=(\S+)", "\n".join(texts)):
+                shutil.rmtree(folder / made, ignore_errors=True)
         return self._pages[name]
 
     def run(self, block: Block, where: Path, *, full: bool = False) -> Ended:
@@ -108,13 +114,10 @@ class World:
         made = self.shell(BUILD, folder)
         assert made.status == 0, made.output
         data = folder / "data"
-        for name in ("cats", "dogs", "november", "december"):
+        for name in ("cats", "dogs", "november", "december", "../demo-output/dataset"):
             shutil.copytree(data / "mine", data / name)
         shutil.copytree(data / "mine" / "embeddings", folder / "laion-index")
         shutil.copytree(data / "mine" / "shards", folder / "my-img2dataset-folder")
-        checkpoints = folder / "run" / "checkpoints"
-        (step,) = checkpoints.iterdir()
-        shutil.copytree(step, checkpoints / "step-00000150")
         self._pictures(folder)
         (folder / "my-rules.toml").write_text(RULES)
         (folder / "my-words.toml").write_text(WORDS)
@@ -143,4 +146,3 @@ def world(folder: Path) -> Iterator[World]:
     os.environ["FRENCHCAT_DOCS_FOLDER"] = str(folder / "commands")
     with Commands(folder / "commands") as commands, SampleSite(0) as site:
         yield World(folder, commands, site)
-
