@@ -4,7 +4,6 @@ A page's blocks run in their order in a copy of their own, so that what one remo
 not missed by another page. HOME is an empty folder there.
 """
 
-import json
 import os
 import re
 import shutil
@@ -58,27 +57,29 @@ class World:
         self.template = folder / "template"
         self._make(self.template)
 
-    def page(self, name: str, texts: Sequence[str], *, empty: bool = False) -> Path:
+    def page(self, name: str, texts: Sequence[str]) -> Path:
         """The folder of a page with these blocks, copied when the first of them runs.
 
-        A run that the page itself trains is not there yet; of an `empty` one, nothing is.
+        A run that the page itself trains is not there yet.
         """
         if name not in self._pages:
             self._commands.end_page()
             folder = self._pages[name] = self.folder / name.replace("/", "-")
-            if empty:
-                folder.mkdir()
-                return folder
             shutil.copytree(self.template, folder)
             for made in re.findall(r"run\.out=(\S+)", "\n".join(texts)):
                 shutil.rmtree(folder / made, ignore_errors=True)
         return self._pages[name]
 
     def run(self, block: Block, where: Path, *, full: bool = False) -> Ended:
-        """Run a block of shell or Python in a folder."""
+        """Run a block of shell or Python in a folder.
+
+        Python whose first line is `# name.py` is written to that file, for the blocks after it.
+        """
         if block.language == "python":
-            (where / "block.py").write_text(block.text)
-            return self.shell("python block.py", where, full=full)
+            named = re.match(r"# (\w+\.py)\n", block.text)
+            file = named[1] if named else "block.py"
+            (where / file).write_text(block.text)
+            return self.shell(f"python {file}", where, full=full)
         return self.shell(block.text, where, full=full)
 
     def shell(self, text: str, where: Path, *, full: bool = False) -> Ended:
@@ -120,9 +121,6 @@ class World:
         data = folder / "data"
         for name in ("cats", "dogs", "november", "december", "../demo-output/dataset"):
             shutil.copytree(data / "mine", data / name)
-            manifest = data / name / "dataset.json"
-            named = {**json.loads(manifest.read_text()), "name": Path(name).name}
-            manifest.write_text(json.dumps(named))
         shutil.copytree(data / "mine" / "embeddings", folder / "laion-index")
         shutil.copytree(data / "mine" / "shards", folder / "my-img2dataset-folder")
         self._pictures(folder)
