@@ -59,7 +59,7 @@ def test_few_blocks_are_not_run(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.server
-@pytest.mark.timeout(600)  # the first one makes the dataset of all
+@pytest.mark.timeout(1200)  # the first one makes the dataset of all
 @pytest.mark.parametrize("block", QUICK, ids=lambda block: block.place)
 def test_a_block_runs_as_printed(pages: World, block: Block) -> None:
     texts = [one.text for one in QUICK if one.page == block.page]
