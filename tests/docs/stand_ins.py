@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-ROWS = 28  # ordinary ones; some cats and flags, and a few faults come on top
-STEPS, BATCH, SIZE = 2, 4, 16
+EACH = 16
+FAULTS = ("dead_link", "noai", "short_caption", "watermark", "html_as_jpg", "exact_duplicate")
+STEPS, BATCH, SIZE = 2, 2, 16
 SITE = "FRENCHCAT_DOCS_SITE"  # names the sample's hosts: "127.0.0.1:8418,127.0.0.1:8419"
 
 
@@ -102,7 +103,7 @@ def _train(made: Any, changed: Callable[..., Any]) -> Any:
         optimizer=changed(made.optimizer, steps=STEPS, warmup=1),
         run=changed(
             made.run,
-            held_out=4,
+            held_out=2,
             checkpoint_every=STEPS,
             sample_every=STEPS,
             sample_steps=1,
@@ -123,12 +124,10 @@ def _list(sample_data: Any) -> None:
 
 
 def rows(planted: Sequence[str], table: Any) -> list[int]:
-    """Which rows of the sample the short list has."""
+    """Which rows of the sample the short list has: EACH of every kind, one of a few faults."""
     captions = [caption.lower() for caption in table["caption"].to_pylist()]
-    ordinary = [n for n, kind in enumerate(planted) if kind in ("", "exact_duplicate")]
-    shown = [n for n in ordinary if "cat" in captions[n].split() or "flag" in captions[n]][:20]
-    first: dict[str, int] = {}
-    for n, kind in enumerate(planted):
-        if kind in ("dead_link", "noai", "short_caption", "watermark", "html_as_jpg"):
-            first.setdefault(kind, n)
-    return sorted({*shown, *first.values(), *ordinary[:ROWS]})
+    ordinary = [n for n, kind in enumerate(planted) if not kind]
+    cats = [n for n in ordinary if "cat" in captions[n]][:EACH]
+    flags = [n for n in ordinary if "flag" in captions[n]][:EACH]
+    first = {kind: n for n, kind in reversed(list(enumerate(planted))) if kind in FAULTS}
+    return sorted({*cats, *flags, *ordinary[:EACH], *first.values()})

@@ -4,6 +4,7 @@ A page's blocks run in their order in a copy of their own, so that what one remo
 not missed by another page. HOME is an empty folder there.
 """
 
+import json
 import os
 import re
 import shutil
@@ -57,14 +58,17 @@ class World:
         self.template = folder / "template"
         self._make(self.template)
 
-    def page(self, name: str, texts: Sequence[str]) -> Path:
+    def page(self, name: str, texts: Sequence[str], *, empty: bool = False) -> Path:
         """The folder of a page with these blocks, copied when the first of them runs.
 
-        A run that the page itself trains is not there yet.
+        A run that the page itself trains is not there yet; of an `empty` one, nothing is.
         """
         if name not in self._pages:
             self._commands.end_page()
             folder = self._pages[name] = self.folder / name.replace("/", "-")
+            if empty:
+                folder.mkdir()
+                return folder
             shutil.copytree(self.template, folder)
             for made in re.findall(r"run\.out=(\S+)", "\n".join(texts)):
                 shutil.rmtree(folder / made, ignore_errors=True)
@@ -121,6 +125,9 @@ class World:
         data = folder / "data"
         for name in ("cats", "dogs", "november", "december", "../demo-output/dataset"):
             shutil.copytree(data / "mine", data / name)
+            manifest = data / name / "dataset.json"
+            named = {**json.loads(manifest.read_text()), "name": Path(name).name}
+            manifest.write_text(json.dumps(named))
         shutil.copytree(data / "mine" / "embeddings", folder / "laion-index")
         shutil.copytree(data / "mine" / "shards", folder / "my-img2dataset-folder")
         self._pictures(folder)
