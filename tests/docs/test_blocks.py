@@ -1,12 +1,16 @@
 """Every code block of README.md, CONTRIBUTING.md and docs/*.md, run as printed."""
 
 import json
+import re
+import shlex
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from typer.main import get_command
 
+from frenchcat.cli import app
 from frenchcat.curate.config import resolve
 from frenchcat.curate.report.terms import load_terms
 from frenchcat.curate.verdict.rules import check_rules
@@ -42,9 +46,8 @@ def test_every_block_is_of_a_known_language_and_no_comment_is_misread() -> None:
     fences = sum(page.read_text(encoding="utf-8").count("```") for page in PAGES)
     assert fences == 2 * len(BLOCKS)
     comments = sum(
-        page.read_text(encoding="utf-8").count(f"<!-- {how}:")
+        len(re.findall(r"^ *<!-- (?:not run|fails):", page.read_text(encoding="utf-8"), re.M))
         for page in PAGES
-        for how in ("not run", "fails")
     )
     assert comments == sum(block.how != "run" for block in BLOCKS)
 
@@ -56,6 +59,19 @@ def test_few_blocks_are_not_run(capsys: pytest.CaptureFixture[str]) -> None:
             print(f"  {block.place}: {block.why}")
     assert all(block.why for block in NOT_RUN)
     assert len(NOT_RUN) <= MOST_NOT_RUN
+
+
+@pytest.mark.parametrize("block", NOT_RUN, ids=lambda block: block.place)
+def test_a_block_that_is_not_run_gives_options_that_there_are(block: Block) -> None:
+    commands = get_command(app)
+    for line in block.text.replace("\\\n", " ").splitlines():
+        program, *arguments = shlex.split(line, comments=True) or [""]
+        if program == "torchrun":
+            arguments = arguments[arguments.index("frenchcat") + 1 :]
+        elif program != "frenchcat":
+            continue
+        verb, *rest = arguments
+        commands.commands[verb].make_context(verb, rest)  # type: ignore[attr-defined]
 
 
 @pytest.mark.server
