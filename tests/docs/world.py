@@ -36,7 +36,7 @@ frenchcat export data/mine cats --to laion
 frenchcat sample run "a french cat" -n 1
 """
 RULES = "narrow = 'width < 100'\n"
-WORDS = '[terms.cat]\nen = ["cat", "cats"]\n'
+WORDS = 'title = "Pets"\n[terms.cat]\nen = ["cat", "cats"]\n'
 
 
 @dataclass(frozen=True)
