@@ -104,6 +104,11 @@ class Commands:
         program.write_text(text)
         program.chmod(0o755)
 
+    def used_sec(self) -> float:
+        """Processor time of all commands until now, without the start of the process itself."""
+        used = self.folder / "used"
+        return sum(map(float, used.read_text().split())) if used.exists() else 0.0
+
     def end_page(self) -> None:
         """End what the page's blocks left running."""
         for left in (self.folder / "running").iterdir():
@@ -193,8 +198,10 @@ def _answer(asked: socket.socket, folder: Path) -> None:
         time.sleep(0.02)
     if serves:
         asked.sendall(b"\0")
-    _, status = os.waitpid(child, 0)
+    _, status, used = os.wait4(child, 0)
     running.unlink(missing_ok=True)
+    with open(folder / "used", "a") as lines:
+        lines.write(f"{used.ru_utime + used.ru_stime:.3f}\n")
     with contextlib.suppress(OSError):
         asked.sendall(bytes([os.waitstatus_to_exitcode(status) & 255]))
     os._exit(0)

@@ -36,9 +36,13 @@ def output_after(block: Block) -> Block | None:
 
 
 @pytest.fixture(scope="module")
-def pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def pages(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Iterator[World]:
     with world(tmp_path_factory.mktemp("docs")) as made:
         yield made
+        made.commands.end_page()
+        if reporter := pytestconfig.pluginmanager.get_plugin("terminalreporter"):
+            spent = made.commands.used_sec()
+            reporter.write_line(f"\nthe blocks' commands took {spent:.0f} s of processor time")
 
 
 def test_every_block_is_of_a_known_language_and_no_comment_is_misread() -> None:

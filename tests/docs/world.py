@@ -52,7 +52,7 @@ class World:
 
     def __init__(self, folder: Path, commands: Commands, site: SampleSite) -> None:
         self.folder = folder
-        self._commands = commands
+        self.commands = commands
         self._site = site
         self._pages: dict[str, Path] = {}
         self.template = folder / "template"
@@ -64,7 +64,7 @@ class World:
         A run that the page itself trains is not there yet; of an `empty` one, nothing is.
         """
         if name not in self._pages:
-            self._commands.end_page()
+            self.commands.end_page()
             folder = self._pages[name] = self.folder / name.replace("/", "-")
             if empty:
                 folder.mkdir()
@@ -91,7 +91,7 @@ class World:
         home = where / "home"
         home.mkdir(exist_ok=True)
         environment = {
-            "PATH": f"{self._commands.bin}:/usr/local/bin:/usr/bin:/bin",
+            "PATH": f"{self.commands.bin}:/usr/local/bin:/usr/bin:/bin",
             "HOME": str(home),
             "LANG": "C.UTF-8",
             "COLUMNS": "80",
@@ -100,7 +100,7 @@ class World:
             "NO_ALBUMENTATIONS_UPDATE": "1",
             "PYTHONPATH": str(Path(__file__).parents[2]),
             "FRENCHCAT_DOCS": "full" if full else "",
-            "FRENCHCAT_DOCS_FOLDER": str(self._commands.folder),
+            "FRENCHCAT_DOCS_FOLDER": str(self.commands.folder),
             stand_ins.SITE: ",".join(self._site.hosts),
         }
         with open(where / "printed", "w+", encoding="utf-8") as printed:
