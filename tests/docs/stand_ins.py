@@ -6,7 +6,8 @@ The text of a block is never changed. In the processes that run it (`tests.docs.
   the list `my-urls.parquet` in the folder.
 - The bundled sample's list has some fifty rows: cats, flags, food, others, a few faults.
 - Every CLIP model is the bundled one, uncompiled: the weights of the others would be fetched.
-- Training takes STEPS steps of BATCH pictures of SIZE pixels with a tiny U-Net.
+- Training takes STEPS steps of BATCH pictures of SIZE pixels with a tiny U-Net; an evaluation draws
+  EVALUATED pictures.
 - `frenchcat serve` listens at a free port in place of 1234.
 - Who is asked whether rows may be removed says yes.
 
@@ -22,7 +23,7 @@ from urllib.parse import urlsplit
 
 EACH, WORDS = 12, ("cat", "flag", "food")
 FAULTS = ("dead_link", "noai", "short_caption", "watermark", "html_as_jpg", "exact_duplicate")
-STEPS, BATCH, SIZE = 2, 2, 16
+STEPS, BATCH, SIZE, EVALUATED = 2, 2, 16, 6
 SITE = "FRENCHCAT_DOCS_SITE"  # names the sample's hosts: "127.0.0.1:8418,127.0.0.1:8419"
 
 
@@ -41,8 +42,14 @@ def install() -> None:
     import frenchcat.api
     import frenchcat.commands.remove
     import frenchcat.index.service.app as app
-    import frenchcat.train.draw
+    import frenchcat.train.evaluate as evaluation
 
+    measure = evaluation.evaluate
+
+    def evaluate(run: Path, number: int = 64, **how: Any) -> Any:
+        return measure(run, number if full() else EVALUATED, **how)
+
+    evaluation.evaluate = evaluate
     frenchcat.commands.remove._agreed = lambda rows: True
     served = app.serve
 
