@@ -197,6 +197,7 @@ def _answer(asked: socket.socket, folder: Path) -> None:
             os._exit(0)
         time.sleep(0.02)
     if serves:
+        _await_answer((folder / "served").read_text())
         asked.sendall(b"\0")
     _, status, used = os.wait4(child, 0)
     running.unlink(missing_ok=True)
@@ -205,6 +206,16 @@ def _answer(asked: socket.socket, folder: Path) -> None:
     with contextlib.suppress(OSError):
         asked.sendall(bytes([os.waitstatus_to_exitcode(status) & 255]))
     os._exit(0)
+
+
+def _await_answer(address: str) -> None:
+    """Wait until a server that has told its address takes connections."""
+    host, port = address.split(":")
+    for _ in range(600):
+        with contextlib.suppress(OSError):
+            socket.create_connection((host, int(port))).close()
+            return
+        time.sleep(0.05)
 
 
 def _run(program: str, arguments: list[str]) -> None:

@@ -46,8 +46,8 @@ def install() -> None:
 
     measure = evaluation.evaluate
 
-    def evaluate(run: Path, number: int = 64, **how: Any) -> Any:
-        return measure(run, number if full() else EVALUATED, **how)
+    def evaluate(run: Path, *, number: int = 64, **how: Any) -> Any:
+        return measure(run, number=number if full() else EVALUATED, **how)
 
     evaluation.evaluate = evaluate
     frenchcat.commands.remove._agreed = lambda rows: True

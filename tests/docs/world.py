@@ -9,15 +9,14 @@ import os
 import re
 import shutil
 import subprocess
+import tarfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pyarrow.parquet as pq
 import torch
-from PIL import Image, ImageDraw
 
 from frenchcat.sample_data import read_list
 from frenchcat.sample_site import SampleSite
@@ -145,11 +144,15 @@ class World:
 
     @staticmethod
     def _pictures(folder: Path) -> None:
-        for number, name in enumerate(("beret.jpg", "cat.jpg", "portrait.jpg")):
-            noise = np.random.default_rng(number).integers(0, 255, (64, 64, 3), dtype=np.uint8)
-            picture = Image.fromarray(noise).resize((256, 256))
-            ImageDraw.Draw(picture).ellipse((40, 40, 200, 200), fill=(90 * number, 40, 80))
-            picture.save(folder / name)
+        """Three of the dataset's own, under the names that the pages use."""
+        with tarfile.open(folder / "data" / "mine" / "shards" / "00000.tar") as tar:
+            members = [member for member in tar if member.name.endswith(".jpg")]
+            for name, member in zip(
+                ("beret.jpg", "cat.jpg", "portrait.jpg"), members, strict=False
+            ):
+                stored = tar.extractfile(member)
+                assert stored is not None
+                (folder / name).write_bytes(stored.read())
 
 
 @contextmanager
