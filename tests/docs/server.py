@@ -262,7 +262,8 @@ def _call(program: str, arguments: list[str]) -> None:
         exec(compile(code, "<given>", "exec"), {"__name__": "__main__"})
     else:
         sys.argv = arguments
-        runpy.run_path(first, run_name="__main__")
+        # Whole, since a spawned worker looks for it where the forking process was started.
+        runpy.run_path(os.path.abspath(first), run_name="__main__")
     return None
 
 
