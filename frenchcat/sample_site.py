@@ -20,6 +20,7 @@ import sys
 import tarfile
 from collections.abc import Awaitable, Callable
 from functools import cache
+from pathlib import Path
 from types import TracebackType
 from typing import IO
 
@@ -249,8 +250,11 @@ def bind_pair(port: int, tries: int = 50) -> tuple[socket.socket, socket.socket]
     raise UserError(f"no two neighbouring free ports on {HOST} after {tries} tries; close some")
 
 
-async def serve(port: int, parent: int) -> None:
-    """Serve until asked to stop (SIGTERM, SIGINT) or until process ``parent`` is gone."""
+async def serve(port: int, parent: int, urls: Path | None = None) -> None:
+    """Serve until asked to stop (SIGTERM, SIGINT) or until process ``parent`` is gone.
+
+    With ``urls``, the sample's URL list is written to that file for the address that is served.
+    """
     heard, unheard = bind_pair(port)
     app = web.Application()
     app.on_response_prepare.append(_date)
@@ -261,7 +265,10 @@ async def serve(port: int, parent: int) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    print(f"http://{HOST}:{heard.getsockname()[1]}", flush=True)
+    address = f"http://{HOST}:{heard.getsockname()[1]}"
+    if urls is not None:
+        sample_data.write_urls(urls, address)
+    print(address, flush=True)
     while not stop.is_set() and os.getppid() == parent:
         try:
             await asyncio.wait_for(stop.wait(), PARENT_CHECK_SEC)
@@ -280,8 +287,10 @@ def main() -> None:
     """``python -m frenchcat.sample_site``: serve in the foreground, the address on stdout."""
     parser = argparse.ArgumentParser(description="Serve the bundled sample on 127.0.0.1.")
     parser.add_argument("--port", type=int, default=sample_data.DEFAULT_PORT)
+    parser.add_argument("--list", type=Path, metavar="FILE", help="write the URL list to FILE")
+    given = parser.parse_args()
     try:
-        asyncio.run(serve(parser.parse_args().port, os.getppid()))
+        asyncio.run(serve(given.port, os.getppid(), given.list))
     except UserError as error:
         sys.exit(str(error))
 

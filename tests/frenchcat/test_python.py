@@ -1,29 +1,22 @@
-"""The public interface: its names, what each call gives, and docs/python.md as printed."""
+"""The public interface: its names, and what each call gives; tests/docs runs docs/python.md."""
 
-import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
 from torch.utils.data import DataLoader
 
 import frenchcat
 from frenchcat.curate.dataset import Dataset
 from frenchcat.errors import Busy, NotFound, UnknownColumn, UserError
-from frenchcat.sample_data import write_urls
-from frenchcat.sample_site import SampleSite
 from tests.sample.embedded import embedded
 from tests.sample.pictures import picture
 from tests.sample.vectors import unit_rows
-from tests.train.embedded_run import make_dataset, mini
 
 PAGE = (Path(__file__).parents[2] / "docs" / "python.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"```python\n(.*?)```", PAGE, re.S)
 
 
 @pytest.fixture
@@ -46,28 +39,6 @@ def test_the_package_train_can_be_called_and_imported() -> None:
     code = "import frenchcat, frenchcat.train.loop as loop; frenchcat.train('no-such-preset')"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert "no settings file no-such-preset" in ended.stderr
-
-
-@pytest.fixture(scope="module")
-def workplace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
-    """What the page's blocks find: data/mine, a list of URLs, a file of rules."""
-    folder = tmp_path_factory.mktemp("python")
-    make_dataset(folder / "data" / "mine", mini())
-    (folder / "my-rules.toml").write_text("narrow = 'width < 4'\n")
-    with SampleSite(0) as site:
-        write_urls(folder / "all.parquet", site.base_url)
-        table = pq.read_table(folder / "all.parquet").slice(0, 6)
-        pq.write_table(table, folder / "urls.parquet")
-        yield {"folder": folder, "allowed": site.hosts}
-
-
-@pytest.mark.filterwarnings("ignore::ResourceWarning")  # the library leaves its last tar open
-@pytest.mark.parametrize("number", range(len(BLOCKS)))
-def test_the_pages_blocks_run_as_printed(
-    workplace: dict[str, Any], number: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(workplace["folder"])
-    exec(compile(BLOCKS[number], f"block {number}", "exec"), {"allowed": workplace["allowed"]})
 
 
 def test_rows_vectors_and_pictures_are_those_that_were_stored(cats: frenchcat.OpenDataset) -> None:

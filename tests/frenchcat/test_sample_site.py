@@ -11,9 +11,11 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import aiohttp
+import pyarrow.parquet as pq
 import pytest
 
 from frenchcat import sample_data, sample_site
@@ -309,3 +311,14 @@ def test_server_ends_when_its_parent_is_killed() -> None:
     else:
         os.kill(int(pid), signal.SIGKILL)
         pytest.fail("the site outlived its parent by 10 s")
+
+
+def test_the_command_writes_the_list_for_the_address_it_serves(tmp_path: Path) -> None:
+    urls = tmp_path / "urls.parquet"
+    command = [sys.executable, "-m", "frenchcat.sample_site", "--port", "0", "--list", str(urls)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as site:
+        assert site.stdout is not None
+        address = site.stdout.readline().strip()
+        listed = pq.read_table(urls)  # there before the address is printed
+        site.terminate()
+    assert listed.equals(sample_data.read_list(address))
