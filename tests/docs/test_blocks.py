@@ -24,6 +24,8 @@ RUN = [block for block in BLOCKS if block.language in ("sh", "python")]
 QUICK = [block for block in RUN if block.how != "not run"]
 NOT_RUN = [block for block in RUN if block.how == "not run"]
 DATA = [block for block in BLOCKS if block.language in ("toml", "json")]
+EACH_TIME = ("README.md", "docs/python.md")
+"""Pages whose blocks `make test` runs; `make soak` runs those of all pages."""
 FULL = ("docs/tutorial.md",)
 """Pages that are also run as they are, without a stand-in, and whose printed output is compared."""
 MOST_NOT_RUN = 12
@@ -80,7 +82,14 @@ def test_a_block_that_is_not_run_gives_options_that_there_are(block: Block) -> N
 
 @pytest.mark.server
 @pytest.mark.timeout(1200)  # the first one makes the dataset of all
-@pytest.mark.parametrize("block", QUICK, ids=lambda block: block.place)
+@pytest.mark.parametrize(
+    "block",
+    [
+        pytest.param(block, marks=() if block.page in EACH_TIME else pytest.mark.slow)
+        for block in QUICK
+    ],
+    ids=lambda block: block.place,
+)
 def test_a_block_runs_as_printed(pages: World, block: Block) -> None:
     texts = [one.text for one in QUICK if one.page == block.page and one.how == "run"]
     where = pages.page(block.page, texts, empty=block.page in FULL)
