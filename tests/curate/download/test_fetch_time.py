@@ -190,7 +190,7 @@ def test_a_retry_after_nobody_can_read_is_no_reason_to_wait_or_fall(value: str) 
     [
         ("3600", {}),
         ("9" * 400, {}),
-        (formatdate(time.time() + 10**6, usegmt=True), {}),
+        pytest.param(formatdate(time.time() + 10**6, usegmt=True), {}, id="a date"),
         ("2", {"max_retry_after_sec": 1}),
         ("4", {"deadline_sec": 3}),
     ],
