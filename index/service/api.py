@@ -77,7 +77,7 @@ async def search_picture(request: Request, asked: Annotated[PictureSearch, Query
 @router.get("/columns", response_model=Columns, responses=documented(404))
 async def columns(request: Request, dataset: Name = None) -> Response:
     """What a condition may name, to complete it while it is typed."""
-    served = request.app.state.service.dataset_registry.get(dataset)
+    served = request.app.state.service.registry.get(dataset)
     columns = await request.app.state.service.work.disk(lambda: served.columns)
     there = [{"name": name, "type": kind} for name, kind in columns.items()]
     return answer({"columns": there, "functions": sorted(FUNCTIONS)})

@@ -87,7 +87,7 @@ def _body_of(model: type[BaseModel]) -> dict[str, Any]:
 @router.get("/indices-list")
 async def indices_list(request: Request) -> list[str]:
     """The names of the datasets."""
-    names: list[str] = request.app.state.service.dataset_registry.names
+    names: list[str] = request.app.state.service.registry.names
     return names
 
 

@@ -198,7 +198,8 @@ def _download(dataset: Dataset, shard: str, output: Output) -> Counts:
 
 def _outcome(spec: Spec | None) -> Outcome:
     if spec is None or spec.picture is None:
-        failure = Failure(spec.failed if spec and spec.failed else "no_url")
+        reason, _, detail = (spec.failed if spec and spec.failed else "no_url").partition(": ")
+        failure = Failure(reason, detail=detail or None)
         return Outcome.failed("failed_to_download", failure)
     stored = (spec.sha256, spec.stored_sha256)
     return Outcome("success", None, 96, 64, spec.side, 64, "{}", *stored)

@@ -1,6 +1,7 @@
 """A checkpoint in diffusers, by parts and as a pipeline: the same picture for the same noise."""
 
 import json
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -307,7 +308,7 @@ def test_an_old_checkpoint_that_cannot_be_written_draws_with_sample(
         raise OSError(30, "Read-only file system")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "write_bytes", read_only)
+        patch.setattr(os, "replace", read_only)
         parts, _, _ = open_run(former.parents[1])
         with pytest.raises(SystemExit, match=r"error: .*pipeline\.py cannot be brought up to date"):
             mend([str(former)])

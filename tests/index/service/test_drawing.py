@@ -41,7 +41,7 @@ def colours(run: Path) -> Dataset:
 
 @pytest.fixture(scope="module")
 def client(run: Path, colours: Dataset, clip: Clip) -> Iterator[TestClient]:
-    with served(colours, clip=clip, backend=draw_backend_of(run)) as client:
+    with served(colours, clip=clip, draw_backend=draw_backend_of(run)) as client:
         yield client
 
 
@@ -137,7 +137,7 @@ def test_without_a_run_nothing_is_drawn(cats: Dataset, clip: Clip) -> None:
 
 def test_another_dataset_is_served(cats: Dataset, clip: Clip, run: Path) -> None:
     """The receipts still name keys and where the pictures are from, without paths of this one."""
-    with served(cats, clip=clip, backend=draw_backend_of(run)) as client:
+    with served(cats, clip=clip, draw_backend=draw_backend_of(run)) as client:
         found = drawn(client, number=1)
     assert found["dataset"] is None
     for one in found["pictures"][0]["nearest"]:
@@ -148,14 +148,14 @@ def test_another_dataset_is_served(cats: Dataset, clip: Clip, run: Path) -> None
 def test_what_may_not_be_seen_is_not_shown(clip: Clip, tmp_path: Path) -> None:
     run = train_on_selection(tmp_path, clip)
     colours = Dataset.open(tmp_path / "dataset")
-    with served(colours, clip=clip, backend=draw_backend_of(run)) as client:
+    with served(colours, clip=clip, draw_backend=draw_backend_of(run)) as client:
         plain = drawn(client, number=1)["pictures"][0]["nearest"]
     gone, unsafe = plain[0]["key"], plain[1]["key"]
     add_columns(colours, "scores", punsafe=[float(int(unsafe) == n) for n in range(ROWS)])
     query = removal.RemovalQuery("key", gone, False)
     with colours.lock():
         remove(colours, query, removal.matches(colours, query))
-    with served(colours, clip=clip, backend=draw_backend_of(run)) as client:
+    with served(colours, clip=clip, draw_backend=draw_backend_of(run)) as client:
         nearest = drawn(client, number=1)["pictures"][0]["nearest"]
         open_to = drawn(client, number=1, safe=False)["pictures"][0]["nearest"]
     assert gone not in [one["key"] for one in nearest]
@@ -170,7 +170,7 @@ def test_pictures_that_look_violent_are_withheld(
     one, other = clip.encode_pictures([draw_to_picture(run, seed, tmp_path) for seed in (7, 8)])
     np.save(tmp_path / "violence.npy", np.stack([one, other]))
     violence = str(tmp_path / "violence.npy")
-    with served(colours, clip=clip, backend=draw_backend_of(run), violence=violence) as client:
+    with served(colours, clip=clip, draw_backend=draw_backend_of(run), violence=violence) as client:
         found = drawn(client)
         assert [one["made"]["seed"] for one in found["pictures"]] == [7]
         assert found["withheld"] == 1
@@ -209,7 +209,7 @@ def asked(client: TestClient, prompt: str) -> Any:
 def test_one_at_a_time_and_few_wait(cats: Dataset) -> None:
     slow = Slow()
     with (
-        served(cats, backend=DrawBackend(slow.draw), draw_waiting=2) as client,
+        served(cats, draw_backend=DrawBackend(slow.draw), draw_waiting=2) as client,
         ThreadPoolExecutor(3) as threads,
     ):
         first = threads.submit(asked, client, "0")
@@ -231,8 +231,9 @@ def test_one_at_a_time_and_few_wait(cats: Dataset) -> None:
 
 def test_who_waits_longer_than_a_request_may_is_told_and_not_drawn_for(cats: Dataset) -> None:
     slow = Slow()
+    backend = DrawBackend(slow.draw)
     with (
-        served(cats, backend=DrawBackend(slow.draw), draw_waiting=1, deadline_sec=0.5) as client,
+        served(cats, draw_backend=backend, draw_waiting=1, deadline_sec=0.5) as client,
         ThreadPoolExecutor(2) as threads,
     ):
         answers = [threads.submit(asked, client, "a"), threads.submit(asked, client, "b")]
@@ -252,7 +253,7 @@ def test_words_that_no_query_may_hold_are_not_drawn(cats: Dataset, tmp_path: Pat
     slow = Slow()
     slow.go.set()
     words = str(tmp_path / "words")
-    with served(cats, backend=DrawBackend(slow.draw), refused_words=words) as client:
+    with served(cats, draw_backend=DrawBackend(slow.draw), refused_words=words) as client:
         for body in ({"prompt": "GORE"}, {"prompt": "a cat", "negative": "no gore"}):
             assert client.post("/v1/draw", json=body).status_code == 403
         assert asked(client, "a cat").status_code == 200
@@ -263,7 +264,7 @@ def test_a_failing_artist_is_a_mistake_or_a_failure(cats: Dataset) -> None:
     def fails(query: DrawRequest) -> list[Drawn]:
         raise UserError("the run is gone") if query.prompt == "a" else OSError("no disk")
 
-    with served(cats, backend=DrawBackend(fails), raising=False) as client:
+    with served(cats, draw_backend=DrawBackend(fails), raising=False) as client:
         assert asked(client, "a").json() == {"error": "the run is gone"}
         assert asked(client, "b").status_code == 500
         assert asked(client, "a").status_code == 400
@@ -272,7 +273,7 @@ def test_a_failing_artist_is_a_mistake_or_a_failure(cats: Dataset) -> None:
 def test_keys_are_asked_for(cats: Dataset, tmp_path: Path) -> None:
     (tmp_path / "keys").write_text("0123456789abcdef\n")
     with served(
-        cats, backend=DrawBackend(Slow().draw), api_key_file=str(tmp_path / "keys")
+        cats, draw_backend=DrawBackend(Slow().draw), api_key_file=str(tmp_path / "keys")
     ) as client:
         assert asked(client, "a").status_code == 401
 

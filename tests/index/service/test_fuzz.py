@@ -35,7 +35,7 @@ def client(tmp_path_factory: pytest.TempPathFactory, clip: Clip, run: Path) -> I
     cats = make_dataset(tmp_path_factory.mktemp("fuzz") / "cats", clip)
     colours = Dataset.open(run.parent / "dataset")
     allowed: dict[str, Any] = {"allow_remove": True, "remote_pictures": False, "draw_steps": 20}
-    with served(cats, colours, clip=clip, backend=draw_backend_of(run), **allowed) as client:
+    with served(cats, colours, clip=clip, draw_backend=draw_backend_of(run), **allowed) as client:
         yield client
 
 

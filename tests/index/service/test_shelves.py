@@ -152,7 +152,7 @@ def test_a_thumbnail_is_of_its_dataset_its_version_and_the_size_asked_for(tmp_pa
             assert ask("two", 1, 32) == ((32, 16), 200)
         add_shard(made[0], "00000", unit_rows(2, seed=1), files=[colour(150), colour(0)])
         build_index(made[0])
-        assert client.app.state.service.dataset_registry.renew("one", made[0])  # type: ignore[attr-defined]
+        assert client.app.state.service.registry.renew("one", made[0])  # type: ignore[attr-defined]
         assert ask("one", 0, 32) == ((32, 16), 150)
 
 
