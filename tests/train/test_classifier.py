@@ -17,7 +17,7 @@ from frenchcat.curate.errors import UserError
 from frenchcat.curate.select import Choice, select
 from frenchcat.drawing import verify_file
 from frenchcat.train.checkpoint import best, load_tensors, newest
-from frenchcat.train.classifier import open_classifier
+from frenchcat.train.classifier import Classifier, open_classifier
 from frenchcat.train.loop import train
 from frenchcat.train.rows import open_rows
 from frenchcat.train.settings import TrainSettings
@@ -89,6 +89,25 @@ def test_it_learns_at_low_noise_and_guesses_in_pure_noise(whole: Path) -> None:
     assert min(by_time[50], by_time[150]) == 1.0
     assert by_time[850] > 0.95  # .91 for one that saw no noise in training
     assert by_time[950] < 0.9
+
+
+def test_it_is_trained_on_noised_pictures(dataset: Dataset, tmp_path: Path) -> None:
+    """Late in the process a picture is nearly noise of deviation 1, whatever it was."""
+    seen: list[tuple[torch.Tensor, torch.Tensor]] = []
+
+    def note(module: torch.nn.Module, inputs: Any) -> None:
+        if isinstance(module, Classifier) and module.training:
+            seen.append((inputs[0].detach().clone(), inputs[1].clone()))
+
+    hook = torch.nn.modules.module.register_module_forward_pre_hook(note)
+    try:
+        train(classifier(dataset, tmp_path / "run", optimizer={"steps": 6}))
+    finally:
+        hook.remove()
+    x_t, t = (torch.cat(parts) for parts in zip(*seen, strict=True))
+    late = x_t[t > 900].float().flatten(1).std(1)
+    assert len(late) > 5
+    assert (late - 1).abs().max() < 0.15  # a stored picture's is .5 to .7
 
 
 def test_its_weights_are_the_averaged_ones(whole: Path) -> None:
