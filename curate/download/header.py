@@ -34,7 +34,7 @@ def picture_size(body: bytes, kind: str) -> Size:
     """
     try:
         sizes = list(_READERS[kind](body))
-    except (struct.error, IndexError) as error:
+    except (struct.error, IndexError, OverflowError) as error:  # 64-bit offsets of a BigTIFF
         raise ValueError(f"the {kind} header is cut short") from error
     if not sizes:
         raise ValueError(f"the {kind} header states no size")

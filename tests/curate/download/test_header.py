@@ -53,6 +53,15 @@ def test_a_bitmap_may_be_upside_down_or_of_the_first_version() -> None:
     assert picture_size(core, "bmp") == (30, 20) == Image.open(io.BytesIO(core)).size
 
 
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("start", [2**63, 2**64 - 1])
+def test_an_offset_past_all_memory_is_a_header_cut_short(order: str, start: int) -> None:
+    mark = b"II" if order == "<" else b"MM"
+    body = mark + struct.pack(order + "HHHQ", 43, 8, 0, start) + bytes(100)
+    with pytest.raises(ValueError, match="the tiff header is cut short"):
+        picture_size(body, "tiff")
+
+
 def heic(*boxes: tuple[int, int]) -> bytes:
     def box(name: bytes, content: bytes) -> bytes:
         return struct.pack(">I4s", 8 + len(content), name) + content
