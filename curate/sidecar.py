@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING
 
+from frenchcat.curate import files
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.failures import COLUMNS, DETAIL, OPTED_OUT, REASON, SIGNAL, UNKNOWN
 
@@ -19,16 +20,11 @@ if TYPE_CHECKING:
 FAILED_SQL = "status IS DISTINCT FROM 'success'"
 
 
-def relative(shard: str) -> str:
-    """Where a shard's sidecar lies."""
-    return f"shards/{shard}.parquet"
-
-
 def read(dataset: Dataset, shard: str, columns: Iterable[str]) -> pa.Table:
     """These columns of a shard's sidecar, as far as it has them, and those of `COLUMNS`."""
     import pyarrow.parquet as pq
 
-    with dataset.as_local(relative(shard)) as path:
+    with dataset.as_local(files.SIDECAR.of(shard)) as path:
         there = pq.read_schema(path).names
         said = COLUMNS if set(COLUMNS) <= set(there) else (*COLUMNS, "error_message")
         asked = dict.fromkeys((*columns, "status", *said))

@@ -53,7 +53,7 @@ class _Run:
         self.opened: Opened | None = None
 
     def draw(self, wanted: DrawRequest) -> list[Drawn]:
-        """The pictures of a wish. Raises `UserError` as draw_to_files does."""
+        """The pictures of a request. Raises `UserError` as draw_to_files does."""
         from frenchcat.train.checkpoint import best
         from frenchcat.train.run import open_run
 

@@ -15,6 +15,7 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from frenchcat.curate import files
 from frenchcat.curate.clip.settings import ClipSettings
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.embed import model_of
@@ -102,7 +103,7 @@ def _listed(dataset: Dataset) -> list[str]:
     """The columns of the sidecars, the list's own among them."""
     import pyarrow.parquet as pq
 
-    with dataset.as_local(f"shards/{dataset.shards('download')[0]}.parquet") as path:
+    with dataset.as_local(files.SIDECAR.of(dataset.shards("download")[0])) as path:
         return list(pq.read_schema(path).names)
 
 

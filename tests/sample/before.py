@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from frenchcat.curate import sidecar
+from frenchcat.curate import files
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.failures import COLUMNS
 from frenchcat.curate.markers import OutputFile, marker, put_marker
@@ -14,7 +14,7 @@ from frenchcat.curate.markers import OutputFile, marker, put_marker
 def as_before(dataset: Dataset) -> Dataset:
     """Take the columns out of every sidecar; its marker names what is left, and is up to date."""
     for shard in dataset.shards():
-        relative = sidecar.relative(shard)
+        relative = files.SIDECAR.of(shard)
         path = Path(dataset.path(relative))
         table = pq.read_table(path)
         assert set(COLUMNS) < set(table.column_names)
