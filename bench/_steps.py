@@ -184,12 +184,12 @@ def _text_tower(settings: TrainSettings, device: torch.device) -> tuple[Any, int
     named = {"model": settings.text.model, "pretrained": settings.text.pretrained}
     plain = {"device": device.type, "precision": settings.run.precision, "compile": "no"}
     clip = load_clip(resolve(ClipSettings, named | plain))
-    tower: Any = clip._text_tower
+    tokenizer, tower = clip.text_tower()
     tower.tower.output_tokens = True
 
     def encode(captions: Any) -> Any:
         with torch.no_grad():
-            _, states = tower(clip.tokenizer(list(captions)).to(device))
+            _, states = tower(tokenizer(list(captions)).to(device))
         return states.float()
 
     return encode, int(encode([""]).shape[-1])

@@ -169,15 +169,15 @@ def _model_rate(clip: Any, batches: int = 12) -> float:
     import torch
 
     size = clip.batch_size
-    pixels = torch.randn(size, 3, 224, 224).to(clip.dtype)
-    tokens = clip.tokenizer([common.caption(row) for row in range(size)])
-    tokens = clip._text_tower.cut(tokens)
+    pixels = torch.randn(size, 3, 224, 224).to(clip.images.dtype)
+    tokenizer, text_tower = clip.text_tower()
+    tokens = text_tower.cut(tokenizer([common.caption(row) for row in range(size)]))
     with torch.inference_mode():
         for round_ in range(batches + 2):
             if round_ == 2:  # compiled, and warm
                 start = time.perf_counter()
-            clip._run(pixels)
-            clip._text_tower(tokens)
+            clip.images.tower(pixels)
+            text_tower(tokens)
     sec: float = time.perf_counter() - start
     return batches * size / sec
 

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from frenchcat.curate.decode import Decoder
 
 STAGE = "embed"
-VERSION = 1
+VERSION = 2  # 2: the bundled model has towers of its own; vectors differ in float32's last digits
 _NOT_METADATA = ("image_path", "caption", "status", "error_message", *COLUMNS)  # or by name
 _Found = tuple[list[str], NDArray[np.float32], dict[str, str]]
 

@@ -136,7 +136,8 @@ class IndexRows:
 
     def ids(self) -> NDArray[np.int64]:
         """(N,) the ids of all rows, by position."""
-        parts = [batch.column("id").to_numpy() for batch in self.batches]
+        # Not to_numpy: that imports pandas, most of a second.
+        parts = [np.from_dlpack(batch.column("id")) for batch in self.batches]
         return np.concatenate(parts) if parts else np.empty(0, np.int64)
 
     def keys(self) -> pa.ChunkedArray:

@@ -77,12 +77,12 @@ def picture_embedding(clip: Clip) -> Callable[[Tensor], Tensor]:
     """Pictures (N, 3, H, W) in -1 … 1 -> unit rows, differentiable; squares of any side."""
     from torch.nn.functional import interpolate, normalize
 
-    tower, mean, std = clip._picture_tower, clip._mean, clip._std
+    images = clip.images
     sides = clip.preprocess.height, clip.preprocess.width
 
     def embed(pictures: Tensor) -> Tensor:
         larger = interpolate(pictures, sides, mode="bicubic", antialias=True)
-        found = tower((((larger + 1) / 2 - mean) / std).to(clip.dtype))
+        found = images.tower((((larger + 1) / 2 - images.mean) / images.std).to(images.dtype))
         rows = found[0] if isinstance(found, tuple) else found
         return normalize(rows.float(), dim=-1)
 

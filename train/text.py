@@ -57,7 +57,7 @@ class TextEncoder:
         plain = {"device": "cpu", "precision": "fp32", "compile": "no"}
         clip = load_clip(resolve(ClipSettings, named | plain))
         self.name, self.digest = clip.name, clip.digest
-        self._tokenizer, self._tower = clip.tokenizer, clip._text_tower
+        self._tokenizer, self._tower = clip.text_tower()
         self._tower.tower.output_tokens = True
         self._kept: OrderedDict[str, Tensor] = OrderedDict()
         self.width = int(self._encoded([""])[0].shape[-1])

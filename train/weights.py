@@ -117,7 +117,7 @@ class TrainableWeights:
         import torch
 
         from frenchcat.curate.clip.hardware import can_compile
-        from frenchcat.curate.clip.model import say_once
+        from frenchcat.curate.clip.image_tower import say_once
 
         if obstacle := can_compile(str(self.device)):
             say_once(f"training uncompiled: {obstacle}")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from frenchcat.curate.clip.settings import ClipSettings
@@ -44,12 +44,13 @@ class ClipWeights:
     digest: str  # SHA-256 over configuration, weights and the folder's tokenizer
     dimension: int  # D of the embeddings
     quick_gelu: bool = False  # the tag's weights were trained with it; an architecture may not say
+    bundled: bool = False  # `mini`, by its name: it has towers of its own
 
 
 def find_weights(settings: ClipSettings) -> ClipWeights:
     """The weights that the settings name. Raises `UserError` where they cannot be had."""
     if settings.model == "mini":
-        return _folder(MINI, "mini")
+        return replace(_folder(MINI, "mini"), bundled=True)
     if settings.model.startswith("local-dir:"):
         folder = Path(settings.model.removeprefix("local-dir:")).expanduser()
         return _folder(folder, f"local-dir:{folder.name}")

@@ -116,7 +116,7 @@ def reasons(dataset: Dataset, shard: str) -> pa.Table:
     if not dataset.exists(relative(shard)):
         return first
     with dataset.as_local(relative(shard)) as path:
-        table = pq.read_table(path)
+        table = pq.ParquetFile(path).read()
     judged = table.filter(pc.invert(table["keep"])).select(["key", "reason"])
     later = judged.filter(pc.invert(pc.is_in(judged["key"], first["key"].combine_chunks())))
     return pa.concat_tables([first, later.cast(first.schema)])
@@ -171,5 +171,5 @@ def _not_embedded(dataset: Dataset, shard: str) -> dict[str, str]:
     if not dataset.exists(files.NOT_EMBEDDED.of(shard)):
         return {}
     with dataset.as_local(files.NOT_EMBEDDED.of(shard)) as path:
-        rows = pq.read_table(path).to_pylist()
+        rows = pq.ParquetFile(path).read().to_pylist()
     return {row["key"]: f"not_embedded:{str(row['reason']).split(':')[0]}" for row in rows}

@@ -118,6 +118,7 @@ class DatasetRegistry:
             return self._clip
         clip = load_clip(clip_settings(dataset))
         require_same_model(dataset, clip)
+        _ = clip.images  # loaded now: the first image query should not wait for it
         return clip
 
 

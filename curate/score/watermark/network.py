@@ -5,7 +5,6 @@ model takes them (224 px, padded with white). Marks are fine and repeat: a pictu
 vector has lost them, while the third stage still has a cell every 8 pixels. A head looks at
 patches of those cells, and at their mean and maximum over the picture.
 
-Batch normalisation is folded into the convolutions, which is the same function at half the cost.
 Runs with one thread, so that a picture's number does not depend on the machine's cores.
 """
 
@@ -13,15 +12,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
-from torch.nn.utils.fusion import fuse_conv_bn_weights
 
+from frenchcat.curate.clip.efficientnet import image_weights, trunk
 from frenchcat.curate.clip.preprocess import Preprocess
 from frenchcat.curate.clip.weights import MINI
 from frenchcat.curate.threads import one_torch_thread
@@ -101,38 +99,4 @@ def inputs(pictures: Sequence[Image.Image]) -> torch.Tensor:
 
 def load_trunk() -> nn.Module:
     """(N, 3, 224, 224) -> (N, 40, 28, 28): the trunk's first stages, float32, ready to run."""
-    import timm
-    from safetensors import safe_open
-
-    whole: Any = timm.create_model("tf_efficientnet_lite0", pretrained=False)
-    prefix = "visual.trunk."
-    with safe_open(TRUNK_WEIGHTS, "pt") as file:
-        names = [name for name in file.keys() if name.startswith(prefix)]  # noqa: SIM118
-        state = {name.removeprefix(prefix): file.get_tensor(name).float() for name in names}
-    whole.load_state_dict(state, strict=False)  # the classifier is not in there
-    whole.eval()
-    trunk = nn.Sequential(whole.conv_stem, whole.bn1, *whole.blocks[:STAGES])
-    _fold(trunk)
-    return trunk.to(memory_format=torch.channels_last)
-
-
-def _fold(module: nn.Module) -> None:
-    """Put each batch normalisation into the convolution before it; its activation stays."""
-    before: nn.Module | None = None
-    for name, child in module.named_children():
-        if isinstance(child, nn.BatchNorm2d) and isinstance(before, nn.Conv2d):
-            assert child.running_mean is not None
-            assert child.running_var is not None
-            before.weight, before.bias = fuse_conv_bn_weights(
-                before.weight,
-                before.bias,
-                child.running_mean,
-                child.running_var,
-                child.eps,
-                child.weight,
-                child.bias,
-            )
-            setattr(module, name, getattr(child, "act", nn.Identity()))
-        elif not isinstance(child, nn.Conv2d):
-            _fold(child)
-        before = child if isinstance(child, nn.Conv2d) else None
+    return trunk(image_weights(TRUNK_WEIGHTS), STAGES)

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from frenchcat.curate.clip.model import COMPILE_PAYS_FROM, load_clip
+from frenchcat.curate.clip.image_tower import COMPILE_PAYS_FROM
+from frenchcat.curate.clip.model import load_clip
 from tests.curate.clip.models import clip_settings, reference_pictures
 from tests.sample.pictures import random_pictures
 
@@ -27,7 +28,7 @@ def encode(out, batch_size):
     )
     clip = load_clip(settings)
     np.save(out, clip.encode_pictures(random_pictures(6)))
-    print(clip.compiled or "eager")
+    print(clip.images.compiled or "eager")
 
 encode("compiled.npy", 4)
 Path("full").touch()  # from now on the compiler fails
@@ -71,7 +72,7 @@ def test_without_a_compiler_eager_and_one_line(
     monkeypatch.setenv("CXX", "/nowhere/g++")
     for _ in range(2):
         clip = load_clip(clip_settings(model=f"local-dir:{folder}", compile="yes"))
-        assert clip.compiled == ""
+        assert clip.images.compiled == ""
     (said,) = capsys.readouterr().err.splitlines()
     assert said == (
         "frenchcat: running uncompiled: there is no C++ compiler /nowhere/g++ "
@@ -94,4 +95,4 @@ def test_compiles_only_where_it_pays(
 ) -> None:
     monkeypatch.setenv("CXX", sys.executable)  # something that is there
     clip = load_clip(clip_settings(model=f"local-dir:{folder}", compile=wanted), rows)
-    assert clip.compiled == state
+    assert clip.images.compiled == state

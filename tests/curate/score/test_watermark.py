@@ -6,6 +6,7 @@ import tarfile
 from functools import cache
 
 import numpy as np
+import open_clip
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -14,6 +15,7 @@ from PIL import Image
 
 from frenchcat import sample_data
 from frenchcat.curate.clip.model import load_clip
+from frenchcat.curate.clip.weights import MINI
 from frenchcat.curate.score.pictures import decode
 from frenchcat.curate.score.watermark import Watermark
 from frenchcat.curate.score.watermark.network import (
@@ -30,7 +32,7 @@ from tests.sample.pictures import jpeg, photographs, random_pictures
 
 def test_the_folded_trunk_is_the_bundled_models() -> None:
     clip = load_clip(clip_settings(precision="fp32"))
-    whole = clip._picture_tower.trunk.float()  # type: ignore[attr-defined]
+    whole = open_clip.create_model(f"local-dir:{MINI}").eval().visual.trunk
     pictures = [picture.convert("RGB") for picture in random_pictures(3)]
     batch = inputs(pictures)
     with torch.inference_mode():
