@@ -34,8 +34,12 @@ def copy_to(folder: Path, place: Callable[[str], str | None] = str) -> Path:
     for path in sorted(folder.rglob("*"), reverse=True):
         name = str(path.relative_to(folder))
         ours = not name.startswith("mutants/") and path.parent.name != "__pycache__"
-        if ours and name not in wanted and (path.is_symlink() or path.is_file()):
+        if not ours or name in wanted:
+            continue
+        if path.is_symlink() or path.is_file():
             path.unlink()
+        elif not any(path.iterdir()):  # an empty .egg-info would pass for an installed package
+            path.rmdir()
     for name, source in wanted.items():
         target = folder / name
         if os.path.lexists(target) and not source.is_symlink() and _same(source, target):
