@@ -118,7 +118,9 @@ def trunk(state: Weights, stages: int = len(_STRIDES)) -> nn.Sequential:
         number = 0
         while f"trunk.blocks.{stage}.{number}.bn1.weight" in state:
             name = f"trunk.blocks.{stage}.{number}"
-            layers.append(InvertedResidual(state, name, stride if number == 0 else 1, first=stage == 0))
+            layers.append(
+                InvertedResidual(state, name, stride if number == 0 else 1, first=stage == 0)
+            )
             number += 1
     made = nn.Sequential(*layers).eval()
     return made.to(memory_format=torch.channels_last)
