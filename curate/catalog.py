@@ -6,8 +6,12 @@ writes nothing. The views::
     rows      every row of the list: the sidecars' columns, `shard`, and why a row failed
               (curate/sidecar.py), whatever the age of its sidecar
     samples   the stored pictures: `rows`, and whatever scores, duplicates, verdicts there are;
-              `opted_out` names the signals that opt a row out, null where none does
+              `opted_out` names the signals that opt a row out, null where none does;
+              `caption_similarity` is the score `similarity` by a name that no hit has
     rights    every signal, a row each, where there are any
+
+A list's own column that is called as one of ours is ``list_<name>`` (curate/list_names.py). A
+column whose type differs between files has the type that curate/promote.py gives for it.
 
 A user's expression is checked (curate/expression.py), and the connection is closed to every file
 outside the dataset before one runs. Cost: linear in rows scanned; only the columns named are read.
@@ -21,11 +25,15 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from frenchcat.curate import files
+from frenchcat.curate import files, list_names
 from frenchcat.curate.dataset import Dataset
+from frenchcat.curate.download.columns import SIDECAR
 from frenchcat.curate.errors import BadCondition, NotFound, UnknownColumn
 from frenchcat.curate.expression import checked
 from frenchcat.curate.failures import COLUMNS
+from frenchcat.curate.parquets import ParquetFiles, literal
+from frenchcat.curate.promote import folded, quoted
+from frenchcat.curate.score.shard import measured
 from frenchcat.curate.sidecar import filled_sql
 
 if TYPE_CHECKING:
@@ -37,6 +45,8 @@ OPTED_OUT = (
     "FILTER (decision = 'opt_out') AS opted_out FROM {} GROUP BY key"
 )
 _SUCCESS = "status = 'success'"
+_SIMILARITY = "similarity"
+"""The score that `caption_similarity` stands for: a hit's own similarity is to the query."""
 
 
 class Catalog:
@@ -57,12 +67,24 @@ class Catalog:
         if not shards:
             raise NotFound(f"{dataset.root} holds no shards; run frenchcat download first")
         self.duck = _connection(dataset, threads)
-        sidecars = [files.SIDECAR.of(shard) for shard in shards]
-        self._view("sidecars", f"{_shard_of('shards')}, * EXCLUDE (filename)", sidecars)
+        self._files: dict[str, ParquetFiles] = {}
+        chosen = list(files.joined()) if joined is None else list(joined)
+        for folder in (*chosen, "rights"):
+            if found := self._parquets(folder):
+                self._files[folder] = ParquetFiles(self.duck, dataset, found)
+        scores = self._files["scores"].schema.names if "scores" in self._files else ()
+        made = measured(dataset) | set(map(folded, scores))
+        self._files["shards"] = ParquetFiles(
+            self.duck,
+            dataset,
+            [files.SIDECAR.of(shard) for shard in shards],
+            lambda names: list_names.shown_of_sidecar(names, SIDECAR, made),
+        )
+        self._view("sidecars", self._files["shards"].sql(shard="shard"))
         there = self._described("sidecars")
-        self.duck.execute(f"CREATE VIEW rows AS {filled_sql('sidecars', there)}")
+        self._view("rows", filled_sql("sidecars", there))
         listed = [name for name in there if name not in COLUMNS]
-        self._samples(list(files.joined()) if joined is None else joined, listed)
+        self._samples([folder for folder in chosen if folder in self._files], listed)
 
     def __enter__(self) -> Catalog:
         return self
@@ -97,32 +119,24 @@ class Catalog:
 
         Reads that shard's files alone, however many there are.
         """
-        kinds = self.columns()
         parts = []
         for folder, names in self._from.items():
-            file = f"{'rights' if folder == 'opt_outs' else folder}/{shard}.parquet"
-            source = f"read_parquet({_literal(self.dataset.path(file))})"
-            if folder == "opt_outs":
-                source = f"({OPTED_OUT.format(source)})"
-            there = self._described_file(source) if self.dataset.exists(file) else set[str]()
-            columns = [
-                f"{quoted(name) if name in there else 'NULL'}::{kinds[name]} AS {quoted(name)}"
-                for name in names
-                if name != "key" or folder == "shards"
-            ]
-            if "key" in there:
-                key = [] if folder == "shards" else ["key"]
-                parts.append(f"(SELECT {', '.join(key + columns)} FROM {source})")
-            else:
-                parts.append(f"(SELECT NULL::VARCHAR AS key, {', '.join(columns)} LIMIT 0)")
+            source = self._of_shard(folder, shard)
+            columns = [quoted(name) for name in names if name != "key" or folder == "shards"]
+            key = [] if folder == "shards" else ["key"]
+            parts.append(f"(SELECT {', '.join(key + columns)} FROM ({source}))")
         joined = " LEFT JOIN ".join(
             part if n == 0 else f"{part} USING (key)" for n, part in enumerate(parts)
         )
-        return f"SELECT *, {_literal(shard)} AS shard FROM {joined} WHERE {_SUCCESS}"
+        more = f"{literal(shard)} AS shard{self._alias()}"
+        return f"SELECT *, {more} FROM {joined} WHERE {_SUCCESS}"
 
-    def _described_file(self, source: str) -> set[str]:
-        described = self.duck.execute(f"DESCRIBE SELECT * FROM {source}").fetchall()
-        return {row[0] for row in described}
+    def _of_shard(self, folder: str, shard: str) -> str:
+        """SQL of the rows that a folder has of a shard: all of its columns, be it no row."""
+        source = "rights" if folder == "opt_outs" else folder
+        found, file = self._files[source], f"{source}/{shard}.parquet"
+        sql = found.sql(relative=file) if found.has(file) else f"{found.sql()} LIMIT 0"
+        return OPTED_OUT.format(f"({sql})") if folder == "opt_outs" else sql
 
     def count(self, where: str | None = None) -> int:
         """How many stored pictures meet a condition. Raises `UserError` for a bad one."""
@@ -194,45 +208,47 @@ class Catalog:
         found = re.search(r'column "([^"]+)" not found', message, re.I)
         if found is None:
             return BadCondition(f"{expression!r} does not fit: {_first_line(message)}")
-        near = difflib.get_close_matches(found[1], self.columns(), 1)
+        beside = folded(list_names.beside(found[1]))
+        near = [name for name in self.columns() if folded(name) == beside]
+        near = near or difflib.get_close_matches(found[1], self.columns(), 1)
         hint = f"did you mean {near[0]}?" if near else "known: " + ", ".join(self.columns())
         return UnknownColumn(f"no column {found[1]!r} in {expression!r}; {hint}", found[1])
 
-    def _view(self, name: str, columns: str, relatives: Sequence[str]) -> None:
-        """A view over parquet files of the dataset, read where they are."""
-        paths = ", ".join(_literal(self.dataset.path(relative)) for relative in relatives)
-        files = f"read_parquet([{paths}], union_by_name = true, filename = true)"
-        self.duck.execute(f"CREATE VIEW {name} AS SELECT {columns} FROM {files}")
+    def _view(self, name: str, sql: str) -> None:
+        self.duck.execute(f"CREATE VIEW {name} AS {sql}")
 
     def _samples(self, joined: Sequence[str], listed: Sequence[str]) -> None:
         """The view `samples`: stored pictures with what later stages say of them.
 
         `listed` are the columns of `rows` that it has: not those that say why a row failed.
         """
-        there = {folder: found for folder in joined if (found := self._parquets(folder))}
-        hiding = [file for folder, file in files.joined().items() if folder in there and file.wins]
-        ours = {name for file in hiding for name in file.columns}
-        own = [name for name in listed if name.lower() not in ours]
-        self._from["shards"] = [name for name in own if name != "shard"]
-        taken = {name.lower() for name in own}
-        joins, chosen = "", ", ".join(f"rows.{quoted(name)}" for name in own)
-        for folder, relatives in there.items():
-            self._view(folder, "* EXCLUDE (filename)", relatives)
+        self._from["shards"] = [name for name in listed if name != "shard"]
+        taken = {folded(name) for name in listed}
+        joins, chosen = "", ", ".join(f"rows.{quoted(name)}" for name in listed)
+        for folder in joined:
+            self._view(folder, self._files[folder].sql())
             joins += self._join(folder, taken)
-        if rights := self._parquets("rights"):
-            self._view("rights", "* EXCLUDE (filename)", rights)
-            self.duck.execute(f"CREATE VIEW opt_outs AS {OPTED_OUT.format('rights')}")
+        if "rights" in self._files:
+            self._view("rights", self._files["rights"].sql())
+            self._view("opt_outs", OPTED_OUT.format("rights"))
             joins += self._join("opt_outs", taken)
         for folder, names in list(self._from.items())[1:]:
             chosen += "".join(f", {folder}.{quoted(name)}" for name in names)
-        self._sql = f"SELECT {chosen} FROM rows{joins} WHERE {_SUCCESS}{self._present()}"
-        self.duck.execute(f"CREATE VIEW samples AS {self._sql}")
+        self._sql = (
+            f"SELECT {chosen}{self._alias()} FROM rows{joins} WHERE {_SUCCESS}{self._present()}"
+        )
+        self._view("samples", self._sql)
+
+    def _alias(self) -> str:
+        """SQL of the score `similarity` by its other name, where there is that score."""
+        there = _SIMILARITY in self._from.get("scores", ())
+        return f", {_SIMILARITY} AS {files.CAPTION_SIMILARITY}" if there else ""
 
     def _join(self, view: str, taken: set[str]) -> str:
         """The join of a view whose columns are not taken yet; they are from here on."""
-        names = [name for name in self._described(view) if name.lower() not in taken]
+        names = [name for name in self._described(view) if folded(name) not in taken]
         self._from[view] = names
-        taken |= {name.lower() for name in names}
+        taken |= {folded(name) for name in names}
         return f" LEFT JOIN {view} USING (key)"
 
     def _described(self, view: str) -> dict[str, str]:
@@ -255,21 +271,8 @@ class Catalog:
         return [f"{folder}/{name}" for name in names if name.endswith(".parquet")]
 
 
-def quoted(name: str) -> str:
-    """A column's name as SQL has it."""
-    return '"' + name.replace('"', '""') + '"'
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
-
-
 def _first_line(error: object) -> str:
     return str(error).split("\n")[0].removeprefix("Binder Error: ")
-
-
-def _shard_of(folder: str) -> str:
-    return rf"regexp_extract(filename, '{folder}/([^/]+)\.parquet$', 1) AS shard"
 
 
 def _connection(dataset: Dataset, threads: int | None) -> DuckDBPyConnection:
@@ -280,11 +283,12 @@ def _connection(dataset: Dataset, threads: int | None) -> DuckDBPyConnection:
     if threads is not None:
         duck.execute(f"SET threads = {int(threads)}")
     duck.execute("SET preserve_insertion_order = true")
+    duck.execute("SET TimeZone = 'UTC'")  # a time with a zone is the same text on every machine
     if not dataset.local:
         duck.register_filesystem(dataset.fs)
         return duck
     root = dataset.path("").rstrip("/") + "/"
-    duck.execute(f"SET allowed_directories = [{_literal(root)}]")
+    duck.execute(f"SET allowed_directories = [{literal(root)}]")
     duck.execute("SET enable_external_access = false")
     duck.execute("SET lock_configuration = true")
     return duck

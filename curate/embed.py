@@ -27,6 +27,7 @@ from frenchcat.curate.clip.settings import ClipSettings
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import Damaged, ModelMismatch, NotFound, UserError
 from frenchcat.curate.failures import COLUMNS
+from frenchcat.curate.list_names import KEY, base_of, beside
 from frenchcat.curate.markers import Counts, Inputs, Signature, counts_of, marker, record_entry
 from frenchcat.curate.run_stage import run_stage
 from frenchcat.curate.stage import (
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
 
 STAGE = "embed"
 VERSION = 2  # 2: the bundled model has towers of its own; vectors differ in float32's last digits
-_NOT_METADATA = ("image_path", "caption", "status", "error_message", *COLUMNS)  # or by name
+_NOT_METADATA = ("caption", "status", "error_message", *COLUMNS)  # or by name
 _Found = tuple[list[str], NDArray[np.float32], dict[str, str]]
 
 
@@ -254,8 +255,8 @@ def _write(
     np.save(output.path(img_emb(shard)), pictures.astype(np.float16))
     np.save(output.path(text_emb(shard)), texts.astype(np.float16))
     others = [name for name in rows.column_names if name not in _NOT_METADATA]
-    columns = {"image_path": rows["key"], "caption": rows["caption"]}
-    columns |= {name: rows[name] for name in others}
+    columns = {KEY: rows["key"], "caption": rows["caption"]}
+    columns |= {beside(name) if base_of(name) == KEY else name: rows[name] for name in others}
     pq.write_table(pa.table(columns), output.path(metadata(shard)), compression="zstd")
     reasons = {"key": sorted(failed), "reason": [failed[key] for key in sorted(failed)]}
     schema = pa.schema([("key", pa.string()), ("reason", pa.string())])

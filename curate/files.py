@@ -30,7 +30,6 @@ class ShardFile:
     joined: bool = False  # its columns are columns of the catalog: one row a stored picture
     judged: bool = False  # verdicts depend on it
     columns: tuple[str, ...] = ()  # its columns beside the key, where these are always the same
-    wins: bool = False  # a column of the URL list that has the name of one of these is hidden
 
     def of(self, shard: str) -> str:
         """Where a shard's file lies in the dataset."""
@@ -78,14 +77,14 @@ VERDICTS = ShardFile(
     "row",
     joined=True,
     columns=("keep", "reason"),
-    wins=True,
 )
 SHARD_FILES = (
     *(LIST, TAR, SIDECAR, STATS, RIGHTS, METADATA, IMG_EMB, TEXT_EMB, NOT_EMBEDDED),
     *(SCORES, DUPLICATES, VERDICTS),
 )
 """All of them, in the order in which they are made."""
-DERIVED = ("shard", "domain", "opted_out")
+CAPTION_SIMILARITY = "caption_similarity"
+DERIVED = ("shard", "domain", "opted_out", CAPTION_SIMILARITY)
 """Columns that the catalog works out."""
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from frenchcat.curate import files
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.failures import COLUMNS, DETAIL, OPTED_OUT, REASON, SIGNAL, UNKNOWN
+from frenchcat.curate.parquets import free
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -57,21 +58,23 @@ def filled_sql(source: str, there: Collection[str]) -> str:
     before the first colon, and of ``opted_out:x_robots_tag: noai`` the signal comes before the
     second.
     """
+    # A list's own columns may be called anything, so ours are called what none of them is.
+    unsaid, said = free("frenchcat_unsaid", there), free("frenchcat_said", there)
     known = {name: f"{name}::VARCHAR" if name in there else "NULL::VARCHAR" for name in COLUMNS}
     sentence = "error_message::VARCHAR" if "error_message" in there else "NULL::VARCHAR"
-    of_name = f"CASE WHEN said[1] = '{OPTED_OUT}' THEN 2 ELSE 1 END"
+    of_name = f"CASE WHEN {said}[1] = '{OPTED_OUT}' THEN 2 ELSE 1 END"
     parsed = {
-        REASON: f"coalesce(nullif(said[1], ''), '{UNKNOWN}')",
-        SIGNAL: f"CASE WHEN said[1] = '{OPTED_OUT}' THEN nullif(trim(said[2]), '') END",
-        DETAIL: f"CASE WHEN len(said) > {of_name} THEN "
-        f"regexp_replace(array_to_string(said[{of_name} + 1:], ':'), '^ ', '') END",
+        REASON: f"coalesce(nullif({said}[1], ''), '{UNKNOWN}')",
+        SIGNAL: f"CASE WHEN {said}[1] = '{OPTED_OUT}' THEN nullif(trim({said}[2]), '') END",
+        DETAIL: f"CASE WHEN len({said}) > {of_name} THEN "
+        f"regexp_replace(array_to_string({said}[{of_name} + 1:], ':'), '^ ', '') END",
     }
     columns = ", ".join(
-        f"CASE WHEN unsaid THEN {parsed[name]} ELSE {known[name]} END AS {name}" for name in COLUMNS
+        f"CASE WHEN {unsaid} THEN {parsed[name]} ELSE {known[name]} END AS {name}" for name in COLUMNS
     )
-    own = ", ".join(["unsaid", "said", *(name for name in COLUMNS if name in there)])
+    own = ", ".join([unsaid, said, *(name for name in COLUMNS if name in there)])
     return (
         f"SELECT * EXCLUDE ({own}), {columns} FROM ("
-        f"SELECT *, CASE WHEN unsaid THEN string_split({sentence}, ':') END AS said FROM ("
-        f"SELECT *, {FAILED_SQL} AND {known[REASON]} IS NULL AS unsaid FROM {source}))"
+        f"SELECT *, CASE WHEN {unsaid} THEN string_split({sentence}, ':') END AS {said} FROM ("
+        f"SELECT *, {FAILED_SQL} AND {known[REASON]} IS NULL AS {unsaid} FROM {source}))"
     )

@@ -154,9 +154,11 @@ class OpenDataset:
         duplicates: bool = False,
         dropped: bool = False,
         hybrid: bool = False,
+        min_similarity: float | None = None,
     ) -> list[Hit]:
         """The k rows nearest to a text, a picture, a vector or weighted terms, nearest first.
 
+        `min_similarity` leaves out hits whose cosine to the query is less.
         The index is opened at the first search, and again when a build or a compaction has
         replaced it. See `frenchcat.index.search.Searcher.query` for terms. Raises `NotFound`
         without an index, `BadCondition`, and `UserError` for a query of no kind or of two.
@@ -173,6 +175,7 @@ class OpenDataset:
             duplicates=duplicates,
             dropped=dropped,
             hybrid=hybrid,
+            min_similarity=min_similarity,
         )
 
     def searcher(self) -> Searcher:

@@ -5,13 +5,14 @@ Reads and writes nothing.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from frenchcat.index.rows import PLACE
+from frenchcat.curate.list_names import PLACE
 
 Positions = NDArray[np.int64]
 
@@ -21,10 +22,11 @@ class Hit:
     """One row found, and how near it is."""
 
     key: str
-    similarity: float  # cosine, -1 to 1
+    similarity: float  # cosine to the query, -1 to 1; of a caption: the score caption_similarity
     url: str | None
     caption: str | None
-    columns: dict[str, Any] = field(default_factory=dict)  # the list's and the sidecar's others
+    columns: dict[str, Any] = field(default_factory=dict)
+    """The list's own and the sidecar's others, called as in a condition (list_names.py)."""
     id: int = 0
     shard: str = ""
     extension: str = ""
@@ -32,7 +34,7 @@ class Hit:
     size: int = 0  # bytes; 0 where the dataset holds no picture of it (adopted without)
 
     def as_dict(self) -> dict[str, Any]:
-        """Key, similarity, url, caption and the other columns, JSON-able."""
+        """Key, similarity to the query, url, caption and the other columns, JSON-able."""
         first = {"key": self.key, "similarity": round(self.similarity, 6)}
         return {**first, "url": self.url, "caption": self.caption, **self.columns}
 
@@ -47,9 +49,17 @@ class Ranked:
     def __len__(self) -> int:
         return len(self.positions)
 
+    def at_least(self, similarity: float | None) -> Ranked:
+        """The rows whose cosine is at least this; None: all."""
+        if similarity is None:
+            return self
+        near = self.similarities >= similarity
+        return Ranked(self.positions[near], self.similarities[near])
 
-def hit_of(row: dict[str, Any], similarity: float) -> Hit:
-    """A row of rows.py as a hit."""
+
+def hit_of(row: dict[str, Any], similarity: float, names: Mapping[str, str]) -> Hit:
+    """A row of rows.py as a hit; `names` says how its columns are called."""
     place = {name: row.pop(name) for name in PLACE}
     first = {name: row.pop(name, None) for name in ("url", "caption")}
-    return Hit(similarity=similarity, columns=row, **place, **first)
+    columns = {names[name]: value for name, value in row.items()}
+    return Hit(similarity=similarity, columns=columns, **place, **first)

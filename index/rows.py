@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,13 +22,12 @@ from numpy.typing import NDArray
 from frenchcat.curate import embed, files, tars
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import UserError
+from frenchcat.curate.list_names import KEY, PLACE, base_of, stored
 from frenchcat.curate.markers import outputs_of
+from frenchcat.curate.promote import as_schema, folded, plain, unified
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-PLACE = ("id", "key", "shard", "extension", "offset", "size")
-"""The columns that come before the metadata's own: where a picture's bytes lie in its tar."""
 
 
 def id_of(key: str) -> int:
@@ -38,7 +38,10 @@ def id_of(key: str) -> int:
 
 
 def shard_rows(dataset: Dataset, shard: str) -> pa.Table:
-    """One shard's embedded rows: PLACE, caption, url and the metadata's other columns."""
+    """One shard's embedded rows: PLACE, caption, url and the metadata's other columns.
+
+    A list's own column that is called as one of PLACE is stored beside it, as list_names has it.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -54,8 +57,12 @@ def shard_rows(dataset: Dataset, shard: str) -> pa.Table:
         "offset": pa.array([member.offset for member in members], pa.int64()),
         "size": pa.array([member.size for member in members], pa.int64()),
     }
-    others = [name for name in table.column_names if name not in (*PLACE, "image_path")]
-    return pa.table(columns | {name: table[name] for name in others})
+    others = [name for name in table.column_names if name not in ("key", KEY)]
+    return pa.table(columns | {_stored(name): table[name] for name in others})
+
+
+def _stored(name: str) -> str:
+    return name if base_of(name) == KEY else stored(name)  # the metadata has renamed that one
 
 
 def _pictures(dataset: Dataset, shard: str, keys: Sequence[str]) -> list[tars.Member]:
@@ -74,19 +81,21 @@ def _pictures(dataset: Dataset, shard: str, keys: Sequence[str]) -> list[tars.Me
 
 
 def write_rows(path: Path, tables: Sequence[pa.Table]) -> None:
-    """Write the shards' rows in index order; a column that one of them lacks is null there."""
+    """Write the shards' rows in index order; a column that one of them lacks is null there.
+
+    A column of several types has the one that promote.py gives for it.
+    """
     import pyarrow as pa
 
-    schema = pa.unify_schemas([t.schema for t in tables], promote_options="permissive")
-    schema = schema.remove_metadata()
+    schema = unified(table.schema for table in tables)
+    # A file of batches has one dictionary a column, and each shard would bring its own.
+    schema = pa.schema(
+        [(f.name, plain(f.type) if pa.types.is_dictionary(f.type) else f.type) for f in schema]
+    )
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
         for table in tables:
-            missing = [field for field in schema if field.name not in table.column_names]
-            for field in missing:
-                table = table.append_column(field, pa.nulls(table.num_rows, field.type))
             # One batch a shard, whatever the chunks: the file depends on its rows alone.
-            whole = table.select(schema.names).cast(schema).combine_chunks()
-            for batch in whole.to_batches():
+            for batch in as_schema(table, schema).combine_chunks().to_batches():
                 writer.write_batch(batch)
 
 
@@ -113,6 +122,11 @@ class IndexRows:
             starts.append(starts[-1] + batch.num_rows)
         return cls(batches, starts[:-1], starts[-1])
 
+    @cached_property
+    def schema(self) -> pa.Schema:
+        """The columns of all parts, each of one type."""
+        return unified({id(batch.schema): batch.schema for batch in self.batches}.values())
+
     def row(self, position: int) -> dict[str, Any]:
         """One row, column -> value."""
         (found,) = self.take(np.array([position]))
@@ -121,16 +135,26 @@ class IndexRows:
     def take(
         self, positions: NDArray[np.int64], columns: Sequence[str] | None = None
     ) -> list[dict[str, Any]]:
-        """The rows at positions, in their order; of `columns`, or of all of them."""
+        """The rows at positions, in their order; of `columns`, or of all of them.
+
+        Whatever the part, a row has the columns of all parts, null where its own lacks one.
+        """
+        import pyarrow as pa
+
+        asked = None if columns is None else {folded(name) for name in columns}
+        wanted = pa.schema([f for f in self.schema if asked is None or folded(f.name) in asked])
         found: list[dict[str, Any]] = [{} for _ in positions]
         numbers = np.searchsorted(self.starts, positions, side="right") - 1
         for number in np.unique(numbers):
             places = np.flatnonzero(numbers == number)
             batch = self.batches[number]
-            if columns is not None:
-                batch = batch.select([name for name in columns if name in batch.schema.names])
+            if asked is not None:
+                batch = batch.select([n for n in batch.schema.names if folded(n) in asked])
             taken = batch.take(positions[places] - self.starts[number])
-            for place, row in zip(places, taken.to_pylist(), strict=True):
+            rows = taken
+            if not taken.schema.equals(wanted):
+                rows = as_schema(pa.Table.from_batches([taken]), wanted)
+            for place, row in zip(places, rows.to_pylist(), strict=True):
                 found[place] = row
         return found
 

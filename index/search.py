@@ -24,7 +24,10 @@ from frenchcat.curate import files
 from frenchcat.curate.clip.settings import ClipSettings
 from frenchcat.curate.config import resolve
 from frenchcat.curate.dataset import Dataset
+from frenchcat.curate.download.columns import SIDECAR
 from frenchcat.curate.errors import NotFound, UserError
+from frenchcat.curate.list_names import PLACE, shown_of_hit
+from frenchcat.curate.score.shard import measured
 from frenchcat.index.build import JSON, MODALITIES, current, entries, index_version
 from frenchcat.index.check import check_files
 from frenchcat.index.hit import Hit, Positions, Ranked, hit_of
@@ -94,26 +97,31 @@ class Searcher:
         duplicates: bool = False,
         dropped: bool = False,
         hybrid: bool = False,
+        min_similarity: float | None = None,
     ) -> list[Hit]:
         """The k rows nearest to a text, a picture, a vector or weighted terms, nearest first.
 
         `terms` are summed: ``[(1, Text("cat")), (1, Picture("beret.jpg")), (-1, Text("comic"))]``.
         `by` says what is compared: `image` (the pictures' vectors) or `text` (the captions').
         `where` is a condition over the catalog; the other three say what is shown (visible.py).
-        A k beyond the rows there are gives them all. `hybrid` joins in the rows whose captions hold
+        A k beyond the rows there are gives them all. `min_similarity` leaves out hits whose cosine
+        to the query is less. `hybrid` joins in the rows whose captions hold
         the text's words (words.py): then hits come in the joined order, not by similarity.
 
         Raises `UserError` for a query of no kind or of two, a `k` below 1, an unreadable picture,
         a bad condition, a vector of another dimension or with NaN in it.
         """
-        check(k, by)
+        check(k, by, min_similarity)
         asked = one_query(text, picture, vector, terms)
-        (found,) = self.encode_many([asked])
         view = View(where, safe, duplicates, dropped)
+        self.visible.mask(view)  # a bad condition is refused before the model is loaded
+        (found,) = self.encode_many([asked])
         if hybrid:
             said = " ".join(term.value for w, term in asked if isinstance(term, Text) and w > 0)
-            return self.hits(self.hybrid(said, found, k, by, view))
-        return self.hits(self.ranked(found, k, by, view))
+            ranked = self.hybrid(said, found, k, by, view)
+        else:
+            ranked = self.ranked(found, k, by, view)
+        return self.hits(ranked.at_least(min_similarity))
 
     def encode(
         self,
@@ -193,11 +201,11 @@ class Searcher:
         """The rows of a ranking."""
         rows = self.rows.take(ranked.positions)
         found = zip(rows, ranked.similarities.tolist(), strict=True)
-        return [hit_of(row, similarity) for row, similarity in found]
+        return [hit_of(row, similarity, self._names) for row, similarity in found]
 
     def hit(self, position: int, similarity: float = 1.0) -> Hit:
         """The row at a position."""
-        return hit_of(self.rows.row(position), similarity)
+        return hit_of(self.rows.row(position), similarity, self._names)
 
     def ids(self, positions: Positions) -> NDArray[np.int64]:
         """(n,) the ids of rows at positions."""
@@ -211,11 +219,19 @@ class Searcher:
     def metadata(
         self, ids: Sequence[int], columns: Sequence[str] | None = None
     ) -> list[dict[str, Any] | None]:
-        """Each id's row, column -> value; None for one that is unknown or removed."""
+        """Each id's row, column -> value; None for one that is unknown or removed.
+
+        Columns are called as in a condition.
+        """
         at = self.positions(ids)
         there = at >= 0
-        rows = iter(self.rows.take(at[there], columns))
-        return [next(rows) if known else None for known in there]
+        stored = {called: name for name, called in self._names.items()}
+        wanted = None if columns is None else [stored.get(name, name) for name in columns]
+        rows = iter(self.rows.take(at[there], wanted))
+        return [self._called(next(rows)) if known else None for known in there]
+
+    def _called(self, row: dict[str, Any]) -> dict[str, Any]:
+        return {self._names.get(name, name): value for name, value in row.items()}
 
     def reconstruct(
         self, ids: Sequence[int] | NDArray[np.int64], by: str = "image"
@@ -318,13 +334,19 @@ class Searcher:
             for modality in MODALITIES
         }
         self._ids = self.rows.ids()
+        others = [name for name in self.rows.schema.names if name not in PLACE]
+        self._names = shown_of_hit(others, SIDECAR, measured(self.dataset))
         self.places = Places(self._ids)
         self.visible = Visible(self.dataset, self.rows, self.places)
         self.words = Words(self.rows)
 
 
-def check(k: int, by: str) -> None:
-    """Raise `UserError` for a k below one, and for `by` that is no modality."""
+def check(k: int, by: str, min_similarity: float | None = None) -> None:
+    """Raise `UserError` for a k below one, `by` that is no modality, a cosine beyond -1 to 1."""
+    if min_similarity is not None and not -1 <= min_similarity <= 1:
+        raise UserError(
+            f"min_similarity is {min_similarity}; a hit's similarity is a cosine, from -1 to 1"
+        )
     if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
         raise UserError(f"k is {k}; ask for one hit or more")
     if by not in MODALITIES:

@@ -193,7 +193,8 @@ class Visible:
             columns = [name for name in _COLUMNS if name in catalog.columns()]
             if not columns:
                 return None
-            table = catalog.table(["key", *columns], _NOTABLE.format(**_present(columns)))
+            chosen = ", ".join(["key", *(_AS_NUMBER.get(name, name) for name in columns)])
+            table = catalog.table(chosen, _NOTABLE.format(**_present(columns)))
         return self._facts_of(table)
 
     def _facts_of(self, table: pa.Table) -> _Facts:
@@ -263,6 +264,8 @@ class Visible:
                 self._cached.popitem(last=False)
 
 
+_AS_NUMBER = {"punsafe": "TRY_CAST(punsafe AS DOUBLE) AS punsafe"}
+"""A score of the user's own may have that name and be a text."""
 _NOTABLE = "{keep} IS FALSE OR {punsafe} >= 0.5 OR {cluster}"
 """The rows of which something has to be known; most datasets have few."""
 
@@ -271,7 +274,7 @@ def _present(columns: list[str]) -> dict[str, str]:
     clustered = "multiplicity > 1" if "cluster" in columns else "FALSE"
     return {
         "keep": "keep" if "keep" in columns else "TRUE",
-        "punsafe": "punsafe" if "punsafe" in columns else "0.0",
+        "punsafe": "TRY_CAST(punsafe AS DOUBLE)" if "punsafe" in columns else "0.0",
         "cluster": clustered,
     }
 

@@ -20,6 +20,8 @@ from frenchcat.curate.dataset import Dataset, digest_of
 from frenchcat.curate.embed import img_emb, metadata, text_emb
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.markers import Counts, marker
+from frenchcat.curate.promote import folded
+from frenchcat.curate.score.builtin import COLUMNS
 from frenchcat.curate.score.extra import Extra
 from frenchcat.curate.score.kinds import Column, Measure, PictureScore, RowScore, Score, VectorScore
 from frenchcat.curate.score.pictures import measured
@@ -221,6 +223,19 @@ def _with_descriptions(table: pa.Table, scores: Sequence[Score]) -> pa.Table:
         told = {_COLUMN: json.dumps(asdict(column), sort_keys=True).encode()}
         schema = schema.set(at, schema.field(at).with_metadata(told))
     return table.cast(schema)
+
+
+def measured(dataset: Dataset) -> frozenset[str]:
+    """The columns (folded) that scores make: ours, made or not, and those of the first file."""
+    import pyarrow.parquet as pq
+
+    names = {column for columns in COLUMNS.values() for column in columns}
+    made_with = dataset.manifest().entry("score").settings or {}
+    names |= set(made_with) - set(COLUMNS)  # a head, a concept: its name is its column's
+    if scored := [name for name in dataset.files("scores") if name.endswith(".parquet")]:
+        with dataset.as_local(f"scores/{scored[0]}") as path:
+            names |= set(pq.read_schema(path).names)
+    return frozenset(map(folded, names)) - set(IDENTITY)
 
 
 def described(dataset: Dataset) -> dict[str, Column]:

@@ -40,6 +40,14 @@ def search(
     where: Annotated[
         str | None, typer.Option("--where", metavar="SQL", help="A condition: 'width >= 256'.")
     ] = None,
+    min_similarity: Annotated[
+        float | None,
+        typer.Option(
+            "--min-similarity",
+            metavar="COSINE",
+            help="Leave out hits that are less similar to the query than this (-1 to 1).",
+        ),
+    ] = None,
     unsafe: Annotated[bool, typer.Option("--unsafe", help="Show what is judged unsafe.")] = False,
     duplicates: Annotated[
         bool, typer.Option("--duplicates", help="Show every row of a cluster of duplicates.")
@@ -62,20 +70,24 @@ def search(
     from frenchcat.index.search import View, check
 
     terms = _terms(query, image, plus or [], minus or [])
-    check(k, by)
+    check(k, by, min_similarity)
     searcher = frenchcat.open(dataset).searcher()
-    (vector,) = searcher.encode_many([terms])
     view = View(where, safe=not unsafe, duplicates=duplicates, dropped=dropped)
+    searcher.visible.mask(view)  # a bad condition is refused before the model is loaded
+    (vector,) = searcher.encode_many([terms])
     if hybrid:
         ranked = searcher.hybrid(query or "", vector, k, by, view)
     else:
         ranked = searcher.ranked(vector, k, by, view)
-    hits = searcher.hits(ranked)
+    near = ranked.at_least(min_similarity)
+    hits = searcher.hits(near)
     if html is not None:
         from frenchcat.contact_sheet import contact_sheet
 
         contact_sheet(hits, query or str(image), html, searcher.picture)
     _print(hits, json)
+    if less := len(ranked) - len(near):
+        print(f"{less} of {len(ranked)} hits are below {min_similarity:g}", file=sys.stderr)
     if hidden := searcher.hidden(vector, k, by, view):
         said = ", ".join(f"{number} {reason}" for reason, number in hidden.items())
         print(f"of the {k} nearest rows of all, hidden: {said}", file=sys.stderr)

@@ -23,6 +23,7 @@ from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 from starlette.responses import JSONResponse, Response
 
 from frenchcat.curate.errors import UserError
+from frenchcat.curate.list_names import told_apart
 from frenchcat.index.search import Hit
 from frenchcat.index.service import media
 from frenchcat.index.service.metrics import FULL
@@ -179,7 +180,9 @@ def _metadata(service: Service, served: ServedDataset, ids: list[int]) -> Respon
 
 def _row(served: ServedDataset, hit: Hit, rows: int) -> dict[str, Any]:
     """A row's columns without nulls, by clip-retrieval's names; its picture as base64."""
-    row = {"image_path": hit.key, "caption": hit.caption, "url": hit.url, **hit.columns}
+    called = told_apart(hit.columns, ("image",))
+    columns = {called[name]: value for name, value in hit.columns.items()}
+    row = {"image_path": hit.key, "caption": hit.caption, "url": hit.url, **columns}
     row = {name: plain(value) for name, value in row.items() if plain(value) is not None}
     if rows <= IMAGES_UP_TO:
         with contextlib.suppress(Refused, OSError):  # a broken picture costs no row

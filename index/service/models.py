@@ -79,6 +79,9 @@ class Search(QueryPart, Filters):
     terms: list[QueryTerm] | None = Field(None, min_length=1, max_length=16)
     k: int = Field(20, ge=1, le=10_000, description="How many hits.")
     skip: int = Field(0, ge=0, le=10_000, description="Hits left out at the front: a page's.")
+    min_similarity: float | None = Field(
+        None, ge=-1, le=1, description="Leave out hits whose cosine to the query is less."
+    )
 
     @model_validator(mode="after")
     def _one(self) -> Search:
@@ -110,7 +113,7 @@ class RowResponse(BaseModel):
 class HitResponse(RowResponse):
     """A row found."""
 
-    similarity: float = Field(description="Cosine, -1 to 1.")
+    similarity: float = Field(description="Cosine to the query, -1 to 1.")
 
 
 class SearchResponse(BaseModel):

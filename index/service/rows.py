@@ -10,7 +10,11 @@ from urllib.parse import quote
 
 from starlette.responses import Response
 
+from frenchcat.curate.list_names import told_apart
 from frenchcat.index.search import Hit
+
+_OWN = frozenset(("picture", "thumbnail", "stored"))
+"""Fields of an answer beside the row's columns."""
 
 
 def plain(value: Any) -> Any:
@@ -29,7 +33,8 @@ def plain(value: Any) -> Any:
 def row(dataset: str, hit: Hit) -> dict[str, Any]:
     """A row of /v1: its columns, and where its pictures are."""
     place = f"{quote(dataset, safe='')}/{quote(hit.key, safe='')}"
-    columns = {name: plain(value) for name, value in hit.columns.items()}
+    called = told_apart(hit.columns, _OWN)
+    columns = {called[name]: plain(value) for name, value in hit.columns.items()}
     return {
         **columns,
         "key": hit.key,

@@ -9,6 +9,7 @@ import pytest
 from frenchcat.curate.catalog import Catalog
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import UserError
+from frenchcat.curate.promote import quoted
 from frenchcat.curate.removals import Request, log
 
 
@@ -81,21 +82,98 @@ def test_an_empty_dataset_says_what_to_run(tmp_path: Path) -> None:
         Catalog(Dataset.create(tmp_path / "e", "e"))
 
 
-def test_the_lists_own_columns_do_not_pass_for_verdicts_or_scores(dataset: Dataset) -> None:
-    """A verdict hides the list's columns of its names; a score does not hide the list's."""
+def test_the_lists_own_columns_stand_beside_verdicts_and_scores(dataset: Dataset) -> None:
+    """Whether or not a score or a verdict was made: a condition keeps its meaning."""
     path = Path(dataset.path("shards/00001.parquet"))
-    own = {"Keep": [True], "reason": ["because"], "punsafe": [0.125]}
+    own = {"Keep": [True], "reason": ["because"], "punsafe": ["low"], "list_reason": ["another"]}
     pq.write_table(pa.table({**pq.read_table(path).to_pydict(), **own}), path)
+    listed = "list_Keep and list_reason = 'because' and list_punsafe = 'low'"
     with Catalog(dataset) as catalog:
         assert not catalog.judged
-        assert catalog.count("reason = 'because' and punsafe = 0.125") == 1
+        assert catalog.count(f"{listed} and list_list_reason = 'another'") == 1
+        for name in ("keep", "reason", "punsafe"):
+            with pytest.raises(UserError, match=f"no column '{name}'.*did you mean list_"):
+                catalog.count(f"{name} is null")
     verdict: dict[str, list[object]] = {"key": ["000010000"], "keep": [False], "reason": ["small"]}
     write(dataset, "verdicts/00001.parquet", verdict)
     write(dataset, "scores/00001.parquet", {"key": ["000010000"], "punsafe": [0.5]})
     with Catalog(dataset) as catalog:
         assert catalog.judged
+        assert catalog.count(listed) == 1
         (row,) = catalog.table(["keep", "reason", "punsafe"], "shard = '00001'").to_pylist()
-    assert row == {"keep": False, "reason": "small", "punsafe": 0.125}
+    assert row == {"keep": False, "reason": "small", "punsafe": 0.5}
+
+
+ODD = ("filename", "file_row_number", "rowid", "said", "unsaid", "place", "turn", 'q"x', "a b.c", "'")
+
+
+def test_a_column_may_have_any_name(dataset: Dataset) -> None:
+    path = Path(dataset.path("shards/00001.parquet"))
+    values = {name: [100 + place] for place, name in enumerate(ODD)}
+    pq.write_table(pa.table({**pq.read_table(path).to_pydict(), **values}), path)
+    with Catalog(dataset) as catalog:
+        for name, (value,) in values.items():
+            called = next(n for n in (name, f"list_{name}") if n in catalog.columns())
+            assert catalog.keys(f"{quoted(called)} = {value}") == ["000010000"]
+        alone = catalog.run(catalog.of_shard("00001")).to_pylist()
+    assert [row["shard"] for row in alone] == ["00001"]
+
+
+def test_of_names_that_differ_in_case_ours_has_the_plain_one(dataset: Dataset) -> None:
+    """As in a folder of img2dataset's with LAION's WIDTH, which comes before its own width."""
+    path = Path(dataset.path("shards/00001.parquet"))
+    own = {"WIDTH": [640], "Foo": [1], "foo": [2]}
+    pq.write_table(pa.table({**own, **pq.read_table(path).to_pydict()}), path)
+    with Catalog(dataset) as catalog:
+        assert catalog.keys("width = 9 and list_WIDTH = 640 and foo = 1 and foo_1 = 2") == [
+            "000010000"
+        ]
+        assert catalog.count("width = 640") == 0
+
+
+def test_a_heads_column_is_not_the_lists(dataset: Dataset) -> None:
+    path = Path(dataset.path("shards/00001.parquet"))
+    own = {"AESTHETIC": [9.0]}
+    pq.write_table(pa.table({**pq.read_table(path).to_pydict(), **own}), path)
+    write(dataset, "scores/00001.parquet", {"key": ["000010000"], "aesthetic": [0.5]})
+    with Catalog(dataset) as catalog:
+        assert catalog.count("aesthetic = 0.5 and list_AESTHETIC = 9") == 1
+
+
+def test_similarity_of_a_caption_has_a_name_that_no_hit_has(dataset: Dataset) -> None:
+    write(dataset, "scores/00001.parquet", {"key": ["000010000"], "similarity": [0.25]})
+    with Catalog(dataset) as catalog:
+        assert catalog.keys("caption_similarity = similarity") == ["000010000"]
+        alone = catalog.run(catalog.of_shard("00001")).to_pylist()
+    assert alone[0]["caption_similarity"] == 0.25
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "found"),
+    [
+        (pa.nulls(3), pa.array([7]), [None, None, 7]),
+        (pa.array([1, 2, 3]), pa.array(["x"]), ["1", "2", "x"]),
+        (pa.array([1, 2, 3]), pa.array([[4, 5]]), ["1", "2", "[4,5]"]),
+        (pa.array([1, 2, 3]), pa.array([0.5]), [1.0, 2.0, 0.5]),
+        (
+            pa.array([{"a": 1}, {"a": 2}, None]),
+            pa.array([{"A": "x", "b": True}]),
+            [{"a": "1", "b": None}, {"a": "2", "b": None}, {"a": "x", "b": True}],
+        ),
+        (pa.array([[1], [], None]), pa.array([["x"]]), [["1"], [], ["x"]]),
+    ],
+    ids=["null", "text", "list", "float", "struct", "lists"],
+)
+def test_a_column_of_two_types_has_one(
+    first: pa.Array, second: pa.Array, found: list[object], dataset: Dataset
+) -> None:
+    for shard, column in (("00000", first), ("00001", second)):
+        path = Path(dataset.path(f"shards/{shard}.parquet"))
+        pq.write_table(pq.read_table(path).append_column("seed", column), path)
+    with Catalog(dataset) as catalog:
+        assert catalog.table(["seed"], order="key")["seed"].to_pylist() == found
+        alone = [catalog.run(catalog.of_shard(shard)) for shard in ("00000", "00001")]
+        assert alone[0].schema.field("seed").type == alone[1].schema.field("seed").type
 
 
 def test_a_row_is_opted_out_by_signals_that_say_so_and_by_no_others(dataset: Dataset) -> None:
