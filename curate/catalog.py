@@ -33,7 +33,7 @@ from frenchcat.curate.expression import checked
 from frenchcat.curate.failures import COLUMNS
 from frenchcat.curate.parquets import ParquetFiles, literal
 from frenchcat.curate.promote import folded, quoted
-from frenchcat.curate.score.shard import measured
+from frenchcat.curate.score.shard import score_columns
 from frenchcat.curate.sidecar import filled_sql
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class Catalog:
             if found := self._parquets(folder):
                 self._files[folder] = ParquetFiles(self.duck, dataset, found)
         scores = self._files["scores"].schema.names if "scores" in self._files else ()
-        made = measured(dataset) | set(map(folded, scores))
+        made = score_columns(dataset) | set(map(folded, scores))
         self._files["shards"] = ParquetFiles(
             self.duck,
             dataset,

@@ -360,10 +360,12 @@ class OpenDataset:
         from frenchcat.curate.remove import compact
 
         stages = self.dataset.manifest().stages
+
+        def remake(stale: bool) -> None:
+            pipeline.made_anew(self.dataset, stages, progress, stale)
+
         with self.dataset.lock():
-            done = compact(self.dataset, progress)
-            pipeline.made_anew(self.dataset, stages, progress)
-        return done
+            return compact(self.dataset, progress, remake)
 
     # -- inside ------------------------------------------------------------------------------------
 

@@ -90,9 +90,12 @@ def build(
 
 
 def made_anew(
-    dataset: Dataset, stages: Mapping[str, StageEntry], progress: Progress | None
+    dataset: Dataset, stages: Mapping[str, StageEntry], progress: Progress | None, stale: bool
 ) -> None:
-    """Make again what a compaction took away or left behind: duplicates, verdicts, the index."""
+    """Make again what a compaction left behind: duplicates, verdicts, the index.
+
+    `stale`: the index that is there holds removed rows, or places that changed.
+    """
     from frenchcat.index.build import build_index
 
     if "dedup" in stages:
@@ -105,7 +108,7 @@ def made_anew(
 
         verdict(dataset, saved_settings(dataset).verdict, progress=progress, again=True)
     if "index" in stages:
-        build_index(dataset, saved_settings(dataset).index, progress)
+        build_index(dataset, saved_settings(dataset).index, progress, anew=stale)
 
 
 def settings_for(

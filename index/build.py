@@ -66,10 +66,15 @@ class IndexSettings:
 
 
 def build_index(
-    dataset: Dataset, settings: IndexSettings | None = None, progress: Progress | None = None
+    dataset: Dataset,
+    settings: IndexSettings | None = None,
+    progress: Progress | None = None,
+    *,
+    anew: bool = False,
 ) -> dict[str, Any]:
-    """Bring the index up to date; gives index.json. The lock is held.
+    """Bring the index up to date, or build all of it `anew`; gives index.json. The lock is held.
 
+    What is there stays until the new files are.
     Raises `UserError` where there are no embeddings, where they are of several models or
     misaligned with their metadata, where faiss does not know the factory, or where the recall
     asked for is not met.
@@ -77,7 +82,7 @@ def build_index(
     settings, progress = settings or IndexSettings(), progress or Silent()
     model = embed.model_of(dataset)
     made_of = _made_of(dataset, settings, model)
-    found = current(dataset)
+    found = None if anew else current(dataset)
     kept = _kept(dataset, found, made_of)
     covered = {shard for entry in kept for shard in entry.shards}
     new = [shard for shard in made_of["shards"] if shard not in covered]

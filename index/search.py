@@ -20,14 +20,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from frenchcat.curate import files
+from frenchcat.curate import files, tars
 from frenchcat.curate.clip.settings import ClipSettings
 from frenchcat.curate.config import resolve
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.download.columns import SIDECAR
 from frenchcat.curate.errors import NotFound, UserError
 from frenchcat.curate.list_names import PLACE, shown_of_hit
-from frenchcat.curate.score.shard import measured
+from frenchcat.curate.score.shard import score_columns
 from frenchcat.index.build import JSON, MODALITIES, current, entries, index_version
 from frenchcat.index.check import check_files
 from frenchcat.index.hit import Hit, Positions, Ranked, hit_of
@@ -67,6 +67,7 @@ __all__ = [
 ]
 
 _TRIES = 20
+_HEADER = 512  # bytes of a tar member's header
 
 
 class Searcher:
@@ -258,13 +259,30 @@ class Searcher:
         """
         if not hit.size:
             raise NotFound(f"{self.dataset.root} holds no picture of {hit.key}; see its url")
-        path = self.dataset.path(files.TAR.of(hit.shard))
-        if not self.dataset.local:
-            whole = self.dataset.fs.read_block(path, hit.offset, hit.size)
-            return bytes(whole)
-        with open(path, "rb") as tar:
-            tar.seek(hit.offset)
-            return tar.read(hit.size)
+        relative = files.TAR.of(hit.shard)
+        data = self._member(relative, hit.key, hit.extension, hit.offset, hit.size)
+        if data is None:  # a compaction has rewritten the tar and not yet the index
+            with self.dataset.as_local(relative) as path:
+                member = tars.pictures(path).get(hit.key)
+                data = None if member is None else tars.read(path, member)
+        if data is None:
+            raise NotFound(f"{self.dataset.root} holds no picture of {hit.key} any more")
+        return data
+
+    def _member(
+        self, relative: str, key: str, extension: str, offset: int, size: int
+    ) -> bytes | None:
+        """The bytes at a place in a tar; None where the header before them names another row."""
+        path, start = self.dataset.path(relative), max(0, offset - _HEADER)
+        if self.dataset.local:
+            with open(path, "rb") as tar:
+                tar.seek(start)
+                whole = tar.read(offset - start + size)
+        else:
+            whole = bytes(self.dataset.fs.read_block(path, start, offset - start + size))
+        name = whole[:_HEADER].split(b"\0", 1)[0]
+        data = whole[offset - start :]
+        return data if len(data) == size and name == f"{key}.{extension}".encode()[:100] else None
 
     # -- the model ---------------------------------------------------------------------------------
 
@@ -335,7 +353,7 @@ class Searcher:
         }
         self._ids = self.rows.ids()
         others = [name for name in self.rows.schema.names if name not in PLACE]
-        self._names = shown_of_hit(others, SIDECAR, measured(self.dataset))
+        self._names = shown_of_hit(others, SIDECAR, score_columns(self.dataset))
         self.places = Places(self._ids)
         self.visible = Visible(self.dataset, self.rows, self.places)
         self.words = Words(self.rows)

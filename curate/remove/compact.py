@@ -3,7 +3,8 @@
 Each shard's files and their markers are published together, so a killed compaction goes on where
 it stopped. Markers are renewed along with the files they name: what depends on an unchanged rest
 stays up to date, and no picture is fetched, embedded or scored again. Duplicates and the index
-span shards, so their files go and are made anew by the caller (`frenchcat compact` does).
+span shards, so they are made anew by the caller. Until the new ones are there the old ones stay: a
+dataset whose compaction fails can be searched, without the removed rows, as before.
 
 A row of the frozen list becomes empty instead of vanishing: its number is part of its neighbours'
 keys. Cost: the bytes of the shards that hold removed rows.
@@ -14,7 +15,7 @@ from __future__ import annotations
 import json
 import tarfile
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -43,11 +44,16 @@ INDEX = {"index": "index"}
 """The folder of the index, and the stage that makes it anew."""
 
 
-def compact(dataset: Dataset, progress: Progress | None = None) -> dict[str, int]:
+def compact(
+    dataset: Dataset,
+    progress: Progress | None = None,
+    remake: Callable[[bool], None] | None = None,
+) -> dict[str, int]:
     """Take the bytes of removed rows out of a dataset; the lock is held.
 
-    Gives the numbers of rows and shards rewritten. The index and duplicates are deleted where
-    they held removed rows. The same call again finds nothing to do.
+    Gives the numbers of rows and shards rewritten. `remake` makes the index and duplicates anew,
+    and is told whether what is there holds removed rows or places that changed; without it they
+    are deleted then. The same call again finds nothing to do.
     """
     progress = progress or Silent()
     by_shard = sorted(removed_by_shard(dataset).items())
@@ -58,10 +64,15 @@ def compact(dataset: Dataset, progress: Progress | None = None) -> dict[str, int
         progress.shard_done(shard, {"removed": len(keys)})
     progress.end()
     # Asked of the files, not of `todo`: a call before this one may have been killed right here.
-    if todo or _spanning_hold(dataset):
+    stale = bool(todo) or _spanning_hold(dataset)
+    if stale and remake is None:
         _drop_spanning(dataset)
     _count_anew(dataset)
     purge(dataset)
+    if remake is not None:
+        remake(stale)
+        if _spanning_hold(dataset):  # of a stage that was not made again
+            _drop_spanning(dataset)
     return {"rows": sum(map(len, todo.values())), "shards": len(todo)}
 
 
@@ -154,10 +165,9 @@ def _list(dataset: Dataset, publication: Publication, relative: str, keys: set[s
     with dataset.as_local(relative) as path:
         table = pq.read_table(path)
     numbers = {int(key[-4:]) for key in keys}
-    rows = table.to_pylist()
-    empty = dict.fromkeys(table.column_names)
-    emptied = [empty if number in numbers else row for number, row in enumerate(rows)]
-    _write(publication, relative, pa.Table.from_pylist(emptied, schema=table.schema))
+    emptied = [None if number in numbers else number for number in range(table.num_rows)]
+    # The row of no number is one of nulls, whatever the columns hold.
+    _write(publication, relative, table.take(pa.array(emptied, pa.int64())))
 
 
 def _array(dataset: Dataset, publication: Publication, name: str, stays: Sequence[bool]) -> None:

@@ -2,7 +2,8 @@
 
 Reads ``shards/00000.tar .parquet``, the shard's vectors and its present ``scores/00000.parquet``,
 writes that file anew. Its metadata keeps a digest a score, of its version, its settings and what
-it read: columns whose digest still holds are not computed again.
+it read: columns whose digest still holds are not computed again. Columns of scores that are not
+asked for stay as they are, null for new rows.
 Memory: one shard's vectors and one batch of pictures.
 """
 
@@ -10,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _DIGESTS = b"frenchcat.scores"
+_OWN_COLUMNS = b"frenchcat.columns"  # score -> its columns, of the user's own classes
 _COLUMN = b"frenchcat.column"  # metadata of a field: the Column as JSON
 
 
@@ -74,7 +76,7 @@ def score_shard(
 
     rows = _stored_rows(dataset, shard)
     digests = {score.name: _digest(dataset, score, shard) for score in scores}
-    columns = _kept(dataset, shard, scores, digests)
+    columns, others = _kept(dataset, shard, scores, digests)
     todo = [score for score in scores if not columns.keys() >= set(_names(score))]
     for score in todo:
         if isinstance(score, RowScore):
@@ -83,10 +85,17 @@ def score_shard(
     looking = [s for s in todo if isinstance(s, PictureScore)]
     columns |= _of_pictures(dataset, shard, rows, looking, loaded, output)
     names = [name for score in scores for name in _names(score)]
-    table = pa.table({**_identity(dataset, shard, rows), **{name: columns[name] for name in names}})
-    kept = {_DIGESTS: json.dumps(digests, sort_keys=True).encode()}
+    chosen = {**_identity(dataset, shard, rows), **{name: columns[name] for name in names}}
+    table = _beside(_with_descriptions(pa.table(chosen), scores), others)
+    own = {score.name: _names(score) for score in scores if isinstance(score, Extra)}
+    told = {_DIGESTS: {**digests, **others.digests}, _OWN_COLUMNS: {**own, **others.columns}}
+    kept = {
+        name: json.dumps(value, sort_keys=True).encode()
+        for name, value in told.items()
+        if value or name == _DIGESTS
+    }
     path = output.path(scores_path(shard))
-    table = _with_descriptions(table.replace_schema_metadata(kept), scores)
+    table = table.replace_schema_metadata(kept)
     pq.write_table(table, path, compression="zstd")
     return {"scored": rows.num_rows}
 
@@ -114,22 +123,75 @@ def _digest(dataset: Dataset, score: Score, shard: str) -> str:
 
 def _kept(
     dataset: Dataset, shard: str, scores: Sequence[Score], digests: Mapping[str, str]
-) -> dict[str, Any]:
-    """The columns of the present file that would come out the same; none of a damaged file."""
+) -> tuple[dict[str, Any], _Others]:
+    """The columns of the present file that would come out the same, and those of other scores.
+
+    None of a damaged file.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    nothing = dict[str, Any](), _Others()
     if not dataset.exists(scores_path(shard)):
-        return {}
+        return nothing
     try:
         with dataset.as_local(scores_path(shard)) as path:
             table = pq.read_table(path)
     except (pa.ArrowException, OSError):
-        return {}
-    had = json.loads((table.schema.metadata or {}).get(_DIGESTS, b"{}"))
+        return nothing
+    said = table.schema.metadata or {}
+    had = json.loads(said.get(_DIGESTS, b"{}"))
     same = [score for score in scores if had.get(score.name) == digests[score.name]]
     columns = [column for score in same for column in _names(score)]
-    return {name: table[name] for name in columns if name in table.column_names}
+    kept = {name: table[name] for name in columns if name in table.column_names}
+    there = _Others(table, had, json.loads(said.get(_OWN_COLUMNS, b"{}")))
+    return kept, _others_of(_stored_rows(dataset, shard), table, there, scores)
+
+
+@dataclass(frozen=True)
+class _Others:
+    """What a file has of scores that are not asked for; it stays as it is."""
+
+    table: pa.Table | None = None
+    digests: Mapping[str, str] = field(default_factory=dict)
+    columns: Mapping[str, list[str]] = field(default_factory=dict)  # of a score that is not ours
+
+
+def _others_of(
+    rows: pa.Table, table: pa.Table, there: _Others, scores: Sequence[Score]
+) -> _Others:
+    """Of the scores of a file those that are none of `scores`; null for rows that it lacks.
+
+    Each keeps its digest, so that one whose pictures changed is made anew when it is asked for.
+    """
+    import pyarrow as pa
+
+    taken = {folded(name) for score in scores for name in (score.name, *_names(score))}
+    columns_of = {
+        name: there.columns.get(name) or list(COLUMNS.get(name, (name,))) for name in there.digests
+    }
+    kept = {
+        name: columns
+        for name, columns in columns_of.items()
+        if not taken & {folded(other) for other in (name, *columns)}
+        and set(columns) <= set(table.column_names)
+    }
+    place = {key: row for row, key in enumerate(table["key"].to_pylist())}
+    wanted = pa.array([place.get(key) for key in rows["key"].to_pylist()], pa.int64())
+    names = {column for columns in kept.values() for column in columns}
+    return _Others(
+        table.select([name for name in table.column_names if name in names]).take(wanted),
+        {name: there.digests[name] for name in kept},
+        {name: columns for name, columns in kept.items() if name in there.columns},
+    )
+
+
+def _beside(table: pa.Table, others: _Others) -> pa.Table:
+    """The table with the columns of others behind its own."""
+    if others.table is not None:
+        for column in others.table.schema:
+            table = table.append_column(column, others.table[column.name])
+    return table
 
 
 def _identity(dataset: Dataset, shard: str, rows: pa.Table) -> dict[str, Any]:
@@ -225,7 +287,7 @@ def _with_descriptions(table: pa.Table, scores: Sequence[Score]) -> pa.Table:
     return table.cast(schema)
 
 
-def measured(dataset: Dataset) -> frozenset[str]:
+def score_columns(dataset: Dataset) -> frozenset[str]:
     """The columns (folded) that scores make: ours, made or not, and those of the first file."""
     import pyarrow.parquet as pq
 

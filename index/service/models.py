@@ -67,21 +67,26 @@ class Filters(Strict):
     aesthetic_weight: float = Field(0.5, ge=-100, le=100, allow_inf_nan=False)
 
 
-class PictureSearch(Filters):
+class HitFilters(Filters):
+    """Which hits of a query are given."""
+
+    min_similarity: float | None = Field(
+        None, ge=-1, le=1, description="Leave out hits whose cosine to the query is less."
+    )
+
+
+class PictureSearch(HitFilters):
     """What stands beside a picture that is sent as it is."""
 
     k: int = Field(20, ge=1, le=10_000, description="How many hits.")
 
 
-class Search(QueryPart, Filters):
+class Search(QueryPart, HitFilters):
     """A query: one part, or a weighted sum of terms."""
 
     terms: list[QueryTerm] | None = Field(None, min_length=1, max_length=16)
     k: int = Field(20, ge=1, le=10_000, description="How many hits.")
     skip: int = Field(0, ge=0, le=10_000, description="Hits left out at the front: a page's.")
-    min_similarity: float | None = Field(
-        None, ge=-1, le=1, description="Leave out hits whose cosine to the query is less."
-    )
 
     @model_validator(mode="after")
     def _one(self) -> Search:

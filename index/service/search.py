@@ -39,6 +39,7 @@ class Wanted:
     view: View = field(default_factory=View)
     prompts: Rows | None = None  # (2, D): what is nearer to the second is left out
     count_hidden: bool = False  # costs a second search
+    min_similarity: float | None = None  # of a hit, its cosine to the query
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,7 @@ def find(
     while True:
         with metrics.time("knn_index_time"):
             ranked = served.searcher.ranked(vector, fetched, wanted.by, judge.obeyed)
+            ranked = ranked.at_least(wanted.min_similarity)
         reasons = judge.reasons(ranked.positions)
         kept = np.flatnonzero(reasons == "")
         if len(kept) >= wanted.k or len(ranked) < fetched:

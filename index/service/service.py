@@ -15,7 +15,7 @@ from frenchcat.index.service.dataset_registry import DatasetRegistry
 from frenchcat.index.service.drawing import DrawBackend, DrawQueue
 from frenchcat.index.service.media import ThumbnailCache
 from frenchcat.index.service.metrics import Metrics
-from frenchcat.index.service.models import Filters
+from frenchcat.index.service.models import Filters, HitFilters
 from frenchcat.index.service.queries import Queries
 from frenchcat.index.service.remote import Remote
 from frenchcat.index.service.search import NearestRows, Wanted, find
@@ -101,4 +101,5 @@ class Service:
             view=View(asked.where, asked.safe, asked.duplicates, asked.dropped),
             count_hidden=asked.count_hidden,
             prompts=None if asked.violence else self.content_policy.violence,
+            min_similarity=asked.min_similarity if isinstance(asked, HitFilters) else None,
         )

@@ -146,18 +146,31 @@ def test_a_column_is_kept_until_its_version_its_settings_or_its_input_change(
     assert again(Numbered(7, setting=1, version=2), other) == (1, {7})
 
 
-def test_a_subset_of_scores_is_all_that_the_file_holds(tmp_path: Path) -> None:
+def test_a_subset_of_scores_leaves_the_others_columns_as_they_were(tmp_path: Path) -> None:
     dataset = given(tmp_path / "d", {"00000": rows()})
     path = Path(dataset.path("scores/00000.parquet"))
     run(dataset)
-    whole = path.read_bytes()
+    whole, before = path.read_bytes(), pq.read_table(path)
     for chosen in (["pdq"], ["hash", "similarity"], []):
         assert run(dataset, scores=chosen).done == 1
-        names = [*IDENTITY, *(name for score in chosen for name in COLUMNS[score])]
-        assert pq.read_schema(path).names == names
+        assert pq.read_table(path).select(before.column_names).equals(before)
     run(dataset)
     assert path.read_bytes() == whole
     assert pq.read_schema(path).names == [*IDENTITY, *(n for s in QUICK for n in COLUMNS[s])]
+
+
+def test_a_score_that_was_not_asked_for_is_null_for_new_rows_and_made_when_it_is(
+    tmp_path: Path,
+) -> None:
+    dataset = given(tmp_path / "d", {"00000": rows()})
+    run(dataset, scores=["pdq", "sharpness"], concepts={})
+    old = columns(dataset, "sharpness")
+    given(tmp_path / "d", {"00000": [*rows(), *rows()[:1]]})
+    run(dataset, scores=["pdq"])
+    assert columns(dataset, "sharpness") == [*old, None]
+    assert None not in columns(dataset, "pdq")
+    run(dataset, scores=["sharpness"])
+    assert columns(dataset, "sharpness") == [*old, old[0]]
 
 
 def test_a_head_is_made_again_with_other_settings_and_not_at_another_place(tmp_path: Path) -> None:
