@@ -191,7 +191,7 @@ def _embed_shard(
     texts = clip.encode_texts([caption or "" for caption in rows["caption"].to_pylist()])
     whole = np.isfinite(vectors).all(axis=1) & np.isfinite(texts).all(axis=1)
     failed |= {keys[row]: "nan_embedding" for row in np.flatnonzero(~whole)}
-    _write(output, shard, vectors[whole], texts[whole], rows.filter(whole), failed)
+    write_shard(output, shard, vectors[whole], texts[whole], rows.filter(whole), failed)
     return {"embedded": int(whole.sum()), "failed": len(failed)}
 
 
@@ -241,7 +241,7 @@ def _rows_of(sidecar: pa.Table, keys: list[str]) -> pa.Table:
     return sidecar.take(pa.array([place[key] for key in keys], pa.int64()))
 
 
-def _write(
+def write_shard(
     output: Output,
     shard: str,
     pictures: NDArray[np.float32],
@@ -249,6 +249,7 @@ def _write(
     rows: pa.Table,
     failed: dict[str, str],
 ) -> None:
+    """Write a shard's (N, D) unit vectors beside their N rows of the sidecar, and what has none."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 

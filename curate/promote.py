@@ -104,7 +104,7 @@ def plain(kind: pa.DataType) -> pa.DataType:
 
 def promoted(one: pa.DataType, other: pa.DataType) -> pa.DataType:
     """The type of a column that has one type in one file and another in another."""
-    return _promoted(plain(one), plain(other))
+    return one if one.equals(other) else _promoted(plain(one), plain(other))
 
 
 def unified(schemas: Iterable[pa.Schema]) -> pa.Schema:
@@ -115,9 +115,7 @@ def unified(schemas: Iterable[pa.Schema]) -> pa.Schema:
     for schema in schemas:
         for field in schema:
             name, kind = found.get(folded(field.name), (field.name, field.type))
-            if not kind.equals(field.type):
-                kind = promoted(kind, field.type)
-            found[folded(field.name)] = (name, kind)
+            found[folded(field.name)] = (name, promoted(kind, field.type))
     return pa.schema(list(found.values()))
 
 

@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from pydantic import Field
 
+from frenchcat.curate import files
 from frenchcat.curate.config import settings
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.dedup.cluster import Edges, no_edges
 from frenchcat.curate.dedup.rows import StoredRows, read_vectors, vectors_digest
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.hashes import PDQ_DISTANCE, PDQ_QUALITY
+from frenchcat.curate.markers import outputs_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -105,12 +107,18 @@ class Perceptual:
 
     def inputs(self, dataset: Dataset, shard: str, scores: Mapping[str, str]) -> Mapping[str, str]:
         """The hashes, whose digest `rows.inputs` names in any case."""
-        if "pdq" not in scores:
+        if "pdq" in scores:
+            return {}
+        without = without_method(dataset, self.name)
+        if files.TAR.of(shard) not in outputs_of(dataset, "download", shard):
             raise UserError(
-                f"shard {shard} of {dataset.root} has no perceptual hashes; run: frenchcat score "
-                f"{dataset.root}, or leave perceptual out of dedup.methods"
+                f"shard {shard} of {dataset.root} was adopted without pictures, so it cannot have "
+                f"perceptual hashes; compare without them: {without}"
             )
-        return {}
+        raise UserError(
+            f"shard {shard} of {dataset.root} has no perceptual hashes; run: "
+            f"{_score_with(dataset, 'pdq')}, or compare without them: {without}"
+        )
 
     def edges(self, dataset: Dataset, rows: StoredRows, settings: DetectorSettings) -> Edges:
         """Rows whose hashes are near, of those with enough detail."""
@@ -118,6 +126,22 @@ class Perceptual:
 
         numbers, pdq = hashes_of(rows, settings.perceptual_quality)
         return numbers[near_hashes(pdq, settings.perceptual_distance)]
+
+
+def without_method(dataset: Dataset, method: str) -> str:
+    """The command that compares by all methods but one."""
+    others = ", ".join(f'"{name}"' for name in DETECTORS if name != method)
+    return f"frenchcat dedup {dataset.root} --set 'dedup.methods=[{others}]'"
+
+
+def _score_with(dataset: Dataset, name: str) -> str:
+    """The command that makes a score, whatever scores the dataset was made with."""
+    settings = dataset.manifest().settings.get("score", {})
+    chosen = settings.get("scores", [name])
+    if name in chosen:
+        return f"frenchcat score {dataset.root}"
+    listed = ", ".join(f'"{one}"' for one in (*chosen, name))
+    return f"frenchcat score {dataset.root} --set 'score.scores=[{listed}]'"
 
 
 def hashes_of(rows: StoredRows, least_quality: int) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
@@ -140,7 +164,13 @@ class Semantic:
 
     def inputs(self, dataset: Dataset, shard: str, scores: Mapping[str, str]) -> Mapping[str, str]:
         """The picture vectors and their keys."""
-        return vectors_digest(dataset, shard)
+        found = vectors_digest(dataset, shard)
+        if found is None:
+            raise UserError(
+                f"shard {shard} of {dataset.root} has no vectors; run: frenchcat embed "
+                f"{dataset.root}, or compare without them: {without_method(dataset, self.name)}"
+            )
+        return found
 
     def edges(self, dataset: Dataset, rows: StoredRows, settings: DetectorSettings) -> Edges:
         """Rows whose vectors are near."""

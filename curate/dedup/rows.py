@@ -94,14 +94,11 @@ def inputs(dataset: Dataset, shard: str, detectors: Sequence[Detector]) -> dict[
     return found
 
 
-def vectors_digest(dataset: Dataset, shard: str) -> dict[str, str]:
-    """Path -> digest of a shard's picture vectors and their keys; `UserError` where it has none."""
+def vectors_digest(dataset: Dataset, shard: str) -> dict[str, str] | None:
+    """Path -> digest of a shard's picture vectors and their keys; None where it has none."""
     made = marker(dataset, embed.STAGE, shard)
     if made is None:
-        raise UserError(
-            f"shard {shard} of {dataset.root} has no vectors; run: frenchcat embed {dataset.root}, "
-            "or leave semantic out of dedup.methods"
-        )
+        return None
     wanted = (embed.img_emb(shard), embed.metadata(shard))
     return {relative: made.outputs[relative].sha256 for relative in wanted}
 

@@ -36,6 +36,7 @@ from frenchcat.curate.download.sources import (
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.manifest import GivenList, ListFile, StageEntry
 from frenchcat.curate.markers import Signature, counts_of, record_entry, write_marker
+from frenchcat.curate.promote import as_schema, folded, promoted, unified
 from frenchcat.curate.removals import removed, without_removed
 
 if TYPE_CHECKING:
@@ -164,6 +165,7 @@ def _duckdb(folder: Path) -> Iterator[DuckDBPyConnection]:
         "autoinstall_known_extensions": "false",
     }
     connection = duckdb.connect(str(folder / "rows.duckdb"), config=config)
+    connection.execute("SET TimeZone = 'UTC'")  # the same list gives the same bytes everywhere
     try:
         yield connection
     finally:
@@ -199,6 +201,7 @@ def _freeze(dataset: Dataset, sources: list[Source], shape: Shape, folder: Path)
             batches = _masked(batches, positions)
         if gone := removed(dataset):
             batches = (without_removed(batch, gone) for batch in batches)
+        batches = of_the_datasets_types(dataset, batches)
         _write(publication, dataset, batches, shape.samples_per_shard)
     return [counts[str(source.path)] for source in sources]
 
@@ -281,6 +284,27 @@ def _masked(batches: Iterator[pa.Table], positions: Iterator[Any]) -> Iterator[p
         split = np.searchsorted(known, end)
         yield batch.take(known[:split] - start)
         known, start = known[split:], end
+
+
+# -- types ---------------------------------------------------------------------------------------
+
+
+def of_the_datasets_types(dataset: Dataset, batches: Iterator[pa.Table]) -> Iterator[pa.Table]:
+    """New rows with each column of the type that it has in the dataset with them (promote.py)."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    there = []
+    for shard in dataset.shards(STAGE):
+        with dataset.as_local(relative(shard)) as path:
+            there.append(pq.read_schema(path))
+    known = {folded(field.name): field.type for field in unified(there)}
+    for batch in batches:
+        fields = [
+            (f.name, promoted(known[folded(f.name)], f.type) if folded(f.name) in known else f.type)
+            for f in batch.schema
+        ]
+        yield as_schema(batch, pa.schema(fields))
 
 
 # -- writing -------------------------------------------------------------------------------------

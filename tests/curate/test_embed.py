@@ -109,7 +109,9 @@ def test_clip_retrievals_layout(model: Path, tmp_path: Path) -> None:
         lengths = np.linalg.norm(vectors.astype(np.float32), axis=1)
         np.testing.assert_allclose(lengths, 1, atol=2e-3)
     others = ["uid", "key", "url", "width", "height"]  # of the sidecar
-    assert metadata.column_names == ["image_path", "caption", *others]
+    listed = ["list_image_path"]  # the list's own column of the name that the keys have
+    assert metadata.column_names == ["image_path", "caption", *others, *listed]
+    assert set(metadata["list_image_path"].to_pylist()) == {"the list's own column"}
     assert metadata["image_path"].to_pylist() == [f"00000000{row}" for row in range(5)]
     assert failed == {}
 
