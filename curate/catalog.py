@@ -29,7 +29,7 @@ from frenchcat.curate import files, list_names
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.download.columns import SIDECAR
 from frenchcat.curate.errors import BadCondition, NotFound, UnknownColumn
-from frenchcat.curate.expression import checked
+from frenchcat.curate.expression import checked, columns_of
 from frenchcat.curate.failures import COLUMNS
 from frenchcat.curate.parquets import ParquetFiles, literal
 from frenchcat.curate.promote import folded, quoted
@@ -185,6 +185,11 @@ class Catalog:
             duckdb.TypeMismatchException,
         ) as error:
             raise BadCondition(f"{expression!r} fails: {_first_line(error)}") from None
+
+    def add_for(self, *expressions: str | None) -> None:
+        """Add the column `domain` where one of a user's expressions names it."""
+        if any("domain" in columns_of(text) for text in expressions if text is not None):
+            self.add_domains()
 
     def add_domains(self) -> None:
         """Add the column `domain` to `samples`: what each URL's owner registered."""

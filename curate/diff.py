@@ -13,10 +13,11 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from frenchcat.curate.catalog import Catalog, quoted
+from frenchcat.curate.catalog import Catalog
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.failures import COLUMNS, NAME_SQL
+from frenchcat.curate.promote import quoted
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from frenchcat.curate import sidecar
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.failures import REASON, SIGNAL, Failure
+from frenchcat.curate.known_columns import KnownColumn, known_columns
 from frenchcat.curate.manifest import StageEntry
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class Info:
     indexed: int = 0
     model: str | None = None
     rules: dict[str, Rule] = field(default_factory=dict)  # in the order in which they are tried
+    columns: dict[str, KnownColumn] = field(default_factory=dict)  # that a condition may name
 
     def as_dict(self) -> dict[str, Any]:
         """The counts as a JSON-able mapping."""
@@ -74,6 +76,7 @@ def info(dataset: Dataset) -> Info:
         indexed=manifest.entry("index").counts.get("image", 0),
         model=embedded.setting("model"),
         rules=rules_of(manifest.entry("verdict")),
+        columns=known_columns(dataset),
     )
 
 

@@ -19,11 +19,13 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from frenchcat.curate import files, tars
-from frenchcat.curate.catalog import Catalog, quoted
+from frenchcat.curate.catalog import Catalog
 from frenchcat.curate.dataset import Dataset, digest_of
 from frenchcat.curate.errors import NotFound, UserError
 from frenchcat.curate.expression import checked
 from frenchcat.curate.markers import outputs_of
+from frenchcat.curate.parquets import free
+from frenchcat.curate.promote import quoted
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -75,6 +77,7 @@ def select(dataset: Dataset, name: str, choice: Choice | None = None) -> Selecti
     if choice.limit is not None and choice.limit < 1:
         raise UserError(f"the limit is {choice.limit}; ask for one row or more")
     with Catalog(dataset) as catalog:
+        catalog.add_for(choice.where, choice.weight, choice.label)
         sql = sql_of(catalog, choice)
         rows = catalog.run(
             sql, " and ".join(filter(None, (choice.where, choice.weight, choice.label)))
@@ -184,9 +187,10 @@ def sql_of(catalog: Catalog, choice: Choice) -> str:
     # A row's turn depends on its key and the seed alone: the same rows whatever the threads.
     turn = f"md5(key || ':{int(choice.seed)}')"
     group = "1" if choice.balance is None else _group(catalog, choice.balance)
-    place = f"row_number() OVER (PARTITION BY {group} ORDER BY {turn})"
-    ranked = f"SELECT *, {place} AS place, {turn} AS turn FROM samples{where}"
-    taken = f"SELECT * FROM ({ranked}) ORDER BY place, turn LIMIT {int(choice.limit)}"
+    ranking = f"row_number() OVER (PARTITION BY {group} ORDER BY {turn})"
+    place, by_turn = quoted(free("place", there)), quoted(free("turn", there))
+    ranked = f"SELECT *, {ranking} AS {place}, {turn} AS {by_turn} FROM samples{where}"
+    taken = f"SELECT * FROM ({ranked}) ORDER BY {place}, {by_turn} LIMIT {int(choice.limit)}"
     return f"SELECT {chosen} FROM ({taken}) ORDER BY key"
 
 

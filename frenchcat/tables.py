@@ -36,7 +36,19 @@ def info_table(info: Info) -> None:
         if name not in info.dropped:
             table.add_row("", f"[dim]{0:>7} {name}{_alone(info, name)}[/dim]")
     table.add_row(str(info.indexed), "indexed")
+    for maker, names in _by_maker(info).items():
+        table.add_row("columns", f"of {maker}: {escape(', '.join(names))}")
     Console().print(table)
+
+
+def _by_maker(info: Info) -> dict[str, list[str]]:
+    """Who made them -> the columns that a condition may name."""
+    found: dict[str, list[str]] = {}
+    for name, column in info.columns.items():
+        said = name if column.in_list is None else f"{name} (the list's {column.in_list})"
+        maker = "the list" if column.made_by == "list" else f"the stage {column.made_by}"
+        found.setdefault(maker, []).append(said)
+    return found
 
 
 def _alone(info: Info, reason: str) -> str:

@@ -174,11 +174,8 @@ class Visible:
         """The rows that meet a condition."""
         import pyarrow.compute as pc
 
-        from frenchcat.curate.expression import columns_of
-
         with Catalog(self._dataset) as catalog:
-            if "domain" in columns_of(where) and "domain" not in catalog.columns():
-                catalog.add_domains()
+            catalog.add_for(where)
             found = catalog.table(["key"], where)["key"].combine_chunks()
         return np.asarray(pc.is_in(self._rows.keys(), found).to_numpy())
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from hashlib import md5
 from typing import Any
 
-from frenchcat.curate.catalog import Catalog, quoted
+from frenchcat.curate.catalog import Catalog
+from frenchcat.curate.promote import quoted
 from frenchcat.curate.report.outcomes import columns_of, rows_of
 
 SHARDS = 8
