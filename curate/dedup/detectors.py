@@ -21,7 +21,6 @@ from frenchcat.curate.dedup.cluster import Edges, no_edges
 from frenchcat.curate.dedup.rows import StoredRows, read_vectors, vectors_digest
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.hashes import PDQ_DISTANCE, PDQ_QUALITY
-from frenchcat.curate.markers import outputs_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -110,7 +109,8 @@ class Perceptual:
         if "pdq" in scores:
             return {}
         without = without_method(dataset, self.name)
-        if files.TAR.of(shard) not in outputs_of(dataset, "download", shard):
+        adopted = dataset.manifest().entry("download").setting("adopted") is not None
+        if adopted and not dataset.exists(files.TAR.of(shard)):
             raise UserError(
                 f"shard {shard} of {dataset.root} was adopted without pictures, so it cannot have "
                 f"perceptual hashes; compare without them: {without}"

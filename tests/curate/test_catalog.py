@@ -9,6 +9,7 @@ import pytest
 from frenchcat.curate.catalog import Catalog
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import UserError
+from frenchcat.curate.known_columns import KnownColumn, known_columns
 from frenchcat.curate.promote import quoted
 from frenchcat.curate.removals import Request, log
 
@@ -138,6 +139,23 @@ def test_a_heads_column_is_not_the_lists(dataset: Dataset) -> None:
     write(dataset, "scores/00001.parquet", {"key": ["000010000"], "aesthetic": [0.5]})
     with Catalog(dataset) as catalog:
         assert catalog.count("aesthetic = 0.5 and list_AESTHETIC = 9") == 1
+
+
+def test_the_columns_are_known_without_a_query(dataset: Dataset) -> None:
+    path = Path(dataset.path("shards/00001.parquet"))
+    own = {"similarity": ["0.9"], "Domain": [True], "width": [9.5], "tags": [["a"]]}
+    pq.write_table(pa.table({**pq.read_table(path).to_pydict(), **own}), path)
+    write(dataset, "scores/00001.parquet", {"key": ["000010000"], "similarity": [0.25]})
+    write(dataset, "verdicts/00001.parquet", {"key": ["000010000"], "keep": [False]})
+    found = known_columns(dataset)
+    with Catalog(dataset) as catalog:
+        catalog.add_domains()
+        assert {name: column.type for name, column in found.items()} == catalog.columns()
+    assert found["list_similarity"] == KnownColumn("VARCHAR", "list", "similarity")
+    assert found["list_Domain"] == KnownColumn("BOOLEAN", "list", "Domain")
+    assert found["tags"] == KnownColumn("VARCHAR[]", "list")
+    assert found["caption_similarity"].made_by == found["similarity"].made_by == "score"
+    assert (found["width"].type, found["keep"].made_by) == ("DOUBLE", "verdict")
 
 
 def test_similarity_of_a_caption_has_a_name_that_no_hit_has(dataset: Dataset) -> None:

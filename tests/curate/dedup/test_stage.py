@@ -10,6 +10,8 @@ from frenchcat.curate.catalog import Catalog
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.dedup import DedupReport, DedupSettings, dedup
 from frenchcat.curate.errors import UserError
+from frenchcat.curate.manifest import StageEntry
+from frenchcat.curate.markers import record_entry
 from tests.curate.dedup.folders import Row, pdq, read, vector, write
 from tests.trees import tree_digest
 
@@ -130,6 +132,25 @@ def test_only_the_chosen_methods_count_and_need_their_inputs(dataset: Dataset) -
     with pytest.raises(UserError, match=r"no vectors; run: frenchcat embed"):
         run(dataset, methods=("exact", "semantic"))
     assert run(dataset, methods=("exact",)).kinds == {"exact": 2}
+
+
+def test_the_advice_names_what_works_whatever_scores_were_chosen(dataset: Dataset) -> None:
+    dataset.remove("scores/00001.parquet")
+    dataset.update_manifest({"settings": {"score": {"scores": ["similarity"]}}})
+    with pytest.raises(UserError) as error:
+        run(dataset)
+    score = f"frenchcat score {dataset.root} --set 'score.scores=[\"similarity\", \"pdq\"]'"
+    without = f"frenchcat dedup {dataset.root} --set 'dedup.methods=[\"exact\", \"semantic\"]'"
+    assert f"run: {score}, or compare without them: {without}" in str(error.value)
+    assert run(dataset, methods=("exact", "semantic")).kinds
+
+
+def test_what_was_adopted_without_pictures_is_not_told_to_score_them(dataset: Dataset) -> None:
+    dataset.remove("scores/00001.parquet")
+    record_entry(dataset, "download", StageEntry(settings={"adopted": "clip-retrieval"}))
+    with pytest.raises(UserError, match="adopted without pictures.*methods=") as error:
+        run(dataset)
+    assert "frenchcat score" not in str(error.value)
 
 
 def test_rows_without_vector_or_hash_are_compared_by_what_they_have(dataset: Dataset) -> None:

@@ -11,8 +11,17 @@ from hypothesis import strategies as st
 from frenchcat.curate import select
 from frenchcat.curate.clip.model import Clip
 from frenchcat.curate.dataset import Dataset
-from tests.index.service.served import CAPTIONS, NAME, base64_of, make_dataset, served
+from tests.index.service.served import (
+    CAPTIONS,
+    NAME,
+    base64_of,
+    index,
+    make_dataset,
+    named_by,
+    served,
+)
 from tests.sample.columns import add_columns
+from tests.sample.embedded import add_shard
 from tests.sample.pictures import picture
 from tests.sample.vectors import unit
 
@@ -92,6 +101,36 @@ def test_where_safe_and_duplicates_filter_and_are_counted(cats: Dataset, clip: C
         names = [column["name"] for column in client.get("/v1/columns").json()["columns"]]
         assert {"aesthetic", "punsafe", "caption", "width"} <= set(names)
         assert "regexp_matches" in client.get("/v1/columns").json()["functions"]
+
+
+def test_hits_below_a_similarity_are_left_out(cats: Dataset, clip: Clip) -> None:
+    body = {"text": CAPTIONS[0], "k": 8}
+    with served(cats, clip=clip) as client:
+        hits = client.post("/v1/search", json=body).json()["hits"]
+        least = (hits[2]["similarity"] + hits[3]["similarity"]) / 2
+        few = client.post("/v1/search", json={**body, "min_similarity": least}).json()["hits"]
+        assert client.post("/v1/search", json={**body, "min_similarity": 2}).status_code == 422
+    assert few == hits[:3]
+
+
+def test_the_lists_own_columns_stand_beside_the_answers_fields(tmp_path: Path, clip: Clip) -> None:
+    names = ("picture", "thumbnail", "stored", "similarity", "id", "keep", "image")
+    dataset = Dataset.create(tmp_path / "d", "d")
+    own = {name: [f"the list's {name}"] for name in names}
+    add_shard(dataset, "00000", clip.encode_texts(["a cat"]), captions=["a cat"], **own)
+    named_by(dataset, clip)
+    index(dataset)
+    with served(dataset, clip=clip) as client:
+        (hit,) = client.post("/v1/search", json={"text": "a cat", "k": 1}).json()["hits"]
+        columns = {one["name"] for one in client.get("/v1/columns").json()["columns"]}
+        assert client.get("/v1/datasets").json()[0]["filters"]["verdicts"] is False
+    for name in names[:-1]:
+        assert hit[f"list_{name}"] == f"the list's {name}"
+    assert hit["image"] == "the list's image"
+    assert hit["picture"] == "/v1/pictures/d/000000000"
+    assert hit["stored"] is True
+    assert hit["similarity"] == pytest.approx(1, abs=2e-3)
+    assert {"list_similarity", "list_id", "list_keep"} <= columns
 
 
 def test_pages_join_up(cats: Dataset, clip: Clip) -> None:
