@@ -82,9 +82,7 @@ def _add(
     kinds[key] = promoted(kinds[key], kind) if key in kinds else kind
 
 
-def _of_sidecars(
-    dataset: Dataset, made: Collection[str]
-) -> Iterator[tuple[str, str, pa.DataType]]:
+def _of_sidecars(dataset: Dataset, made: Collection[str]) -> Iterator[tuple[str, str, pa.DataType]]:
     """Of each sidecar's columns: as it is written, as it is called, its type."""
     import pyarrow.parquet as pq
 

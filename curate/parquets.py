@@ -129,9 +129,7 @@ def _group(duck: DuckDBPyConnection, paths: list[str], names: Names) -> _Group:
     named = [name or field.name for name, field in zip(written, schema, strict=True)]
     pairs = list(zip(names(named), schema, strict=True))
     columns = {folded(name): (field.name, field.type) for name, field in pairs}
-    return _Group(
-        tuple(paths), columns, pa.schema([(name, field.type) for name, field in pairs])
-    )
+    return _Group(tuple(paths), columns, pa.schema([(name, field.type) for name, field in pairs]))
 
 
 def _top_level(elements: Sequence[tuple[str, int | None]]) -> list[str]:

@@ -1,7 +1,7 @@
 """One type for a column whose files differ in it, and the SQL that brings values to that type.
 
 Reads and writes nothing. Files, shards and additions of a list may disagree about a column: a csv
-grows and its numbers become words, a first shard has nothing but nulls. The rule (docs/on-disk.md)::
+grows and its numbers become words, a first shard holds only nulls. The rule (docs/on-disk.md)::
 
     null, X                the type X
     integers               the narrowest integer that holds both; DECIMAL where none does
@@ -79,7 +79,8 @@ def plain(kind: pa.DataType) -> pa.DataType:
         return pa.string()
     if isinstance(kind, pa.BaseExtensionType):
         return pa.string() if str(kind) == "extension<arrow.uuid>" else plain(kind.storage_type)
-    if types.is_large_binary(kind) or types.is_binary_view(kind) or types.is_fixed_size_binary(kind):
+    binaries = (types.is_large_binary, types.is_binary_view, types.is_fixed_size_binary)
+    if any(test(kind) for test in binaries):
         return pa.binary()
     if types.is_float16(kind):
         return pa.float32()
@@ -338,4 +339,3 @@ def _through_duckdb(
         duck.register("source", source)
         made = duck.sql(f"SELECT {', '.join(values)} FROM source").to_arrow_table()
     return {field.name: made[f"c{n}"].cast(field.type) for n, (_, field) in enumerate(differing)}
-

@@ -70,7 +70,8 @@ def filled_sql(source: str, there: Collection[str]) -> str:
         f"regexp_replace(array_to_string({said}[{of_name} + 1:], ':'), '^ ', '') END",
     }
     columns = ", ".join(
-        f"CASE WHEN {unsaid} THEN {parsed[name]} ELSE {known[name]} END AS {name}" for name in COLUMNS
+        f"CASE WHEN {unsaid} THEN {parsed[name]} ELSE {known[name]} END AS {name}"
+        for name in COLUMNS
     )
     own = ", ".join([unsaid, said, *(name for name in COLUMNS if name in there)])
     return (

@@ -87,6 +87,7 @@ class OpenDataset:
         from frenchcat.curate.catalog import Catalog
 
         with Catalog(self.dataset) as catalog:
+            catalog.add_for(where)
             known = catalog.columns()
             for name in columns or ():
                 if name not in known:

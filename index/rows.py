@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from frenchcat.curate import embed, files, tars
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import UserError
-from frenchcat.curate.list_names import KEY, PLACE, base_of, stored
+from frenchcat.curate.list_names import KEY, base_of, stored
 from frenchcat.curate.markers import outputs_of
 from frenchcat.curate.promote import as_schema, folded, plain, unified
 

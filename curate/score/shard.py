@@ -157,9 +157,7 @@ class _Others:
     columns: Mapping[str, list[str]] = field(default_factory=dict)  # of a score that is not ours
 
 
-def _others_of(
-    rows: pa.Table, table: pa.Table, there: _Others, scores: Sequence[Score]
-) -> _Others:
+def _others_of(rows: pa.Table, table: pa.Table, there: _Others, scores: Sequence[Score]) -> _Others:
     """Of the scores of a file those that are none of `scores`; null for rows that it lacks.
 
     Each keeps its digest, so that one whose pictures changed is made anew when it is asked for.

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -177,7 +176,7 @@ def same(was: Any, seen: Any) -> bool:
     if isinstance(was, list):
         return len(was) == len(seen) and all(map(same, was, seen))
     if isinstance(was, datetime.date) and isinstance(seen, datetime.datetime):
-        return not isinstance(was, datetime.datetime) and seen.date() == was or was == seen
+        return (not isinstance(was, datetime.datetime) and seen.date() == was) or was == seen
     return bool(was == seen)
 
 

@@ -61,7 +61,7 @@ def test_no_hit_is_less_similar_than_was_asked_for(grown: Dataset) -> None:
     assert [hit.similarity for hit in hits] == pytest.approx(cosines[:-3:-1], abs=2e-6)
     assert len(searcher.query(vector=VECTORS[0], k=6, min_similarity=-1)) == 6
     for wrong in (1.5, float("nan")):
-        with pytest.raises(UserError, match="min_similarity is .*; .* from -1 to 1"):
+        with pytest.raises(UserError, match=r"min_similarity is .*; .* from -1 to 1"):
             searcher.query(vector=VECTORS[0], min_similarity=wrong)
 
 

@@ -139,8 +139,8 @@ def test_the_advice_names_what_works_whatever_scores_were_chosen(dataset: Datase
     dataset.update_manifest({"settings": {"score": {"scores": ["similarity"]}}})
     with pytest.raises(UserError) as error:
         run(dataset)
-    score = f"frenchcat score {dataset.root} --set 'score.scores=[\"similarity\", \"pdq\"]'"
-    without = f"frenchcat dedup {dataset.root} --set 'dedup.methods=[\"exact\", \"semantic\"]'"
+    score = f'frenchcat score {dataset.root} --set \'score.scores=["similarity", "pdq"]\''
+    without = f'frenchcat dedup {dataset.root} --set \'dedup.methods=["exact", "semantic"]\''
     assert f"run: {score}, or compare without them: {without}" in str(error.value)
     assert run(dataset, methods=("exact", "semantic")).kinds
 
@@ -148,7 +148,7 @@ def test_the_advice_names_what_works_whatever_scores_were_chosen(dataset: Datase
 def test_what_was_adopted_without_pictures_is_not_told_to_score_them(dataset: Dataset) -> None:
     dataset.remove("scores/00001.parquet")
     record_entry(dataset, "download", StageEntry(settings={"adopted": "clip-retrieval"}))
-    with pytest.raises(UserError, match="adopted without pictures.*methods=") as error:
+    with pytest.raises(UserError, match=r"adopted without pictures.*methods=") as error:
         run(dataset)
     assert "frenchcat score" not in str(error.value)
 

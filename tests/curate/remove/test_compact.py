@@ -323,7 +323,7 @@ def test_a_compaction_whose_index_cannot_be_made_leaves_the_one_that_was_there(
     query = unit_rows(1, DIMENSION, 7)[0]
     before = Searcher(dataset).query(vector=query, k=ROWS, duplicates=True)
     opened = frenchcat.open(dataset.root)
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError, match=r"allow_pickle|magic|load"):
         opened.compact(progress=Breaks())
     searcher = Searcher(dataset)
     hits = searcher.query(vector=query, k=ROWS, duplicates=True)
