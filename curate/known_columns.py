@@ -56,7 +56,8 @@ def known_columns(dataset: Dataset) -> dict[str, KnownColumn]:
         for name, kind in _of_folder(dataset, file):
             _add(found, kinds, name, kind, file.stage, None)
     if "similarity" in scores:
-        _add(found, kinds, files.CAPTION_SIMILARITY, pa.float32(), files.SCORES.stage, None)
+        kind = kinds["similarity"]
+        _add(found, kinds, files.CAPTION_SIMILARITY, kind, files.SCORES.stage, None)
     if any(name.endswith(".parquet") for name in dataset.files(files.RIGHTS.folder)):
         _add(found, kinds, "opted_out", pa.string(), files.RIGHTS.stage, None)
     _add(found, kinds, "domain", pa.string(), files.SIDECAR.stage, None)

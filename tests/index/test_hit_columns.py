@@ -17,7 +17,7 @@ from tests.sample.embedded import add_shard
 from tests.sample.vectors import unit_rows
 
 VECTORS = unit_rows(6)
-OURS = ("id", "shard", "offset", "size", "extension", "similarity", "punsafe", "Keep", "filename")
+OURS = ("id", "Shard", "offset", "size", "extension", "similarity", "punsafe", "Keep", "filename")
 
 
 @pytest.fixture
