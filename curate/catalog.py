@@ -188,7 +188,8 @@ class Catalog:
 
     def add_for(self, *expressions: str | None) -> None:
         """Add the column `domain` where one of a user's expressions names it."""
-        if any("domain" in columns_of(text) for text in expressions if text is not None):
+        named = {folded(name) for text in expressions if text for name in columns_of(text)}
+        if "domain" in named:
             self.add_domains()
 
     def add_domains(self) -> None:

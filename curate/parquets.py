@@ -105,12 +105,14 @@ def _alike(duck: DuckDBPyConnection, paths: Sequence[str]) -> list[list[str]]:
     told = f"string_agg(concat_ws('|', {_SCHEMA}), chr(10) ORDER BY column_id)"
     sql = f"SELECT file_name, md5({told}) FROM parquet_schema([{listed}]) GROUP BY file_name"
     try:
-        schema_of = dict(duck.execute(sql).fetchall())
+        found = duck.execute(sql).fetchall()
     except duckdb.Error as error:
         raise _damaged(error) from None
+    # By their last part: an object store's addresses come back in another spelling.
+    schema_of = {path.rsplit("/", 1)[-1]: schema for path, schema in found}
     groups: dict[str, list[str]] = {}
     for path in paths:
-        groups.setdefault(schema_of[path], []).append(path)
+        groups.setdefault(schema_of[path.rsplit("/", 1)[-1]], []).append(path)
     return list(groups.values())
 
 

@@ -12,6 +12,8 @@ from frenchcat.curate.errors import UserError
 from frenchcat.curate.known_columns import KnownColumn, known_columns
 from frenchcat.curate.promote import quoted
 from frenchcat.curate.removals import Request, log
+from tests.sample.embedded import add_shard
+from tests.sample.vectors import unit_rows
 
 
 def write(dataset: Dataset, relative: str, columns: dict[str, list[object]]) -> None:
@@ -142,6 +144,18 @@ def test_a_heads_column_is_not_the_lists(dataset: Dataset) -> None:
     write(dataset, "scores/00001.parquet", {"key": ["000010000"], "aesthetic": [0.5]})
     with Catalog(dataset) as catalog:
         assert catalog.count("aesthetic = 0.5 and list_AESTHETIC = 9") == 1
+
+
+def test_columns_of_two_types_in_an_object_store() -> None:
+    dataset = Dataset.create("memory://columns/d", "d")
+    for shard, seed in (("00000", [1, 2, 3]), ("00001", ["a", None])):
+        add_shard(dataset, shard, unit_rows(len(seed)), seed=seed, keep=seed)
+    with Catalog(dataset) as catalog:
+        found = catalog.table(["shard", "seed", "list_keep"], order="key").to_pylist()
+        assert catalog.run(catalog.of_shard("00001")).num_rows == 2
+    assert [row["shard"] for row in found] == ["00000"] * 3 + ["00001"] * 2
+    assert [row["seed"] for row in found] == ["1", "2", "3", "a", None]
+    assert [row["list_keep"] for row in found] == ["1", "2", "3", "a", None]
 
 
 def test_the_columns_are_known_without_a_query(dataset: Dataset) -> None:
