@@ -27,13 +27,11 @@ from typing import TYPE_CHECKING
 
 from frenchcat.curate import files, list_names
 from frenchcat.curate.dataset import Dataset
-from frenchcat.curate.download.columns import SIDECAR
 from frenchcat.curate.errors import BadCondition, NotFound, UnknownColumn
 from frenchcat.curate.expression import checked, columns_of
 from frenchcat.curate.failures import COLUMNS
 from frenchcat.curate.parquets import ParquetFiles, literal
 from frenchcat.curate.promote import folded, quoted
-from frenchcat.curate.score.shard import score_columns
 from frenchcat.curate.sidecar import filled_sql
 
 if TYPE_CHECKING:
@@ -73,12 +71,12 @@ class Catalog:
             if found := self._parquets(folder):
                 self._files[folder] = ParquetFiles(self.duck, dataset, found)
         scores = self._files["scores"].schema.names if "scores" in self._files else ()
-        made = score_columns(dataset) | set(map(folded, scores))
+        made = list_names.score_columns(dataset) | set(map(folded, scores))
         self._files["shards"] = ParquetFiles(
             self.duck,
             dataset,
             [files.SIDECAR.of(shard) for shard in shards],
-            lambda names: list_names.shown_of_sidecar(names, SIDECAR, made),
+            lambda names: list_names.shown_of_sidecar(names, made),
         )
         self._view("sidecars", self._files["shards"].sql(shard="shard"))
         there = self._described("sidecars")

@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING
 
 from frenchcat.curate import files
 from frenchcat.curate.dataset import Dataset
-from frenchcat.curate.download.columns import SIDECAR
 from frenchcat.curate.failures import COLUMNS
-from frenchcat.curate.list_names import shown_of_sidecar
+from frenchcat.curate.list_names import score_columns, shown_of_sidecar
 from frenchcat.curate.promote import folded, promoted, sql_type
-from frenchcat.curate.score.shard import score_columns
+from frenchcat.curate.sidecar import NAMES
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -46,7 +45,7 @@ def known_columns(dataset: Dataset) -> dict[str, KnownColumn]:
     kinds: dict[str, pa.DataType] = {}
     found: dict[str, tuple[str, str, str | None]] = {}  # folded -> name, maker, the list's name
     for written, name, kind in _of_sidecars(dataset, made):
-        maker = files.SIDECAR.stage if written in SIDECAR else LIST
+        maker = files.SIDECAR.stage if written in NAMES else LIST
         own = written if name != written and maker == LIST else None
         _add(found, kinds, name, kind, maker, own)
     if not found:
@@ -90,7 +89,7 @@ def _of_sidecars(dataset: Dataset, made: Collection[str]) -> Iterator[tuple[str,
     for shard in dataset.shards(files.SIDECAR.stage):
         with dataset.as_local(files.SIDECAR.of(shard)) as path:
             schema = pq.read_schema(path)
-        called = shown_of_sidecar(schema.names, SIDECAR, made)
+        called = shown_of_sidecar(schema.names, made)
         for field, name in zip(schema, called, strict=True):
             if field.name not in COLUMNS:
                 yield field.name, name, field.type

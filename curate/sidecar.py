@@ -18,6 +18,12 @@ from frenchcat.curate.parquets import free
 if TYPE_CHECKING:
     import pyarrow as pa
 
+NAMES = (
+    *("caption", "url", "key", "status", "error_message", "width", "height"),
+    *("original_width", "original_height", "exif", "sha256", "md5", "uid", "stored_sha256"),
+    *COLUMNS,
+)
+"""The columns of a sidecar that are not the list's own: img2dataset's, then ours."""
 FAILED_SQL = "status IS DISTINCT FROM 'success'"
 
 

@@ -24,10 +24,8 @@ from frenchcat.curate import files, tars
 from frenchcat.curate.clip.settings import ClipSettings
 from frenchcat.curate.config import resolve
 from frenchcat.curate.dataset import Dataset
-from frenchcat.curate.download.columns import SIDECAR
 from frenchcat.curate.errors import NotFound, UserError
-from frenchcat.curate.list_names import PLACE, shown_of_hit
-from frenchcat.curate.score.shard import score_columns
+from frenchcat.curate.list_names import PLACE, score_columns, shown_of_hit
 from frenchcat.index.build import JSON, MODALITIES, current, entries, index_version
 from frenchcat.index.check import check_files
 from frenchcat.index.hit import Hit, Positions, Ranked, hit_of
@@ -353,7 +351,7 @@ class Searcher:
         }
         self._ids = self.rows.ids()
         others = [name for name in self.rows.schema.names if name not in PLACE]
-        self._names = shown_of_hit(others, SIDECAR, score_columns(self.dataset))
+        self._names = shown_of_hit(others, score_columns(self.dataset))
         self.places = Places(self._ids)
         self.visible = Visible(self.dataset, self.rows, self.places)
         self.words = Words(self.rows)

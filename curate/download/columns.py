@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from frenchcat.curate.download.sources import Source, broken, header
 from frenchcat.curate.errors import UserError
-from frenchcat.curate.failures import COLUMNS
+from frenchcat.curate.sidecar import NAMES as SIDECAR
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -26,12 +26,6 @@ if TYPE_CHECKING:
 # Usual names, best first: img2dataset, LAION, DataComp, cc2dataset, Conceptual Captions, Unsplash.
 URL_NAMES = ("url", "image_url", "img_url", "photo_image_url", "image_link", "link", "uri", "href")
 CAPTION_NAMES = ("caption", "text", "alt", "alt_text", "txt", "title", "description")
-# Columns of the sidecar (img2dataset's, then ours), which a list's own may not take.
-SIDECAR = (
-    *("caption", "url", "key", "status", "error_message", "width", "height"),
-    *("original_width", "original_height", "exif", "sha256", "md5", "uid", "stored_sha256"),
-    *COLUMNS,
-)
 SOURCE = "frenchcat_source"  # the file that a row came from
 _UID = "^[0-9a-f]{32}$"
 

@@ -285,19 +285,6 @@ def _with_descriptions(table: pa.Table, scores: Sequence[Score]) -> pa.Table:
     return table.cast(schema)
 
 
-def score_columns(dataset: Dataset) -> frozenset[str]:
-    """The columns (folded) that scores make: ours, made or not, and those of the first file."""
-    import pyarrow.parquet as pq
-
-    names = {column for columns in COLUMNS.values() for column in columns}
-    made_with = dataset.manifest().entry("score").settings or {}
-    names |= set(made_with) - set(COLUMNS)  # a head, a concept: its name is its column's
-    if scored := [name for name in dataset.files("scores") if name.endswith(".parquet")]:
-        with dataset.as_local(f"scores/{scored[0]}") as path:
-            names |= set(pq.read_schema(path).names)
-    return frozenset(map(folded, names)) - set(IDENTITY)
-
-
 def described(dataset: Dataset) -> dict[str, Column]:
     """Name -> column of the user's own scores, as the first file of scores describes them."""
     import pyarrow.parquet as pq

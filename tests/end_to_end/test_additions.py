@@ -238,8 +238,17 @@ def test_the_types_of_the_issue(tmp_path: Path) -> None:
     base = [
         {"url": [f"http://pictures.example/{n}.jpg"], "caption": [f"picture {n}"]} for n in range(3)
     ]
+    names = ("key", "status", "id", "image_path", "list_similarity", "filename", "rowid", "hash")
+    own: dict[str, Any] = {name: [f"the list's {name}"] for name in names}
     columns = [
-        {"seed": [1], "shape": [1], "exif": [{"a": 1}], "note": pa.nulls(1), "similarity": [0.9]},
+        {
+            **own,
+            "seed": [1],
+            "shape": [1],
+            "exif": [{"a": 1}],
+            "note": pa.nulls(1),
+            "similarity": [0.9],
+        },
         {"seed": ["x"], "shape": [[1, 2]], "exif": [{"b": "y"}], "note": ["n"], "keep": ["no"]},
         {"seed": [2.5], "shape": [None], "exif": [None], "note": [7], "similarity": ["high"]},
     ]

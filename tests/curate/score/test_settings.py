@@ -8,7 +8,8 @@ import pytest
 
 from frenchcat.curate.config import resolve
 from frenchcat.curate.errors import UserError
-from frenchcat.curate.score.builtin import SCORES
+from frenchcat.curate.list_names import MEASURED
+from frenchcat.curate.score.builtin import COLUMNS, SCORES
 from frenchcat.curate.score.settings import IDENTITY, ScoreSettings
 
 DOCS = (Path(__file__).parents[3] / "docs" / "scores.md").read_text(encoding="utf-8")
@@ -43,6 +44,10 @@ def test_the_table_of_docs_scores_md_lists_every_column_of_every_score() -> None
 def test_what_is_refused(named: dict[str, Any], said: str) -> None:
     with pytest.raises(UserError, match=said):
         resolve(ScoreSettings, named)
+
+
+def test_the_names_that_a_lists_columns_stand_beside_are_those_of_all_scores() -> None:
+    assert set(MEASURED) == {column for columns in COLUMNS.values() for column in columns}
 
 
 def test_a_name_is_free_when_its_score_is_left_out() -> None:
