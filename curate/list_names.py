@@ -34,8 +34,7 @@ MEASURED = (
 )
 """The columns of frenchcat's scores (score/builtin.py), made or not."""
 _FILES = (name for file in files.SHARD_FILES for name in file.columns)
-# A sidecar has the list's own column of one of its NAMES as list_<name> already.
-OURS = frozenset((*PLACE, KEY, *_DUCKDB, *MEASURED, *files.DERIVED, *_FILES)) - frozenset(NAMES)
+OURS = frozenset((*PLACE, KEY, *_DUCKDB, *MEASURED, *files.DERIVED, *_FILES))
 
 
 def beside(name: str) -> str:
@@ -59,13 +58,15 @@ def score_columns(dataset: Dataset) -> frozenset[str]:
     if not (scored := [name for name in names if name.endswith(".parquet")]):
         return frozenset()
     with dataset.as_local(f"{files.SCORES.folder}/{scored[0]}") as path:
-        return frozenset(map(folded, pq.read_schema(path).names)) - set(NAMES)
+        return frozenset(map(folded, pq.read_schema(path).names))
 
 
 def shown(name: str, measured: Collection[str]) -> str:
     """How a list's column is called, beside ours and the scores' columns `measured` (folded)."""
     base = base_of(name)
-    return beside(name) if base in OURS or base in measured else name
+    taken = base in OURS or base in measured
+    # A sidecar has the list's own column of one of its NAMES as list_<name> already.
+    return beside(name) if taken and base not in NAMES else name
 
 
 def shown_of_sidecar(names: Iterable[str], measured: Collection[str]) -> list[str]:
