@@ -37,7 +37,7 @@ FUNCTIONS = frozenset(
 _KINDS = frozenset(
     "BETWEEN CASE CAST COLUMN_REF COMPARISON CONJUNCTION CONSTANT FUNCTION OPERATOR TYPE".split()
 )
-_CLOCKS = frozenset("current_date current_time current_timestamp localtime localtimestamp".split())
+CLOCKS = frozenset("current_date current_time current_timestamp localtime localtimestamp".split())
 """Written like columns; where there is no such column, DuckDB takes them for the time."""
 _PLACES = ("query_location", "query_location_length")
 
@@ -56,7 +56,7 @@ def checked(expression: str) -> str:
             raise BadCondition(
                 f"the expression {expression!r} holds a {said}, which is not allowed"
             )
-        if kind == "COLUMN_REF" and node["column_names"][-1].lower() in _CLOCKS:
+        if kind == "COLUMN_REF" and node["column_names"][-1].lower() in CLOCKS:
             raise BadCondition(
                 f"the time is not allowed in {expression!r}; write a date in its place"
             )

@@ -16,6 +16,7 @@ from collections.abc import Collection, Iterable
 
 from frenchcat.curate import files
 from frenchcat.curate.dataset import Dataset
+from frenchcat.curate.expression import CLOCKS
 from frenchcat.curate.promote import folded
 from frenchcat.curate.sidecar import NAMES
 
@@ -24,8 +25,8 @@ PLACE = ("id", "key", "shard", "extension", "offset", "size")
 """What a hit says of where its picture lies."""
 KEY = "image_path"
 """The column with the keys of the metadata beside vectors, as clip-retrieval names it."""
-_DUCKDB = ("filename", "file_row_number", "file_index", "rowid")
-"""What DuckDB may take for the place of a row in a file."""
+_DUCKDB = ("filename", "file_row_number", "file_index", "rowid", *CLOCKS)
+"""What DuckDB may take for the place of a row in a file, or for the time."""
 _STORED = frozenset((*PLACE, KEY)) - frozenset(NAMES)
 MEASURED = (
     *("similarity", "punsafe", "pwatermark", "language", "language_confidence"),

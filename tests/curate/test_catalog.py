@@ -108,7 +108,7 @@ def test_the_lists_own_columns_stand_beside_verdicts_and_scores(dataset: Dataset
 
 
 ODD = (
-    *("filename", "file_row_number", "rowid", "said", "unsaid", "place", "turn"),
+    *("filename", "file_row_number", "rowid", "said", "unsaid", "place", "turn", "current_date"),
     *('q"x', "a b.c", "'"),
 )
 

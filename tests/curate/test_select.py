@@ -64,6 +64,14 @@ def test_a_limit_keeps_the_same_rows_of_a_seed(dataset: Dataset) -> None:
     assert select(dataset, "a", Choice(limit=10, seed=2)).digest != first.digest
 
 
+def test_a_condition_may_name_the_domain_and_a_list_any_column(dataset: Dataset) -> None:
+    own = {"place": [1] * 30, "turn": [1] * 30, "weight": [0] * 30, "domain": ["a"] * 30}
+    set_columns(dataset, FIRST, **own)
+    where = "domain = 'example.co.uk' and list_domain = 'a' and place = turn and weight = 0"
+    assert len(select(dataset, "few", Choice(where=where))) == 1
+    assert len(select(dataset, "most", Choice(where="place = 1", limit=7))) == 7
+
+
 def test_balance_takes_as_many_of_each_domain_as_can_be(dataset: Dataset) -> None:
     made = select(dataset, "a", Choice(limit=4, balance="domain"))
     urls = made.table["url"].to_pylist()

@@ -66,6 +66,15 @@ def test_texts_pictures_and_sums(dataset: Dataset, tmp_path: Path) -> None:
         found(dataset.root, "cat", "-k", "0")
 
 
+def test_hits_below_a_similarity_are_left_out_and_counted(dataset: Dataset) -> None:
+    assert found(dataset.root, "cat", "--min-similarity", "0.99") == (
+        [],
+        "4 of 4 hits are below 0.99\n",
+    )
+    with pytest.raises(UserError, match=r"min_similarity is 7.0; .* from -1 to 1"):
+        found(dataset.root, "cat", "--min-similarity", "7")
+
+
 def test_words_are_joined_in(dataset: Dataset) -> None:
     assert KEYS[1] in found(dataset.root, "noir", "--hybrid", "-k", "2")[0]
 
