@@ -270,7 +270,7 @@ def test_a_lists_own_column_keep_is_no_verdict(dataset: Dataset) -> None:
     assert len(select(dataset, "a")) == 50
     set_columns(dataset, FIRST, keep=[False] * 30)
     assert len(select(dataset, "a")) == 50
-    assert len(select(dataset, "a", Choice(where="keep is null"))) == 20
+    assert len(select(dataset, "a", Choice(where="list_keep is null"))) == 20
 
 
 def test_a_selection_of_the_same_name_takes_the_place_of_the_old(dataset: Dataset) -> None:
