@@ -170,7 +170,7 @@ def test_the_catalog_of_a_shard_is_the_catalog(dataset: Dataset) -> None:
 
 def test_the_list_s_own_column_named_keep_does_not_pass_for_a_verdict(dataset: Dataset) -> None:
     write(dataset, "00002", [Row(columns={**BIG, "keep": "no", "reason": "mine"})])
-    verdict(dataset, ruled({"theirs": "keep = 'no'"}))
+    verdict(dataset, ruled({"theirs": "list_keep = 'no'"}))
     assert verdicts(dataset)["000020000"] == (False, "theirs")
     with Catalog(dataset) as catalog:
         assert catalog.keys("keep") == [
