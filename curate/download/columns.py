@@ -30,6 +30,7 @@ CAPTION_NAMES = ("caption", "text", "alt", "alt_text", "txt", "title", "descript
 SIDECAR = (
     *("caption", "url", "key", "status", "error_message", "width", "height"),
     *("original_width", "original_height", "exif", "sha256", "md5", "uid", "stored_sha256"),
+    "original_bytes",
     *COLUMNS,
 )
 SOURCE = "frenchcat_source"  # the file that a row came from

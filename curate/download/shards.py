@@ -62,6 +62,7 @@ class Outcome:
     height: int | None = None
     original_width: int | None = None
     original_height: int | None = None
+    original_bytes: int | None = None
     exif: str | None = None
     sha256: str | None = None
     stored_sha256: str | None = None
@@ -190,6 +191,7 @@ def _develop(
         picture.height,
         picture.original_width,
         picture.original_height,
+        picture.original_bytes,
         picture.exif,
         picture.sha256,
         picture.stored_sha256,
@@ -270,7 +272,8 @@ def _schema(rows: pa.Table) -> tuple[pa.Schema, list[str]]:
     upstream = {"caption": text, "url": text, "key": text, "status": text, "error_message": text}
     upstream |= dict.fromkeys(("width", "height", "original_width", "original_height"), number)
     upstream |= {"exif": text, "sha256": text}
-    ours = {"uid": text, "stored_sha256": text, **dict.fromkeys(COLUMNS, text)}
+    ours = {"uid": text, "stored_sha256": text, "original_bytes": pa.int64()}
+    ours |= dict.fromkeys(COLUMNS, text)
     fields = [*extras, *(pa.field(*column) for column in (upstream | ours).items())]
     return pa.schema(fields), [field.name for field in fields]
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from frenchcat.curate.download.sniff import IMAGE_KINDS, sniff
+from frenchcat.curate.image.sniff import IMAGE_KINDS, sniff
 from tests.curate.download.site import picture
 
 FTYP = b"\0\0\0\x18ftyp"

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from frenchcat.curate.download.header import picture_size
-from frenchcat.curate.download.sniff import IMAGE_KINDS, sniff
+from frenchcat.curate.image.header import picture_size
+from frenchcat.curate.image.sniff import IMAGE_KINDS, sniff
 from tests.curate.download.site import picture
 
 # Every way of writing a header that Pillow, the reference here, has.
