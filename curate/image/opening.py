@@ -107,9 +107,7 @@ def _check_size(width: int, height: int, max_pixels: int) -> None:
         raise _TooLarge(f"it claims {width} x {height} pixels")
 
 
-def _decoded(
-    data: bytes, kind: str, at_least: tuple[int, int] | None, max_pixels: int
-) -> Image:
+def _decoded(data: bytes, kind: str, at_least: tuple[int, int] | None, max_pixels: int) -> Image:
     from PIL import Image as Images
     from PIL import UnidentifiedImageError
 
