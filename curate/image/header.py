@@ -156,11 +156,11 @@ def _jpeg2000(body: bytes) -> Iterator[Size]:
     """ISO/IEC 15444-1 A.5.1 and I.5.3.1: SIZ of the codestream, and `ihdr` in `jp2h`."""
     start, end = 0, len(body)
     if body[4:8] == b"jP  ":
-        for at, until in _boxes(body, b"jp2h", 0, end):
-            for place, _ in _boxes(body, b"ihdr", at, until):
+        for at, until in boxes(body, b"jp2h", 0, end):
+            for place, _ in boxes(body, b"ihdr", at, until):
                 height, width = struct.unpack_from(">II", body, place)
                 yield width, height
-        start = next(_boxes(body, b"jp2c", 0, end), (end, end))[0]
+        start = next(boxes(body, b"jp2c", 0, end), (end, end))[0]
     mark, _, _, right, bottom, left, top = struct.unpack_from(">IHHIIII", body, start)
     if mark != 0xFF4FFF51:
         raise ValueError("the jpeg2000 has no codestream")
@@ -174,8 +174,8 @@ def _jxl(body: bytes) -> Iterator[Size]:
     """ISO/IEC 18181-1 D.2: SizeHeader at the codestream's beginning, bits from the lowest."""
     start = 0
     if body[4:8] == b"JXL ":
-        part = next(_boxes(body, b"jxlp", 0, len(body)), None)
-        start = part[0] + 4 if part else next(_boxes(body, b"jxlc", 0, len(body)), (len(body),))[0]
+        part = next(boxes(body, b"jxlp", 0, len(body)), None)
+        start = part[0] + 4 if part else next(boxes(body, b"jxlc", 0, len(body)), (len(body),))[0]
     if body[start : start + 2] != b"\xff\x0a" or len(body) < start + 12:
         raise ValueError("the jxl has no codestream")
     bits = int.from_bytes(body[start + 2 : start + 12], "little")
@@ -202,17 +202,17 @@ def _iso(body: bytes) -> Iterator[Size]:
     """ISO/IEC 23008-12 6.5.3 and 9.3: every `ispe` in the one meta/iprp/ipco."""
     start, end = 0, len(body)
     for name, skip in ((b"meta", 4), (b"iprp", 0), (b"ipco", 0)):
-        box = next(_boxes(body, name, start, end), None)
+        box = next(boxes(body, name, start, end), None)
         if box is None:
             return
         start, end = box[0] + skip, box[1]
-    for at, until in _boxes(body, b"ispe", start, end):
+    for at, until in boxes(body, b"ispe", start, end):
         if until - at < 12:
             raise ValueError("the ispe box is too short")
         yield struct.unpack_from(">II", body, at + 4)
 
 
-def _boxes(body: bytes, wanted: bytes, position: int, end: int) -> Iterator[tuple[int, int]]:
+def boxes(body: bytes, wanted: bytes, position: int, end: int) -> Iterator[tuple[int, int]]:
     """(start, end) of the contents of the boxes of one name between two offsets."""
     for _ in range(_MAX_STEPS):
         if position + 8 > end:

@@ -2,14 +2,15 @@
 
 Registers a plugin the first time that its kind of file is opened; reads and writes nothing.
 HEIC: pi-heif (decodes only; libheif and libde265 under the LGPL) or, where it is installed,
-pillow-heif. JPEG XL: pillow-jxl-plugin (GPL-3.0).
+pillow-heif. JPEG XL: pillow-jxl-plugin (GPL-3.0), and brotli (MIT), since rights/metadata.py must
+be able to read what such a file says of its use.
 """
 
 import importlib
 from functools import cache
 
 _HEIC = ("pi_heif", "pillow_heif")
-PACKAGES = {"heic": "pi-heif", "jxl": "pillow-jxl-plugin"}
+PACKAGES = {"heic": "pi-heif", "jxl": "pillow-jxl-plugin brotli"}
 """Kind of file -> the package that reads it."""
 
 
@@ -17,7 +18,7 @@ PACKAGES = {"heic": "pi-heif", "jxl": "pillow-jxl-plugin"}
 def register(kind: str) -> bool:
     """Have Pillow read files of a kind of `sniff.IMAGE_KINDS`; False where it cannot."""
     if kind == "jxl":
-        return _imported("pillow_jxl") is not None
+        return all(_imported(name) for name in ("brotli", "pillow_jxl"))
     if kind == "heic":
         found = next((module for name in _HEIC if (module := _imported(name))), None)
         if found is None:
