@@ -37,9 +37,9 @@ def to_rgb(image: Image) -> Image:
 def to_levels(pixels: NDArray[Any]) -> NDArray[np.uint8]:
     """Samples of any depth as levels of 255, by the rules above; NaN is black."""
     if pixels.dtype == np.uint8:
-        return pixels
+        return np.asarray(pixels, np.uint8)
     if pixels.dtype.kind == "u" and pixels.dtype.itemsize == 2:
-        return ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
+        return np.asarray((pixels.astype(np.uint32) + 128) // 257, np.uint8)
     wide = np.nan_to_num(pixels.astype(np.float32), nan=0.0, posinf=np.inf, neginf=0.0)
     finite = wide[np.isfinite(wide)]
     top = float(finite.max(initial=0.0))
@@ -49,7 +49,7 @@ def to_levels(pixels: NDArray[Any]) -> NDArray[np.uint8]:
         scale = 1.0
     else:
         scale = 1 / 257 if top <= 65535 else 255 / top
-    return np.rint(np.clip(wide * np.float32(scale), 0, 255)).astype(np.uint8)
+    return np.asarray(np.rint(np.clip(wide * np.float32(scale), 0, 255)), np.uint8)
 
 
 def _parts(image: Image) -> tuple[Image, Image | None]:

@@ -32,11 +32,11 @@ MAX_PIXELS = 100_000_000
 """Of one image: more than any camera has; what claims more is a decompression bomb."""
 
 _FORMATS = {
-    **{"jpeg": ("JPEG", "MPO"), "png": ("PNG",), "gif": ("GIF",), "webp": ("WEBP",)},
+    **{"jpeg": ("JPEG",), "png": ("PNG",), "gif": ("GIF",), "webp": ("WEBP",)},
     **{"avif": ("AVIF",), "heic": ("HEIF",), "bmp": ("BMP",), "tiff": ("TIFF",)},
     **{"jxl": ("JXL",), "jpeg2000": ("JPEG2000",)},
 }
-_PLAIN = frozenset({"JPEG", "MPO", "PNG", "WEBP"})
+_PLAIN = ("JPEG", "PNG", "WEBP")
 _ORIENTATION, _PROFILE = 0x0112, 34675  # TIFF 6.0, ICC.1 annex B
 _PNG_SCALE = {"L;2": 85, "L;4": 17}  # of samples, when Pillow decodes them
 
@@ -85,7 +85,7 @@ def is_plain(data: bytes) -> bool:
     from PIL import Image as Images
 
     try:
-        with _quiet(), Images.open(io.BytesIO(data), formats=sorted(_PLAIN)) as opened:
+        with _quiet(), Images.open(io.BytesIO(data), formats=_PLAIN) as opened:
             return (
                 opened.mode in ("L", "RGB")
                 and _bits(opened) == 8
@@ -131,7 +131,13 @@ def _decoded(data: bytes, kind: str, at_least: tuple[int, int] | None, max_pixel
 
 def _finished(opened: Image, pixels: Image) -> Image:
     """Loaded pixels as RGB, turned as the opened file says."""
-    return _turned(to_rgb(pixels), _orientation(opened))
+    return _bare(_turned(to_rgb(pixels), _orientation(opened)))
+
+
+def _bare(image: Image) -> Image:
+    """Without what the file said of pixels that are no longer so: orientation, profile, key."""
+    image.info = {}
+    return image
 
 
 def _orientation(opened: Image) -> int:
@@ -203,14 +209,15 @@ def _odd_tiff(data: bytes, max_pixels: int) -> Image:
     levels = to_levels(pixels)
     if levels.ndim == 3:
         levels = levels[..., [2, 1, 0, 3][: levels.shape[-1]]]  # OpenCV has BGR
-    tags = ImageFileDirectory_v2(data[:16])
+    big = b"+" in data[2:4]  # BigTIFF's version, 43, in either order
+    tags = ImageFileDirectory_v2(data[: 16 if big else 8])
     file = io.BytesIO(data)
     file.seek(tags.next)
     tags.load(file)
     image = Images.fromarray(np.ascontiguousarray(levels))
     if profile := tags.get(_PROFILE):
         image.info["icc_profile"] = profile
-    return _turned(to_rgb(image), tags.get(_ORIENTATION, 1))
+    return _bare(_turned(to_rgb(image), tags.get(_ORIENTATION, 1)))
 
 
 def _read(path: Path) -> bytes:

@@ -1,6 +1,9 @@
 """Image files as people have them: turned by their file, deep, see-through, of other colours."""
 
 import io
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 from PIL.Image import Transpose
 
+import frenchcat
 from tests.sample import profiles
 
 TURNED_BACK = {
@@ -83,26 +87,42 @@ def by_opencv(pixels: NDArray[Any], extension: str) -> bytes:
 
 def people_have() -> dict[str, tuple[bytes, Image.Image]]:
     """Name -> a file, and the picture that people see: of each kind one, all different."""
+    photographs = iter(_photographs())
     found: dict[str, tuple[bytes, Image.Image]] = {}
-    for seed, (kind, turn) in enumerate(zip(TURNING, (6, 8, 6, 8, 5, 3, 6), strict=True)):
-        found[f"{kind} turned {turn}"] = (saved(drawn(seed), kind, turn), drawn(seed))
-    see_through = logo(drawn(20))
+    for kind, turn in zip(TURNING, (6, 8, 6, 8, 5, 3, 6), strict=True):
+        seen = next(photographs)
+        found[f"{kind} turned {turn}"] = (saved(seen, kind, turn), seen)
     for kind, turn in (("PNG", 6), ("WEBP", 3), ("AVIF", 8)):
-        found[f"{kind} see-through"] = (saved(see_through, kind, turn), on_white(see_through))
-        see_through = logo(drawn(21 + len(found)))
-    shades = drawn(30).convert("L")
+        mark = logo(next(photographs))
+        found[f"{kind} see-through"] = (saved(mark, kind, turn), on_white(mark))
+    shades = next(photographs).convert("L")
     deep = Image.fromarray(np.asarray(shades).astype(np.uint16) * 257)
     found["PNG 16 bits"] = (saved(deep, "PNG", 8), shades.convert("RGB"))
-    found["TIFF floats"] = (
-        by_opencv(np.asarray(drawn(31)).astype(np.float32) / 255, ".tiff"),
-        drawn(31),
-    )
+    seen = next(photographs)
+    found["TIFF floats"] = (by_opencv(np.asarray(seen).astype(np.float32) / 255, ".tiff"), seen)
+    seen = next(photographs)
+    wide = profiles.wide_in_srgb(np.asarray(seen), 1.6).round().astype(np.uint8)
     found["JPEG of a wide profile"] = (
-        saved(drawn(32), "JPEG", 6, icc_profile=profiles.wide()),
-        Image.fromarray(profiles.wide_in_srgb(np.asarray(drawn(32))).round().astype(np.uint8)),
+        saved(seen, "JPEG", 6, icc_profile=profiles.wide(1.6)),
+        Image.fromarray(wide),
     )
-    found["JPEG in CMYK"] = (saved(drawn(33).convert("CMYK"), "JPEG", 3), drawn(33))
-    found["GIF palette"] = (saved(drawn(34).quantize(64), "GIF"), drawn(34))
-    for number, kind in enumerate(("JPEG2000", "JXL")):
-        found[kind] = (saved(drawn(35 + number), kind), drawn(35 + number))
+    seen = next(photographs)
+    found["JPEG in CMYK"] = (saved(seen.convert("CMYK"), "JPEG", 3), seen)
+    indexed = next(photographs).quantize(64)
+    found["GIF palette"] = (saved(indexed, "GIF"), indexed.convert("RGB"))
+    for kind in ("JPEG2000", "JXL"):
+        seen = next(photographs)
+        found[kind] = (saved(seen, kind), seen)
     return found
+
+
+def _photographs() -> Iterator[Image.Image]:
+    """Pictures of the bundled sample: of what is drawn, a model says little."""
+    with tarfile.open(Path(frenchcat.__file__).parent / "sample_data/pictures.tar") as tar:
+        for member in tar:
+            file = tar.extractfile(member)
+            if file is None or not member.name.endswith(".jpg") or member.size < 12_000:
+                continue
+            with Image.open(io.BytesIO(file.read())) as opened:
+                if opened.mode == "RGB" and opened.width > opened.height:
+                    yield opened.resize((240, 160))

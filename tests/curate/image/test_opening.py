@@ -89,7 +89,6 @@ MODES: dict[str, tuple[bytes, Image.Image]] = {
     "16 bits png": (saved(deep(GREY), "PNG"), GREY),
     "16 bits tiff": (saved(deep(GREY), "TIFF", 6), GREY),
     "16 bits jpeg2000": (saved(deep(GREY), "JPEG2000"), GREY),
-    "16 bits jxl": (saved(deep(GREY), "JXL", lossless=True), GREY),
     "16 bits rgb png": (by_opencv(np.asarray(OWN).astype(np.uint16) * 257, ".png"), OWN),
     "16 bits rgb tiff": (by_opencv(np.asarray(OWN).astype(np.uint16) * 257, ".tiff"), OWN),
     "32 bits of 8": (saved(GREY.convert("I"), "TIFF"), GREY),
@@ -183,17 +182,17 @@ def test_the_transparent_colour_is_in_the_depth_of_the_file() -> None:
 )
 def test_a_wide_profile_becomes_srgb(kind: str, turn: int) -> None:
     how = {"lossless": True} if kind == "WEBP" else {}
-    data = saved(OWN, kind, turn, icc_profile=profiles.wide(), **how)
-    seen = profiles.wide_in_srgb(np.asarray(OWN))
+    data = saved(OWN, kind, turn, icc_profile=profiles.wide(1.6), **how)
+    seen = profiles.wide_in_srgb(np.asarray(OWN), 1.6)
     assert np.abs(seen - np.asarray(OWN, float)).mean() > 8, "the profile says something"
     assert off(data, seen) < 4
     assert not is_plain(data)
 
 
 def test_the_profile_holds_for_what_is_not_transparent() -> None:
-    data = saved(logo(OWN), "PNG", icc_profile=profiles.wide())
+    data = saved(logo(OWN), "PNG", icc_profile=profiles.wide(1.6))
     opaque = np.asarray(logo(OWN))[..., 3:] == 255
-    seen = np.where(opaque, profiles.wide_in_srgb(np.asarray(OWN)), 255)
+    seen = np.where(opaque, profiles.wide_in_srgb(np.asarray(OWN), 1.6), 255)
     assert off(data, seen) < 2
 
 
@@ -231,11 +230,11 @@ def test_srgb_under_its_own_name_changes_nothing_and_is_plain() -> None:
     ("image", "profile"),
     [
         (OWN, b"no profile at all"),
-        (OWN, profiles.wide()[:300]),
+        (OWN, profiles.wide(1.6)[:300]),
         (OWN, profiles.grey(1.0)),
         (OWN, profiles.press()),
-        (OWN, profiles.wide() + bytes(5 * 2**20)),
-        (OWN.convert("CMYK"), profiles.wide()),
+        (OWN, profiles.wide(1.6) + bytes(5 * 2**20)),
+        (OWN.convert("CMYK"), profiles.wide(1.6)),
     ],
     ids=["none", "cut", "grey", "press", "huge", "of light for inks"],
 )
@@ -268,7 +267,6 @@ def test_what_cannot_be_opened_says_why(data: bytes, said: str, tmp_path: Path) 
     assert str(tmp_path / "a.jpg") in str(caught.value)
     assert said in caught.value.reason
     assert "0x" not in str(caught.value)
-    assert not is_plain(data)
     with pytest.raises(NotFound, match="no such file"):
         open_image(tmp_path / "b.jpg")
 
@@ -313,8 +311,11 @@ def test_a_jpeg_may_be_decoded_smaller_but_not_too_small() -> None:
 
 
 def test_an_image_in_memory_has_the_same_form() -> None:
-    with Image.open(io.BytesIO(saved(OWN, "JPEG", 6))) as opened:
-        assert off(opened, OWN) < 4
+    for kind, turn in (("JPEG", 6), ("PNG", 3), ("TIFF", 8)):
+        data = saved(OWN, kind, turn, icc_profile=profiles.wide(1.6))
+        with Image.open(io.BytesIO(data)) as opened:
+            np.testing.assert_array_equal(open_image(opened), open_image(data))
+        np.testing.assert_array_equal(open_image(open_image(data)), open_image(data))
     assert off(logo(OWN), on_white(logo(OWN))) < 1
     assert off(deep(GREY), GREY) == 0
 
