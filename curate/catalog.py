@@ -26,7 +26,7 @@ from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import BadCondition, NotFound, UnknownColumn
 from frenchcat.curate.expression import checked
 from frenchcat.curate.failures import COLUMNS
-from frenchcat.curate.sidecar import filled_sql
+from frenchcat.curate.sidecar import LATER, filled_sql
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -118,7 +118,7 @@ class Catalog:
         joined = " LEFT JOIN ".join(
             part if n == 0 else f"{part} USING (key)" for n, part in enumerate(parts)
         )
-        return f"SELECT *, {_literal(shard)} AS shard FROM {joined} WHERE {_SUCCESS}"
+        return f"SELECT *, {_literal(shard)} AS shard{self._later()} FROM {joined} WHERE {_SUCCESS}"
 
     def _described_file(self, source: str) -> set[str]:
         described = self.duck.execute(f"DESCRIBE SELECT * FROM {source}").fetchall()
@@ -225,8 +225,15 @@ class Catalog:
             joins += self._join("opt_outs", taken)
         for folder, names in list(self._from.items())[1:]:
             chosen += "".join(f", {folder}.{quoted(name)}" for name in names)
+        chosen += self._later()
         self._sql = f"SELECT {chosen} FROM rows{joins} WHERE {_SUCCESS}{self._present()}"
         self.duck.execute(f"CREATE VIEW samples AS {self._sql}")
+
+    def _later(self) -> str:
+        """SQL of the columns that no sidecar has yet: null, so that rules may name them."""
+        there = {name.lower() for names in self._from.values() for name in names}
+        missing = [name for name in LATER if name not in there]
+        return "".join(f", NULL::{LATER[name]} AS {name}" for name in missing)
 
     def _join(self, view: str, taken: set[str]) -> str:
         """The join of a view whose columns are not taken yet; they are from here on."""

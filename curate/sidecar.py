@@ -17,6 +17,8 @@ from frenchcat.curate.failures import COLUMNS, DETAIL, OPTED_OUT, REASON, SIGNAL
 if TYPE_CHECKING:
     import pyarrow as pa
 
+LATER = {"original_bytes": "BIGINT"}
+"""Columns that sidecars of older downloads and adopted folders lack, and their DuckDB types."""
 FAILED_SQL = "status IS DISTINCT FROM 'success'"
 
 
