@@ -3,6 +3,7 @@
 import io
 import tarfile
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,7 @@ def by_opencv(pixels: NDArray[Any], extension: str) -> bytes:
     return bytes(cv2.imencode(extension, np.ascontiguousarray(pixels[..., ::-1]))[1].tobytes())
 
 
+@cache
 def people_have() -> dict[str, tuple[bytes, Image.Image]]:
     """Name -> a file, and the picture that people see: of each kind one, all different."""
     photographs = iter(_photographs())

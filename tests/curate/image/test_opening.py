@@ -275,7 +275,7 @@ def test_what_cannot_be_opened_says_why(data: bytes, said: str, tmp_path: Path) 
 def test_a_size_above_the_limit_is_refused_before_decoding(kind: str) -> None:
     data = saved(OWN, kind)
     open_image(data, max_pixels=120 * 80)
-    with pytest.raises(UnreadableImage, match="claims 120 x 80 pixels.*at most 9,599"):
+    with pytest.raises(UnreadableImage, match=r"claims 120 x 80 pixels.*at most 9,599"):
         open_image(data, max_pixels=120 * 80 - 1)
 
 
