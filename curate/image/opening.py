@@ -8,12 +8,8 @@ in AVIF and HEIC, by the codestream in JPEG XL. A size above the limit is refuse
 
 from __future__ import annotations
 
-import contextlib
 import io
-import warnings
-from collections.abc import Iterator
 from pathlib import Path
-from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,6 +19,7 @@ from frenchcat.curate.image.colour import to_levels, to_rgb
 from frenchcat.curate.image.header import picture_size
 from frenchcat.curate.image.plugins import PACKAGES, register
 from frenchcat.curate.image.profile import changes_colour
+from frenchcat.curate.image.quiet import quiet
 from frenchcat.curate.image.sniff import IMAGE_KINDS, SNIFF_BYTES, sniff
 
 if TYPE_CHECKING:
@@ -55,7 +52,7 @@ def open_image(
     from PIL import Image as Images
 
     if isinstance(source, Images.Image):
-        with _quiet():
+        with quiet():
             return _finished(source, source.copy())
     name, data = "the picture", source
     if not isinstance(data, bytes):
@@ -66,7 +63,7 @@ def open_image(
     if not register(kind):
         raise UnreadableImage(name, f"{kind} is not read; pip install {PACKAGES[kind]}")
     try:
-        with _quiet():
+        with quiet():
             return _decoded(data, kind, at_least, max_pixels)
     except (_TooLarge, Images.DecompressionBombError) as error:
         raise UnreadableImage(name, str(error), f"give one of at most {max_pixels:,}") from None
@@ -85,7 +82,7 @@ def is_plain(data: bytes) -> bool:
     from PIL import Image as Images
 
     try:
-        with _quiet(), Images.open(io.BytesIO(data), formats=_PLAIN) as opened:
+        with quiet(), Images.open(io.BytesIO(data), formats=_PLAIN) as opened:
             return (
                 opened.mode in ("L", "RGB")
                 and _bits(opened) == 8
@@ -236,31 +233,3 @@ def _said(error: Exception) -> str:
     """A decoder's error on one line; without its words where they hold an address in memory."""
     words = " ".join(str(error).split())[:120]
     return type(error).__name__ if not words or " at 0x" in words else words
-
-
-_lock = Lock()
-_entered: list[contextlib.AbstractContextManager[Any]] = []
-_depth = 0
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Without Pillow's warnings about odd files.
-
-    Filters are the process's, not a thread's: the first thread that enters sets them aside, the
-    last one that leaves puts them back.
-    """
-    global _depth
-    with _lock:
-        _depth += 1
-        if _depth == 1:
-            _entered.append(warnings.catch_warnings())
-            _entered[-1].__enter__()
-            warnings.simplefilter("ignore")
-    try:
-        yield
-    finally:
-        with _lock:
-            _depth -= 1
-            if _depth == 0:
-                _entered.pop().__exit__(None, None, None)

@@ -13,7 +13,6 @@ import io
 import itertools
 import re
 import struct
-import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
@@ -22,6 +21,7 @@ from frenchcat.curate.download.rights.headers import reservation
 from frenchcat.curate.download.rights.signal import ALLOW, FACT, OPT_OUT, Signal, shortened
 from frenchcat.curate.image.header import boxes
 from frenchcat.curate.image.plugins import register
+from frenchcat.curate.image.quiet import quiet
 from frenchcat.curate.image.sniff import sniff
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def _of_pillow(body: bytes, packets: list[bytes]) -> Iterator[tuple[str, str, st
 
     register(sniff(body))  # or what is found would depend on the files before this one
     try:
-        with warnings.catch_warnings(action="ignore"):
+        with quiet():
             with Image.open(io.BytesIO(body)) as picture:
                 found = list(_of_picture(picture, packets))
     except Exception:  # a decoder fails in any way it likes, and most often on purpose
