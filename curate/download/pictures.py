@@ -76,10 +76,10 @@ class StoredImage:
     height: int
     original_width: int  # px, as fetched, after turning
     original_height: int
-    original_bytes: int  # as fetched
     exif: str  # JSON object of tag -> text, as img2dataset writes it
     sha256: str  # of the bytes as fetched
     stored_sha256: str  # of `data`
+    original_bytes: int  # as fetched
 
 
 class Unfit(Exception):
@@ -124,8 +124,8 @@ class ImageProcessor:
         if error is not None:
             raise self._unfit(error, body, kind)
         sha256, stored_sha256 = (hashlib.sha256(bytes_).hexdigest() for bytes_ in (body, data))
-        sizes = (width, height, full_width, full_height, len(body))
-        return StoredImage(data, *sizes, exif, sha256, stored_sha256)
+        sizes = (width, height, full_width, full_height)
+        return StoredImage(data, *sizes, exif, sha256, stored_sha256, len(body))
 
     def _bitmap(self, body: bytes, kind: str) -> bytes:
         """The file as every stage sees it, in a form that the Resizer cannot get wrong."""

@@ -62,13 +62,13 @@ class Outcome:
     height: int | None = None
     original_width: int | None = None
     original_height: int | None = None
-    original_bytes: int | None = None
     exif: str | None = None
     sha256: str | None = None
     stored_sha256: str | None = None
     failure_reason: str | None = None
     failure_signal: str | None = None
     failure_detail: str | None = None
+    original_bytes: int | None = None
 
     @classmethod
     def failed(cls, status: str, failure: Failure) -> Outcome:
@@ -191,10 +191,10 @@ def _develop(
         picture.height,
         picture.original_width,
         picture.original_height,
-        picture.original_bytes,
         picture.exif,
         picture.sha256,
         picture.stored_sha256,
+        original_bytes=picture.original_bytes,
     )
     return row, outcome, picture.data
 
