@@ -32,7 +32,7 @@ from frenchcat.curate.expression import checked, columns_of
 from frenchcat.curate.failures import COLUMNS
 from frenchcat.curate.parquets import ParquetFiles, literal
 from frenchcat.curate.promote import folded, quoted
-from frenchcat.curate.sidecar import filled_sql
+from frenchcat.curate.sidecar import LATER, filled_sql
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -126,7 +126,7 @@ class Catalog:
         joined = " LEFT JOIN ".join(
             part if n == 0 else f"{part} USING (key)" for n, part in enumerate(parts)
         )
-        more = f"{literal(shard)} AS shard{self._alias()}"
+        more = f"{literal(shard)} AS shard{self._alias()}{self._later()}"
         return f"SELECT *, {more} FROM {joined} WHERE {_SUCCESS}"
 
     def _of_shard(self, folder: str, shard: str) -> str:
@@ -238,15 +238,19 @@ class Catalog:
             joins += self._join("opt_outs", taken)
         for folder, names in list(self._from.items())[1:]:
             chosen += "".join(f", {folder}.{quoted(name)}" for name in names)
-        self._sql = (
-            f"SELECT {chosen}{self._alias()} FROM rows{joins} WHERE {_SUCCESS}{self._present()}"
-        )
+        self._sql = f"SELECT {chosen}{self._alias()}{self._later()} FROM rows{joins} WHERE {_SUCCESS}{self._present()}"
         self._view("samples", self._sql)
 
     def _alias(self) -> str:
         """SQL of the score `similarity` by its other name, where there is that score."""
         there = _SIMILARITY in self._from.get("scores", ())
         return f", {_SIMILARITY} AS {files.CAPTION_SIMILARITY}" if there else ""
+
+    def _later(self) -> str:
+        """SQL of the columns that no sidecar has yet: null, so that rules may name them."""
+        there = {name.lower() for names in self._from.values() for name in names}
+        missing = [name for name in LATER if name not in there]
+        return "".join(f", NULL::{LATER[name]} AS {name}" for name in missing)
 
     def _join(self, view: str, taken: set[str]) -> str:
         """The join of a view whose columns are not taken yet; they are from here on."""

@@ -7,7 +7,6 @@ end with their parent. Memory: `AHEAD` batches of pixels, whatever the shard's l
 
 from __future__ import annotations
 
-import io
 import multiprocessing
 import os
 from collections import deque
@@ -79,7 +78,8 @@ class Decoder:
 
 def decode(preprocess: Preprocess, tar: str, members: Sequence[Member]) -> DecodedBatch:
     """Decode members of a tar; runs in a pool's process."""
-    from PIL import Image
+    from frenchcat.curate.errors import UnreadableImage
+    from frenchcat.curate.image import open_image
 
     keys, arrays, failed = [], [], {}
     with open(tar, "rb") as file:
@@ -87,10 +87,11 @@ def decode(preprocess: Preprocess, tar: str, members: Sequence[Member]) -> Decod
             file.seek(member.offset)
             data = file.read(member.size)
             try:
-                with Image.open(io.BytesIO(data)) as picture:
-                    arrays.append(np.asarray(preprocess(picture), np.uint8))
+                arrays.append(np.asarray(preprocess(open_image(data)), np.uint8))
                 keys.append(member.key)
-            except Exception as error:  # decoders fail in any way they like; the row is named
+            except UnreadableImage as error:
+                failed[member.key] = f"undecodable: {error.reason}"
+            except Exception as error:  # out of memory, a side of no pixels: the row is named
                 failed[member.key] = f"undecodable: {type(error).__name__}"
     return DecodedBatch(keys, np.stack(arrays) if arrays else None, failed)
 

@@ -47,3 +47,17 @@ class ModelMismatch(UserError):
 
 class Damaged(UserError):
     """A file of a dataset or a run that is broken, cut short or changed."""
+
+
+class UnreadableImage(UserError):
+    """An image file that cannot be opened; `reason` says why, without the file's name."""
+
+    def __init__(
+        self, name: str, reason: str, cure: str = "give a jpg, png, webp or another image"
+    ) -> None:
+        super().__init__(name, reason, cure)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        name, reason, cure = self.args
+        return f"{name} cannot be decoded ({reason}); {cure}"

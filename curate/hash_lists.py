@@ -8,8 +8,6 @@ ones.
 from __future__ import annotations
 
 import hashlib
-import io
-import warnings
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from frenchcat.curate.errors import UserError
+from frenchcat.curate.errors import UnreadableImage, UserError
 from frenchcat.curate.removals import Removed
 
 if TYPE_CHECKING:
@@ -56,7 +54,7 @@ class HashList:
     def _near(self, data: bytes) -> bool:
         from frenchcat.curate.hashes import PDQ_DISTANCE, PDQ_QUALITY, pdq_and_quality
 
-        # Stored pictures are turned, originals have no border and all their detail: either counts.
+        # Originals have no border and all their detail, stored pictures may: either counts.
         picture = _opened(data)
         if picture is None:
             return False
@@ -68,19 +66,15 @@ class HashList:
 
 
 def _opened(data: bytes) -> Image | None:
-    """A picture at PDQ's working size, 512 px; None where Pillow cannot read it."""
-    from PIL import Image
+    """A picture at PDQ's working size, 512 px; None where it cannot be opened."""
+    from frenchcat.curate.image import open_image
 
     try:
-        with (
-            warnings.catch_warnings(action="ignore"),
-            Image.open(io.BytesIO(data)) as picture,
-        ):
-            picture.draft("RGB", (_PDQ_SIDE, _PDQ_SIDE))
-            picture.thumbnail((_PDQ_SIDE, _PDQ_SIDE))
-            return picture.copy()
-    except Exception:  # a decoder fails in any way it likes; what is stored was decoded before
+        picture = open_image(data, at_least=(_PDQ_SIDE, _PDQ_SIDE))
+    except UnreadableImage:  # what is stored was decoded before
         return None
+    picture.thumbnail((_PDQ_SIDE, _PDQ_SIDE))
+    return picture
 
 
 def _digests(name: str, *parts: bytes) -> set[str]:

@@ -51,9 +51,11 @@ def pdq_and_quality(picture: Image.Image | NDArray[np.uint8]) -> tuple[bytes, in
     import pdqhash
     from PIL import Image
 
+    from frenchcat.curate.image import open_image
+
     if isinstance(picture, np.ndarray):
         picture = Image.fromarray(picture)
-    pixels = np.asarray(_fitted(_on_white(picture)))
+    pixels = np.asarray(_fitted(open_image(picture)))
     bits, quality = pdqhash.compute(np.ascontiguousarray(pixels))
     return np.packbits(bits).tobytes(), int(quality)
 
@@ -70,13 +72,3 @@ def _fitted(picture: Image.Image) -> Image.Image:
         return picture
     width, height = (max(1, round(scale * side)) for side in picture.size)
     return picture.resize((width, height), Image.Resampling.BICUBIC)
-
-
-def _on_white(picture: Image.Image) -> Image.Image:
-    """As RGB; what is see-through lies on white, as the stored pictures have it."""
-    from PIL import Image
-
-    if not picture.has_transparency_data:
-        return picture.convert("RGB")
-    ground = Image.new("RGBA", picture.size, "white")
-    return Image.alpha_composite(ground, picture.convert("RGBA")).convert("RGB")

@@ -21,9 +21,12 @@ if TYPE_CHECKING:
 NAMES = (
     *("caption", "url", "key", "status", "error_message", "width", "height"),
     *("original_width", "original_height", "exif", "sha256", "md5", "uid", "stored_sha256"),
+    "original_bytes",
     *COLUMNS,
 )
 """The columns of a sidecar that are not the list's own: img2dataset's, then ours."""
+LATER = {"original_bytes": "BIGINT"}
+"""Columns that sidecars of older downloads and adopted folders lack, and their DuckDB types."""
 FAILED_SQL = "status IS DISTINCT FROM 'success'"
 
 

@@ -103,12 +103,12 @@ def _origin(hit: Hit) -> str:
 
 def _data_uri(data: bytes) -> str:
     """A stored picture as a small JPEG in the page itself; an empty one where it is broken."""
-    from PIL import Image
+    from frenchcat.curate.errors import UnreadableImage
+    from frenchcat.curate.image import open_image
 
     try:
-        with Image.open(io.BytesIO(data)) as opened:
-            image = opened.convert("RGB")
-    except (OSError, SyntaxError, ValueError):
+        image = open_image(data, at_least=(THUMBNAIL_PX * 2, THUMBNAIL_PX * 2))
+    except UnreadableImage:
         return "data:,"
     image.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX))
     out = io.BytesIO()

@@ -68,6 +68,7 @@ def draw_to_files(
     already; `how` goes to train.draw. Raises `UserError` for a
     folder that is no run, an unreadable picture or numbers out of range.
     """
+    from frenchcat.curate.image import open_image
     from frenchcat.train.credentials import own_credentials
     from frenchcat.train.draw import SampleRequest, draw, grid
     from frenchcat.train.provenance import signed
@@ -78,7 +79,7 @@ def draw_to_files(
     _check_steering(steering)
     parts, state, folder = opened or open_run(run, checkpoint, device)
     guides, steered_by = _guides(steering, parts)
-    start = None if image is None else _opened(image)
+    start = None if image is None else open_image(image)
     strength = 1.0 if start is None else strength
     credentials = credentials or own_credentials()
     requests = [SampleRequest(p, seed + n, negative) for p in prompts for n in range(number)]
@@ -237,16 +238,6 @@ def _png(picture: Image) -> bytes:
     out = io.BytesIO()
     picture.save(out, "PNG")
     return out.getvalue()
-
-
-def _opened(path: Path) -> Image:
-    from PIL import Image as Images
-
-    try:
-        with Images.open(path) as picture:
-            return picture.convert("RGB")
-    except (OSError, ValueError, SyntaxError, Images.DecompressionBombError) as error:
-        raise UserError(f"{path} is no picture that can be read ({error})") from None
 
 
 def _names(prompts: Sequence[str]) -> dict[str, str]:

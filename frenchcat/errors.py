@@ -9,6 +9,7 @@ from frenchcat.curate.errors import (
     ModelUnavailable,
     NotFound,
     UnknownColumn,
+    UnreadableImage,
     UserError,
 )
 
@@ -21,5 +22,6 @@ __all__ = [
     "ModelUnavailable",
     "NotFound",
     "UnknownColumn",
+    "UnreadableImage",
     "UserError",
 ]

@@ -10,7 +10,6 @@ do; the same call again goes on where it was stopped. Nothing is loaded before i
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -121,12 +120,13 @@ class OpenDataset:
         return order, np.array([found[key] for key in order], np.float16)
 
     def picture(self, key: str) -> Image:
-        """The stored picture of a row. Raises `NotFound` for a key without one."""
-        from PIL import Image
+        """The stored picture of a row, upright, mode RGB.
 
-        picture = Image.open(io.BytesIO(self.picture_bytes(key)))
-        picture.load()
-        return picture
+        Raises `NotFound` for a key without one, `UnreadableImage` for one that is broken.
+        """
+        from frenchcat.curate.image import open_image
+
+        return open_image(self.picture_bytes(key))
 
     def picture_bytes(self, key: str) -> bytes:
         """The stored picture's file, as it lies in its shard's tar. Raises `NotFound`."""
@@ -406,11 +406,12 @@ class OpenDataset:
             return None
         from frenchcat.curate.clip.model import load_clip
         from frenchcat.curate.embed import require_same_model
-        from frenchcat.index.search import clip_settings, open_picture
+        from frenchcat.curate.image import open_image
+        from frenchcat.index.search import clip_settings
 
         clip = load_clip(clip_settings(self.dataset))
         require_same_model(self.dataset, clip)
-        return lambda path: clip.encode_pictures([open_picture(path)])[0]
+        return lambda path: clip.encode_pictures([open_image(path)])[0]
 
 
 def _wish(what: Mapping[str, str | Path], near: bool) -> RemovalQuery:

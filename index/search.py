@@ -25,6 +25,7 @@ from frenchcat.curate.clip.settings import ClipSettings
 from frenchcat.curate.config import resolve
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import NotFound, UserError
+from frenchcat.curate.image import open_image
 from frenchcat.curate.list_names import PLACE, score_columns, shown_of_hit
 from frenchcat.index.build import JSON, MODALITIES, current, entries, index_version
 from frenchcat.index.check import check_files
@@ -39,7 +40,6 @@ from frenchcat.index.terms import (
     Unit,
     Vector,
     one_query,
-    open_picture,
     summed,
     unit,
     worded,
@@ -60,7 +60,6 @@ __all__ = [
     "View",
     "check",
     "clip_settings",
-    "open_picture",
     "unit",
 ]
 
@@ -304,7 +303,7 @@ class Searcher:
     def _encoded(self, terms: Sequence[Term]) -> list[Unit]:
         """Each term's unit vector; what is wrong with one is said before the model is loaded."""
         texts = [worded(term.value) for term in terms if isinstance(term, Text)]
-        opened = [open_picture(term.value) for term in terms if isinstance(term, QueryImage)]
+        opened = [open_image(term.value) for term in terms if isinstance(term, QueryImage)]
         given = [unit(term.value, self.dimension) for term in terms if isinstance(term, Vector)]
         rows = {
             Text: iter(self.clip.encode_texts(texts) if texts else ()),

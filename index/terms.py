@@ -8,7 +8,6 @@ space, so a picture of weight one outweighs a text of weight one.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,8 +22,6 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 Unit = NDArray[np.float32]  # (D,), of length 1
-MAX_PIXELS = 100_000_000
-"""Of a query picture: more than any camera has; what claims more is a decompression bomb."""
 
 
 @dataclass(frozen=True)
@@ -103,33 +100,3 @@ def unit(vector: Any, dimension: int) -> Unit:
         raise UserError("the query vector is zero, infinite or not a number")
     found = found / largest  # squares of very large or small numbers would not be finite, or zero
     return (found / np.linalg.norm(found)).astype(np.float32)
-
-
-def open_picture(picture: str | Path | bytes | Image) -> Image:
-    """A query picture, decoded, RGB. Raises `UserError` for what is missing, broken or a bomb."""
-    import warnings
-
-    from PIL import Image, UnidentifiedImageError
-
-    if isinstance(picture, Image.Image):
-        return picture.convert("RGB")
-    name = "the picture" if isinstance(picture, bytes) else str(picture)
-    source: Any = io.BytesIO(picture) if isinstance(picture, bytes) else picture
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            opened = Image.open(source)
-        with opened:
-            if opened.width * opened.height > MAX_PIXELS:
-                raise UserError(
-                    f"{name} claims {opened.width} x {opened.height} pixels; "
-                    f"give one of at most {MAX_PIXELS:,}"
-                )
-            return opened.convert("RGB")
-    except FileNotFoundError:
-        raise UserError(f"{name}: no such file") from None
-    except Image.DecompressionBombError:
-        raise UserError(f"{name} claims too many pixels; give at most {MAX_PIXELS:,}") from None
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        reason = "it is no picture" if isinstance(error, UnidentifiedImageError) else str(error)
-        raise UserError(f"{name} cannot be decoded ({reason}); give a jpg, png or webp") from None

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import io
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -160,18 +159,15 @@ def _decoded(fetched: ReadBytes, repeat: int, at_least: tuple[int, int] | None) 
 
 
 def _picture(data: bytes, at_least: tuple[int, int] | None) -> Image:
-    from PIL import Image
+    from frenchcat.curate.errors import UnreadableImage
+    from frenchcat.curate.image import open_image
 
     try:
-        with Image.open(io.BytesIO(data)) as picture:
-            if at_least is not None:
-                picture.draft("RGB", at_least)  # a JPEG's 1/2, 1/4 or 1/8, out of its transform
-            if picture.mode != "RGB":
-                return picture.convert("RGB")
-            picture.load()
-            return picture
-    except Exception as error:  # decoders fail in any way they like
-        raise BadSample(f"undecodable: {type(error).__name__}") from None
+        return open_image(data, at_least)
+    except UnreadableImage as error:
+        raise BadSample(f"undecodable: {error.reason}") from None
+    except MemoryError:
+        raise BadSample("undecodable: MemoryError") from None
 
 
 def _caption(row: TrainingRow, text: bytes | OSError | None) -> str:

@@ -7,7 +7,7 @@ gigabytes before anybody counts. At no moment is more held than the cap and one 
 
 import zlib
 
-from frenchcat.curate.download.sniff import IMAGE_KINDS, SNIFF_BYTES, sniff
+from frenchcat.curate.image.sniff import IMAGE_KINDS, SNIFF_BYTES, sniff
 from frenchcat.curate.reasons import FailureReason, FetchFailure
 
 _GZIP = frozenset({"gzip", "x-gzip"})

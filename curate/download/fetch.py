@@ -28,12 +28,12 @@ from frenchcat.curate.download.address import AddressPolicy, CheckedResolver, Sy
 from frenchcat.curate.download.body import check_kind
 from frenchcat.curate.download.fetch_attempt import FetchAttempt, FetchContext
 from frenchcat.curate.download.fetched import Fetched
-from frenchcat.curate.download.header import picture_size
 from frenchcat.curate.download.hosts import HostHealth, HostTurns
 from frenchcat.curate.download.request import Hop, open_session
 from frenchcat.curate.download.rights.settings import RightsSettings
 from frenchcat.curate.download.rights.site_cache import MAX_BODY_BYTES, SiteCache
 from frenchcat.curate.download.settings import FetchSettings, parse_allow_host
+from frenchcat.curate.image.header import picture_size
 from frenchcat.curate.reasons import PERMANENT, REASONS, FailureReason, FetchFailure
 from frenchcat.curate.urls import WebURL
 

@@ -1,9 +1,9 @@
 """One fetched file -> the picture that is stored: img2dataset's Resizer, and what it leaves undone.
 
-Reads bytes, gives bytes; no files. All of img2dataset's modes, decoded and encoded by OpenCV. Where
-that Resizer goes wrong the file is first made plain for it: pictures turned by EXIF are turned
-(the stored file has no EXIF to say so), 16-bit samples become 8-bit (OpenCV would clip them to
-white). Same bytes in, same bytes out, on any number of threads; another OpenCV may differ.
+Reads bytes, gives bytes; no files. All of img2dataset's modes, decoded and encoded by OpenCV. That
+Resizer sees plain files (`is_plain`) as they are and every other one as `open_image` opens it:
+turned, on white, 8 bits, in sRGB. Same bytes in, same bytes out, on any number of threads; another
+OpenCV or Pillow may differ.
 
 Cost: some 2-10 ms a megapixel and core; OpenCV frees the interpreter's lock meanwhile.
 """
@@ -18,16 +18,15 @@ import logging
 import os
 import struct
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
 from frenchcat.curate.config import settings
 from frenchcat.curate.download.upstream import img2dataset_module
+from frenchcat.curate.errors import UnreadableImage
 from frenchcat.curate.failures import Failure
-
-if TYPE_CHECKING:
-    import numpy as np
+from frenchcat.curate.image import is_plain, open_image
 
 TOO_SMALL = "too_small"
 ASPECT_RATIO = "aspect_ratio"
@@ -37,12 +36,13 @@ RESIZE_ERROR = "resize_error"
 REASONS = frozenset({TOO_SMALL, ASPECT_RATIO, CUT_SHORT, UNDECODABLE, RESIZE_ERROR})
 """Why a fetched file was not stored (``failed_to_resize``); a closed set."""
 
+_UNDECODED = "Image decoding error"
 _UPSTREAM = {
-    "Image decoding error": UNDECODABLE,
+    _UNDECODED: UNDECODABLE,
     "image too small": TOO_SMALL,
     "aspect ratio too large": ASPECT_RATIO,
 }
-_PNG_KEPT = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
+_PNG_KEPT = frozenset({b"IHDR", b"PLTE", b"IDAT", b"IEND"})
 
 
 @settings
@@ -79,6 +79,7 @@ class StoredImage:
     exif: str  # JSON object of tag -> text, as img2dataset writes it
     sha256: str  # of the bytes as fetched
     stored_sha256: str  # of `data`
+    original_bytes: int  # as fetched
 
 
 class Unfit(Exception):
@@ -99,7 +100,7 @@ class ImageProcessor:
         first use of OpenCV.
         """
         cv2, resizer = _libraries(max_pixels)
-        self._cv2 = cv2
+        self._cv2, self._max_pixels = cv2, max_pixels
         self._resizer = resizer.Resizer(
             image_size=resize.image_size,
             resize_mode=resize.resize_mode,
@@ -115,50 +116,32 @@ class ImageProcessor:
 
     def __call__(self, body: bytes, kind: str) -> StoredImage:
         """The stored picture of a fetched file of a kind of `sniff.IMAGE_KINDS`. Raises `Unfit`."""
-        exif, turned = _exif(body)
-        plain = self._plain(body, kind, turned)
+        exif = _exif(body)
+        plain = _plain_png(body) if kind == "png" else body
+        if not is_plain(body):
+            plain = self._bitmap(body, kind)
         data, width, height, full_width, full_height, error = self._resizer(io.BytesIO(plain))
         if error is not None:
             raise self._unfit(error, body, kind)
         sha256, stored_sha256 = (hashlib.sha256(bytes_).hexdigest() for bytes_ in (body, data))
-        return StoredImage(
-            data, width, height, full_width, full_height, exif, sha256, stored_sha256
-        )
+        sizes = (width, height, full_width, full_height)
+        return StoredImage(data, *sizes, exif, sha256, stored_sha256, len(body))
 
-    def _plain(self, body: bytes, kind: str, turned: bool) -> bytes:
-        """The file, or a plain copy of its picture where the Resizer would get it wrong."""
-        if kind == "png":
-            body, depth = _plain_png(body)
-            if depth == 16:
-                pixels = self._decode(body, self._cv2.IMREAD_UNCHANGED)
-                return self._encode((pixels // 257).astype("uint8"))
-        if turned or kind in ("avif", "heic", "tiff"):
-            pixels = self._decode(body, self._cv2.IMREAD_UNCHANGED)
-            if turned or pixels.dtype != "uint8":
-                # This flag turns and gives 8 bits, of whichever depth; no transparency then.
-                return self._encode(self._decode(body, self._cv2.IMREAD_COLOR))
-        return body
-
-    def _decode(self, body: bytes, flag: int) -> np.ndarray[Any, Any]:
+    def _bitmap(self, body: bytes, kind: str) -> bytes:
+        """The file as every stage sees it, in a form that the Resizer cannot get wrong."""
         import numpy as np
 
         try:
-            pixels = self._cv2.imdecode(np.frombuffer(body, np.uint8), flag)
-        except self._cv2.error as error:
-            raise Unfit(UNDECODABLE, _short(str(error))) from None
-        if pixels is None:
-            raise Unfit(UNDECODABLE)
-        return pixels  # type: ignore[no-any-return]
+            pixels = np.asarray(open_image(body, max_pixels=self._max_pixels))
+        except UnreadableImage as error:
+            raise self._unfit(_UNDECODED, body, kind, error.reason) from None
+        return bytes(self._cv2.imencode(".bmp", pixels[..., ::-1])[1].tobytes())
 
-    def _encode(self, pixels: np.ndarray[Any, Any]) -> bytes:
-        level = [self._cv2.IMWRITE_PNG_COMPRESSION, 0]
-        return bytes(self._cv2.imencode(".png", pixels, level)[1].tobytes())
-
-    def _unfit(self, error: str, body: bytes, kind: str) -> Unfit:
+    def _unfit(self, error: str, body: bytes, kind: str, detail: str = "") -> Unfit:
         reason = _UPSTREAM.get(error)
         if reason == UNDECODABLE and kind == "jpeg" and b"\xff\xd9" not in body[-4096:]:
             return Unfit(CUT_SHORT, "the jpeg has no end")
-        return Unfit(reason) if reason else Unfit(RESIZE_ERROR, _short(error))
+        return Unfit(reason, detail) if reason else Unfit(RESIZE_ERROR, _short(error))
 
 
 def _libraries(max_pixels: int) -> tuple[Any, Any]:
@@ -176,21 +159,19 @@ def _libraries(max_pixels: int) -> tuple[Any, Any]:
     return cv2, resizer
 
 
-def _exif(body: bytes) -> tuple[str, bool]:
-    """The EXIF tags as img2dataset writes them (JSON), and whether they turn the picture."""
+def _exif(body: bytes) -> str:
+    """The EXIF tags as img2dataset writes them: JSON."""
     import exifread  # type: ignore[import-untyped]
 
     try:
         tags = exifread.process_file(io.BytesIO(body), details=False)
-        text = json.dumps({name: str(tag).strip() for name, tag in tags.items()})
-        turn = getattr(tags.get("Image Orientation"), "values", None) or [1]
-        return text, turn[0] in range(2, 9)
+        return json.dumps({name: str(tag).strip() for name, tag in tags.items()})
     except Exception:  # a broken EXIF block costs the EXIF, not the picture
-        return "{}", False
+        return "{}"
 
 
-def _plain_png(body: bytes) -> tuple[bytes, int]:
-    """A PNG without chunks that its pixels do not need, and its bit depth. Raises `Unfit`.
+def _plain_png(body: bytes) -> bytes:
+    """A PNG without chunks that its pixels do not need. Raises `Unfit`.
 
     libpng writes about each odd profile or text, and about a missing end, to the process's stderr;
     this way it meets none. Chunks: ISO/IEC 15948 section 5.3.
@@ -204,7 +185,7 @@ def _plain_png(body: bytes) -> tuple[bytes, int]:
         if name in _PNG_KEPT:
             kept.append(body[position:end])
         if name == b"IEND":
-            return b"".join(kept), body[24]
+            return b"".join(kept)
         position = end
     raise Unfit(CUT_SHORT, "the png has no end")
 

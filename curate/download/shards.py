@@ -68,6 +68,7 @@ class Outcome:
     failure_reason: str | None = None
     failure_signal: str | None = None
     failure_detail: str | None = None
+    original_bytes: int | None = None
 
     @classmethod
     def failed(cls, status: str, failure: Failure) -> Outcome:
@@ -193,6 +194,7 @@ def _develop(
         picture.exif,
         picture.sha256,
         picture.stored_sha256,
+        original_bytes=picture.original_bytes,
     )
     return row, outcome, picture.data
 
@@ -270,7 +272,8 @@ def _schema(rows: pa.Table) -> tuple[pa.Schema, list[str]]:
     upstream = {"caption": text, "url": text, "key": text, "status": text, "error_message": text}
     upstream |= dict.fromkeys(("width", "height", "original_width", "original_height"), number)
     upstream |= {"exif": text, "sha256": text}
-    ours = {"uid": text, "stored_sha256": text, **dict.fromkeys(COLUMNS, text)}
+    ours = {"uid": text, "stored_sha256": text, "original_bytes": pa.int64()}
+    ours |= dict.fromkeys(COLUMNS, text)
     fields = [*extras, *(pa.field(*column) for column in (upstream | ours).items())]
     return pa.schema(fields), [field.name for field in fields]
 

@@ -129,15 +129,10 @@ def _match(row: dict[str, Any], why: str) -> Match:
 
 
 def _hash_of_file(path: Path) -> list[str]:
-    from PIL import Image
-
     from frenchcat.curate.hashes import pdq
+    from frenchcat.curate.image import open_image
 
-    try:
-        with Image.open(path) as picture:
-            return [pdq(picture).hex()]
-    except (OSError, ValueError, SyntaxError):
-        raise UserError(f"{path} cannot be decoded; give a jpg, png or webp") from None
+    return [pdq(open_image(path)).hex()]
 
 
 def _perceptual(rows: list[dict[str, Any]], hashes: list[str]) -> list[Match]:

@@ -14,7 +14,7 @@ from html import escape
 
 from frenchcat.curate import files, tars
 from frenchcat.curate.dataset import Dataset
-from frenchcat.curate.errors import UserError
+from frenchcat.curate.errors import UnreadableImage, UserError
 from frenchcat.curate.report.examples import ExampleImage
 
 PX = 144
@@ -84,18 +84,14 @@ class ReportThumbnails:
 
 
 def _data_uri(data: bytes) -> str:
-    """A stored picture as a small JPEG on white; why not where it is broken."""
-    from PIL import Image
+    """A stored picture as a small JPEG; why not where it is broken."""
+    from frenchcat.curate.image import open_image
 
     try:
-        with Image.open(io.BytesIO(data)) as opened:
-            opened.draft("RGB", (PX * 2, PX * 2))
-            image = opened.convert("RGBA") if "A" in opened.getbands() else opened.convert("RGB")
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        image = open_image(data, at_least=(PX * 2, PX * 2))
+    except UnreadableImage:
         return "cannot be decoded"
     image.thumbnail((PX, PX))
-    if image.mode == "RGBA":
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
     out = io.BytesIO()
     image.save(out, "JPEG", quality=_QUALITY, optimize=True)
     return "data:image/jpeg;base64," + base64.b64encode(out.getvalue()).decode()

@@ -7,6 +7,7 @@ shard's rows to these columns. A missing value is None, never a number that look
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -37,8 +38,14 @@ class DecodedImage:
     """One stored picture, decoded."""
 
     data: bytes  # the file, as it lies in the tar
-    picture: Image  # as Pillow opened it: format and tables of the file
-    rgb: NDArray[np.uint8]  # (H, W, 3)
+    rgb: NDArray[np.uint8]  # (H, W, 3), as every stage sees it (curate/image)
+
+    @property
+    def picture(self) -> Image:
+        """The file as Pillow opens it, for its format and tables; its pixels may lie turned."""
+        from PIL import Image
+
+        return Image.open(io.BytesIO(self.data))
 
 
 class Score(Protocol):

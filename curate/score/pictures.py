@@ -7,7 +7,6 @@ Memory: one batch of pictures.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -42,12 +41,12 @@ def measured(
 
 def decode(data: bytes) -> DecodedImage | None:
     """A file as the scores see it; None where it does not decode."""
-    from PIL import Image
+    from frenchcat.curate.errors import UnreadableImage
+    from frenchcat.curate.image import open_image
 
     try:
-        picture = Image.open(io.BytesIO(data))
-        return DecodedImage(data, picture, np.asarray(picture.convert("RGB")))
-    except Exception:  # decoders fail in any way they like
+        return DecodedImage(data, np.asarray(open_image(data)))
+    except (UnreadableImage, MemoryError):
         return None
 
 

@@ -26,13 +26,14 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from frenchcat.curate.errors import UserError
+from frenchcat.curate.image import open_image
 from frenchcat.index.service.batching import few_threads
 from frenchcat.index.service.content_policy import violent
 from frenchcat.index.service.metrics import DRAW, Metrics
 from frenchcat.index.service.models import Drawing, DrawRequest
 from frenchcat.index.service.problems import Refused, documented
 from frenchcat.index.service.rows import answer, plain, row
-from frenchcat.index.terms import open_picture, worded
+from frenchcat.index.terms import worded
 from frenchcat.index.visible import View
 
 if TYPE_CHECKING:
@@ -147,7 +148,7 @@ async def _harmless(
     if prompts is None and (content_policy.head is None or not asked.safe):
         return list(drawn)
     encoder = (served or service.registry.get(None)).encoder
-    pictures = await service.work.disk(lambda: [open_picture(one.png) for one in drawn])
+    pictures = await service.work.disk(lambda: [open_image(one.png) for one in drawn])
     vectors = np.stack(await asyncio.gather(*map(encoder.picture, pictures)))
     bad = content_policy.unsafe(vectors) if asked.safe else np.zeros(len(vectors), bool)
     if prompts is not None:

@@ -18,6 +18,7 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from frenchcat.curate import files, tars
+from frenchcat.curate.errors import UnreadableImage
 from frenchcat.index.service.problems import Refused, documented
 
 if TYPE_CHECKING:
@@ -135,15 +136,13 @@ class ThumbnailCache:
 
 def shrunk(data: bytes, size: int) -> bytes:
     """A picture's file -> a JPEG of at most `size` x `size` pixels."""
-    from PIL import Image
+    from frenchcat.curate.image import open_image
 
     try:
-        with Image.open(io.BytesIO(data)) as opened:
-            opened.draft("RGB", (size, size))  # a JPEG is decoded at an eighth to half of its size
-            small = opened.convert("RGB")
-            small.thumbnail((size, size))
-    except (OSError, ValueError, SyntaxError) as error:
-        raise Refused(404, f"the stored picture cannot be decoded ({error})") from None
+        small = open_image(data, at_least=(size, size))
+    except UnreadableImage as error:
+        raise Refused(404, f"the stored picture cannot be decoded ({error.reason})") from None
+    small.thumbnail((size, size))
     out = io.BytesIO()
     small.save(out, "JPEG", quality=82)
     return out.getvalue()

@@ -12,9 +12,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from frenchcat.curate.errors import UserError
+from frenchcat.curate.image import open_image
 from frenchcat.index.service.models import QueryPart, Search
 from frenchcat.index.service.problems import Refused
-from frenchcat.index.terms import Unit, open_picture, summed, unit, worded
+from frenchcat.index.terms import Unit, summed, unit, worded
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -87,15 +88,9 @@ def _decoded(data: bytes) -> Image:
     if not data:
         raise UserError("the picture is empty; send the bytes of a jpg, png or webp")
     try:
-        picture = open_picture(data)
-    except UserError:
-        raise
+        picture = open_image(data)
     except MemoryError:
         raise Refused(413, "the picture is too large to decode; send a smaller one") from None
-    except Exception as error:  # a decoder may fail in any way on a hostile file
-        raise UserError(
-            f"the picture cannot be decoded ({type(error).__name__}); send a jpg, png or webp"
-        ) from None
     short, long = sorted(picture.size)
     if long > NARROWEST * short:
         raise UserError(

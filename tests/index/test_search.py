@@ -11,8 +11,9 @@ from PIL import Image
 
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import UserError
+from frenchcat.curate.image import open_image
 from frenchcat.index.build import build_index
-from frenchcat.index.search import Searcher, open_picture
+from frenchcat.index.search import Searcher
 from tests.sample.embedded import add_shard, embedded
 from tests.sample.pictures import picture
 from tests.sample.vectors import unit_rows
@@ -76,7 +77,7 @@ def test_a_vector_of_any_length_is_made_a_unit(searcher: Searcher) -> None:
         ({"vector": [1.0] * DIM, "by": "smell"}, "one of: image, text"),
         ({"picture": "/nowhere/cat.jpg"}, "no such file"),
         ({"picture": b"GIF89a"}, "cannot be decoded"),
-        ({"picture": b"hello"}, "it is no picture"),
+        ({"picture": b"hello"}, "it is not an image but text"),
     ],
 )
 def test_bad_queries_are_refused_in_words(
@@ -90,7 +91,7 @@ def test_a_picture_that_claims_too_many_pixels_is_not_decoded() -> None:
     out = io.BytesIO()
     Image.new("1", (12_000, 12_000)).save(out, "PNG")
     with pytest.raises(UserError, match="claims"):
-        open_picture(out.getvalue())
+        open_image(out.getvalue())
 
 
 def test_no_index_and_a_foreign_one_are_refused(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A dataset as it was made before sidecars said in columns why a row failed."""
+"""A dataset as it was made before sidecars had columns for failures and for bytes fetched."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +9,7 @@ from frenchcat.curate import files
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.failures import COLUMNS
 from frenchcat.curate.markers import OutputFile, marker, put_marker
+from frenchcat.curate.sidecar import LATER
 
 
 def as_before(dataset: Dataset) -> Dataset:
@@ -17,8 +18,8 @@ def as_before(dataset: Dataset) -> Dataset:
         relative = files.SIDECAR.of(shard)
         path = Path(dataset.path(relative))
         table = pq.read_table(path)
-        assert set(COLUMNS) < set(table.column_names)
-        pq.write_table(table.drop_columns(list(COLUMNS)), path)
+        assert {*COLUMNS, *LATER} < set(table.column_names)
+        pq.write_table(table.drop_columns([*COLUMNS, *LATER]), path)
         made = marker(dataset, "download", shard)
         assert made is not None
         outputs = {**made.outputs, relative: OutputFile.of(path)}

@@ -8,15 +8,21 @@ Cost: one pass over the bytes, and a bounded one over each packet.
 
 from __future__ import annotations
 
+import contextlib
 import io
+import itertools
 import re
-import warnings
+import struct
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
 from frenchcat.curate.download.rights.headers import reservation
 from frenchcat.curate.download.rights.signal import ALLOW, FACT, OPT_OUT, Signal, shortened
+from frenchcat.curate.image.header import boxes
+from frenchcat.curate.image.plugins import register
+from frenchcat.curate.image.quiet import quiet
+from frenchcat.curate.image.sniff import sniff
 
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
@@ -58,23 +64,38 @@ def metadata_signals(body: bytes, time: str | None = None) -> list[Signal]:
 
 
 def _packets(body: bytes) -> Iterator[bytes]:
-    """XMP packets that lie in the bytes as they are."""
-    start = 0
-    for _ in range(_MAX_PACKETS):
-        start = body.find(b"<x:xmpmeta", start)
-        end = body.find(b"</x:xmpmeta>", start)
-        if start < 0 or end < 0:
-            return
-        end += len(b"</x:xmpmeta>")
-        yield body[start:end]
-        start = end
+    """XMP packets that lie in the bytes as they are, or in a box of their own."""
+    for part in (body, *_compressed(body)):
+        start = 0
+        for _ in range(_MAX_PACKETS):
+            start = part.find(b"<x:xmpmeta", start)
+            end = part.find(b"</x:xmpmeta>", start)
+            if start < 0 or end < 0:
+                break
+            end += len(b"</x:xmpmeta>")
+            yield part[start:end]
+            start = end
+
+
+def _compressed(body: bytes) -> Iterator[bytes]:
+    """XMP of a JPEG XL that Brotli has packed (ISO/IEC 18181-2, box `brob`)."""
+    if sniff(body) != "jxl" or not register("jxl"):  # what is not read is not stored either
+        return
+    import brotli
+
+    with contextlib.suppress(brotli.error, ValueError, struct.error):
+        for start, end in itertools.islice(boxes(body, b"brob", 0, len(body)), _MAX_PACKETS):
+            if body[start : start + 4] == b"xml ":
+                unpacker = brotli.Decompressor()
+                yield unpacker.process(body[start + 4 : end], output_buffer_limit=_MAX_PACKET)
 
 
 def _of_pillow(body: bytes, packets: list[bytes]) -> Iterator[tuple[str, str, str, str | None]]:
     from PIL import Image
 
+    register(sniff(body))  # or what is found would depend on the files before this one
     try:
-        with warnings.catch_warnings(action="ignore"):
+        with quiet():
             with Image.open(io.BytesIO(body)) as picture:
                 found = list(_of_picture(picture, packets))
     except Exception:  # a decoder fails in any way it likes, and most often on purpose

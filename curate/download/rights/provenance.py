@@ -28,6 +28,7 @@ TYPES = {
     "webp": "image/webp",
     "avif": "image/avif",
     "heic": "image/heic",
+    "jxl": "image/jxl",
     "tiff": "image/tiff",
     "gif": "image/gif",
 }

@@ -299,6 +299,7 @@ def test_odd_values_of_the_list_come_through_and_a_row_without_a_url_says_so(
         assert (meta["raw"], meta["tags"]) == ("00ff", [{"a": None}])
         assert meta["stored_sha256"] == hashlib.sha256(texts[f"{key}.jpg"]).hexdigest()
         assert meta["sha256"] == hashlib.sha256(jpeg(int(key))).hexdigest()
+        assert meta["original_bytes"] == len(jpeg(int(key)))
 
 
 def test_a_stored_picture_that_its_tar_lacks_is_named_when_failed_rows_are_asked_again(

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -13,8 +14,11 @@ from PIL import Image, ImageOps, PngImagePlugin
 
 from frenchcat.curate.download.pictures import ImageProcessor, ResizeSettings, StoredImage, Unfit
 from frenchcat.curate.download.upstream import img2dataset_module
+from frenchcat.curate.image.plugins import register
+from frenchcat.curate.image.sniff import sniff
 from tests.curate.download.loopback import jpeg
 from tests.curate.download.site import picture
+from tests.sample.odd_images import people_have
 
 PLAIN = ResizeSettings(resize_mode="no", encode_format="png", encode_quality=1)
 
@@ -153,9 +157,43 @@ def test_a_broken_exif_block_costs_the_exif_and_not_the_picture() -> None:
     assert stored(broken, "jpeg").exif == "{}"
 
 
+@pytest.mark.parametrize("name", list(people_have()))
+def test_every_kind_of_file_is_stored_as_people_see_it(name: str) -> None:
+    body, seen = people_have()[name]
+    got = stored(body, sniff(body))
+    assert (got.original_width, got.original_height) == (got.width, got.height) == seen.size
+    assert np.abs(pixels(got.data) - np.asarray(seen, int)).mean() < 4
+    assert got.original_bytes == len(body)
+    small = stored(body, sniff(body), image_size=60, skip_reencode=True)
+    assert (small.width, small.height) == (60, 40)
+    assert Image.open(io.BytesIO(small.data)).format == "JPEG"
+
+
+def test_a_file_whose_bytes_are_not_what_is_seen_is_encoded_anew_all_the_same() -> None:
+    body, seen = people_have()["JPEG turned 6"]
+    got = stored(body, "jpeg", skip_reencode=True)
+    assert Image.open(io.BytesIO(got.data)).format == "JPEG"
+    assert Image.open(io.BytesIO(got.data)).getexif() == {}
+    assert Image.open(io.BytesIO(got.data)).size == seen.size
+
+
+def test_a_kind_without_a_decoder_names_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    body, _ = people_have()["HEIF turned 6"]
+    for name in ("pi_heif", "pillow_heif"):
+        monkeypatch.setitem(sys.modules, name, None)
+    register.cache_clear()
+    try:
+        with pytest.raises(Unfit) as caught:
+            stored(body, "heic")
+    finally:
+        register.cache_clear()
+    assert str(caught.value) == "undecodable: heic is not read; pip install pi-heif"
+
+
 def test_threads_change_no_byte() -> None:
     develop: Callable[[bytes, str], StoredImage] = ImageProcessor(ResizeSettings(image_size=48))
     bodies = [jpeg(n, 90 + n, 64) for n in range(24)]
+    bodies += [people_have()[name][0] for name in ("JPEG of a wide profile", "JPEG in CMYK")] * 4
     with ThreadPoolExecutor(4) as pool:
         together = list(pool.map(lambda body: develop(body, "jpeg"), bodies))
     assert together == [develop(body, "jpeg") for body in bodies]

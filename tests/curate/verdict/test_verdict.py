@@ -285,6 +285,25 @@ def test_presets_are_settings_and_their_rules_conditions(preset: str, dataset: D
     assert rules_of(whole.verdict) == rules
 
 
+def test_laions_5_kb_are_the_fetched_file_s_and_unknown_to_older_datasets(tmp_path: Path) -> None:
+    rules = {"small_file": read_rules("laion-5b")["small_file"]}
+    old = Dataset.create(tmp_path / "old", "old")
+    write(old, "00000", [Row(columns=BIG, scores=scored(0.3, 0.1)) for _ in range(3)])
+    verdict(old, ruled(rules))
+    assert all(keep for keep, _ in verdicts(old).values())
+    assert info(old).rules["small_file"].unknown == 3
+    new = Dataset.create(tmp_path / "new", "new")
+    sizes = (4_999, 5_000, None)
+    write(new, "00000", [Row(columns={**BIG, "original_bytes": size}) for size in sizes])
+    write(new, "00001", [Row(columns=BIG)])  # as it was before the list grew
+    verdict(new, ruled(rules))
+    assert [keep for keep, _ in verdicts(new).values()] == [False, True, True, True]
+    assert info(new).rules["small_file"].unknown == 2
+    with Catalog(old) as catalog:
+        assert catalog.columns()["original_bytes"] == "BIGINT"
+        assert catalog.keys("original_bytes is null") == catalog.keys()
+
+
 def test_a_file_of_rules_alone(tmp_path: Path) -> None:
     file = tmp_path / "rules.toml"
     file.write_text('too_small = "width < 200"\n')

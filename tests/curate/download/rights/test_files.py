@@ -50,6 +50,20 @@ def test_facts_of_a_packet_lists_and_languages_included() -> None:
         ]
 
 
+@pytest.mark.parametrize("compressed", [False, True])
+def test_a_jpeg_xl_may_pack_what_it_says(compressed: bool) -> None:
+    import pillow_jxl  # noqa: F401
+
+    out = io.BytesIO()
+    packet = mining_xmp("DMI-PROHIBITED")
+    Image.new("RGB", (16, 16)).save(out, "JXL", xmp=packet, compress_metadata=compressed)
+    body = out.getvalue()
+    assert (packet in body) is not compressed
+    assert [decision for _, _, decision in found(body)] == ["opt_out"]
+    cut = body.replace(b"xml \x1b", b"xml \xff") if compressed else body[:-9]
+    assert found(cut) == ([] if compressed else found(body))
+
+
 def test_exif_and_png_texts() -> None:
     assert set(found(with_exif(copyright="(c) Ann", artist="Ann"))) == {
         ("copyright", "(c) Ann", None),

@@ -1,6 +1,6 @@
 """What the bytes are, whatever the URL or the Content-Type claim.
 
-Reads the first bytes of a body, writes nothing. Only the eight kinds in IMAGE_KINDS count as
+Reads the first bytes of a body, writes nothing. Only the kinds in IMAGE_KINDS count as
 pictures; everything else gets a name for the detail of `not_an_image`, because "html" tells a
 user more about a dead link than "cannot decode" does.
 Signatures: the formats' own specifications; for HTML the WHATWG MIME Sniffing standard, 7.1.
@@ -8,8 +8,10 @@ Signatures: the formats' own specifications; for HTML the WHATWG MIME Sniffing s
 
 import re
 
-IMAGE_KINDS = frozenset({"jpeg", "png", "gif", "webp", "avif", "heic", "bmp", "tiff"})
-"""What a fetch accepts. Whether a decoder for each is installed is the resizer's affair."""
+IMAGE_KINDS = frozenset(
+    {"jpeg", "png", "gif", "webp", "avif", "heic", "bmp", "tiff", "jpeg2000", "jxl"}
+)
+"""What a fetch accepts. Whether a decoder for each is installed is told by opening.py."""
 
 SNIFF_BYTES = 512
 """How many leading bytes `sniff` looks at."""

@@ -4,13 +4,14 @@ import time
 from contextlib import suppress
 from typing import Any
 
+import pillow_jxl  # noqa: F401  # has Pillow write JPEG XL
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from frenchcat.curate.download.header import picture_size
-from frenchcat.curate.download.sniff import IMAGE_KINDS, sniff
+from frenchcat.curate.image.header import picture_size
+from frenchcat.curate.image.sniff import IMAGE_KINDS, sniff
 from tests.curate.download.site import picture
 
 # Every way of writing a header that Pillow, the reference here, has.
@@ -30,6 +31,10 @@ WAYS: list[tuple[str, dict[str, Any]]] = [
     ("TIFF", {}),
     ("TIFF", {"big_tiff": True}),
     ("TIFF", {"compression": "tiff_lzw"}),
+    ("JPEG2000", {}),
+    ("JPEG2000", {"no_jp2": True}),
+    ("JXL", {"effort": 1}),
+    ("JXL", {"effort": 1, "use_container": True}),
 ]
 
 
@@ -71,6 +76,16 @@ def heic(*boxes: tuple[int, int]) -> bytes:
     return box(b"ftyp", b"heic\0\0\0\0mif1heic") + box(b"free", b"") + meta + box(b"mdat", b"x")
 
 
+def test_a_jpeg_xl_states_its_size_by_a_ratio_or_in_eighths() -> None:
+    for width, height in ((64, 64), (96, 64), (640, 480), (1920, 1080), (300, 200), (4000, 7)):
+        assert picture_size(picture(width, height, "JXL", effort=1), "jxl") == (width, height)
+    # as a whole JPEG in it has them: 4000 x 3000, both by their bits
+    bits = (0 | (3 << 1) | (2999 << 3) | (0 << 33) | (3 << 36) | (3999 << 38)).to_bytes(
+        10, "little"
+    )
+    assert picture_size(b"\xff\x0a" + bits + bytes(4), "jxl") == (4000, 3000)
+
+
 def test_the_largest_of_several_stated_sizes_counts() -> None:
     assert picture_size(heic((160, 120), (4032, 3024), (512, 512)), "heic") == (4032, 3024)
     gif = bytearray(picture(10, 10, "GIF"))
@@ -108,6 +123,10 @@ PNG = b"\x89PNG\r\n\x1a\n"
         (b"II*\0\xff\xff\xff\xff", "tiff"),
         (b"II+\0\x08\0\0\0" + struct.pack("<QQ", 16, 2**63), "tiff"),
         (b"II*\0\x08\0\0\0\x01\0" + struct.pack("<HHII", 256, 2, 1, 5), "tiff"),
+        (b"\xff\x0a" + bytes(5), "jxl"),
+        (b"\0\0\0\x0cJXL \r\n\x87\n" + bytes(40), "jxl"),
+        (b"\xff\x4f\xff\x51\0\x29\0\0" + struct.pack(">IIII", 5, 5, 5, 0), "jpeg2000"),
+        (b"\0\0\0\x0cjP  \r\n\x87\n" + struct.pack(">I4s", 8, b"free") * 30_000, "jpeg2000"),
         (heic(), "heic"),
         (heic((0, 7)), "heic"),
         (heic((3, 7))[:-20], "heic"),

@@ -4,7 +4,7 @@ Reads the bytes of one picture, writes nothing, allocates nothing in proportion 
 claims. A 70 KB PNG can announce 20,000 x 20,000 pixels; a decoder would believe it. Where a file
 states sizes in several places, the largest counts, because decoders differ in which they believe:
 every SOF of a JPEG, canvas and first frame of a GIF, every `ispe` of an AVIF or HEIC, image and
-tile of a TIFF's first page.
+tile of a TIFF's first page, box and codestream of a JPEG 2000.
 
 Trade-off: walking a header stops after a fixed number of steps, and a file that hides its size
 behind more is refused, so that no body costs more than milliseconds here. A decoder can still
@@ -152,21 +152,67 @@ def _tiff(body: bytes) -> Iterator[Size]:
             yield tile
 
 
+def _jpeg2000(body: bytes) -> Iterator[Size]:
+    """ISO/IEC 15444-1 A.5.1 and I.5.3.1: SIZ of the codestream, and `ihdr` in `jp2h`."""
+    start, end = 0, len(body)
+    if body[4:8] == b"jP  ":
+        for at, until in boxes(body, b"jp2h", 0, end):
+            for place, _ in boxes(body, b"ihdr", at, until):
+                height, width = struct.unpack_from(">II", body, place)
+                yield width, height
+        start = next(boxes(body, b"jp2c", 0, end), (end, end))[0]
+    mark, _, _, right, bottom, left, top = struct.unpack_from(">IHHIIII", body, start)
+    if mark != 0xFF4FFF51:
+        raise ValueError("the jpeg2000 has no codestream")
+    yield right - left, bottom - top
+
+
+_JXL_RATIOS = ((1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))
+
+
+def _jxl(body: bytes) -> Iterator[Size]:
+    """ISO/IEC 18181-1 D.2: SizeHeader at the codestream's beginning, bits from the lowest."""
+    start = 0
+    if body[4:8] == b"JXL ":
+        part = next(boxes(body, b"jxlp", 0, len(body)), None)
+        start = part[0] + 4 if part else next(boxes(body, b"jxlc", 0, len(body)), (len(body),))[0]
+    if body[start : start + 2] != b"\xff\x0a" or len(body) < start + 12:
+        raise ValueError("the jxl has no codestream")
+    bits = int.from_bytes(body[start + 2 : start + 12], "little")
+
+    def take(count: int) -> int:
+        nonlocal bits
+        value, bits = bits & (1 << count) - 1, bits >> count
+        return value
+
+    def side(small: int) -> int:
+        return 8 * (take(5) + 1) if small else 1 + take((9, 13, 18, 30)[take(2)])
+
+    small = take(1)
+    height = side(small)
+    ratio = take(3)
+    if ratio:
+        times, by = _JXL_RATIOS[ratio - 1]
+        yield height * times // by, height
+    else:
+        yield side(small), height
+
+
 def _iso(body: bytes) -> Iterator[Size]:
     """ISO/IEC 23008-12 6.5.3 and 9.3: every `ispe` in the one meta/iprp/ipco."""
     start, end = 0, len(body)
     for name, skip in ((b"meta", 4), (b"iprp", 0), (b"ipco", 0)):
-        box = next(_boxes(body, name, start, end), None)
+        box = next(boxes(body, name, start, end), None)
         if box is None:
             return
         start, end = box[0] + skip, box[1]
-    for at, until in _boxes(body, b"ispe", start, end):
+    for at, until in boxes(body, b"ispe", start, end):
         if until - at < 12:
             raise ValueError("the ispe box is too short")
         yield struct.unpack_from(">II", body, at + 4)
 
 
-def _boxes(body: bytes, wanted: bytes, position: int, end: int) -> Iterator[tuple[int, int]]:
+def boxes(body: bytes, wanted: bytes, position: int, end: int) -> Iterator[tuple[int, int]]:
     """(start, end) of the contents of the boxes of one name between two offsets."""
     for _ in range(_MAX_STEPS):
         if position + 8 > end:
@@ -197,4 +243,6 @@ _READERS: dict[str, Callable[[bytes], Iterator[Size]]] = {
     "heic": _iso,
     "bmp": _bmp,
     "tiff": _tiff,
+    "jpeg2000": _jpeg2000,
+    "jxl": _jxl,
 }

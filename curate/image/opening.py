@@ -1,0 +1,235 @@
+"""One image file -> upright, 8-bit RGB in sRGB, on white: what is stored, embedded and compared.
+
+Reads bytes, a path or an opened Pillow image; writes nothing. What a file is, its first bytes say,
+and only decoders of the kinds in `sniff.IMAGE_KINDS` are tried. Of several frames the first counts.
+An image is turned as its file says: by EXIF in JPEG, MPO, TIFF, WebP and PNG, by `irot` and `imir`
+in AVIF and HEIC, by the codestream in JPEG XL. A size above the limit is refused before decoding.
+"""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from frenchcat.curate.errors import NotFound, UnreadableImage
+from frenchcat.curate.image.colour import to_levels, to_rgb
+from frenchcat.curate.image.header import picture_size
+from frenchcat.curate.image.plugins import PACKAGES, register
+from frenchcat.curate.image.profile import changes_colour
+from frenchcat.curate.image.quiet import quiet
+from frenchcat.curate.image.sniff import IMAGE_KINDS, SNIFF_BYTES, sniff
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+MAX_PIXELS = 100_000_000
+"""Of one image: more than any camera has; what claims more is a decompression bomb."""
+
+_FORMATS = {
+    **{"jpeg": ("JPEG",), "png": ("PNG",), "gif": ("GIF",), "webp": ("WEBP",)},
+    **{"avif": ("AVIF",), "heic": ("HEIF",), "bmp": ("BMP",), "tiff": ("TIFF",)},
+    **{"jxl": ("JXL",), "jpeg2000": ("JPEG2000",)},
+}
+_PLAIN = ("JPEG", "PNG", "WEBP")
+_ORIENTATION, _PROFILE = 0x0112, 34675  # TIFF 6.0, ICC.1 annex B
+_PNG_SCALE = {"L;2": 85, "L;4": 17}  # of samples, when Pillow decodes them
+
+
+def open_image(
+    source: bytes | str | Path | Image,
+    at_least: tuple[int, int] | None = None,
+    max_pixels: int = MAX_PIXELS,
+) -> Image:
+    """A file (its bytes or path) or a Pillow image as a loaded image of mode RGB.
+
+    `at_least` (width, height) in pixels lets a JPEG be decoded smaller, but no smaller than that:
+    several times as fast. Raises `NotFound` for a path without a file, `UnreadableImage` for what
+    is not an image, is broken, has no decoder here, or claims more than `max_pixels`.
+    """
+    from PIL import Image as Images
+
+    if isinstance(source, Images.Image):
+        with quiet():
+            return _finished(source, source.copy())
+    name, data = "the picture", source
+    if not isinstance(data, bytes):
+        name, data = str(source), _read(Path(str(source)))
+    kind = sniff(data)
+    if kind not in IMAGE_KINDS:
+        raise UnreadableImage(name, f"it is not an image but {kind}")
+    if not register(kind):
+        raise UnreadableImage(name, f"{kind} is not read; pip install {PACKAGES[kind]}")
+    try:
+        with quiet():
+            return _decoded(data, kind, at_least, max_pixels)
+    except (_TooLarge, Images.DecompressionBombError) as error:
+        raise UnreadableImage(name, str(error), f"give one of at most {max_pixels:,}") from None
+    except MemoryError:
+        raise
+    except Exception as error:  # decoders fail in any way they like
+        raise UnreadableImage(name, f"the {kind} is broken: {_said(error)}") from None
+
+
+def is_plain(data: bytes) -> bool:
+    """Whether a file is so simple that every decoder makes the same of it as `open_image` does.
+
+    A JPEG, PNG or WebP of one frame, upright, 8-bit grey or RGB in sRGB, without transparency.
+    False for what cannot be opened.
+    """
+    from PIL import Image as Images
+
+    try:
+        with quiet(), Images.open(io.BytesIO(data), formats=_PLAIN) as opened:
+            return (
+                opened.mode in ("L", "RGB")
+                and _bits(opened) == 8
+                and not opened.has_transparency_data
+                and (opened.format == "MPO" or not getattr(opened, "is_animated", False))
+                and not changes_colour(opened.info.get("icc_profile"), opened.mode)
+                and (_png_without_exif(opened, data) or _orientation(opened) == 1)
+            )
+    except Exception:  # decoders fail in any way they like; `open_image` says how
+        return False
+
+
+class _TooLarge(Exception):
+    """A size above the limit."""
+
+
+def _check_size(width: int, height: int, max_pixels: int) -> None:
+    if width * height > max_pixels:
+        raise _TooLarge(f"it claims {width} x {height} pixels")
+
+
+def _decoded(data: bytes, kind: str, at_least: tuple[int, int] | None, max_pixels: int) -> Image:
+    from PIL import Image as Images
+    from PIL import UnidentifiedImageError
+
+    if kind == "jxl":  # its plugin decodes as it opens
+        _check_size(*picture_size(data, kind), max_pixels)
+    try:
+        opened = Images.open(io.BytesIO(data), formats=_FORMATS[kind])
+    except UnidentifiedImageError:
+        if kind != "tiff":
+            raise
+        return _odd_tiff(data, max_pixels)
+    with opened:
+        _check_size(*opened.size, max_pixels)
+        if at_least is not None and opened.format in ("JPEG", "MPO"):
+            turned = _orientation(opened) > 4
+            opened.draft(None, at_least[::-1] if turned else at_least)
+        _mend_png_key(opened)
+        opened.load()
+        return _finished(opened, opened)
+
+
+def _finished(opened: Image, pixels: Image) -> Image:
+    """Loaded pixels as RGB, turned as the opened file says."""
+    return _bare(_turned(to_rgb(pixels), _orientation(opened)))
+
+
+def _bare(image: Image) -> Image:
+    """Without what the file said of pixels that are no longer so: orientation, profile, key."""
+    image.info = {}
+    return image
+
+
+def _orientation(opened: Image) -> int:
+    """EXIF's number, 1 to 8. Of a PNG that is not loaded, this loads it: eXIf may come last."""
+    if opened.format == "JXL" and not getattr(opened, "jpeg", False):
+        return 1  # its decoder has turned it, and the standard says to pass over EXIF
+    if opened.format in ("AVIF", "HEIF") and "exif" not in opened.info:
+        return 1  # their own boxes count alone, and Pillow tells them as EXIF
+    try:
+        found = opened.getexif().get(_ORIENTATION, 1)
+    except Exception:  # a broken EXIF block costs the EXIF, not the image
+        return 1
+    return found if isinstance(found, int) and 1 <= found <= 8 else 1
+
+
+def _png_without_exif(opened: Image, data: bytes) -> bool:
+    """Whether that is clear from a PNG's bytes; asking Pillow would decode it."""
+    marks = (b"eXIf", b"Raw profile type exif", b"XML:com.adobe.xmp")
+    return opened.format == "PNG" and not any(mark in data for mark in marks)
+
+
+def _turned(image: Image, orientation: int) -> Image:
+    from PIL.Image import Transpose
+
+    how = {
+        **{2: Transpose.FLIP_LEFT_RIGHT, 3: Transpose.ROTATE_180, 4: Transpose.FLIP_TOP_BOTTOM},
+        **{5: Transpose.TRANSPOSE, 6: Transpose.ROTATE_270},
+        **{7: Transpose.TRANSVERSE, 8: Transpose.ROTATE_90},
+    }.get(orientation)
+    return image if how is None else image.transpose(how)
+
+
+def _bits(opened: Image) -> int:
+    """Of a sample, as far as Pillow hides it: PNGs of 2, 4 and 16 bits are decoded as 8."""
+    raw = _raw_mode(opened)
+    if opened.format != "PNG" or ";" not in raw:
+        return 8
+    return 16 if raw.endswith(";16B") else int(raw[-1])
+
+
+def _raw_mode(opened: Image) -> str:
+    tiles: Any = getattr(opened, "tile", None)
+    found = tiles[0][3] if tiles else ""
+    return found if isinstance(found, str) else ""
+
+
+def _mend_png_key(opened: Image) -> None:
+    """The transparent colour of a PNG in the depth that its pixels will have."""
+    key, raw = opened.info.get("transparency"), _raw_mode(opened)
+    if opened.format != "PNG" or key is None:
+        return
+    if raw in _PNG_SCALE and isinstance(key, int):
+        opened.info["transparency"] = key * _PNG_SCALE[raw]
+    elif raw == "RGB;16B" and isinstance(key, tuple):
+        opened.info["transparency"] = tuple(part >> 8 for part in key)
+
+
+def _odd_tiff(data: bytes, max_pixels: int) -> Image:
+    """A TIFF of samples that Pillow does not know (floats in colour), by OpenCV."""
+    import cv2
+    from PIL import Image as Images
+    from PIL.TiffImagePlugin import ImageFileDirectory_v2
+
+    _check_size(*picture_size(data, "tiff"), max_pixels)
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if pixels is None:
+        raise ValueError("no decoder knows its samples")
+    levels = to_levels(pixels)
+    if levels.ndim == 3:
+        levels = levels[..., [2, 1, 0, 3][: levels.shape[-1]]]  # OpenCV has BGR
+    big = b"+" in data[2:4]  # BigTIFF's version, 43, in either order
+    tags = ImageFileDirectory_v2(data[: 16 if big else 8])
+    file = io.BytesIO(data)
+    file.seek(tags.next)
+    tags.load(file)
+    image = Images.fromarray(np.ascontiguousarray(levels))
+    if profile := tags.get(_PROFILE):
+        image.info["icc_profile"] = profile
+    return _bare(_turned(to_rgb(image), tags.get(_ORIENTATION, 1)))
+
+
+def _read(path: Path) -> bytes:
+    """A file's bytes; of what is not an image, only the first ones."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(SNIFF_BYTES)
+            return head + file.read() if sniff(head) in IMAGE_KINDS else head
+    except FileNotFoundError:
+        raise NotFound(f"{path}: no such file") from None
+    except OSError as error:
+        raise UnreadableImage(str(path), error.strerror or type(error).__name__) from None
+
+
+def _said(error: Exception) -> str:
+    """A decoder's error on one line; without its words where they hold an address in memory."""
+    words = " ".join(str(error).split())[:120]
+    return type(error).__name__ if not words or " at 0x" in words else words
