@@ -104,15 +104,17 @@ class _Reader:
             pass
         if first is not None and (told := re.fullmatch(r'"?sep=(.)"?\r?', first[1])):
             candidates = [told[1]]  # as spreadsheets write it
+            self.delimiter = told[1]
             first = self._next()
         if first is None:
             return
         reading = self._source.reading
         headers = {one: self._header(first, one) for one in candidates}
         if reading.columns:
-            wanted = len(reading.columns)
-            fits = (one for one in candidates if len(headers[one]) == wanted)
-            self.delimiter = next(fits, candidates[0])
+            if self.delimiter not in first[1]:
+                wanted = len(reading.columns)
+                fits = (one for one in candidates if len(headers[one]) == wanted)
+                self.delimiter = next(fits, candidates[0])
             self.names = column_names.unique(reading.columns)
             self._ahead.appendleft(first)
         else:

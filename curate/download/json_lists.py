@@ -19,6 +19,8 @@ from frenchcat.curate.download.list_source import ROW, Source, bad_row, broken, 
 from frenchcat.curate.download.list_text import HALF, blocks, lines, mended
 
 MAX_OBJECT_BYTES = 16 << 20  # DuckDB's default for one object
+MAX_DEPTH = 100  # DuckDB's limit is 128
+_INT64, _UINT64 = -(2**63), 2**64 - 1
 _MAX_HELD_CHARS = 64 << 20
 _SPACE = " \t\r\n"
 
@@ -40,14 +42,24 @@ def copy_objects(source: Source, target: Path, most: int | None = None) -> bool:
             for name, value in named.items():
                 if isinstance(value, dict | list):
                     _note_nested(source, name, value, row)
+                elif type(value) is int and not _INT64 <= value <= _UINT64:
+                    named[name] = str(value)
             text = _dumped({**named, ROW: row})
+            if text.count("[") + text.count("{") > MAX_DEPTH and _depth(named) > MAX_DEPTH:
+                raise bad_row(source, row, f"nested more than {MAX_DEPTH} deep", "flatten it")
             if not text.isascii() and (clean := mended(text)) != text:
                 text = clean
                 source.oddities.note(HALF, row)
             if len(text) > MAX_OBJECT_BYTES // 4 and len(text.encode()) > MAX_OBJECT_BYTES:
                 raise bad_row(source, row, "an object of more than 16 MiB", "shorten it")
             file.write(text + "\n")
+    source.oddities.names |= dict.fromkeys(names.all())
     return any_rows
+
+
+def _depth(value: Any) -> int:
+    items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return 1 + max(map(_depth, items), default=0)
 
 
 def _note_nested(source: Source, name: str, value: dict[str, Any] | list[Any], row: int) -> None:
@@ -90,6 +102,10 @@ class _Names:
             used.add(spelt)
             named[spelt] = value
         return named
+
+    def all(self) -> list[str]:
+        """Every name of the copy, in the order in which they came."""
+        return list(self._taken.values())
 
     def _free(self, name: str, used: set[str]) -> str:
         new = mended(name).replace("\0", "\ufffd").strip() or "column"

@@ -52,6 +52,7 @@ class Oddities:
         self._first: dict[str, int] = {}
         self.nested: dict[str, int] = {}  # column -> row
         self.several: set[str] = set()  # columns of which some row has a list
+        self.names: dict[str, None] = {}  # of all columns of a JSON list, in their order
 
     def note(self, what: str, row: int) -> None:
         """Count one more row of this kind."""
@@ -59,9 +60,9 @@ class Oddities:
         self._first.setdefault(what, row)
 
     def sentences(self) -> tuple[str, ...]:
-        """One a kind, for people."""
+        """One per kind, for people."""
         return tuple(
-            f"{number} {'row' if number == 1 else 'rows'} {what} (the first: {self._first[what]})"
+            f"{what}: {number} {'row' if number == 1 else 'rows'}, the first is {self._first[what]}"
             for what, number in self._counts.items()
         )
 
@@ -108,7 +109,7 @@ def kept_row(source: Source, row: int, why: str, cure: str = "") -> None:
     """Note a row that cannot be read and is kept without a URL. Raises `UserError` unless told."""
     if source.reading.bad_rows != "keep":
         raise bad_row(source, row, why, cure)
-    source.oddities.note("cannot be read and were kept without a URL", row)
+    source.oddities.note("not readable, kept without a URL", row)
 
 
 def batched(rows: Iterator[tuple[int, int, Any]], most_rows: int, most: int) -> Iterator[list[Any]]:

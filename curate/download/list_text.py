@@ -24,11 +24,11 @@ from frenchcat.curate.errors import UserError
 BLOCK_BYTES = 1 << 20
 MAX_LINE_CHARS = 64 << 20
 NOT_UTF8 = (
-    "are not UTF-8: their other bytes were read as Windows-1252; if that is wrong, name the "
-    "encoding: --set download.encoding=NAME"
+    "not UTF-8, other bytes read as Windows-1252 (if that is wrong, name the encoding: "
+    "--set download.encoding=NAME)"
 )
-HALF = "held half a surrogate pair, which became U+FFFD"
-_NOT_DECODED = "held bytes that the named encoding does not have, which became U+FFFD"
+HALF = "half a surrogate pair, replaced by U+FFFD"
+_NOT_DECODED = "bytes that are not of the encoding, replaced by U+FFFD"
 _MAGIC = {
     "gzip": b"\x1f\x8b",
     "bz2": b"BZh",
@@ -116,6 +116,15 @@ def lines(source: Source) -> Iterator[tuple[int, str]]:
 def mended(text: str) -> str:
     """A text whose halves of surrogate pairs are joined where they meet, else U+FFFD."""
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+def decoded(data: bytes, source: Source, row: int) -> str:
+    """Bytes that are meant to be UTF-8 as text; the row is counted where they are not."""
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        source.oddities.note(NOT_UTF8, row)
+        return data.decode("utf-8", _ODD_BYTES)
 
 
 class _Utf8:

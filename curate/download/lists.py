@@ -26,7 +26,7 @@ from frenchcat.curate import files
 from frenchcat.curate.dataset import Dataset, Publication, file_sha256
 from frenchcat.curate.download import columns as cols
 from frenchcat.curate.download.list_source import Reading, Source, broken
-from frenchcat.curate.download.sources import Lists, as_table, fetch, find
+from frenchcat.curate.download.sources import Lists, as_table, as_text, fetch, find
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.manifest import GivenList, ListFile, StageEntry
 from frenchcat.curate.markers import Signature, counts_of, record_entry, write_marker
@@ -103,9 +103,23 @@ def freeze(dataset: Dataset, lists: Lists, shape: Shape) -> list[str]:
             if search.left_out:
                 _say(f"{_some(search.left_out)}: not a URL list by name and beginning, left out")
             tables = [as_table(source, folder, number) for number, source in enumerate(sources)]
-            rows = _freeze(dataset, tables, shape, folder)
+            while True:
+                try:
+                    rows = _freeze(dataset, tables, shape, folder)
+                    break
+                except _NotText as error:
+                    place = tables.index(error.source)
+                    tables[place] = as_text(error.source, folder, place)
             _record(dataset, given, tables, rows)
     return dataset.shards(STAGE)
+
+
+class _NotText(Exception):
+    """A parquet has a text column with bytes that are not UTF-8."""
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        super().__init__(source.name)
 
 
 def _say(message: str) -> None:
@@ -199,7 +213,7 @@ def _view(duck: DuckDBPyConnection, sources: list[Source]) -> bool:
     images = any(table.image is not None for table, _ in groups)
     types = cols.types_of([table for table, _ in groups])
     selects = [cols.selection(table, alike, types, images=images) for table, alike in groups]
-    duck.execute("CREATE VIEW listed AS " + " UNION ALL BY NAME ".join(selects))
+    duck.execute("CREATE OR REPLACE VIEW listed AS " + " UNION ALL BY NAME ".join(selects))
     if images:
         duck.execute(f"SET memory_limit = '{_BUFFER_OF_IMAGES}'; SET threads = 1")
     return images
@@ -233,6 +247,8 @@ def _blaming(sources: list[Source]) -> Iterator[None]:
         named = [source for source in sources if str(source.path) in str(error)]
         if not named:
             raise
+        if "Invalid string encoding" in str(error) and not named[0].copied:
+            raise _NotText(named[0]) from None
         raise broken(named[0], error) from None
 
 
@@ -298,14 +314,14 @@ def _fresh(dataset: Dataset, duck: DuckDBPyConnection) -> Iterator[Any]:
     """
     import pyarrow.parquet as pq
 
-    duck.execute("CREATE TABLE had (uid VARCHAR)")
+    duck.execute("CREATE OR REPLACE TABLE had (uid VARCHAR)")
     for shard in dataset.shards(STAGE):
         with dataset.as_local(relative(shard)) as path:
             duck.register("present", pq.read_table(path, columns=["uid"]))
             duck.execute("INSERT INTO had SELECT uid FROM present")
             duck.unregister("present")
     duck.execute(
-        "CREATE TABLE fresh AS SELECT place FROM ("
+        "CREATE OR REPLACE TABLE fresh AS SELECT place FROM ("
         "  SELECT place, uid, row_number() OVER (PARTITION BY uid ORDER BY place) AS nth"
         "  FROM (SELECT row_number() OVER () AS place, uid FROM listed)"
         ") LEFT JOIN (SELECT uid, count(*) AS copies FROM had GROUP BY uid) USING (uid) "

@@ -16,15 +16,18 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from frenchcat.curate.download import delimited
 from frenchcat.curate.download.column_names import like_url
 from frenchcat.curate.download.json_lists import copy_objects
 from frenchcat.curate.download.list_source import ROW, Reading, Source, batched
-from frenchcat.curate.download.list_text import COMPRESSED, beginning, lines
+from frenchcat.curate.download.list_text import COMPRESSED, beginning, decoded, lines
 from frenchcat.curate.errors import UserError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _BATCH_ROWS = 20_000
 _BATCH_CHARS = 32 << 20
@@ -247,12 +250,40 @@ def _hides_row_numbers(source: Source) -> bool:
     return any(name.lower() == "file_row_number" for name in names)
 
 
+def as_text(source: Source, scratch: Path, number: int) -> Source:
+    """A copy of a parquet whose text columns have bytes that are not UTF-8, with these decoded."""
+    path = scratch / f"{number:05d}-text.parquet"
+    _write_tables(_parquet(source), path, None)
+    return replace(source, path=path, copied="typed")
+
+
 def _parquet(source: Source) -> Iterator[dict[str, Any]]:
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
+    row = 0
     with pq.ParquetFile(source.path) as file:
         for batch in file.iter_batches(_BATCH_ROWS):
-            yield dict(zip(batch.schema.names, batch.columns, strict=True))
+            columns = dict(zip(batch.schema.names, batch.columns, strict=True))
+            for name, column in columns.items():
+                if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+                    columns[name] = _decoded(column, source, row)
+            row += batch.num_rows
+            yield columns
+
+
+def _decoded(column: pa.Array, source: Source, before: int) -> pa.Array:
+    """A text column, with the rows decoded that are not UTF-8."""
+    import pyarrow as pa
+
+    try:
+        column.validate(full=True)
+    except pa.ArrowInvalid:
+        wide = pa.types.is_large_string(column.type)
+        raw = column.cast(pa.large_binary() if wide else pa.binary()).to_pylist()
+        texts = [v if v is None else decoded(v, source, n) for n, v in enumerate(raw, before + 1)]
+        return pa.array(texts, column.type)
+    return column
 
 
 def _write_tables(tables: Iterator[dict[str, Any]], path: Path, most: int | None) -> None:
