@@ -169,8 +169,8 @@ class _Reader:
         blank: list[str | None] = [None] * width
         quotes = self._source.reading.quotes
         while (following := self._next()) is not None:
-            row, line = following
-            line = line.removesuffix("\r")
+            row, whole = following
+            line = whole.removesuffix("\r")
             if not line:
                 continue
             fields: list[str] | None
@@ -178,7 +178,7 @@ class _Reader:
                 fields = line.split(delimiter)
                 fields = fields if len(fields) == width else self._ragged(row, len(fields))
             else:
-                fields = self._quoted(row, line)
+                fields = self._quoted(row, line, whole)
             yield row, len(line), blank if fields is None else list(fields)
 
     def _next(self) -> tuple[int, str] | None:
@@ -193,13 +193,16 @@ class _Reader:
             f"{fields} {'field' if fields == 1 else 'fields'} where {what} has {width}",
         )
 
-    def _quoted(self, row: int, line: str) -> list[str] | None:
-        """The fields of a record that begins with this line, which has a quotation mark."""
+    def _quoted(self, row: int, line: str, whole: str) -> list[str] | None:
+        """The fields of a record that begins with this line, which has a quotation mark.
+
+        `whole` is the line with the carriage return at its end, which may belong to a field.
+        """
         width = len(self.names)
         found = _fields(line, self.delimiter)
         literal = _literal(line, self.delimiter)
         if isinstance(found, _Open):
-            return self._over_lines(row, line, literal)
+            return self._over_lines(row, line, whole, literal)
         by_lines = self._kind == "tsv" and self._source.reading.quotes == "auto"
         if by_lines and len(literal) == width:
             return literal
@@ -209,12 +212,12 @@ class _Reader:
             return literal
         return self._ragged(row, len(found) if isinstance(found, list) else len(literal))
 
-    def _over_lines(self, row: int, line: str, literal: list[str]) -> list[str] | None:
+    def _over_lines(self, row: int, line: str, whole: str, literal: list[str]) -> list[str] | None:
         """The record whose last field on this line is quoted and has no end there."""
         is_row = len(literal) == len(self.names)
         may_end = is_row and self._source.reading.quotes == "auto"
         may_end = may_end and (self._kind == "tsv" or self._is_row(line) == "row")
-        text, taken, doubtful = line, [], None
+        text, taken, doubtful = whole, [], None
         found: list[str] | _Open | _Malformed = _Open()
         while isinstance(found, _Open) and len(taken) < _MOST_LINES:
             if (following := self._next()) is None:

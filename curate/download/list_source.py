@@ -48,6 +48,7 @@ class Oddities:
     """
 
     def __init__(self) -> None:
+        self._remarks: dict[str, None] = {}
         self._counts: dict[str, int] = {}
         self._first: dict[str, int] = {}
         self.nested: dict[str, int] = {}  # column -> row
@@ -59,9 +60,13 @@ class Oddities:
         self._counts[what] = self._counts.get(what, 0) + 1
         self._first.setdefault(what, row)
 
+    def remark(self, what: str) -> None:
+        """Note what holds for the file as a whole."""
+        self._remarks[what] = None
+
     def sentences(self) -> tuple[str, ...]:
         """One per kind, for people."""
-        return tuple(
+        return *self._remarks, *(
             f"{what}: {number} {'row' if number == 1 else 'rows'}, the first is {self._first[what]}"
             for what, number in self._counts.items()
         )

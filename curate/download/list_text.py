@@ -235,4 +235,5 @@ def _decoder(source: Source, head: bytes) -> _Utf8 | _Other:
             marked = "utf-16-le" if odd.count(0) > even.count(0) else "utf-16-be"
     if marked in (None, "utf-8"):
         return _Utf8(source.oddities, mark=True)
+    source.oddities.remark(f"not UTF-8: read as {marked.upper()}, by its first bytes")
     return _Other(source.oddities, marked)
