@@ -11,11 +11,12 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from frenchcat.curate.download.list_source import ROW, Source, bad_row, broken, kept_row
+from frenchcat.curate.download.list_source import ROW, Oddities, Source, bad_row, broken, kept_row
 from frenchcat.curate.download.list_text import HALF, blocks, lines, mended
 
 MAX_OBJECT_BYTES = 16 << 20  # DuckDB's default for one object
@@ -131,9 +132,14 @@ def _rows(source: Source) -> Rows:
     return _by_values(source)
 
 
+def _trial(source: Source) -> Source:
+    """The file for a look at it: what is odd there is counted when it is read."""
+    return replace(source, oddities=Oddities())
+
+
 def _beginning(source: Source) -> str:
     """Its first characters that are not space."""
-    for block in blocks(source):
+    for block in blocks(_trial(source)):
         if text := block.lstrip():
             return text[: 1 << 16]
     return ""
@@ -141,7 +147,7 @@ def _beginning(source: Source) -> str:
 
 def _has_lines(source: Source) -> bool:
     """Whether the first line that is not blank is an object, and there is another."""
-    filled = (line for _, line in lines(source) if line.strip())
+    filled = (line for _, line in lines(_trial(source)) if line.strip())
     first, second = next(filled, ""), next(filled, "")
     try:
         return isinstance(_loaded(first), dict) and second.lstrip().startswith("{")
@@ -153,8 +159,9 @@ def _columns(source: Source, first: str) -> Rows | None:
     """Columns as pandas writes them, read as a whole; None where the file holds something else."""
     if first.partition(":")[2].lstrip()[:1] not in ("{", "["):
         return None
+    trial = _trial(source)
     try:
-        value = _loaded("".join(blocks(source)))
+        value = _loaded("".join(blocks(trial)))
     except ValueError:
         return None  # lines of objects, or broken
     if not isinstance(value, dict) or not all(isinstance(c, dict | list) for c in value.values()):
@@ -165,6 +172,7 @@ def _columns(source: Source, first: str) -> Rows | None:
     }
     if len({len(column) for column in columns.values()}) != 1:
         return None
+    source.oddities.add(trial.oddities)
     rows = zip(*columns.values(), strict=True)
     return ((row, dict(zip(columns, values, strict=True))) for row, values in enumerate(rows, 1))
 

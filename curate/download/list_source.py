@@ -64,6 +64,13 @@ class Oddities:
         """Note what holds for the file as a whole."""
         self._remarks[what] = None
 
+    def add(self, other: Oddities) -> None:
+        """Take over what another reading of the file noted."""
+        self._remarks |= other._remarks
+        for what, number in other._counts.items():
+            self._counts[what] = self._counts.get(what, 0) + number
+            self._first.setdefault(what, other._first[what])
+
     def sentences(self) -> tuple[str, ...]:
         """One per kind, for people."""
         return *self._remarks, *(

@@ -41,6 +41,16 @@ def test_a_wrong_byte_costs_its_own_row_a_character_and_is_counted(
     assert "4 rows, the first is 3" in said
 
 
+@pytest.mark.parametrize("kind", TEXTS)
+def test_an_odd_row_is_counted_once(
+    tmp_path: Path, kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pairs_of(tmp_path, f"list.{kind}", TEXTS[kind].encode("latin-1"))
+    assert ": 2 rows, the first is " in capsys.readouterr().err
+    pairs_of(tmp_path / "wide", f"list.{kind}", TEXTS[kind].encode("utf-16-be"))
+    assert "not UTF-8: read as UTF-16-BE, by its first bytes" in capsys.readouterr().err
+
+
 def test_an_encoding_can_be_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = "url,caption\nhttp://a/1,猫です\n".encode("cp932")
     assert pairs_of(tmp_path, "list.csv", data, encoding="cp932") == [("http://a/1", "猫です")]
