@@ -176,7 +176,9 @@ class _Reader:
             fields: list[str] | None
             if '"' not in line or quotes == "none":
                 fields = line.split(delimiter)
-                fields = fields if len(fields) == width else self._ragged(row, len(fields))
+                if len(fields) != width:
+                    self._note_ragged(row, len(fields))
+                    fields = None
             else:
                 fields = self._quoted(row, line, whole)
             yield row, len(line), blank if fields is None else list(fields)
@@ -184,7 +186,8 @@ class _Reader:
     def _next(self) -> tuple[int, str] | None:
         return self._ahead.popleft() if self._ahead else next(self._lines, None)
 
-    def _ragged(self, row: int, fields: int) -> None:
+    def _note_ragged(self, row: int, fields: int) -> None:
+        """Note a line with too few or too many fields. Raises `UserError` unless they are kept."""
         width = len(self.names)
         what = "the setting `columns`" if self._source.reading.columns else "the header"
         kept_row(
@@ -210,14 +213,16 @@ class _Reader:
             return found
         if len(literal) == width:
             return literal
-        return self._ragged(row, len(found) if isinstance(found, list) else len(literal))
+        self._note_ragged(row, len(found) if isinstance(found, list) else len(literal))
+        return None
 
     def _over_lines(self, row: int, line: str, whole: str, literal: list[str]) -> list[str] | None:
         """The record whose last field on this line is quoted and has no end there."""
         is_row = len(literal) == len(self.names)
         may_end = is_row and self._source.reading.quotes == "auto"
         may_end = may_end and (self._kind == "tsv" or self._is_row(line) == "row")
-        text, taken, doubtful = whole, [], None
+        text, doubtful = whole, None
+        taken: list[tuple[int, str]] = []
         found: list[str] | _Open | _Malformed = _Open()
         while isinstance(found, _Open) and len(taken) < _MOST_LINES:
             if (following := self._next()) is None:

@@ -4,6 +4,7 @@ import io
 import json
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -12,7 +13,23 @@ from PIL import Image
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.download import DownloadSettings, download
 from frenchcat.curate.download.pictures import ImageProcessor, ResizeSettings
+from frenchcat.curate.remove import RemovalQuery, compact, matches, remove
 from tests.curate.download.listed import put
+
+
+def made(tmp_path: Path, images: list[bytes | None], settings: DownloadSettings) -> Dataset:
+    column = [{"bytes": data, "path": f"cats/{n}.png"} for n, data in enumerate(images)]
+    captions = [f"cat {n}" for n in range(len(images))]
+    table = pa.table({"image": column, "caption": captions, "label": range(len(images))})
+    dataset = Dataset.create(tmp_path / "d", "test")
+    with dataset.lock():
+        download(dataset, put(tmp_path / "list.parquet", table), settings)
+    return dataset
+
+
+def sidecar(dataset: Dataset) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = pq.read_table(dataset.path("shards/00000.parquet")).to_pylist()
+    return rows
 
 
 def photo(width: int, colour: str = "red", kind: str = "PNG") -> bytes:
@@ -23,15 +40,9 @@ def photo(width: int, colour: str = "red", kind: str = "PNG") -> bytes:
 
 def test_images_of_a_list_become_shards_and_every_other_row_has_its_reason(tmp_path: Path) -> None:
     images = [photo(80), photo(900, kind="JPEG"), b"<html>", b"", None, photo(80)[:20]]
-    column = [{"bytes": data, "path": f"cats/{n}.png"} for n, data in enumerate(images)]
-    table = pa.table(
-        {"image": column, "caption": [f"cat {n}" for n in range(6)], "label": range(6)}
-    )
-    dataset = Dataset.create(tmp_path / "d", "test")
     settings = DownloadSettings(resize=ResizeSettings(image_size=64))
-    with dataset.lock():
-        download(dataset, put(tmp_path / "list.parquet", table), settings)
-    rows = pq.read_table(dataset.path("shards/00000.parquet")).to_pylist()
+    dataset = made(tmp_path, images, settings)
+    rows = sidecar(dataset)
     reasons = [row["failure_reason"] for row in rows]
     assert reasons == [None, None, "not_an_image", "empty_body", "no_url", "bad_image"]
     assert [row["source_path"] for row in rows] == [f"cats/{n}.png" for n in range(6)]
@@ -52,3 +63,20 @@ def test_images_of_a_list_become_shards_and_every_other_row_has_its_reason(tmp_p
         about = json.load(said)
     assert about["source_path"] == "cats/0.png"
     assert about["caption"] == "cat 0"
+
+
+def test_a_removed_row_is_not_stored_again_and_compaction_takes_its_bytes(tmp_path: Path) -> None:
+    settings = DownloadSettings()
+    dataset = made(tmp_path, [photo(80), photo(90)], settings)
+    uid = sidecar(dataset)[0]["uid"]
+    with dataset.lock():
+        asked_for = RemovalQuery("uid", uid)
+        remove(dataset, asked_for, matches(dataset, asked_for))
+    Path(dataset.path("shards/00000.tar")).unlink()
+    with dataset.lock():
+        download(dataset, tmp_path / "list.parquet", settings)
+    assert [row["status"] for row in sidecar(dataset)] == ["failed_to_download", "success"]
+    with dataset.lock():
+        compact(dataset)
+    listed = pq.read_table(dataset.path("lists/00000.parquet")).to_pylist()
+    assert [row["source_bytes"] for row in listed] == [None, photo(90)]
