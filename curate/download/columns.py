@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 SOURCE_FILE, SOURCE_ROW = "source_file", "source_row"
-"""Which file of the list a row came from, and its line or number there, counted from 1."""
+"""Which of a list's several files a row came from, and its line or number there, from 1."""
 IMAGE_PATH, IMAGE_BYTES = "source_path", "source_bytes"
 """Of an image inside the list: the path that the list gives it, and its file."""
 ORIGIN = (SOURCE_FILE, SOURCE_ROW, IMAGE_PATH)

@@ -274,13 +274,15 @@ def _batches(
 
 
 class _Origin:
-    """What a row's file says of it: the file's name, and the partitions of its folders."""
+    """What a row's file says of it: which of several it is, and the partitions of its folders."""
 
     def __init__(self, sources: list[Source]) -> None:
         import pyarrow as pa
 
         self._place = {str(source.path): place for place, source in enumerate(sources)}
-        self._values = {cols.SOURCE_FILE: pa.array([one.name for one in sources], pa.string())}
+        # The name of a list that is one file is in dataset.json: rows are the same under another.
+        names = [one.name if len(sources) > 1 else None for one in sources]
+        self._values = {cols.SOURCE_FILE: pa.array(names, pa.string())}
         partitions = dict.fromkeys(name for one in sources for name in one.partitions)
         for name, new in cols.renamed(list(partitions)):
             values = [one.partitions.get(name) for one in sources]

@@ -90,6 +90,7 @@ class Outcome:
         return Failure(self.failure_reason, self.failure_signal).name
 
 
+_NOT_IN_TARS = (*COLUMNS, SOURCE_FILE, SOURCE_ROW)
 Judge = Callable[[int, Fetched], Failure | None]
 OUTCOME = tuple(Outcome.__dataclass_fields__)
 
@@ -311,8 +312,7 @@ def _writer(shard: str, folder: Path, schema: pa.Schema, encode_format: str) -> 
             # Upstream's, but for what JSON cannot say: times become text, NaN null. Why a row
             # failed is no business of one that is stored, nor is its line in the list.
             if img_str is not None:
-                unsaid = (*COLUMNS, SOURCE_FILE, SOURCE_ROW)
-                said = {k: jsonable(v) for k, v in meta.items() if k not in unsaid}
+                said = {k: jsonable(v) for k, v in meta.items() if k not in _NOT_IN_TARS}
                 text = json.dumps(said, indent=4)
                 sample = {"__key__": key, self.encode_format: img_str, "json": text}
                 self.tarwriter.write({**sample, "txt": caption or ""})

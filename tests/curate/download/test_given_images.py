@@ -47,7 +47,7 @@ def test_images_of_a_list_become_shards_and_every_other_row_has_its_reason(tmp_p
     assert reasons == [None, None, "not_an_image", "empty_body", "no_url", "bad_image"]
     assert [row["source_path"] for row in rows] == [f"cats/{n}.png" for n in range(6)]
     assert [row["source_row"] for row in rows] == [1, 2, 3, 4, 5, 6]
-    assert {row["source_file"] for row in rows} == {"list.parquet"}
+    assert {row["source_file"] for row in rows} == {None}
     assert [row["label"] for row in rows] == list(range(6))
     assert "source_bytes" not in rows[0]
     processor = ImageProcessor(settings.resize)
