@@ -123,7 +123,7 @@ class _NotText(Exception):
 
 
 def _say(message: str) -> None:
-    print(f"frenchcat: {message}", file=sys.stderr)
+    sys.stderr.write(f"frenchcat: {message}\n")
 
 
 def _some(names: list[str]) -> str:

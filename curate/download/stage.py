@@ -66,12 +66,20 @@ class DownloadSettings:
 
     url_column: str | None = None  # None: by its usual names
     caption_column: str | None = None  # None: by its usual names, or none
-    image_column: str | None = None  # with images inside the list; None: by its usual names
-    columns: tuple[str, ...] = ()  # of a csv or tsv without a header, in their order
-    captions: Captions = "first"  # of a row that has several; all: as rows of their own
-    quotes: Quotes = "auto"  # csv: fields of a csv or tsv may hold line ends; none: no quoting
-    encoding: str | None = None  # of a list's text; None: UTF-8, or what its mark says
-    bad_rows: BadRows = "refuse"  # keep: a row that cannot be read is a row without a URL
+    image_column: str | None = None
+    """The list's column of images, where it brings them; none: found by its usual names."""
+    columns: tuple[str, ...] = ()
+    """The names of the columns of a csv or tsv without a header, in their order."""
+    captions: Captions = "first"
+    """Which of several captions in a row is taken: first, longest, or all, as rows of their own."""
+    quotes: Quotes = "auto"
+    """Quotation marks in csv and tsv. csv: by RFC 4180; none: characters like any other; auto: a
+    mark that nobody closes swallows no row."""
+    encoding: str | None = None
+    """The encoding of a list's text; none: UTF-8, or what its first bytes say."""
+    bad_rows: BadRows = "refuse"
+    """What becomes of a line that cannot be read: refuse: the list is refused; keep: it is a row
+    without a URL, which fails and is counted."""
     samples_per_shard: int = Field(default=1000, ge=1, le=10_000)
     threads: int | None = Field(default=None, ge=1)  # that resize, a process; None: by the cores
     resize: ResizeSettings = ResizeSettings()
