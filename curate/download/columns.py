@@ -118,11 +118,18 @@ def open_table(connection: DuckDBPyConnection, source: Source) -> Table:
         for what, name in (("URL", url), ("caption", caption)):
             _refuse_nested(source, what, name)
         columns = tuple(
-            (name, "JSON" if name in (url, caption) else _plain_type(kind))
+            (name, _json_type(source, name, kind, is_text=name in (url, caption)))
             for name, kind in columns
         )
         sql = _reader(source, columns=columns)
     return Table(source, sql, columns, url, caption, image)
+
+
+def _json_type(source: Source, name: str, kind: str, *, is_text: bool) -> str:
+    """The type as which a JSON column is read: where a row has several texts, JSON."""
+    if not is_text:
+        return _plain_type(kind)
+    return "JSON" if name in source.oddities.several else "VARCHAR"
 
 
 def _plain_type(kind: str) -> str:

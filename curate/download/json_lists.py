@@ -72,9 +72,9 @@ def _note_nested(source: Source, name: str, value: dict[str, Any] | list[Any], r
 
 def _dumped(value: Any) -> str:
     try:
-        return json.dumps(value, ensure_ascii=False, allow_nan=False)
+        return _encoder.encode(value)
     except ValueError:
-        return json.dumps(_finite(value), ensure_ascii=False, allow_nan=False)
+        return _encoder.encode(_finite(value))
 
 
 def _finite(value: Any) -> Any:
@@ -267,3 +267,4 @@ def _kind(value: Any) -> str:
 
 _no_constant: Callable[[str], None] = lambda text: None  # noqa: E731
 _decoder = json.JSONDecoder(parse_constant=_no_constant)
+_encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
