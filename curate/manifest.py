@@ -17,6 +17,7 @@ class ListFile:
     name: str
     sha256: str
     rows: int
+    notes: tuple[str, ...] | None = None  # what was replaced in it, or kept in spite of a fault
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class GivenList:
     url_column: str | None
     caption_column: str | None
     files: tuple[ListFile, ...]
+    reading: Mapping[str, Any] | None = None  # further settings of how it was read, if any
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,12 @@ class StageEntry:
 
     def as_json(self) -> dict[str, Any]:
         """The entry as dataset.json has it."""
-        return {name: value for name, value in asdict(self).items() if value is not None}
+        entry = asdict(self, dict_factory=_without_unsaid)
+        return {name: value for name, value in entry.items() if value is not None}
+
+
+def _without_unsaid(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    return {name: v for name, v in pairs if v is not None or name not in ("notes", "reading")}
 
 
 NO_ENTRY = StageEntry()

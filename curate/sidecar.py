@@ -23,6 +23,7 @@ NAMES = (
     *("original_width", "original_height", "exif", "sha256", "md5", "uid", "stored_sha256"),
     "original_bytes",
     *COLUMNS,
+    *("source_file", "source_row", "source_path"),
 )
 """The columns of a sidecar that are not the list's own: img2dataset's, then ours."""
 LATER = {"original_bytes": "BIGINT"}

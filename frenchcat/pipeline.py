@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -145,8 +146,17 @@ def engine_of(text: str, workers: int | None = None) -> Engine:
 
 
 def list_name(urls: Sequence[str]) -> str:
-    """A dataset's name from its first list: the file's name without its endings."""
-    return str(urls[0]).rstrip("/").rsplit("/", 1)[-1].split(".")[0] or "dataset"
+    """A dataset's name from its first list: the file's name without its endings.
+
+    Of a glob, what its last part says beside the signs, else the folder's name.
+    """
+    address = str(urls[0])
+    path = address.split("?")[0] if "://" in address else str(Path(address).absolute())
+    for part in reversed(path.rstrip("/").split("/")):
+        plain = re.sub(r"\[[^]]*\]|[*?]", "", part.split(".")[0]).strip("-_ ")
+        if plain:
+            return plain
+    return "dataset"
 
 
 def save_settings(dataset: Dataset, settings: BuildSettings) -> None:

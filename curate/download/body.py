@@ -7,6 +7,7 @@ gigabytes before anybody counts. At no moment is more held than the cap and one 
 
 import zlib
 
+from frenchcat.curate.image.header import picture_size
 from frenchcat.curate.image.sniff import IMAGE_KINDS, SNIFF_BYTES, sniff
 from frenchcat.curate.reasons import FailureReason, FetchFailure
 
@@ -78,6 +79,19 @@ def check_kind(body: bytes) -> str:
     if kind not in IMAGE_KINDS:
         raise FetchFailure(FailureReason.NOT_AN_IMAGE, kind)
     return kind
+
+
+def check_picture(body: bytes, max_pixels: int) -> tuple[str, int, int]:
+    """The kind of a picture, and its width and height by its header. Raises FetchFailure."""
+    kind = check_kind(body)
+    try:
+        width, height = picture_size(body, kind)
+    except ValueError as error:
+        raise FetchFailure(FailureReason.BAD_IMAGE, str(error)) from error
+    if width * height > max_pixels:
+        detail = f"{width} x {height} {kind}, the cap is {max_pixels} pixels"
+        raise FetchFailure(FailureReason.TOO_MANY_PIXELS, detail)
+    return kind, width, height
 
 
 def _only_encoding(header: str) -> str:

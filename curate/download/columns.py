@@ -3,7 +3,11 @@
 Reads list files through DuckDB, writes nothing. Types: parquet and JSON keep theirs; a csv column
 becomes BIGINT, DOUBLE or BOOLEAN only where no value of the whole file would lose a character of
 meaning (``007`` and numbers beyond 64 bits stay text), which costs one more pass over the file and
-finds every broken line before anything is written.
+finds every broken line before anything is written. A column that is of one type in one file and of
+another in the next is of a type that holds both, text in the end.
+
+URLs and captions are text, whatever the list has: bytes are decoded, of several the settings say
+which. An image's bytes inside the list are carried on with the path that the list gives them.
 
 An extra column whose name (in any case) is one of the sidecar's own is carried on as
 ``list_<name>``.
@@ -12,31 +16,65 @@ An extra column whose name (in any case) is one of the sidecar's own is carried 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from frenchcat.curate.download.sources import Source, broken, header
+from frenchcat.curate.download.column_names import IMAGE_NAMES, pick, usual
+from frenchcat.curate.download.list_source import ROW, Source, broken
 from frenchcat.curate.errors import UserError
-from frenchcat.curate.sidecar import NAMES as SIDECAR
+from frenchcat.curate.sidecar import NAMES
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-# Usual names, best first: img2dataset, LAION, DataComp, cc2dataset, Conceptual Captions, Unsplash.
-URL_NAMES = ("url", "image_url", "img_url", "photo_image_url", "image_link", "link", "uri", "href")
-CAPTION_NAMES = ("caption", "text", "alt", "alt_text", "txt", "title", "description")
+SOURCE_FILE, SOURCE_ROW = "source_file", "source_row"
+"""Which of a list's several files a row came from, and its line or number there, from 1."""
+IMAGE_PATH, IMAGE_BYTES = "source_path", "source_bytes"
+"""Of an image inside the list: the path that the list gives it, and its file."""
+ORIGIN = (SOURCE_FILE, SOURCE_ROW, IMAGE_PATH)
+# Names that a list's own columns may not take.
+SIDECAR = (*NAMES, IMAGE_BYTES)
 SOURCE = "frenchcat_source"  # the file that a row came from
 _UID = "^[0-9a-f]{32}$"
+_IMAGE = re.compile(r"BLOB|STRUCT\(.*\bbytes\"? BLOB\b.*\)")
+_TEXTS = ("VARCHAR[]", "BLOB[]")
+_NO_TEXT = ("STRUCT(", "MAP(", "UNION(")
 
 
 @dataclass(frozen=True)
 class Table:
-    """A file of the list: its DuckDB expression and its columns, (name, type)."""
+    """A file of the list: its DuckDB expression, its columns (name, type), and what they are."""
 
     source: Source
     sql: str
     columns: tuple[tuple[str, str], ...]
+    url: str | None = None
+    caption: str | None = None
+    image: str | None = None
+
+    def type_of(self, name: str | None) -> str:
+        """DuckDB's name of a column's type."""
+        return dict(self.columns)[str(name)]
+
+    @property
+    def uid(self) -> str | None:
+        """The list's own column of that name."""
+        return next((name for name, _ in self.columns if name.lower() == "uid"), None)
+
+    def extras(self) -> list[tuple[str, str]]:
+        """The columns that are carried on, each with the name that the dataset has for it.
+
+        One with several URLs or captions is, since one of them alone is not all that it says.
+        """
+        taken = [self.uid, self.image]
+        taken += [name for name in (self.url, self.caption) if name and not self.is_several(name)]
+        return renamed([name for name, _ in self.columns if name not in taken])
+
+    def is_several(self, name: str) -> bool:
+        """Whether a column has several texts in a row, so that one of them is not all it says."""
+        return self.type_of(name) in _TEXTS or name in self.source.oddities.several
 
 
 def uid_of(url: str, caption: str | None) -> str:
@@ -44,98 +82,263 @@ def uid_of(url: str, caption: str | None) -> str:
     return hashlib.sha256(f"{url}\n{caption or ''}".encode()).hexdigest()[:32]
 
 
-def names_of(connection: DuckDBPyConnection, source: Source) -> list[str]:
-    """The columns of a file, read from its beginning only. Raises `UserError` where broken."""
-    if source.format.delimiter:
-        return header(source)
-    return [name for name, _ in _describe(connection, source, _reader(source, sample=1000))]
+def check_columns(connection: DuckDBPyConnection, source: Source) -> None:
+    """Raise `UserError` where a file's beginning has no column for URLs, or a named one lacks."""
+    _picked(source, _describe(connection, source, _reader(source, sample=1000)))
 
 
 def has_rows(connection: DuckDBPyConnection, source: Source) -> bool:
     """Whether a file has at least one row. Raises `UserError` where its beginning is broken."""
     import duckdb
 
-    columns = None
-    if source.format.delimiter:
-        columns = tuple((name, "VARCHAR") for name in header(source))
-    here = _reader(source, sample=1000, columns=columns).replace(
-        _HERE, f"[{literal(str(source.path))}]"
-    )
+    columns = (("url", "JSON"),) if source.copied == "objects" else None
+    here = _here(_reader(source, columns=columns), [source])
     try:
         return bool(connection.sql(f"SELECT 1 FROM {here} LIMIT 1").fetchall())
     except duckdb.Error as error:
         raise broken(source, error) from None
 
 
-def open_table(
-    connection: DuckDBPyConnection, source: Source, url: str | None, caption: str | None
-) -> tuple[Table, str, str | None]:
-    """A file as a table, with its URL and caption column. Raises `UserError`; reads it whole."""
-    if source.format.delimiter:
-        names = header(source)
-        url, caption = pick(source, names, url, caption)
-        keep = {url, caption, *(name for name in names if name.lower() == "uid")}
-        return _typed_csv(connection, source, names, keep), url, caption
-    sql = _reader(source, sample=-1)
-    columns = _describe(connection, source, sql)
-    url, caption = pick(source, [name for name, _ in columns], url, caption)
-    if source.format.text:
+def open_table(connection: DuckDBPyConnection, source: Source) -> Table:
+    """A file as a table. Raises `UserError`; reads a file of text or JSON whole."""
+    columns = _describe(connection, source, _reader(source, sample=-1))
+    url, caption, image = _picked(source, columns)
+    if source.copied == "texts":
+        keep = {url, caption, *(name for name, _ in columns if name.lower() == "uid")}
+        sql, columns = _typed_csv(connection, source, [name for name, _ in columns], keep)
+        return Table(source, sql, columns, url, caption)
+    sql = _reader(source)
+    if source.copied == "objects":
+        for what, name in (("URL", url), ("caption", caption)):
+            _refuse_nested(source, what, name)
         columns = tuple(
-            (name, "VARCHAR" if name in (url, caption) else kind) for name, kind in columns
+            (name, _json_type(source, name, kind, is_text=name in (url, caption)))
+            for name, kind in columns
         )
         sql = _reader(source, columns=columns)
-    return Table(source, sql, columns), url, caption
+    return Table(source, sql, columns, url, caption, image)
 
 
-def pick(
-    source: Source, names: Sequence[str], url: str | None, caption: str | None
-) -> tuple[str, str | None]:
-    """The URL and the caption column: as named, else by their usual names in any case.
+def _json_type(source: Source, name: str, kind: str, *, is_text: bool) -> str:
+    """The type as which a JSON column is read: where a row has several texts, JSON."""
+    if not is_text:
+        return _plain_type(kind)
+    return "JSON" if name in source.oddities.several else "VARCHAR"
 
-    Raises `UserError` where there is no URL column, or a named one is missing.
-    """
-    found = ", ".join(names) or "none"
-    lowered = {name.lower(): name for name in reversed(names)}
-    for setting, named in (("url_column", url), ("caption_column", caption)):
-        if named is not None and named not in names:
-            raise UserError(
-                f"{source.name}: no column {named!r} ({setting}); the columns are: {found}"
-            )
-    url = url or next((lowered[name] for name in URL_NAMES if name in lowered), None)
-    if url is None:
+
+def _plain_type(kind: str) -> str:
+    """The type of a JSON column, text where Arrow or parquet would not hold what was found."""
+    return "VARCHAR" if kind in ("JSON", "UUID", "HUGEINT", "UHUGEINT", "INTERVAL") else kind
+
+
+def _refuse_nested(source: Source, what: str, name: str | None) -> None:
+    row = source.oddities.nested.get(name or "")
+    if row is not None:
         raise UserError(
-            f"{source.name}: no URL column; the columns are: {found}; "
-            "name it with --set download.url_column=NAME"
+            f"{source.name}: {source.places} {row}: the {what} column {name!r} holds an object; "
+            f"name another: --set download.{what.lower()}_column=NAME"
         )
-    others = {name: own for name, own in lowered.items() if own != url}
-    caption = caption or next((others[name] for name in CAPTION_NAMES if name in others), None)
-    return url, caption
 
 
-def selection(table: Table, url: str, caption: str | None, alike: Sequence[Source]) -> str:
-    """A SELECT of uid, url, caption, extra columns and the source file, for files of one schema."""
-    u = f"{quote(url)}::VARCHAR"
-    c = f"{quote(caption)}::VARCHAR" if caption else "NULL::VARCHAR"
-    computed = f"left(sha256(coalesce({u}, '') || chr(10) || coalesce({c}, '')), 32)"
-    names = [name for name, _ in table.columns]
-    own = next((name for name in names if name.lower() == "uid"), None)
-    uid = computed
-    if own is not None:
-        o = f"lower({quote(own)}::VARCHAR)"
-        uid = f"CASE WHEN regexp_matches({o}, '{_UID}') THEN {o} ELSE {computed} END"
-    extras = [
-        f"{quote(name)} AS {quote(new)}"
-        for name, new in _renamed([n for n in names if n not in (url, caption, own)])
+def _picked(
+    source: Source, columns: tuple[tuple[str, str], ...]
+) -> tuple[str | None, str | None, str | None]:
+    """The columns for URL, caption and image. Raises `UserError` where their types do not do."""
+    names, types = [name for name, _ in columns], dict(columns)
+    reading = source.reading
+    image = reading.image_column
+    if image is not None and image not in names:
+        raise UserError(
+            f"{source.name}: no column {image!r} (image_column); the columns are: "
+            f"{', '.join(names)}"
+        )
+    held = [name for name, kind in columns if _IMAGE.fullmatch(kind)]
+    if image is None:
+        structs = [name for name in held if types[name] != "BLOB"]
+        image = usual(structs, IMAGE_NAMES) or usual(held, IMAGE_NAMES)
+    elif image not in held:
+        raise UserError(
+            f"{source.name}: the column {image!r} (image_column) is {types[image]}; an image is "
+            "bytes, or a struct of bytes and path"
+        )
+    url, caption = pick(source, names, reading.url_column, reading.caption_column, image)
+    for what, name in (("url", url), ("caption", caption)):
+        kind = types.get(name or "", "")
+        if kind.startswith(_NO_TEXT) or (kind.endswith("]") and kind not in _TEXTS):
+            if source.copied == "objects":
+                continue  # told by its row, when all are known
+            raise UserError(
+                f"{source.name}: the {what} column {name!r} is {kind[:80]}; it has to be text, "
+                f"bytes or a list of them; name another: --set download.{what}_column=NAME"
+            )
+    return url, caption, image
+
+
+# -- one SELECT per group of files ---------------------------------------------------------------
+
+
+def selection(
+    table: Table, alike: Sequence[Source], wanted: Mapping[str, str], *, images: bool
+) -> str:
+    """A SELECT of uid, url, caption, extra columns and the origin, for files of one schema.
+
+    `wanted` has the types of extra columns, by their names in lower case; `images` tells whether
+    any file of the list has an image's bytes inside.
+    """
+    inner = [
+        f"{_url_sql(table)} AS frenchcat_url",
+        f"{_caption_sql(table)} AS frenchcat_caption",
+        *(_image_sql(table) if images else []),
+        *([] if table.source.copied else [f"file_row_number + 1 AS {ROW}"]),
     ]
-    columns = [f"{uid} AS uid", f"{u} AS url", f"{c} AS caption", *extras, SOURCE]
-    paths = ", ".join(literal(str(source.path)) for source in alike)
-    return f"SELECT {', '.join(columns)} FROM {table.sql.replace(_HERE, f'[{paths}]')}"
+    extras = [
+        f"{_cast(quote(name), table.type_of(name), wanted[new.lower()])} AS {quote(new)}"
+        for name, new in table.extras()
+    ]
+    outer = [
+        f"{_uid_sql(table, images)} AS uid",
+        *("frenchcat_url AS url", "frenchcat_caption AS caption"),
+        *extras,
+        *(f"{ROW}::BIGINT AS {SOURCE_ROW}", SOURCE),
+        *([IMAGE_PATH, IMAGE_BYTES] if images else []),
+    ]
+    here = _here(table.sql, alike)
+    return f"SELECT {', '.join(outer)} FROM (SELECT *, {', '.join(inner)} FROM {here})"
 
 
-_HERE = "[:files:]"
+def _uid_sql(table: Table, images: bool) -> str:
+    """The list's own uid where it is one, else what `uid_of` gives.
+
+    Of a row without a URL and with an image inside, the SHA-256 of the image's bytes stands for the
+    URL.
+    """
+    url = "coalesce(frenchcat_url, '')"
+    if images:
+        url = f"coalesce(frenchcat_url, 'sha256:' || sha256({IMAGE_BYTES}), '')"
+    text = f"{url} || chr(10) || coalesce(frenchcat_caption, '')"
+    computed = f"left(sha256({text}), 32)"
+    if table.uid is None:
+        return computed
+    given = f"lower({quote(table.uid)}::VARCHAR)"
+    fits = f"regexp_matches({given}, '{_UID}')"
+    if table.source.reading.captions == "all" and (several := _several_sql(table, table.caption)):
+        fits += f" AND coalesce(len({several}), 0) < 2"  # rows of one uid would be one row
+    return f"CASE WHEN {fits} THEN {given} ELSE {computed} END"
 
 
-def _renamed(names: Sequence[str]) -> list[tuple[str, str]]:
+def _url_sql(table: Table) -> str:
+    if table.url is None:
+        image = quote(table.image)
+        if table.type_of(table.image) == "BLOB":
+            return "NULL::VARCHAR"
+        path = f"{image}.path"
+        return f"CASE WHEN regexp_matches({path}, '^[A-Za-z][A-Za-z0-9+.-]*://') THEN {path} END"
+    several, one = _several_sql(table, table.url), _text_sql(table, table.url)
+    return f"coalesce(({several})[1], {one})" if several else one
+
+
+def _caption_sql(table: Table) -> str:
+    if table.caption is None:
+        return "NULL::VARCHAR"
+    several, one = _several_sql(table, table.caption), _text_sql(table, table.caption)
+    if not several:
+        return one
+    rule = table.source.reading.captions
+    if rule == "all":
+        return f"unnest(CASE WHEN len({several}) > 0 THEN {several} ELSE [{one}] END)"
+    if rule == "longest":  # the first of those
+        longest = f"list_aggregate(list_transform({several}, lambda x: length(x)), 'max')"
+        several = f"list_filter({several}, lambda x: length(x) = {longest})"
+    return f"coalesce(({several})[1], {one})"
+
+
+def _text_sql(table: Table, name: str) -> str:
+    """A column's value as text; NULL where it has several."""
+    kind, column = table.type_of(name), quote(name)
+    if kind == "JSON":
+        return f"CASE WHEN json_type({column}) <> 'ARRAY' THEN {column} ->> '$' END"
+    if kind == "BLOB":
+        return _decoded_sql(column)
+    return "NULL::VARCHAR" if kind in _TEXTS else f"{column}::VARCHAR"
+
+
+def _several_sql(table: Table, name: str | None) -> str:
+    """The texts of a value that has several, blank ones left out; "" for a column of single ones.
+
+    NULL for a row that has one.
+    """
+    if name is None:
+        return ""
+    kind, column = table.type_of(name), quote(name)
+    if kind == "JSON":
+        column = f"CASE WHEN json_type({column}) = 'ARRAY' "
+        column += f"THEN from_json({quote(name)}, '[\"VARCHAR\"]') END"
+    elif kind == "BLOB[]":
+        column = f"list_transform({column}, lambda b: {_decoded_sql('b')})"
+    elif kind != "VARCHAR[]":
+        return ""
+    return f"list_filter({column}, lambda t: trim(t) <> '')"
+
+
+def _decoded_sql(column: str) -> str:
+    """Bytes as text: UTF-8, else Latin-1."""
+    code = f"('0x' || hex({column})[2 * i + 1:2 * i + 2])::INTEGER"
+    chars = f"list_transform(range(octet_length({column})), lambda i: chr({code}))"
+    return f"coalesce(try(decode({column})), array_to_string({chars}, ''))"
+
+
+def _image_sql(table: Table) -> list[str]:
+    """The path and the bytes of an image inside the list."""
+    path, data = "NULL::VARCHAR", "NULL::BLOB"
+    if table.image is not None:
+        data = image = quote(table.image)
+        if (kind := table.type_of(table.image)) != "BLOB":
+            data = f"{image}.bytes"
+            path = f"{image}.path" if re.search(r"\bpath\"? VARCHAR", kind) else path
+    return [f"{path} AS {IMAGE_PATH}", f"{data} AS {IMAGE_BYTES}"]
+
+
+# -- types that differ between files -------------------------------------------------------------
+
+_WHOLE = ("TINYINT", "UTINYINT", "SMALLINT", "USMALLINT", "INTEGER", "UINTEGER", "BIGINT")
+_REAL = ("FLOAT", "DOUBLE")
+
+
+def types_of(tables: Sequence[Table]) -> dict[str, str]:
+    """The type of each extra column over all files, by its name in lower case."""
+    found: dict[str, str] = {}
+    for table in tables:
+        for name, new in table.extras():
+            kind = _plain_type(table.type_of(name))
+            found[new.lower()] = _common(found.get(new.lower(), kind), kind)
+    return found
+
+
+def _common(one: str, other: str) -> str:
+    """A type that holds the values of both."""
+    if one == other:
+        return one
+    if one in _WHOLE and other in _WHOLE:
+        return "BIGINT"
+    if one in (*_WHOLE, *_REAL) and other in (*_WHOLE, *_REAL):
+        return "DOUBLE"
+    if one.startswith(("DATE", "TIMESTAMP")) and other.startswith(("DATE", "TIMESTAMP")):
+        return "TIMESTAMP WITH TIME ZONE" if "ZONE" in one + other else "TIMESTAMP"
+    return "VARCHAR"
+
+
+def _cast(column: str, kind: str, wanted: str) -> str:
+    if kind == wanted:
+        return column
+    if wanted == "VARCHAR" and kind == "BLOB":
+        return _decoded_sql(column)
+    if wanted == "VARCHAR" and (kind.endswith("]") or kind.startswith(_NO_TEXT)):
+        return f"to_json({column})::VARCHAR"
+    return f"{column}::{wanted}"
+
+
+def renamed(names: Sequence[str]) -> list[tuple[str, str]]:
+    """Each column's name with the one that the dataset has for it."""
     taken = {*SIDECAR, *(name.lower() for name in names)}
     renamed = []
     for name in names:
@@ -149,47 +352,56 @@ def _renamed(names: Sequence[str]) -> list[tuple[str, str]]:
     return renamed
 
 
+_HERE = "[:files:]"
+
+
+def _here(sql: str, sources: Sequence[Source]) -> str:
+    """A table's SQL over these files."""
+    return sql.replace(_HERE, "[" + ", ".join(literal(str(one.path)) for one in sources) + "]")
+
+
 def _reader(
     source: Source, sample: int = -1, columns: tuple[tuple[str, str], ...] | None = None
 ) -> str:
-    """A DuckDB table function over the files, which `selection` puts in."""
-    found = source.format
-    if not found.text:
-        return f"{found.function}({_HERE}, filename='{SOURCE}')"
-    options = f"{found.options}, compression='{'gzip' if source.gzipped else 'none'}'"
-    options += f", filename='{SOURCE}'"
+    """A DuckDB table function over the files, which `_here` puts in."""
+    if source.copied != "objects":
+        # Folders like lang=en are read by us, for every format alike.
+        return f"read_parquet({_HERE}, filename='{SOURCE}', hive_partitioning=false)"
+    options = f"format='newline_delimited', compression='none', filename='{SOURCE}'"
+    options += ", hive_partitioning=false"
     if columns is not None:
         kinds = ", ".join(f"{literal(name)}: {literal(kind)}" for name, kind in columns)
-        options += f", columns={{{kinds}}}"
-    elif not found.delimiter:
-        # Every row counts for the types, and a field of few rows is a column like any other.
-        options += f", sample_size={sample}, map_inference_threshold=-1"
-        options += ", field_appearance_threshold=0"
-    return f"{found.function}({_HERE}, {options})"
+        return f"read_json({_HERE}, {options}, columns={{{kinds}, {ROW}: 'BIGINT'}})"
+    # Every row counts for the types, and a field of few rows is a column like any other.
+    options += f", sample_size={sample}, map_inference_threshold=-1, maximum_depth=-1"
+    return f"read_json({_HERE}, {options}, field_appearance_threshold=0)"
 
 
 def _describe(
     connection: DuckDBPyConnection, source: Source, sql: str
 ) -> tuple[tuple[str, str], ...]:
+    """A file's columns with their types, but for those that we add."""
     import duckdb
 
-    here = sql.replace(_HERE, f"[{literal(str(source.path))}]")
     try:
-        relation = connection.sql(f"SELECT * FROM {here}")
+        relation = connection.sql(f"SELECT * FROM {_here(sql, [source])}")
         columns = tuple(zip(relation.columns, (str(kind) for kind in relation.types), strict=True))
     except duckdb.Error as error:
-        raise broken(source, error) from None
-    return tuple(column for column in columns if column[0] != SOURCE)
+        if source.copied != "objects" or "Duplicate name" not in str(error):
+            raise broken(source, error) from None
+        # Names inside an object that differ in case alone: no type of DuckDB's can hold them.
+        return tuple((name, "VARCHAR") for name in source.oddities.names)
+    return tuple(column for column in columns if column[0] not in (SOURCE, ROW))
 
 
 def _typed_csv(
     connection: DuckDBPyConnection, source: Source, names: Sequence[str], keep: set[str | None]
-) -> Table:
-    """A csv read as text, then cast where a whole column allows it."""
+) -> tuple[str, tuple[tuple[str, str], ...]]:
+    """A csv read as text, then cast where a whole column allows it: its SQL, its columns."""
     import duckdb
 
-    plain = _reader(source, columns=tuple((name, "VARCHAR") for name in names))
-    here = plain.replace(_HERE, f"[{literal(str(source.path))}]")
+    plain = _reader(source)
+    here = _here(plain, [source])
     tests = [test for name in names for test in _tests(quote(name))]
     try:
         (row,) = connection.sql(f"SELECT {', '.join(tests)} FROM {here}").fetchall()
@@ -203,7 +415,7 @@ def _typed_csv(
             kind = next((kind for kind in _TYPES if fits[kind]), "VARCHAR")
         columns.append((name, kind))
     casts = ", ".join(f"{quote(name)}::{kind} AS {quote(name)}" for name, kind in columns)
-    return Table(source, f"(SELECT {casts}, {SOURCE} FROM {plain})", tuple(columns))
+    return f"(SELECT {casts}, {ROW}, {SOURCE} FROM {plain})", tuple(columns)
 
 
 _TYPES = ("BIGINT", "DOUBLE", "BOOLEAN")

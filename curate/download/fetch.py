@@ -25,7 +25,7 @@ from types import TracebackType
 from aiohttp.abc import AbstractResolver
 
 from frenchcat.curate.download.address import AddressPolicy, CheckedResolver, SystemResolver
-from frenchcat.curate.download.body import check_kind
+from frenchcat.curate.download.body import check_picture
 from frenchcat.curate.download.fetch_attempt import FetchAttempt, FetchContext
 from frenchcat.curate.download.fetched import Fetched
 from frenchcat.curate.download.hosts import HostHealth, HostTurns
@@ -154,14 +154,7 @@ class Fetcher:
         return fetched
 
     def _judge(self, attempt: FetchAttempt, body: bytes) -> Fetched:
-        kind = check_kind(body)
-        try:
-            width, height = picture_size(body, kind)
-        except ValueError as error:
-            raise FetchFailure(FailureReason.BAD_IMAGE, str(error)) from error
-        if width * height > self._settings.max_pixels:
-            detail = f"{width} x {height} {kind}, the cap is {self._settings.max_pixels} pixels"
-            raise FetchFailure(FailureReason.TOO_MANY_PIXELS, detail)
+        kind, width, height = check_picture(body, self._settings.max_pixels)
         hops, said = tuple(attempt.hops), tuple(attempt.said.items())
         url, tries = str(attempt.url), attempt.attempts
         return Fetched(url, body, None, "", hops, kind, width, height, tries, said)

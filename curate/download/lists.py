@@ -8,13 +8,14 @@ All new shards of one call are published together, or none: a list found broken 
 has written nothing, and a killed freeze starts over. Memory is that of a few batches and a bounded
 DuckDB buffer, whatever the length of the list; the scratch disk holds the uids of a grown list, and
 the new rows until they are published. Cost: one pass over the list (two for csv and JSON, whose
-types have to be found), two for a grown one.
+types have to be found), two for a grown one. Images inside a list are frozen with it.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -24,15 +25,8 @@ from typing import TYPE_CHECKING, Any
 from frenchcat.curate import files
 from frenchcat.curate.dataset import Dataset, Publication, file_sha256
 from frenchcat.curate.download import columns as cols
-from frenchcat.curate.download.sources import (
-    Lists,
-    Source,
-    as_table,
-    base_name,
-    broken,
-    fetch,
-    find,
-)
+from frenchcat.curate.download.list_source import Reading, Source, broken
+from frenchcat.curate.download.sources import Lists, as_table, as_text, fetch, find
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.manifest import GivenList, ListFile, StageEntry
 from frenchcat.curate.markers import Signature, counts_of, record_entry, write_marker
@@ -48,14 +42,14 @@ SIGNATURE = Signature(STAGE, 1, {})
 MAX_SHARDS = 100_000  # five digits, as img2dataset names them
 _BUFFER = "512MB"
 _BATCH_ROWS = 10_000
+_BUFFER_OF_IMAGES = "2GB"  # DuckDB's, where the images themselves are in the list
+_IMAGE_ROWS = 64  # at one time, of those
 
 
 @dataclass(frozen=True)
-class Shape:
-    """How a list is read: its columns, None to find them, and the size of a shard."""
+class Shape(Reading):
+    """How a list is read, and the size of a shard."""
 
-    url_column: str | None = None
-    caption_column: str | None = None
     samples_per_shard: int = 1000
 
 
@@ -76,22 +70,20 @@ def check(lists: Lists, shape: Shape) -> None:
     """
     import tempfile
 
-    addresses = find(lists)
+    found = find(lists).found
     any_rows = False
     with tempfile.TemporaryDirectory(prefix="frenchcat-") as folder, _duckdb(Path(folder)) as duck:
-        for number, address in enumerate(addresses):
-            if "://" in address.removeprefix("file://"):
+        for number, one in enumerate(found):
+            if "://" in one.address.removeprefix("file://"):
                 any_rows = True
                 continue
-            given = fetch(address, Path(folder), number)
+            given = fetch(one, Path(folder), number, shape)
             source = as_table(given, Path(folder), number, most=1)
-            if not cols.has_rows(duck, source):
-                continue
-            any_rows = True
-            names = cols.names_of(duck, source)
-            cols.pick(source, names, shape.url_column, shape.caption_column)
+            if cols.has_rows(duck, source):
+                any_rows = True
+                cols.check_columns(duck, source)
     if not any_rows:
-        raise _no_rows(base_name(address) for address in addresses)
+        raise _no_rows(one.name for one in found)
 
 
 def _no_rows(names: Iterable[str]) -> UserError:
@@ -104,15 +96,40 @@ def freeze(dataset: Dataset, lists: Lists, shape: Shape) -> list[str]:
     The dataset's lock is held. Raises `UserError` for a list that is missing, broken, empty, of no
     known kind or without a URL column; nothing is written then.
     """
-    addresses = find(lists)
+    search = find(lists)
     with dataset.scratch(STAGE) as folder:
-        sources = [fetch(address, folder, number) for number, address in enumerate(addresses)]
+        sources = [fetch(one, folder, number, shape) for number, one in enumerate(search.found)]
         given = _given(sources, shape)
         if not _known(dataset, given):
+            if search.left_out:
+                _say(f"{_some(search.left_out)}: not a URL list by name and beginning, left out")
             tables = [as_table(source, folder, number) for number, source in enumerate(sources)]
-            rows = _freeze(dataset, tables, shape, folder)
-            _record(dataset, given, rows)
+            while True:
+                try:
+                    rows = _freeze(dataset, tables, shape, folder)
+                    break
+                except _NotText as error:
+                    place = tables.index(error.source)
+                    tables[place] = as_text(error.source, folder, place)
+            _record(dataset, given, tables, rows)
     return dataset.shards(STAGE)
+
+
+class _NotText(Exception):
+    """A parquet has a text column with bytes that are not UTF-8."""
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        super().__init__(source.name)
+
+
+def _say(message: str) -> None:
+    sys.stderr.write(f"frenchcat: {message}\n")
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + more
 
 
 # -- what was given ------------------------------------------------------------------------------
@@ -121,7 +138,7 @@ def freeze(dataset: Dataset, lists: Lists, shape: Shape) -> list[str]:
 def _given(sources: list[Source], shape: Shape) -> GivenList:
     """What was given; the files' rows are not counted yet."""
     files = (ListFile(source.name, file_sha256(source.path), rows=0) for source in sources)
-    return GivenList(shape.url_column, shape.caption_column, tuple(files))
+    return GivenList(shape.url_column, shape.caption_column, tuple(files), shape.as_json() or None)
 
 
 def _known(dataset: Dataset, given: GivenList) -> bool:
@@ -131,12 +148,19 @@ def _known(dataset: Dataset, given: GivenList) -> bool:
 
 
 def _identity(given: GivenList) -> tuple[Any, ...]:
-    return given.url_column, given.caption_column, sorted(file.sha256 for file in given.files)
+    files = sorted(file.sha256 for file in given.files)
+    return given.url_column, given.caption_column, files, sorted((given.reading or {}).items())
 
 
-def _record(dataset: Dataset, given: GivenList, rows: list[int]) -> None:
-    counted = zip(given.files, rows, strict=True)
-    files = tuple(replace(file, rows=number) for file, number in counted)
+def _record(dataset: Dataset, given: GivenList, sources: list[Source], rows: list[int]) -> None:
+    """Keep what was given in dataset.json, and say and keep what was odd about it."""
+    counted = []
+    for file, source, number in zip(given.files, sources, rows, strict=True):
+        notes = source.oddities.sentences()
+        for note in notes:
+            _say(f"{source.name}: {note}")
+        counted.append(replace(file, rows=number, notes=notes or None))
+    files = tuple(counted)
     before = dataset.manifest().entry(STAGE).given or ()
     shards = dataset.shards(STAGE)
     total = sum(counts_of(dataset, STAGE, shard)["rows"] for shard in shards)
@@ -172,21 +196,29 @@ def _duckdb(folder: Path) -> Iterator[DuckDBPyConnection]:
         connection.close()
 
 
-def _view(duck: DuckDBPyConnection, sources: list[Source], shape: Shape) -> None:
-    """The view `listed`: every row of every file, in order; files of one schema are read as one."""
-    groups: list[tuple[cols.Table, str, str | None, list[Source]]] = []
+def _view(duck: DuckDBPyConnection, sources: list[Source]) -> bool:
+    """The view `listed`: every row of every file, in order; files of one schema are read as one.
+
+    Gives whether any has an image's bytes inside.
+    """
+    groups: list[tuple[cols.Table, list[Source]]] = []
     if not (filled := [source for source in sources if cols.has_rows(duck, source)]):
         raise _no_rows(source.name for source in sources)
     for source in filled:
-        table, url, caption = cols.open_table(duck, source, shape.url_column, shape.caption_column)
-        if groups and not source.format.text:
-            last = groups[-1]
-            if last[0].source.kind == source.kind and last[0].columns == table.columns:
-                last[3].append(source)
+        table = cols.open_table(duck, source)
+        if groups and not source.copied:
+            first, alike = groups[-1]
+            if first.source.kind == source.kind and first.columns == table.columns:
+                alike.append(source)
                 continue
-        groups.append((table, url, caption, [source]))
-    selects = [cols.selection(*group) for group in groups]
-    duck.execute("CREATE VIEW listed AS " + " UNION ALL BY NAME ".join(selects))
+        groups.append((table, [source]))
+    images = any(table.image is not None for table, _ in groups)
+    types = cols.types_of([table for table, _ in groups])
+    selects = [cols.selection(table, alike, types, images=images) for table, alike in groups]
+    duck.execute("CREATE OR REPLACE VIEW listed AS " + " UNION ALL BY NAME ".join(selects))
+    if images:
+        duck.execute(f"SET memory_limit = '{_BUFFER_OF_IMAGES}'; SET threads = 1")
+    return images
 
 
 def _freeze(dataset: Dataset, sources: list[Source], shape: Shape, folder: Path) -> list[int]:
@@ -194,9 +226,9 @@ def _freeze(dataset: Dataset, sources: list[Source], shape: Shape, folder: Path)
     counts: Counter[str] = Counter()
     with _duckdb(folder) as duck, dataset.publish(STAGE) as publication:
         with _blaming(sources):
-            _view(duck, sources, shape)
+            images = _view(duck, sources)
             positions = _fresh(dataset, duck) if dataset.shards(STAGE) else None
-        batches = _batches(duck, counts, sources)
+        batches = _batches(duck, counts, sources, _IMAGE_ROWS if images else _BATCH_ROWS)
         if positions is not None:
             batches = _masked(batches, positions)
         if gone := removed(dataset):
@@ -218,18 +250,21 @@ def _blaming(sources: list[Source]) -> Iterator[None]:
         named = [source for source in sources if str(source.path) in str(error)]
         if not named:
             raise
+        if "Invalid string encoding" in str(error) and not named[0].copied:
+            raise _NotText(named[0]) from None
         raise broken(named[0], error) from None
 
 
 def _batches(
-    duck: DuckDBPyConnection, counts: Counter[str], sources: list[Source]
+    duck: DuckDBPyConnection, counts: Counter[str], sources: list[Source], rows: int
 ) -> Iterator[pa.Table]:
     """The rows of the list in order, streamed; `counts` learns how many each file has."""
     import pyarrow as pa
 
+    origin = _Origin(sources)
     # `sql(…)` streams, where `execute(…)` would hold the whole result.
     with _blaming(sources):
-        reader = duck.sql("SELECT * FROM listed").to_arrow_reader(_BATCH_ROWS)
+        reader = duck.sql("SELECT * FROM listed").to_arrow_reader(rows)
     while True:
         with _blaming(sources):
             batch = next(reader, None)
@@ -238,7 +273,42 @@ def _batches(
         table = pa.Table.from_batches([batch])
         for found in table[cols.SOURCE].value_counts().to_pylist():
             counts[found["values"]] += found["counts"]
-        yield table.drop_columns([cols.SOURCE])
+        yield origin.put_into(table)
+
+
+class _Origin:
+    """What a row's file says of it: which of several it is, and the partitions of its folders."""
+
+    def __init__(self, sources: list[Source]) -> None:
+        import pyarrow as pa
+
+        self._place = {str(source.path): place for place, source in enumerate(sources)}
+        # The name of a list that is one file is in dataset.json: rows are the same under another.
+        names = [one.name if len(sources) > 1 else None for one in sources]
+        self._values = {cols.SOURCE_FILE: pa.array(names, pa.string())}
+        partitions = dict.fromkeys(name for one in sources for name in one.partitions)
+        for name, new in cols.renamed(list(partitions)):
+            values = [one.partitions.get(name) for one in sources]
+            whole = all(v is None or (v.isdecimal() and str(int(v)) == v) for v in values)
+            if whole and any(values):
+                self._values[new] = pa.array([v and int(v) for v in values], pa.int64())
+            else:
+                self._values[new] = pa.array(values, pa.string())
+
+    def put_into(self, table: pa.Table) -> pa.Table:
+        """The table with these columns, where it has none of their name."""
+        import pyarrow as pa
+
+        paths = table[cols.SOURCE].combine_chunks().dictionary_encode()
+        known = pa.array([self._place[path] for path in paths.dictionary.to_pylist()], pa.int64())
+        places = known.take(paths.indices)
+        there = {name.lower() for name in table.column_names}
+        at = table.column_names.index(cols.SOURCE_ROW)
+        table = table.drop_columns([cols.SOURCE])
+        for name, values in self._values.items():
+            if name.lower() not in there:
+                table = table.add_column(at, name, values.take(places))
+        return table
 
 
 def _fresh(dataset: Dataset, duck: DuckDBPyConnection) -> Iterator[Any]:
@@ -249,14 +319,14 @@ def _fresh(dataset: Dataset, duck: DuckDBPyConnection) -> Iterator[Any]:
     """
     import pyarrow.parquet as pq
 
-    duck.execute("CREATE TABLE had (uid VARCHAR)")
+    duck.execute("CREATE OR REPLACE TABLE had (uid VARCHAR)")
     for shard in dataset.shards(STAGE):
         with dataset.as_local(relative(shard)) as path:
             duck.register("present", pq.read_table(path, columns=["uid"]))
             duck.execute("INSERT INTO had SELECT uid FROM present")
             duck.unregister("present")
     duck.execute(
-        "CREATE TABLE fresh AS SELECT place FROM ("
+        "CREATE OR REPLACE TABLE fresh AS SELECT place FROM ("
         "  SELECT place, uid, row_number() OVER (PARTITION BY uid ORDER BY place) AS nth"
         "  FROM (SELECT row_number() OVER () AS place, uid FROM listed)"
         ") LEFT JOIN (SELECT uid, count(*) AS copies FROM had GROUP BY uid) USING (uid) "
@@ -340,6 +410,7 @@ def _write_shard(publication: Publication, number: int, table: pa.Table) -> None
         )
     shard = f"{number:05d}"
     path = publication.path(relative(shard))
-    pq.write_table(table.combine_chunks(), path, compression="zstd")
+    size = _IMAGE_ROWS if cols.IMAGE_BYTES in table.column_names else None
+    pq.write_table(table.combine_chunks(), path, compression="zstd", row_group_size=size)
     counts = {"rows": table.num_rows}
     write_marker(publication, SIGNATURE, shard, {}, counts, outputs=[relative(shard)])

@@ -21,11 +21,13 @@ from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Protocol
 
 from frenchcat.curate import sidecar, tars
 from frenchcat.curate.dataset import Dataset
+from frenchcat.curate.download.columns import ORIGIN, SOURCE_FILE, SOURCE_ROW
 from frenchcat.curate.download.fetched import Fetched
 from frenchcat.curate.download.pictures import StoredImage, Unfit
 from frenchcat.curate.download.upstream import img2dataset_module
@@ -89,6 +91,7 @@ class Outcome:
         return Failure(self.failure_reason, self.failure_signal).name
 
 
+_NOT_IN_TARS = (*COLUMNS, SOURCE_FILE, SOURCE_ROW)
 Judge = Callable[[int, Fetched], Failure | None]
 OUTCOME = tuple(Outcome.__dataclass_fields__)
 
@@ -165,6 +168,27 @@ async def gather(
                     keep(*future.result())
     for future in asyncio.as_completed(working):
         keep(*await future)
+
+
+def store(
+    images: Iterable[tuple[int, Fetched]],
+    develop: Callable[[bytes, str], StoredImage],
+    pool: Executor,
+    in_hand: int,
+    keep: Callable[[int, Outcome, bytes | None], None],
+    judge: Judge,
+) -> None:
+    """Resize images that are there already, `in_hand` at a time, telling `keep` of each."""
+    images = iter(images)
+    while some := list(islice(images, in_hand)):
+        working = []
+        for row, fetched in some:
+            if fetched.body is None:
+                keep(row, Outcome.failed(NOT_FETCHED, _failure(fetched)), None)
+            else:
+                working.append(pool.submit(_develop, develop, row, fetched, judge))
+        for future in working:
+            keep(*future.result())
 
 
 def _develop(
@@ -268,13 +292,15 @@ def _schema(rows: pa.Table) -> tuple[pa.Schema, list[str]]:
     import pyarrow as pa
 
     text, number = pa.string(), pa.int32()
-    extras = [field for field in rows.schema if field.name not in ("uid", "url", "caption")]
+    named = ("uid", "url", "caption", *ORIGIN)
+    extras = [field for field in rows.schema if field.name not in named]
     upstream = {"caption": text, "url": text, "key": text, "status": text, "error_message": text}
     upstream |= dict.fromkeys(("width", "height", "original_width", "original_height"), number)
     upstream |= {"exif": text, "sha256": text}
     ours = {"uid": text, "stored_sha256": text, "original_bytes": pa.int64()}
     ours |= dict.fromkeys(COLUMNS, text)
     fields = [*extras, *(pa.field(*column) for column in (upstream | ours).items())]
+    fields += [rows.schema.field(name) for name in ORIGIN if name in rows.schema.names]
     return pa.schema(fields), [field.name for field in fields]
 
 
@@ -287,9 +313,9 @@ def _writer(shard: str, folder: Path, schema: pa.Schema, encode_format: str) -> 
             self, img_str: bytes | None, key: str, caption: str | None, meta: dict[str, Any]
         ) -> None:
             # Upstream's, but for what JSON cannot say: times become text, NaN null. Why a row
-            # failed is no business of one that is stored.
+            # failed is no business of one that is stored, nor is its line in the list.
             if img_str is not None:
-                said = {k: jsonable(v) for k, v in meta.items() if k not in COLUMNS}
+                said = {k: jsonable(v) for k, v in meta.items() if k not in _NOT_IN_TARS}
                 text = json.dumps(said, indent=4)
                 sample = {"__key__": key, self.encode_format: img_str, "json": text}
                 self.tarwriter.write({**sample, "txt": caption or ""})

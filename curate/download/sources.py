@@ -1,9 +1,10 @@
 """Where a URL list lies, and the table of the formats that one may have.
 
-Reads files of FORMATS (the text ones gzipped, too): one, several, globs, folders, at any fsspec
-address. Writes only copies below a scratch folder that the caller gives.
-A remote list is copied there first: its digest has to be taken in any case, and reading it twice
-over a network costs more than the disk.
+Reads files of FORMATS (the text ones compressed, too): one, several, globs, folders with the
+folders inside, at any fsspec address. Writes only copies below a scratch folder that the caller
+gives. A remote list is copied there first: its digest has to be taken in any case, and reading it
+twice over a network costs more than the disk. Text is copied into a form that DuckDB reads without
+doubt (columns, or lines of clean objects), with the line of each row.
 
 img2dataset's Reader loads a whole file into memory (`pyarrow.csv.read_csv`, `parquet.read_table`).
 DuckDB streams instead: peak memory is that of a few batches, whatever the list's length.
@@ -11,54 +12,72 @@ DuckDB streams instead: peak memory is that of a few batches, whatever the list'
 
 from __future__ import annotations
 
-import csv
-import gzip
-import json
+import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import islice
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import IO, Any
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
+from frenchcat.curate.download import delimited
+from frenchcat.curate.download.column_names import like_url
+from frenchcat.curate.download.json_lists import copy_objects
+from frenchcat.curate.download.list_source import ROW, Reading, Source, batched
+from frenchcat.curate.download.list_text import COMPRESSED, beginning, decoded, lines
 from frenchcat.curate.errors import UserError
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 _BATCH_ROWS = 20_000
-
-
-@dataclass(frozen=True)
-class Source:
-    """One file of a URL list, on this machine."""
-
-    name: str  # base name, as the dataset records it
-    path: Path
-    kind: str  # a format's name
-    gzipped: bool
-
-    @property
-    def format(self) -> Format:
-        """What its kind means."""
-        return next(found for found in FORMATS if found.name == self.kind)
+_BATCH_CHARS = 32 << 20
+_DEPTH = 20  # of folders in a folder
+_NO_LISTS = re.compile(
+    r"(readme|licen[cs]e|notice|changelog|citation)\b.*"
+    r"|(dataset_infos?|state|metadata|croissant|.*_stats)\.json"
+)
+"""Files that lie beside lists and are none, by their names in lower case."""
+_PARTITION = re.compile(r"([A-Za-z_][^=/]*)=([^/]*)")
+_NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 
 
 @dataclass(frozen=True)
 class Format:
-    """How files of one kind are read: by a table function of DuckDB's, or by `rows`, or by both."""
+    """How files of one kind are read: by DuckDB, or through a copy that `rows` or `objects` make.
+
+    `rows` gives columns, some rows at a time; with a column `ROW` where a row has another number
+    than its place in the file.
+    """
 
     name: str
     endings: tuple[str, ...]
-    function: str = "read_parquet"  # DuckDB's; that of the copies that `rows` gives
-    options: str = ""  # of the function
-    text: bool = True  # may be gzipped; its types are found, since it has none of its own
-    delimiter: str = ""  # between the columns of lines below a header
-    rows: Callable[[Source], Iterator[dict[str, list[Any]]] | None] | None = None
-    """For what DuckDB does not read: its columns, some rows at a time; None: DuckDB does, after
-    all."""
+    text: bool = True  # may be compressed; a format that is not text is compressed inside
+    typed: bool = True  # of `rows`: its columns have types; else their types are found
+    objects: bool = False  # JSON
+    rows: Callable[[Source], Iterator[dict[str, Any]]] | None = None
 
 
 Lists = str | Path | Sequence[str | Path]
 
 
-def find(lists: Lists) -> list[str]:
+@dataclass(frozen=True)
+class Found:
+    """A file of a list: where it is, and what its folders say of its rows."""
+
+    address: str
+    name: str  # as the dataset records it
+    partitions: dict[str, str | None] = field(default_factory=dict)
+
+
+@dataclass
+class Search:
+    """The files that were found, and those left out that might have been lists by their endings."""
+
+    found: list[Found] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
+
+
+def find(lists: Lists) -> Search:
     """The files that `lists` names, globs and folders expanded (sorted), in the order given.
 
     Raises `UserError` where nothing is there, or a file is of no known kind.
@@ -66,25 +85,36 @@ def find(lists: Lists) -> list[str]:
     given = [lists] if isinstance(lists, str | Path) else list(lists)
     if not given:
         raise UserError(f"no URL list was named; give a file: {_readable()}")
-    found = [address for item in given for address in _expand(str(item))]
-    for address in found:
-        kind_of(address)
-    return found
+    search = Search()
+    for item in given:
+        _expand(str(item), search)
+    for one in search.found:
+        kind_of(one.address)
+    return search
 
 
-def kind_of(address: str) -> tuple[str, bool]:
-    """A list's kind by its extension, and whether it is gzipped. Raises `UserError`."""
+def kind_of(address: str) -> str:
+    """A list's kind by its extension. Raises `UserError`."""
     name = base_name(address).lower()
-    stem = name.removesuffix(".gz")
+    stem = _uncompressed(name)
     found = next((one for one in FORMATS if Path(stem).suffix in one.endings), None)
     if found is None or (stem != name and not found.text):
         raise UserError(f"{address}: a URL list is {_readable()}; rename it to end in its kind")
-    return found.name, stem != name
+    return found.name
+
+
+def format_of(kind: str) -> Format:
+    """A format by its name."""
+    return next(found for found in FORMATS if found.name == kind)
+
+
+def _uncompressed(name: str) -> str:
+    return next((name.removesuffix(end) for end in COMPRESSED if name.endswith(end)), name)
 
 
 def _readable() -> str:
     *names, last = (found.name for found in FORMATS)
-    return f"{', '.join(names)} or {last} (the text ones also .gz)"
+    return f"{', '.join(names)} or {last} (the text ones also .gz, .bz2, .xz or .zst)"
 
 
 def base_name(address: str) -> str:
@@ -93,29 +123,67 @@ def base_name(address: str) -> str:
     return path.rstrip("/").rsplit("/", 1)[-1]
 
 
-def _expand(address: str) -> list[str]:
+def _expand(address: str, search: Search) -> None:
     fs, path = _file_system(address)
     try:
         if fs.isfile(path):
-            return [address]
+            search.found.append(Found(address, base_name(address)))
+            return
         if fs.isdir(path):
-            inside = [str(name) for name in fs.ls(path, detail=False) if _is_list(str(name))]
-            if not inside:
-                raise UserError(f"{address}: no URL list in this folder; it may hold {_readable()}")
-            return sorted(str(fs.unstrip_protocol(name)) for name in inside)
+            _search_folder(address, fs, path.rstrip("/"), search)
+            return
         if any(sign in path for sign in "*?["):
             matched = [str(name) for name in fs.glob(path) if fs.isfile(name)]
             if matched:
-                return sorted(str(fs.unstrip_protocol(name)) for name in matched)
+                fixed = re.split(r"[*?\[]", path)[0]
+                root = fixed.rpartition("/")[0]
+                search.found += [_below(fs, root, name) for name in sorted(matched)]
+                return
     except OSError as error:
         raise UserError(f"{address}: cannot be read ({error})") from None
     raise UserError(f"{address}: there is no such file; check the path of the URL list")
 
 
-def _is_list(name: str) -> bool:
-    base = base_name(name).lower()
-    suffix = Path(base.removesuffix(".gz")).suffix
-    return not base.startswith((".", "_")) and any(suffix in one.endings for one in FORMATS)
+def _search_folder(address: str, fs: Any, path: str, search: Search) -> None:
+    """Every list in a folder and in those inside it."""
+    if fs.isfile(f"{path}/dataset.json") and fs.isdir(f"{path}/shards"):
+        raise UserError(f"{address} is a dataset, not a URL list; a list of its own is meant")
+    named = [str(name) for name in fs.find(path, maxdepth=_DEPTH) if _may_be_list(str(name), path)]
+    inside = [name for name in named if _is_list(fs, name)]
+    if not inside:
+        raise UserError(f"{address}: no URL list in this folder; it may hold {_readable()}")
+    search.found += [_below(fs, path, name) for name in sorted(inside)]
+    search.left_out += [_below(fs, path, name).name for name in named if name not in inside]
+
+
+def _below(fs: Any, root: str, path: str) -> Found:
+    relative = path[len(root) :].lstrip("/") if path.startswith(root) else base_name(path)
+    partitions: dict[str, str | None] = {}
+    for part in relative.split("/")[:-1]:
+        if match := _PARTITION.fullmatch(part):
+            value = unquote(match[2])
+            partitions[unquote(match[1])] = None if value == _NULL_PARTITION else value
+    return Found(str(fs.unstrip_protocol(path)), relative, partitions)
+
+
+def _may_be_list(path: str, root: str) -> bool:
+    """Whether a file has a list's ending, and no part of its path below the root is hidden."""
+    parts = path[len(root) :].strip("/").split("/")
+    hidden = any(part.startswith((".", "_")) for part in parts)
+    suffix = Path(_uncompressed(parts[-1].lower())).suffix
+    return not hidden and any(suffix in one.endings for one in FORMATS)
+
+
+def _is_list(fs: Any, path: str) -> bool:
+    """Whether a file of a folder is a list: a text of no other form begins with a URL."""
+    name = base_name(path).lower()
+    if _NO_LISTS.fullmatch(name):
+        return False
+    if Path(_uncompressed(name)).suffix != ".txt" or _uncompressed(name) != name:
+        return True
+    with fs.open(path, "rb") as file:
+        text = beginning(file.read(1 << 16))
+    return like_url(next((line for line in text.splitlines() if line.strip()), ""))
 
 
 def _file_system(address: str) -> tuple[Any, str]:
@@ -128,127 +196,135 @@ def _file_system(address: str) -> tuple[Any, str]:
     return fs, str(path)
 
 
-def fetch(address: str, scratch: Path, number: int) -> Source:
-    """The list at `address` as a local file; a remote one is copied into `scratch`."""
-    kind, gzipped = kind_of(address)
-    fs, remote = _file_system(address)
+def fetch(one: Found, scratch: Path, number: int, reading: Reading | None = None) -> Source:
+    """A list as a local file; a remote one is copied into `scratch`."""
+    kind = kind_of(one.address)
+    fs, remote = _file_system(one.address)
     path = Path(remote)
     if "file" not in (fs.protocol if isinstance(fs.protocol, tuple) else (fs.protocol,)):
-        path = scratch / f"{number:05d}-{base_name(address)}"
+        path = scratch / f"{number:05d}-{base_name(one.address)}"
         try:
             fs.get_file(remote, str(path))
         except OSError as error:
-            raise UserError(f"{address}: cannot be read ({error})") from None
+            raise UserError(f"{one.address}: cannot be read ({error})") from None
     if path.stat().st_size == 0:
-        raise UserError(f"{address}: the URL list is empty (0 bytes); check how it was written")
-    return Source(base_name(address), path, kind, gzipped)
+        raise UserError(f"{one.name}: the URL list is empty (0 bytes); check how it was written")
+    if any(sign in str(path) for sign in "*?["):  # DuckDB would look for several files
+        link = scratch / f"{number:05d}-link"
+        link.symlink_to(path.resolve())
+        path = link
+    return Source(one.name, path, kind, reading or Reading(), one.partitions)
 
 
 def as_table(source: Source, scratch: Path, number: int, most: int | None = None) -> Source:
-    """The source, or a parquet copy of it where DuckDB has no reader: text, and pandas' JSON.
+    """The source, or a copy of it where DuckDB has no reader that can be relied on.
 
-    Of the latter, `most` parts are copied: one is enough for its columns.
+    `most` parts are copied: one is enough for its columns.
     """
-    rows = None if source.format.rows is None else source.format.rows(source)
-    if rows is None:
-        return source
+    found = format_of(source.kind)
+    if found.objects:
+        path = scratch / f"{number:05d}-objects.jsonl"
+        if copy_objects(source, path, most and most * _BATCH_ROWS):
+            return replace(source, path=path, copied="objects")
+        tables: Iterator[dict[str, Any]] = iter(())
+    elif found.rows is None:
+        if not _hides_row_numbers(source):
+            return source
+        tables = _parquet(source)
+    else:
+        tables = found.rows(source)
+    path = scratch / f"{number:05d}-table.parquet"
+    _write_tables(tables, path, most)
+    return replace(source, path=path, copied="typed" if found.typed else "texts")
+
+
+def _hides_row_numbers(source: Source) -> bool:
+    """Whether a parquet has a column of the name under which DuckDB tells the row's number."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    path = scratch / f"{number:05d}-table.parquet"
-    writer = None
     try:
-        for columns in islice(rows, most):
+        names = pq.read_schema(source.path).names
+    except (pa.ArrowException, OSError):
+        return False  # DuckDB tells what is wrong with it
+    return any(name.lower() == "file_row_number" for name in names)
+
+
+def as_text(source: Source, scratch: Path, number: int) -> Source:
+    """A copy of a parquet whose text columns have bytes that are not UTF-8, with these decoded."""
+    path = scratch / f"{number:05d}-text.parquet"
+    _write_tables(_parquet(source), path, None)
+    return replace(source, path=path, copied="typed")
+
+
+def _parquet(source: Source) -> Iterator[dict[str, Any]]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    row = 0
+    with pq.ParquetFile(source.path) as file:
+        for batch in file.iter_batches(_BATCH_ROWS):
+            columns = dict(zip(batch.schema.names, batch.columns, strict=True))
+            for name, column in columns.items():
+                if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+                    columns[name] = _decoded(column, source, row)
+            row += batch.num_rows
+            yield columns
+
+
+def _decoded(column: pa.Array, source: Source, before: int) -> pa.Array:
+    """A text column, with the rows decoded that are not UTF-8."""
+    import pyarrow as pa
+
+    try:
+        column.validate(full=True)
+    except pa.ArrowInvalid:
+        wide = pa.types.is_large_string(column.type)
+        raw = column.cast(pa.large_binary() if wide else pa.binary()).to_pylist()
+        texts = [v if v is None else decoded(v, source, n) for n, v in enumerate(raw, before + 1)]
+        return pa.array(texts, column.type)
+    return column
+
+
+def _write_tables(tables: Iterator[dict[str, Any]], path: Path, most: int | None) -> None:
+    """Write parts one after another; of those that have rows, at most `most`."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    writer, written, rows = None, 0, 0
+    try:
+        for columns in tables:
             table = pa.table(columns)
+            if ROW not in table.column_names:
+                numbers = range(rows + 1, rows + table.num_rows + 1)
+                table = table.append_column(ROW, pa.array(numbers, pa.int64()))
+            rows += table.num_rows
             writer = writer or pq.ParquetWriter(path, table.schema)
             writer.write_table(table)
+            written += table.num_rows > 0
+            if written == most:
+                break
     finally:
         if writer is not None:
             writer.close()
     if writer is None:
-        raise UserError(f"{source.name}: the URL list has no rows; check how it was written")
-    return Source(source.name, path, "parquet", False)
+        nothing = {"url": pa.array([], pa.string()), ROW: pa.array([], pa.int64())}
+        pq.write_table(pa.table(nothing), path)
 
 
-def text(source: Source) -> IO[str]:
-    """A text source opened for reading, decompressed, without a byte order mark."""
-    if source.gzipped:
-        return gzip.open(source.path, "rt", encoding="utf-8-sig", newline="")
-    return open(source.path, encoding="utf-8-sig", newline="")
+def _urls(source: Source) -> Iterator[dict[str, list[Any]]]:
+    """A text list: one URL per line, blank lines left out."""
+    filled = ((row, len(line), url) for row, line in lines(source) if (url := line.strip()))
+    for batch in batched(filled, _BATCH_ROWS, _BATCH_CHARS):
+        yield {"url": [url for _, url in batch], ROW: [row for row, _ in batch]}
 
 
-def header(source: Source) -> list[str]:
-    """The column names of a csv or tsv, made unique. Raises `UserError` where it is broken."""
-    try:
-        with text(source) as file:
-            names = next(csv.reader(file, delimiter=source.format.delimiter), [])
-    except (OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
-        raise broken(source, error) from None
-    unique: list[str] = []
-    for number, name in enumerate(names):
-        name = name.strip() or f"column{number}"
-        while name.lower() in (taken.lower() for taken in unique):
-            name += "_1"
-        unique.append(name)
-    return unique
-
-
-def broken(source: Source, error: Exception) -> UserError:
-    """The error for a list that cannot be read to its end."""
-    lines = str(error).replace(str(source.path), source.name).splitlines()
-    kept = []
-    for line in lines:
-        if line.startswith(("Possible", "This can happen", "*", "  ")):
-            break
-        kept.append(line.strip())
-    why = " ".join(kept)[:300]
-    return UserError(f"{source.name}: the URL list is broken ({why}); repair or export it again")
-
-
-def _lines(source: Source) -> Iterator[dict[str, list[Any]]]:
-    """A text list: one URL a line, blank lines left out."""
-    batch: list[str] = []
-    try:
-        with text(source) as file:
-            for line in file:
-                if url := line.strip():
-                    batch.append(url)
-                if len(batch) == _BATCH_ROWS:
-                    yield {"url": batch}
-                    batch = []
-    except (OSError, EOFError, UnicodeDecodeError) as error:
-        raise broken(source, error) from None
-    if batch:
-        yield {"url": batch}
-
-
-def _columns_of_json(source: Source) -> Iterator[dict[str, list[Any]]] | None:
-    """`{"url": {"0": …}, …}` or `{"url": […], …}` as pandas writes it, read whole; else None."""
-    try:
-        with text(source) as file:
-            start = file.read(1 << 16).lstrip()
-        if not start.startswith("{") or start.partition(":")[2].lstrip()[:1] not in ("{", "["):
-            return None
-        with text(source) as file:
-            value = json.load(file)
-    except (OSError, EOFError, ValueError):
-        return None  # lines of objects, or broken: DuckDB tells which
-    if not all(isinstance(column, dict | list) for column in value.values()):
-        return None
-    columns = {
-        name: list(column.values()) if isinstance(column, dict) else column
-        for name, column in value.items()
-    }
-    return iter([columns]) if len({len(column) for column in columns.values()}) == 1 else None
-
-
-_LINES = "header=true, skip=0, quote='\"', escape='\"', auto_detect=false"
 FORMATS = (
     Format("parquet", (".parquet",), text=False),
-    Format("csv", (".csv",), "read_csv", f"delim=',', {_LINES}", delimiter=","),
-    Format("tsv", (".tsv",), "read_csv", f"delim=chr(9), {_LINES}", delimiter="\t"),
-    Format("json", (".json",), "read_json", "format='auto'", rows=_columns_of_json),
-    Format("jsonl", (".jsonl", ".ndjson"), "read_json", "format='newline_delimited'"),
-    Format("txt", (".txt",), rows=_lines),
+    Format("csv", (".csv",), typed=False, rows=delimited.tables),
+    Format("tsv", (".tsv",), typed=False, rows=delimited.tables),
+    Format("json", (".json",), objects=True),
+    Format("jsonl", (".jsonl", ".ndjson"), objects=True),
+    Format("txt", (".txt",), rows=_urls),
 )
 """All that a URL list may be. To add one, name it here."""

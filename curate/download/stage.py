@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -21,6 +21,8 @@ from frenchcat.curate.config import as_dict, changed, resolve, settings
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.download import lists
 from frenchcat.curate.download.block import BLOCKED, Block, guarded, read_block
+from frenchcat.curate.download.columns import IMAGE_BYTES
+from frenchcat.curate.download.list_source import BadRows, Captions, Quotes
 from frenchcat.curate.download.pictures import CUT_SHORT, REASONS, ResizeSettings
 from frenchcat.curate.download.rights.settings import RightsSettings
 from frenchcat.curate.download.rights.signal import OPTED_OUT
@@ -41,6 +43,9 @@ from frenchcat.curate.stage import (
 )
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pyarrow as pa
     from anyio.from_thread import BlockingPortal
 
     from frenchcat.curate.download.fetch import Fetcher
@@ -61,6 +66,20 @@ class DownloadSettings:
 
     url_column: str | None = None  # None: by its usual names
     caption_column: str | None = None  # None: by its usual names, or none
+    image_column: str | None = None
+    """The list's column of images, where it brings them; none: found by its usual names."""
+    columns: tuple[str, ...] = ()
+    """The names of the columns of a csv or tsv without a header, in their order."""
+    captions: Captions = "first"
+    """Which of several captions in a row is taken: first, longest, or all, as rows of their own."""
+    quotes: Quotes = "auto"
+    """Quotation marks in csv and tsv. csv: by RFC 4180; none: characters like any other; auto: a
+    mark that nobody closes swallows no row."""
+    encoding: str | None = None
+    """The encoding of a list's text; none: UTF-8, or what its first bytes say."""
+    bad_rows: BadRows = "refuse"
+    """What becomes of a line that cannot be read: refuse: the list is refused; keep: it is a row
+    without a URL, which fails and is counted."""
     samples_per_shard: int = Field(default=1000, ge=1, le=10_000)
     threads: int | None = Field(default=None, ge=1)  # that resize, a process; None: by the cores
     resize: ResizeSettings = ResizeSettings()
@@ -154,7 +173,8 @@ def _worth_asking(dataset: Dataset, shard: str, permanent: bool) -> bool:
 
 
 def _shape(settings: DownloadSettings) -> lists.Shape:
-    return lists.Shape(settings.url_column, settings.caption_column, settings.samples_per_shard)
+    fields = {name: getattr(settings, name) for name in lists.Shape.__dataclass_fields__}
+    return lists.Shape(**fields)
 
 
 def _sharers(engine: Engine, shards: int) -> int | None:
@@ -243,17 +263,20 @@ class _Worker:
         from frenchcat.curate.download.shards import Spool, write
         from frenchcat.curate.keys import key_of
 
-        with self.dataset.as_local(lists.relative(shard)) as path:
-            rows = emptied(pq.read_table(path), removed(self.dataset))
         encode_format = self.stage.download.resize.encode_format
-        keys = [key_of(shard, row) for row in range(rows.num_rows)]
-        ledger = Ledger(self.stage.download.rights, rows)
-        with Spool(output.publication.folder) as spool:
+        with (
+            self.dataset.as_local(lists.relative(shard)) as path,
+            Spool(output.publication.folder) as spool,
+        ):
+            there = [n for n in pq.read_schema(path).names if n != IMAGE_BYTES]
+            rows = emptied(pq.read_table(path, columns=there), removed(self.dataset))
+            keys = [key_of(shard, row) for row in range(rows.num_rows)]
+            ledger = Ledger(self.stage.download.rights, rows)
             outcomes: dict[int, Outcome] = {}
             if self.stage.again:
                 outcomes = self._present(shard, spool, encode_format)
                 ledger.restore(self.dataset, shard, outcomes, keys)
-            self._fetch(rows["url"].to_pylist(), outcomes, spool, output, ledger)
+            self._fetch(path, rows, outcomes, spool, output, ledger)
             ordered = [outcomes[row] for row in range(rows.num_rows)]
             counts = write(output, shard, rows, ordered, spool.get, encode_format)
             ledger.write(output, shard, keys)
@@ -261,14 +284,16 @@ class _Worker:
 
     def _fetch(
         self,
-        urls: Sequence[str | None],
+        path: Path,
+        rows: pa.Table,
         outcomes: dict[int, Outcome],
         spool: Spool,
         output: Output,
         ledger: Ledger,
     ) -> None:
-        """Fetch the rows that have no outcome; each gets exactly one."""
-        from frenchcat.curate.download.shards import NOT_RESIZED, gather
+        """Store or fetch the rows that have no outcome; each gets exactly one."""
+        from frenchcat.curate.download.given_images import given_images
+        from frenchcat.curate.download.shards import NOT_RESIZED, gather, store
 
         def keep(row: int, outcome: Outcome, data: bytes | None) -> None:
             if row in outcomes:
@@ -280,6 +305,11 @@ class _Worker:
                 spool.put(row, data)
             output.advance(1)
 
+        uids, urls = rows["uid"].to_pylist(), rows["url"].to_pylist()
+        # A row that was removed is empty; the frozen list has its image until it is compacted.
+        open_rows = [row for row, uid in enumerate(uids) if row not in outcomes and uid]
+        images = given_images(path, set(open_rows), self.stage.download.fetch)
+        store(images, self.develop, self.pool, self.in_hand, keep, ledger.judge)
         asked = [(row, url) for row, url in enumerate(urls) if row not in outcomes]
         parts = (self.fetcher, self.develop, self.pool, self.in_hand, asked, keep, ledger.judge)
         self.portal.call(gather, *parts)

@@ -123,6 +123,11 @@ def download(
         raise UserError("name the dataset's folder: --out data/mine")
     if not urls and not retry_failed:
         raise UserError("name a URL list, or --retry-failed to ask again for failed rows")
+    if urls and retry_failed:
+        raise UserError(
+            f"--retry-failed asks for rows that the dataset has and takes no list: leave out "
+            f"{urls[0]}, or --retry-failed to add its rows"
+        )
     how: dict[str, Any] = {"engine": engine, "workers": workers, "allow_hosts": allow_host or ()}
     how |= {"config": config, "set": set_ or (), "progress": Bars()}
     if retry_failed:

@@ -90,6 +90,7 @@ def test_every_verb_is_in_the_docs(verb: str) -> None:
         (["embed", "nothing"], "is no dataset"),
         (["index", "nothing"], "is no dataset"),
         (["download", "--retry-failed", "--out", "nothing"], "is no dataset"),
+        (["download", "a.csv", "--retry-failed", "--out", "d"], "takes no list: leave out a.csv"),
     ],
 )
 def test_a_mistake_is_one_line_and_leaves_nothing(

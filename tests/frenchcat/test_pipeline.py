@@ -122,7 +122,10 @@ def test_an_engine_by_its_name_or_address() -> None:
         ("s3://lists/cats.2024.parquet", "cats"),
         ("/data/lists/", "lists"),
         ("cats.csv.gz", "cats"),
-        (".hidden", "dataset"),
+        ("data/lists/*.parquet", "lists"),
+        ("data/cats-*.parquet", "cats"),
+        ("/data/[ab]*/*/*.csv", "data"),
+        ("https://example.org/cats.csv?download=1", "cats"),
     ],
 )
 def test_a_dataset_is_called_after_its_first_list(address: str, name: str) -> None:

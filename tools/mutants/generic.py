@@ -35,7 +35,7 @@ MODULES = (
     "curate/dataset.py curate/lock.py curate/stage.py curate/run_stage.py curate/engines.py "
     "curate/config.py curate/embed.py curate/select.py curate/expression.py "
     "curate/download/address.py curate/download/request.py curate/download/body.py "
-    "curate/download/header.py curate/download/block.py curate/download/hosts.py "
+    "curate/image/header.py curate/download/block.py curate/download/hosts.py "
     "curate/download/fetch.py curate/download/fetch_attempt.py curate/urls.py curate/removals.py "
     "curate/keys.py curate/download/ledger.py curate/download/rights/*.py "
     "curate/dedup/cluster.py curate/dedup/exact.py curate/dedup/survivor.py "

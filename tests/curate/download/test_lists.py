@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.download import sources
-from frenchcat.curate.download.columns import uid_of
+from frenchcat.curate.download.columns import ORIGIN, uid_of
 from frenchcat.curate.download.lists import Shape, check, freeze, relative
 from frenchcat.curate.errors import UserError
 from tests.trees import tree_digest
@@ -39,7 +39,9 @@ def frozen(dataset: Dataset, lists: Any, **shape: Any) -> list[dict[str, Any]]:
 
 
 def rows_of(dataset: Dataset, shards: list[str]) -> list[dict[str, Any]]:
-    return [row for s in shards for row in pq.read_table(dataset.path(relative(s))).to_pylist()]
+    """The rows without their origin, which tests of its own look at."""
+    rows = [row for s in shards for row in pq.read_table(dataset.path(relative(s))).to_pylist()]
+    return [{n: v for n, v in row.items() if n not in ORIGIN} for row in rows]
 
 
 def plain(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -294,7 +296,6 @@ BAD = {
     "not parquet": (file_of("list.parquet", b"PAR1 but no more"), "broken"),
     "cut gzip": (file_of("l.csv.gz", gzip.compress(b"url\n" + b"http://a\n" * 99)[:-9]), "broken"),
     "no gzip": (file_of("l.txt.gz", b"http://a\n"), "broken"),
-    "not utf-8": (csv_of("url,caption\nhttp://a,caf\xe9\n"), "broken"),
     "ragged": (csv_of("url,caption\n" + "u,c\n" * 30_000 + "u,c,d\n"), "Line: 30002"),
     "bad json": (file_of("list.jsonl", b'{"url": "a"}\n{"url": \n'), "broken"),
 }
@@ -402,7 +403,7 @@ def test_a_format_that_is_added_to_the_table_is_found_checked_and_read(
     check(tmp_path / "lists", Shape())
     found = frozen(make(tmp_path), tmp_path / "lists")
     assert plain(found) == table.to_pylist() * 2
-    with pytest.raises(UserError, match=r"jsonl, txt or arrow \(the text ones also \.gz\)"):
+    with pytest.raises(UserError, match=r"jsonl, txt or arrow \(the text ones also \.gz, \.bz2"):
         check(write(tmp_path / "urls.csv").rename(tmp_path / "urls.xls"), Shape())
     with pytest.raises(UserError, match="rename it to end in its kind"):
         check((tmp_path / "lists" / "a.arrow").rename(tmp_path / "a.arrow.gz"), Shape())

@@ -1,0 +1,138 @@
+"""One file of a URL list on this machine, how it is to be read, and what was odd about it.
+
+Reads and writes nothing; what the readers of every format share.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from frenchcat.curate.errors import UserError
+
+ROW = "frenchcat_row"
+"""The column of a copied list that holds a row's line or number in its file, counted from 1."""
+
+Captions = Literal["first", "longest", "all"]
+Quotes = Literal["auto", "csv", "none"]
+BadRows = Literal["refuse", "keep"]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a list is read; the defaults find out."""
+
+    url_column: str | None = None  # None: by its usual names
+    caption_column: str | None = None  # None: by its usual names, or none
+    image_column: str | None = None  # None: by its usual names, or none
+    columns: tuple[str, ...] = ()  # of a csv or tsv without a header, in their order
+    captions: Captions = "first"  # of a row that has several
+    quotes: Quotes = "auto"
+    encoding: str | None = None  # None: UTF-8, or as the byte order mark says
+    bad_rows: BadRows = "refuse"
+
+    def as_json(self) -> dict[str, Any]:
+        """What differs from the defaults, beside the columns for URL and caption."""
+        plain = {**vars(self), "columns": list(self.columns)}
+        usual = {**vars(Reading()), "columns": []}
+        told = ("url_column", "caption_column")
+        return {n: plain[n] for n in usual if n not in told and plain[n] != usual[n]}
+
+
+class Oddities:
+    """What was replaced or kept in spite of a fault while a file was read: how often, where first.
+
+    Also where a JSON column first held an object, or a list of other things than texts.
+    """
+
+    def __init__(self) -> None:
+        self._remarks: dict[str, None] = {}
+        self._counts: dict[str, int] = {}
+        self._first: dict[str, int] = {}
+        self.nested: dict[str, int] = {}  # column -> row
+        self.several: set[str] = set()  # columns of which some row has a list
+        self.names: dict[str, None] = {}  # of all columns of a JSON list, in their order
+
+    def note(self, what: str, row: int) -> None:
+        """Count one more row of this kind."""
+        self._counts[what] = self._counts.get(what, 0) + 1
+        self._first.setdefault(what, row)
+
+    def remark(self, what: str) -> None:
+        """Note what holds for the file as a whole."""
+        self._remarks[what] = None
+
+    def add(self, other: Oddities) -> None:
+        """Take over what another reading of the file noted."""
+        self._remarks |= other._remarks
+        for what, number in other._counts.items():
+            self._counts[what] = self._counts.get(what, 0) + number
+            self._first.setdefault(what, other._first[what])
+
+    def sentences(self) -> tuple[str, ...]:
+        """One per kind, for people."""
+        return *self._remarks, *(
+            f"{what}: {number} {'row' if number == 1 else 'rows'}, the first is {self._first[what]}"
+            for what, number in self._counts.items()
+        )
+
+
+@dataclass(frozen=True)
+class Source:
+    """One file of a URL list, on this machine."""
+
+    name: str  # as the dataset records it: its base name, or its path below the folder given
+    path: Path
+    kind: str  # a format's name
+    reading: Reading = Reading()
+    partitions: Mapping[str, str | None] = field(default_factory=dict)  # of a hive folder
+    copied: Literal["", "typed", "texts", "objects"] = ""
+    """What a copy holds: columns with their types, columns of text, JSON objects; "": no copy."""
+    oddities: Oddities = field(default_factory=Oddities, compare=False)
+
+    @property
+    def places(self) -> str:
+        """What its rows are counted in."""
+        return "line" if self.kind in ("csv", "tsv", "txt", "jsonl") else "row"
+
+
+def broken(source: Source, error: Exception | str) -> UserError:
+    """The error for a list that cannot be read to its end."""
+    lines = str(error).replace(str(source.path), source.name).splitlines()
+    kept = []
+    for line in lines:
+        if line.startswith(("Possible", "This can happen", "*", "  ")):
+            break
+        kept.append(line.strip())
+    why = " ".join(kept)[:300]
+    return UserError(f"{source.name}: the URL list is broken ({why}); repair or export it again")
+
+
+def bad_row(source: Source, row: int, why: str, cure: str = "") -> UserError:
+    """The error for a row that cannot be read, where such rows are not kept."""
+    place = f"{source.places.capitalize()}: {row}"
+    cure = cure or "repair it, or keep such rows as failed ones: --set download.bad_rows=keep"
+    return UserError(f"{source.name}: the URL list is broken ({place}, {why}); {cure}")
+
+
+def kept_row(source: Source, row: int, why: str, cure: str = "") -> None:
+    """Note a row that cannot be read and is kept without a URL. Raises `UserError` unless told."""
+    if source.reading.bad_rows != "keep":
+        raise bad_row(source, row, why, cure)
+    source.oddities.note("not readable, kept without a URL", row)
+
+
+def batched(rows: Iterator[tuple[int, int, Any]], most_rows: int, most: int) -> Iterator[list[Any]]:
+    """Lists of (row, value) out of (row, size, value): few enough, and small enough together."""
+    batch: list[Any] = []
+    total = 0
+    for row, size, value in rows:
+        batch.append((row, value))
+        total += size
+        if len(batch) == most_rows or total > most:
+            yield batch
+            batch, total = [], 0
+    if batch:
+        yield batch

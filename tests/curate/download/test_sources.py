@@ -1,0 +1,83 @@
+"""Where lists are found: folders inside folders, hive partitions, files that are no lists."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from frenchcat.curate.dataset import Dataset
+from frenchcat.curate.download.lists import Shape, check
+from frenchcat.curate.errors import UserError
+from tests.curate.download.listed import frozen_rows, put
+
+HIVE = {
+    "lang=en/year=2020/p.parquet": pa.table({"url": ["e1", "e2"]}),
+    "lang=fr/year=2021/p.csv": "url,caption\nf1,x\n",
+    "lang=__HIVE_DEFAULT_PARTITION__/year=2022/p.txt": "http://n1\n",
+}
+
+
+def test_hive_folders_are_columns(tmp_path: Path) -> None:
+    for name, content in HIVE.items():
+        put(tmp_path / "given" / name, content)
+    rows = frozen_rows(tmp_path / "given", tmp_path / "dataset")
+    found = {row["url"]: (row["lang"], row["year"]) for row in rows}
+    assert found == {
+        "e1": ("en", 2020),
+        "e2": ("en", 2020),
+        "f1": ("fr", 2021),
+        "http://n1": (None, 2022),
+    }
+    assert {row["source_file"] for row in rows} == set(HIVE)
+
+
+def test_a_column_of_the_list_wins_over_its_folder(tmp_path: Path) -> None:
+    table = pa.table({"url": ["d1"], "lang": ["own"]})
+    put(tmp_path / "given/lang=d/city=K%C3%B6ln/p.parquet", table)
+    (row,) = frozen_rows(str(tmp_path / "given/*/*/p.parquet"), tmp_path / "dataset")
+    assert (row["lang"], row["city"]) == ("own", "Köln")
+
+
+def test_what_lies_beside_lists_is_left_out_and_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = tmp_path / "given"
+    put(given / "data/train-0.parquet", pa.table({"url": ["a"]}))
+    put(given / "README.txt", "http://example.org/ has more\n")
+    put(given / "notes.txt", "These files were made by a script.\n")
+    put(given / "dataset_info.json", "{}")
+    put(given / "urls.txt", "\n\nhttp://b\n")
+    put(given / "_temporary/x.csv", "url\nc\n")
+    put(given / "data/.hidden/y.csv", "url\nd\n")
+    rows = frozen_rows(given, tmp_path / "dataset")
+    assert [(row["url"], row["source_file"]) for row in rows] == [
+        ("a", "data/train-0.parquet"),
+        ("http://b", "urls.txt"),
+    ]
+    said = capsys.readouterr().err
+    assert all(name in said for name in ("README.txt", "notes.txt", "dataset_info.json"))
+    assert "left out" in said
+
+
+def test_a_text_that_is_named_is_a_list_whatever_its_name(tmp_path: Path) -> None:
+    path = put(tmp_path / "README.txt", "http://a\n")
+    assert [row["url"] for row in frozen_rows(path, tmp_path / "dataset")] == ["http://a"]
+
+
+def test_a_folder_of_other_texts_is_no_list(tmp_path: Path) -> None:
+    put(tmp_path / "given/notes.txt", "nothing here\n")
+    with pytest.raises(UserError, match="no URL list in this folder"):
+        check(tmp_path / "given", Shape())
+
+
+def test_a_dataset_is_no_list(tmp_path: Path) -> None:
+    dataset = Dataset.create(tmp_path / "dataset", "test")
+    put(tmp_path / "dataset/shards/00000.parquet", pa.table({"url": ["a"]}))
+    with pytest.raises(UserError, match="is a dataset, not a URL list"):
+        check(dataset.root, Shape())
+
+
+def test_a_path_with_signs_of_globs_is_one_file(tmp_path: Path) -> None:
+    path = put(tmp_path / "a[1]=x/p*.parquet", pa.table({"url": ["a"]}))
+    put(tmp_path / "a[1]=x/pq.parquet", pa.table({"url": ["b"]}))
+    assert [row["url"] for row in frozen_rows(path, tmp_path / "dataset")] == ["a"]
