@@ -33,7 +33,6 @@ from frenchcat.curate.download.request import Hop, open_session
 from frenchcat.curate.download.rights.settings import RightsSettings
 from frenchcat.curate.download.rights.site_cache import MAX_BODY_BYTES, SiteCache
 from frenchcat.curate.download.settings import FetchSettings, parse_allow_host
-from frenchcat.curate.image.header import picture_size
 from frenchcat.curate.reasons import PERMANENT, REASONS, FailureReason, FetchFailure
 from frenchcat.curate.urls import WebURL
 
