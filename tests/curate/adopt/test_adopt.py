@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from frenchcat.curate.adopt import adopt
-from frenchcat.curate.adopt.shards import PER_SHARD
+from frenchcat.curate.adopt.clip_retrieval import PER_SHARD
 from frenchcat.curate.clip.settings import ClipSettings
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.embed import embed
