@@ -100,7 +100,7 @@ def dedup(
 
 
 def _possible(dataset: Dataset, settings: DedupSettings) -> tuple[DedupSettings, tuple[str, ...]]:
-    """The settings with the methods that the dataset has the input of, and what to say of others."""
+    """The settings with the methods that have their input, and what to say of the others."""
     looks = DETECTORS["perceptual"].name
     if looks not in settings.methods or not without_images(dataset):
         return settings, ()
