@@ -294,7 +294,7 @@ def _frozen(path: Path, names: ColumnNames, scratch: Path) -> pa.Table:
     import pyarrow.parquet as pq
 
     dataset = Dataset.create(scratch, "metadata")
-    shape = lists.Shape(FILE, names.caption, PER_SHARD)
+    shape = lists.Shape(url_column=FILE, caption_column=names.caption, samples_per_shard=PER_SHARD)
     shards = lists.freeze(dataset, [str(path)], shape)
     return pa.concat_tables(pq.read_table(dataset.path(lists.relative(s))) for s in shards)
 

@@ -1,7 +1,7 @@
 """Folders that img2dataset itself made, in an environment of its own, with the images of a server.
 
 The environment is that of `python -m bench.download`; it is made where it is missing. The layout
-tfrecord needs tensorflow there, so it is tested with protobuf's encoder alone (test_img2dataset.py).
+tfrecord needs tensorflow there, so protobuf alone encodes it, in test_img2dataset.py.
 """
 
 import functools
