@@ -69,6 +69,8 @@ class ClipRetrieval:
                 f"{folder} has {len(images)} vectors of pictures and {len(texts)} of captions; "
                 "they must be as many, and as long"
             )
+        if not len(images):
+            raise UserError(f"{folder} has no vectors; give the folder that was filled")
         rows, schemas = 0, []
         for table in sources.metadata(folder):
             rows += table.num_rows

@@ -74,7 +74,7 @@ def adopt(
         if clip_retrieval.is_clip_retrieval(folder):
             vectors = clip_retrieval.ClipRetrieval(folder, clip, names, left_out)
             with _dataset(out, folder, vectors.kind) as dataset:
-                _check_source(dataset, {"00000": vectors.digest})
+                _check_source(dataset, dict.fromkeys(dataset.shards("download"), vectors.digest))
                 rows = vectors.write(dataset, progress)
             return Adopted(dataset, vectors.kind, rows, tuple(vectors.notes))
         found = _with_images(folder, names, Path(scratch), left_out)

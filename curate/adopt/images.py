@@ -24,8 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from frenchcat.curate import files
-from frenchcat.curate.adopt.img2dataset import IMAGE_ENDINGS
-from frenchcat.curate.adopt.kept import KeptImage, NotKept, kept
+from frenchcat.curate.adopt.kept import IMAGE_ENDINGS, KeptImage, NotKept, kept
 from frenchcat.curate.adopt.left_out import LeftOut
 from frenchcat.curate.adopt.schema import cast, unified
 from frenchcat.curate.adopt.shards import (

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from frenchcat.curate import files, tars
 from frenchcat.curate.adopt import tfrecord
-from frenchcat.curate.adopt.kept import NotKept, kept
+from frenchcat.curate.adopt.kept import IMAGE_ENDINGS, NotKept, kept
 from frenchcat.curate.adopt.left_out import LeftOut
 from frenchcat.curate.adopt.schema import cast, unified
 from frenchcat.curate.adopt.shards import (
@@ -99,17 +99,19 @@ def find(folder: Path, left_out: LeftOut) -> list[SourceShard]:
     Raises `UserError` for a tar or TFRecord file without its sidecar.
     """
     there = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    plain = any(path.suffix[1:].lower() in IMAGE_ENDINGS for path in there)
     shards: list[SourceShard] = []
     for layout, ending in (("webdataset", ".tar"), ("tfrecord", ".tfrecord")):
-        for path in there:
-            if path.suffix == ending and path.is_file():
-                sidecar = path.with_suffix(".parquet")
-                if not sidecar.exists():
-                    raise UserError(
-                        f"{path} has no {sidecar.name} beside it; restore it, or "
-                        "download again with img2dataset"
-                    )
-                shards.append(SourceShard(path.stem, layout, sidecar, path))
+        packed = [path for path in there if path.suffix == ending and path.is_file()]
+        lacking = [path for path in packed if not path.with_suffix(".parquet").exists()]
+        if lacking == packed and plain:
+            continue  # files beside the images of a plain folder
+        if lacking:
+            raise UserError(
+                f"{lacking[0]} has no {lacking[0].stem}.parquet beside it; restore it, or "
+                "download again with img2dataset"
+            )
+        shards = [SourceShard(p.stem, layout, p.with_suffix(".parquet"), p) for p in packed]
         if shards:
             break
     if not shards:
@@ -456,12 +458,6 @@ def _image_of(members: Mapping[str, bytes]) -> str | None:
     if own is not None:
         return own
     return next((e for e in members if e.lower() in IMAGE_ENDINGS), None)
-
-
-IMAGE_ENDINGS = frozenset(
-    "jpg jpeg jpe jfif png webp gif bmp tif tiff avif heic heif jxl jp2 j2k".split()
-)
-"""Extensions of image files, in lower case."""
 
 
 def _own_keys(shards: list[SourceShard]) -> bool:

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 
 ENDINGS = {"jpeg": "jpg", "png": "png", "webp": "webp"}
 """Kind -> extension in the tar, of the formats that are kept byte for byte."""
+IMAGE_ENDINGS = frozenset(
+    "jpg jpeg jpe jfif png webp gif bmp tif tiff avif heic heif jxl jp2 j2k".split()
+)
+"""Extensions of image files, in lower case."""
 _ORIENTATION, _TURNED = 0x112, range(5, 9)  # EXIF 2.32, 4.6.4: width and height are swapped
 
 

@@ -118,7 +118,9 @@ def _example_class() -> Any:
     def message(name: str, *fields: tuple[str, int, int, int, str]) -> Any:
         made = file.message_type.add(name=name)
         for title, number, label, kind, of in fields:
-            made.field.add(name=title, number=number, label=label, type=kind, type_name=of)
+            made.field.add(name=title, number=number, label=label, type=kind)
+            if of:
+                made.field[-1].type_name = of
         return made
 
     one, many = field.LABEL_OPTIONAL, field.LABEL_REPEATED

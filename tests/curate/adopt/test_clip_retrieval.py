@@ -24,6 +24,7 @@ from frenchcat.index.build import build_index
 from frenchcat.index.search import Searcher
 from tests.curate.adopt.folders import clip_retrieval, rows
 from tests.sample.vectors import unit_rows
+from tests.trees import tree_digest
 
 
 def listed(first: int = 0, last: int = 6, **columns: object) -> pa.Table:
@@ -51,19 +52,19 @@ def test_captions_as_lists_and_bytes(
 
 def test_columns_that_differ_in_type_by_file(tmp_path: Path) -> None:
     tables = [
-        listed(0, 2, seed=[1, 2], size=[1, 2], none=pa.nulls(2), nested=[{"a": 1}, None]),
-        listed(2, 4, seed=["x", None], size=[0.5, None], none=["a", "b"], nested=[[1], [2]]),
-        listed(4, 6, size=[3, 4]),
+        listed(0, 2, seed=[1, 2], part=[1, 2], none=pa.nulls(2), nested=[{"a": 1}, None]),
+        listed(2, 4, seed=["x", None], part=[0.5, None], none=["a", "b"], nested=[[1], [2]]),
+        listed(4, 6, part=[3, 4]),
     ]
     dataset = adopt(clip_retrieval(tmp_path / "f", *tables), tmp_path / "d").dataset
     told = rows(dataset)
     assert [row["seed"] for row in told] == ["1", "2", "x", None, None, None]
-    assert [row["size"] for row in told] == [1, 2, 0.5, None, 3, 4]
+    assert [row["part"] for row in told] == [1, 2, 0.5, None, 3, 4]
     assert [row["none"] for row in told] == [None, None, "a", "b", None, None]
     assert [row["nested"] for row in told] == ['{"a": 1}', None, "[1]", "[2]", None, None]
     build_index(dataset)
     (hit,) = Searcher(dataset).query(vector=unit_rows(6)[3], k=1)
-    assert hit.columns["size"] is None
+    assert hit.columns["part"] is None
     assert hit.caption == "a cat of number 3"
 
 
@@ -91,6 +92,22 @@ def test_a_column_with_a_name_of_ours_is_kept_beside_it(tmp_path: Path) -> None:
     adopted = adopt(clip_retrieval(tmp_path / "f", table), tmp_path / "d")
     assert [row["list_key"] for row in rows(adopted.dataset)] == list("uvwxyz")
     assert any("list_<name>: 2 (key, status)" in note for note in adopted.notes)
+
+
+def test_one_of_several_shards_goes_on_and_another_folder_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("frenchcat.curate.adopt.clip_retrieval.PER_SHARD", 2)
+    folder = clip_retrieval(tmp_path / "f", listed())
+    adopt(folder, tmp_path / "d")
+    whole = tree_digest(tmp_path / "d")
+    (tmp_path / "d/stages/embed/00001.json").unlink()
+    adopt(folder, tmp_path / "d")
+    assert tree_digest(tmp_path / "d") == whole
+    other = clip_retrieval(tmp_path / "other", listed(), images=unit_rows(6, seed=5))
+    with pytest.raises(UserError, match="was adopted from other files"):
+        adopt(other, tmp_path / "d")
+    assert tree_digest(tmp_path / "d") == whole
 
 
 @pytest.fixture

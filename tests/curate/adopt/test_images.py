@@ -197,6 +197,12 @@ def test_long_folders_are_cut_into_shards(tmp_path: Path, monkeypatch: pytest.Mo
     assert tree_digest(tmp_path / "d") == whole
 
 
+def test_a_tar_beside_images_is_no_shard(tmp_path: Path) -> None:
+    adopted = adopt(put(tmp_path / "f", a_png=picture(0), backup_tar=b"x"), tmp_path / "d")
+    assert adopted.kind == "a folder of images"
+    assert any("backup.tar" in note for note in adopted.notes)
+
+
 def test_a_text_in_latin_1_is_read_and_named(tmp_path: Path) -> None:
     folder = put(tmp_path / "f", a_png=picture(0), a_txt="chaîne".encode("latin-1"))
     put(folder, b_png=picture(1), b_txt="chaîne".encode("utf-16"))
