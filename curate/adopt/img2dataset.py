@@ -163,7 +163,7 @@ def _schema(path: Path) -> pa.Schema:
 def _of_tar(shard: SourceShard) -> Iterator[Sample]:
     with open(shard.content, "rb") as file:
         for key, members in by_key(shard.content).items():
-            sample = {}
+            sample: dict[str, bytes] = {}
             for member in members:
                 file.seek(member.offset)
                 sample.setdefault(member.extension, file.read(member.size))
@@ -187,7 +187,7 @@ def _of_folder(shard: SourceShard) -> Iterator[Sample]:
         key, extension = tars.split(path.name)
         if key != last and last is not None:
             yield last, sample
-            sample = {}
+            sample: dict[str, bytes] = {}
         sample[extension], last = path.read_bytes(), key
     if last is not None:
         yield last, sample
