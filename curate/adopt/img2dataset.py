@@ -187,7 +187,7 @@ def _of_folder(shard: SourceShard) -> Iterator[Sample]:
         key, extension = tars.split(path.name)
         if key != last and last is not None:
             yield last, sample
-            sample: dict[str, bytes] = {}
+            sample = {}
         sample[extension], last = path.read_bytes(), key
     if last is not None:
         yield last, sample
