@@ -18,7 +18,7 @@ import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -54,6 +54,9 @@ METADATA = ("metadata.jsonl", "metadata.csv", "metadata.parquet")
 _TEXTS = (".txt", ".caption")
 _UNKNOWN = "left out, files of no known kind"
 _HIDDEN = "left out, hidden files"
+_CLOSED = "left out, folders that cannot be read"
+_NAMES = "left out, files whose names are not UTF-8"
+_NOT_FILES = "left out, links to nothing and other things that are not files"
 _LONE_TEXT = "left out, texts without an image"
 _UNUSED_TEXT = "left out, texts of images that have a caption already"
 _NO_TEXT = "kept without a caption, images without a text"
@@ -74,11 +77,15 @@ class Tree:
         self.texts: dict[str, str] = {}  # path without its ending -> path
         self.metadata: list[str] = []
         self.json: list[str] = []
-        for path in _walk(folder):
+        for path in _walk(folder, lambda error: left_out.add(_CLOSED, str(error.filename))):
             name = path.rpartition("/")[2]
             ending = Path(name).suffix.lower()
             if name.startswith("."):
                 left_out.add(_HIDDEN, path)
+            elif not _is_utf8(path):
+                left_out.add(_NAMES, path)
+            elif not os.path.isfile(folder / path):
+                left_out.add(_NOT_FILES, path)
             elif ending[1:] in IMAGE_ENDINGS:
                 self.images.append(path)
             elif ending in _TEXTS:
@@ -96,10 +103,22 @@ class Tree:
         return any(Path(path).suffix.lower()[1:] in IMAGE_ENDINGS for path in _walk(folder))
 
 
-def _walk(folder: Path) -> Iterator[str]:
-    """Every file, sorted within its folder; a folder that links lead back to is entered once."""
+def _is_utf8(name: str) -> bool:
+    """Whether a file's name is text: other bytes come as surrogates, which no table holds."""
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _walk(folder: Path, closed: Callable[[OSError], None] | None = None) -> Iterator[str]:
+    """Every file, sorted within its folder; a folder that links lead back to is entered once.
+
+    `closed` is told of each folder that cannot be read.
+    """
     entered: set[str] = set()
-    for place, inside, names in os.walk(folder, followlinks=True):
+    for place, inside, names in os.walk(folder, onerror=closed, followlinks=True):
         real = os.path.realpath(place)
         if real in entered:
             inside.clear()

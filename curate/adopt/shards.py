@@ -134,10 +134,9 @@ def with_failures(
         values = (status, failure.sentence, failure.reason, failure.signal, failure.detail)
         for name, value in zip(said, values, strict=True):
             said[name][row] = value
-    for name, column in said.items():
-        kept = [other for other in rows.column_names if other != name]
-        rows = rows.select(kept).append_column(name, pa.array(column, pa.string()))
-    return rows
+    columns = {name: rows[name] for name in rows.column_names}
+    columns |= {name: pa.array(column, pa.string()) for name, column in said.items()}
+    return pa.table(columns)
 
 
 def link(source: Path, target: Path) -> None:

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -195,6 +196,18 @@ def test_long_folders_are_cut_into_shards(tmp_path: Path, monkeypatch: pytest.Mo
     (tmp_path / "d/stages/download/00001.json").unlink()
     adopt(folder, tmp_path / "d")
     assert tree_digest(tmp_path / "d") == whole
+
+
+def test_links_to_nothing_and_names_of_other_bytes_are_named(tmp_path: Path) -> None:
+    folder = put(tmp_path / "f", a_png=picture(0), a_txt="x")
+    (folder / "gone.png").symlink_to(tmp_path / "nowhere.png")
+    (folder / "round").symlink_to(folder)
+    Path(os.fsdecode(os.fsencode(folder) + b"/caf\xe9.png")).write_bytes(picture(1))
+    adopted = adopt(folder, tmp_path / "d")
+    assert captions(adopted) == {"a.png": "x"}
+    said = "\n".join(adopted.notes)
+    assert "links to nothing and other things that are not files: 1 (gone.png)" in said
+    assert "names are not UTF-8: 1 (caf\ufffd.png)" in said
 
 
 def test_a_tar_beside_images_is_no_shard(tmp_path: Path) -> None:
