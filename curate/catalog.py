@@ -238,7 +238,8 @@ class Catalog:
             joins += self._join("opt_outs", taken)
         for folder, names in list(self._from.items())[1:]:
             chosen += "".join(f", {folder}.{quoted(name)}" for name in names)
-        self._sql = f"SELECT {chosen}{self._alias()}{self._later()} FROM rows{joins} WHERE {_SUCCESS}{self._present()}"
+        chosen += self._alias() + self._later()
+        self._sql = f"SELECT {chosen} FROM rows{joins} WHERE {_SUCCESS}{self._present()}"
         self._view("samples", self._sql)
 
     def _alias(self) -> str:

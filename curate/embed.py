@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from frenchcat.curate import files
+from frenchcat.curate.adopted import without_images
 from frenchcat.curate.clip.settings import ClipSettings
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import Damaged, ModelMismatch, NotFound, UserError
@@ -176,8 +177,15 @@ def require_same_model(dataset: Dataset, clip: Clip) -> None:
     """Raise `UserError` where the dataset's vectors were made by another model than `clip`."""
     made_by = model_of(dataset)
     if made_by["weights"] != clip.digest:
+        said = f"the vectors of {dataset.root} were made by {made_by['model']}"
+        if without_images(dataset):  # nothing can be embedded again
+            raise ModelMismatch(
+                f"{said}, not by {clip.name}, and there are no images to embed again; name the "
+                f"model that made them: frenchcat adopt FOLDER --out {dataset.root} --config FILE; "
+                "Python's search(vector=…) needs no model"
+            )
         raise ModelMismatch(
-            f"the vectors of {dataset.root} were made by {made_by['model']}, not by {clip.name}; "
+            f"{said}, not by {clip.name}; "
             f"search with that model, or run: frenchcat embed {dataset.root} --config FILE"
         )
 

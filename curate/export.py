@@ -1,9 +1,10 @@
 """A selection in the formats that others read: webdataset tars, DataComp uids, CSV, Croissant.
 
-Reads a selection and the shards' tars, writes into a new folder, under a temporary name first, so
-that a folder that is there is whole. Weights become repeats only where the format means them so
-(DataComp: a uid as often as its weight, rounded). Cost: linear in rows; the tars are copied member
-by member, memory is one picture.
+Reads a selection and the shards' tars, writes into a new or empty folder, under a temporary name
+first, so that a folder that is there is whole. Every format has the weights and labels that were
+chosen, or says that it leaves them out; weights become repeats only where the format means them so
+(DataComp: a uid as often as its weight, rounded). A row that a format cannot hold is refused by
+reason and counted. Cost: linear in rows; the tars are copied member by member, memory is one image.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ import csv
 import json
 import shutil
 import tarfile
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +23,37 @@ from frenchcat.curate import files, tars
 from frenchcat.curate.atomic import move_folder
 from frenchcat.curate.dataset import Dataset, file_sha256
 from frenchcat.curate.errors import UserError
-from frenchcat.curate.select import Selection, open_selection
+from frenchcat.curate.select import LABEL, Selection, open_selection, require_images
 
 FORMATS = ("webdataset", "datacomp", "csv", "croissant")
 SAMPLES_PER_TAR = 10_000
 _CSV = ("key", "uid", "url", "caption", "width", "height", "weight")
+NO_IMAGE, NO_UID, NO_WEIGHT = "no_image", "no_uid", "weight_rounds_to_0"
+"""Why a row is refused: no image in its tar; no uid of 32 hex digits; repeated zero times."""
+Advance = Callable[[int], None]
+
+
+@dataclass
+class Exported:
+    """What an export came to."""
+
+    folder: Path
+    format: str
+    rows: int = 0  # of the selection that are in it
+    bytes: int = 0  # of all files
+    refused: Counter[str] = field(default_factory=Counter)  # reason -> rows
+    left_out: list[str] = field(default_factory=list)  # what the format has no place for
+
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON has it."""
+        return {
+            "folder": str(self.folder),
+            "format": self.format,
+            "rows": self.rows,
+            "bytes": self.bytes,
+            "refused": dict(self.refused),
+            "left_out": self.left_out,
+        }
 
 
 def export(
@@ -32,41 +61,106 @@ def export(
     name: str,
     to: str | Path,
     format: str = "webdataset",
-    advance: Callable[[int], None] | None = None,
+    advance: Advance | None = None,
+    told: Callable[[Exported], None] | None = None,
 ) -> Path:
-    """Write a selection into the new folder `to`; gives the folder.
+    """Write a selection into the new or empty folder `to`; gives the folder.
 
-    Raises `UserError` for an unknown selection or format, or where `to` is there already.
+    `advance` is told of rows as they are done, `told` what it came to. Raises `UserError` for an
+    unknown selection or format, where `to` holds something, and where every row is refused.
     """
     if format not in FORMATS:
         raise UserError(f"no format {format!r}; there are: {', '.join(FORMATS)}")
     selection = open_selection(dataset, name)
     folder = Path(to)
-    if folder.exists():
-        raise UserError(f"{folder} is there already; name a new folder")
+    if held := _held(folder):
+        raise UserError(f"{folder} is there already and holds {held}; name a new folder")
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
+    made = Exported(folder, format)
     try:
-        _WRITERS[format](dataset, selection, partial, advance or (lambda rows: None))
+        _WRITERS[format](dataset, selection, partial, made, advance or (lambda rows: None))
+        made.rows = len(selection) - made.refused.total()
+        if not made.rows:
+            raise UserError(_all_refused(selection, made))
+        made.bytes = sum(path.stat().st_size for path in partial.iterdir())
+        if folder.exists():
+            folder.rmdir()  # empty, as was seen above
         move_folder(partial, folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+    if told is not None:
+        told(made)
     return folder
 
 
+def _held(folder: Path) -> str | None:
+    """What lies where an export is to go; None where there is nothing."""
+    if folder.is_dir():
+        return next((f"{path.name!r}" for path in sorted(folder.iterdir())), None)
+    return "a file" if folder.exists() or folder.is_symlink() else None
+
+
+def _all_refused(selection: Selection, made: Exported) -> str:
+    reasons = ", ".join(f"{reason} {number}" for reason, number in made.refused.items())
+    return (
+        f"{made.format} can hold no row of the selection {selection.name!r} ({reasons}); "
+        "export it in another format, such as csv"
+    )
+
+
+def _weighted(selection: Selection) -> bool:
+    """Whether some row has another weight than 1."""
+    return any(weight != 1 for weight in selection.table["weight"].to_pylist())
+
+
+def _labelled(selection: Selection) -> bool:
+    return LABEL in selection.table.column_names
+
+
 def _webdataset(
-    dataset: Dataset, selection: Selection, folder: Path, advance: Callable[[int], None]
+    dataset: Dataset, selection: Selection, folder: Path, made: Exported, advance: Advance
 ) -> None:
-    """All members of the selected samples, in key order, in tars of SAMPLES_PER_TAR."""
-    keys = selection.table["key"].to_pylist()
+    """All members of the selected samples, in key order, in tars of SAMPLES_PER_TAR.
+
+    The text is the selection's caption; json has its weight and label, where some were chosen.
+    """
+    require_images(dataset, selection)
+    chosen = [name for name, there in _chosen(selection).items() if there]
+    rows = iter(selection.table.select(["key", "caption", *chosen]).to_pylist())
     samples = _samples(dataset, selection)
-    for number, start in enumerate(range(0, len(keys), SAMPLES_PER_TAR)):
+    total = len(selection)
+    for number, start in enumerate(range(0, total, SAMPLES_PER_TAR)):
         with tarfile.open(folder / f"{number:05d}.tar", "w", format=tarfile.USTAR_FORMAT) as tar:
-            for _ in range(min(SAMPLES_PER_TAR, len(keys) - start)):
-                for member, data in next(samples):
-                    _add(tar, f"{member.key}.{member.extension}", data)
+            for _ in range(min(SAMPLES_PER_TAR, total - start)):
+                row, found = next(rows), next(samples)
+                if any(member.extension in tars.PICTURES for member, _ in found):
+                    for extension, data in _said(row, chosen, found).items():
+                        tars.add(tar, f"{row['key']}.{extension}", data)
+                else:
+                    made.refused[NO_IMAGE] += 1
                 advance(1)
+
+
+def _chosen(selection: Selection) -> dict[str, bool]:
+    """Weight and label: whether some were chosen."""
+    return {"weight": _weighted(selection), LABEL: _labelled(selection)}
+
+
+def _said(
+    row: Mapping[str, Any], chosen: list[str], found: list[tuple[tars.Member, bytes]]
+) -> dict[str, bytes]:
+    """Extension -> bytes of a sample's members, with what the selection says of it."""
+    members = {member.extension: data for member, data in found}
+    if row["caption"] is not None:
+        members["txt"] = row["caption"].encode("utf-8", "replace")
+    if chosen:
+        about = json.loads(members.get("json", b"{}"))
+        about = about if isinstance(about, dict) else {"json": about}
+        about |= {name: row[name] for name in chosen}
+        members["json"] = json.dumps(about, indent=4).encode()
+    return members
 
 
 def _samples(dataset: Dataset, selection: Selection) -> Iterator[list[tuple[tars.Member, bytes]]]:
@@ -84,47 +178,60 @@ def _samples(dataset: Dataset, selection: Selection) -> Iterator[list[tuple[tars
                 yield [(member, tars.read(path, member)) for member in found[key]]
 
 
-def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
-    import io
-
-    info = tarfile.TarInfo(name)
-    info.size = len(data)
-    tar.addfile(info, io.BytesIO(data))
-
-
 def _datacomp(
-    dataset: Dataset, selection: Selection, folder: Path, advance: Callable[[int], None]
+    dataset: Dataset, selection: Selection, folder: Path, made: Exported, advance: Advance
 ) -> None:
     """DataComp's subset file: the uids' halves as two uint64, sorted, repeated by weight."""
     import numpy as np
 
     pairs = []
     for row in selection.table.select(["uid", "weight"]).to_pylist():
-        if not row["uid"] or len(row["uid"]) != 32:
-            raise UserError(f"uid {row['uid']!r} is not 32 hex digits, as DataComp has them")
-        half = (int(row["uid"][:16], 16), int(row["uid"][16:], 16))
-        pairs += [half] * round(row["weight"])
+        half, times = _halves(row["uid"]), round(row["weight"])
+        if half is None:
+            made.refused[NO_UID] += 1
+        elif not times:
+            made.refused[NO_WEIGHT] += 1
+        else:
+            pairs += [half] * times
         advance(1)
+    if _labelled(selection):
+        made.left_out.append("labels, for which DataComp's file has no place; csv has them")
     uids = np.array(pairs, np.dtype("u8,u8"))
     np.save(folder / f"{selection.name}.npy", np.sort(uids))
 
 
+def _halves(uid: str | None) -> tuple[int, int] | None:
+    """A uid of 32 hex digits as two numbers; None for another."""
+    if uid is None or len(uid) != 32:
+        return None
+    try:
+        return int(uid[:16], 16), int(uid[16:], 16)
+    except ValueError:
+        return None
+
+
+def _columns(selection: Selection) -> list[str]:
+    """Of the csv."""
+    return [*_CSV, LABEL] if _labelled(selection) else list(_CSV)
+
+
 def _csv(
-    dataset: Dataset, selection: Selection, folder: Path, advance: Callable[[int], None]
+    dataset: Dataset, selection: Selection, folder: Path, made: Exported, advance: Advance
 ) -> None:
+    columns = _columns(selection)
     with open(folder / f"{selection.name}.csv", "w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, _CSV)
+        writer = csv.DictWriter(file, columns)
         writer.writeheader()
-        for row in selection.table.select(list(_CSV)).to_pylist():
+        for row in selection.table.select(columns).to_pylist():
             writer.writerow(row)
             advance(1)
 
 
 def _croissant(
-    dataset: Dataset, selection: Selection, folder: Path, advance: Callable[[int], None]
+    dataset: Dataset, selection: Selection, folder: Path, made: Exported, advance: Advance
 ) -> None:
     """The CSV, and Croissant 1.0 metadata (mlcommons.org/croissant) that describes it."""
-    _csv(dataset, selection, folder, advance)
+    _csv(dataset, selection, folder, made, advance)
     listed = folder / f"{selection.name}.csv"
     (folder / "croissant.json").write_text(
         json.dumps(_description(selection, listed), indent=1, ensure_ascii=False) + "\n",
@@ -142,7 +249,7 @@ def _description(selection: Selection, listed: Path) -> dict[str, Any]:
             "dataType": types.get(name, "sc:Text"),
             "source": {"fileObject": {"@id": listed.name}, "extract": {"column": name}},
         }
-        for name in _CSV
+        for name in _columns(selection)
     ]
     return {
         "@context": {

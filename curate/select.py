@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from frenchcat.curate import files, tars
+from frenchcat.curate.adopted import stores_images
 from frenchcat.curate.catalog import Catalog
 from frenchcat.curate.dataset import Dataset, digest_of
 from frenchcat.curate.errors import NotFound, UserError
@@ -105,6 +106,15 @@ def open_selection(dataset: Dataset, name: str) -> Selection:
     about = json.loads(table.schema.metadata[_METADATA])
     table, digest = _present(dataset, table.replace_schema_metadata(), about)
     return Selection(name, digest, about["sql"], Choice(**about["choice"]), table)
+
+
+def require_images(dataset: Dataset, selection: Selection) -> None:
+    """Raise `UserError` where a selection's rows have no images: adopted with vectors alone."""
+    if not any(selection.table["size"].to_pylist()):
+        raise UserError(
+            f"{dataset.root} was adopted without images, so the selection {selection.name!r} has "
+            "none; export it as csv, croissant or datacomp, or build a dataset of its URLs"
+        )
 
 
 def purge(dataset: Dataset) -> None:
@@ -224,14 +234,23 @@ def _group(catalog: Catalog, column: str) -> str:
 
 
 def _placed(dataset: Dataset, rows: pa.Table) -> pa.Table:
-    """The rows with extension, offset and size of their picture in its tar."""
+    """The rows with extension, offset and size of their picture in its tar; 0 where it has none."""
     import pyarrow as pa
 
     places: dict[str, tars.Member] = {}
+    told = zip(rows["key"].to_pylist(), rows["shard"].to_pylist(), strict=True)
+    without: set[str] = set()
     for shard in sorted(set(rows["shard"].to_pylist())):
-        with dataset.as_local(files.TAR.of(shard)) as path:
+        relative = files.TAR.of(shard)
+        if not stores_images(dataset, shard) and not dataset.exists(relative):
+            without.add(shard)  # adopted without images
+            continue
+        with dataset.as_local(relative) as path:
             places |= tars.pictures(path)
-    members: Sequence[tars.Member] = [places[key] for key in rows["key"].to_pylist()]
+    nowhere = tars.Member("", "", 0, 0)
+    members: Sequence[tars.Member] = [
+        nowhere if shard in without else places[key] for key, shard in told
+    ]
     columns: dict[str, Any] = {name: rows[name] for name in ("key", "uid", "shard")}
     columns["extension"] = pa.array([member.extension for member in members])
     columns["offset"] = pa.array([member.offset for member in members], pa.int64())

@@ -70,6 +70,7 @@ class StageReport:
     done: int  # shards worked on now
     skipped: int  # shards that were up to date
     counts: dict[str, int] = field(default_factory=dict)  # summed over all shards
+    notes: tuple[str, ...] = ()  # what was asked for and not done, with the reason
 
 
 class Progress(Protocol):

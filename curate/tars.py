@@ -1,12 +1,13 @@
 """Shards' tars: where every member lies, so that it can be read alone.
 
 Reads tars in the webdataset convention (``<key>.<extension>``, one file a member, not compressed)
-and writes nothing. `members` reads the headers only, 512 bytes a member, and skips over the data;
-a tar that was cut short or is none ends in a `Damaged` that names it, never in fewer samples.
+and opens none for writing. `members` reads the headers only, 512 bytes a member, and skips over the
+data; a tar that was cut short or is none ends in a `Damaged` that names it, never in fewer samples.
 """
 
 from __future__ import annotations
 
+import io
 import tarfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,3 +86,10 @@ def _check_end(path: str | Path, end: int) -> None:
         mark = file.read(_BLOCK)
     if len(mark) < _BLOCK or mark.strip(b"\0"):
         raise tarfile.ReadError(f"no end-of-archive mark at byte {end}")
+
+
+def add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
+    """Add a file to a tar that is being written; its time and owner are zero."""
+    info = tarfile.TarInfo(name)
+    info.size = len(data)
+    tar.addfile(info, io.BytesIO(data))

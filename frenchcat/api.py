@@ -57,6 +57,7 @@ def download(
 ) -> OpenDataset:
     """Download lists of URLs into shards; rows that a grown list adds become new shards."""
     from frenchcat import pipeline
+    from frenchcat.curate.adopted import refuse_adopted
     from frenchcat.curate.dataset import Dataset
     from frenchcat.curate.download import check_lists
     from frenchcat.curate.download import download as stage
@@ -65,6 +66,7 @@ def download(
     settings = pipeline.settings_for(None, config, set, allow_hosts)
     check_lists(listed, settings.download)
     dataset = Dataset.create(out, settings.name or pipeline.list_name(listed))
+    refuse_adopted(dataset)
     with dataset.lock():
         pipeline.save_settings(dataset, settings)
         where = pipeline.engine_of(engine, workers)
@@ -78,20 +80,33 @@ def adopt(
     *,
     config: str | Path | None = None,
     set: Overrides = (),
+    url_column: str | None = None,
+    caption_column: str | None = None,
     progress: Progress | None = None,
 ) -> OpenDataset:
-    """Make a dataset of img2dataset's or clip-retrieval's folder, and index it.
+    """Make a dataset of a folder of img2dataset, clip-retrieval or plain images, and index it.
 
-    The folder is left as it is; what the adoption has to say is in the result's `notes`.
+    The folder is left as it is; what the adoption has to say is in the result's `notes`. The
+    columns default to `download.url_column` and `download.caption_column` of the settings, then to
+    the usual names.
     """
     from frenchcat import pipeline
+    from frenchcat.curate.adopt import ColumnNames, has_vectors
     from frenchcat.curate.adopt import adopt as adopt_folder
+    from frenchcat.curate.clip.weights import find_weights
     from frenchcat.curate.embed import embed
     from frenchcat.index.build import build_index
 
     named = config is not None or bool(set)
     settings = pipeline.settings_for(None, config, set)
-    adopted = adopt_folder(Path(folder), str(out), settings.clip if named else None, progress)
+    if not has_vectors(folder):
+        find_weights(settings.clip)  # without them a dataset would be made for nothing
+    columns = ColumnNames(
+        url_column or settings.download.url_column,
+        caption_column or settings.download.caption_column,
+    )
+    clip = settings.clip if named else None
+    adopted = adopt_folder(Path(folder), str(out), clip, progress, columns)
     dataset = adopted.dataset
     with dataset.lock():
         if not adopted.embedded:

@@ -65,6 +65,7 @@ def build(
 
     Raises `UserError` for a list, a folder or a setting that does not do.
     """
+    from frenchcat.curate.adopted import refuse_adopted
     from frenchcat.curate.dedup import dedup
     from frenchcat.curate.download import check_lists, download
     from frenchcat.curate.embed import embed
@@ -79,6 +80,7 @@ def build(
     check_rules(rules_of(settings.verdict))
     list(load_extra(settings.score))  # a class that is no score is refused before the download
     dataset = Dataset.create(out, settings.name or list_name(urls))
+    refuse_adopted(dataset)
     with dataset.lock():
         save_settings(dataset, settings)
         download(dataset, urls, settings.download, engine, progress)

@@ -73,6 +73,39 @@ class Bars:
         return self._rows / max(time.monotonic() - self._began, 1e-9)
 
 
+class Rows:
+    """A bar of rows of known number; one line at the end where there is no terminal."""
+
+    def __init__(self, name: str, total: int) -> None:
+        self._name, self._done, self._began = name, 0, time.monotonic()
+        self._bar = RichProgress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("rows"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self._task = self._bar.add_task(name, total=total)
+
+    def __enter__(self) -> Rows:
+        self._bar.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._bar.stop()
+        if kind is None and not console.is_terminal:
+            spent = time.monotonic() - self._began
+            console.print(f"{self._name}: {self._done} rows in {spent:.1f} s")
+
+    def advance(self, rows: int) -> None:
+        """Show that so many more are done."""
+        self._done += rows
+        self._bar.update(self._task, completed=self._done)
+
+
 class Steps:
     """A bar of training steps with the loss; a line now and then where there is no terminal."""
 

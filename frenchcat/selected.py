@@ -17,6 +17,7 @@ from frenchcat.curate.select import Choice, Selection
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from frenchcat.curate.export import Exported
     from frenchcat.train.stream import Stream
 
 
@@ -62,11 +63,16 @@ class OpenSelection:
         to: str | Path,
         format: str = "webdataset",
         advance: Callable[[int], None] | None = None,
+        told: Callable[[Exported], None] | None = None,
     ) -> Path:
-        """Write it into a new folder as webdataset, datacomp, csv or croissant."""
+        """Write it into a new or empty folder as webdataset, datacomp, csv or croissant.
+
+        `advance` hears of rows as they are done; `told` hears at the end what was written (rows,
+        bytes), which rows were refused and what the format left out.
+        """
         from frenchcat.curate.export import export
 
-        return export(self.dataset, self.name, to, format, advance)
+        return export(self.dataset, self.name, to, format, advance, told)
 
     def batches(
         self,

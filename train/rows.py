@@ -159,7 +159,7 @@ def rows_of_selection(
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    from frenchcat.curate.select import open_selection
+    from frenchcat.curate.select import open_selection, require_images
 
     stamp = _stamp(dataset, name, [*edges, held_out, words])
     there = open_rows(folder)
@@ -167,6 +167,7 @@ def rows_of_selection(
         there.check_tars()
         return there
     selection = open_selection(dataset, name)
+    require_images(dataset, selection)
     table = selection.table if words == "caption" else _labelled(dataset, selection)
     shards = sorted(pc.unique(table["shard"]).to_pylist())
     numbers = pc.index_in(table["shard"], pa.array(shards)).to_numpy().astype(np.int64)

@@ -73,5 +73,8 @@ def pipeline_of(dataset: Dataset, selection: Selection, seed: int | None) -> Any
     """A `webdataset.DataPipeline` whose first part gives the selection's samples."""
     import webdataset
 
+    from frenchcat.curate.select import require_images
+
+    require_images(dataset, selection)
     rows = selection.table.to_pydict()
     return webdataset.DataPipeline(Samples(dataset.root, rows, selection.digest, seed))

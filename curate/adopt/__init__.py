@@ -1,10 +1,18 @@
-"""Adopting what other tools made: a folder of theirs -> a dataset, the folder left as it is.
+"""Adopting what other tools and people made: a folder -> a dataset, the folder left as it is.
 
-folder.py     which kind of folder it is, and the dataset made of it
-sources.py    clip-retrieval's vectors (.npy, faiss) and metadata (parquet, arrow, hdf5), in order
-shards.py     rows and vectors -> shards without pictures; img2dataset's shards, linked
+folder.py           which kind of folder it is, and the dataset made of it
+img2dataset.py      shards of img2dataset in its four layouts, linked where they are as ours
+tfrecord.py         TFRecord files, read without tensorflow
+images.py           a plain folder of images with their texts, metadata or COCO captions
+kept.py             an image file -> what a tar holds of it
+clip_retrieval.py   vectors with metadata -> shards without images
+sources.py          clip-retrieval's vectors (.npy, faiss) and metadata (parquet, arrow, hdf5)
+texts.py schema.py  columns of any type as text; one schema for files whose columns differ
+shards.py           what is published
+left_out.py         what is not taken, counted and named
 """
 
-from frenchcat.curate.adopt.folder import Adopted, adopt
+from frenchcat.curate.adopt.folder import Adopted, adopt, has_vectors
+from frenchcat.curate.adopt.texts import ColumnNames
 
-__all__ = ["Adopted", "adopt"]
+__all__ = ["Adopted", "ColumnNames", "adopt", "has_vectors"]

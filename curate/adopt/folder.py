@@ -1,33 +1,34 @@
-"""A folder of img2dataset or clip-retrieval -> a dataset.
+"""A folder that other tools or people made -> a dataset; the folder is left as it is.
 
-Reads the folder and leaves it alone; writes a new dataset whose markers say that its stages were
-adopted. The folder does not say which CLIP model made its vectors: whoever knows names it, or asks
-by vector only. Killed, the same call goes on with the shards that are missing.
+Reads the folder, writes a new dataset whose markers say that its stages were adopted. What is
+wrong with a folder is found before the dataset is made as far as that is cheap; an adoption that
+is refused later takes away what it made. Killed, the same call goes on with the shards that are
+missing. A dataset that holds something else is never written into.
 """
 
 from __future__ import annotations
 
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from frenchcat.curate import embed
-from frenchcat.curate.adopt import sources
-from frenchcat.curate.adopt.shards import PER_SHARD, link_shard, unit, write_rows
-from frenchcat.curate.config import as_dict
-from frenchcat.curate.dataset import Dataset
-from frenchcat.curate.errors import UserError
-from frenchcat.curate.markers import Signature, record
+from frenchcat.curate.adopt import clip_retrieval, images, img2dataset
+from frenchcat.curate.adopt.left_out import LeftOut
+from frenchcat.curate.adopt.texts import ColumnNames
+from frenchcat.curate.adopted import SETTING, adopted_from
+from frenchcat.curate.dataset import MANIFEST, Dataset
+from frenchcat.curate.errors import FrenchcatError, UserError
+from frenchcat.curate.markers import Signature, counts_of, marker, record
 from frenchcat.curate.stage import Progress, Silent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    import pyarrow as pa
-
     from frenchcat.curate.clip.settings import ClipSettings
 
-UNKNOWN = "unknown"
 VERSION = 1  # of the signatures that stand for what other tools did
 
 
@@ -36,14 +37,19 @@ class Adopted:
     """What was found, and made of it."""
 
     dataset: Dataset
-    kind: str  # img2dataset | clip-retrieval
-    rows: int
+    kind: str  # img2dataset | clip-retrieval | a folder of images
+    rows: int  # stored
     notes: tuple[str, ...] = ()  # what a user should know
 
     @property
     def embedded(self) -> bool:
         """Whether there are vectors to index."""
-        return self.kind == "clip-retrieval"
+        return self.kind == clip_retrieval.KIND
+
+
+def has_vectors(folder: str | Path) -> bool:
+    """Whether a folder brings its vectors, so that no model is needed to adopt it."""
+    return clip_retrieval.is_clip_retrieval(Path(folder).expanduser())
 
 
 def adopt(
@@ -51,148 +57,134 @@ def adopt(
     out: str | Path,
     clip: ClipSettings | None = None,
     progress: Progress | None = None,
+    columns: ColumnNames | None = None,
 ) -> Adopted:
     """Make a dataset at `out` of a folder; `clip` names the model that made its vectors.
 
-    Raises `UserError` for a folder of no known kind, for vectors and metadata that do not match,
-    and where the model's vectors have another length.
+    `columns` names the columns of URLs and captions where they have no usual name. Raises
+    `UserError` for a folder of no known kind, for files that are broken or do not fit together,
+    where the model's vectors have another length, and where `out` holds something else; nothing is
+    left behind then.
     """
     folder, progress = Path(folder).expanduser(), progress or Silent()
+    names, left_out = columns or ColumnNames(), LeftOut()
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder")
-    shards = sorted(path.stem for path in folder.glob("*.tar"))
-    if not shards and not _is_clip_retrieval(folder):
-        raise UserError(
-            f"{folder} is neither of img2dataset (00000.tar, 00000.parquet) nor of clip-retrieval "
-            "(img_emb/ or image.index, and metadata/)"
-        )
-    dataset = Dataset.create(out, folder.resolve().name)
-    with dataset.lock():
-        if shards:
-            return _img2dataset(dataset, folder, shards, progress)
-        return _clip_retrieval(dataset, folder, clip, progress)
+    with tempfile.TemporaryDirectory(prefix="frenchcat-adopt-") as scratch:
+        if clip_retrieval.is_clip_retrieval(folder):
+            vectors = clip_retrieval.ClipRetrieval(folder, clip, names, left_out)
+            with _dataset(out, folder, vectors.kind) as dataset:
+                _check_source(dataset, dict.fromkeys(dataset.shards("download"), vectors.digest))
+                rows = vectors.write(dataset, progress)
+            return Adopted(dataset, vectors.kind, rows, tuple(vectors.notes))
+        found = _with_images(folder, names, Path(scratch), left_out)
+        with _dataset(out, folder, found.kind) as dataset:
+            rows = _write(dataset, found, progress)
+        return Adopted(dataset, found.kind, rows, tuple(found.notes))
 
 
-def _is_clip_retrieval(folder: Path) -> bool:
-    return any((folder / name).exists() for name in ("img_emb", "image.index"))
-
-
-# -- img2dataset ---------------------------------------------------------------------------------
-
-
-def _img2dataset(dataset: Dataset, folder: Path, shards: list[str], progress: Progress) -> Adopted:
-    signature = Signature("download", VERSION, {"adopted": "img2dataset"})
-    if lacking := [shard for shard in shards if not (folder / f"{shard}.parquet").exists()]:
-        raise UserError(
-            f"{folder / lacking[0]}.tar has no {lacking[0]}.parquet beside it; restore it, or "
-            "download again with img2dataset"
-        )
-    done = set(dataset.shards("download"))
-    progress.begin("adopt", len(shards) - len(done))
-    for shard in shards:
-        if shard not in done:
-            counts = link_shard(dataset, folder, shard, signature)
-            progress.advance(sum(counts.values()))
-            progress.shard_done(shard, counts)
-    progress.end()
-    counts = record(dataset, signature, shards)
-    return Adopted(dataset, "img2dataset", counts["downloaded"])
-
-
-# -- clip-retrieval ------------------------------------------------------------------------------
-
-
-def _clip_retrieval(
-    dataset: Dataset, folder: Path, clip: ClipSettings | None, progress: Progress
-) -> Adopted:
-    pictures, texts = sources.vectors(folder, "image"), sources.vectors(folder, "text")
-    assert pictures is not None
-    if texts is not None and (len(texts), texts.dimension) != (len(pictures), pictures.dimension):
-        raise UserError(
-            f"{folder} has {len(pictures)} vectors of pictures and {len(texts)} of captions; "
-            "they must be as many, and as long"
-        )
-    if (rows := _number(folder)) != len(pictures):
-        raise UserError(
-            f"{folder} has {len(pictures)} vectors and {rows} rows of metadata; "
-            "they must be as many, in the same order"
-        )
-    notes = []
-    if texts is None:
-        notes.append("there are no vectors of captions: --by text compares with pictures, too")
-    if not pictures.lossless:
-        notes.append("the vectors come from an index that keeps them in part: figures are near")
-    model = _model(folder, clip, pictures.dimension)
-    if clip is None:
-        notes.append("no model was named: search by vector only; --config names one")
-    signatures = (
-        Signature("download", VERSION, {"adopted": "clip-retrieval"}),
-        Signature(embed.STAGE, VERSION, model),
+def _with_images(
+    folder: Path, names: ColumnNames, scratch: Path, left_out: LeftOut
+) -> img2dataset.Img2dataset | images.ImageFolder:
+    if shards := img2dataset.find(folder, left_out):
+        return img2dataset.Img2dataset(folder, shards, names, left_out)
+    if images.Tree.holds_images(folder):
+        return images.ImageFolder(folder, names, scratch, left_out)
+    inside = [path for path in sorted(folder.iterdir()) if path.is_dir()]
+    near = next((p for p in inside if _known(p)), None)
+    hint = f"; did you mean {near}?" if near else ""
+    raise UserError(
+        f"{folder} is neither of img2dataset (00000.tar, 00000.parquet) nor of clip-retrieval "
+        f"(img_emb/ or image.index, and metadata/), and holds no image{hint}"
     )
-    shards = _write_all(dataset, folder, pictures, texts or pictures, signatures, progress)
-    for signature in signatures:
-        record(dataset, signature, shards)
-    if clip is not None:
-        dataset.update_manifest({"settings": {"clip": as_dict(clip)}})
-    return Adopted(dataset, "clip-retrieval", len(pictures), tuple(notes))
 
 
-def _model(folder: Path, clip: ClipSettings | None, dimension: int) -> dict[str, Any]:
-    """What dataset.json says of the vectors."""
-    said = {"dimension": dimension, "precision": "fp16"}
-    if clip is None:
-        return {"model": UNKNOWN, "weights": UNKNOWN, **said}
-    from frenchcat.curate.clip.weights import find_weights
+def _known(folder: Path) -> bool:
+    with contextlib.suppress(UserError, OSError):
+        found = clip_retrieval.is_clip_retrieval(folder)
+        return found or bool(img2dataset.find(folder, LeftOut()))
+    return False
 
-    weights = find_weights(clip)
-    if weights.dimension != dimension:
+
+def _write(
+    dataset: Dataset, found: img2dataset.Img2dataset | images.ImageFolder, progress: Progress
+) -> int:
+    """Publish the shards that are missing; gives the number of rows stored."""
+    signature = Signature("download", VERSION, {SETTING: found.kind})
+    names = found.names()
+    digests = {name: found.digest(number) for number, name in enumerate(names)}
+    _check_source(dataset, digests)
+    done = set(dataset.shards("download"))
+    progress.begin("adopt", len(set(names) - done))
+    try:
+        for number, name in enumerate(names):
+            if name not in done:
+                counts = found.write(dataset, name, number, signature)
+                progress.advance(sum(counts.values()))
+                progress.shard_done(name, counts)
+    finally:
+        progress.end()
+    stored = sum(counts_of(dataset, "download", name).get("downloaded", 0) for name in names)
+    if not stored:
         raise UserError(
-            f"the vectors of {folder} have {dimension} numbers, those of {weights.name} "
-            f"{weights.dimension}; name the model that made them"
+            f"no image of this folder can be adopted ({'; '.join(found.notes) or 'it has none'}); "
+            "see what it holds"
         )
-    return {"model": weights.name, "weights": weights.digest, **said}
+    record(dataset, signature, names)
+    return stored
 
 
-def _write_all(
-    dataset: Dataset,
-    folder: Path,
-    pictures: sources.StoredVectorFiles | sources.Indexed,
-    texts: sources.StoredVectorFiles | sources.Indexed,
-    signatures: tuple[Signature, Signature],
-    progress: Progress,
-) -> list[str]:
-    done, shards, start = set(dataset.shards(embed.STAGE)), [], 0
-    progress.begin("adopt", -(-len(pictures) // PER_SHARD))
-    for number, rows in enumerate(_cut(sources.metadata(folder))):
-        shard, count = f"{number:05d}", rows.num_rows
-        if shard not in done:
-            near = f"{folder}, rows from {start}"
-            found = [unit(there.rows(start, count), near) for there in (pictures, texts)]
-            write_rows(dataset, shard, rows, found[0], found[1], signatures)
-        shards.append(shard)
-        start += count
-        progress.advance(count)
-        progress.shard_done(shard, {"embedded": count})
-    progress.end()
-    return shards
+def _check_source(dataset: Dataset, digests: dict[str, str]) -> None:
+    """Raise `UserError` where a shard that is there was made of other files."""
+    for name in dataset.shards("download"):
+        made = marker(dataset, "download", name)
+        before = None if made is None else made.inputs.get("source")
+        if name not in digests or (before is not None and before != digests[name]):
+            raise UserError(
+                f"{dataset.root} was adopted from other files (its shard {name} differs); "
+                "give --out a new folder"
+            )
 
 
-def _number(folder: Path) -> int:
-    return sum(table.num_rows for table in sources.metadata(folder))
+@contextlib.contextmanager
+def _dataset(out: str | Path, folder: Path, kind: str) -> Iterator[Dataset]:
+    """The dataset at `out`, locked: a new one, or one that an adoption of this kind began.
+
+    What was made is taken away again where the block raises a `FrenchcatError`.
+    """
+    fresh = not Dataset(str(out)).exists(MANIFEST)
+    first = _first_missing(str(out))
+    dataset = Dataset.create(out, folder.resolve().name)
+    try:
+        held = adopted_from(dataset)
+        done = dataset.manifest().entry("download").settings is not None
+        if dataset.shards("lists") or (done and held != kind):
+            what = "a URL list" if held is None else held
+            raise UserError(
+                f"{dataset.root} is a dataset made from {what}; give --out a new folder"
+            )
+        with dataset.lock():
+            yield dataset
+    except FrenchcatError:
+        if fresh:
+            _take_away(dataset, first)
+        raise
 
 
-def _cut(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
-    """The rows of tables in tables of `PER_SHARD`, the last one shorter."""
-    import pyarrow as pa
+def _first_missing(out: str) -> Path | None:
+    """The topmost folder that making `out` will make; None where it is there, or remote."""
+    path = Path(os.path.abspath(os.path.expanduser(out)))
+    if "://" in out or path.exists():
+        return None
+    return [p for p in (path, *path.parents) if not p.exists()][-1]
 
-    held: list[pa.Table] = []
-    size = 0
-    for table in tables:
-        held.append(table)
-        size += table.num_rows
-        while size >= PER_SHARD:
-            whole = pa.concat_tables(held, promote_options="permissive")
-            yield whole.slice(0, PER_SHARD)
-            held, size = [whole.slice(PER_SHARD)], size - PER_SHARD
-    if size:
-        yield pa.concat_tables(held, promote_options="permissive")
+
+def _take_away(dataset: Dataset, first: Path | None) -> None:
+    if not dataset.local:
+        dataset.fs.rm(dataset.root, recursive=True)
+    elif first is not None:
+        shutil.rmtree(first)
+    else:  # an empty folder was there
+        for name in os.listdir(dataset.root):
+            path = Path(dataset.path(name))
+            shutil.rmtree(path) if path.is_dir() else path.unlink()

@@ -1,136 +1,147 @@
 """Shards of an adopted dataset, published as the stages would have: files together with markers.
 
-From clip-retrieval's rows: a sidecar, vectors and metadata of at most 10,000 rows a shard, under
-new keys; the row's old name is kept as `original_key`. There are no tars, so hits show their URL.
-From img2dataset: its own files, linked (copied where the disk is another), ready to be embedded.
+`write_rows` is for rows without images: sidecar, vectors and metadata. `write_images` is for rows
+with images: the tar, or a link to one that is as ours are, the sidecar, the stats. A file is
+linked, or copied where the disk is another, so the adopted folder stays as it is.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping
+import tarfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from frenchcat.curate import embed, files
-from frenchcat.curate.dataset import Dataset
-from frenchcat.curate.download.columns import uid_of
-from frenchcat.curate.errors import UserError
-from frenchcat.curate.failures import COLUMNS
-from frenchcat.curate.markers import Signature, write_marker
+from frenchcat.curate import embed, files, tars
+from frenchcat.curate.dataset import Dataset, Publication
+from frenchcat.curate.download.shards import NOT_FETCHED, SUCCESS
+from frenchcat.curate.failures import COLUMNS, Failure
+from frenchcat.curate.markers import Inputs, Signature, write_marker
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 Vectors = NDArray[np.float32]
-PER_SHARD = 10_000
-_NAMES = {"url": ("url", "image_url", "link"), "caption": ("caption", "text", "alt", "title")}
-_OURS = ("key", "uid", "status", "error_message", "shard", *COLUMNS)
+Sample = tuple[str, Mapping[str, bytes]]
+"""A key, and extension -> bytes of the members of its sample."""
+MISSING_FILE = "missing_file"
+"""Why a row has no image: the folder that was adopted does not have the file."""
+
+
+@dataclass(frozen=True)
+class VectorShard:
+    """Rows without images: columns as long as `keys`, vectors of those that have some."""
+
+    name: str
+    keys: Sequence[str]
+    columns: Mapping[str, Any]  # caption, url, uid, then others: Arrow arrays
+    images: Vectors  # (N, D) unit rows
+    texts: Vectors  # (N, D) unit rows
+    unusable: Mapping[int, str]  # row -> why it has no vector; their vectors are left out
 
 
 def write_rows(
-    dataset: Dataset,
-    shard: str,
-    rows: pa.Table,
-    pictures: Vectors,
-    texts: Vectors,
-    signatures: tuple[Signature, Signature],
+    dataset: Dataset, shard: VectorShard, signatures: tuple[Signature, Signature], inputs: Inputs
 ) -> None:
-    """Publish a shard without pictures: `rows` are clip-retrieval's, vectors (N, D) float32."""
+    """Publish a shard without images, signed as the download and the embedding."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    keys = [f"{shard}{row:04d}" for row in range(rows.num_rows)]
-    columns = _columns(rows)
-    uids = map(uid_of, (url or "" for url in columns["url"].to_pylist()), _texts(columns))
-    status = {
-        "status": pa.array(["success"] * len(keys)),
-        "error_message": pa.nulls(len(keys), pa.string()),
-    }
-    others = {name: column for name, column in columns.items() if name not in ("url", "caption")}
-    named = {"caption": columns["caption"], "url": columns["url"], "key": pa.array(keys)}
-    sidecar = pa.table({"uid": pa.array(list(uids)), **named, **status, **others})
-    table = pa.table({"image_path": pa.array(keys), **columns})
+    name, keys = shard.name, pa.array(shard.keys, pa.string())
+    ours = ("uid", "caption", "url")
+    others = {name: column for name, column in shard.columns.items() if name not in ours}
+    sidecar = pa.table(
+        {
+            **{name: shard.columns[name] for name in ours},
+            "key": keys,
+            "status": pa.array([SUCCESS] * len(keys)),
+            "error_message": pa.nulls(len(keys), pa.string()),
+            **others,
+        }
+    )
+    listed = {"caption": shard.columns["caption"], "url": shard.columns["url"], **others}
+    whole = np.ones(len(keys), bool)
+    whole[list(shard.unusable)] = False
+    table = pa.table({"image_path": keys, **listed}).filter(whole)
+    failed = {shard.keys[row]: why for row, why in sorted(shard.unusable.items())}
     download, embedding = signatures
-    with dataset.publish(f"adopt-{shard}") as publication:
-        path = publication.path(files.SIDECAR.of(shard))
+    with dataset.publish(f"adopt-{name}") as publication:
+        path = publication.path(files.SIDECAR.of(name))
         pq.write_table(sidecar, path, compression="zstd")
         counts = {"downloaded": len(keys)}
-        write_marker(publication, download, shard, {}, counts, [files.SIDECAR.of(shard)])
-        made = [embed.img_emb(shard), embed.text_emb(shard), embed.metadata(shard)]
-        np.save(publication.path(made[0]), pictures.astype(np.float16))
-        np.save(publication.path(made[1]), texts.astype(np.float16))
+        write_marker(publication, download, name, inputs, counts, [files.SIDECAR.of(name)])
+        made = [embed.img_emb(name), embed.text_emb(name), embed.metadata(name)]
+        np.save(publication.path(made[0]), shard.images[whole].astype(np.float16))
+        np.save(publication.path(made[1]), shard.texts[whole].astype(np.float16))
         pq.write_table(table, publication.path(made[2]), compression="zstd")
-        write_marker(publication, embedding, shard, {}, {"embedded": len(keys)}, made)
+        counts = {"embedded": int(whole.sum())}
+        if failed:
+            made.append(files.NOT_EMBEDDED.of(name))
+            _write_failed(publication.path(made[-1]), failed)
+            counts["failed"] = len(failed)
+        write_marker(publication, embedding, name, inputs, counts, made)
 
 
-def link_shard(dataset: Dataset, folder: Path, shard: str, signature: Signature) -> dict[str, int]:
-    """Publish one of img2dataset's shards; gives its counts. Raises `UserError` where broken."""
+def _write_failed(path: Path, failed: Mapping[str, str]) -> None:
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from frenchcat.curate import tars
+    schema = pa.schema([("key", pa.string()), ("reason", pa.string())])
+    table = pa.table({"key": list(failed), "reason": list(failed.values())}, schema)
+    pq.write_table(table, path, compression="zstd")
 
-    tars.members(folder / f"{shard}.tar")  # a tar that was cut short is refused here
-    table = pq.read_table(folder / f"{shard}.parquet")
-    missing = [
-        name for name in ("key", "url", "caption", "status") if name not in table.column_names
-    ]
-    if missing:
-        raise UserError(
-            f"{folder / shard}.parquet has no column {missing[0]!r}; img2dataset writes one "
-            "when run with --output_format webdataset and a caption column"
-        )
-    stored = sum(status == "success" for status in table["status"].to_pylist())
-    counts = {"downloaded": stored, "failed": table.num_rows - stored}
-    names = [f"{shard}.tar", f"{shard}.parquet", f"{shard}_stats.json"]
-    with dataset.publish(f"adopt-{shard}") as publication:
-        made = []
-        for name in names:
-            if (folder / name).exists():
-                _link(folder / name, publication.path(f"shards/{name}"))
-                made.append(f"shards/{name}")
-        write_marker(publication, signature, shard, {}, counts, made)
+
+# -- with images ---------------------------------------------------------------------------------
+
+
+def publish_images(
+    publication: Publication, signature: Signature, shard: str, inputs: Inputs, rows: pa.Table
+) -> dict[str, int]:
+    """Add the marker of a shard whose files are written; gives its counts."""
+    stored = sum(status == SUCCESS for status in rows["status"].to_pylist())
+    counts = {"downloaded": stored, "failed": rows.num_rows - stored}
+    write_marker(publication, signature, shard, inputs, counts)
     return counts
 
 
-def unit(rows: Vectors, where: str) -> Vectors:
-    """Rows of length one. Raises `UserError` for a row that is zero or not a number."""
-    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    bad = ~np.isfinite(lengths[:, 0]) | (lengths[:, 0] == 0)
-    if bad.any():
-        raise UserError(f"{where}: vector {int(np.argmax(bad))} is zero or not a number")
-    return np.asarray(rows / lengths, np.float32)
+def write_tar(path: Path, samples: Iterable[Sample]) -> None:
+    """Write samples in the order given, each with its image first."""
+    with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as tar:
+        for key, members in samples:
+            for extension, data in members.items():
+                tars.add(tar, f"{key}.{extension}", data)
 
 
-def _link(source: Path, target: Path) -> None:
+def with_failures(
+    rows: pa.Table, failures: Mapping[int, Failure], status: str = NOT_FETCHED
+) -> pa.Table:
+    """A sidecar in which these rows failed, with the reason in its columns."""
+    import pyarrow as pa
+
+    if not failures:
+        return rows
+    said: dict[str, list[str | None]] = {
+        name: rows[name].to_pylist() if name in rows.column_names else [None] * rows.num_rows
+        for name in ("status", "error_message", *COLUMNS)
+    }
+    for row, failure in failures.items():
+        values = (status, failure.sentence, failure.reason, failure.signal, failure.detail)
+        for name, value in zip(said, values, strict=True):
+            said[name][row] = value
+    columns = {name: rows[name] for name in rows.column_names}
+    columns |= {name: pa.array(column, pa.string()) for name, column in said.items()}
+    return pa.table(columns)
+
+
+def link(source: Path, target: Path) -> None:
+    """Link a file, or copy it where the disk is another."""
     try:
         os.link(source, target)
     except OSError:  # another disk, or a file system without links
         shutil.copyfile(source, target)
-
-
-def _columns(rows: pa.Table) -> dict[str, Any]:
-    """clip-retrieval's columns under our names: caption and url first, then the others."""
-    import pyarrow as pa
-
-    lower = {name.lower(): name for name in reversed(rows.column_names)}
-    found: dict[str, Any] = {}
-    for name in ("caption", "url"):
-        given = next((lower[alias] for alias in _NAMES[name] if alias in lower), None)
-        texts = pa.nulls(rows.num_rows, pa.string()) if given is None else rows[given]
-        found[name] = texts.cast(pa.string())
-    if "image_path" in rows.column_names:
-        found["original_key"] = rows["image_path"].cast(pa.string())
-    for name in rows.column_names:
-        ours = name.lower() in (*_OURS, "image_path", "caption", "url")
-        if not ours and name not in found:
-            found[name] = rows[name]
-    return found
-
-
-def _texts(columns: Mapping[str, Any]) -> list[str]:
-    return [text or "" for text in columns["caption"].to_pylist()]

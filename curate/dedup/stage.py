@@ -26,7 +26,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from frenchcat.curate import files
-from frenchcat.curate.config import as_dict
+from frenchcat.curate.adopted import without_images
+from frenchcat.curate.config import as_dict, changed
 from frenchcat.curate.dataset import Dataset, Publication, digest_of
 from frenchcat.curate.dedup import rows as gather
 from frenchcat.curate.dedup.cluster import components, sizes
@@ -52,6 +53,7 @@ class DedupReport:
     clusters: int
     kinds: dict[str, int] = field(default_factory=dict)  # of the duplicates
     skipped: bool = False  # all was up to date
+    notes: tuple[str, ...] = ()  # what was asked for and not done, with the reason
 
 
 @dataclass(frozen=True)
@@ -71,8 +73,9 @@ def dedup(
 ) -> DedupReport:
     """Find a dataset's duplicates unless that is done; the lock is held.
 
-    Raises `UserError` where nothing was downloaded, or scores or vectors that the chosen methods
-    need are missing.
+    Looks are not compared, with a note, where the dataset was adopted without images. Raises
+    `UserError` where nothing was downloaded, or scores or vectors that the chosen methods need are
+    missing.
     """
     from frenchcat.curate.removals import removed_keys
 
@@ -80,6 +83,7 @@ def dedup(
     shards = dataset.shards("download")
     if not shards:
         raise UserError(f"{dataset.root} holds no shards; run frenchcat download first")
+    settings, notes = _possible(dataset, settings)
     chosen = _chosen(settings)
     inputs = {shard: gather.inputs(dataset, shard, chosen) for shard in shards}
     if gone := removed_keys(dataset):
@@ -91,8 +95,18 @@ def dedup(
     counts = record(dataset, signature, shards)
     kinds: dict[str, int] = {name: counts[name] for name in KINDS if counts.get(name)}
     return DedupReport(
-        counts["rows"], sum(kinds.values()), counts["clusters"], kinds, skipped=skipped
+        counts["rows"], sum(kinds.values()), counts["clusters"], kinds, skipped, notes
     )
+
+
+def _possible(dataset: Dataset, settings: DedupSettings) -> tuple[DedupSettings, tuple[str, ...]]:
+    """The settings with the methods that have their input, and what to say of the others."""
+    looks = DETECTORS["perceptual"].name
+    if looks not in settings.methods or not without_images(dataset):
+        return settings, ()
+    left = tuple(method for method in settings.methods if method != looks)
+    note = f"{looks}: not compared, the dataset was adopted without images"
+    return changed(settings, methods=left), (note,)
 
 
 def signature_of(settings: DedupSettings) -> Signature:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
+from frenchcat.curate.adopted import adopted_from, refuse_adopted
 from frenchcat.curate.config import as_dict, changed, resolve, settings
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.download import lists
@@ -103,9 +104,10 @@ def download(
     """Download the rows of `urls` that the dataset does not have; the lock is held.
 
     The same call again goes on where it was cut off; a grown list adds shards. Raises `UserError`
-    for a list that is missing, broken, empty, of no known kind or without a URL column, and for
-    such hash lists.
+    for a list that is missing, broken, empty, of no known kind or without a URL column, for such
+    hash lists, and for a dataset that was adopted.
     """
+    refuse_adopted(dataset)
     settings, engine = settings or DownloadSettings(), engine or Engine()
     block = read_block(dataset, settings.block)
     shards = lists.freeze(dataset, urls, _shape(settings))
@@ -135,9 +137,9 @@ def retry_failed(
             f"{dataset.root}: nothing was downloaded to its end yet; "
             f"first: frenchcat download URLS --out {dataset.root}"
         )
-    if "adopted" in made_with:
+    if kind := adopted_from(dataset):
         raise UserError(
-            f"{dataset.root} was adopted from {made_with['adopted']}: it has no URL list, so "
+            f"{dataset.root} was adopted from {kind}: it has no URL list, so "
             "failed rows cannot be asked again; download them anew with frenchcat download"
         )
     resize = resolve(ResizeSettings, made_with["resize"], dataset.path("dataset.json"))

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from frenchcat.curate import files
+from frenchcat.curate.adopted import stores_images
 from frenchcat.curate.dataset import Dataset, digest_of
 from frenchcat.curate.embed import img_emb, metadata, text_emb
 from frenchcat.curate.errors import UserError
@@ -210,6 +211,8 @@ def _hashed(dataset: Dataset, shard: str, keys: Sequence[str]) -> list[str | Non
 
     from frenchcat.curate.tars import pictures, read
 
+    if not stores_images(dataset, shard) and not dataset.exists(files.TAR.of(shard)):
+        return [None] * len(keys)  # adopted without images
     with dataset.as_local(files.TAR.of(shard)) as tar:
         found = {key: sha256(read(tar, at)).hexdigest() for key, at in pictures(tar).items()}
     return [found.get(key) for key in keys]

@@ -16,17 +16,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from frenchcat.curate import files
+from frenchcat.curate.adopted import TEXT_VECTORS, without_images
 from frenchcat.curate.clip.settings import ClipSettings
 from frenchcat.curate.dataset import Dataset
+from frenchcat.curate.embed import STAGE as EMBED
 from frenchcat.curate.embed import model_of
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.markers import Inputs, Signature
 from frenchcat.curate.run_stage import run_stage
 from frenchcat.curate.score.builtin import SCORES
 from frenchcat.curate.score.concept import Concept, with_direction
-from frenchcat.curate.score.kinds import Measure, Score
+from frenchcat.curate.score.kinds import Measure, PictureScore, Score
 from frenchcat.curate.score.settings import ScoreSettings
 from frenchcat.curate.score.shard import inputs_of, score_shard
+from frenchcat.curate.score.similarity import Similarity
 from frenchcat.curate.stage import Engine, Progress, ShardFunction, StageReport, up_to_date
 
 STAGE = "score"
@@ -69,16 +72,18 @@ def score(
 ) -> StageReport:
     """Score every shard whose scores are missing or out of date; the lock is held.
 
-    `clip` is the dataset's model, needed for concepts. Raises `UserError` where vectors are wanted
-    and missing, a head does not fit, or `clip` is another model than the vectors'.
+    `clip` is the dataset's model, needed for concepts. What needs images is left out, with a note,
+    where the dataset was adopted without. Raises `UserError` where vectors are wanted and missing,
+    a head does not fit, or `clip` is another model than the vectors'.
     """
     shards = dataset.shards("download")
     if not shards:
         raise UserError(f"{dataset.root} holds no shards; run frenchcat download first")
-    stage = ScoreStage(tuple(_chosen(dataset, settings)))
+    scores, notes = _possible(dataset, tuple(_chosen(dataset, settings)))
+    stage = ScoreStage(scores)
     if not all(up_to_date(dataset, stage, shard) for shard in shards):
         stage = replace(stage, scores=_directed(dataset, stage.scores, clip))
-    return run_stage(dataset, stage, shards, engine, progress)
+    return replace(run_stage(dataset, stage, shards, engine, progress), notes=notes)
 
 
 # -- which scores --------------------------------------------------------------------------------
@@ -97,6 +102,25 @@ def _chosen(dataset: Dataset, settings: ScoreSettings) -> Iterator[Score]:
     for concept, prompts in settings.concepts.items():
         yield Concept(concept, prompts)
     yield from load_extra(settings, _listed(dataset))
+
+
+def _possible(
+    dataset: Dataset, scores: tuple[Score, ...]
+) -> tuple[tuple[Score, ...], tuple[str, ...]]:
+    """The scores that the dataset has the input of, and a note about each kind of the others."""
+    looking: list[str] = []
+    comparing: list[str] = []
+    if without_images(dataset):
+        looking = [score.name for score in scores if isinstance(score, PictureScore)]
+        if dataset.manifest().entry(EMBED).setting(TEXT_VECTORS) == "image":
+            comparing = [score.name for score in scores if isinstance(score, Similarity)]
+    notes = []
+    if looking:
+        notes.append(f"{', '.join(looking)}: not measured, the dataset was adopted without images")
+    if comparing:
+        notes.append(f"{comparing[0]}: not measured, it was adopted without vectors of captions")
+    left = tuple(score for score in scores if score.name not in (*looking, *comparing))
+    return left, tuple(notes)
 
 
 def _listed(dataset: Dataset) -> list[str]:

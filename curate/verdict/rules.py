@@ -10,9 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from frenchcat.curate.adopted import without_images
 from frenchcat.curate.errors import UnknownColumn, UserError
 from frenchcat.curate.expression import checked
-from frenchcat.curate.score.builtin import COLUMNS
+from frenchcat.curate.score.builtin import COLUMNS, SCORES
+from frenchcat.curate.score.kinds import PictureScore
 
 if TYPE_CHECKING:
     from frenchcat.curate.catalog import Catalog
@@ -33,7 +35,8 @@ def check_columns(catalog: Catalog, rules: Mapping[str, str]) -> None:
         try:
             found = catalog.kind_of(condition)
         except UnknownColumn as error:
-            raise UserError(f"rule {name}: {_with_maker(error, condition)}") from None
+            said = _with_maker(error, condition, without_images(catalog.dataset))
+            raise UserError(f"rule {name}: {said}") from None
         except UserError as error:
             raise UserError(f"rule {name}: {error}") from None
         if found != "BOOLEAN":
@@ -43,11 +46,16 @@ def check_columns(catalog: Catalog, rules: Mapping[str, str]) -> None:
             )
 
 
-def _with_maker(error: UnknownColumn, condition: str) -> str:
-    """The message; for a column that a score makes, with what to run in place of a near name."""
+def _with_maker(error: UnknownColumn, condition: str, blind: bool) -> str:
+    """The message; for a column that a score makes, with what to run in place of a near name.
+
+    A `blind` dataset was adopted without images, so a score of images cannot be run.
+    """
     for score, columns in COLUMNS.items():
         if error.column in columns:
             missing = f"no column {error.column!r} in {condition!r}"
+            if blind and isinstance(SCORES[score], PictureScore):
+                return f"{missing}; the dataset was adopted without images, so leave the rule out"
             return f"{missing}; run frenchcat score, with {score!r} in score.scores"
     return str(error)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from frenchcat.commands.build import Config, Folder, Json, Set
 
 
@@ -14,6 +16,8 @@ def dedup(dataset: Folder, config: Config = None, set_: Set = None, json: Json =
     from frenchcat.progress import Bars
 
     report = frenchcat.open(dataset).dedup(config=config, set=set_ or (), progress=Bars())
+    for note in report.notes:
+        print(f"note: {note}", file=sys.stderr)
     if json:
         from dataclasses import asdict
         from json import dumps

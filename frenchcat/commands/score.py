@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from frenchcat.commands.build import Config, EngineOption, Folder, Json, Set, Workers
 
 
@@ -27,6 +29,8 @@ def score(
 
     how = {"config": config, "set": set_ or (), "engine": engine, "workers": workers}
     report = frenchcat.open(dataset).score(progress=Bars(), **how)
+    for note in report.notes:
+        print(f"note: {note}", file=sys.stderr)
     if json:
         from dataclasses import asdict
         from json import dumps

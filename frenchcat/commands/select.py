@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from frenchcat.commands.build import Folder
+
+if TYPE_CHECKING:
+    from frenchcat.curate.export import Exported
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The selection's name.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
@@ -41,6 +45,9 @@ def select(
     made = frenchcat.open(dataset).select(
         name, where, limit=limit, balance=balance, weight=weight, label=label, seed=seed
     )
+    if not any(made.rows["size"].to_pylist()):
+        said = "the dataset was adopted without images: export the selection as csv, croissant or"
+        print(f"note: {said} datacomp; training needs images", file=sys.stderr)
     if json:
         from json import dumps
 
@@ -52,15 +59,32 @@ def select(
 def export(
     dataset: Folder,
     name: Name,
-    to: Annotated[Path, typer.Option("--to", metavar="FOLDER", help="A new folder.")],
+    to: Annotated[Path, typer.Option("--to", metavar="FOLDER", help="A new or empty folder.")],
     format_: Annotated[
         str, typer.Option("--format", help="webdataset, datacomp, csv or croissant.")
     ] = "webdataset",
+    json: Json = False,
 ) -> None:
     """Write a selection in a format that other tools read.
+
+    Says how many rows and bytes it wrote, which rows it refused and what the format leaves out.
 
     Example: frenchcat export data/mine cats --to cats-tars --format webdataset
     """
     import frenchcat
+    from frenchcat.progress import Rows
 
-    print(f"wrote {frenchcat.open(dataset).selection(name).export(to, format_)}")
+    selection, made = frenchcat.open(dataset).selection(name), list["Exported"]()
+    with Rows("export", len(selection)) as bar:
+        selection.export(to, format_, bar.advance, made.append)
+    (done,) = made
+    for said in done.left_out:
+        print(f"note: left out: {said}", file=sys.stderr)
+    if json:
+        from json import dumps
+
+        print(dumps(done.as_dict(), ensure_ascii=False))
+        return
+    refused = ", ".join(f"{reason} {number}" for reason, number in done.refused.items())
+    more = f"; {done.refused.total()} rows refused: {refused}" if refused else ""
+    print(f"wrote {done.folder}: {done.rows} rows, {done.bytes} bytes{more}")

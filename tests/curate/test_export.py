@@ -10,7 +10,7 @@ import webdataset
 
 from frenchcat.curate.dataset import Dataset, file_sha256
 from frenchcat.curate.errors import UserError
-from frenchcat.curate.export import export
+from frenchcat.curate.export import Exported, export
 from frenchcat.curate.remove import RemovalQuery, matches, remove
 from frenchcat.curate.select import Choice, select
 from tests.sample.columns import set_columns
@@ -73,10 +73,82 @@ def test_bad_exports_leave_nothing(
     assert [path.name for path in tmp_path.iterdir()] == ["d"]
 
 
-def test_a_folder_that_is_there_is_left_alone(dataset: Dataset, tmp_path: Path) -> None:
+def test_a_folder_that_holds_something_is_left_alone(dataset: Dataset, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
-    with pytest.raises(UserError, match="is there already"):
+    (tmp_path / "out/mine.txt").write_text("mine")
+    with pytest.raises(UserError, match=r"out is there already and holds 'mine\.txt'"):
         export(dataset, "some", tmp_path / "out", "csv")
+    with pytest.raises(UserError, match="is there already and holds a file"):
+        export(dataset, "some", tmp_path / "out/mine.txt", "csv")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["mine.txt"]
+
+
+@pytest.mark.parametrize("format_", ["webdataset", "csv"])
+def test_an_empty_folder_is_written_into(dataset: Dataset, tmp_path: Path, format_: str) -> None:
+    (tmp_path / "out").mkdir()
+    assert list(export(dataset, "some", tmp_path / "out", format_).iterdir())
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["d", "out"]
+
+
+def labelled(dataset: Dataset) -> None:
+    label = "CASE WHEN key < '000000010' THEN 'early' END"
+    choice = Choice(where="shard = '00000'", weight="1 + (key = '000000003')::int", label=label)
+    select(dataset, "words", choice)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_weights_and_labels_are_in_every_format_or_are_said_to_be_missing(
+    dataset: Dataset, tmp_path: Path
+) -> None:
+    labelled(dataset)
+    told: list[Exported] = []
+    for name in ("webdataset", "csv", "croissant", "datacomp"):
+        export(dataset, "words", tmp_path / name, name, told=told.append)
+    urls = [str(tmp_path / "webdataset/00000.tar")]
+    read = list(webdataset.WebDataset(urls, shardshuffle=False, empty_check=False))
+    about = [json.loads(sample["json"]) for sample in read]
+    assert [one["weight"] for one in about] == [1, 1, 1, 2] + [1] * 8
+    assert [one["label"] for one in about] == ["early"] * 10 + [None] * 2
+    assert [one["key"] for one in about] == [sample["__key__"] for sample in read]
+    for folder in ("csv", "croissant"):
+        with open(tmp_path / folder / "words.csv", newline="") as file:
+            rows = list(csv.DictReader(file))
+        assert [row["label"] for row in rows] == ["early"] * 10 + [""] * 2
+        assert rows[3]["weight"] == "2.0"
+    described = json.loads((tmp_path / "croissant/croissant.json").read_text())
+    assert described["recordSet"][0]["field"][-1]["name"] == "label"
+    assert len(np.load(tmp_path / "datacomp/words.npy")) == 13
+    assert [bool(made.left_out) for made in told] == [False, False, False, True]
+    assert "labels" in told[3].left_out[0]
+    for made in told:
+        assert made.rows == 12
+        assert made.bytes == sum(path.stat().st_size for path in made.folder.iterdir())
+
+
+def test_rows_that_datacomp_cannot_hold_are_refused_and_counted(
+    dataset: Dataset, tmp_path: Path
+) -> None:
+    uids = ["0" * 32, None, "short", "z" * 32, "0" * 31 + "1"]
+    set_columns(dataset, "shards/00001.parquet", uid=uids)
+    weight = "CASE WHEN key = '000010004' THEN .2 ELSE 1 END"
+    select(dataset, "odd", Choice(where="shard = '00001'", weight=weight))
+    told: list[Exported] = []
+    found = np.load(
+        export(dataset, "odd", tmp_path / "x", "datacomp", told=told.append) / "odd.npy"
+    )
+    assert found.tolist() == [(0, 0)]
+    assert told[0].as_dict() == {
+        "folder": str(tmp_path / "x"),
+        "format": "datacomp",
+        "rows": 1,
+        "bytes": (tmp_path / "x/odd.npy").stat().st_size,
+        "refused": {"no_uid": 3, "weight_rounds_to_0": 1},
+        "left_out": [],
+    }
+    select(dataset, "none", Choice(where="key = '000010001'"))
+    with pytest.raises(UserError, match=r"can hold no row of the selection 'none' \(no_uid 1\)"):
+        export(dataset, "none", tmp_path / "y", "datacomp")
+    assert not (tmp_path / "y").exists()
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -95,6 +167,8 @@ def test_tars_hold_every_member_of_a_sample_and_so_many_samples_each(
     assert [[one["__key__"] for one in part] for part in read] == [keys[:4], keys[4:8], keys[8:]]
     words = [one["txt"].decode() for part in read for one in part]
     assert words == [f"caption of {key}" for key in keys]
+    about = [json.loads(one["json"]) for part in read for one in part]
+    assert [one["key"] for one in about] == keys
     assert all("png" in one for part in read for one in part)
     assert sum(told) == 10
 

@@ -14,7 +14,7 @@ from frenchcat.curate.clip import ClipSettings
 from frenchcat.curate.config import as_dict
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.embed import embed
-from frenchcat.curate.errors import UserError
+from frenchcat.curate.errors import ModelUnavailable, UserError
 from frenchcat.curate.removals import Request, log
 from frenchcat.index.build import build_index
 from frenchcat.index.search import Searcher
@@ -97,6 +97,38 @@ def test_what_is_hidden_is_shown_when_asked(dataset: Dataset) -> None:
     assert (len(keys), said) == (3, "of the 10 nearest rows of all, hidden: 1 removed\n")
 
 
+def test_adopt_a_folder_of_images_and_search_it(tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    lines = []
+    for number in range(3):
+        (folder / f"{number}.png").write_bytes(picture(number, 40, 40))
+        row = {"file_name": f"{number}.png", "words": f"number {number}"}
+        lines.append(json.dumps(row) + "\n")
+    (folder / "metadata.jsonl").write_text("".join(lines))
+    (folder / "left.psd").write_bytes(b"8BPS")
+    out = str(tmp_path / "d")
+    done = CliRunner().invoke(
+        app, ["adopt", str(folder), "--out", out, "--caption-column", "words"]
+    )
+    assert done.exit_code == 0, done.output
+    assert "note: left out, files of no known kind: 1 (left.psd)" in done.stderr
+    done = CliRunner().invoke(app, ["search", out, "number 1", "-k", "3", "--duplicates", "--json"])
+    hits = [json.loads(line) for line in done.stdout.splitlines()]
+    assert sorted(hit["caption"] for hit in hits) == ["number 0", "number 1", "number 2"]
+    assert {hit["file_name"] for hit in hits} == {"0.png", "1.png", "2.png"}
+
+
+def test_weights_that_are_not_there_are_refused_before_anything_is_made(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/a.png").write_bytes(picture(0))
+    missing = ["--set", "clip.model=ViT-B-32", "--set", "clip.pretrained=laion2b_s34b_b79k"]
+    command = ["adopt", str(tmp_path / "mine"), "--out", str(tmp_path / "d"), *missing]
+    with pytest.raises(ModelUnavailable):
+        CliRunner().invoke(app, command, catch_exceptions=False)
+    assert not (tmp_path / "d").exists()
+
+
 def test_adopt_and_a_recall_that_must_be_met(tmp_path: Path) -> None:
     folder = tmp_path / "theirs"
     (folder / "img_emb").mkdir(parents=True)
@@ -109,6 +141,12 @@ def test_adopt_and_a_recall_that_must_be_met(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout)["indexed"] == 600
     assert "no model was named" in done.stderr
+    for verb, said in (("score", "punsafe"), ("dedup", "perceptual"), ("select", "csv")):
+        done = CliRunner().invoke(app, [verb, out, *(["all"] if verb == "select" else [])])
+        assert done.exit_code == 0, done.output
+        assert "note: " in done.stderr
+        assert "adopted without images" in done.stderr
+        assert said in done.stderr
     narrow = ["--set", "index.factory=RaBitQ", "--set", "index.rerank=1"]
     command = ["index", out, *narrow, "--target-recall", "0.999"]
     with pytest.raises(UserError, match="recall@10 is"):

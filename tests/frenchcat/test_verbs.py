@@ -70,6 +70,25 @@ def test_export_writes_the_selection_in_the_format_that_was_asked(
         call("export", dataset.root, "some", "--to", str(tmp_path / "x"), "--format", "tfrecord")
 
 
+def test_export_says_what_it_wrote_and_what_it_left_out(dataset: Dataset, tmp_path: Path) -> None:
+    weight = "CASE WHEN key = '000000003' THEN 0 ELSE 1 END"
+    choose(dataset, "some", Choice("key < '000000010'", weight=weight, label="caption"))
+    done = call("export", dataset.root, "some", "--to", str(tmp_path / "a"), "--format", "datacomp")
+    size = (tmp_path / "a/some.npy").stat().st_size
+    assert done.stdout == (
+        f"wrote {tmp_path / 'a'}: 9 rows, {size} bytes; 1 rows refused: weight_rounds_to_0 1\n"
+    )
+    assert "left out: labels" in done.stderr
+    assert "export: 10 rows" in done.stderr
+    (told,) = objects(
+        "export", dataset.root, "some", "--to", str(tmp_path / "b"), "--format", "csv"
+    )
+    assert told == {
+        **{"folder": str(tmp_path / "b"), "format": "csv", "rows": 10, "refused": {}},
+        **{"bytes": (tmp_path / "b/some.csv").stat().st_size, "left_out": []},
+    }
+
+
 def test_without_a_yes_nothing_is_removed(dataset: Dataset, tmp_path: Path) -> None:
     before = tree_digest(tmp_path / "d")
     done = call("remove", dataset.root, "--key", KEY)

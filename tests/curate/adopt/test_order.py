@@ -74,12 +74,24 @@ def test_vectors_of_any_length_become_unit_vectors(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("value", [0.0, np.nan, np.inf])
 @pytest.mark.parametrize("which", ["img", "text"])
-def test_a_vector_without_direction_is_refused(tmp_path: Path, which: str, value: float) -> None:
+def test_a_row_without_direction_leaves_the_others_beside_their_captions(
+    tmp_path: Path, which: str, value: float
+) -> None:
     folder = theirs(tmp_path / "theirs")
-    rows = np.concatenate([PICTURES[2:5], np.full((1, 16), value, np.float32)])
+    before = {"img": PICTURES, "text": TEXTS}[which]
+    rows = np.concatenate([before[2:4], np.full((1, 16), value, np.float32), before[5:]])
     np.save(folder / f"{which}_emb/a_9.npy", rows)
-    with pytest.raises(UserError, match="vector 5 is zero or not a number"):
-        adopt(folder, tmp_path / "d")
+    dataset = adopt(folder, tmp_path / "d").dataset
+    kept = [0, 1, 2, 3, 5]
+    assert stored(dataset, "img") == pytest.approx(PICTURES[kept], abs=1e-3)
+    assert stored(dataset, "text") == pytest.approx(TEXTS[kept], abs=1e-3)
+    assert metadata(dataset)["caption"].to_pylist() == list("abcdf")
+    assert pq.read_table(dataset.path("shards/00000.parquet"))["caption"].to_pylist() == list(
+        "abcdef"
+    )
+    failed = pq.read_table(dataset.path("embeddings/failed/failed_00000.parquet")).to_pylist()
+    reason = "nan_embedding" if value else "zero_embedding"
+    assert failed == [{"key": "000000004", "reason": reason}]
 
 
 @pytest.mark.parametrize(
@@ -176,7 +188,7 @@ def test_img2dataset_s_files_are_taken_over_with_what_failed(
     assert (nlink > 1) == linked
 
 
-@pytest.mark.parametrize("column", ["key", "url", "caption", "status"])
+@pytest.mark.parametrize("column", ["key", "url", "status"])
 def test_a_sidecar_without_a_column_is_refused(tmp_path: Path, column: str) -> None:
     folder = theirs_of_img2dataset(tmp_path)
     table = pq.read_table(folder / "00000.parquet")

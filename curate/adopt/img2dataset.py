@@ -1,0 +1,479 @@
+"""img2dataset's folders: four layouts of ``--output_format``, one sidecar per shard in each.
+
+Reads, of each shard, ``00000.parquet`` (url, key, status, …) and its images::
+
+    webdataset   00000.tar         key.jpg, key.json, key.txt; also behind ``./`` or a folder
+    files        00000/            the same files, not packed
+    parquet      00000.parquet     the column jpg, png or webp
+    tfrecord     00000.tfrecord    features key, jpg, txt
+
+A tar whose members are named as ours are is linked, and so is a sidecar that has our columns; the
+others are written anew. Keys stay, unless they do not begin with their shard's name: then all rows
+get new ones, and `original_key` has the old. Memory: one shard's rows, and of parquet its images.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from frenchcat.curate import files, tars
+from frenchcat.curate.adopt import tfrecord
+from frenchcat.curate.adopt.kept import IMAGE_ENDINGS, NotKept, kept
+from frenchcat.curate.adopt.left_out import LeftOut
+from frenchcat.curate.adopt.schema import cast, unified
+from frenchcat.curate.adopt.shards import (
+    MISSING_FILE,
+    Sample,
+    link,
+    publish_images,
+    with_failures,
+    write_tar,
+)
+from frenchcat.curate.adopt.texts import ColumnNames, Texts, as_texts, text_of
+from frenchcat.curate.dataset import Dataset, digest_of
+from frenchcat.curate.download.columns import uid_of
+from frenchcat.curate.download.shards import SUCCESS, jsonable
+from frenchcat.curate.errors import UserError
+from frenchcat.curate.failures import Failure
+from frenchcat.curate.keys import ROW_DIGITS
+from frenchcat.curate.markers import Signature
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+KIND = "img2dataset"
+LAYOUTS = ("webdataset", "files", "parquet", "tfrecord")
+_NO_IMAGE = "rows without their image, now failed (missing_file)"
+_EXTRA_IMAGE = "left out, images of no stored row"
+_BESIDE = "left out, files of no shard"
+_FURTHER = "further captions of a row, of which the first was taken"
+_REPLACED = "captions and URLs with bytes that are not UTF-8, shown as U+FFFD"
+_CONVERTED = "images converted to PNG"
+
+
+@dataclass(frozen=True)
+class SourceShard:
+    """A shard as img2dataset left it."""
+
+    name: str
+    layout: str
+    sidecar: Path
+    content: Path  # the tar, folder, parquet or tfrecord with its images
+
+    @property
+    def digest(self) -> str:
+        """Tells other files of this name from these: their sizes."""
+        sizes = [[path.name, path.stat().st_size] for path in (self.sidecar, self.content)]
+        return digest_of([self.layout, *sizes])
+
+    @cached_property
+    def schema(self) -> pa.Schema:
+        """The columns of the rows: those of the parquet file but for the images."""
+        import pyarrow as pa
+
+        found = _schema(self.sidecar)
+        if self.layout != "parquet":
+            return found
+        images = {image_column(found), "txt" if "caption" in found.names else None}
+        return pa.schema([field for field in found if field.name not in images])
+
+    def rows(self) -> pa.Table:
+        """The rows, without images."""
+        import pyarrow.parquet as pq
+
+        return pq.read_table(self.sidecar, columns=self.schema.names)
+
+    def samples(self) -> Iterator[Sample]:
+        """Each key with its files: extension -> bytes. Raises `Damaged` where broken."""
+        return _READERS[self.layout](self)
+
+
+def find(folder: Path, left_out: LeftOut) -> list[SourceShard]:
+    """The shards of a folder, sorted; none where it is not img2dataset's.
+
+    Raises `UserError` for a tar or TFRecord file without its sidecar.
+    """
+    there = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    plain = any(path.suffix[1:].lower() in IMAGE_ENDINGS for path in there)
+    shards: list[SourceShard] = []
+    for layout, ending in (("webdataset", ".tar"), ("tfrecord", ".tfrecord")):
+        packed = [path for path in there if path.suffix == ending and path.is_file()]
+        lacking = [path for path in packed if not path.with_suffix(".parquet").exists()]
+        if lacking == packed and plain:
+            continue  # files beside the images of a plain folder
+        if lacking:
+            raise UserError(
+                f"{lacking[0]} has no {lacking[0].stem}.parquet beside it; restore it, or "
+                "download again with img2dataset"
+            )
+        shards = [SourceShard(p.stem, layout, p.with_suffix(".parquet"), p) for p in packed]
+        if shards:
+            break
+    if not shards:
+        shards = [shard for path in there if (shard := _of_parquet(path)) is not None]
+    used = {path for shard in shards for path in (shard.sidecar, shard.content)}
+    used |= {shard.sidecar.with_name(f"{shard.name}_stats.json") for shard in shards}
+    if shards:
+        for path in there:
+            if path not in used and path.name != "_tmp":
+                left_out.add(_BESIDE, path.name)
+    return shards
+
+
+def _of_parquet(path: Path) -> SourceShard | None:
+    """The shard of a sidecar with a folder beside it, or with the images in it."""
+    if path.suffix != ".parquet" or not path.is_file():
+        return None
+    if path.with_suffix("").is_dir():
+        return SourceShard(path.stem, "files", path, path.with_suffix(""))
+    found = _schema(path)
+    if "key" in found.names and image_column(found) is not None:
+        return SourceShard(path.stem, "parquet", path, path)
+    return None
+
+
+def image_column(schema: pa.Schema) -> str | None:
+    """The column of the images' bytes, as img2dataset names it."""
+    import pyarrow as pa
+
+    return next(
+        (f.name for f in schema if f.name in tars.PICTURES and pa.types.is_binary(f.type)), None
+    )
+
+
+def _schema(path: Path) -> pa.Schema:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.read_schema(path).remove_metadata()
+    except (pa.ArrowException, OSError) as error:
+        said = str(error).splitlines()[0][:80]
+        raise UserError(f"{path} is not a parquet file ({said}); restore it") from None
+
+
+# -- the images ----------------------------------------------------------------------------------
+
+
+def _of_tar(shard: SourceShard) -> Iterator[Sample]:
+    with open(shard.content, "rb") as file:
+        for key, members in by_key(shard.content).items():
+            sample: dict[str, bytes] = {}
+            for member in members:
+                file.seek(member.offset)
+                sample.setdefault(member.extension, file.read(member.size))
+            yield key, sample
+
+
+def by_key(tar: Path) -> dict[str, list[tars.Member]]:
+    """Key without folders -> its members, in the tar's order. Raises `Damaged`."""
+    found: dict[str, list[tars.Member]] = {}
+    for member in tars.members(tar):
+        found.setdefault(member.key.rpartition("/")[2], []).append(member)
+    return found
+
+
+def _of_folder(shard: SourceShard) -> Iterator[Sample]:
+    sample: dict[str, bytes] = {}
+    last = None
+    for path in sorted(shard.content.iterdir()):
+        if not path.is_file():
+            continue
+        key, extension = tars.split(path.name)
+        if key != last and last is not None:
+            yield last, sample
+            sample = {}
+        sample[extension], last = path.read_bytes(), key
+    if last is not None:
+        yield last, sample
+
+
+def _of_tfrecord(shard: SourceShard) -> Iterator[Sample]:
+    for example in tfrecord.examples(shard.content):
+        kinds = (*tars.PICTURES, "txt")
+        sample = {name: example[name] for name in kinds if name in example}
+        yield example.get("key", b"").decode("utf-8", "replace"), sample
+
+
+def _of_column(shard: SourceShard) -> Iterator[Sample]:
+    import pyarrow.parquet as pq
+
+    file = pq.ParquetFile(shard.content)
+    image = image_column(file.schema_arrow)
+    assert image is not None
+    for batch in file.iter_batches(64, columns=["key", image]):
+        for row in batch.to_pylist():
+            if row[image] is not None:
+                yield str(row["key"]), {image: row[image]}
+
+
+_READERS = {
+    "webdataset": _of_tar,
+    "files": _of_folder,
+    "tfrecord": _of_tfrecord,
+    "parquet": _of_column,
+}
+
+
+# -- the rows ------------------------------------------------------------------------------------
+
+
+class Img2dataset:
+    """A folder of img2dataset; `write` makes the dataset's shards of it."""
+
+    kind = KIND
+
+    def __init__(
+        self, folder: Path, shards: list[SourceShard], names: ColumnNames, left_out: LeftOut
+    ) -> None:
+        """Look at every shard's columns and keys; `UserError` where they do not do."""
+        self.shards, self._left_out = shards, left_out
+        listed = unified(shard.schema for shard in shards)
+        self._url, self._caption = names.pick(listed.names, str(folder))
+        needed = ("key", self._url or "url", "status")
+        for shard in shards:
+            if lacking := [name for name in needed if name not in shard.schema.names]:
+                raise UserError(
+                    f"{shard.sidecar} has no column {lacking[0]!r}, which img2dataset writes; "
+                    "name the URL's with --set download.url_column=NAME, or restore the file"
+                )
+        self._schema = listed
+        self._new_keys = not _own_keys(shards)
+
+    @property
+    def notes(self) -> list[str]:
+        """What the user should know."""
+        said = self._left_out.notes()
+        if self._caption is None:
+            said.append("there is no caption column: rows have the captions of their .txt, or none")
+        elif self._caption.lower() != "caption":
+            said.append(f"the captions are those of the column {self._caption!r}")
+        if self._new_keys:
+            said.append(
+                "keys do not begin with their shard's name: rows have new keys, "
+                "and original_key has the old ones"
+            )
+        return said
+
+    def names(self) -> list[str]:
+        """The shards as the dataset calls them."""
+        if not self._new_keys:
+            return [shard.name for shard in self.shards]
+        return [f"{number:05d}" for number in range(len(self.shards))]
+
+    def write(
+        self, dataset: Dataset, name: str, number: int, signature: Signature
+    ) -> dict[str, int]:
+        """Publish shard `number` under its name; gives its counts."""
+        shard = self.shards[number]
+        rows, renamed = self._rows(shard, name)
+        inputs = {"source": shard.digest}
+        with dataset.publish(f"adopt-{name}") as publication:
+            tar = publication.path(files.TAR.of(name))
+            sidecar = publication.path(files.SIDECAR.of(name))
+            if shard.layout == "webdataset" and not self._new_keys and self._is_ours(shard, rows):
+                link(shard.content, tar)
+            else:
+                rows = self._write_tar(tar, shard, rows, renamed)
+            self._write_sidecar(shard, rows, sidecar)
+            stats = shard.sidecar.with_name(f"{shard.name}_stats.json")
+            if stats.exists() and not self._new_keys:
+                link(stats, publication.path(files.STATS.of(name)))
+            return publish_images(publication, signature, name, inputs, rows)
+
+    def digest(self, number: int) -> str:
+        """Tells a shard's files from others of their names."""
+        return self.shards[number].digest
+
+    def _rows(self, shard: SourceShard, name: str) -> tuple[pa.Table, dict[str, str]]:
+        """The sidecar with our columns, and old key -> the one it has now."""
+        import pyarrow as pa
+
+        table = cast(shard.rows(), self._schema)
+        columns = {new: table[old] for old, new in self._renamed().items()}
+        for text in ("caption", "url"):
+            columns[text] = self._texts(columns.get(text), table.num_rows, f"{shard.name}.parquet")
+        old = [text_of(key) or "" for key in columns["key"].to_pylist()]
+        keys = old
+        if self._new_keys:
+            digits = max(ROW_DIGITS, len(str(len(old))))
+            keys = [f"{name}{row:0{digits}d}" for row in range(len(old))]
+            columns["original_key"] = pa.array(old, pa.string())
+        columns["key"] = pa.array(keys, pa.string())
+        columns["status"] = as_texts(columns["status"]).column
+        errors = columns.get("error_message", pa.nulls(len(old), pa.string()))
+        columns["error_message"] = as_texts(errors).column
+        if "uid" not in columns:
+            pairs = zip(columns["url"].to_pylist(), columns["caption"].to_pylist(), strict=True)
+            columns["uid"] = pa.array([uid_of(url or "", caption) for url, caption in pairs])
+        return pa.table(columns), dict(zip(old, keys, strict=True))
+
+    def _renamed(self) -> dict[str, str]:
+        """The folder's columns -> what the dataset calls them, in order."""
+        chosen = {self._url: "url", self._caption: "caption"}
+        found: dict[str, str] = {}
+        for name in self._schema.names:
+            new = chosen.get(name, name)
+            if name not in chosen and name in chosen.values():
+                new = f"list_{name}"  # another column was chosen for it
+            found[name] = new
+        return found
+
+    def _texts(self, column: Any, rows: int, where: str) -> Any:
+        import pyarrow as pa
+
+        if column is None:
+            return pa.nulls(rows, pa.string())
+        texts: Texts = as_texts(column)
+        for kind, number in ((_FURTHER, texts.further), (_REPLACED, texts.replaced)):
+            if number:
+                self._left_out.add(kind, where, number)
+        return texts.column
+
+    def _is_ours(self, shard: SourceShard, rows: pa.Table) -> bool:
+        """Whether a tar is as a shard's has to be: plain names, an image for each stored row."""
+        if self._caption not in (None, "caption"):
+            return False  # its texts are other ones
+        members = tars.members(shard.content)
+        if self._caption is None and any(member.extension == "txt" for member in members):
+            return False  # captions to be read
+        images = [member.key for member in members if member.extension in tars.PICTURES]
+        told = zip(rows["key"].to_pylist(), rows["status"].to_pylist(), strict=True)
+        stored = [key for key, status in told if status == SUCCESS]
+        plain = {member.key for member in members} <= set(stored)
+        return plain and sorted(images) == sorted(stored)
+
+    def _write_tar(
+        self, path: Path, shard: SourceShard, rows: pa.Table, renamed: Mapping[str, str]
+    ) -> pa.Table:
+        """Write a tar of the stored rows' samples; gives the rows with what became of them."""
+        taken = _Samples(self._left_out, shard, rows, renamed, captions=self._caption is None)
+        write_tar(path, taken.run())
+        return taken.rows()
+
+    def _write_sidecar(self, shard: SourceShard, rows: pa.Table, path: Path) -> None:
+        import pyarrow.parquet as pq
+
+        if shard.layout != "parquet" and shard.schema.names == rows.schema.names:
+            before = pq.read_table(shard.sidecar)
+            if before.replace_schema_metadata().equals(rows.replace_schema_metadata()):
+                link(shard.sidecar, path)
+                return
+        pq.write_table(rows, path, compression="zstd")
+
+
+class _Samples:
+    """One shard's samples on their way into a tar: which rows got an image, which caption."""
+
+    def __init__(
+        self,
+        left_out: LeftOut,
+        shard: SourceShard,
+        rows: pa.Table,
+        renamed: Mapping[str, str],
+        captions: bool,
+    ) -> None:
+        self._left_out, self._shard, self._renamed = left_out, shard, renamed
+        self._table, self._captions = rows, captions
+        self._rows: list[dict[str, Any]] = rows.to_pylist()
+        self._place = {row["key"]: number for number, row in enumerate(self._rows)}
+        self._had: set[int] = set()
+        self._failed: dict[int, Failure] = {}
+
+    def run(self) -> Iterator[Sample]:
+        """The samples under their keys, each with its image first, then json, txt and others."""
+        for old, members in self._shard.samples():
+            image = _image_of(members)
+            key = self._renamed.get(old)
+            number = None if key is None else self._place[key]
+            if (
+                key is None
+                or number is None
+                or self._rows[number]["status"] != SUCCESS
+                or number in self._had
+            ):
+                self._left_out.add(_EXTRA_IMAGE, f"{self._shard.content.name}: {old}")
+                continue
+            if image is None:
+                continue
+            made = self._stored(number, image, members[image])
+            if made is not None:
+                self._had.add(number)
+                yield key, made | self._beside(number, key != old, members, image)
+
+    def _stored(self, number: int, extension: str, data: bytes) -> dict[str, bytes] | None:
+        if extension in tars.PICTURES:
+            return {extension: data}
+        try:
+            found = kept(data)
+        except NotKept as error:
+            self._failed[number] = error.failure
+            return None
+        if found.converted:
+            self._left_out.add(_CONVERTED, f"{self._rows[number]['key']}.{extension}")
+        return {found.extension: found.data}
+
+    def _beside(
+        self, number: int, rekeyed: bool, members: Mapping[str, bytes], image: str
+    ) -> dict[str, bytes]:
+        row = self._rows[number]
+        if self._captions and "txt" in members:
+            row["caption"] = members["txt"].decode("utf-8", "replace")
+        meta = members.get("json")
+        if meta is None or rekeyed:
+            meta = json.dumps(
+                {name: jsonable(value) for name, value in row.items()}, indent=4
+            ).encode()
+        beside = {"json": meta}
+        if row["caption"] is not None:
+            beside["txt"] = row["caption"].encode("utf-8", "replace")
+        others = {e: d for e, d in members.items() if e not in (image, "json", "txt")}
+        return beside | {e: d for e, d in others.items() if e not in tars.PICTURES}
+
+    def rows(self) -> pa.Table:
+        """The sidecar now: rows whose image did not come failed."""
+        import pyarrow as pa
+
+        table = self._table
+        if self._captions:
+            at = table.schema.get_field_index("caption")
+            captions = pa.array([row["caption"] for row in self._rows], pa.string())
+            table = table.set_column(at, "caption", captions)
+        failures = dict(self._failed)
+        for number, row in enumerate(self._rows):
+            if row["status"] == SUCCESS and number not in self._had and number not in failures:
+                self._left_out.add(_NO_IMAGE, str(row["key"]))
+                failures[number] = Failure(MISSING_FILE, detail=self._shard.content.name)
+        return with_failures(table, failures)
+
+
+def _image_of(members: Mapping[str, bytes]) -> str | None:
+    """The extension of a sample's image: one that tars have, else whatever is no text or JSON."""
+    own = next((e for e in members if e in tars.PICTURES), None)
+    if own is not None:
+        return own
+    return next((e for e in members if e.lower() in IMAGE_ENDINGS), None)
+
+
+def _own_keys(shards: list[SourceShard]) -> bool:
+    """Whether keys begin with their shard's name, names are of one length, and no key is twice."""
+    import pyarrow.parquet as pq
+
+    if len({len(shard.name) for shard in shards}) > 1:
+        return False
+    for shard in shards:
+        keys = [
+            text_of(k) or ""
+            for k in pq.read_table(shard.sidecar, columns=["key"])["key"].to_pylist()
+        ]
+        if len(set(keys)) < len(keys):
+            twice = next(key for key in keys if keys.count(key) > 1)
+            raise UserError(f"{shard.sidecar} has the key {twice!r} twice; a row's key is its own")
+        if not all(key.startswith(shard.name) and len(key) > len(shard.name) for key in keys):
+            return False
+    return True

@@ -1,0 +1,91 @@
+"""One image file -> what a tar holds of it: the same bytes wherever readers of tars take them.
+
+Reads bytes, writes nothing. JPEG, PNG and WebP are kept byte for byte. Other formats, which
+browsers, trainers or the tar convention do not take, become PNG: the first frame, upright, on
+white, 8 bits. Cost: a header for those kept, a decode for the others.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from frenchcat.curate.download.pictures import UNDECODABLE
+from frenchcat.curate.download.sniff import IMAGE_KINDS, sniff
+from frenchcat.curate.failures import Failure
+from frenchcat.curate.reasons import FailureReason
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+ENDINGS = {"jpeg": "jpg", "png": "png", "webp": "webp"}
+"""Kind -> extension in the tar, of the formats that are kept byte for byte."""
+IMAGE_ENDINGS = frozenset(
+    "jpg jpeg jpe jfif png webp gif bmp tif tiff avif heic heif jxl jp2 j2k".split()
+)
+"""Extensions of image files, in lower case."""
+_ORIENTATION, _TURNED = 0x112, range(5, 9)  # EXIF 2.32, 4.6.4: width and height are swapped
+
+
+class NotKept(Exception):
+    """A file that is no image, or cannot be read as one; `failure` says why."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        self.failure = Failure(reason, detail=detail)
+        super().__init__(self.failure.sentence)
+
+
+@dataclass(frozen=True, slots=True)
+class KeptImage:
+    """An image as the tar has it."""
+
+    data: bytes
+    extension: str
+    width: int  # px, as it is looked at: after turning by its orientation
+    height: int
+    sha256: str  # of the file as it was
+    converted: bool  # whether `data` is not the file's bytes
+
+
+def kept(data: bytes) -> KeptImage:
+    """An image file for the tar. Raises `NotKept`."""
+    kind = sniff(data)
+    if not data:
+        raise NotKept(FailureReason.NOT_AN_IMAGE, "the file is empty")
+    if kind not in IMAGE_KINDS and kind not in ("jxl", "jpeg2000"):
+        raise NotKept(FailureReason.NOT_AN_IMAGE, kind)
+    from PIL import Image
+
+    digest = hashlib.sha256(data).hexdigest()
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            if kind in ENDINGS:
+                return KeptImage(data, ENDINGS[kind], *_looked_at(image), digest, converted=False)
+            plain = _plain(image)
+    except Exception as error:  # decoders fail in any way they like
+        raise NotKept(UNDECODABLE, f"{kind}: {type(error).__name__}") from None
+    out = io.BytesIO()
+    plain.save(out, "PNG")
+    return KeptImage(out.getvalue(), "png", plain.width, plain.height, digest, converted=True)
+
+
+def _looked_at(image: Image) -> tuple[int, int]:
+    turned = image.getexif().get(_ORIENTATION) in _TURNED
+    return (image.height, image.width) if turned else (image.width, image.height)
+
+
+def _plain(image: Image) -> Image:
+    """Upright, on white, 8 bits per channel."""
+    from PIL import Image as pillow
+    from PIL import ImageOps
+
+    upright = ImageOps.exif_transpose(image)
+    if upright.has_transparency_data:
+        seen = upright.convert("RGBA")
+        white = pillow.new("RGBA", seen.size, "white")
+        return pillow.alpha_composite(white, seen).convert("RGB")
+    if upright.mode.startswith("I;16"):
+        return upright.point(lambda value: value / 257, "L").convert("RGB")
+    return upright.convert("RGB")

@@ -1,0 +1,211 @@
+"""img2dataset's folders in all layouts: no image lost, no caption at another row."""
+
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from frenchcat.curate.adopt import ColumnNames, adopt
+from frenchcat.curate.catalog import Catalog
+from frenchcat.curate.errors import UserError
+from frenchcat.curate.info import info
+from tests.curate.adopt.folders import example, img2dataset, keys, members, rows, sidecar
+from tests.sample.pictures import picture
+from tests.sample.tars import write_tar
+from tests.trees import tree_digest
+
+IMAGES = [picture(number, kind="JPEG") for number in range(4)]
+WORDS = [f"picture {number}" for number in range(4)]
+LAYOUTS = ["webdataset", "files", "parquet", "tfrecord"]
+
+
+@pytest.mark.parametrize("captions", [WORDS, None], ids=["captions", "bare"])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_every_layout_has_its_images_and_captions_row_for_row(
+    tmp_path: Path, layout: str, captions: list[str] | None
+) -> None:
+    folder = img2dataset(tmp_path / "theirs", IMAGES, captions, layout=layout)
+    before = tree_digest(folder)
+    adopted = adopt(folder, tmp_path / "d")
+    assert (adopted.kind, adopted.rows) == ("img2dataset", 4)
+    assert tree_digest(folder) == before
+    found = members(adopted.dataset)
+    assert [found[f"{key}.jpg"] for key in keys(4)] == IMAGES
+    told = rows(adopted.dataset)
+    assert [row["key"] for row in told] == keys(4)
+    assert [row["caption"] for row in told] == (captions or [None] * 4)
+    assert len({row["uid"] for row in told}) == 4
+    if captions:
+        assert [found[f"{key}.txt"].decode() for key in keys(4)] == captions
+    else:
+        assert not any(name.endswith(".txt") for name in found)
+        assert any("there is no caption column" in note for note in adopted.notes)
+    assert json.loads(found["000000002.json"])["key"] == "000000002"
+
+
+@pytest.mark.parametrize("within", ["./", "00000/", "a/b/"])
+def test_a_shard_that_was_packed_again_has_plain_names_now(tmp_path: Path, within: str) -> None:
+    folder = img2dataset(tmp_path / "theirs", IMAGES, WORDS, within=within)
+    found = members(adopt(folder, tmp_path / "d").dataset)
+    assert sorted(found) == sorted(f"{k}.{e}" for k in keys(4) for e in ("jpg", "txt", "json"))
+    assert [found[f"{key}.jpg"] for key in keys(4)] == IMAGES
+
+
+def test_a_tar_as_ours_is_linked_though_its_sidecar_is_completed(tmp_path: Path) -> None:
+    folder = img2dataset(tmp_path / "theirs", IMAGES, WORDS)
+    adopt(folder, tmp_path / "d")
+    assert (tmp_path / "d/shards/00000.tar").samefile(folder / "00000.tar")
+    assert not (tmp_path / "d/shards/00000.parquet").samefile(folder / "00000.parquet")
+
+
+def test_captions_of_another_column_are_those_of_the_tar_too(tmp_path: Path) -> None:
+    alt = [f"alt {number}" for number in range(4)]
+    folder = img2dataset(tmp_path / "theirs", IMAGES, WORDS, more={"alt_words": alt})
+    adopted = adopt(folder, tmp_path / "d", columns=ColumnNames(caption="alt_words"))
+    assert [row["caption"] for row in rows(adopted.dataset)] == alt
+    assert [row["list_caption"] for row in rows(adopted.dataset)] == WORDS
+    assert members(adopted.dataset)["000000003.txt"] == b"alt 3"
+    assert any("'alt_words'" in note for note in adopted.notes)
+    with pytest.raises(UserError, match=r"no column 'none' \(caption_column\); the columns are: "):
+        adopt(folder, tmp_path / "e", columns=ColumnNames(caption="none"))
+
+
+def test_texts_of_the_tar_are_captions_where_there_is_no_column(tmp_path: Path) -> None:
+    folder = img2dataset(tmp_path / "theirs", IMAGES, WORDS)
+    table = pq.read_table(folder / "00000.parquet").drop_columns(["caption"])
+    pq.write_table(table, folder / "00000.parquet")
+    adopted = adopt(folder, tmp_path / "d")
+    assert [row["caption"] for row in rows(adopted.dataset)] == WORDS
+
+
+@pytest.mark.parametrize(
+    ("captions", "first", "note"),
+    [
+        ([[b"a cat", b"a dog"], [b""], [], None], ["a cat", None, None, None], "which the first"),
+        ([b"a cat", b"caf\xc3\xa9", b"", None], ["a cat", "café", "", None], None),
+        ([b"a cat", b"caf\xe9", b"", None], ["a cat", "caf\ufffd", "", None], "not UTF-8"),
+        ([["a", "b", "c"], ["d"], None, []], ["a", "d", None, None], "first was taken: 2 "),
+    ],
+)
+def test_captions_of_any_type_become_text(
+    tmp_path: Path, captions: list[object], first: list[str | None], note: str | None
+) -> None:
+    folder = img2dataset(tmp_path / "theirs", IMAGES, captions)
+    adopted = adopt(folder, tmp_path / "d")
+    assert [row["caption"] for row in rows(adopted.dataset)] == first
+    assert note is None or any(note in said for said in adopted.notes)
+
+
+def test_a_row_without_its_image_fails_and_an_image_without_a_row_is_named(tmp_path: Path) -> None:
+    folder = img2dataset(tmp_path / "theirs", IMAGES, WORDS)
+    names = ["000000000", "000000001", "000000003", "000000777"]
+    write_tar(folder / "00000.tar", [(f"{n}.jpg", d) for n, d in zip(names, IMAGES, strict=True)])
+    adopted = adopt(folder, tmp_path / "d")
+    assert adopted.rows == 3
+    assert info(adopted.dataset).failed_reasons == {"missing_file": 1}
+    assert [row["key"] for row in rows(adopted.dataset) if row["status"] != "success"] == [
+        "000000002"
+    ]
+    said = "\n".join(adopted.notes)
+    assert "000000002" in said
+    assert "000000777" in said
+    assert "000000777.jpg" not in members(adopted.dataset)
+
+
+def test_files_of_no_shard_are_named(tmp_path: Path) -> None:
+    folder = img2dataset(tmp_path / "theirs", IMAGES, WORDS)
+    pq.write_table(sidecar(keys(4, "00001"), WORDS), folder / "00001.parquet")
+    (folder / "README.md").write_text("about")
+    adopted = adopt(folder, tmp_path / "d")
+    assert any("00001.parquet" in note and "README.md" in note for note in adopted.notes)
+
+
+def test_keys_of_another_tool_are_replaced_and_kept_aside(tmp_path: Path) -> None:
+    folder = tmp_path / "theirs"
+    for shard in ("cats-1", "cats-10"):
+        names = [f"{shard}x{n}" for n in range(4)]
+        img2dataset(folder, IMAGES, WORDS, shard=shard, names=names)
+    adopted = adopt(folder, tmp_path / "d")
+    assert adopted.dataset.shards() == ["00000", "00001"]
+    told = rows(adopted.dataset, "00001")
+    assert [row["key"] for row in told] == keys(4, "00001")
+    assert [row["original_key"] for row in told] == [f"cats-10x{n}" for n in range(4)]
+    assert members(adopted.dataset, "00001")["000010003.jpg"] == IMAGES[3]
+    assert json.loads(members(adopted.dataset, "00001")["000010003.json"])["key"] == "000010003"
+
+
+def test_columns_that_differ_in_type_between_shards_are_one(tmp_path: Path) -> None:
+    folder = tmp_path / "theirs"
+    for number, values in enumerate(([1, 2, None, 4], ["a", "b", "c", None], [[1], [], None, [2]])):
+        shard = f"0000{number}"
+        img2dataset(
+            folder, IMAGES, WORDS, shard=shard, more={"seed": values, f"only{number}": values}
+        )
+    with Catalog(adopt(folder, tmp_path / "d").dataset) as catalog:
+        table = catalog.table(["seed", "only0"], order="key")
+    assert table["seed"].to_pylist() == [
+        *("1", "2", None, "4"),
+        *("a", "b", "c", None),
+        *("[1]", "[]", None, "[2]"),
+    ]
+    assert table["only0"].to_pylist() == [1, 2, None, 4] + [None] * 8
+
+
+def test_members_of_other_formats_become_png(tmp_path: Path) -> None:
+    folder = img2dataset(tmp_path / "theirs", IMAGES, WORDS)
+    gif = picture(9, kind="GIF")
+    data = [
+        *((f"{k}.jpg", d) for k, d in zip(keys(3), IMAGES, strict=False)),
+        ("000000003.gif", gif),
+    ]
+    write_tar(folder / "00000.tar", data)
+    adopted = adopt(folder, tmp_path / "d")
+    assert members(adopted.dataset)["000000003.png"].startswith(b"\x89PNG")
+    assert any("converted to PNG: 1" in note for note in adopted.notes)
+
+
+def test_a_tfrecord_cut_short_or_of_other_bytes_is_refused(tmp_path: Path) -> None:
+    folder = img2dataset(tmp_path / "theirs", IMAGES, WORDS, layout="tfrecord")
+    path = folder / "00000.tfrecord"
+    whole = path.read_bytes()
+    for damaged in (whole[:-20], b"\1" + whole[1:], whole[:5]):
+        path.write_bytes(damaged)
+        with pytest.raises(UserError, match=r"broken TFRecord file: .*00000\.tfrecord"):
+            adopt(folder, tmp_path / "d")
+        assert not (tmp_path / "d").exists()
+
+
+def test_an_example_is_read_as_protobuf_writes_it() -> None:
+    from frenchcat.curate.adopt.tfrecord import _features, crc32c
+
+    large = bytes(range(256)) * 1000
+    features = {"jpg": [large], "key": [b"1"], "none": [b""], "n": [1, -5], "f": [0.5, 2.0]}
+    assert _features(example(features)) == {"jpg": large, "key": b"1", "none": b""}
+    assert crc32c(b"123456789") == 0xE3069283  # RFC 3720, B.4 names this polynomial's check value
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_one_that_was_stopped_goes_on_and_ends_the_same(tmp_path: Path, layout: str) -> None:
+    folder = tmp_path / "theirs"
+    for shard in ("00000", "00001"):
+        img2dataset(folder, IMAGES, WORDS, shard=shard, layout=layout)
+    adopt(folder, tmp_path / "d")
+    whole = tree_digest(tmp_path / "d")
+    (tmp_path / "d/stages/download/00001.json").unlink()
+    adopt(folder, tmp_path / "d")
+    assert tree_digest(tmp_path / "d") == whole
+
+
+def test_a_list_s_own_column_filename_is_kept(tmp_path: Path) -> None:
+    names = {"filename": ["a", "b", "c", "d"]}
+    folder = img2dataset(tmp_path / "theirs", IMAGES, WORDS, more=names)
+    told = rows(adopt(folder, tmp_path / "d").dataset)
+    assert [row["filename"] for row in told] == names["filename"]
+
+
+def test_large_strings_and_categories_are_text(tmp_path: Path) -> None:
+    captions = pa.array(WORDS, pa.large_string()).dictionary_encode()
+    folder = img2dataset(tmp_path / "theirs", IMAGES, captions)
+    assert [row["caption"] for row in rows(adopt(folder, tmp_path / "d").dataset)] == WORDS
