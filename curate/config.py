@@ -82,9 +82,7 @@ def read_layer(file: str | Path) -> Layer:
     return Layer(f"preset {path.stem}" if preset else str(file), values)
 
 
-def layered(
-    cls: type[S], layers: Sequence[Layer] = (), overrides: Overrides = ()
-) -> Resolved[S]:
+def layered(cls: type[S], layers: Sequence[Layer] = (), overrides: Overrides = ()) -> Resolved[S]:
     """The settings of layers, later wins, and overrides over them all.
 
     Raises `UserError` that names the layer which says what does not fit.
@@ -277,12 +275,10 @@ def _origin_of(location: tuple[int | str, ...], layers: Sequence[Layer]) -> str:
 
 def _has(values: Any, location: Iterable[int | str]) -> bool:
     for part in location:
-        if isinstance(values, Mapping) and part in values:
-            values = values[part]
-        elif isinstance(values, list | tuple) and isinstance(part, int) and part < len(values):
-            values = values[part]
-        else:
+        listed = isinstance(values, list | tuple) and isinstance(part, int) and part < len(values)
+        if not listed and not (isinstance(values, Mapping) and part in values):
             return False
+        values = values[part]
     return True
 
 

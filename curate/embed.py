@@ -156,9 +156,7 @@ def embed(
         return run_stage(dataset, stage, shards, engine, progress)
 
 
-def redo(
-    dataset: Dataset, settings: ClipSettings, before: Mapping[str, Any] | None
-) -> Redo | None:
+def redo(dataset: Dataset, settings: ClipSettings, before: Mapping[str, Any] | None) -> Redo | None:
     """What embedding with these settings would do again; `before` is the section as remembered.
 
     None where nothing is to be asked. Raises `UserError` where the weights cannot be had.
@@ -172,7 +170,11 @@ def redo(
     changes = differences(ClipSettings, before or asked, asked, "clip.")
     found = {name: changes[name] for name in _SHAPING if name in changes}
     stage = EmbedStage(settings, find_weights(settings), rows=0)
-    names = {"model": "clip.model", "precision": "clip.precision", "weights": "weights of the model"}
+    names = {
+        "model": "clip.model",
+        "precision": "clip.precision",
+        "weights": "weights of the model",
+    }
     return redo_of(dataset, stage, shards, names, found)
 
 

@@ -102,7 +102,7 @@ def _require_same(dataset: Dataset, there: Selection, made: Selection) -> None:
     raise AlreadyThere(
         f"{dataset.root} has a selection {there.name!r} already, of {len(there)} rows ({asked}, "
         f"digest {there.digest[:16]}), and this one differs ({len(made)} rows, digest "
-        f"{made.digest[:16]}); give another name, or --replace to lose that one"
+        f"{made.digest[:16]}); give another name, or replace that one (--replace)"
     )
 
 

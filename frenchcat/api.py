@@ -63,9 +63,8 @@ def plan(
     from frenchcat import pipeline
     from frenchcat.plan import plan_of
 
-    dataset = pipeline.existing(out)
-    settings = pipeline.settings_for(dataset, config, set, allow_hosts)
-    return plan_of(dataset, _listed(urls), settings)
+    settings = pipeline.settings_for(pipeline.existing(out), config, set, allow_hosts)
+    return plan_of(out, _listed(urls), settings)
 
 
 def download(

@@ -223,7 +223,9 @@ class OpenDataset:
         from frenchcat.pipeline import save_settings, saved_settings
 
         for override in as_overrides(how.get("set", ())):
-            if not override.strip().startswith(("download.fetch.", "download.block", "download.th")):
+            if not override.strip().startswith(
+                ("download.fetch.", "download.block", "download.th")
+            ):
                 raise UserError(
                     f"--set {override}: failed rows are asked for again with the dataset's other "
                     "settings as they are; give settings of download.fetch"

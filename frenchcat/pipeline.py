@@ -125,17 +125,32 @@ def download(
     The lock is held. Raises `NothingDownloaded` where no row of the dataset has a picture then.
     """
     from frenchcat.curate.download import download as stage
-    from frenchcat.curate.download.refusals import refused_before, require_pictures
+    from frenchcat.curate.download.refusals import require_pictures
 
-    refused: frozenset[str] = frozenset()
-    if "download" in dataset.manifest().settings:
-        before = saved_settings(dataset).download.fetch
-        refused = refused_before(before, settings.download.fetch)
+    refused = _refused(dataset, settings)
     # Interrupted, what is asked for again is known by the limits before it: they stay till the end.
     early = None if refused else progress or Silent()
     with remembering(dataset, settings, "name", "download", progress=early) as told:
         stage(dataset, urls, settings.download, engine, progress if refused else told, refused)
     require_pictures(dataset)
+
+
+def refused_rows(dataset: Dataset, settings: BuildSettings) -> int:
+    """The failed rows that a download with these settings asks for again."""
+    from frenchcat.curate.download.refusals import failures_of
+    from frenchcat.curate.download.stage import retry_of
+
+    retry = retry_of(dataset, _refused(dataset, settings))
+    return sum(n for name, n in failures_of(dataset).names.items() if retry.asks(name))
+
+
+def _refused(dataset: Dataset, settings: BuildSettings) -> frozenset[str]:
+    """The reasons for which rows failed by the remembered limits, and need not by these."""
+    from frenchcat.curate.download.refusals import refused_before
+
+    if "download" not in dataset.manifest().settings:
+        return frozenset()
+    return refused_before(saved_settings(dataset).download.fetch, settings.download.fetch)
 
 
 def made_anew(

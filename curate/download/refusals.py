@@ -1,8 +1,8 @@
 """Why rows have no picture, turned into what to do: which settings refused them, and the cures.
 
-Reads dataset.json, and for an example the sidecars; writes nothing. A row that a setting of the fetch
-refused is asked for again when that setting allows more than it did: the limits are no part of
-what a stored picture depends on (stage.py), so nothing else would.
+Reads dataset.json, and for an example the sidecars; writes nothing. A row that a setting of the
+fetch refused is asked for again when that setting allows more than it did: the limits are no part
+of what a stored picture depends on (stage.py), so nothing else would.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.download.settings import FetchSettings
 from frenchcat.curate.errors import NothingDownloaded
 from frenchcat.curate.failures import REASON
-from frenchcat.curate.reasons import FetchFailure, FailureReason
+from frenchcat.curate.reasons import FailureReason, FetchFailure
 from frenchcat.curate.urls import parse_url
 
 REFUSED_BY: Mapping[str, str] = {

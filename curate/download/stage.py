@@ -103,7 +103,7 @@ def download(
     block = read_block(dataset, settings.block)
     shards = lists.freeze(dataset, urls, _shape(settings))
     stage = DownloadStage(settings, _sharers(engine, len(shards)), block)
-    retry = _retry(dataset, refused)
+    retry = retry_of(dataset, refused)
     again = _refused(dataset, stage, shards, retry)
     if not again:
         return run_stage(dataset, stage, shards, engine, progress)
@@ -113,7 +113,7 @@ def download(
     return run_stage(dataset, stage, shards, engine, progress, again=again)
 
 
-def _retry(dataset: Dataset, refused: Collection[str]) -> Retry:
+def retry_of(dataset: Dataset, refused: Collection[str]) -> Retry:
     """What is asked for again without being told to: the refused, and where nothing came, more."""
     counted = failures_of(dataset)
     return Retry(frozenset(refused), passing=counted.failed > 0 and not counted.downloaded)
@@ -371,8 +371,7 @@ class _Worker:
         outcomes = {
             row: outcome
             for row, outcome in shards.present(self.dataset, shard).items()
-            if outcome.status == shards.SUCCESS
-            or not retry.asks(outcome.name)
+            if outcome.status == shards.SUCCESS or not retry.asks(outcome.name)
         }
         stored = [row for row, outcome in outcomes.items() if outcome.status == shards.SUCCESS]
         for row, data in shards.pictures(self.dataset, shard, encode_format, stored):
