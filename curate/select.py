@@ -65,12 +65,13 @@ class Selection:
 
 
 def select(
-    dataset: Dataset, name: str, choice: Choice | None = None, replace: bool = False
+    dataset: Dataset, name: str, choice: Choice | None = None, replace: bool = True
 ) -> Selection:
     """Choose rows and freeze them as `name`; the lock is held.
 
     Raises `UserError` for a bad name, condition, column or limit, or where no row meets it, and
-    `AlreadyThere` where the name is another selection's and `replace` is not said.
+    `AlreadyThere` where the name is another selection's and `replace` is False, as it is for what
+    users ask.
     """
     choice = choice or Choice()
     if not _NAME.fullmatch(name):
