@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 import inspect
+import re
 import textwrap
 import types
 import typing
@@ -115,8 +116,14 @@ def _below_fields(cls: type[Any]) -> dict[str, str]:
         if not isinstance(field, ast.AnnAssign) or not isinstance(field.target, ast.Name):
             continue
         if isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant):
-            found[field.target.id] = " ".join(str(text.value.value).split())
+            told = " ".join(str(text.value.value).split())
+            found[field.target.id] = re.sub(r"\bNone\b", "none", told)  # as overrides write it
     return found
+
+
+def type_of(cls: type[Any], field: str) -> str:
+    """The type of a field in words."""
+    return type_in_words(fields_of(cls)[field])
 
 
 def type_in_words(hint: Any) -> str:

@@ -1,4 +1,4 @@
-"""What a dataset remembers of its settings, what is asked before costly work, `settings`, `plan`."""
+"""What a dataset remembers of its settings, what is asked before costly work, and plans."""
 
 import json
 from collections.abc import Iterator, Mapping
