@@ -110,9 +110,8 @@ def draw_to_files(
         write_whole(path.with_suffix(".json"), text.encode())
         paths.append(path)
     sheet = grid(pictures, [wanted.prompt for wanted in requests], columns=min(number, 8))
-    facts = about | {"prompt": "; ".join(prompts), "seed": seed, "number": number}
-    facts |= {"negative": negative} if negative else {}
-    path = next(path for path in _numbered(out, "grid", ".png") if _is_free(path, facts))
+    facts = about | {"prompt": "; ".join(prompts)}
+    path = next(path for path in _numbered(out, "grid", ".png") if _is_free(path, facts, sheet))
     write_whole(path, signed(_png(sheet), facts, credentials))
     return [*paths, path]
 
@@ -273,17 +272,21 @@ def _numbered(out: Path, name: str, ending: str) -> Iterator[Path]:
         yield out / f"{name}_{number}{ending}"
 
 
-def _is_free(path: Path, facts: Mapping[str, Any]) -> bool:
-    """Whether a drawing may be written here: nothing is here, or this very drawing."""
+def _is_free(path: Path, facts: Mapping[str, Any], sheet: Image | None = None) -> bool:
+    """Whether a drawing may be written here: nothing is here, or this very drawing.
+
+    A grid's facts do not tell its seeds, so its pixels are compared, too.
+    """
     from frenchcat.train.provenance import verified
 
     if not path.exists():
         return True
     try:
         there = verified(path.read_bytes(), "png", b"").facts
-    except (OSError, ValueError):
+        same = sheet is None or _opened(path).tobytes() == sheet.convert("RGB").tobytes()
+    except (OSError, UserError):
         return False
-    return dict(there) == json.loads(json.dumps(facts))
+    return same and dict(there) == json.loads(json.dumps(facts))
 
 
 def _slug(prompt: str) -> str:

@@ -17,13 +17,23 @@ HEAD = """# Settings
 
 <!-- Made by `python -m tools.settings_page`, from the settings classes; do not edit. -->
 
-Every setting, with its type, its default and its meaning. `frenchcat settings` prints the same, and `frenchcat settings data/mine` the values that the next build of a dataset uses and where each comes from: `default`, `preset NAME`, a file's path, `dataset` (remembered) or `--set`.
+Every setting, with its type, its default and its meaning. `frenchcat settings` prints the same, \
+and `frenchcat settings data/mine` the values that the next build of a dataset uses and where each \
+comes from: `default`, `preset NAME`, a file's path, `dataset` (remembered) or `--set`.
 
-- A settings file is TOML: `[download.resize]` and below it `image_size = 256` is `download.resize.image_size`. `--config` takes such a file, or a preset's name. `--set download.resize.image_size=256` changes one setting.
-- **A dataset remembers its settings.** A later command uses them; `--config` and `--set` change only what they name. A setting that is a table (`verdict.rules`, `score.concepts`) is one setting in a file, and `--set verdict.rules.small="width < 200"` changes one entry.
-- `--set name=` (an empty value) takes the default again; `--set name=none` sets no value, where `none` is allowed.
-- A setting is remembered once its stage has made something with it, so a mistake that fails is forgotten, and an interrupted command continues with its own settings.
-- If a changed setting means that shards are downloaded or embedded again, the command first says how many and why, and asks. Where it cannot ask, it changes nothing and exits with status 2, unless you give `--yes`.
+- A settings file is TOML: `[download.resize]` and below it `image_size = 256` is \
+`download.resize.image_size`. `--config` takes such a file, or a preset's name. \
+`--set download.resize.image_size=256` changes one setting.
+- **A dataset remembers its settings.** A later command uses them; `--config` and `--set` change \
+only what they name. A setting that is a table (`verdict.rules`, `score.concepts`) is one setting \
+in a file, and `--set verdict.rules.small="width < 200"` changes one entry.
+- `--set name=` (an empty value) takes the default again; `--set name=none` sets no value, where \
+`none` is allowed.
+- A setting is remembered once its stage has made something with it, so a mistake that fails is \
+forgotten, and an interrupted command continues with its own settings.
+- If a changed setting means that shards are downloaded or embedded again, the command first says \
+how many and why, and asks. Where it cannot ask, it changes nothing and exits with status 2, \
+unless you give `--yes`.
 """
 TITLES = {
     "build": "`frenchcat build`, and the verbs of its stages",

@@ -403,7 +403,7 @@ def test_another_model_takes_the_vectors_place_only_where_that_is_agreed_to(
     opened.embed(set={"clip.model": f"local-dir:{other}"}, yes=True)
     assert model_of(dataset)["model"] == "local-dir:other"
     save_folder(other, CONFIG, seed=4)
-    with pytest.raises(ConfirmationNeeded, match="2 shards .* weights of the model"):
+    with pytest.raises(ConfirmationNeeded, match=r"2 shards .* weights of the model"):
         opened.embed()
     save_folder(other, CONFIG, seed=1)
 

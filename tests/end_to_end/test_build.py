@@ -117,7 +117,7 @@ def test_what_a_later_build_is_told_changes_that_alone(
     changed = {name.split("/")[0] for name in after if after[name] != before.get(name)}
     assert changed == {"dataset.json", "index"}
     for given in ("download.resize.image_size=100", "clip.precision=fp32"):
-        with pytest.raises(ConfirmationNeeded, match="shards will be .* again"):
+        with pytest.raises(ConfirmationNeeded, match=r"shards will be .* again"):
             run([*again, "--set", given])
     planned = run([*again, "--set", "clip.precision=fp32", "--plan"])
     assert "embedded again: clip.precision auto -> fp32" in planned

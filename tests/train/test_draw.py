@@ -110,16 +110,17 @@ def test_each_drawing_has_files_of_its_own_and_the_same_one_keeps_its(
         drawn("a cat", 3.0),
         drawn("A cat!"),
         drawn("a cat", negative="a dog"),
+        drawn("a cat", seed=7),
         *(drawn(prompt) for prompt in (long + "here", long + "there", "🐈", "🐕")),
     ]
     each = [*first, *(name for pair in names for name in pair)]
-    assert len(set(each)) == len(each) == 16
+    assert len(set(each)) == len(each) == 18
     assert {path.name for path in tmp_path.glob("*.png")} == set(each)
     assert (tmp_path / "a-cat-0.png").read_bytes() == before
     assert names[0] == ["a-cat_2-0.png", "grid_2.png"]
     assert (drawn("a cat"), drawn("a cat", 3.0)) == (first, names[0]), "the same call, its files"
     assert drawn("🐕") == names[-1]
-    assert len(list(tmp_path.glob("*.png"))) == 16
+    assert len(list(tmp_path.glob("*.png"))) == 18
     told = json.loads((tmp_path / "a-cat_2-0.json").read_text())
     assert told["made"]["guidance"] == 3.0
 
