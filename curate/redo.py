@@ -8,6 +8,7 @@ with. For a stage that costs a crawl or a pass of a model, that has to be agreed
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -83,7 +84,7 @@ def confirm(redone: Sequence[Redo], yes: bool) -> None:
     if any(one.stage == "download" for one in redone):
         said += ", and so will be all that is made from them"
     back = [
-        f"--set {name}={shown(old)}"
+        f"--set {shlex.quote(f'{name}={shown(old)}')}"
         for one in redone
         for name, (old, _) in one.changes.items()
         if "." in name and " " not in name

@@ -22,6 +22,7 @@ from frenchcat.curate.config import (
     as_dict,
     as_overrides,
     changed,
+    differences,
     fields_of,
     layered,
     read_layer,
@@ -277,6 +278,22 @@ class _FirstShard:
             self._called = True
             self._first()
         self._told.shard_done(shard, counts)
+
+
+def changes_of(
+    out: str | Path,
+    config: str | Path | None = None,
+    set: Overrides = (),
+    allow_hosts: Sequence[str] = (),
+) -> dict[str, tuple[Any, Any]]:
+    """Name -> (old, new) of what a command gives a dataset in place of what that remembers."""
+    if (dataset := existing(out)) is None:
+        return {}
+    kept = dataset.manifest().settings
+    before = {name: as_dict(saved_settings(dataset))[name] for name in kept}
+    settings = as_dict(settings_for(dataset, config, set, allow_hosts))
+    found = differences(BuildSettings, before, {name: settings[name] for name in kept})
+    return {name: change for name, change in found.items() if name != "verdict.order"}
 
 
 def existing(root: str | Path) -> Dataset | None:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from frenchcat.plan import Plan
 
 T = TypeVar("T")
+LONGEST = 200  # characters of a setting's value that are shown
 
 Folder = Annotated[str, typer.Argument(metavar="DATASET", help="The dataset's folder.")]
 Lists = Annotated[
@@ -106,6 +107,7 @@ def build(
 
         print_plan(planned(urls, out, **how), json)
         return
+    say_changed(out, how)
     how |= {"engine": engine, "workers": workers}
     built = agreed(yes, lambda yes: frenchcat.build(urls, out, yes=yes, progress=Bars(), **how))
     print_info(built, json)
@@ -227,6 +229,20 @@ def agreed(yes: bool, work: Callable[[bool], T]) -> T:
             print("nothing was changed", file=sys.stderr)
             raise typer.Exit(1) from None
     return work(True)
+
+
+def say_changed(out: str, how: dict[str, Any]) -> None:
+    """Name on stderr the settings that a command gives a dataset in place of remembered ones."""
+    from frenchcat.curate.config import shown
+    from frenchcat.pipeline import changes_of
+
+    for name, (old, new) in changes_of(out, **how).items():
+        before, after = (_short(shown(value)) for value in (old, new))
+        print(f"{name}: {before} (remembered) -> {after}", file=sys.stderr)
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
 
 
 def say_unused(verb: str, config: str | None) -> None:

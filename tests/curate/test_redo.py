@@ -51,7 +51,7 @@ def test_the_line_says_what_why_and_how_to_keep(tmp_path: Path) -> None:
         '1 shard will be downloaded again: download.block ["a.txt"] -> []; '
         "12 shards will be embedded again: clip.model mini -> ViT-B-32, clip.pretrained none -> x, "
         "and so will be all that is made from them; nothing was changed; --yes agrees (yes=True in "
-        'Python), and --set download.block=["a.txt"] --set clip.model=mini --set '
+        "Python), and --set 'download.block=[\"a.txt\"]' --set clip.model=mini --set "
         "clip.pretrained=none keeps them"
     )
     confirm([one, two], yes=True)

@@ -226,6 +226,23 @@ def test_where_every_row_is_refused_the_cure_is_named_and_works(site: Site, tmp_
     assert (len(widths(made)), sum(site.asked.values())) == (1, 8)
 
 
+def test_what_a_build_is_told_over_what_is_remembered_is_named(site: Site, tmp_path: Path) -> None:
+    made = download(site, tmp_path, set={"download.resize.image_size": 32})
+    frenchcat.open(made.root).verdict(set={"verdict.rules.small": "width < 9"})
+    before = tree_digest(Path(made.root))
+    urls = str(tmp_path / "urls.parquet")
+    given = ["--config", "datacomp-basic", "--set", "download.resize.image_size=64"]
+    ended = CliRunner().invoke(app, ["build", urls, "--out", made.root, *given])
+    assert isinstance(ended.exception, ConfirmationNeeded)
+    first, second = ended.stderr.splitlines()
+    assert first == "download.resize.image_size: 32 (remembered) -> 64"
+    assert second.startswith(
+        'verdict.rules: {"small" = "width < 9"} (remembered) -> {"not_english"'
+    )
+    assert len(second) < 500
+    assert tree_digest(Path(made.root)) == before
+
+
 def test_build_stops_after_a_download_of_nothing(site: Site, tmp_path: Path) -> None:
     urls = site.write_list(tmp_path / "urls.parquet", range(4))
     with pytest.raises(NothingDownloaded, match="address_refused"):
