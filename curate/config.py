@@ -16,7 +16,6 @@ import json
 import math
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any, Generic, TypeVar, get_type_hints
 
@@ -141,7 +140,6 @@ def preset_path(file: str | Path) -> Path:
 # -- by name -------------------------------------------------------------------------------------
 
 
-@cache
 def fields_of(cls: type[Any]) -> Mapping[str, Any]:
     """Field -> its type, of a settings class; a section's type is a settings class, too."""
     return {name: hint for name, hint in get_type_hints(cls).items() if name in _fields(cls)}
@@ -185,11 +183,13 @@ def _lay_over(cls: type[Any], values: dict[str, Any], over: Mapping[str, Any]) -
     """Put a layer's values over others, in place; sections join, all else is replaced."""
     kinds = fields_of(cls)
     for name, value in over.items():
-        kind, below = kinds.get(name), values.get(name)
-        if is_section(kind) and isinstance(value, Mapping) and isinstance(below, dict):
-            _lay_over(kind, below, value)
-        else:
-            values[name] = copy.deepcopy(dict(value) if isinstance(value, Mapping) else value)
+        kind = kinds.get(name)
+        if kind is None or not is_section(kind) or not isinstance(value, Mapping):
+            values[name] = copy.deepcopy(value)
+            continue
+        if not isinstance(values.get(name), dict):
+            values[name] = {}
+        _lay_over(kind, values[name], value)
 
 
 # -- overrides -----------------------------------------------------------------------------------
