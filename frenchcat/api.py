@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from frenchcat.curate.diff import Diff
     from frenchcat.curate.stage import Progress
     from frenchcat.drawing import Steering
-    from frenchcat.plan import Plan
+    from frenchcat.plan import BuildPlan
     from frenchcat.train.credentials import Credentials
     from frenchcat.train.evaluate import Evaluation
     from frenchcat.train.trainer import Watch
@@ -58,7 +58,7 @@ def plan(
     config: str | Path | None = None,
     set: Overrides = (),
     allow_hosts: Sequence[str] = (),
-) -> Plan:
+) -> BuildPlan:
     """What `build` with the same arguments would do, and how long and large; writes nothing."""
     from frenchcat import pipeline
     from frenchcat.plan import plan_of

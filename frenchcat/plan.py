@@ -64,7 +64,7 @@ class PlannedStage:
 
 
 @dataclass(frozen=True)
-class Plan:
+class BuildPlan:
     """What a build would do."""
 
     rows: int  # of the lists
@@ -105,7 +105,7 @@ class Plan:
         return [*said, "nothing was done"]
 
 
-def plan_of(out: str | Path, urls: Sequence[str], settings: BuildSettings) -> Plan:
+def plan_of(out: str | Path, urls: Sequence[str], settings: BuildSettings) -> BuildPlan:
     """What `pipeline.build` would do. Raises `UserError` for a list or a setting as it does."""
     dataset = existing(out)
     check_lists(urls, settings.download)
@@ -122,7 +122,7 @@ def plan_of(out: str | Path, urls: Sequence[str], settings: BuildSettings) -> Pl
         )
         for stage, rows in todo.items()
     ]
-    return Plan(listed, new, tuple(stages), _free(str(out)), tuple(one.words for one in asked))
+    return BuildPlan(listed, new, tuple(stages), _free(str(out)), tuple(one.words for one in asked))
 
 
 def _rows_of(
@@ -296,4 +296,4 @@ def _size(number: int) -> str:
     return f"{max(1, round(number / 1000))} kB"
 
 
-__all__ = ["Plan", "PlannedStage", "plan_of"]
+__all__ = ["BuildPlan", "PlannedStage", "plan_of"]

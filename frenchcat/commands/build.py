@@ -11,7 +11,7 @@ import typer
 
 if TYPE_CHECKING:
     from frenchcat.opened import OpenDataset
-    from frenchcat.plan import Plan
+    from frenchcat.plan import BuildPlan
 
 T = TypeVar("T")
 LONGEST = 200  # characters of a setting's value that are shown
@@ -277,7 +277,7 @@ def say_failed(dataset: OpenDataset) -> None:
             print(f"{found.names[name]} {name}: {cure_of(dataset.dataset, name)}", file=sys.stderr)
 
 
-def print_plan(plan: Plan, as_json: bool) -> None:
+def print_plan(plan: BuildPlan, as_json: bool) -> None:
     """What a build would do, a line per stage, or a JSON object."""
     if as_json:
         import json
