@@ -72,9 +72,12 @@ class World:
             shutil.copytree(self.template, folder)
             for made in re.findall(r"run\.out=(\S+)", "\n".join(texts)):
                 shutil.rmtree(folder / made, ignore_errors=True)
-            for made in re.findall(r"frenchcat select (\S+ \S+)", "\n".join(texts)):
-                dataset, name = made.split()
-                (folder / dataset / "selections" / f"{name}.parquet").unlink(missing_ok=True)
+            for made in re.findall(
+                r"frenchcat select \S+ (\S+)|/v1/selections --json '{\"name\": \"(\w+)\"",
+                "\n".join(texts),
+            ):
+                for file in folder.glob(f"**/selections/{''.join(made)}.parquet"):
+                    file.unlink()
         return self._pages[name]
 
     def run(self, block: Block, where: Path, *, full: bool = False) -> Ended:
