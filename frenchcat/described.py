@@ -14,7 +14,6 @@ import textwrap
 import types
 import typing
 from collections.abc import Iterator, Mapping
-from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
 from frenchcat.curate.config import Resolved, as_dict, fields_of, is_section, named
@@ -98,7 +97,6 @@ def _rows(cls: type[Any], prefix: str = "") -> Iterator[tuple[str, str, str]]:
             yield prefix + name, type_in_words(hint), texts.get(name, "")
 
 
-@cache
 def meanings(cls: type[Any]) -> Mapping[str, str]:
     """Field -> the text that stands below it in its class, or in the class it comes from."""
     found: dict[str, str] = {}
