@@ -63,7 +63,7 @@ format: $(VENV)/.developing   ## put the code into the project's format
 soak: $(VENV)/.developing     ## the tests that take longer
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m slow --timeout 3600 $(ARGS)
 
-bench: $(VENV)/.developing    ## every measurement against a peer; results in bench/results
+bench: $(VENV)/.developing    ## every measurement against a peer; results in .bench/results
 	for script in bench/[a-z]*.py; do \
 		case $$script in bench/steer.py) continue;; esac; \
 		$(BIN)/python -m bench.$$(basename $$script .py) || exit 1; done  # steer wants a RUN

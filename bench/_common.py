@@ -1,6 +1,7 @@
 """What the measurements share: peers in venvs of their own, timed runs, memory, results kept.
 
-Everything made lies in .bench/ (git-ignored) and is made once; results lie in bench/results/.
+Everything made lies in .bench/ (git-ignored) and is made once; results lie in .bench/results/, and
+with `--publish` in bench/results/, where those are that the documentation quotes.
 Machines are noisy: two commands are run in turn several times, and medians are compared. Each
 result holds all single figures, the load average before and after, the machine and the versions.
 """
@@ -31,6 +32,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 BENCH = ROOT / ".bench"
 RESULTS = ROOT / "bench" / "results"
+PUBLISH = "--publish"
 # One version of torch on both sides of every comparison, which is a matching pair.
 TORCH = ("torch==2.14.1", "torchvision==0.29.1")
 SAMPLE_SEC = 0.05  # between two looks at the memory of a running command
@@ -147,10 +149,19 @@ def tree_bytes(pid: int) -> int:
 
 
 def parser(doc: str | None) -> argparse.ArgumentParser:
-    """A command line that shows the module's text."""
-    return argparse.ArgumentParser(
+    """A command line that shows the module's text, with the option `--publish`."""
+    made = argparse.ArgumentParser(
         description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    made.add_argument(PUBLISH, action="store_true", help="replace the result in bench/results")
+    return made
+
+
+def result_path(name: str) -> Path:
+    """Where a result is written: never over the published one, but with `--publish`."""
+    folder = RESULTS if PUBLISH in sys.argv[1:] else BENCH / "results"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / f"{name}.json"
 
 
 def median(values: Sequence[float]) -> float:
@@ -163,15 +174,22 @@ def load() -> list[float]:
     return [round(value, 2) for value in os.getloadavg()]
 
 
+def kept_result(name: str) -> dict[str, Any]:
+    """The last result of one's own, else the published one."""
+    own = result_path(name)
+    path = own if own.exists() else RESULTS / f"{name}.json"
+    kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return kept
+
+
 def keep(name: str, result: Mapping[str, Any], goals: Mapping[str, tuple[str, float]]) -> None:
-    """Print each goal's figure beside it and keep the result as bench/results/`name`.json."""
+    """Print each goal's figure beside it and keep the result as `name`.json."""
     met = {}
     for figure, (relation, goal) in goals.items():
         value = result[figure]
         met[figure] = bool(value >= goal if relation == ">=" else value <= goal)
         said = "met" if met[figure] else "MISSED"
         print(f"{figure:28} {value:12.4f}  (goal {relation} {goal}: {said})", flush=True)
-    RESULTS.mkdir(exist_ok=True)
     whole = {
         "command": " ".join([f"python -m bench.{name}", *sys.argv[1:]]),
         **result,
@@ -181,7 +199,9 @@ def keep(name: str, result: Mapping[str, Any], goals: Mapping[str, tuple[str, fl
         "machine": {"cpu": cpu(), "cores": os.cpu_count(), "python": platform.python_version()},
     }
     text = json.dumps(whole, indent=1, sort_keys=True) + "\n"
-    (RESULTS / f"{name}.json").write_text(text, encoding="utf-8")
+    path = result_path(name)
+    path.write_text(text, encoding="utf-8")
+    print(f"written to {path}", flush=True)
 
 
 def cpu() -> str:

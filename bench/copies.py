@@ -9,7 +9,7 @@ natural images and the response properties of cortical cells"); `drawings` are t
 Hashed and compared by us (PDQ), by imagededup (PHash, its defaults) and by imagehash (phash, and
 all pairs in numpy, since it brings no search), these two in a venv of their own.
 
-Writes bench/results/copies.json.
+Writes .bench/results/copies.json.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ float16 rounds none of them below. Each size runs in a process of its own, whose
 Brute force is a blocked float32 matrix product over all pairs: whole at the smaller size; at the
 larger one block of rows against all others, multiplied up, which is said so in its name.
 
-Writes bench/results/dedup.json.
+Writes .bench/results/dedup.json.
 """
 
 from __future__ import annotations

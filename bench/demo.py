@@ -2,7 +2,7 @@
 
     python -m bench.demo                     a few minutes on 2 cores
 
-Writes bench/results/demo.json: seconds from start to exit, the middle of a few runs.
+Writes .bench/results/demo.json: seconds from start to exit, the middle of a few runs.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ rights read from every file's metadata. They are timed whole, from start to exit
 Then both download a list four times as long: peak memory (resident, of all processes together,
 which counts shared pages once a process) must not grow with the list.
 
-Writes bench/results/download.json: images/s of both, their ratio, peaks, and how many stored
+Writes .bench/results/download.json: images/s of both, their ratio, peaks, and how many stored
 pictures are the same byte for byte.
 """
 

@@ -10,7 +10,7 @@ theirs loads, warms up and embeds. Theirs runs on the first pairs alone, since i
 them. No other program should run meanwhile: the load averages kept tell whether one did, and
 `cpu_ratio` compares the processor time of both, which others disturb less.
 
-Prints, and writes to bench/results/embed.json: pairs/s of both and their ratio in each round; the
+Prints, and writes to .bench/results/embed.json: pairs/s of both and their ratio in each round; the
 lowest cosine of our rows to the peer's, which are float32; and how much of the model's own rate on
 tensors that are in memory (compiled picture tower and text tower) is left while embedding, start-up
 apart.

@@ -8,7 +8,7 @@ asked. CLIP alone, BM25 over captions alone, and both joined by reciprocal rank.
 words with its caption more often than a stranger's query would, so the gain is at its upper end,
 and with the small bundled model the pictures' part is at its lower.
 
-Prints, and writes to bench/results/hybrid.json: the share of titles whose picture is among the
+Prints, and writes to .bench/results/hybrid.json: the share of titles whose picture is among the
 first 1 and 10, and the mean reciprocal rank within 100, with 95 % intervals of the differences.
 """
 
@@ -27,7 +27,6 @@ from bench import _common as common
 
 ROOT = Path(__file__).resolve().parent.parent
 DEMO = ROOT / ".bench" / "demo"
-RESULT = ROOT / "bench" / "results" / "hybrid.json"
 DEPTH = 100
 
 
@@ -42,8 +41,7 @@ def main() -> None:
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     found = measure(Searcher(Dataset.open(DEMO / "dataset")))
     text = json.dumps(found, indent=1, sort_keys=True) + "\n"
-    RESULT.parent.mkdir(exist_ok=True)
-    RESULT.write_text(text, encoding="utf-8")
+    common.result_path("hybrid").write_text(text, encoding="utf-8")
     print(text)
 
 

@@ -10,7 +10,7 @@ same distribution, pictures and captions apart, and are in no index.
 
 Each measurement runs in a process of its own, ours and autofaiss's on one thread; memory is that
 process's anonymous memory over what it had with the libraries imported. autofaiss gets the same
-vectors and the memory that our codes take. Writes bench/results/knn.json.
+vectors and the memory that our codes take. Writes .bench/results/knn.json.
 """
 
 from __future__ import annotations
@@ -32,7 +32,6 @@ from bench.vectors import World, write_folder
 
 ROOT = Path(__file__).resolve().parent.parent
 BENCH = ROOT / ".bench"
-RESULT = ROOT / "bench" / "results" / "knn.json"
 PEER = BENCH / "autofaiss"
 PEER_PINS = (  # it needs numpy 1 and a faiss of its time
     "autofaiss==2.18.0",
@@ -54,9 +53,7 @@ GOALS = {
 
 def main() -> None:
     """Prepare what is missing, measure, print, keep."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = common.parser(__doc__)
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--prepare", action="store_true", help="install and draw, no more")
     parser.add_argument("--no-peer", action="store_true", help="ours alone")
@@ -68,7 +65,7 @@ def main() -> None:
         return
     prepare(given.rows, not given.no_peer)
     if given.peer_only:
-        report({**json.loads(RESULT.read_text()), "autofaiss": _peer(given.rows)})
+        report({**common.kept_result("knn"), "autofaiss": _peer(given.rows)})
     elif not given.prepare:
         report(measure(given.rows, not given.no_peer))
 
@@ -118,9 +115,8 @@ def measure(rows: int, peer: bool) -> dict[str, Any]:
 
 def report(found: dict[str, Any]) -> None:
     """Print and keep."""
-    RESULT.parent.mkdir(exist_ok=True)
     text = json.dumps(found, indent=1, sort_keys=True) + "\n"
-    RESULT.write_text(text, encoding="utf-8")
+    common.result_path("knn").write_text(text, encoding="utf-8")
     print(text)
 
 

@@ -15,7 +15,7 @@ rows and the reader are those that `frenchcat train` uses, in one process, as is
                       over webdataset's with `decode("rgb8")` in the tars' order; goal: at least .95
 
 Each round runs both sides in turn, files in the page cache; ratios are the middle of all rounds.
-Writes bench/results/read.json.
+Writes .bench/results/read.json.
 """
 
 from __future__ import annotations

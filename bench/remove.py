@@ -11,7 +11,7 @@ Each round removes a domain and asks the searcher for that domain's rows, which 
     cpu_sec       the processor time of sec, which other programs disturb less
     command_sec   the same with the command `frenchcat remove`, from its start
 
-Writes bench/results/remove.json with the middle of all rounds.
+Writes .bench/results/remove.json with the middle of all rounds.
 """
 
 from __future__ import annotations

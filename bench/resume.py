@@ -12,7 +12,7 @@ with the libraries loaded opens the rows, plans, and loads the batch at .9 of th
                       1.2 (mapped files are the system's, and are told apart)
 
 Writes seconds and bytes of the layout too. Files lie in the page cache, as they were just written.
-Writes bench/results/resume.json.
+Writes .bench/results/resume.json.
 """
 
 from __future__ import annotations

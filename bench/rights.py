@@ -11,7 +11,7 @@ Precision is the share of refused pictures that were opted out, recall that of o
 that were refused. The sites were written along with the ledger, by the published definitions: 1.0
 says that these forms are read, not that there are no others.
 
-Writes bench/results/rights.json: precision and recall of both, what each missed and refused in
+Writes .bench/results/rights.json: precision and recall of both, what each missed and refused in
 error, and recall by signal.
 """
 

@@ -6,7 +6,7 @@ Makes, once, in .bench/ (git-ignored), the dataset of bench/embed.py: generated 
 captions, fetched by `frenchcat download` from a loopback server. Vectors are drawn at random, since
 no score looks at what they mean.
 
-Prints, and writes to bench/results/score.json: pictures/s of the stage on two processes with all
+Prints, and writes to .bench/results/score.json: pictures/s of the stage on two processes with all
 scores that need no network, from its call to its end, start of the processes included; the goal is
 100. Then each score alone in one process, its network loaded and the pictures decoded. Beside
 every rate by the clock stands the one by processor seconds (times the processes), which other work

@@ -18,7 +18,7 @@ Three measurements, by clients on loopback that keep their connection:
   row is removed. An answer that is not 200, is not JSON or holds the removed row after its removal
   was acknowledged is an error.
 
-Prints each figure beside its goal; all of them lie in bench/results/serve.json.
+Prints each figure beside its goal; all of them lie in .bench/results/serve.json.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def main() -> None:
         return
     prepare()
     if given.again:
-        kept = json.loads((common.RESULTS / "serve.json").read_text(encoding="utf-8"))
+        kept = common.kept_result("serve")
         _as_it_was()
         with ours() as port:
             many = _crowd(port, given.clients, given.sec, _disturb)

@@ -11,7 +11,7 @@ Each pair of prompts (a, b) is drawn from the same noise. The difference of a pa
 with s(x, y) the cosine of the picture drawn for x and the text y. Above 0: pictures suit their own
 prompt better. At guidance 0 the prompt is ignored, both pictures of a pair are one, and the
 difference is 0 by construction. Writes the mean over pairs at each guidance, with its 95 %
-percentile bootstrap interval over pairs (Efron 1979), to bench/results/steer.json, and the first
+percentile bootstrap interval over pairs (Efron 1979), to .bench/results/steer.json, and the first
 pairs as a grid to RUN/steer.png. The CLIP model is the one of the run's text tower, which a U-Net
 that was trained under its states may suit better than other models would say.
 """

@@ -14,7 +14,7 @@ processes. No caption comes twice, so that kept text states are no help. The fir
 
 With --gpu: images a second of `frenchcat train` at 256 px in pixels, and in the latents of an
 autoencoder of random weights with Stable Diffusion's shape, beside the published 137/s of an A100
-(MosaicML, precomputed latents). Writes bench/results/steps.json, or steps-gpu.json; where there is
+(MosaicML, precomputed latents). Writes .bench/results/steps.json, or steps-gpu.json; where there is
 no GPU, --gpu writes nothing.
 """
 

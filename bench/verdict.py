@@ -6,12 +6,11 @@ Makes, once, in .bench/ (git-ignored), a dataset of synthetic rows in shards of 
 download, score and dedup leave them, without pictures. Times the command whole, from start to
 exit: all rows judged by five rules, then by the same with one changed, then once more with nothing
 to do. Checks the counts against numpy's on the same numbers. Prints, and writes to
-bench/results/verdict.json, seconds, processor time and rows a second; goal: under 10 s.
+.bench/results/verdict.json, seconds, processor time and rows a second; goal: under 10 s.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import resource
@@ -24,9 +23,10 @@ from typing import Any
 
 import numpy as np
 
+from bench import _common as common
+
 ROOT = Path(__file__).resolve().parent.parent
 BENCH = ROOT / ".bench"
-RESULT = ROOT / "bench" / "results" / "verdict.json"
 SHARD = 10_000  # rows, as many as img2dataset's
 GOAL_SEC = 10.0
 RULES = {
@@ -41,7 +41,7 @@ OTHER = {**RULES, "unsafe": "coalesce(punsafe, 1) >= 0.4"}
 
 def main() -> None:
     """Make the rows, measure, print, keep."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser = common.parser(__doc__)
     parser.add_argument("--rows", type=int, default=1_000_000)
     rows = parser.parse_args().rows
     folder = BENCH / f"verdict-{rows}"
@@ -74,8 +74,9 @@ def main() -> None:
         cpu = result["cpu_sec"][name]
         print(f"{name.replace('_', ' '):18} {sec:6.2f} s, {cpu:6.2f} s of processor time")
     print(f"goal: under {GOAL_SEC:.0f} s; load average before: {first_load:.1f}")
-    RESULT.parent.mkdir(exist_ok=True)
-    RESULT.write_text(json.dumps(result, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    common.result_path("verdict").write_text(
+        json.dumps(result, indent=1, sort_keys=True) + "\n", encoding="utf-8"
+    )
 
 
 def timed(folder: Path, rules: dict[str, str]) -> tuple[float, float, dict[str, Any]]:

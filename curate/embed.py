@@ -15,7 +15,7 @@ shard's vectors.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -25,11 +25,13 @@ from numpy.typing import NDArray
 from frenchcat.curate import files
 from frenchcat.curate.adopted import without_images
 from frenchcat.curate.clip.settings import ClipSettings
+from frenchcat.curate.config import as_dict, differences
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import Damaged, ModelMismatch, NotFound, UserError
 from frenchcat.curate.failures import COLUMNS
 from frenchcat.curate.list_names import KEY, base_of, beside
 from frenchcat.curate.markers import Counts, Inputs, Signature, counts_of, marker, record_entry
+from frenchcat.curate.redo import Redo, redo_of
 from frenchcat.curate.run_stage import run_stage
 from frenchcat.curate.stage import (
     Engine,
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
 
 STAGE = "embed"
 VERSION = 2  # 2: the bundled model has towers of its own; vectors differ in float32's last digits
+_SHAPING = ("clip.model", "clip.pretrained", "clip.precision")  # that shape vectors
 _NOT_METADATA = ("caption", "status", "error_message", *COLUMNS)  # or by name
 _Found = tuple[list[str], NDArray[np.float32], dict[str, str]]
 
@@ -151,8 +154,50 @@ def embed(
     stage = EmbedStage(settings, find_weights(settings), rows)
     for shard in shards:
         stage.inputs(dataset, shard)  # what is wrong with one is said before anything changes
+    with _other_model_forgotten(dataset, stage, shards):
+        return run_stage(dataset, stage, shards, engine, progress)
+
+
+def redo(dataset: Dataset, settings: ClipSettings, before: Mapping[str, Any] | None) -> Redo | None:
+    """What embedding with these settings would do again; `before` is the section as remembered.
+
+    None where nothing is to be asked. Raises `UserError` where the weights cannot be had.
+    """
+    from frenchcat.curate.clip.weights import find_weights
+
+    shards = [shard for shard in dataset.shards("download") if marker(dataset, STAGE, shard)]
+    if not shards:
+        return None
+    asked = as_dict(settings)
+    changes = differences(ClipSettings, before or asked, asked, "clip.")
+    found = {name: changes[name] for name in _SHAPING if name in changes}
+    stage = EmbedStage(settings, find_weights(settings), rows=0)
+    names = {
+        "model": "clip.model",
+        "precision": "clip.precision",
+        "weights": "weights of the model",
+    }
+    return redo_of(dataset, stage, shards, names, found)
+
+
+@contextlib.contextmanager
+def _other_model_forgotten(
+    dataset: Dataset, stage: EmbedStage, shards: Sequence[str]
+) -> Iterator[None]:
+    """As `_forget_other_model`; where no shard was embedded anew, the model's name comes back."""
+    before, digests = dataset.manifest().stages.get(STAGE), _digests(dataset, shards)
     _forget_other_model(dataset, stage.signature)
-    return run_stage(dataset, stage, shards, engine, progress)
+    try:
+        yield
+    except BaseException:  # weights that are no weights, too: the vectors there are still good
+        if before is not None and _digests(dataset, shards) == digests:
+            record_entry(dataset, STAGE, before)
+        raise
+
+
+def _digests(dataset: Dataset, shards: Sequence[str]) -> list[str | None]:
+    made = (marker(dataset, STAGE, shard) for shard in shards)
+    return [None if one is None else one.digest for one in made]
 
 
 def _forget_other_model(dataset: Dataset, signature: Signature) -> None:

@@ -22,6 +22,28 @@ class Busy(UserError):
     """Another process holds the dataset; the same call later does it."""
 
 
+class AlreadyThere(UserError):
+    """What would be overwritten by another of the same name, and nobody agreed to that."""
+
+
+class ConfirmationNeeded(UserError):
+    """Costly work would be done again because a setting changed, and nobody agreed to that.
+
+    `what` says which work and why, without the cure; nothing was changed.
+    """
+
+    def __init__(self, what: str, cure: str) -> None:
+        super().__init__(what, cure)
+        self.what, self.cure = what, cure
+
+    def __str__(self) -> str:
+        return f"{self.what}; {self.cure}"
+
+
+class NothingDownloaded(UserError):
+    """A download after which no row of the dataset has a picture."""
+
+
 class BadCondition(UserError):
     """A condition that is not allowed, cannot be read, or fails on the rows."""
 

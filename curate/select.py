@@ -22,7 +22,7 @@ from frenchcat.curate import files, tars
 from frenchcat.curate.adopted import stores_images
 from frenchcat.curate.catalog import Catalog
 from frenchcat.curate.dataset import Dataset, digest_of
-from frenchcat.curate.errors import NotFound, UserError
+from frenchcat.curate.errors import AlreadyThere, NotFound, UserError
 from frenchcat.curate.expression import checked
 from frenchcat.curate.markers import outputs_of
 from frenchcat.curate.parquets import free
@@ -67,10 +67,14 @@ class Selection:
         return int(self.table.num_rows)
 
 
-def select(dataset: Dataset, name: str, choice: Choice | None = None) -> Selection:
+def select(
+    dataset: Dataset, name: str, choice: Choice | None = None, replace: bool = True
+) -> Selection:
     """Choose rows and freeze them as `name`; the lock is held.
 
-    Raises `UserError` for a bad name, condition, column or limit, or where no row meets it.
+    Raises `UserError` for a bad name, condition, column or limit, or where no row meets it, and
+    `AlreadyThere` where the name is another selection's and `replace` is False, as it is for what
+    users ask.
     """
     choice = choice or Choice()
     if not _NAME.fullmatch(name):
@@ -89,8 +93,22 @@ def select(dataset: Dataset, name: str, choice: Choice | None = None) -> Selecti
     _check_weights(table, choice)
     _check_labels(table, choice)
     made = Selection(name, _digest(table), sql, choice, table)
+    if not replace and name in names(dataset):
+        _require_same(dataset, open_selection(dataset, name), made)
     _publish(dataset, made)
     return made
+
+
+def _require_same(dataset: Dataset, there: Selection, made: Selection) -> None:
+    """Raise `AlreadyThere` where two selections differ in their rows or in what was asked for."""
+    if (there.digest, there.choice) == (made.digest, made.choice):
+        return
+    asked = "all kept rows" if there.choice.where is None else repr(there.choice.where)
+    raise AlreadyThere(
+        f"{dataset.root} has a selection {there.name!r} already, of {len(there)} rows ({asked}, "
+        f"digest {there.digest[:16]}), and this one differs ({len(made)} rows, digest "
+        f"{made.digest[:16]}); give another name, or replace that one (--replace)"
+    )
 
 
 def open_selection(dataset: Dataset, name: str) -> Selection:

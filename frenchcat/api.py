@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from frenchcat.curate.diff import Diff
     from frenchcat.curate.stage import Progress
     from frenchcat.drawing import Steering
+    from frenchcat.plan import BuildPlan
     from frenchcat.train.credentials import Credentials
     from frenchcat.train.evaluate import Evaluation
     from frenchcat.train.trainer import Watch
@@ -34,14 +35,36 @@ def build(
     engine: str = "local",
     workers: int | None = None,
     allow_hosts: Sequence[str] = (),
+    yes: bool = False,
     progress: Progress | None = None,
 ) -> OpenDataset:
-    """Every stage, from lists of URLs with captions to a searchable dataset; again = resume."""
+    """Every stage, from lists of URLs with captions to a searchable dataset; again = resume.
+
+    A dataset that is there keeps its settings, but for those that are given. Raises
+    `ConfirmationNeeded` before shards are downloaded or embedded again because a setting changed,
+    unless `yes` agrees, and `NothingDownloaded` where no row has a picture.
+    """
     from frenchcat import pipeline
 
-    settings = pipeline.settings_for(None, config, set, allow_hosts)
+    settings = pipeline.settings_for(pipeline.existing(out), config, set, allow_hosts)
     where = pipeline.engine_of(engine, workers)
-    return OpenDataset(pipeline.build(_listed(urls), out, settings, where, progress))
+    return OpenDataset(pipeline.build(_listed(urls), out, settings, where, progress, yes))
+
+
+def plan(
+    urls: Lists,
+    out: str | Path,
+    *,
+    config: str | Path | None = None,
+    set: Overrides = (),
+    allow_hosts: Sequence[str] = (),
+) -> BuildPlan:
+    """What `build` with the same arguments would do, and how long and large; writes nothing."""
+    from frenchcat import pipeline
+    from frenchcat.plan import plan_of
+
+    settings = pipeline.settings_for(pipeline.existing(out), config, set, allow_hosts)
+    return plan_of(out, _listed(urls), settings)
 
 
 def download(
@@ -53,24 +76,29 @@ def download(
     engine: str = "local",
     workers: int | None = None,
     allow_hosts: Sequence[str] = (),
+    yes: bool = False,
     progress: Progress | None = None,
 ) -> OpenDataset:
-    """Download lists of URLs into shards; rows that a grown list adds become new shards."""
+    """Download lists of URLs into shards; rows that a grown list adds become new shards.
+
+    Settings, and what is raised, are as with `build`.
+    """
     from frenchcat import pipeline
     from frenchcat.curate.adopted import refuse_adopted
     from frenchcat.curate.dataset import Dataset
     from frenchcat.curate.download import check_lists
-    from frenchcat.curate.download import download as stage
+    from frenchcat.curate.redo import confirm
 
     listed = _listed(urls)
-    settings = pipeline.settings_for(None, config, set, allow_hosts)
+    pipeline.only_used("download", config, set)
+    settings = pipeline.settings_for(pipeline.existing(out), config, set, allow_hosts)
     check_lists(listed, settings.download)
+    where = pipeline.engine_of(engine, workers)
     dataset = Dataset.create(out, settings.name or pipeline.list_name(listed))
     refuse_adopted(dataset)
     with dataset.lock():
-        pipeline.save_settings(dataset, settings)
-        where = pipeline.engine_of(engine, workers)
-        stage(dataset, listed, settings.download, where, progress)
+        confirm(pipeline.redone(dataset, settings, "download"), yes)
+        pipeline.download(dataset, listed, settings, where, progress)
     return OpenDataset(dataset)
 
 

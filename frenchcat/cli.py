@@ -18,6 +18,7 @@ from frenchcat.commands import (
     search,
     select,
     serve,
+    settings,
     train,
     verdict,
 )
@@ -43,6 +44,7 @@ for function in (
     report.report,
     build.index,
     build.info,
+    settings.settings,
     search.search,
     serve.serve,
     adopt.adopt,

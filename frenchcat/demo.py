@@ -43,7 +43,7 @@ def run(out: Path, *, train: bool = True) -> Dataset:
     Raises `UserError` where `out` is not ours to write or its server's port is taken.
     """
     from frenchcat import pipeline
-    from frenchcat.curate.config import changed, load_settings
+    from frenchcat.curate.config import changed
     from frenchcat.curate.errors import UserError
     from frenchcat.progress import Bars
     from frenchcat.sample_data import DEFAULT_PORT, write_urls
@@ -52,7 +52,7 @@ def run(out: Path, *, train: bool = True) -> Dataset:
     began = time.monotonic()
     out.mkdir(parents=True, exist_ok=True)
     urls = out / "urls.parquet"
-    settings = load_settings(pipeline.BuildSettings, "demo")
+    settings = pipeline.settings_for(pipeline.existing(out / "dataset"), "demo")
     with SampleSite(_port_of(urls) or DEFAULT_PORT) as site:
         if not urls.exists():
             write_urls(urls, site.base_url)
@@ -144,7 +144,7 @@ def _select(dataset: Dataset) -> None:
     from frenchcat.curate.select import Choice, select
 
     with dataset.lock():
-        made = select(dataset, SELECTION, Choice(where=WHERE))
+        made = select(dataset, SELECTION, Choice(where=WHERE), replace=True)
     counted = info(dataset)
     console.print(
         f"{counted.rows} rows: {counted.kept} kept, {sum(counted.dropped.values())} dropped, "

@@ -6,12 +6,13 @@ import io
 import itertools
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from frenchcat.curate.atomic import write_whole
+from frenchcat.curate.dataset import file_sha256
 from frenchcat.curate.errors import UserError
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
     Opened = tuple[Parts, State, Path]  # as train.run.open_run gives
 
-GRID = "grid.png"
 NEIGHBOURS = 5
 
 
@@ -64,8 +64,9 @@ def draw_to_files(
 
     Each is signed (train/provenance.py), with the user's self-issued key where no `credentials`
     are given, and has its nearest training pictures in a .json of its name (train/receipts.py).
-    `checkpoint` is the folder of one, the best by default; `opened` is the run where it is open
-    already; `how` goes to train.draw. Raises `UserError` for a
+    A file that is another drawing's keeps its name, and this one is numbered: the same call again
+    gives the same files. `checkpoint` is the folder of one, the best by default; `opened` is the
+    run where it is open already; `how` goes to train.draw. Raises `UserError` for a
     folder that is no run, an unreadable picture or numbers out of range.
     """
     from frenchcat.curate.image import open_image
@@ -91,11 +92,13 @@ def draw_to_files(
     about = made_by(run, state, folder) | how | steered_by
     if image is not None:
         about |= {"start": image.name, "strength": strength}
+        about |= {"start_sha256": file_sha256(image)}
     out.mkdir(parents=True, exist_ok=True)
     paths: list[Path] = []
-    names = _names(prompts)
+    facts_of = {wanted: about | _wished(wanted) for wanted in requests}
+    names = _names(out, facts_of)
     for wanted, picture, near in zip(requests, pictures, receipts.neighbours, strict=True):
-        facts = about | _wished(wanted)
+        facts = facts_of[wanted]
         path = out / f"{names[wanted.prompt]}-{wanted.seed}.png"
         write_whole(path, signed(_png(picture), facts, credentials))
         told: dict[str, Any] = {
@@ -108,16 +111,14 @@ def draw_to_files(
         write_whole(path.with_suffix(".json"), text.encode())
         paths.append(path)
     sheet = grid(pictures, [wanted.prompt for wanted in requests], columns=min(number, 8))
-    write_whole(
-        out / GRID, signed(_png(sheet), about | {"prompt": "; ".join(prompts)}, credentials)
-    )
-    return [*paths, out / GRID]
+    facts = about | {"prompt": "; ".join(prompts)}
+    path = next(path for path in _numbered(out, "grid", ".png") if _is_free(path, facts, sheet))
+    write_whole(path, signed(_png(sheet), facts, credentials))
+    return [*paths, path]
 
 
 def made_by(run: Path, state: State, checkpoint: Path) -> dict[str, Any]:
     """What a picture's manifest says of its model: the run's name, and digests that identify it."""
-    from frenchcat.curate.dataset import file_sha256
-
     weights = checkpoint / "unet" / "diffusion_pytorch_model.safetensors"
     return {
         "model": run.resolve().name,
@@ -240,14 +241,44 @@ def _png(picture: Image) -> bytes:
     return out.getvalue()
 
 
-def _names(prompts: Sequence[str]) -> dict[str, str]:
-    """Each prompt's name for files; those that begin alike are told apart by a number."""
+def _names(out: Path, facts_of: Mapping[SampleRequest, Mapping[str, Any]]) -> dict[str, str]:
+    """Each prompt's name for files, numbered where it is another prompt's or another drawing's."""
     names: dict[str, str] = {}
-    for prompt in dict.fromkeys(prompts):
-        slug, taken = _slug(prompt), set(names.values())
-        numbered = (slug if n == 1 else f"{slug}_{n}" for n in itertools.count(1))
-        names[prompt] = next(name for name in numbered if name not in taken)
+    for prompt in dict.fromkeys(wanted.prompt for wanted in facts_of):
+        own = {wanted.seed: facts for wanted, facts in facts_of.items() if wanted.prompt == prompt}
+        taken = set(names.values())
+        names[prompt] = next(
+            path.name
+            for path in _numbered(out, _slug(prompt), "")
+            if path.name not in taken
+            and all(_is_free(out / f"{path.name}-{seed}.png", facts) for seed, facts in own.items())
+        )
     return names
+
+
+def _numbered(out: Path, name: str, ending: str) -> Iterator[Path]:
+    """``grid.png``, ``grid_2.png``, ``grid_3.png`` and so on."""
+    yield out / f"{name}{ending}"
+    for number in itertools.count(2):
+        yield out / f"{name}_{number}{ending}"
+
+
+def _is_free(path: Path, facts: Mapping[str, Any], sheet: Image | None = None) -> bool:
+    """Whether a drawing may be written here: nothing is here, or this very drawing.
+
+    A grid's facts do not tell its seeds, so its pixels are compared, too.
+    """
+    from frenchcat.curate.image import open_image
+    from frenchcat.train.provenance import verified
+
+    if not path.exists():
+        return True
+    try:
+        there = verified(path.read_bytes(), "png", b"").facts
+        same = sheet is None or open_image(path).tobytes() == sheet.convert("RGB").tobytes()
+    except (OSError, UserError):
+        return False
+    return same and dict(there) == json.loads(json.dumps(facts))
 
 
 def _slug(prompt: str) -> str:

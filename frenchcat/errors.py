@@ -1,26 +1,32 @@
 """The errors that frenchcat raises on purpose, for `except` clauses; see `FrenchcatError`."""
 
 from frenchcat.curate.errors import (
+    AlreadyThere,
     BadCondition,
     Busy,
+    ConfirmationNeeded,
     Damaged,
     FrenchcatError,
     ModelMismatch,
     ModelUnavailable,
     NotFound,
+    NothingDownloaded,
     UnknownColumn,
     UnreadableImage,
     UserError,
 )
 
 __all__ = [
+    "AlreadyThere",
     "BadCondition",
     "Busy",
+    "ConfirmationNeeded",
     "Damaged",
     "FrenchcatError",
     "ModelMismatch",
     "ModelUnavailable",
     "NotFound",
+    "NothingDownloaded",
     "UnknownColumn",
     "UnreadableImage",
     "UserError",

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from frenchcat.curate.remove import Match, RemovalQuery
     from frenchcat.curate.stage import Progress
     from frenchcat.curate.tars import Member
+    from frenchcat.described import DescribedSetting
     from frenchcat.index.search import Hit, Searcher
     from frenchcat.index.terms import Terms
     from frenchcat.pipeline import BuildSettings
@@ -217,73 +218,107 @@ class OpenDataset:
     def retry_failed(
         self, *, permanent: bool = False, progress: Progress | None = None, **how: Any
     ) -> OpenDataset:
-        """Ask again for the rows that failed; with `permanent` those that said 404 or 410, too."""
-        from frenchcat.curate.download import retry_failed
+        """Ask again for the rows that failed; with `permanent` those that said 404 or 410, too.
 
-        settings, engine = self._how(**how)
+        Of the settings, only those of download.fetch count, and they are remembered.
+        """
+        from frenchcat.curate.config import as_overrides, changed
+        from frenchcat.curate.download import retry_failed
+        from frenchcat.pipeline import save_settings, saved_settings
+
+        for override in as_overrides(how.get("set", ())):
+            if not override.strip().startswith(
+                ("download.fetch.", "download.block", "download.th")
+            ):
+                raise UserError(
+                    f"--set {override}: failed rows are asked for again with the dataset's other "
+                    "settings as they are; give settings of download.fetch"
+                )
+        settings, engine = self._how("download", **how)
         with self.dataset.lock():
             retry_failed(self.dataset, settings.download, engine, progress, permanent=permanent)
+            saved = saved_settings(self.dataset)
+            download = changed(saved.download, fetch=settings.download.fetch)
+            save_settings(self.dataset, changed(saved, download=download), "download")
         return self
 
-    def embed(self, *, progress: Progress | None = None, **how: Any) -> OpenDataset:
-        """Embed pictures and captions with CLIP; takes config, set, engine and workers."""
-        from frenchcat.curate.embed import embed
-        from frenchcat.pipeline import save_settings
+    def embed(
+        self, *, yes: bool = False, progress: Progress | None = None, **how: Any
+    ) -> OpenDataset:
+        """Embed pictures and captions with CLIP; takes config, set, engine and workers.
 
-        settings, engine = self._how(**how)
+        Raises `ConfirmationNeeded` before shards are embedded again because a setting changed,
+        unless `yes` agrees.
+        """
+        from frenchcat.curate.embed import embed
+        from frenchcat.curate.redo import confirm
+        from frenchcat.pipeline import redone, remembering
+
+        settings, engine = self._how("embed", **how)
         with self.dataset.lock():
-            save_settings(self.dataset, settings)
-            embed(self.dataset, settings.clip, engine, progress)
+            confirm(redone(self.dataset, settings, "clip"), yes)
+            with remembering(self.dataset, settings, "clip", progress=progress) as told:
+                embed(self.dataset, settings.clip, engine, told)
         return self
 
     def score(self, *, progress: Progress | None = None, **how: Any) -> Any:
         """Score pictures and captions; takes config, set, engine, workers; gives a StageReport."""
         from frenchcat.curate.score.stage import score
-        from frenchcat.pipeline import save_settings
+        from frenchcat.pipeline import remembering
 
-        settings, engine = self._how(**how)
+        settings, engine = self._how("score", **how)
         with self.dataset.lock():
-            save_settings(self.dataset, settings)
-            return score(self.dataset, settings.score, settings.clip, engine, progress)
+            with remembering(self.dataset, settings, "score", progress=progress) as told:
+                return score(self.dataset, settings.score, settings.clip, engine, told)
 
     def dedup(self, *, progress: Progress | None = None, **how: Any) -> Any:
         """Find duplicates; takes config and set; gives a DedupReport."""
         from frenchcat.curate.dedup import dedup
-        from frenchcat.pipeline import save_settings
+        from frenchcat.pipeline import remembering
 
-        settings, _ = self._how(**how)
-        with self.dataset.lock():
-            save_settings(self.dataset, settings)
+        settings, _ = self._how("dedup", **how)
+        with self.dataset.lock(), remembering(self.dataset, settings, "dedup"):
             return dedup(self.dataset, settings.dedup, progress)
 
     def verdict(
         self, rules: str | Path | None = None, *, progress: Progress | None = None, **how: Any
     ) -> OpenDataset:
-        """Keep or drop each row by named rules: a TOML file or a preset, else the settings'."""
+        """Keep or drop each row by named rules: a TOML file or a preset, else the settings'.
+
+        The rules are the dataset's from then on: later builds judge by them.
+        """
         from frenchcat.curate.config import changed, resolve
         from frenchcat.curate.verdict.settings import VerdictSettings, read_rules
         from frenchcat.curate.verdict.stage import verdict
-        from frenchcat.pipeline import save_settings
+        from frenchcat.pipeline import remembering
 
-        settings, engine = self._how(**how)
+        settings, engine = self._how("verdict", **how)
         if rules is not None:
             only = resolve(VerdictSettings, {"rules": read_rules(str(rules))}, str(rules))
             settings = changed(settings, verdict=only)
         with self.dataset.lock():
-            verdict(self.dataset, settings.verdict, engine, progress)
-            save_settings(self.dataset, settings)
+            with remembering(self.dataset, settings, "verdict", progress=progress) as told:
+                verdict(self.dataset, settings.verdict, engine, told)
         return self
 
     def index(self, *, progress: Progress | None = None, **how: Any) -> OpenDataset:
         """Build the kNN index, or add new shards to it; takes config and set."""
         from frenchcat.index.build import build_index
-        from frenchcat.pipeline import save_settings
+        from frenchcat.pipeline import remembering
 
-        settings, _ = self._how(**how)
-        with self.dataset.lock():
-            save_settings(self.dataset, settings)
+        settings, _ = self._how("index", **how)
+        with self.dataset.lock(), remembering(self.dataset, settings, "index"):
             build_index(self.dataset, settings.index, progress)
         return self
+
+    def settings(
+        self, *, config: str | Path | None = None, set: Overrides = ()
+    ) -> list[DescribedSetting]:
+        """Every setting with its meaning, its value for the next build, and where that is from."""
+        from frenchcat.described import described
+        from frenchcat.pipeline import resolved_for
+
+        return described(resolved_for(self.dataset, config, set), self.dataset)
 
     # -- selections --------------------------------------------------------------------------------
 
@@ -297,17 +332,19 @@ class OpenDataset:
         weight: str | None = None,
         label: str | None = None,
         seed: int = 0,
+        replace: bool = False,
     ) -> OpenSelection:
         """Freeze the rows that meet a condition under a name.
 
-        Raises `BadCondition`, `UnknownColumn`, and `UserError` where no row meets it.
+        Raises `BadCondition`, `UnknownColumn`, `UserError` where no row meets it, and
+        `AlreadyThere` for the name of another selection, unless `replace` agrees to lose it.
         """
         from frenchcat.curate.select import Choice, select
         from frenchcat.selected import OpenSelection
 
         with self.dataset.lock():
             choice = Choice(where, limit, balance, weight, seed, label)
-            return OpenSelection(self.dataset, select(self.dataset, name, choice))
+            return OpenSelection(self.dataset, select(self.dataset, name, choice, replace))
 
     def selection(self, name: str) -> OpenSelection:
         """A frozen selection. Raises `NotFound`."""
@@ -372,6 +409,7 @@ class OpenDataset:
 
     def _how(
         self,
+        verb: str,
         *,
         config: str | Path | None = None,
         set: Overrides = (),
@@ -379,8 +417,9 @@ class OpenDataset:
         workers: int | None = None,
         allow_hosts: Sequence[str] = (),
     ) -> tuple[BuildSettings, Any]:
-        from frenchcat.pipeline import engine_of, settings_for
+        from frenchcat.pipeline import engine_of, only_used, settings_for
 
+        only_used(verb, config, set)
         settings = settings_for(self.dataset, config, set, allow_hosts)
         return settings, engine_of(engine, workers)
 

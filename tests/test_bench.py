@@ -55,8 +55,34 @@ def test_a_command_that_fails_ends_the_measurement(
 def test_a_missed_goal_is_said_and_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(bench._common, "RESULTS", tmp_path)
+    monkeypatch.setattr(bench._common, "BENCH", tmp_path)
     goals = {"ratio": (">=", 5.0), "sec": ("<=", 1.0)}
     bench._common.keep("some", {"ratio": 4.9, "sec": 0.5}, goals)
     assert "MISSED" in capsys.readouterr().out
-    assert '"met": {\n  "ratio": false,\n  "sec": true\n }' in (tmp_path / "some.json").read_text()
+    assert (
+        '"met": {\n  "ratio": false,\n  "sec": true\n }'
+        in (tmp_path / "results" / "some.json").read_text()
+    )
+
+
+def test_a_run_of_one_s_own_leaves_the_published_figures_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bench._common, "BENCH", tmp_path / "own")
+    monkeypatch.setattr(bench._common, "RESULTS", tmp_path / "published")
+    for argv, folder in (
+        (["bench.some"], "own/results"),
+        (["bench.some", "--publish"], "published"),
+    ):
+        monkeypatch.setattr(sys, "argv", argv)
+        bench._common.keep("some", {"sec": 0.5}, {})
+        assert [path.name for path in (tmp_path / folder).iterdir()] == ["some.json"]
+        assert (tmp_path / "published").exists() == (folder == "published")
+    assert bench._common.parser("x").parse_args(["--publish"]).publish
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_measurement_writes_over_published_figures(name: str) -> None:
+    text = (bench._common.ROOT / "bench" / f"{name}.py").read_text(encoding="utf-8")
+    assert '"results"' not in text
+    assert "common.RESULTS" not in text

@@ -16,17 +16,23 @@ class DataSettings:
     dataset: str | None = None
     """A dataset's folder; its selection is named below."""
     selection: str | None = None
+    """The name of a frozen selection of that dataset."""
     tars: str | None = None
     """Or foreign tars of img2dataset's kind: a file, a folder or a glob."""
-    batch: int = Field(default=64, ge=1)  # pictures a step, over all ranks
-    size: int = Field(default=32, ge=8)  # pixels of the shorter side after resizing
+    batch: int = Field(default=64, ge=1)
+    """Pictures per step, over all ranks (count)."""
+    size: int = Field(default=32, ge=8)
+    """The shorter side after resizing (pixels)."""
     aspects: tuple[float, ...] = (1.0,)
     """Width/height of the buckets; each picture goes to the nearest. One: everything is square."""
     flip: bool = True
+    """Whether half of the pictures are mirrored, by chance."""
     crop: Literal["random", "center", "pad"] = "center"
     """`pad` keeps the whole picture on white; the others cut to the bucket's shape."""
     shards_per_block: int = Field(default=8, ge=1)
-    workers: int = Field(default=1, ge=0)  # loader processes a rank; 0: in the training process
+    """Shards whose rows are shuffled together (count)."""
+    workers: int = Field(default=1, ge=0)
+    """Loader processes per rank; 0: in the training process."""
 
 
 @settings
@@ -34,7 +40,9 @@ class TextSettings:
     """The frozen text tower whose token states the U-Net attends to."""
 
     model: str = "mini"
+    """As clip.model."""
     pretrained: str | None = None
+    """As clip.pretrained."""
     dropout: float = Field(default=0.1, ge=0, lt=1)
     """Share of captions replaced by the empty one, for classifier-free guidance (2207.12598)."""
 
@@ -44,13 +52,17 @@ class ModelSettings:
     """diffusers' UNet2DConditionModel, in pixels or in an autoencoder's latents."""
 
     channels: tuple[int, ...] = (64, 128, 192)
+    """Of each level, the finest first; each further level halves the side."""
     layers_per_block: int = Field(default=1, ge=1)
+    """Residual layers per level (count)."""
     attention_from: int = Field(default=1, ge=0)
     """Levels from this one on attend to the text; the finest cost most."""
     head_dim: int = Field(default=32, ge=8)
+    """Channels per attention head (count)."""
     vae: str | None = None
     """A folder with an AutoencoderKL of diffusers; None: pixels."""
-    checkpointing: bool = False  # recompute activations: less memory, a third more time
+    checkpointing: bool = False
+    """Whether activations are recomputed: less memory, a third more time."""
 
 
 @settings
@@ -58,9 +70,13 @@ class DiffusionSettings:
     """The process and what the model predicts."""
 
     schedule: Literal["linear", "scaled_linear", "cosine", "flow"] = "cosine"
+    """How the noise grows with time."""
     steps: int = Field(default=1000, ge=2)
+    """Times of the process (count)."""
     zero_terminal: bool = False
+    """Whether the last time is pure noise (2305.08891)."""
     target: Literal["eps", "x0", "v", "flow"] = "v"
+    """What the model predicts: the noise, the picture, or a mixture of both."""
     min_snr: float | None = Field(default=5.0, ge=0)
     """Gamma of 2303.09556; 0 or None: the plain error."""
 
@@ -70,7 +86,9 @@ class ClassifierSettings:
     """The noise-aware classifier of run.task `classifier`; it sees what the U-Net would."""
 
     channels: tuple[int, ...] = (32, 64, 96)
+    """Of each level, the finest first."""
     layers_per_block: int = Field(default=1, ge=1)
+    """Residual layers per level (count)."""
 
 
 @settings
@@ -78,12 +96,19 @@ class OptimizerSettings:
     """AdamW, warmup then a cosine to nothing."""
 
     rate: float = Field(default=4e-4, gt=0)
+    """The learning rate after the warmup."""
     steps: int = Field(default=1000, ge=1)
+    """Steps of the whole run (count)."""
     warmup: int = Field(default=100, ge=0)
+    """Steps in which the rate rises (count)."""
     decay: float = Field(default=0.01, ge=0)
+    """AdamW's weight decay."""
     betas: tuple[float, float] = (0.9, 0.99)
-    clip: float = Field(default=1.0, gt=0)  # of the gradient's norm
-    accumulate: int = Field(default=1, ge=1)  # parts of a batch, one after another
+    """AdamW's."""
+    clip: float = Field(default=1.0, gt=0)
+    """The largest norm of the gradient."""
+    accumulate: int = Field(default=1, ge=1)
+    """Parts of a batch that are computed one after another (count)."""
     ema: float = Field(default=0.999, ge=0, lt=1)
     """Decay of the averaged weights once it is warm; early on (1 + step) / (10 + step)."""
 
@@ -95,20 +120,33 @@ class RunSettings:
     task: Literal["diffusion", "classifier"] = "diffusion"
     """What is trained: a model that draws, or a classifier of noised pictures that steers one."""
     out: str = "run"
+    """The folder of the run."""
     seed: int = 0
+    """Of the weights, the order of the rows and the noise."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    """auto: a GPU where there is one."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """Of the computation; auto: bf16 where the device computes with it."""
     compile: bool = False
-    shard_model: bool = False  # FSDP2, for models that one GPU does not hold
+    """Whether torch.compile is used."""
+    shard_model: bool = False
+    """Whether ranks share the weights (FSDP2), for models that one GPU does not hold."""
     log_every: int = Field(default=10, ge=1)
+    """Steps between two entries of the log (count)."""
     checkpoint_every: int = Field(default=500, ge=1)
-    keep: int = Field(default=2, ge=1)  # checkpoints, the best beside them
+    """Steps between two checkpoints (count)."""
+    keep: int = Field(default=2, ge=1)
+    """Checkpoints that are kept, the best beside them (count)."""
     held_out: int = Field(default=64, ge=0)
     """Pictures that are kept out of training, for the loss by timestep."""
     sample_every: int = Field(default=500, ge=1)
+    """Steps between two grids of the prompts (count)."""
     sample_steps: int = Field(default=20, ge=1)
+    """Steps of the sampler for those (count)."""
     guidance: float = 3.0
+    """Of the prompts (2207.12598)."""
     prompts: tuple[str, ...] = ("a cat", "a red apple", "a house", "a flag")
+    """Drawn in each grid; empty: no grids."""
 
 
 @settings

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from frenchcat.curate.download.pictures import UNDECODABLE
-from frenchcat.curate.download.sniff import IMAGE_KINDS, sniff
 from frenchcat.curate.failures import Failure
+from frenchcat.curate.image.sniff import IMAGE_KINDS, sniff
 from frenchcat.curate.reasons import FailureReason
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from frenchcat.curate.download.columns import CAPTION_NAMES, URL_NAMES
+from frenchcat.curate.download.column_names import CAPTION_NAMES, URL_NAMES
 from frenchcat.curate.download.shards import jsonable
 from frenchcat.curate.errors import UserError
 

@@ -52,15 +52,26 @@ class ResizeSettings:
     resize_mode: Literal["no", "border", "keep_ratio", "keep_ratio_largest", "center_crop"] = (
         "keep_ratio_largest"
     )
-    image_size: int = Field(default=384, ge=1, le=16384)  # px, of the side that the mode fits
+    """keep_ratio_largest: the longer side has `image_size`; keep_ratio: the shorter one;
+    center_crop: a square is cut out; border: a square with a white border; no: as it is."""
+    image_size: int = Field(default=384, ge=1, le=16384)
+    """The side that the mode fits (pixels)."""
     resize_only_if_bigger: bool = True
+    """Whether smaller pictures keep their size."""
     upscale_interpolation: Literal["nearest", "linear", "cubic", "area", "lanczos"] = "lanczos"
+    """How pictures are made larger."""
     downscale_interpolation: Literal["nearest", "linear", "cubic", "area", "lanczos"] = "area"
+    """How pictures are made smaller."""
     encode_format: Literal["jpg", "png", "webp"] = "jpg"
-    encode_quality: int = Field(default=95, ge=0, le=100)  # png: compression, 0 to 9
-    skip_reencode: bool = False  # keep a file's bytes where it needs no resizing
-    min_image_size: int = Field(default=0, ge=0)  # px, of the shorter side; smaller ones fail
-    max_aspect_ratio: float | None = Field(default=None, ge=1)  # longer side / shorter side
+    """The format in which pictures are stored."""
+    encode_quality: int = Field(default=95, ge=0, le=100)
+    """Of jpg and webp; of png the compression level, 0 to 9."""
+    skip_reencode: bool = False
+    """Whether a file that needs no resizing is stored byte for byte."""
+    min_image_size: int = Field(default=0, ge=0)
+    """Pictures whose shorter side is smaller fail as `too_small` (pixels)."""
+    max_aspect_ratio: float | None = Field(default=None, ge=1)
+    """Pictures whose longer side is more times the shorter one fail; none: no limit."""
 
     def __post_init__(self) -> None:
         if self.encode_format == "png" and self.encode_quality > 9:

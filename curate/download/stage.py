@@ -10,28 +10,30 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
 from frenchcat.curate.adopted import adopted_from, refuse_adopted
-from frenchcat.curate.config import as_dict, changed, resolve, settings
+from frenchcat.curate.config import as_dict, changed, differences, resolve, settings
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.download import lists
 from frenchcat.curate.download.block import BLOCKED, Block, guarded, read_block
 from frenchcat.curate.download.columns import IMAGE_BYTES
 from frenchcat.curate.download.list_source import BadRows, Captions, Quotes
 from frenchcat.curate.download.pictures import CUT_SHORT, REASONS, ResizeSettings
+from frenchcat.curate.download.refusals import failures_of
 from frenchcat.curate.download.rights.settings import RightsSettings
 from frenchcat.curate.download.rights.signal import OPTED_OUT
 from frenchcat.curate.download.settings import FetchSettings
 from frenchcat.curate.download.sources import Lists
 from frenchcat.curate.errors import UserError
-from frenchcat.curate.markers import Inputs, Signature, counts_of, output_sha256
+from frenchcat.curate.markers import Inputs, Signature, counts_of, marker, output_sha256
 from frenchcat.curate.reasons import PERMANENT
+from frenchcat.curate.redo import Redo, redo_of
 from frenchcat.curate.removals import emptied, removed
 from frenchcat.curate.run_stage import run_stage
 from frenchcat.curate.stage import (
@@ -65,8 +67,10 @@ A file that is cut short may have been cut on its way, where the server announce
 class DownloadSettings:
     """Everything that a download can be told."""
 
-    url_column: str | None = None  # None: by its usual names
-    caption_column: str | None = None  # None: by its usual names, or none
+    url_column: str | None = None
+    """The list's column of URLs; none: found by its usual names."""
+    caption_column: str | None = None
+    """The list's column of captions; none: found by its usual names, or there are no captions."""
     image_column: str | None = None
     """The list's column of images, where it brings them; none: found by its usual names."""
     columns: tuple[str, ...] = ()
@@ -82,16 +86,22 @@ class DownloadSettings:
     """What becomes of a line that cannot be read: refuse: the list is refused; keep: it is a row
     without a URL, which fails and is counted."""
     samples_per_shard: int = Field(default=1000, ge=1, le=10_000)
-    threads: int | None = Field(default=None, ge=1)  # that resize, a process; None: by the cores
+    """Rows of a shard (count). Shards that are there keep theirs."""
+    threads: int | None = Field(default=None, ge=1)
+    """Threads that resize, per process; none: by the number of cores."""
     resize: ResizeSettings = ResizeSettings()
-    block: tuple[str, ...] = ()  # hash lists (md5, SHA-256, .pdq) of what is not to be stored
+    """How pictures are resized and encoded."""
+    block: tuple[str, ...] = ()
+    """Files of hashes (md5, SHA-256, .pdq) of pictures that are not stored."""
     rights: RightsSettings = RightsSettings()
+    """What is done about opt-outs."""
     fetch: FetchSettings = FetchSettings()
+    """How URLs are fetched."""
 
 
 def check_lists(urls: Lists, settings: DownloadSettings | None = None) -> None:
     """Raise `UserError` for lists that cannot be read, before a dataset is made for them."""
-    lists.check(urls, _shape(settings or DownloadSettings()))
+    lists.check(urls, shape_of(settings or DownloadSettings()))
 
 
 def download(
@@ -100,19 +110,45 @@ def download(
     settings: DownloadSettings | None = None,
     engine: Engine | None = None,
     progress: Progress | None = None,
+    refused: Collection[str] = (),
 ) -> StageReport:
     """Download the rows of `urls` that the dataset does not have; the lock is held.
 
-    The same call again goes on where it was cut off; a grown list adds shards. Raises `UserError`
-    for a list that is missing, broken, empty, of no known kind or without a URL column, for such
-    hash lists, and for a dataset that was adopted.
+    The same call again goes on where it was cut off; a grown list adds shards. Rows of finished
+    shards that failed for one of the reasons `refused` are asked for again; where an earlier
+    download brought no picture at all, those that may pass are. Raises `UserError` for a list that
+    is missing, broken, empty, of no known kind or without a URL column, for such hash lists, and
+    for a dataset that was adopted.
     """
     refuse_adopted(dataset)
     settings, engine = settings or DownloadSettings(), engine or Engine()
     block = read_block(dataset, settings.block)
-    shards = lists.freeze(dataset, urls, _shape(settings))
+    shards = lists.freeze(dataset, urls, shape_of(settings))
     stage = DownloadStage(settings, _sharers(engine, len(shards)), block)
-    return run_stage(dataset, stage, shards, engine, progress)
+    retry = retry_of(dataset, refused)
+    again = _refused(dataset, stage, shards, retry)
+    if not again:
+        return run_stage(dataset, stage, shards, engine, progress)
+    if not all(up_to_date(dataset, stage, shard) for shard in shards):
+        run_stage(dataset, stage, shards, engine, progress)
+    stage = replace(stage, again=retry)
+    return run_stage(dataset, stage, shards, engine, progress, again=again)
+
+
+def retry_of(dataset: Dataset, refused: Collection[str]) -> Retry:
+    """What is asked for again without being told to: the refused, and where nothing came, more."""
+    counted = failures_of(dataset)
+    return Retry(frozenset(refused), passing=counted.failed > 0 and not counted.downloaded)
+
+
+def _refused(
+    dataset: Dataset, stage: DownloadStage, shards: Sequence[str], retry: Retry
+) -> list[str]:
+    """The finished shards with rows that are asked for again."""
+    if not retry.names and not retry.passing:
+        return []
+    worth = (shard for shard in shards if _worth_asking(dataset, shard, retry))
+    return [shard for shard in worth if up_to_date(dataset, stage, shard)]
 
 
 def retry_failed(
@@ -153,14 +189,43 @@ def retry_failed(
         )
     shards = lists.shards(dataset)
     sharers = _sharers(engine, len(shards))
-    stage = DownloadStage(settings, sharers, block, again=True, permanent=permanent)
+    retry = Retry(passing=True, permanent=permanent)
+    stage = DownloadStage(settings, sharers, block, again=retry)
     if late := next((shard for shard in shards if not up_to_date(dataset, stage, shard)), None):
         raise UserError(
             f"{dataset.root}: shard {late} is not downloaded as the others are; "
             f"first: frenchcat download URLS --out {dataset.root}"
         )
-    again = [shard for shard in shards if _worth_asking(dataset, shard, permanent)]
+    again = [shard for shard in shards if _worth_asking(dataset, shard, retry)]
     return run_stage(dataset, stage, shards, engine, progress, again=again)
+
+
+def redo(
+    dataset: Dataset, settings: DownloadSettings, before: Mapping[str, Any] | None
+) -> Redo | None:
+    """What a download with these settings would do again; `before` is the section as remembered.
+
+    None where nothing is to be asked. Raises `UserError` as `read_block` does.
+    """
+    shards = [shard for shard in lists.shards(dataset) if marker(dataset, STAGE, shard)]
+    if not shards:
+        return None
+    stage = DownloadStage(settings, block=read_block(dataset, settings.block))
+    asked = as_dict(settings)
+    changes = differences(DownloadSettings, before or asked, asked, "download.")
+    shaping = tuple(f"download.{name}" for name in ("resize.", "rights.", "block"))
+    found = {name: values for name, values in changes.items() if name.startswith(shaping)}
+    return redo_of(dataset, stage, shards, _said_of(stage.signature.settings), found)
+
+
+def _said_of(settings: Mapping[str, Any]) -> dict[str, str]:
+    """The signature's settings by name -> the names that users know."""
+    sections = {
+        f"{section}.{name}": f"download.{section}.{name}"
+        for section in ("resize", "rights")
+        for name in settings[section]
+    }
+    return {**sections, "block": "hashes in the lists of download.block"}
 
 
 def asks_again(name: str, permanent: bool) -> bool:
@@ -168,13 +233,27 @@ def asks_again(name: str, permanent: bool) -> bool:
     return permanent or name not in LASTING
 
 
-def _worth_asking(dataset: Dataset, shard: str, permanent: bool) -> bool:
+@dataclass(frozen=True)
+class Retry:
+    """Which failed rows are asked for again."""
+
+    names: frozenset[str] = frozenset()  # of failures
+    passing: bool = False  # those that may pass, too
+    permanent: bool = False  # all
+
+    def asks(self, name: str) -> bool:
+        """Whether rows whose failure has this name are asked for again."""
+        return name in self.names or (self.passing and asks_again(name, self.permanent))
+
+
+def _worth_asking(dataset: Dataset, shard: str, retry: Retry) -> bool:
     counts = counts_of(dataset, STAGE, shard)
     names = (name.removeprefix("failed.") for name in counts if name.startswith("failed."))
-    return any(asks_again(name, permanent) for name in names)
+    return any(retry.asks(name) for name in names)
 
 
-def _shape(settings: DownloadSettings) -> lists.Shape:
+def shape_of(settings: DownloadSettings) -> lists.Shape:
+    """How these settings read a list."""
     fields = {name: getattr(settings, name) for name in lists.Shape.__dataclass_fields__}
     return lists.Shape(**fields)
 
@@ -193,8 +272,7 @@ class DownloadStage:
     download: DownloadSettings
     sharers: int | None = 1
     block: Block = field(default_factory=Block)
-    again: bool = False
-    permanent: bool = False
+    again: Retry | None = None
 
     in_process: bool = False
 
@@ -275,8 +353,8 @@ class _Worker:
             keys = [key_of(shard, row) for row in range(rows.num_rows)]
             ledger = Ledger(self.stage.download.rights, rows)
             outcomes: dict[int, Outcome] = {}
-            if self.stage.again:
-                outcomes = self._present(shard, spool, encode_format)
+            if self.stage.again is not None:
+                outcomes = self._present(shard, spool, encode_format, self.stage.again)
                 ledger.restore(self.dataset, shard, outcomes, keys)
             self._fetch(path, rows, outcomes, spool, output, ledger)
             ordered = [outcomes[row] for row in range(rows.num_rows)]
@@ -318,15 +396,16 @@ class _Worker:
         if lost := [row for row, _ in asked if row not in outcomes]:
             raise RuntimeError(f"{len(lost)} rows never came back, the first is row {lost[0]}")
 
-    def _present(self, shard: str, spool: Spool, encode_format: str) -> dict[int, Outcome]:
+    def _present(
+        self, shard: str, spool: Spool, encode_format: str, retry: Retry
+    ) -> dict[int, Outcome]:
         """The rows that are not asked again, with their pictures in the spool."""
         from frenchcat.curate.download import shards
 
         outcomes = {
             row: outcome
             for row, outcome in shards.present(self.dataset, shard).items()
-            if outcome.status == shards.SUCCESS
-            or not asks_again(outcome.name, self.stage.permanent)
+            if outcome.status == shards.SUCCESS or not retry.asks(outcome.name)
         }
         stored = [row for row, outcome in outcomes.items() if outcome.status == shards.SUCCESS]
         for row, data in shards.pictures(self.dataset, shard, encode_format, stored):

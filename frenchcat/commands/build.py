@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
 if TYPE_CHECKING:
     from frenchcat.opened import OpenDataset
+    from frenchcat.plan import BuildPlan
+
+T = TypeVar("T")
+LONGEST = 200  # characters of a setting's value that are shown
 
 Folder = Annotated[str, typer.Argument(metavar="DATASET", help="The dataset's folder.")]
 Lists = Annotated[
@@ -45,6 +51,12 @@ AllowHost = Annotated[
         help="A host of a private address that may be asked; repeatable.",
     ),
 ]
+Yes = Annotated[
+    bool,
+    typer.Option(
+        "--yes", help="Download or embed again what a changed setting asks for, without a question."
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object a line on stdout.")]
 
 
@@ -71,26 +83,35 @@ def build(
     engine: EngineOption = "local",
     workers: Workers = None,
     allow_host: AllowHost = None,
+    plan: Annotated[
+        bool,
+        typer.Option("--plan", help="Print what would run, how long and how large; do nothing."),
+    ] = False,
+    yes: Yes = False,
     json: Json = False,
 ) -> None:
     """Every stage, from a URL list to a searchable dataset. The same command again goes on.
 
+    A dataset keeps its settings: --config and --set change only what they name.
+
     Example: frenchcat build my-urls.parquet --out data/mine --config vit-b-32
+
+    Example: frenchcat build my-urls.parquet --out data/mine --plan
     """
     import frenchcat
     from frenchcat.progress import Bars
 
-    built = frenchcat.build(
-        urls,
-        out,
-        config=config,
-        set=set_ or (),
-        engine=engine,
-        workers=workers,
-        allow_hosts=allow_host or (),
-        progress=Bars(),
-    )
+    how: dict[str, Any] = {"config": config, "set": set_ or (), "allow_hosts": allow_host or ()}
+    if plan:
+        from frenchcat.api import plan as planned
+
+        print_plan(planned(urls, out, **how), json)
+        return
+    say_changed(out, how)
+    how |= {"engine": engine, "workers": workers}
+    built = agreed(yes, lambda yes: frenchcat.build(urls, out, yes=yes, progress=Bars(), **how))
     print_info(built, json)
+    say_failed(built)
 
 
 def download(
@@ -107,6 +128,7 @@ def download(
     permanent: Annotated[
         bool, typer.Option("--all", help="With --retry-failed: those that said 404 or 410 too.")
     ] = False,
+    yes: Yes = False,
     json: Json = False,
 ) -> None:
     """Download a URL list into shards; rows that a grown list adds become new shards.
@@ -130,12 +152,14 @@ def download(
         )
     how: dict[str, Any] = {"engine": engine, "workers": workers, "allow_hosts": allow_host or ()}
     how |= {"config": config, "set": set_ or (), "progress": Bars()}
+    say_unused("download", config)
     if retry_failed:
         done = frenchcat.open(out).retry_failed(permanent=permanent, **how)
     else:
-        assert urls
-        done = frenchcat.download(urls, out, **how)
+        lists = urls or []
+        done = agreed(yes, lambda yes: frenchcat.download(lists, out, yes=yes, **how))
     print_info(done, json)
+    say_failed(done)
 
 
 def embed(
@@ -144,6 +168,7 @@ def embed(
     set_: Set = None,
     engine: EngineOption = "local",
     workers: Workers = None,
+    yes: Yes = False,
     json: Json = False,
 ) -> None:
     """Embed the pictures and captions of a dataset with CLIP.
@@ -154,7 +179,10 @@ def embed(
     from frenchcat.progress import Bars
 
     how = {"config": config, "set": set_ or (), "engine": engine, "workers": workers}
-    print_info(frenchcat.open(dataset).embed(progress=Bars(), **how), json)
+    say_unused("embed", config)
+    opened = frenchcat.open(dataset)
+    done = agreed(yes, lambda yes: opened.embed(yes=yes, progress=Bars(), **how))
+    print_info(done, json)
 
 
 def index(
@@ -176,6 +204,7 @@ def index(
 
     asked = [] if target_recall is None else [f"index.target_recall={target_recall}"]
     given = [*(set_ or ()), *asked]
+    say_unused("index", config)
     print_info(frenchcat.open(dataset).index(config=config, set=given, progress=Bars()), json)
 
 
@@ -187,6 +216,81 @@ def info(dataset: Folder, json: Json = False) -> None:
     import frenchcat
 
     print_info(frenchcat.open(dataset), json)
+
+
+def agreed(yes: bool, work: Callable[[bool], T]) -> T:
+    """What `work` gives; costly work that it would do again is asked for on a terminal.
+
+    Raises `ConfirmationNeeded` where nobody can be asked and `yes` was not said.
+    """
+    from frenchcat.curate.errors import ConfirmationNeeded
+
+    try:
+        return work(yes)
+    except ConfirmationNeeded as needed:
+        if not (sys.stdin.isatty() and sys.stderr.isatty()):
+            raise
+        if not typer.confirm(f"{needed.what}. Go on?", err=True):
+            print("nothing was changed", file=sys.stderr)
+            raise typer.Exit(1) from None
+    return work(True)
+
+
+def say_changed(out: str, how: dict[str, Any]) -> None:
+    """Name on stderr the settings that a command gives a dataset in place of remembered ones."""
+    from frenchcat.curate.config import shown
+    from frenchcat.pipeline import changes_of
+
+    for name, (old, new) in changes_of(out, **how).items():
+        before, after = (_short(shown(value)) for value in (old, new))
+        print(f"{name}: {before} (remembered) -> {after}", file=sys.stderr)
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
+
+
+def say_unused(verb: str, config: str | None) -> None:
+    """Name on stderr the sections of a file that a stage's verb leaves alone."""
+    if config is None:
+        return
+    from frenchcat.pipeline import only_used
+
+    if unused := only_used(verb, config, ()):
+        print(
+            f"{config}: {', '.join(unused)}: not used by frenchcat {verb}, and not remembered; "
+            "frenchcat build uses all sections",
+            file=sys.stderr,
+        )
+
+
+def say_failed(dataset: OpenDataset) -> None:
+    """Say on stderr how many rows failed, and how to have those asked again that may pass."""
+    from frenchcat.curate.download.refusals import REFUSED_BY, cure_of, failures_of
+    from frenchcat.curate.download.stage import asks_again
+
+    found = failures_of(dataset.dataset)
+    again = sum(number for name, number in found.names.items() if asks_again(name, False))
+    if again:
+        print(
+            f"{found.failed} rows have no picture; {again} of them may pass later: "
+            f"frenchcat download --retry-failed --out {dataset.root}",
+            file=sys.stderr,
+        )
+    for name in found.names:
+        if name in REFUSED_BY:
+            print(f"{found.names[name]} {name}: {cure_of(dataset.dataset, name)}", file=sys.stderr)
+
+
+def print_plan(plan: BuildPlan, as_json: bool) -> None:
+    """What a build would do, a line per stage, or a JSON object."""
+    if as_json:
+        import json
+
+        print(json.dumps(plan.as_dict(), ensure_ascii=False))
+        return
+    for line in plan.lines():
+        print(line)
 
 
 def print_info(dataset: OpenDataset, as_json: bool) -> None:

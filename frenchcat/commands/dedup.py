@@ -13,8 +13,10 @@ def dedup(dataset: Folder, config: Config = None, set_: Set = None, json: Json =
     Example: frenchcat dedup data/mine --set dedup.semantic_cosine=0.97
     """
     import frenchcat
+    from frenchcat.commands.build import say_unused
     from frenchcat.progress import Bars
 
+    say_unused("dedup", config)
     report = frenchcat.open(dataset).dedup(config=config, set=set_ or (), progress=Bars())
     for note in report.notes:
         print(f"note: {note}", file=sys.stderr)

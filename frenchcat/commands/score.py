@@ -25,9 +25,11 @@ def score(
     "a peaceful picture"]'
     """
     import frenchcat
+    from frenchcat.commands.build import say_unused
     from frenchcat.progress import Bars
 
     how = {"config": config, "set": set_ or (), "engine": engine, "workers": workers}
+    say_unused("score", config)
     report = frenchcat.open(dataset).score(progress=Bars(), **how)
     for note in report.notes:
         print(f"note: {note}", file=sys.stderr)

@@ -34,6 +34,9 @@ def select(
         str | None, typer.Option(metavar="SQL", help="A text a row, for classifiers; or null.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Which rows --limit keeps.")] = 0,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Replace another selection of this name.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Freeze the rows that meet a condition, for training and export.
@@ -43,7 +46,14 @@ def select(
     import frenchcat
 
     made = frenchcat.open(dataset).select(
-        name, where, limit=limit, balance=balance, weight=weight, label=label, seed=seed
+        name,
+        where,
+        limit=limit,
+        balance=balance,
+        weight=weight,
+        label=label,
+        seed=seed,
+        replace=replace,
     )
     if not any(made.rows["size"].to_pylist()):
         said = "the dataset was adopted without images: export the selection as csv, croissant or"

@@ -70,8 +70,10 @@ def serve(
     import logging
     import sys
 
-    from frenchcat.curate.config import merged
+    from frenchcat.curate.config import layered, merged
+    from frenchcat.index.service.settings import ServeSettings
 
+    layered(ServeSettings, (), set_ or ())  # a mistake in --set is told as one
     given = {
         "host": host,
         "port": port,

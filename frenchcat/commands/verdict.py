@@ -28,8 +28,9 @@ def verdict(
     Example: frenchcat verdict data/mine --set 'verdict.rules.small="width < 200"'
     """
     import frenchcat
-    from frenchcat.commands.build import print_info
+    from frenchcat.commands.build import print_info, say_unused
     from frenchcat.progress import Bars
 
     how = {"config": config, "set": set_ or ()}
+    say_unused("verdict", config)
     print_info(frenchcat.open(dataset).verdict(rules, progress=Bars(), **how), json)

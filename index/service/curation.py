@@ -1,6 +1,7 @@
 """/v1: from looking to a dataset: selections that the trainer reads, and removals.
 
-Both write into the dataset, so they hold its lock: while a build is at work they answer 409.
+Both write into the dataset, so they hold its lock: while a build is at work they answer 409, and
+so does the name of another selection.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ async def make_selection(request: Request, asked: NewSelection) -> Made:
     if asked.query is not None:
         where = await _hits_as_condition(service, served, asked)
     choice = select.Choice(where=where, limit=asked.limit)
-    made = await service.work.disk(_select, served, asked.name, choice)
+    made = await service.work.disk(_select, served, asked, choice)
     folder = served.dataset.root if service.settings.private else None
     return Made(**made.model_dump(), folder=folder)
 
@@ -84,9 +85,9 @@ async def _hits_as_condition(service: Service, served: ServedDataset, asked: New
     return f"key IN ({listed})"
 
 
-def _select(served: ServedDataset, name: str, choice: select.Choice) -> Selected:
+def _select(served: ServedDataset, asked: NewSelection, choice: select.Choice) -> Selected:
     with served.dataset.lock():
-        made = select.select(served.dataset, name, choice)
+        made = select.select(served.dataset, asked.name, choice, asked.replace)
     return Selected(
         dataset=served.name, name=made.name, rows=len(made), digest=made.digest, sql=made.sql
     )

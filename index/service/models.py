@@ -184,6 +184,7 @@ class NewSelection(Filters):
     name: str = Field(max_length=100)
     query: Search | None = Field(None, description="Its k nearest rows are chosen from.")
     limit: int | None = Field(None, ge=1, le=100_000_000)
+    replace: bool = Field(False, description="Whether another selection of the name may be lost.")
 
 
 class Selected(BaseModel):

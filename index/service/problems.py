@@ -1,8 +1,8 @@
 """Every mistake -> a status and one line of JSON: ``{"error": "what, the value and the fix"}``.
 
 400 a value that does not do, 401 no key, 403 not allowed here, 404 no such thing, 409 the dataset
-is being written, 413 too much, 415 not JSON, 422 a body of another form, 429 too often,
-503 too slow or not ready.
+is being written or a name is taken, 413 too much, 415 not JSON, 422 a body of another form, 429 too
+often, 503 too slow or not ready.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pydantic import BaseModel, ValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
-from frenchcat.curate.errors import Busy, UserError
+from frenchcat.curate.errors import AlreadyThere, Busy, UserError
 
 _log = logging.getLogger("frenchcat.serve")
 _SHOWN = 80  # characters of a value that is quoted
@@ -78,7 +78,7 @@ def _quoted(value: Any) -> str:
 
 
 def _user_error(request: Request, error: Exception) -> JSONResponse:
-    return problem(409 if isinstance(error, Busy) else 400, str(error))
+    return problem(409 if isinstance(error, AlreadyThere | Busy) else 400, str(error))
 
 
 def _refused(request: Request, error: Exception) -> JSONResponse:

@@ -11,11 +11,12 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+import frenchcat
 from frenchcat.curate.clip import ClipSettings
 from frenchcat.curate.clip.model import Clip, load_clip
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.embed import embed, model_of, require_same_model
-from frenchcat.curate.errors import UserError
+from frenchcat.curate.errors import ConfirmationNeeded, UserError
 from frenchcat.curate.stage import Engine, StageReport
 from tests.curate.clip.models import CONFIG, clip_settings, save_folder
 from tests.sample.downloaded import Pair, downloaded
@@ -370,6 +371,43 @@ def test_a_change_of_model_that_is_cut_short_names_neither(
     tar.write_bytes(whole)
     assert run(dataset, settings(other)).done == 1
     assert model_of(dataset)["model"] == "local-dir:other"
+
+
+def test_weights_that_are_none_leave_the_dataset_as_it_is(model: Path, tmp_path: Path) -> None:
+    dataset = downloaded(tmp_path / "d", {"00000": rows(2)})
+    run(dataset, settings(model))
+    before = tree_digest(Path(dataset.root))
+    broken = save_folder(tmp_path / "broken", CONFIG, seed=3)
+    (broken / "open_clip_model.safetensors").write_bytes(b"no weights")
+    with pytest.raises(Exception, match=r"."):
+        run(dataset, settings(broken))
+    assert tree_digest(Path(dataset.root)) == before, "its vectors are still found by their model"
+
+
+def test_another_model_takes_the_vectors_place_only_where_that_is_agreed_to(
+    model: Path, other: Path, tmp_path: Path
+) -> None:
+    dataset = downloaded(tmp_path / "d", {"00000": rows(2), "00001": rows(2, 1)})
+    opened = frenchcat.open(dataset.root)
+    quick = {"clip.precision": "fp32", "clip.decode_workers": 1, "clip.compile": "no"}
+    opened.embed(set={**quick, "clip.model": f"local-dir:{model}"})
+    before = tree_digest(Path(dataset.root))
+    opened.embed(set={"clip.batch_size": 2})
+    assert opened.settings()[0].name == "name"
+    said = {one.name: one.value for one in opened.settings() if one.origin == "dataset"}
+    assert said == {**quick, "clip.model": f"local-dir:{model}", "clip.batch_size": 2}
+    why = f"2 shards will be embedded again: clip.model local-dir:{model} -> local-dir:{other}"
+    with pytest.raises(ConfirmationNeeded) as raised:
+        opened.embed(set={"clip.model": f"local-dir:{other}"})
+    assert raised.value.what == why
+    now = tree_digest(Path(dataset.root))
+    assert {name for name in now if now[name] != before[name]} == {"dataset.json"}
+    opened.embed(set={"clip.model": f"local-dir:{other}"}, yes=True)
+    assert model_of(dataset)["model"] == "local-dir:other"
+    save_folder(other, CONFIG, seed=4)
+    with pytest.raises(ConfirmationNeeded, match=r"2 shards .* weights of the model"):
+        opened.embed()
+    save_folder(other, CONFIG, seed=1)
 
 
 @pytest.mark.ray

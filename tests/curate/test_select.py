@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from frenchcat.curate.catalog import Catalog
 from frenchcat.curate.dataset import Dataset, digest_of, file_sha256
-from frenchcat.curate.errors import UserError
+from frenchcat.curate.errors import AlreadyThere, UserError
 from frenchcat.curate.remove import RemovalQuery, matches, remove
 from frenchcat.curate.select import Choice, names, open_selection, purge, select, sql_of
 from tests.sample.columns import add_columns, set_columns
@@ -278,3 +278,24 @@ def test_a_selection_of_the_same_name_takes_the_place_of_the_old(dataset: Datase
     made = select(dataset, "a", Choice(where="shard = '00001'"))
     assert open_selection(dataset, "a") == made
     assert (len(made), names(dataset)) == (20, ["a"])
+
+
+def test_what_users_ask_for_takes_no_other_selection_s_place(dataset: Dataset) -> None:
+    select(dataset, "a", Choice(where="score >= .5"), replace=False)
+    before = file_sha256(dataset.path("selections/a.parquet"))
+    assert len(select(dataset, "a", Choice(where="score >= .5"), replace=False)) == 25
+    for choice in (
+        Choice(where="score >= .6"),
+        Choice(where="not (score < .5)"),  # the same rows, another question
+        Choice(where="score >= .5", weight="2"),
+        Choice(),
+    ):
+        with pytest.raises(
+            AlreadyThere, match=r"selection 'a' already, of 25 rows \('score >= .5'"
+        ):
+            select(dataset, "a", choice, replace=False)
+        assert file_sha256(dataset.path("selections/a.parquet")) == before
+    set_columns(dataset, FIRST, score=[1.0] * 30)  # the same question, other rows
+    with pytest.raises(AlreadyThere, match="40 rows"):
+        select(dataset, "a", Choice(where="score >= .5"), replace=False)
+    assert len(select(dataset, "a", Choice(where="score >= .6"), replace=True)) == 38

@@ -17,6 +17,7 @@ the last two.
 
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -68,17 +69,18 @@ def install() -> None:
 
 def _settings(config: Any) -> None:
     """Settings as they were read, but for the model, the hosts and the length of a training."""
-    resolve = config.resolve
+    layered = config.layered
 
-    def resolved(cls: Any, values: Any, origin: str = "the settings") -> Any:
-        made = resolve(cls, values, origin)
+    def nearer(cls: Any, *given: Any, **named: Any) -> Any:
+        made = layered(cls, *given, **named)
         if full():
             return made
-        return {"BuildSettings": _build, "TrainSettings": _train}.get(
-            cls.__name__, lambda made, changed: made
-        )(made, config.changed)
+        change = {"BuildSettings": _build, "TrainSettings": _train}.get(
+            cls.__name__, lambda value, changed: value
+        )
+        return replace(made, value=change(made.value, config.changed))
 
-    config.resolve = resolved
+    config.layered = nearer
 
 
 def _build(made: Any, changed: Callable[..., Any]) -> Any:

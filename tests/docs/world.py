@@ -60,7 +60,8 @@ class World:
     def page(self, name: str, texts: Sequence[str], *, empty: bool = False) -> Path:
         """The folder of a page with these blocks, copied when the first of them runs.
 
-        A run that the page itself trains is not there yet; of an `empty` one, nothing is.
+        A run that the page itself trains is not there yet, nor a selection that it makes; of an
+        `empty` one, nothing is.
         """
         if name not in self._pages:
             self.commands.end_page()
@@ -71,6 +72,12 @@ class World:
             shutil.copytree(self.template, folder)
             for made in re.findall(r"run\.out=(\S+)", "\n".join(texts)):
                 shutil.rmtree(folder / made, ignore_errors=True)
+            for made in re.findall(
+                r"frenchcat select \S+ (\S+)|/v1/selections --json '{\"name\": \"(\w+)\"",
+                "\n".join(texts),
+            ):
+                for file in folder.glob(f"**/selections/{''.join(made)}.parquet"):
+                    file.unlink()
         return self._pages[name]
 
     def run(self, block: Block, where: Path, *, full: bool = False) -> Ended:

@@ -14,6 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from frenchcat.cli import app
+from frenchcat.curate.errors import ConfirmationNeeded
 from frenchcat.sample_data import read_list
 from frenchcat.sample_site import SampleSite
 from tests.trees import tree_digest
@@ -96,6 +97,31 @@ def test_another_rule_redoes_verdicts_and_nothing_else(whole: Path, tmp_path: Pa
     assert changed == {"dataset.json", "verdicts", "stages"}
     touched = {name for name in after if after[name] != before[name] and name.startswith("stages")}
     assert all(name.startswith("stages/verdict/") for name in touched)
+
+
+def test_what_a_later_build_is_told_changes_that_alone(
+    whole: Path, site: SampleSite, tmp_path: Path
+) -> None:
+    import shutil
+
+    copy, urls = tmp_path / "copy", str(whole.parent / "urls.parquet")
+    shutil.copytree(whole, copy)
+    before = tree_digest(copy)
+    again = [sys.executable, "-m", "frenchcat", "build", urls, "--out", str(copy)]
+    run(again)
+    assert tree_digest(copy) == before, "a build that is told nothing has nothing to do"
+    one = tmp_path / "one.toml"
+    one.write_text('[index]\nfactory = "Flat"\n')
+    run([*again, "--config", str(one)])
+    after = tree_digest(copy)
+    changed = {name.split("/")[0] for name in after if after[name] != before.get(name)}
+    assert changed == {"dataset.json", "index"}
+    for given in ("download.resize.image_size=100", "clip.precision=fp32"):
+        with pytest.raises(ConfirmationNeeded, match=r"shards will be .* again"):
+            run([*again, "--set", given])
+    planned = run([*again, "--set", "clip.precision=fp32", "--plan"])
+    assert "embedded again: clip.precision auto -> fp32" in planned
+    assert tree_digest(copy) == after
 
 
 def test_again_changes_nothing(whole: Path, site: SampleSite) -> None:

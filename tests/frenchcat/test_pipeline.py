@@ -13,7 +13,6 @@ from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.stage import Engine
 from frenchcat.pipeline import (
-    DEFAULT_PRESET,
     BuildSettings,
     build,
     engine_of,
@@ -46,6 +45,18 @@ def test_settings_come_back_as_they_were_kept(tmp_path: Path) -> None:
     save_settings(dataset, made)
     assert saved_settings(dataset) == made != BuildSettings()
     assert {"numpy", "duckdb", "pyarrow"} <= dataset.manifest().versions.keys()
+
+
+def test_a_section_is_kept_beside_the_others_and_a_new_name_is_the_dataset_s(
+    tmp_path: Path,
+) -> None:
+    dataset = Dataset.create(tmp_path / "d", "d")
+    made = load_settings(BuildSettings, None, [RULE, 'index.factory="Flat"', "name=cats"])
+    save_settings(dataset, made, "index")
+    assert settings_of(dataset).keys() == {"index"}
+    save_settings(dataset, made, "verdict", "name")
+    assert settings_of(dataset).keys() == {"index", "verdict", "name"}
+    assert (saved_settings(dataset).verdict, dataset.manifest().name) == (made.verdict, "cats")
 
 
 def test_keeping_the_same_settings_again_writes_nothing(tmp_path: Path) -> None:
@@ -81,8 +92,8 @@ def test_a_command_takes_up_the_settings_of_those_before_it(tmp_path: Path) -> N
     other = tmp_path / "other.toml"
     other.write_text('[verdict.rules]\nnarrow = "width < 8.5"\n')
     judged = frenchcat("verdict", dataset.root, "--config", str(other), "--json")
-    assert judged["dropped"] == {"narrow": 4}
-    assert settings_of(dataset)["index"]["factory"] == BuildSettings().index.factory
+    assert judged["dropped"] == {"narrow": 4}, "a file's rules take the place of all others"
+    assert settings_of(dataset)["index"]["factory"] == "Flat", "and leave other sections alone"
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -103,8 +114,9 @@ def test_hosts_that_are_allowed_join_those_of_the_settings(tmp_path: Path) -> No
     joined = settings_for(dataset, None, [RULE], ["127.0.0.1:3"])
     assert joined.download.fetch.allow_hosts == ("127.0.0.1:2", "127.0.0.1:3")
     assert joined.verdict.rules == {"small": "width < 9"}
-    assert settings_for(dataset, None, [], []) == first
-    assert settings_for(None, None, []) == settings_for(dataset, DEFAULT_PRESET, [])
+    assert settings_for(dataset, None, [], ["127.0.0.1:2"]) == first
+    assert settings_for(None, None, []) == settings_for(None, "mini", []) == BuildSettings()
+    assert settings_for(dataset, "mini", []) == first, "a preset changes what it names, no more"
 
 
 def test_an_engine_by_its_name_or_address() -> None:

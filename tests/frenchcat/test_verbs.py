@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from frenchcat.cli import app
 from frenchcat.curate.dataset import Dataset
-from frenchcat.curate.errors import UserError
+from frenchcat.curate.errors import AlreadyThere, UserError
 from frenchcat.curate.info import info as count
 from frenchcat.curate.select import Choice, open_selection
 from frenchcat.curate.select import select as choose
@@ -55,6 +55,16 @@ def test_select_passes_on_all_that_it_is_told(dataset: Dataset) -> None:
     assert found.table.equals(wanted.table)
     other = choose(dataset, "other", Choice("key < '000000020'", 6, "width", "2", 6, "caption"))
     assert not found.table.equals(other.table)
+
+
+def test_select_takes_another_selection_s_name_only_with_replace(dataset: Dataset) -> None:
+    call("select", dataset.root, "some", "--where", "key < '000000020'")
+    other = ("select", dataset.root, "some", "--where", "key < '000000010'")
+    with pytest.raises(AlreadyThere, match=r"20 rows .*--replace"):
+        call(*other)
+    assert len(open_selection(dataset, "some")) == 20
+    call(*other, "--replace")
+    assert len(open_selection(dataset, "some")) == 10
 
 
 def test_export_writes_the_selection_in_the_format_that_was_asked(

@@ -95,6 +95,36 @@ def test_files_are_signed_and_have_receipts(run: Path, tmp_path: Path) -> None:
     assert set(told["nearest"][0]) >= {"key", "url", "creator", "licence", "similarity"}
 
 
+def test_each_drawing_has_files_of_its_own_and_the_same_one_keeps_its(
+    run: Path, tmp_path: Path
+) -> None:
+    def drawn(prompt: str, guidance: float = 2.0, **how: Any) -> list[str]:
+        given = {"number": 1, "steps": 1, "guidance": guidance, **how}
+        return [path.name for path in draw_to_files(run, [prompt], tmp_path, **given)]
+
+    long = "a cat that " + "sits and " * 10
+    first = drawn("a cat")
+    assert first == ["a-cat-0.png", "grid.png"]
+    before = (tmp_path / "a-cat-0.png").read_bytes()
+    names = [
+        drawn("a cat", 3.0),
+        drawn("A cat!"),
+        drawn("a cat", negative="a dog"),
+        drawn("a cat", seed=7),
+        *(drawn(prompt) for prompt in (long + "here", long + "there", "🐈", "🐕")),
+    ]
+    each = [*first, *(name for pair in names for name in pair)]
+    assert len(set(each)) == len(each) == 18
+    assert {path.name for path in tmp_path.glob("*.png")} == set(each)
+    assert (tmp_path / "a-cat-0.png").read_bytes() == before
+    assert names[0] == ["a-cat_2-0.png", "grid_2.png"]
+    assert (drawn("a cat"), drawn("a cat", 3.0)) == (first, names[0]), "the same call, its files"
+    assert drawn("🐕") == names[-1]
+    assert len(list(tmp_path.glob("*.png"))) == 18
+    told = json.loads((tmp_path / "a-cat_2-0.json").read_text())
+    assert told["made"]["guidance"] == 3.0
+
+
 def test_verify_says_it_in_words_with_a_status(run: Path, tmp_path: Path) -> None:
     (path, _) = draw_to_files(run, ["a cat"], tmp_path, number=1, steps=1)
     call = CliRunner().invoke

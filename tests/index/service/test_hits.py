@@ -268,6 +268,13 @@ def test_a_selection_meets_condition_and_query_and_limit(few: Dataset, tmp_path:
         for limit in (1, 3):
             body = {"name": f"most{limit}", "where": where, "limit": limit}
             assert client.post("/v1/selections", json=body).json()["rows"] == limit
+        before = select.open_selection(few, "rows").digest
+        same, another = {"name": "rows", "where": where}, {"name": "rows", "where": "true"}
+        assert client.post("/v1/selections", json=same).status_code == 201
+        refused = client.post("/v1/selections", json=another)
+        assert (refused.status_code, "already" in refused.json()["error"]) == (409, True)
+        assert select.open_selection(few, "rows").digest == before
+        assert client.post("/v1/selections", json={**another, "replace": True}).json()["rows"] == 5
         other = {"name": "other", "query": {**query, "dataset": "dogs"}}
         assert client.post("/v1/selections", json=other).status_code == 400
     (tmp_path / "keys").write_text("0123456789abcdef")

@@ -1,0 +1,155 @@
+"""Why rows have no picture, turned into what to do: which settings refused them, and the cures.
+
+Reads dataset.json, and for an example the sidecars; writes nothing. A row that a setting of the
+fetch refused is asked for again when that setting allows more than it did: the limits are no part
+of what a stored picture depends on (stage.py), so nothing else would.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from frenchcat.curate import sidecar
+from frenchcat.curate.dataset import Dataset
+from frenchcat.curate.download.settings import FetchSettings
+from frenchcat.curate.errors import NothingDownloaded
+from frenchcat.curate.failures import REASON
+from frenchcat.curate.reasons import FailureReason, FetchFailure
+from frenchcat.curate.urls import parse_url
+
+REFUSED_BY: Mapping[str, str] = {
+    FailureReason.ADDRESS_REFUSED: "allow_hosts",
+    FailureReason.PORT_REFUSED: "allow_hosts",
+    FailureReason.BODY_TOO_LARGE: "max_body_bytes",
+    FailureReason.TOO_MANY_PIXELS: "max_pixels",
+    FailureReason.TOO_MANY_REDIRECTS: "max_redirects",
+    FailureReason.DEADLINE: "deadline_sec",
+    FailureReason.CONNECT_FAILED: "connect_timeout_sec",
+    FailureReason.TLS_FAILED: "verify_tls",
+    FailureReason.HOST_GIVEN_UP: "max_host_failures",
+}
+"""Reason -> the setting of the fetch that has rows fail for it."""
+_NETWORK = "check the network of this machine (frenchcat connects directly, not through a proxy)"
+_LINKS = "the list's URLs are dead or wrong; check some of them in a browser"
+_COLUMN = "check which column has the pictures' URLs: --set download.url_column=NAME"
+_LIMITED = (
+    "the sites refuse or limit crawlers; ask more slowly: "
+    "--set download.fetch.requests_per_sec_per_host=1"
+)
+_CURES: Mapping[str, str] = {
+    "address_refused": "hosts of private addresses have to be allowed, if you trust them: {hosts}",
+    "port_refused": "hosts at such ports have to be allowed, if you trust them: {hosts}",
+    "dns_failed": _NETWORK,
+    "connect_failed": _NETWORK,
+    "connection_lost": _NETWORK,
+    "host_given_up": _NETWORK,
+    "deadline": f"{_NETWORK}, or allow more time: --set download.fetch.deadline_sec=120",
+    "tls_failed": "check the clock and the certificates of this machine, or, if you accept that "
+    "pictures may be exchanged on the way: --set download.fetch.verify_tls=false",
+    "body_too_large": "allow more bytes: --set download.fetch.max_body_bytes=268435456",
+    "too_many_pixels": "allow more pixels: --set download.fetch.max_pixels=400000000",
+    "too_many_redirects": "allow more: --set download.fetch.max_redirects=10",
+    "http_401": _LIMITED,
+    "http_403": _LIMITED,
+    "http_429": _LIMITED,
+    "http_404": _LINKS,
+    "http_410": _LINKS,
+    "no_url": _COLUMN,
+    "bad_url": _COLUMN,
+    "scheme_refused": _COLUMN,
+    "not_an_image": f"the URLs lead to something else than pictures; {_COLUMN}",
+    "opted_out": "the sites or files forbid this use, which is respected; see docs/rights.md",
+    "too_small": "allow smaller pictures: --set download.resize.min_image_size=0",
+    "aspect_ratio": "allow longer pictures: --set download.resize.max_aspect_ratio=none",
+}
+_MOST_HOSTS = 3  # that are named
+
+
+@dataclass(frozen=True)
+class Failures:
+    """How many rows of a dataset have no picture, by the name of the failure; most common first."""
+
+    downloaded: int
+    names: Mapping[str, int]
+
+    @property
+    def failed(self) -> int:
+        """Rows without a picture."""
+        return sum(self.names.values())
+
+
+def failures_of(dataset: Dataset) -> Failures:
+    """The failures, as the last download or compaction that ran to its end counted them."""
+    counts = dataset.manifest().entry("download").counts
+    names = Counter(
+        {
+            name.removeprefix("failed."): number
+            for name, number in counts.items()
+            if name.startswith("failed.")
+        }
+    )
+    return Failures(counts.get("downloaded", 0), dict(names.most_common()))
+
+
+def refused_before(before: FetchSettings, now: FetchSettings) -> frozenset[str]:
+    """The reasons for which rows failed under `before`, and need not under `now`."""
+    return frozenset(
+        reason
+        for reason, name in REFUSED_BY.items()
+        if _allows_more(getattr(before, name), getattr(now, name))
+    )
+
+
+def _allows_more(before: Any, now: Any) -> bool:
+    if isinstance(now, tuple):
+        return not set(now) <= set(before)
+    if isinstance(now, bool):
+        return bool(before and not now)  # verify_tls
+    return before is not None and (now is None or now > before)
+
+
+def require_pictures(dataset: Dataset) -> None:
+    """Raise `NothingDownloaded` where every row of a dataset failed: the commonest reason, a cure.
+
+    A dataset whose rows were all removed, or that has none, is left to later stages.
+    """
+    found = failures_of(dataset)
+    if found.downloaded or not found.failed:
+        return
+    name, number = next(iter(found.names.items()))
+    of = f"all {found.failed}" if number == found.failed else f"{number} of {found.failed}"
+    raise NothingDownloaded(
+        f"{dataset.root}: no row was downloaded; {of} failed as {name}: {cure_of(dataset, name)}. "
+        "Then run the same command again; it asks again for what may pass now, and "
+        f"frenchcat download --retry-failed --all --out {dataset.root} for every row"
+    )
+
+
+def cure_of(dataset: Dataset, name: str) -> str:
+    """What to do about rows of this failure, in one sentence."""
+    reason = name.split(":")[0]
+    text = _CURES.get(reason, f"see frenchcat info {dataset.root} and docs/build.md")
+    return text.format(hosts=_allowing(dataset, reason)) if "{hosts}" in text else text
+
+
+def _allowing(dataset: Dataset, reason: str) -> str:
+    """The options that allow the hosts of the first rows that were refused."""
+    hosts: dict[str, None] = {}
+    for shard in dataset.shards("download"):
+        rows = sidecar.read(dataset, shard, ["url"]).to_pylist()
+        for url in (row["url"] for row in rows if row[REASON] == reason):
+            try:
+                found = parse_url(url)
+            except FetchFailure:
+                continue
+            host = f"[{found.host}]" if ":" in found.host else found.host
+            hosts[f"{host}:{found.port}"] = None
+            if len(hosts) > _MOST_HOSTS:
+                break
+        if hosts:
+            break
+    options = [f"--allow-host {host}" for host in list(hosts)[:_MOST_HOSTS]]
+    return " ".join(options) + (" …" if len(hosts) > _MOST_HOSTS else "")
