@@ -33,6 +33,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from frenchcat.curate.atomic import make_folder, sync
 from frenchcat.curate.errors import Damaged, NotFound, UserError
+from frenchcat.curate.json_text import json_text
 from frenchcat.curate.manifest import FormatOnly, Manifest
 from frenchcat.curate.typed_json import loaded
 
@@ -223,7 +224,7 @@ class Dataset:
     def write_json(self, relative: str, value: Any) -> None:
         """Publish one JSON file, indented, keys sorted."""
         with self.publish(relative.replace("/", "-")) as publication:
-            text = json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+            text = json_text(value, indent=1, sort_keys=True) + "\n"
             publication.path(relative).write_text(text, encoding="utf-8")
 
     def update_manifest(self, values: Mapping[str, Any]) -> None:

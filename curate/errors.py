@@ -47,3 +47,11 @@ class ModelMismatch(UserError):
 
 class Damaged(UserError):
     """A file of a dataset or a run that is broken, cut short or changed."""
+
+
+class Unwritable(UserError):
+    """A file or folder that may not be written, or cannot be made."""
+
+
+class NoSpace(UserError):
+    """A disk without room for what is to be written."""

@@ -9,7 +9,6 @@ by member, memory is one picture.
 from __future__ import annotations
 
 import csv
-import json
 import shutil
 import tarfile
 from collections.abc import Callable, Iterator
@@ -20,6 +19,8 @@ from frenchcat.curate import files, tars
 from frenchcat.curate.atomic import move_folder
 from frenchcat.curate.dataset import Dataset, file_sha256
 from frenchcat.curate.errors import UserError
+from frenchcat.curate.json_text import json_text
+from frenchcat.curate.safe_text import for_csv
 from frenchcat.curate.select import Selection, open_selection
 
 FORMATS = ("webdataset", "datacomp", "csv", "croissant")
@@ -116,7 +117,7 @@ def _csv(
         writer = csv.DictWriter(file, _CSV)
         writer.writeheader()
         for row in selection.table.select(list(_CSV)).to_pylist():
-            writer.writerow(row)
+            writer.writerow({name: for_csv(value) for name, value in row.items()})
             advance(1)
 
 
@@ -127,7 +128,7 @@ def _croissant(
     _csv(dataset, selection, folder, advance)
     listed = folder / f"{selection.name}.csv"
     (folder / "croissant.json").write_text(
-        json.dumps(_description(selection, listed), indent=1, ensure_ascii=False) + "\n",
+        json_text(_description(selection, listed), indent=1) + "\n",
         encoding="utf-8",
     )
 

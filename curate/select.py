@@ -23,6 +23,7 @@ from frenchcat.curate.catalog import Catalog, quoted
 from frenchcat.curate.dataset import Dataset, digest_of
 from frenchcat.curate.errors import NotFound, UserError
 from frenchcat.curate.expression import checked
+from frenchcat.curate.json_text import json_text
 from frenchcat.curate.markers import outputs_of
 
 if TYPE_CHECKING:
@@ -263,7 +264,7 @@ def _publish(dataset: Dataset, made: Selection) -> None:
     if made.choice.label is None:
         del about["choice"]["label"]  # a selection without labels is the file it always was
     about["tars"] = _tars(dataset, made.table)
-    metadata = {_METADATA: json.dumps(about, sort_keys=True, ensure_ascii=False)}
+    metadata = {_METADATA: json_text(about, sort_keys=True)}
     with dataset.publish(f"selection-{made.name}") as publication:
         path = publication.path(f"{FOLDER}/{made.name}.parquet")
         pq.write_table(made.table.replace_schema_metadata(metadata), path, compression="zstd")

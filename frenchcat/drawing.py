@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import itertools
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from frenchcat.curate.atomic import write_whole
 from frenchcat.curate.errors import UserError
+from frenchcat.curate.json_text import json_text
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -103,7 +103,7 @@ def draw_to_files(
             "nearest": [asdict(one) for one in near],
         }
         told |= {"compared": receipts.compared, "note": receipts.note, "about": receipts.said}
-        text = json.dumps(told, indent=1, ensure_ascii=False) + "\n"
+        text = json_text(told, indent=1) + "\n"
         write_whole(path.with_suffix(".json"), text.encode())
         paths.append(path)
     sheet = grid(pictures, [wanted.prompt for wanted in requests], columns=min(number, 8))

@@ -7,8 +7,10 @@ from frenchcat.curate.errors import (
     FrenchcatError,
     ModelMismatch,
     ModelUnavailable,
+    NoSpace,
     NotFound,
     UnknownColumn,
+    Unwritable,
     UserError,
 )
 
@@ -19,7 +21,9 @@ __all__ = [
     "FrenchcatError",
     "ModelMismatch",
     "ModelUnavailable",
+    "NoSpace",
     "NotFound",
     "UnknownColumn",
+    "Unwritable",
     "UserError",
 ]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -15,7 +14,9 @@ from rich.progress import (
 )
 from rich.progress import Progress as RichProgress
 
-console = Console(stderr=True)
+from frenchcat.rich_terminal import Terminal
+
+console = Terminal(stderr=True)
 _SAY_EVERY_SEC = 10.0
 
 

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 from frenchcat.curate.atomic import move_folder
 from frenchcat.curate.config import resolve
 from frenchcat.curate.errors import UserError
+from frenchcat.curate.json_text import json_text
 from frenchcat.train.export import write_pipeline
 from frenchcat.train.settings import TrainSettings
 
@@ -77,7 +78,7 @@ def publish(
         folder.mkdir()
         export(folder)
         save_file({n: t.contiguous() for n, t in tensors.items()}, folder / "state.safetensors")
-        (folder / "state.json").write_text(json.dumps(asdict(state), indent=1), encoding="utf-8")
+        (folder / "state.json").write_text(json_text(asdict(state), indent=1), encoding="utf-8")
         shutil.rmtree(target, ignore_errors=True)
         move_folder(folder, target)
     return target
@@ -154,5 +155,5 @@ def _not_whole(path: Path, error: Exception) -> UserError:
 
 
 def _short(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False)
+    text = json_text(value)
     return text if len(text) <= 60 else text[:57] + "…"

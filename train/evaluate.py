@@ -9,7 +9,6 @@ Cost: N drawn pictures, one CLIP pass each; real pictures are encoded only where
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from frenchcat.curate.atomic import write_whole
 from frenchcat.curate.config import changed
 from frenchcat.curate.errors import UserError
+from frenchcat.curate.json_text import json_text
 from frenchcat.train.loader import noise_of
 from frenchcat.train.model import unet_output
 from frenchcat.train.permutation import key_of, permuted
@@ -212,7 +212,7 @@ def evaluate(
         notes=(*real.notes, *notes),
         **how,
     )
-    write_whole(run / FILE, json.dumps(asdict(found), indent=1) + "\n")
+    write_whole(run / FILE, json_text(asdict(found), indent=1) + "\n")
     return found
 
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import contextlib
 import glob
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +23,7 @@ from frenchcat.curate.atomic import write_whole
 from frenchcat.curate.config import as_dict, resolve
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import NotFound, UserError
+from frenchcat.curate.json_text import json_text
 from frenchcat.train import checkpoint
 from frenchcat.train.diffusion import Diffusion
 from frenchcat.train.export import renew_pipeline
@@ -146,7 +146,7 @@ def save_about(
         "text": {"model": text.name, "digest": text.digest} if text else None,
         "versions": {name: version(name) for name in ("torch", "diffusers", "open_clip_torch")},
     }
-    write_whole(path / ABOUT, json.dumps(about, indent=1) + "\n")
+    write_whole(path / ABOUT, json_text(about, indent=1) + "\n")
 
 
 def identity_of(settings: TrainSettings, rows: TrainingRows, text: TextEncoder) -> dict[str, Any]:

@@ -186,11 +186,11 @@ def info(dataset: Folder, json: Json = False) -> None:
 
 def print_info(dataset: OpenDataset, as_json: bool) -> None:
     """What `info` counts, as a table or as a JSON object."""
-    import json
+    from frenchcat.terminal import say_json
 
     counted = dataset.info()
     if as_json:
-        print(json.dumps(counted.as_dict(), ensure_ascii=False))
+        say_json(counted.as_dict())
         return
     from frenchcat.tables import info_table
 

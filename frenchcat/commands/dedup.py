@@ -12,15 +12,13 @@ def dedup(dataset: Folder, config: Config = None, set_: Set = None, json: Json =
     """
     import frenchcat
     from frenchcat.progress import Bars
+    from frenchcat.terminal import say, say_json
 
     report = frenchcat.open(dataset).dedup(config=config, set=set_ or (), progress=Bars())
     if json:
         from dataclasses import asdict
-        from json import dumps
 
-        print(dumps(asdict(report)))
+        say_json(asdict(report))
         return
     kinds = ", ".join(f"{number} {kind}" for kind, number in report.kinds.items()) or "none"
-    print(
-        f"{report.rows} pictures in {report.rows - report.duplicates} groups; duplicates: {kinds}"
-    )
+    say(f"{report.rows} pictures in {report.rows - report.duplicates} groups; duplicates: {kinds}")

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from frenchcat.commands.build import Folder
+from frenchcat.commands.build import Folder, Json
+from frenchcat.terminal import say, say_json, say_json_lines, tell
 
 if TYPE_CHECKING:
     from frenchcat.curate.dataset import Dataset
@@ -69,12 +70,12 @@ def remove(
 
     request = opened.remove(near=near, note=note, agree=agree, **asked)
     if request is None:
-        print("nothing was removed", file=sys.stderr)
+        tell("nothing was removed")
         raise typer.Exit(1)
-    print(f"request {request.number}: {len(request.keys)} rows removed", file=sys.stderr)
+    tell(f"request {request.number}: {len(request.keys)} rows removed")
 
 
-def compact(dataset: Folder) -> None:
+def compact(dataset: Folder, json: Json = False) -> None:
     """Rewrite shards, vectors, scores and index without the removed rows.
 
     Example: frenchcat compact data/mine
@@ -83,16 +84,18 @@ def compact(dataset: Folder) -> None:
     from frenchcat.progress import Bars
 
     done = frenchcat.open(dataset).compact(progress=Bars())
-    print(f"{done['rows']} rows taken out of {done['shards']} shards")
+    if json:
+        say_json(done)
+    else:
+        say(f"{done['rows']} rows taken out of {done['shards']} shards")
 
 
 def _show(found: Sequence[Match], json: bool) -> None:
-    from json import dumps
-
     if json:
-        for match in found:
-            row = {"key": match.key, "url": match.url, "caption": match.caption, "why": match.why}
-            print(dumps(row, ensure_ascii=False))
+        say_json_lines(
+            {"key": match.key, "url": match.url, "caption": match.caption, "why": match.why}
+            for match in found
+        )
         return
     from frenchcat.tables import matches_table
 
@@ -101,22 +104,21 @@ def _show(found: Sequence[Match], json: bool) -> None:
 
 def _agreed(rows: int) -> bool:
     if not sys.stdin.isatty():
-        print("say --yes to remove without being asked", file=sys.stderr)
+        tell("say --yes to remove without being asked")
         return False
     return typer.confirm(f"Remove {rows} rows?", err=True)
 
 
 def _check(dataset: Dataset, json: bool) -> None:
-    from json import dumps
-
     from frenchcat.curate import remove as removal
 
     left = removal.residue(dataset)
     for one in left:
-        print(dumps({"file": one.file, "what": one.what}) if json else f"{one.file}: {one.what}")
+        if json:
+            say_json({"file": one.file, "what": one.what})
+        else:
+            say(f"{one.file}: {one.what}")
     if left:
-        print(
-            f"{len(left)} traces are left; run: frenchcat compact {dataset.root}", file=sys.stderr
-        )
+        tell(f"{len(left)} traces are left; run: frenchcat compact {dataset.root}")
         raise typer.Exit(1)
-    print("nothing of removed rows is left", file=sys.stderr)
+    tell("nothing of removed rows is left")

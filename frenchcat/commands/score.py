@@ -24,16 +24,16 @@ def score(
     """
     import frenchcat
     from frenchcat.progress import Bars
+    from frenchcat.terminal import say, say_json
 
     how = {"config": config, "set": set_ or (), "engine": engine, "workers": workers}
     report = frenchcat.open(dataset).score(progress=Bars(), **how)
     if json:
         from dataclasses import asdict
-        from json import dumps
 
-        print(dumps(asdict(report)))
+        say_json(asdict(report))
         return
-    print(
+    say(
         f"{report.counts.get('scored', 0)} pictures scored; "
         f"{report.done} shards now, {report.skipped} were up to date"
     )

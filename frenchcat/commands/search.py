@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -60,6 +59,7 @@ def search(
     """
     import frenchcat
     from frenchcat.index.search import View, check
+    from frenchcat.terminal import say, tell
 
     terms = _terms(query, image, plus or [], minus or [])
     check(k, by)
@@ -78,9 +78,9 @@ def search(
     _print(hits, json)
     if hidden := searcher.hidden(vector, k, by, view):
         said = ", ".join(f"{number} {reason}" for reason, number in hidden.items())
-        print(f"of the {k} nearest rows of all, hidden: {said}", file=sys.stderr)
+        tell(f"of the {k} nearest rows of all, hidden: {said}")
     if html is not None and not json:
-        print(f"wrote {html}")
+        say(f"wrote {html}")
 
 
 def _terms(
@@ -117,7 +117,6 @@ def _print(hits: Sequence[Hit], json: bool) -> None:
 
         hits_table(hits)
         return
-    from json import dumps
+    from frenchcat.terminal import say_json_lines
 
-    for hit in hits:
-        print(dumps(hit.as_dict(), ensure_ascii=False, default=str))
+    say_json_lines(hit.as_dict() for hit in hits)

@@ -37,16 +37,15 @@ def select(
     Example: frenchcat select data/mine cats --where "similarity > .25 and width >= 256"
     """
     import frenchcat
+    from frenchcat.terminal import say, say_json
 
     made = frenchcat.open(dataset).select(
         name, where, limit=limit, balance=balance, weight=weight, label=label, seed=seed
     )
     if json:
-        from json import dumps
-
-        print(dumps({"name": name, "rows": len(made), "digest": made.digest, "sql": made.sql}))
+        say_json({"name": name, "rows": len(made), "digest": made.digest, "sql": made.sql})
     else:
-        print(f"{name}: {len(made)} rows, digest {made.digest[:16]}")
+        say(f"{name}: {len(made)} rows, digest {made.digest[:16]}")
 
 
 def export(
@@ -56,11 +55,18 @@ def export(
     format_: Annotated[
         str, typer.Option("--format", help="webdataset, datacomp, csv or croissant.")
     ] = "webdataset",
+    json: Json = False,
 ) -> None:
     """Write a selection in a format that other tools read.
 
     Example: frenchcat export data/mine cats --to cats-tars --format webdataset
     """
     import frenchcat
+    from frenchcat.terminal import say, say_json
 
-    print(f"wrote {frenchcat.open(dataset).selection(name).export(to, format_)}")
+    selection = frenchcat.open(dataset).selection(name)
+    folder = selection.export(to, format_)
+    if json:
+        say_json({"folder": str(folder), "format": format_, "rows": len(selection)})
+    else:
+        say(f"wrote {folder}")

@@ -22,6 +22,7 @@ from frenchcat.index.service.drawing import DrawBackend
 from frenchcat.index.service.guard import Guard, public_paths
 from frenchcat.index.service.page import mount_page
 from frenchcat.index.service.problems import handle_problems
+from frenchcat.index.service.rows import StrictJSON
 from frenchcat.index.service.service import Service
 from frenchcat.index.service.settings import ServeSettings
 
@@ -58,6 +59,7 @@ def create_app(
         title="frenchcat",
         summary="Search image-text datasets by text, picture, vector, and sums of them.",
         version="1",
+        default_response_class=StrictJSON,
         docs_url=None,  # it would load scripts from elsewhere
         redoc_url=None,
         lifespan=lifespan,
