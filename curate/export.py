@@ -22,6 +22,7 @@ from frenchcat.curate.errors import UserError
 from frenchcat.curate.json_text import json_text
 from frenchcat.curate.safe_text import for_csv
 from frenchcat.curate.select import Selection, open_selection
+from frenchcat.curate.system_errors import check_space, check_writable, writing
 
 FORMATS = ("webdataset", "datacomp", "csv", "croissant")
 SAMPLES_PER_TAR = 10_000
@@ -47,10 +48,15 @@ def export(
         raise UserError(f"{folder} is there already; name a new folder")
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
+    check_writable(folder.parent, "folder with --to")
+    if format == "webdataset":
+        sizes = selection.table["size"].to_pylist()
+        check_space(folder.parent, sum(sizes), f"{len(sizes)} pictures")
     try:
-        _WRITERS[format](dataset, selection, partial, advance or (lambda rows: None))
-        move_folder(partial, folder)
+        with writing(folder, "name another folder with --to"):
+            partial.mkdir()
+            _WRITERS[format](dataset, selection, partial, advance or (lambda rows: None))
+            move_folder(partial, folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return folder

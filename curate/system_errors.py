@@ -105,6 +105,9 @@ def writing(place: str | Path, cure: str = "name another place") -> Iterator[Non
 
 def _explained(error: OSError, place: str | Path, cure: str) -> UserError | None:
     said = error.strerror or str(error)
+    named = error.filename if isinstance(error.filename, str) else None
+    if named is not None and "://" not in str(place) and not _within(named, place):
+        return None  # another file, which the error names
     if error.errno in FULL:
         return NoSpace(f"{place} cannot be written: the disk is full ({said}); {_RESUME}")
     if error.errno in REFUSED:
@@ -112,6 +115,10 @@ def _explained(error: OSError, place: str | Path, cure: str) -> UserError | None
     if error.errno in (errno.ENOTDIR, errno.EEXIST) and not os.path.isdir(place):
         return Unwritable(f"{place} cannot be made, since a file is in its way; {cure}")
     return None
+
+
+def _within(path: str, place: str | Path) -> bool:
+    return os.path.abspath(path).startswith(os.path.abspath(place))
 
 
 def check_writable(folder: Path, what: str) -> None:

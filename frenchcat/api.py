@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from frenchcat.curate.diff import Diff
     from frenchcat.curate.stage import Progress
     from frenchcat.drawing import Steering
+    from frenchcat.index.service.app import Stoppable
     from frenchcat.train.credentials import Credentials
     from frenchcat.train.evaluate import Evaluation
     from frenchcat.train.trainer import Watch
@@ -200,8 +201,14 @@ def serve(
     set: Mapping[str, Any] | Sequence[str] = (),
     draw: str | Path | None = None,
     told: Callable[[str], None] = lambda address: None,
+    stoppable: Stoppable | None = None,
 ) -> None:
-    """Serve datasets over HTTP until the process is told to end; `told` hears the address."""
+    """Serve datasets over HTTP until the process is told to end; `told` hears the address.
+
+    `stoppable` is entered with a function that stops the service from another thread.
+    """
+    from contextlib import nullcontext
+
     from frenchcat.curate.config import merged, resolve
     from frenchcat.index.service.app import serve as run
     from frenchcat.index.service.settings import ServeSettings
@@ -214,7 +221,7 @@ def serve(
         from frenchcat.draw_backend import draw_backend_of
 
         backend = draw_backend_of(Path(draw))
-    run(opened, settings, told, backend)
+    run(opened, settings, told, backend, stoppable or nullcontext)
 
 
 def _listed(given: Lists) -> list[str]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from frenchcat.curate.atomic import write_whole
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.json_text import json_text
+from frenchcat.curate.system_errors import check_writable
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -77,6 +78,7 @@ def draw_to_files(
     _check(number, neighbours, how)
     _check_steering(steering)
     parts, state, folder = opened or open_run(run, checkpoint, device)
+    check_writable(out, "folder with --out")
     guides, steered_by = _guides(steering, parts)
     start = None if image is None else _opened(image)
     strength = 1.0 if start is None else strength

@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from frenchcat.curate.safe_text import CAPTION_CHARS, URL_CHARS, for_terminal
-from frenchcat.rich_terminal import cell
+from frenchcat.rich_terminal import Terminal, cell
 from frenchcat.terminal import terminal
 
 if TYPE_CHECKING:
@@ -59,9 +59,9 @@ def _alone(info: Info, reason: str) -> str:
     return f"  (alone {rule.alone}{unknown})"
 
 
-def hits_table(hits: Sequence[Hit]) -> None:
+def hits_table(hits: Sequence[Hit], console: Terminal | None = None) -> None:
     """Print hits: rank, similarity, caption, url."""
-    console = terminal()
+    console = console or terminal()
     table = console.table(header_style="bold")
     table.add_column("", justify="right", style="dim", width=3)
     table.add_column("similarity", justify="right", width=10)

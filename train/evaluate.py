@@ -18,6 +18,7 @@ from frenchcat.curate.atomic import write_whole
 from frenchcat.curate.config import changed
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.json_text import json_text
+from frenchcat.curate.system_errors import check_writable
 from frenchcat.train.loader import noise_of
 from frenchcat.train.model import unet_output
 from frenchcat.train.permutation import key_of, permuted
@@ -172,6 +173,7 @@ def evaluate(
     if number < 5:
         raise UserError(f"{number} pictures tell nothing; draw 5 or more, better 1000")
     parts, state, checkpoint = open_run(run, device=device)
+    check_writable(run, "run: it holds the figures")
     rows = open_rows(run / "rows")
     if rows is None:
         raise UserError(f"{run} lost its rows/; train again to lay them out")

@@ -53,14 +53,18 @@ def demo(
     train: Annotated[
         bool, typer.Option("--train/--no-train", help="Train a small model on it, briefly.")
     ] = True,
+    json: Json = False,
 ) -> None:
     """All of it on the bundled sample: download, embed, index, a search for "french cat", training.
 
     Example: frenchcat demo --out demo-output
     """
+    import frenchcat
     from frenchcat.demo import run
 
-    run(out, train=train)
+    dataset = run(out, train=train, quiet=json)
+    if json:
+        print_info(frenchcat.open(dataset.root), json)
 
 
 def build(
