@@ -27,7 +27,6 @@ from frenchcat.commands import (
 )
 from frenchcat.curate.errors import FrenchcatError
 from frenchcat.curate.system_errors import system_error
-from frenchcat.interrupt import STATUS, interrupted, stop_on_interrupt
 from frenchcat.terminal import forgive_encodings, say, tell
 
 _EXAMPLE = re.compile(r"^(Example|Several GPUs): ", re.MULTILINE)
@@ -101,7 +100,6 @@ def main() -> None:
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     forgive_encodings()
-    stop_on_interrupt(sys.argv[1:])
     try:
         app()
     except FrenchcatError as error:
@@ -113,9 +111,6 @@ def main() -> None:
         if (said := system_error(error)) is None:
             raise
         _end(said)
-    finally:
-        if interrupted():
-            sys.exit(STATUS)
 
 
 def _end(said: str) -> NoReturn:

@@ -12,13 +12,14 @@ command goes on from what is there.
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
 import os
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import NoReturn
+
+# Imported before the command line is, so that Ctrl-C is answered from the start: nothing heavy.
 
 GRACE_SEC = 1.5
 STATUS = 130  # 128 + SIGINT, as shells have it
@@ -27,6 +28,7 @@ _AGAIN = "stopped; run the same command again to start anew"
 _RESUMES = frozenset(
     ("build", "download", "embed", "score", "dedup", "verdict", "index", "compact", "demo")
 )
+_WITH_WORKERS = _RESUMES | {"adopt", "train"}
 _TEXTS = {
     **dict.fromkeys(_RESUMES, _GOES_ON),
     "train": "stopped; the same command goes on from the newest checkpoint",
@@ -43,12 +45,15 @@ def stop_on_interrupt(arguments: Sequence[str]) -> None:
     """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         return
-    _quiet_tracker()
-    verb = next((word for word in arguments if not word.startswith("-")), "")
     signal.signal(_WAKE, _raise)
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    verb = next((word for word in arguments if not word.startswith("-")), "")
     said = _TEXTS.get(verb, _AGAIN)
-    threading.Thread(target=_watch, args=(said,), name="ctrl-c", daemon=True).start()
+    watch = threading.Thread(target=_watch, args=(said,), name="ctrl-c", daemon=True)
+    watch.start()
+    signal.signal(signal.SIGINT, lambda *_: signal.pthread_kill(watch.ident or 0, signal.SIGINT))
+    if verb in _WITH_WORKERS:
+        _start_tracker()
 
 
 @contextlib.contextmanager
@@ -62,9 +67,15 @@ def answered_by(stop: Stop) -> Iterator[None]:
         _stop = None
 
 
-def interrupted() -> bool:
-    """Whether Ctrl-C was answered: whatever the work ends with, its status is `STATUS`."""
-    return _answered.is_set()
+def end_if_interrupted() -> None:
+    """End the process where Ctrl-C was answered: whatever the work ended with, by `STATUS`.
+
+    At once, since the interpreter takes seconds to take down torch.
+    """
+    if _answered.is_set():
+        with contextlib.suppress(OSError, ValueError):
+            sys.stdout.flush()
+        _end()
 
 
 _stop: Stop | None = None
@@ -107,8 +118,9 @@ def _answer(said: str) -> None:
 
 
 def _end_workers() -> None:
-    for child in multiprocessing.active_children():
-        child.kill()
+    if (multiprocessing := sys.modules.get("multiprocessing")) is not None:
+        for child in multiprocessing.active_children():
+            child.kill()
 
 
 def _end() -> NoReturn:
@@ -116,8 +128,16 @@ def _end() -> NoReturn:
     os._exit(STATUS)
 
 
-def _quiet_tracker() -> None:
-    """Keep multiprocessing's resource tracker from reporting what it cleans up after the end."""
+def _start_tracker() -> None:
+    """Start multiprocessing's resource tracker now, and silently.
+
+    Before Python 3.12 it unblocks SIGINT in the thread that starts it; and it would report the
+    semaphores that it cleans up after an end.
+    """
+    from multiprocessing import resource_tracker
+
     quiet = "ignore:resource_tracker:UserWarning"
     known = os.environ.get("PYTHONWARNINGS")
     os.environ["PYTHONWARNINGS"] = f"{known},{quiet}" if known else quiet
+    resource_tracker.ensure_running()
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
