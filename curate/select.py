@@ -75,6 +75,11 @@ def select(dataset: Dataset, name: str, choice: Choice | None = None) -> Selecti
         raise UserError(f"{name!r} names no selection; use letters, digits, '.', '_' and '-'")
     if choice.limit is not None and choice.limit < 1:
         raise UserError(f"the limit is {choice.limit}; ask for one row or more")
+    if choice.balance is not None and choice.limit is None:
+        raise UserError(
+            f"--balance {choice.balance} spreads a number of rows over its values; "
+            "say how many: --limit 10000"
+        )
     with Catalog(dataset) as catalog:
         sql = sql_of(catalog, choice)
         rows = catalog.run(

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from frenchcat.drawing import Steering
     from frenchcat.index.service.app import Stoppable
     from frenchcat.train.credentials import Credentials
+    from frenchcat.train.draw import Watch as DrawWatch
     from frenchcat.train.evaluate import Evaluation
     from frenchcat.train.trainer import Watch
 
@@ -140,6 +141,7 @@ def sample(
     steering: Steering | None = None,
     checkpoint: str | Path | None = None,
     device: str = "auto",
+    watch: DrawWatch | None = None,
 ) -> list[Path]:
     """Draw prompts with a trained run: a signed PNG each with its receipt, and a grid, the last."""
     from frenchcat.drawing import Steering, draw_to_files
@@ -161,6 +163,7 @@ def sample(
         steering=steering or Steering(),
         checkpoint=None if checkpoint is None else Path(checkpoint),
         device=device,
+        watch=watch,
     )
 
 
@@ -173,6 +176,7 @@ def evaluate(
     sampler: str = "dpm++",
     seed: int = 0,
     device: str = "auto",
+    watch: DrawWatch | None = None,
 ) -> Evaluation:
     """Measure a run: CLIP score, CMMD, FID, precision and recall, held-out loss."""
     from frenchcat.train.evaluate import evaluate as measure
@@ -185,6 +189,7 @@ def evaluate(
         sampler=sampler,
         seed=seed,
         device=device,
+        watch=watch,
     )
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from frenchcat.train.checkpoint import State
     from frenchcat.train.credentials import Credentials
-    from frenchcat.train.draw import SampleRequest
+    from frenchcat.train.draw import SampleRequest, Watch
     from frenchcat.train.run import Parts
     from frenchcat.train.steering import Guide
 
@@ -59,6 +59,7 @@ def draw_to_files(
     checkpoint: Path | None = None,
     device: str = "cpu",
     opened: Opened | None = None,
+    watch: Watch | None = None,
     **how: Any,
 ) -> list[Path]:
     """Draw `number` pictures a prompt into a folder; gives the files, the grid last.
@@ -85,7 +86,9 @@ def draw_to_files(
     credentials = credentials or own_credentials()
     requests = [SampleRequest(p, seed + n, negative) for p in prompts for n in range(number)]
     try:
-        pictures = draw(parts, requests, start=start, strength=strength, guides=guides, **how)
+        pictures = draw(
+            parts, requests, start=start, strength=strength, guides=guides, watch=watch, **how
+        )
     except ValueError as error:
         raise UserError(str(error)) from None
     receipts = receipts_of(parts.settings.data, run / "rows", pictures, neighbours)

@@ -45,7 +45,7 @@ class Terminal(Console):
         for line in captured.get().splitlines():
             self.out(line.rstrip())
 
-    def rule(self, title: str | Text = "", **how: Any) -> None:  # type: ignore[override]
+    def rule(self, title: str | Text = "", **how: Any) -> None:
         """A heading with a line across the terminal; its text alone where there is none."""
         if self.is_terminal:
             super().rule(title, **how)

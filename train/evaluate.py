@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from frenchcat.curate.clip.model import Clip, Vectors
+    from frenchcat.train.draw import Watch
     from frenchcat.train.model import Codec
     from frenchcat.train.settings import DataSettings
 
@@ -162,8 +163,11 @@ def evaluate(
     sampler: str = "dpm++",
     seed: int = 0,
     device: str = "auto",
+    watch: Watch | None = None,
 ) -> Evaluation:
     """Draw `number` captions of the training set, compare, write evaluation.json; see metrics.py.
+
+    `watch` hears of the sampler's steps.
 
     Raises `UserError` for a folder that is no run, numbers out of range, or pictures that are gone.
     """
@@ -183,7 +187,8 @@ def evaluate(
     pictures = []
     try:
         for start in range(0, len(requests), _BATCH):
-            pictures += draw(parts, requests[start : start + _BATCH], **how)
+            told = None if watch is None else _batches_told(watch, start, len(requests))
+            pictures += draw(parts, requests[start : start + _BATCH], watch=told, **how)
     except ValueError as error:
         raise UserError(str(error)) from None
     drawn, texts = real.clip.encode_pictures(pictures), real.clip.encode_texts(real.captions)
@@ -216,6 +221,12 @@ def evaluate(
     )
     write_whole(run / FILE, json_text(asdict(found), indent=1) + "\n")
     return found
+
+
+def _batches_told(watch: Watch, start: int, whole: int) -> Watch:
+    """Steps of a batch, told as those of all batches."""
+    batches = -(-whole // _BATCH)
+    return lambda step, steps: watch(start // _BATCH * steps + step, batches * steps)
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,9 @@ def remove(
         bool, typer.Option("--near", help="Near copies of the matching rows, too.")
     ] = False,
     note: Annotated[str, typer.Option(help="Kept with the request: who asked, a reference.")] = "",
+    undo: Annotated[
+        int | None, typer.Option(metavar="N", help="Take request N back, if not compacted yet.")
+    ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Remove without asking.")] = False,
     check: Annotated[
         bool, typer.Option("--check", help="Prove that nothing of removed rows is left.")
@@ -49,6 +52,8 @@ def remove(
     Example: frenchcat remove data/mine --like portrait.jpg --near --yes
 
     Example: frenchcat remove data/mine --check
+
+    Example: frenchcat remove data/mine --undo 3
     """
     import frenchcat
     from frenchcat.curate.errors import UserError
@@ -56,6 +61,15 @@ def remove(
     opened = frenchcat.open(dataset)
     if check:
         _check(opened.dataset, json)
+        return
+    if undo is not None:
+        request = opened.undo_removal(undo, note)
+        if json:
+            say_json({"undone": undo, "rows": len(request.keys)})
+        tell(
+            f"request {undo} is undone: {len(request.keys)} rows are back; where stages ran "
+            f"meanwhile, run them again: frenchcat verdict {dataset}"
+        )
         return
     given = {"url": url, "domain": domain, "sha256": sha256, "uid": uid, "key": key, "like": like}
     asked = {by: value for by, value in given.items() if value is not None}
@@ -68,11 +82,14 @@ def remove(
         _show(found, json)
         return yes or _agreed(len(found))
 
-    request = opened.remove(near=near, note=note, agree=agree, **asked)
-    if request is None:
+    removed = opened.remove(near=near, note=note, agree=agree, **asked)
+    if removed is None:
         tell("nothing was removed")
         raise typer.Exit(1)
-    tell(f"request {request.number}: {len(request.keys)} rows removed")
+    tell(
+        f"request {removed.number}: {len(removed.keys)} rows removed; until they are compacted, "
+        f"back with: frenchcat remove {dataset} --undo {removed.number}"
+    )
 
 
 def compact(dataset: Folder, json: Json = False) -> None:

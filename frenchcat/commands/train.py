@@ -117,6 +117,7 @@ def sample(
     from frenchcat.api import sample as draw
     from frenchcat.curate.errors import UserError
     from frenchcat.drawing import Steering
+    from frenchcat.progress import Drawing
 
     if (key is None) != (certificates is None):
         raise UserError("--key and --certificates go together; give both, or neither")
@@ -125,24 +126,26 @@ def sample(
         from frenchcat.train.credentials import read_credentials
 
         credentials = read_credentials(key, certificates)
-    paths = draw(
-        run,
-        prompt,
-        out,
-        number=number,
-        guidance=guidance,
-        negative=negative,
-        steps=steps,
-        sampler=sampler,
-        seed=seed,
-        image=image,
-        strength=strength,
-        neighbours=neighbours,
-        credentials=credentials,
-        steering=Steering(classifier, label, classifier_scale, clip_guidance),
-        checkpoint=checkpoint,
-        device=device,
-    )
+    with Drawing() as watch:
+        paths = draw(
+            run,
+            prompt,
+            out,
+            number=number,
+            guidance=guidance,
+            negative=negative,
+            steps=steps,
+            sampler=sampler,
+            seed=seed,
+            image=image,
+            strength=strength,
+            neighbours=neighbours,
+            credentials=credentials,
+            steering=Steering(classifier, label, classifier_scale, clip_guidance),
+            checkpoint=checkpoint,
+            device=device,
+            watch=watch,
+        )
     for path in paths:
         if json:
             say_json({"picture": str(path)})
@@ -168,10 +171,12 @@ def evaluate(
     from typing import Any
 
     from frenchcat.api import evaluate as measure
+    from frenchcat.progress import Drawing
     from frenchcat.train.evaluate import FILE
 
     how: dict[str, Any] = {"guidance": guidance, "steps": steps, "sampler": sampler}
-    found = measure(run, number=number, seed=seed, device=device, **how)
+    with Drawing() as watch:
+        found = measure(run, number=number, seed=seed, device=device, watch=watch, **how)
     if json:
         say_json(asdict(found))
         return
