@@ -47,6 +47,7 @@ MANIFEST = "dataset.json"
 FORMAT = 1
 _TEMPORARY = ".tmp"
 _COMMITTED = ".commit"
+_ELSEWHERE = "name another folder or work on a copy"
 _LOCK = ".lock"
 _WORKERS = ".workers"
 
@@ -210,7 +211,7 @@ class Dataset:
         `name` tells this publication from others at work at the same time (``embed-00003``).
         Nothing appears when the block raises. Raises `Unwritable` and `NoSpace` for the disk.
         """
-        with writing(self.root, "work on a copy"), self.scratch(name) as folder:
+        with writing(self.root, _ELSEWHERE), self.scratch(name) as folder:
             publication = Publication(folder, {})
             yield publication
             if self.local:
@@ -271,7 +272,7 @@ class Dataset:
         from frenchcat.curate.lock import hold, wait_for_workers
 
         with contextlib.ExitStack() as held:
-            with writing(self.root, "work on a copy"):
+            with writing(self.root, _ELSEWHERE):
                 held.enter_context(hold(self, _LOCK))
                 wait_for_workers(self, _WORKERS)
                 self.recover()

@@ -50,8 +50,8 @@ def draw(
 ) -> list[Image]:
     """One picture per request. `start` and `strength` below 1: from a noised picture (2108.01073).
 
-    `guides` steer beside classifier-free guidance; `watch` hears of each step. Raises ValueError for steps or a strength out of
-    range, `UserError` for a guide that does not fit the model.
+    `guides` steer beside classifier-free guidance; `watch` hears of each step. Raises ValueError
+    for steps or a strength out of range, `UserError` for a guide that does not fit the model.
     """
     import torch
 

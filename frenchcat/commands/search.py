@@ -61,6 +61,8 @@ def search(
     from frenchcat.index.search import View, check
     from frenchcat.terminal import say, tell
 
+    if html is not None:
+        _check_page(html)
     terms = _terms(query, image, plus or [], minus or [])
     check(k, by)
     searcher = frenchcat.open(dataset).searcher()
@@ -83,6 +85,16 @@ def search(
         say(f"wrote {html}")
 
 
+def _check_page(html: Path) -> None:
+    """Before the model is loaded. Raises `UserError` where the page cannot be written."""
+    from frenchcat.curate.errors import UserError
+    from frenchcat.curate.system_errors import check_writable
+
+    if html.is_dir():
+        raise UserError(f"--html {html} is a folder; name a file: --html {html}/hits.html")
+    check_writable(html.parent, "file with --html")
+
+
 def _terms(
     query: str | None, image: Path | None, plus: Sequence[str], minus: Sequence[str]
 ) -> Terms:
@@ -94,6 +106,8 @@ def _terms(
         raise UserError('give one query: a text ("french cat") or a picture (--image cat.jpg)')
     if image is not None and not image.exists():
         raise UserError(f"--image {image}: no such file")
+    if image is not None and image.is_dir():
+        raise UserError(f"--image {image} is a folder; name a picture's file")
     first: Term = Text(query) if query is not None else QueryImage(image or "")
     more = [(1.0, _term(term)) for term in plus] + [(-1.0, _term(term)) for term in minus]
     return [(1.0, first), *more]
