@@ -25,10 +25,8 @@ GRACE_SEC = 1.5
 STATUS = 130  # 128 + SIGINT, as shells have it
 _GOES_ON = "stopped; what is done is kept, and the same command goes on from there"
 _AGAIN = "stopped; run the same command again to start anew"
-_RESUMES = frozenset(
-    ("build", "download", "embed", "score", "dedup", "verdict", "index", "compact", "demo")
-)
-_WITH_WORKERS = _RESUMES | {"adopt", "train"}
+_RESUMES = frozenset("adopt build compact dedup demo download embed index score verdict".split())
+_WITH_WORKERS = _RESUMES | {"train"}
 _TEXTS = {
     **dict.fromkeys(_RESUMES, _GOES_ON),
     "train": "stopped; the same command goes on from the newest checkpoint",

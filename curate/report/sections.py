@@ -7,7 +7,6 @@ Every text that comes from a list or from the web goes through `escape`.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from html import escape
 
 from frenchcat.curate.failures import OPTED_OUT
 from frenchcat.curate.report import plots
@@ -17,6 +16,7 @@ from frenchcat.curate.report.histograms import Histogram
 from frenchcat.curate.report.plots import Step, count, percent
 from frenchcat.curate.report.report import Report
 from frenchcat.curate.report.thumbnails import ReportThumbnails
+from frenchcat.curate.safe_text import for_html
 
 NAMES = {
     "kept": "kept",
@@ -81,7 +81,7 @@ def _lost_here(report: Report, outcome: str) -> str:
 
 
 def _short(reason: ReasonCount) -> str:
-    return escape(reason.reason.removeprefix(f"{OPTED_OUT}:").replace("_", " "))
+    return for_html(reason.reason.removeprefix(f"{OPTED_OUT}:").replace("_", " "))
 
 
 def kept(report: Report, thumbnails: ReportThumbnails) -> str:
@@ -117,7 +117,7 @@ def _rule(report: Report, thumbnails: ReportThumbnails, rule: ReasonCount) -> st
     alone = verdict.counts.get(f"alone.{rule.reason}")
     said = []
     if rule.reason in sql:
-        said.append(f"<code>{escape(sql[rule.reason])}</code>")
+        said.append(f"<code>{for_html(sql[rule.reason])}</code>")
     if alone is not None:
         said.append(f"alone it would drop {count(alone)}")
     share = f" ({percent(rule.rows, judged)})" if judged else ""
@@ -175,8 +175,8 @@ def _histogram(thumbnails: ReportThumbnails, found: Histogram, judged: bool) -> 
         low, high = (pictures(thumbnails, side) for side in (found.least, found.greatest[::-1]))
         ends = f'<div class="ends">{low}{high}</div>'
     return (
-        f'<article class="card"><h3>{escape(found.name)}{gone}</h3>'
-        f'<div class="small dim">{escape(found.said)}</div>{plot}{ends}</article>'
+        f'<article class="card"><h3>{for_html(found.name)}{gone}</h3>'
+        f'<div class="small dim">{for_html(found.said)}</div>{plot}{ends}</article>'
     )
 
 
