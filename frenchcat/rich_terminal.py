@@ -9,7 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from rich.console import Console, ConsoleOptions, RenderableType
+from rich.console import (
+    Console,  # noqa: TID251  (the one that others subclass)
+    ConsoleOptions,
+    RenderableType,
+)
 from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text

@@ -270,7 +270,7 @@ async def serve(port: int, parent: int, urls: Path | None = None) -> None:
     if urls is not None:
         sample_data.write_urls(urls, address)
     with contextlib.suppress(BrokenPipeError):  # who started it was stopped meanwhile
-        print(address, flush=True)
+        print(address, flush=True)  # noqa: T201
     while not stop.is_set() and os.getppid() == parent:
         try:
             await asyncio.wait_for(stop.wait(), PARENT_CHECK_SEC)

@@ -117,7 +117,7 @@ def main(folders: Sequence[str]) -> None:
     try:
         for folder in folders:
             said = "mended" if renew_pipeline(Path(folder)) else "up to date"
-            print(f"{Path(folder) / CODE}: {said}")
+            print(f"{Path(folder) / CODE}: {said}")  # noqa: T201
     except UserError as error:
         raise SystemExit(f"error: {error}") from None
 

@@ -1,7 +1,7 @@
 """Sections of the report's page about its rows: funnel, what is kept and lost, scores, make-up.
 
 Pure functions. Where a stage was not run, a section is one line that says which command makes it.
-Every text that comes from a list or from the web goes through `escape`.
+Every text that comes from a list or from the web goes through `for_html`.
 """
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ def _failures(outcome: str, reasons: list[ReasonCount]) -> str:
         f'<li><span class="label">{_short(reason)}</span><span class="track">'
         f'<i class="{outcome}" style="width:{100 * reason.rows / longest:.2f}%"></i></span>'
         f'<span class="n">{count(reason.rows)}</span>'
-        f'<span class="small dim detail">{"<br>".join(map(escape, reason.details))}</span></li>'
+        f'<span class="small dim detail">{"<br>".join(map(for_html, reason.details))}</span></li>'
         for reason in reasons
     )
     total = count(sum(reason.rows for reason in reasons))
