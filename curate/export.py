@@ -54,7 +54,7 @@ def export(
         check_space(folder.parent, sum(sizes), f"{len(sizes)} pictures")
     try:
         with writing(folder, "name another folder with --to"):
-            partial.mkdir()
+            partial.mkdir(parents=True)
             _WRITERS[format](dataset, selection, partial, advance or (lambda rows: None))
             move_folder(partial, folder)
     finally:

@@ -118,15 +118,30 @@ def _explained(error: OSError, place: str | Path, cure: str) -> UserError | None
 
 
 def _within(path: str, place: str | Path) -> bool:
-    return os.path.abspath(path).startswith(os.path.abspath(place))
+    """Whether one lies in the other: a folder around the place may be what cannot be written."""
+    path, place = os.path.abspath(path), os.path.abspath(place)
+    return path.startswith(place) or place.startswith(path)
 
 
 def check_writable(folder: Path, what: str) -> None:
-    """Make a folder and try a file in it, before long work. Raises `Unwritable`, `NoSpace`."""
+    """Try whether a folder can be written, or made and written, before long work; leaves nothing.
+
+    Raises `Unwritable` and `NoSpace`, which end in ``name another <what>``.
+    """
     with writing(folder, f"name another {what}"):
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=folder, prefix=".writable-"):
+        there = _nearest(folder)
+        if not there.is_dir():
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(folder))
+        with tempfile.NamedTemporaryFile(dir=there, prefix=".writable-"):
             pass
+
+
+def _nearest(place: str | Path) -> Path:
+    """The place itself, or the nearest of those it lies in that is there."""
+    there = Path(place).absolute()
+    while not there.exists():
+        there = there.parent
+    return there
 
 
 def check_space(place: str | Path, needed: float, what: str) -> None:
@@ -136,10 +151,7 @@ def check_space(place: str | Path, needed: float, what: str) -> None:
     """
     if "://" in str(place):
         return
-    there = Path(place).absolute()
-    while not there.exists():
-        there = there.parent
-    free = shutil.disk_usage(there).free
+    free = shutil.disk_usage(_nearest(place)).free
     if free < needed:
         raise NoSpace(
             f"{place}: {what} takes about {sized(needed)}, and its disk has {sized(free)} free; "

@@ -8,6 +8,7 @@ file or a preset's name; `set`: ``{"clip.model": "ViT-B-32"}`` over it) and rais
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -206,14 +207,12 @@ def serve(
     set: Mapping[str, Any] | Sequence[str] = (),
     draw: str | Path | None = None,
     told: Callable[[str], None] = lambda address: None,
-    stoppable: Stoppable | None = None,
+    stoppable: Stoppable = lambda stop: nullcontext(),
 ) -> None:
     """Serve datasets over HTTP until the process is told to end; `told` hears the address.
 
     `stoppable` is entered with a function that stops the service from another thread.
     """
-    from contextlib import nullcontext
-
     from frenchcat.curate.config import merged, resolve
     from frenchcat.index.service.app import serve as run
     from frenchcat.index.service.settings import ServeSettings
@@ -226,7 +225,7 @@ def serve(
         from frenchcat.draw_backend import draw_backend_of
 
         backend = draw_backend_of(Path(draw))
-    run(opened, settings, told, backend, stoppable or nullcontext)
+    run(opened, settings, told, backend, stoppable)
 
 
 def _listed(given: Lists) -> list[str]:

@@ -55,6 +55,7 @@ def run(out: Path, *, train: bool = True, quiet: bool = False) -> Dataset:
     began = time.monotonic()
     console.quiet = quiet
     check_writable(out, "folder with --out")
+    out.mkdir(parents=True, exist_ok=True)
     urls = out / "urls.parquet"
     settings = load_settings(pipeline.BuildSettings, "demo")
     with SampleSite(_port_of(urls) or DEFAULT_PORT) as site:

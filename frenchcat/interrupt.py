@@ -26,7 +26,8 @@ STATUS = 130  # 128 + SIGINT, as shells have it
 _GOES_ON = "stopped; what is done is kept, and the same command goes on from there"
 _AGAIN = "stopped; run the same command again to start anew"
 _RESUMES = frozenset("adopt build compact dedup demo download embed index score verdict".split())
-_WITH_WORKERS = _RESUMES | {"train"}
+_LIGHT = frozenset("info select export lineage diff verify remove report".split())
+"""Verbs that start no process and load no library that does."""
 _TEXTS = {
     **dict.fromkeys(_RESUMES, _GOES_ON),
     "train": "stopped; the same command goes on from the newest checkpoint",
@@ -50,7 +51,7 @@ def stop_on_interrupt(arguments: Sequence[str]) -> None:
     watch = threading.Thread(target=_watch, args=(said,), name="ctrl-c", daemon=True)
     watch.start()
     signal.signal(signal.SIGINT, lambda *_: signal.pthread_kill(watch.ident or 0, signal.SIGINT))
-    if verb in _WITH_WORKERS:
+    if verb and verb not in _LIGHT and not {"-h", "--help"} & set(arguments):
         _start_tracker()
 
 
@@ -129,8 +130,8 @@ def _end() -> NoReturn:
 def _start_tracker() -> None:
     """Start multiprocessing's resource tracker now, and silently.
 
-    Before Python 3.12 it unblocks SIGINT in the thread that starts it; and it would report the
-    semaphores that it cleans up after an end.
+    Before Python 3.12 it unblocks SIGINT in the thread that starts it, be it for a lock of tqdm's;
+    and it would report the semaphores that it cleans up after an end.
     """
     from multiprocessing import resource_tracker
 

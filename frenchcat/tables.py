@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from frenchcat.curate.safe_text import CAPTION_CHARS, URL_CHARS, for_terminal
 from frenchcat.rich_terminal import Terminal, cell
@@ -47,7 +48,7 @@ def info_table(info: Info) -> None:
     terminal().show(table)
 
 
-def _counted(number: int, name: str, more: str = "") -> object:
+def _counted(number: int, name: str, more: str = "") -> Text:
     return cell(f"{number:>7} {for_terminal(name, NAME_CHARS)}{more}", style="dim")
 
 

@@ -198,6 +198,7 @@ class Trainer:
 
         if self.ranks.first:
             check_writable(self.folder, "run.out")
+            self.folder.mkdir(parents=True, exist_ok=True)
             rows, troubles = prepare_rows(self.settings, self.folder / "rows")
             if troubles is not None:
                 (self.folder / "damaged.txt").write_text("\n".join(troubles), encoding="utf-8")
@@ -271,7 +272,7 @@ class Trainer:
 
 def _checkpoint_bytes(weights: TrainableWeights) -> int:
     """Of the next checkpoint: weights, their average twice, and two moments of each, float32."""
-    return 5 * 4 * sum(parameter.numel() for parameter in weights.parameters)
+    return 5 * 4 * sum(int(parameter.numel()) for parameter in weights.parameters)
 
 
 def _timed(batches: Iterator[Loaded]) -> Iterator[tuple[Loaded, float]]:

@@ -75,8 +75,7 @@ def create_app(
         app.include_router(router)
     handle_problems(app)
     public = public_paths(ROUTERS) | mount_page(app)
-    guarded = {"settings": settings, "metrics": service.metrics, "public": public, "keys": keys}
-    app.add_middleware(Guard, **guarded)
+    app.add_middleware(Guard, settings=settings, metrics=service.metrics, public=public, keys=keys)
     if settings.cors:
         app.add_middleware(
             CORSMiddleware,
@@ -93,7 +92,7 @@ def serve(
     settings: ServeSettings,
     started: Callable[[str], None] | None = None,
     draw_backend: DrawBackend | None = None,
-    stoppable: Stoppable = contextlib.nullcontext,
+    stoppable: Stoppable = lambda stop: contextlib.nullcontext(),
 ) -> None:
     """Answer until SIGTERM or Ctrl-C; running requests are finished.
 

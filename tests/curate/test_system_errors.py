@@ -130,7 +130,7 @@ def test_a_file_that_cannot_be_written_is_named_as_it_was_given() -> None:
 
 def test_writing_is_tried_and_leaves_nothing(tmp_path: Path) -> None:
     check_writable(tmp_path / "new" / "folder", "folder")
-    assert list((tmp_path / "new" / "folder").iterdir()) == []
+    assert list(tmp_path.iterdir()) == []
     with pytest.raises(Unwritable, match="name another folder"):
         check_writable(FORBIDDEN, "folder")
 
