@@ -2,7 +2,7 @@
 
 A full disk, a folder that may not be written, a folder where a file is meant: no fault of frenchcat
 and nothing that a traceback explains. The line names the path and a cure. The command line prints
-it and exits with 2; the service answers 507 or 503 with it. Reads and writes nothing, but that
+it and exits with 2. Reads and writes nothing, but that
 `check_writable` tries a file and `check_space` asks how much is free.
 """
 
@@ -132,8 +132,12 @@ def check_writable(folder: Path, what: str) -> None:
         there = _nearest(folder)
         if not there.is_dir():
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(folder))
-        with tempfile.NamedTemporaryFile(dir=there, prefix=".writable-"):
-            pass
+        try:
+            with tempfile.NamedTemporaryFile(dir=there, prefix=".writable-"):
+                pass
+        except OSError as error:
+            error.filename = str(folder)  # as it was asked for
+            raise
 
 
 def _nearest(place: str | Path) -> Path:

@@ -2,7 +2,7 @@
 
 400 a value that does not do, 401 no key, 403 not allowed here, 404 no such thing, 409 the dataset
 is being written, 413 too much, 415 not JSON, 422 a body of another form, 429 too often,
-503 too slow or not ready.
+503 too slow, not ready, or a dataset that cannot be written, 507 a full disk.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
 from starlette.exceptions import HTTPException
 
-from frenchcat.curate.errors import Busy, UserError
+from frenchcat.curate.errors import Busy, NoSpace, Unwritable, UserError
 from frenchcat.index.service.rows import StrictJSON
 
 _log = logging.getLogger("frenchcat.serve")
@@ -77,7 +77,9 @@ def _quoted(value: Any) -> str:
 
 
 def _user_error(request: Request, error: Exception) -> StrictJSON:
-    return problem(409 if isinstance(error, Busy) else 400, str(error))
+    statuses = {Busy: 409, NoSpace: 507, Unwritable: 503}
+    found = (status for kind, status in statuses.items() if isinstance(error, kind))
+    return problem(next(found, 400), str(error))
 
 
 def _refused(request: Request, error: Exception) -> StrictJSON:
