@@ -27,7 +27,7 @@ from frenchcat.commands import (
 )
 from frenchcat.curate.errors import FrenchcatError
 from frenchcat.curate.system_errors import system_error
-from frenchcat.terminal import forgive_encodings, say, tell
+from frenchcat.terminal import forgive_encodings, make_tracebacks_safe, say, tell
 
 _EXAMPLE = re.compile(r"^(Example|Several GPUs): ", re.MULTILINE)
 _ENDS = """Exit status: 0 done; 1 no: nothing was removed, or a picture is changed or unsigned; 2 a
@@ -100,6 +100,7 @@ def main() -> None:
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     forgive_encodings()
+    make_tracebacks_safe()
     try:
         app()
     except FrenchcatError as error:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Iterable
+from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any
 
 from frenchcat.curate.json_text import json_text
@@ -68,6 +69,18 @@ def forgive_encodings() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
+
+
+def make_tracebacks_safe() -> None:
+    """Print the traceback of a fault of ours safely, too: its message may quote a stranger."""
+
+    def show(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        from traceback import format_exception
+
+        text = "".join(format_exception(kind, error, trace)).rstrip("\n")
+        _print(lines_for_terminal(text), sys.stderr)
+
+    sys.excepthook = show
 
 
 def terminal(stderr: bool = False) -> Terminal:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from frenchcat.curate.config import as_dict
 from frenchcat.curate.errors import UserError
+from frenchcat.curate.safe_text import for_terminal
 from frenchcat.curate.system_errors import check_space, check_writable
 from frenchcat.train import checkpoint
 from frenchcat.train.distributed import Ranks
@@ -201,7 +202,8 @@ class Trainer:
             self.folder.mkdir(parents=True, exist_ok=True)
             rows, troubles = prepare_rows(self.settings, self.folder / "rows")
             if troubles is not None:
-                (self.folder / "damaged.txt").write_text("\n".join(troubles), encoding="utf-8")
+                lines = map(for_terminal, troubles)  # names of members are a stranger's
+                (self.folder / "damaged.txt").write_text("\n".join(lines), encoding="utf-8")
             save_about(self.folder, self.settings, rows, self.parts.text)
         self.ranks.barrier()
         found = open_rows(self.folder / "rows")

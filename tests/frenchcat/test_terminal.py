@@ -106,6 +106,7 @@ def test_lines_json_bars_and_logs_are_safe(capsys: pytest.CaptureFixture[str]) -
 def main(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
     """The status of the command line, run as it is when it is installed."""
     monkeypatch.setattr(sys, "argv", ["frenchcat", *arguments])
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
     with pytest.raises(SystemExit) as ended:
         cli.main()
     return int(ended.value.code or 0)
@@ -134,14 +135,22 @@ def test_a_system_that_refuses_is_one_line_and_status_2(
     assert capsys.readouterr().err.startswith("frenchcat: /sys cannot be written")
 
 
-def test_a_fault_of_ours_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fault_of_ours_keeps_its_traceback_without_what_a_terminal_obeys(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     def broken(*_: object, **__: object) -> None:
-        raise KeyError("ours")
+        raise ValueError(f"ours {EVIL}")
 
     monkeypatch.setattr(cli, "app", broken)
     monkeypatch.setattr(sys, "argv", ["frenchcat"])
-    with pytest.raises(KeyError, match="ours"):
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    with pytest.raises(ValueError, match="ours") as caught:
         cli.main()
+    sys.excepthook(caught.type, caught.value, caught.tb)
+    said = capsys.readouterr().err
+    assert said.startswith("Traceback")
+    assert "ValueError: ours" in said
+    assert set(obeyed(said)) == {"\n"}
 
 
 def shown(*arguments: str) -> str:
