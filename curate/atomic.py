@@ -27,7 +27,9 @@ def write_whole(path: str | Path, data: str | bytes, private: bool = False) -> N
             file.flush()
             os.fsync(file.fileno())
         os.replace(waiting, path)
-    except BaseException:
+    except BaseException as error:
+        if isinstance(error, OSError):
+            error.filename = str(path)  # the name that the caller gave
         with contextlib.suppress(OSError):
             waiting.unlink()
         raise

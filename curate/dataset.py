@@ -33,7 +33,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from frenchcat.curate.atomic import make_folder, sync
 from frenchcat.curate.errors import Damaged, NotFound, UserError
+from frenchcat.curate.extras import how_to_install
+from frenchcat.curate.json_text import json_text
 from frenchcat.curate.manifest import FormatOnly, Manifest
+from frenchcat.curate.system_errors import writing
 from frenchcat.curate.typed_json import loaded
 
 if TYPE_CHECKING:
@@ -44,6 +47,7 @@ MANIFEST = "dataset.json"
 FORMAT = 1
 _TEMPORARY = ".tmp"
 _COMMITTED = ".commit"
+_ELSEWHERE = "name another folder or work on a copy"
 _LOCK = ".lock"
 _WORKERS = ".workers"
 
@@ -80,6 +84,8 @@ class Dataset:
         where another version of frenchcat made it.
         """
         dataset = cls(_tidy(root))
+        if dataset.local and os.path.isfile(dataset.root):
+            raise NotFound(f"{root} is a file; name the folder of a dataset")
         if not dataset.exists(MANIFEST):
             raise NotFound(
                 f"{root} is no dataset: it has no {MANIFEST}; "
@@ -120,7 +126,12 @@ class Dataset:
         import fsspec
 
         # A kept listing would miss what other processes write: workers, another build.
-        fs: AbstractFileSystem = fsspec.core.url_to_fs(self.root, use_listings_cache=False)[0]
+        try:
+            fs: AbstractFileSystem = fsspec.core.url_to_fs(self.root, use_listings_cache=False)[0]
+        except (ImportError, ValueError) as error:  # no driver, or no such protocol
+            kind = self.root.split("://")[0]
+            cure = how_to_install("s3") if kind in ("s3", "s3a") else "see fsspec's list of drivers"
+            raise UserError(f"{self.root} cannot be opened ({error}); {cure}") from None
         return fs
 
     def path(self, relative: str = "") -> str:
@@ -198,9 +209,9 @@ class Dataset:
         """Write several files that appear together, or not at all, when the block ends.
 
         `name` tells this publication from others at work at the same time (``embed-00003``).
-        Nothing appears when the block raises.
+        Nothing appears when the block raises. Raises `Unwritable` and `NoSpace` for the disk.
         """
-        with self.scratch(name) as folder:
+        with writing(self.root, _ELSEWHERE), self.scratch(name) as folder:
             publication = Publication(folder, {})
             yield publication
             if self.local:
@@ -223,7 +234,7 @@ class Dataset:
     def write_json(self, relative: str, value: Any) -> None:
         """Publish one JSON file, indented, keys sorted."""
         with self.publish(relative.replace("/", "-")) as publication:
-            text = json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+            text = json_text(value, indent=1, sort_keys=True) + "\n"
             publication.path(relative).write_text(text, encoding="utf-8")
 
     def update_manifest(self, values: Mapping[str, Any]) -> None:
@@ -260,9 +271,11 @@ class Dataset:
         """
         from frenchcat.curate.lock import hold, wait_for_workers
 
-        with hold(self, _LOCK):
-            wait_for_workers(self, _WORKERS)
-            self.recover()
+        with contextlib.ExitStack() as held:
+            with writing(self.root, _ELSEWHERE):
+                held.enter_context(hold(self, _LOCK))
+                wait_for_workers(self, _WORKERS)
+                self.recover()
             try:
                 yield
             finally:

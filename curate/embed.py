@@ -123,6 +123,11 @@ class EmbedStage:
             )
         return {relative: found.outputs[relative].sha256 for relative in relatives}
 
+    def output_bytes(self, dataset: Dataset, shard: str) -> float:
+        """Two float16 vectors per picture."""
+        rows = counts_of(dataset, "download", shard).get("downloaded", 0)
+        return 2 * 2 * self.weights.dimension * rows
+
     @contextlib.contextmanager
     def start(self, dataset: Dataset) -> Iterator[ShardFunction]:
         """Load the model, start the decoding processes."""

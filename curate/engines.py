@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import UserError
+from frenchcat.curate.extras import how_to_install
 from frenchcat.curate.markers import Counts
 from frenchcat.curate.stage import Engine, Progress, ShardFunction, Stage, run_shard
 
@@ -88,7 +90,11 @@ def _work(shard: str) -> Counts:
 
 
 def follow_parent(parent: int) -> None:
-    """End this process when the process `parent`, which spawned it, is gone; it may be already."""
+    """End this process when the process `parent`, which spawned it, is gone; it may be already.
+
+    Ctrl-C in a terminal reaches all its processes; what it means is the parent's to say.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     if os.getppid() != parent:
         os._exit(1)
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
@@ -111,7 +117,7 @@ def run_ray(
     try:
         import ray
     except ImportError:
-        raise UserError("--engine ray needs Ray: pip install 'frenchcat[ray]'") from None
+        raise UserError(f"--engine ray needs Ray; {how_to_install('ray')}") from None
     ours = not ray.is_initialized()
     if ours:
         ray.init(address=engine.address, log_to_driver=False, include_dashboard=False)
@@ -145,7 +151,10 @@ def _run_ray(
             busy[worker.work.remote(shard)] = (worker, shard)
         (reference,), _ = ray.wait(list(busy), num_returns=1)
         worker, shard = busy.pop(reference)
-        counts = ray.get(reference)
+        try:
+            counts = ray.get(reference)
+        except ray.exceptions.RayTaskError as error:
+            raise error.cause from None  # as a local worker's: Ray's own text is a traceback
         progress.advance(counts.get("rows", 0))
         progress.shard_done(shard, counts)
         idle.append(worker)

@@ -83,3 +83,11 @@ class UnreadableImage(UserError):
     def __str__(self) -> str:
         name, reason, cure = self.args
         return f"{name} cannot be decoded ({reason}); {cure}"
+
+
+class Unwritable(UserError):
+    """A file or folder that may not be written, or cannot be made."""
+
+
+class NoSpace(UserError):
+    """A disk without room for what is to be written."""

@@ -23,7 +23,10 @@ from frenchcat.curate import files, tars
 from frenchcat.curate.atomic import move_folder
 from frenchcat.curate.dataset import Dataset, file_sha256
 from frenchcat.curate.errors import UserError
+from frenchcat.curate.json_text import json_text
+from frenchcat.curate.safe_text import for_csv
 from frenchcat.curate.select import LABEL, Selection, open_selection, require_images
+from frenchcat.curate.system_errors import check_space, check_writable, writing
 
 FORMATS = ("webdataset", "datacomp", "csv", "croissant")
 SAMPLES_PER_TAR = 10_000
@@ -77,17 +80,23 @@ def export(
         raise UserError(f"{folder} is there already and holds {held}; name a new folder")
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
+    check_writable(folder.parent, "folder with --to")
+    if format == "webdataset":
+        sizes = selection.table["size"].to_pylist()
+        check_space(folder.parent, sum(sizes), f"{len(sizes)} pictures")
     made = Exported(folder, format)
     try:
-        _WRITERS[format](dataset, selection, partial, made, advance or (lambda rows: None))
-        made.rows = len(selection) - made.refused.total()
-        if not made.rows:
-            raise UserError(_all_refused(selection, made))
-        made.bytes = sum(path.stat().st_size for path in partial.iterdir())
-        if folder.exists():
-            folder.rmdir()  # empty, as was seen above
-        move_folder(partial, folder)
+        with writing(folder, "name another folder with --to"):
+            partial.mkdir(parents=True)
+            writer = _WRITERS[format]
+            writer(dataset, selection, partial, made, advance or (lambda rows: None))
+            made.rows = len(selection) - made.refused.total()
+            if not made.rows:
+                raise UserError(_all_refused(selection, made))
+            made.bytes = sum(path.stat().st_size for path in partial.iterdir())
+            if folder.exists():
+                folder.rmdir()  # empty, as was seen above
+            move_folder(partial, folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     if told is not None:
@@ -159,7 +168,7 @@ def _said(
         about = json.loads(members.get("json", b"{}"))
         about = about if isinstance(about, dict) else {"json": about}
         about |= {name: row[name] for name in chosen}
-        members["json"] = json.dumps(about, indent=4).encode()
+        members["json"] = json_text(about, indent=4).encode()
     return members
 
 
@@ -223,7 +232,7 @@ def _csv(
         writer = csv.DictWriter(file, columns)
         writer.writeheader()
         for row in selection.table.select(columns).to_pylist():
-            writer.writerow(row)
+            writer.writerow({name: for_csv(value) for name, value in row.items()})
             advance(1)
 
 
@@ -234,7 +243,7 @@ def _croissant(
     _csv(dataset, selection, folder, made, advance)
     listed = folder / f"{selection.name}.csv"
     (folder / "croissant.json").write_text(
-        json.dumps(_description(selection, listed), indent=1, ensure_ascii=False) + "\n",
+        json_text(_description(selection, listed), indent=1) + "\n",
         encoding="utf-8",
     )
 

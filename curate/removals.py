@@ -31,7 +31,7 @@ class Request:
     """One request, as it is logged."""
 
     number: int
-    by: str  # url, domain, sha256, uid, key, like
+    by: str  # url, domain, sha256, uid, key, like, undo
     time: str  # ISO 8601, UTC, when it was made
     note: str = ""
     keys: tuple[str, ...] = ()
@@ -41,10 +41,14 @@ class Request:
     pdq: tuple[str, ...] = ()
     vectors: tuple[str, ...] = ()  # SHA-256 of the float16 rows, see residue.py
     domains: tuple[str, ...] = ()
+    undoes: int | None = None  # the number of a request that does not count any more
 
     def as_json(self) -> dict[str, Any]:
         """The file's value."""
-        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+        value = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        if self.undoes is None:
+            del value["undoes"]  # only a request that undoes another has it
+        return value
 
 
 @dataclass(frozen=True)
@@ -98,10 +102,12 @@ def _read(dataset: Dataset, names: tuple[str, ...]) -> Removed:
 
 
 def together(requests: Iterable[Request]) -> Removed:
-    """The union of requests."""
+    """The union of requests, but for those that a later one undoes."""
     found = tuple(requests)
+    undone = {r.undoes for r in found}
+    counted = [r for r in found if r.number not in undone]
     fields = ("keys", "url_hashes", "uid_hashes", "sha256", "pdq", "vectors", "domains")
-    unions = {name: frozenset(v for r in found for v in getattr(r, name)) for name in fields}
+    unions = {name: frozenset(v for r in counted for v in getattr(r, name)) for name in fields}
     unions["domains"] = frozenset(map(plain_host, unions["domains"]))  # as any log spells them
     return Removed(**unions, requests=found)
 

@@ -11,7 +11,16 @@ from collections.abc import Collection, Sequence
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.engines import run_local, run_ray
 from frenchcat.curate.markers import record
-from frenchcat.curate.stage import Engine, Progress, Silent, Stage, StageReport, up_to_date
+from frenchcat.curate.stage import (
+    Engine,
+    Progress,
+    Silent,
+    SizedStage,
+    Stage,
+    StageReport,
+    up_to_date,
+)
+from frenchcat.curate.system_errors import check_space
 
 
 def run_stage(
@@ -27,11 +36,15 @@ def run_stage(
     Those named in `again` are worked on in any case.
 
     Raises what the stage raises, after the shards already at work have ended; what they published
-    stays, so the same call again goes on. Raises `UserError` where Ray is asked for and missing.
+    stays, so the same call again goes on. Raises `UserError` where Ray is asked for and missing,
+    `NoSpace` where the disk cannot hold what the stage expects to write.
     """
     engine, progress = engine or Engine(), progress or Silent()
     signature, redo = stage.signature, frozenset(again)
     todo = [shard for shard in shards if shard in redo or not up_to_date(dataset, stage, shard)]
+    if isinstance(stage, SizedStage):
+        needed = sum(stage.output_bytes(dataset, shard) for shard in todo)
+        check_space(dataset.root, needed, f"{signature.name} of {len(todo)} shards")
     progress.begin(signature.name, len(todo))
     try:
         if todo:

@@ -24,6 +24,7 @@ from frenchcat.curate.catalog import Catalog
 from frenchcat.curate.dataset import Dataset, digest_of
 from frenchcat.curate.errors import AlreadyThere, NotFound, UserError
 from frenchcat.curate.expression import checked
+from frenchcat.curate.json_text import json_text
 from frenchcat.curate.markers import outputs_of
 from frenchcat.curate.parquets import free
 from frenchcat.curate.promote import quoted
@@ -81,6 +82,11 @@ def select(
         raise UserError(f"{name!r} names no selection; use letters, digits, '.', '_' and '-'")
     if choice.limit is not None and choice.limit < 1:
         raise UserError(f"the limit is {choice.limit}; ask for one row or more")
+    if choice.balance is not None and choice.limit is None:
+        raise UserError(
+            f"--balance {choice.balance} spreads a number of rows over its values; "
+            "say how many: --limit 10000"
+        )
     with Catalog(dataset) as catalog:
         catalog.add_for(choice.where, choice.weight, choice.label)
         sql = sql_of(catalog, choice)
@@ -304,7 +310,7 @@ def _publish(dataset: Dataset, made: Selection) -> None:
     if made.choice.label is None:
         del about["choice"]["label"]  # a selection without labels is the file it always was
     about["tars"] = _tars(dataset, made.table)
-    metadata = {_METADATA: json.dumps(about, sort_keys=True, ensure_ascii=False)}
+    metadata = {_METADATA: json_text(about, sort_keys=True)}
     with dataset.publish(f"selection-{made.name}") as publication:
         path = publication.path(f"{FOLDER}/{made.name}.parquet")
         pq.write_table(made.table.replace_schema_metadata(metadata), path, compression="zstd")

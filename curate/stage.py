@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from frenchcat.curate.dataset import Dataset, Publication
 from frenchcat.curate.markers import Counts, Inputs, Signature, is_made, write_marker
@@ -50,6 +50,15 @@ class Stage(Protocol):
 
     def start(self, dataset: Dataset) -> AbstractContextManager[ShardFunction]:
         """Load what is needed once a process (a model); gives the function of a shard."""
+        ...
+
+
+@runtime_checkable
+class SizedStage(Protocol):
+    """A stage that can say beforehand how much it will write."""
+
+    def output_bytes(self, dataset: Dataset, shard: str) -> float:
+        """At least about so many bytes come of a shard."""
         ...
 
 

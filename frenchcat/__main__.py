@@ -1,6 +1,20 @@
-"""`python -m frenchcat`, the same as `frenchcat`."""
+"""`frenchcat`, and `python -m frenchcat`: answers Ctrl-C first, then imports the command line."""
 
-from frenchcat.cli import main
+import sys
+
+from frenchcat.interrupt import end_if_interrupted, stop_on_interrupt
+
+
+def main() -> None:
+    """Run the command line."""
+    stop_on_interrupt(sys.argv[1:])
+    try:
+        from frenchcat.cli import main as run
+
+        run()
+    finally:
+        end_if_interrupted()
+
 
 if __name__ == "__main__":
     main()

@@ -8,6 +8,7 @@ file or a preset's name; `set`: ``{"clip.model": "ViT-B-32"}`` over it) and rais
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +19,10 @@ if TYPE_CHECKING:
     from frenchcat.curate.diff import Diff
     from frenchcat.curate.stage import Progress
     from frenchcat.drawing import Steering
+    from frenchcat.index.service.app import Stoppable
     from frenchcat.plan import BuildPlan
     from frenchcat.train.credentials import Credentials
+    from frenchcat.train.draw import Watch as DrawWatch
     from frenchcat.train.evaluate import Evaluation
     from frenchcat.train.trainer import Watch
 
@@ -182,6 +185,7 @@ def sample(
     steering: Steering | None = None,
     checkpoint: str | Path | None = None,
     device: str = "auto",
+    watch: DrawWatch | None = None,
 ) -> list[Path]:
     """Draw prompts with a trained run: a signed PNG each with its receipt, and a grid, the last."""
     from frenchcat.drawing import Steering, draw_to_files
@@ -203,6 +207,7 @@ def sample(
         steering=steering or Steering(),
         checkpoint=None if checkpoint is None else Path(checkpoint),
         device=device,
+        watch=watch,
     )
 
 
@@ -215,6 +220,7 @@ def evaluate(
     sampler: str = "dpm++",
     seed: int = 0,
     device: str = "auto",
+    watch: DrawWatch | None = None,
 ) -> Evaluation:
     """Measure a run: CLIP score, CMMD, FID, precision and recall, held-out loss."""
     from frenchcat.train.evaluate import evaluate as measure
@@ -227,6 +233,7 @@ def evaluate(
         sampler=sampler,
         seed=seed,
         device=device,
+        watch=watch,
     )
 
 
@@ -243,8 +250,12 @@ def serve(
     set: Mapping[str, Any] | Sequence[str] = (),
     draw: str | Path | None = None,
     told: Callable[[str], None] = lambda address: None,
+    stoppable: Stoppable = lambda stop: nullcontext(),
 ) -> None:
-    """Serve datasets over HTTP until the process is told to end; `told` hears the address."""
+    """Serve datasets over HTTP until the process is told to end; `told` hears the address.
+
+    `stoppable` is entered with a function that stops the service from another thread.
+    """
     from frenchcat.curate.config import merged, resolve
     from frenchcat.index.service.app import serve as run
     from frenchcat.index.service.settings import ServeSettings
@@ -257,7 +268,7 @@ def serve(
         from frenchcat.draw_backend import draw_backend_of
 
         backend = draw_backend_of(Path(draw))
-    run(opened, settings, told, backend)
+    run(opened, settings, told, backend, stoppable)
 
 
 def _listed(given: Lists) -> list[str]:

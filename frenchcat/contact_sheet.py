@@ -9,19 +9,20 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Callable, Sequence
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from frenchcat.curate.atomic import write_whole
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.licence import licence_name
+from frenchcat.curate.safe_text import for_html
 from frenchcat.curate.urls import host_of
 
 if TYPE_CHECKING:
     from frenchcat.index.search import Hit
 
 THUMBNAIL_PX = 256
+CAPTION_CHARS = 1_000  # three lines are shown, the rest is for those who copy it
 
 _STYLE = """
 :root { color-scheme: light dark; --back: #faf9f7; --card: #fff; --ink: #1d1b19; --dim: #77716a;
@@ -65,9 +66,9 @@ def contact_sheet(
     page = f"""<!doctype html>
 <html lang="en"><meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{escape(query)} - frenchcat</title>
+<title>{for_html(query)} - frenchcat</title>
 <style>{_STYLE}</style>
-<header><h1>{escape(query)}</h1><p>{said}, by frenchcat</p></header>
+<header><h1>{for_html(query)}</h1><p>{said}, by frenchcat</p></header>
 <main>
 {cards}
 </main>
@@ -80,7 +81,7 @@ def contact_sheet(
 
 
 def _card(hit: Hit, data: bytes, best: float) -> str:
-    caption = escape(hit.caption or "")
+    caption = for_html(hit.caption or "", CAPTION_CHARS)
     share = max(0.0, min(1.0, hit.similarity / best)) if best > 0 else 0.0
     return (
         f'<figure><div class="frame"><img alt="{caption}" src="{_data_uri(data)}"></div>'
@@ -95,9 +96,9 @@ def _origin(hit: Hit) -> str:
     creator, licence = (hit.columns.get(name) for name in ("creator", "license"))
     named = [str(creator)] if creator else []
     named += [licence_name(str(licence))] if licence else []
-    text = escape(", ".join(named) or host_of(hit.url))
+    text = for_html(", ".join(named) or host_of(hit.url))
     if hit.url and hit.url.startswith(("http://", "https://")):
-        return f'<a href="{escape(hit.url)}" rel="noreferrer nofollow">{text}</a>'
+        return f'<a href="{for_html(hit.url)}" rel="noreferrer nofollow">{text}</a>'
     return text
 
 

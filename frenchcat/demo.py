@@ -14,8 +14,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
 from rich.table import Table
+
+from frenchcat.rich_terminal import Terminal, cell
 
 if TYPE_CHECKING:
     from frenchcat.curate.dataset import Dataset
@@ -34,22 +35,26 @@ BRIEFLY = (
     'run.prompts=["a cat", "a red apple", "a flag", "a flower"]',
 )
 """Over the preset train-demo: some twenty seconds on two cores."""
-console = Console()
+console = Terminal()
 
 
-def run(out: Path, *, train: bool = True) -> Dataset:
+def run(out: Path, *, train: bool = True, quiet: bool = False) -> Dataset:
     """Make `out`/dataset, french-cat.html, report.html and, with `train`, run; gives the dataset.
 
-    Raises `UserError` where `out` is not ours to write or its server's port is taken.
+    `quiet` leaves out all but the bars. Raises `UserError` where `out` is not ours to write or its
+    server's port is taken.
     """
     from frenchcat import pipeline
     from frenchcat.curate.config import changed
     from frenchcat.curate.errors import UserError
+    from frenchcat.curate.system_errors import check_writable
     from frenchcat.progress import Bars
     from frenchcat.sample_data import DEFAULT_PORT, write_urls
     from frenchcat.sample_site import SampleSite
 
     began = time.monotonic()
+    console.quiet = quiet
+    check_writable(out, "folder with --out")
     out.mkdir(parents=True, exist_ok=True)
     urls = out / "urls.parquet"
     settings = pipeline.settings_for(pipeline.existing(out / "dataset"), "demo")
@@ -67,7 +72,7 @@ def run(out: Path, *, train: bool = True) -> Dataset:
         settings = changed(settings, download=download)
         dataset = pipeline.build([str(urls)], out / "dataset", settings, progress=Bars())
     console.rule("[bold]what became of the faults in the sample[/bold]", align="left")
-    console.print(_planted_table(dataset))
+    console.show(_planted_table(dataset))
     _select(dataset)
     console.rule(f'[bold]search "{QUERY}"[/bold]', align="left")
     page = _search(dataset, out)
@@ -109,7 +114,7 @@ def _planted_table(dataset: Dataset) -> Table:
     for kind in sorted(outcomes, key=lambda kind: (kind != "ordinary pictures", kind)):
         found = outcomes[kind]
         said = ", ".join(f"{number} {outcome}" for outcome, number in found.most_common())
-        table.add_row(kind.replace("_", " "), str(sum(found.values())), said)
+        table.add_row(cell(kind.replace("_", " ")), str(sum(found.values())), cell(said))
     return table
 
 
@@ -161,7 +166,7 @@ def _search(dataset: Dataset, out: Path) -> Path:
     from frenchcat.tables import hits_table
 
     searcher = Searcher(dataset)
-    hits_table(searcher.query(text=QUERY, k=10))
+    hits_table(searcher.query(text=QUERY, k=10), console)
     page = out / "french-cat.html"
     contact_sheet(searcher.query(text=QUERY, k=24), QUERY, page, searcher.picture)
     return page

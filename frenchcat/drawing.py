@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import itertools
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -14,13 +13,15 @@ from typing import TYPE_CHECKING, Any
 from frenchcat.curate.atomic import write_whole
 from frenchcat.curate.dataset import file_sha256
 from frenchcat.curate.errors import UserError
+from frenchcat.curate.json_text import json_text
+from frenchcat.curate.system_errors import check_writable
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
     from frenchcat.train.checkpoint import State
     from frenchcat.train.credentials import Credentials
-    from frenchcat.train.draw import SampleRequest
+    from frenchcat.train.draw import SampleRequest, Watch
     from frenchcat.train.run import Parts
     from frenchcat.train.steering import Guide
 
@@ -58,6 +59,7 @@ def draw_to_files(
     checkpoint: Path | None = None,
     device: str = "cpu",
     opened: Opened | None = None,
+    watch: Watch | None = None,
     **how: Any,
 ) -> list[Path]:
     """Draw `number` pictures a prompt into a folder; gives the files, the grid last.
@@ -79,13 +81,16 @@ def draw_to_files(
     _check(number, neighbours, how)
     _check_steering(steering)
     parts, state, folder = opened or open_run(run, checkpoint, device)
+    check_writable(out, "folder with --out")
     guides, steered_by = _guides(steering, parts)
     start = None if image is None else open_image(image)
     strength = 1.0 if start is None else strength
     credentials = credentials or own_credentials()
     requests = [SampleRequest(p, seed + n, negative) for p in prompts for n in range(number)]
     try:
-        pictures = draw(parts, requests, start=start, strength=strength, guides=guides, **how)
+        pictures = draw(
+            parts, requests, start=start, strength=strength, guides=guides, watch=watch, **how
+        )
     except ValueError as error:
         raise UserError(str(error)) from None
     receipts = receipts_of(parts.settings.data, run / "rows", pictures, neighbours)
@@ -107,7 +112,7 @@ def draw_to_files(
             "nearest": [asdict(one) for one in near],
         }
         told |= {"compared": receipts.compared, "note": receipts.note, "about": receipts.said}
-        text = json.dumps(told, indent=1, ensure_ascii=False) + "\n"
+        text = json_text(told, indent=1) + "\n"
         write_whole(path.with_suffix(".json"), text.encode())
         paths.append(path)
     sheet = grid(pictures, [wanted.prompt for wanted in requests], columns=min(number, 8))
@@ -268,7 +273,10 @@ def _is_free(path: Path, facts: Mapping[str, Any], sheet: Image | None = None) -
 
     A grid's facts do not tell its seeds, so its pixels are compared, too.
     """
+    import json
+
     from frenchcat.curate.image import open_image
+    from frenchcat.curate.json_text import json_text
     from frenchcat.train.provenance import verified
 
     if not path.exists():
@@ -278,7 +286,7 @@ def _is_free(path: Path, facts: Mapping[str, Any], sheet: Image | None = None) -
         same = sheet is None or open_image(path).tobytes() == sheet.convert("RGB").tobytes()
     except (OSError, UserError):
         return False
-    return same and dict(there) == json.loads(json.dumps(facts))
+    return same and dict(there) == json.loads(json_text(facts))
 
 
 def _slug(prompt: str) -> str:

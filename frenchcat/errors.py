@@ -9,10 +9,12 @@ from frenchcat.curate.errors import (
     FrenchcatError,
     ModelMismatch,
     ModelUnavailable,
+    NoSpace,
     NotFound,
     NothingDownloaded,
     UnknownColumn,
     UnreadableImage,
+    Unwritable,
     UserError,
 )
 
@@ -25,9 +27,11 @@ __all__ = [
     "FrenchcatError",
     "ModelMismatch",
     "ModelUnavailable",
+    "NoSpace",
     "NotFound",
     "NothingDownloaded",
     "UnknownColumn",
     "UnreadableImage",
+    "Unwritable",
     "UserError",
 ]

@@ -392,6 +392,13 @@ class OpenDataset:
                 return None
             return remove(self.dataset, asked_for, found, note)
 
+    def undo_removal(self, number: int, note: str = "") -> Request:
+        """Take a removal request back before it is compacted; gives that request."""
+        from frenchcat.curate.remove import undo
+
+        with self.dataset.lock():
+            return undo(self.dataset, number, note)
+
     def compact(self, *, progress: Progress | None = None) -> Mapping[str, int]:
         """Rewrite every file without the removed rows; gives counts of rows and shards."""
         from frenchcat import pipeline

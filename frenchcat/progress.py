@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -15,7 +14,9 @@ from rich.progress import (
 )
 from rich.progress import Progress as RichProgress
 
-console = Console(stderr=True)
+from frenchcat.rich_terminal import Terminal
+
+console = Terminal(stderr=True)
 _SAY_EVERY_SEC = 10.0
 
 
@@ -140,3 +141,36 @@ class Steps:
         if not console.is_terminal and (now - self._said > _SAY_EVERY_SEC or step == self._total):
             self._said = now
             console.print(f"step {step} of {self._total}: loss {loss:.3f}, waited {share:.0%}")
+
+
+class Drawing:
+    """A bar of a sampler's steps; a line now and then where there is no terminal."""
+
+    def __init__(self) -> None:
+        self._said = time.monotonic()
+        self._bar = RichProgress(
+            TextColumn("drawing"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("steps"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self._task = self._bar.add_task("drawing", total=None)
+
+    def __enter__(self) -> Drawing:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def __call__(self, step: int, steps: int) -> None:
+        """Show a step."""
+        self._bar.update(self._task, completed=step, total=steps)
+        now = time.monotonic()
+        if not console.is_terminal and (now - self._said > _SAY_EVERY_SEC or step == steps):
+            self._said = now
+            console.print(f"drawing: step {step} of {steps}")

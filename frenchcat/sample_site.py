@@ -11,6 +11,7 @@ the client's event loop nor its interpreter lock is shared with it; it ends with
 
 import argparse
 import asyncio
+import contextlib
 import gzip
 import os
 import signal
@@ -268,7 +269,8 @@ async def serve(port: int, parent: int, urls: Path | None = None) -> None:
     address = f"http://{HOST}:{heard.getsockname()[1]}"
     if urls is not None:
         sample_data.write_urls(urls, address)
-    print(address, flush=True)
+    with contextlib.suppress(BrokenPipeError):  # who started it was stopped meanwhile
+        print(address, flush=True)  # noqa: T201
     while not stop.is_set() and os.getppid() == parent:
         try:
             await asyncio.wait_for(stop.wait(), PARENT_CHECK_SEC)

@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
+
+from frenchcat.curate.safe_text import CAPTION_CHARS, URL_CHARS, for_terminal
+from frenchcat.rich_terminal import Terminal, cell
+from frenchcat.terminal import terminal
 
 if TYPE_CHECKING:
     from frenchcat.curate.diff import Diff
@@ -16,29 +20,38 @@ if TYPE_CHECKING:
     from frenchcat.curate.remove import Match
     from frenchcat.index.search import Hit
 
+NAME_CHARS = 100
+"""Of a rule, a reason, a column."""
+
 
 def info_table(info: Info) -> None:
     """Print a dataset's counts."""
-    table = Table(title=info.name, title_justify="left", show_header=False, box=None)
+    table = Table(title=cell(info.name, NAME_CHARS), title_justify="left", show_header=False)
+    table.box = None
     table.add_column(justify="right", style="bold")
     table.add_column()
     table.add_row(str(info.rows), "rows of the list")
     table.add_row(str(info.downloaded), "downloaded")
     table.add_row(str(info.failed), "failed")
     for reason, number in info.failed_reasons.items():
-        table.add_row("", f"[dim]{number:>7} {escape(reason)}[/dim]")
-    table.add_row(str(info.embedded), f"embedded by {info.model}" if info.model else "embedded")
+        table.add_row("", _counted(number, reason))
+    made_by = f"embedded by {info.model}" if info.model else "embedded"
+    table.add_row(str(info.embedded), cell(made_by, NAME_CHARS))
     table.add_row(str(info.kept), "kept")
     table.add_row(str(sum(info.dropped.values())), "dropped")
     for reason, number in info.dropped.items():
-        table.add_row("", f"[dim]{number:>7} {escape(reason)}{_alone(info, reason)}[/dim]")
+        table.add_row("", _counted(number, reason, _alone(info, reason)))
     for name in info.rules:
         if name not in info.dropped:
-            table.add_row("", f"[dim]{0:>7} {name}{_alone(info, name)}[/dim]")
+            table.add_row("", _counted(0, name, _alone(info, name)))
     table.add_row(str(info.indexed), "indexed")
     for maker, names in _by_maker(info).items():
-        table.add_row("columns", f"of {maker}: {escape(', '.join(names))}")
-    Console().print(table)
+        table.add_row("columns", cell(f"of {maker}: {', '.join(names)}"))
+    terminal().show(table)
+
+
+def _counted(number: int, name: str, more: str = "") -> Text:
+    return cell(f"{number:>7} {for_terminal(name, NAME_CHARS)}{more}", style="dim")
 
 
 def _by_maker(info: Info) -> dict[str, list[str]]:
@@ -59,49 +72,58 @@ def _alone(info: Info, reason: str) -> str:
     return f"  (alone {rule.alone}{unknown})"
 
 
-def hits_table(hits: Sequence[Hit]) -> None:
+def hits_table(hits: Sequence[Hit], console: Terminal | None = None) -> None:
     """Print hits: rank, similarity, caption, url."""
-    table = Table(box=None, header_style="bold", expand=True)
+    console = console or terminal()
+    table = console.table(header_style="bold")
     table.add_column("", justify="right", style="dim", width=3)
     table.add_column("similarity", justify="right", width=10)
     table.add_column("caption", ratio=3, overflow="fold")
     table.add_column("url", ratio=2, no_wrap=True, overflow="ellipsis", style="dim")
     for rank, hit in enumerate(hits, 1):
-        caption, url = escape(hit.caption or ""), escape(hit.url or "")
+        caption, url = cell(hit.caption, CAPTION_CHARS), cell(hit.url, URL_CHARS)
         table.add_row(str(rank), f"{hit.similarity:.3f}", caption, url)
-    Console().print(table)
+    console.show(table)
 
 
 def matches_table(found: Sequence[Match], limit: int) -> None:
     """Print the first rows that a removal matches, on stderr."""
-    console = Console(stderr=True)
-    table = Table(box=None, header_style="bold", expand=True)
+    console = terminal(stderr=True)
+    table = console.table(header_style="bold")
     table.add_column("key", width=12)
     table.add_column("why", width=20)
     table.add_column("caption", ratio=2, overflow="ellipsis", no_wrap=True)
     table.add_column("url", ratio=3, overflow="ellipsis", no_wrap=True, style="dim")
     for match in found[:limit]:
-        table.add_row(match.key, match.why, escape(match.caption or ""), escape(match.url or ""))
+        caption, url = cell(match.caption, CAPTION_CHARS), cell(match.url, URL_CHARS)
+        table.add_row(match.key, cell(match.why, NAME_CHARS), caption, url)
     if found:
-        console.print(table)
+        console.show(table)
     more = f", the first {limit} shown" if len(found) > limit else ""
     console.print(f"{len(found)} rows match{more}")
 
 
 def origin_lines(made: Origin) -> None:
     """Print what made one file: a line, then its settings, lists and inputs."""
-    console = Console(soft_wrap=True, highlight=False)
+    console = terminal()
     version = "" if made.version is None else f" (version {made.version})"
-    console.print(f"[bold]{escape(made.file)}[/bold] by {made.made_by}{version}")
+    file, made_by = _escaped(made.file), _escaped(made.made_by)
+    console.print(f"[bold]{file}[/bold] by {made_by}{version}", soft_wrap=True)
     lines = {"sha256": made.sha256, "digest": made.digest}
     for name, value in (lines | made.settings).items():
         if value is not None:
-            console.print(f"  [dim]{name}[/dim] {escape(str(value))}")
+            console.print(f"  [dim]{_escaped(name)}[/dim] {_escaped(value)}", soft_wrap=True)
     for listed in made.given:
-        for file in listed.files:
-            console.print(f"  [dim]list[/dim] {escape(file.name)} {file.sha256}")
+        for given in listed.files:
+            console.print(
+                f"  [dim]list[/dim] {_escaped(given.name)} {given.sha256}", soft_wrap=True
+            )
     for name, digest in made.inputs.items():
-        console.print(f"  [dim]from[/dim] {escape(name)} [dim]{digest}[/dim]")
+        console.print(f"  [dim]from[/dim] {_escaped(name)} [dim]{digest}[/dim]", soft_wrap=True)
+
+
+def _escaped(text: object) -> str:
+    return escape(for_terminal(text, URL_CHARS))
 
 
 def diff_table(found: Diff) -> None:
@@ -113,10 +135,10 @@ def diff_table(found: Diff) -> None:
         table.add_row(str(number), name)
         if name == "changed":
             for column, rows in sorted(found.by_column().items(), key=lambda item: -item[1]):
-                table.add_row("", f"[dim]{rows:>7} in {escape(column)}[/dim]")
+                table.add_row("", _counted(rows, f"in {column}"))
             for (before, after), rows in sorted(found.by_fate().items()):
-                table.add_row("", f"[dim]{rows:>7} {escape(f'{before} -> {after}')}[/dim]")
+                table.add_row("", _counted(rows, f"{before} -> {after}"))
     for said, names in (("new", found.new_columns), ("lost", found.lost_columns)):
         if names:
-            table.add_row("", f"{said} columns: {escape(', '.join(names))}")
-    Console().print(table)
+            table.add_row("", cell(f"{said} columns: {', '.join(names)}", URL_CHARS))
+    terminal().show(table)

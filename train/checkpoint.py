@@ -27,6 +27,8 @@ from typing import TYPE_CHECKING, Any
 from frenchcat.curate.atomic import move_folder
 from frenchcat.curate.config import resolve
 from frenchcat.curate.errors import UserError
+from frenchcat.curate.json_text import json_text
+from frenchcat.curate.system_errors import writing
 from frenchcat.train.export import write_pipeline
 from frenchcat.train.settings import TrainSettings
 
@@ -66,21 +68,35 @@ def save(run: Path, state: State, tensors: dict[str, Tensor], unet: Any, schedul
 def publish(
     run: Path, state: State, tensors: dict[str, Tensor], export: Callable[[Path], None]
 ) -> Path:
-    """Write a checkpoint with what `export` puts into its folder."""
+    """Write a checkpoint with what `export` puts into its folder.
+
+    Raises `Unwritable` and `NoSpace`; the checkpoints before it stay.
+    """
+    base = run / FOLDER
+    target = base / f"step-{state.step:08d}"
+    with writing(base, "name another run.out"):
+        base.mkdir(parents=True, exist_ok=True)
+        _publish(base, target, state, tensors, export)
+    return target
+
+
+def _publish(
+    base: Path,
+    target: Path,
+    state: State,
+    tensors: dict[str, Tensor],
+    export: Callable[[Path], None],
+) -> None:
     from safetensors.torch import save_file
 
-    base = run / FOLDER
-    base.mkdir(parents=True, exist_ok=True)
-    target = base / f"step-{state.step:08d}"
     with tempfile.TemporaryDirectory(prefix=".writing-", dir=base) as temporary:
         folder = Path(temporary) / "checkpoint"
         folder.mkdir()
         export(folder)
         save_file({n: t.contiguous() for n, t in tensors.items()}, folder / "state.safetensors")
-        (folder / "state.json").write_text(json.dumps(asdict(state), indent=1), encoding="utf-8")
+        (folder / "state.json").write_text(json_text(asdict(state), indent=1), encoding="utf-8")
         shutil.rmtree(target, ignore_errors=True)
         move_folder(folder, target)
-    return target
 
 
 def newest(run: Path) -> Path | None:
@@ -154,5 +170,5 @@ def _not_whole(path: Path, error: Exception) -> UserError:
 
 
 def _short(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False)
+    text = json_text(value)
     return text if len(text) <= 60 else text[:57] + "…"

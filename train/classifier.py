@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from frenchcat.curate.config import resolve
 from frenchcat.curate.dataset import file_sha256
 from frenchcat.curate.errors import UserError
+from frenchcat.curate.json_text import json_text
 from frenchcat.train import checkpoint
 from frenchcat.train.model import groups_of
 from frenchcat.train.run import Parts
@@ -132,9 +133,9 @@ def save_classifier(
     folder = folder / FOLDER
     folder.mkdir()
     about = {"channels": channels, "classes": classes}
-    (folder / "config.json").write_text(json.dumps(about, indent=1), encoding="utf-8")
+    (folder / "config.json").write_text(json_text(about, indent=1), encoding="utf-8")
     save_file({name: one.contiguous() for name, one in weights.items()}, folder / WEIGHTS)
-    (folder / ACCURACY).write_text(json.dumps(accuracy, indent=1), encoding="utf-8")
+    (folder / ACCURACY).write_text(json_text(accuracy, indent=1), encoding="utf-8")
 
 
 _HOW = "make one with: frenchcat train classifier-demo"

@@ -6,14 +6,14 @@ comes from the seed alone, drawn on the CPU.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from frenchcat.train.guidance import Guided
 from frenchcat.train.model import network_of
 from frenchcat.train.run import Parts
-from frenchcat.train.sampler import sample, timesteps
+from frenchcat.train.sampler import Predict, sample, timesteps
 from frenchcat.train.steering import Guide
 
 if TYPE_CHECKING:
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
 
+Watch = Callable[[int, int], None]
+"""Told after each step of the sampler: its number, and how many there are."""
 _MARGIN = 2  # pixels between the pictures of a grid
 _LETTERS = 14  # pixels under a picture, for its prompt
 
@@ -44,11 +46,12 @@ def draw(
     start: Image | None = None,
     strength: float = 1.0,
     guides: Sequence[Guide] = (),
+    watch: Watch | None = None,
 ) -> list[Image]:
     """One picture per request. `start` and `strength` below 1: from a noised picture (2108.01073).
 
-    `guides` steer beside classifier-free guidance. Raises ValueError for steps or a strength out of
-    range, `UserError` for a guide that does not fit the model.
+    `guides` steer beside classifier-free guidance; `watch` hears of each step. Raises ValueError
+    for steps or a strength out of range, `UserError` for a guide that does not fit the model.
     """
     import torch
 
@@ -64,7 +67,7 @@ def draw(
         [wanted.negative for wanted in requests] + [wanted.prompt for wanted in requests]
     ).to(device)
     null, prompts = condition.part(0, count), condition.part(count, 2 * count)
-    predict = Guided(
+    predict: Predict = Guided(
         network_of(parts.unet),
         parts.diffusion,
         parts.settings.diffusion.target,
@@ -75,12 +78,31 @@ def draw(
         None if parts.codec.vae is not None else 1.0,
     )
 
+    if watch is not None:
+        predict = _watched(predict, watch, times)
+
     def fresh(n: int) -> Tensor:
         drawn = [noise_of(wanted.seed, parts.shape, n + 1) for wanted in requests]
         return torch.stack(drawn).to(device)
 
     pixels = parts.codec.decode(sample(sampler, predict, parts.diffusion, x, times, fresh))
     return [_picture(one) for one in pixels]
+
+
+def _watched(predict: Predict, watch: Watch, times: Sequence[int]) -> Predict:
+    """A predictor that tells when the sampler comes to another time step; heun asks twice."""
+    steps = {time: number for number, time in enumerate(times, 1)}
+    seen: set[int] = set()
+
+    def told(x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+        found = predict(x, t)
+        time = int(t[0])
+        if time in steps and time not in seen:
+            seen.add(time)
+            watch(steps[time], len(times))
+        return found
+
+    return told
 
 
 def noise_of(seed: int, shape: tuple[int, ...], turn: int = 0) -> Tensor:

@@ -9,7 +9,6 @@ Cost: N drawn pictures, one CLIP pass each; real pictures are encoded only where
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 from frenchcat.curate.atomic import write_whole
 from frenchcat.curate.config import changed
 from frenchcat.curate.errors import UserError
+from frenchcat.curate.json_text import json_text
+from frenchcat.curate.system_errors import check_writable
 from frenchcat.train.loader import noise_of
 from frenchcat.train.model import unet_output
 from frenchcat.train.permutation import key_of, permuted
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from frenchcat.curate.clip.model import Clip, Vectors
+    from frenchcat.train.draw import Watch
     from frenchcat.train.model import Codec
     from frenchcat.train.settings import DataSettings
 
@@ -161,8 +163,11 @@ def evaluate(
     sampler: str = "dpm++",
     seed: int = 0,
     device: str = "auto",
+    watch: Watch | None = None,
 ) -> Evaluation:
     """Draw `number` captions of the training set, compare, write evaluation.json; see metrics.py.
+
+    `watch` hears of the sampler's steps.
 
     Raises `UserError` for a folder that is no run, numbers out of range, or pictures that are gone.
     """
@@ -172,6 +177,7 @@ def evaluate(
     if number < 5:
         raise UserError(f"{number} pictures tell nothing; draw 5 or more, better 1000")
     parts, state, checkpoint = open_run(run, device=device)
+    check_writable(run, "run: it holds the figures")
     rows = open_rows(run / "rows")
     if rows is None:
         raise UserError(f"{run} lost its rows/; train again to lay them out")
@@ -181,7 +187,8 @@ def evaluate(
     pictures = []
     try:
         for start in range(0, len(requests), _BATCH):
-            pictures += draw(parts, requests[start : start + _BATCH], **how)
+            told = None if watch is None else _batches_told(watch, start, len(requests))
+            pictures += draw(parts, requests[start : start + _BATCH], watch=told, **how)
     except ValueError as error:
         raise UserError(str(error)) from None
     drawn, texts = real.clip.encode_pictures(pictures), real.clip.encode_texts(real.captions)
@@ -212,8 +219,14 @@ def evaluate(
         notes=(*real.notes, *notes),
         **how,
     )
-    write_whole(run / FILE, json.dumps(asdict(found), indent=1) + "\n")
+    write_whole(run / FILE, json_text(asdict(found), indent=1) + "\n")
     return found
+
+
+def _batches_told(watch: Watch, start: int, whole: int) -> Watch:
+    """Steps of a batch, told as those of all batches."""
+    batches = -(-whole // _BATCH)
+    return lambda step, steps: watch(start // _BATCH * steps + step, batches * steps)
 
 
 @dataclass(frozen=True)

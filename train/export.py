@@ -15,7 +15,6 @@ them change. `frenchcat sample` and `evaluate` do so for the run they open.
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 import sys
@@ -25,6 +24,7 @@ from typing import Any
 
 from frenchcat.curate.atomic import write_whole
 from frenchcat.curate.errors import UserError
+from frenchcat.curate.json_text import json_text
 from frenchcat.train.settings import DiffusionSettings, TrainSettings
 
 INDEX, CODE = "model_index.json", "pipeline.py"
@@ -91,7 +91,7 @@ def write_pipeline(folder: Path, settings: TrainSettings, scheduler: Any) -> Non
         "text_pretrained": settings.text.pretrained,
         "flow_end": flow_end,
     }
-    (folder / INDEX).write_text(json.dumps(index, indent=1) + "\n", encoding="utf-8")
+    (folder / INDEX).write_text(json_text(index, indent=1) + "\n", encoding="utf-8")
     shutil.copyfile(Path(__file__).with_name(CODE), folder / CODE)
 
 
@@ -117,7 +117,7 @@ def main(folders: Sequence[str]) -> None:
     try:
         for folder in folders:
             said = "mended" if renew_pipeline(Path(folder)) else "up to date"
-            print(f"{Path(folder) / CODE}: {said}")
+            print(f"{Path(folder) / CODE}: {said}")  # noqa: T201
     except UserError as error:
         raise SystemExit(f"error: {error}") from None
 

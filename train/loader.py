@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from frenchcat.curate.errors import FrenchcatError
 from frenchcat.train.pictures import enough_of, fitted, shapes_of
 from frenchcat.train.plan import Plan
 from frenchcat.train.randomness import SampleRandomness
-from frenchcat.train.reader import Loss, Reader, Sample
+from frenchcat.train.reader import BadSample, Loss, Reader, Sample
 from frenchcat.train.settings import TrainSettings
 
 if TYPE_CHECKING:
@@ -141,14 +142,33 @@ def load(batches: Batches, wanted: Sequence[tuple[int, int]], workers: int) -> I
         return
     from torch.utils.data import DataLoader
 
-    yield from DataLoader(
-        batches,  # type: ignore[arg-type]
+    for found in DataLoader(
+        _InWorker(batches),  # type: ignore[arg-type]
         batch_size=None,
         sampler=wanted,
         num_workers=workers,
         prefetch_factor=4,
         multiprocessing_context="spawn",
-    )
+    ):
+        if isinstance(found, Exception):
+            raise found
+        yield found
+
+
+@dataclass
+class _InWorker:
+    """Batches in a worker process; what is wrong with the data comes back as it is.
+
+    torch would raise it again with the worker's traceback for its text.
+    """
+
+    batches: Batches
+
+    def __getitem__(self, place: tuple[int, int]) -> Loaded | Exception:
+        try:
+            return self.batches[place]
+        except (BadSample, FrenchcatError, OSError) as error:
+            return error
 
 
 def noise_of(seeds: Sequence[int], shape: Sequence[int]) -> Tensor:

@@ -12,6 +12,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from frenchcat.curate.atomic import write_whole
 from frenchcat.curate.dataset import digest_of
+from frenchcat.curate.json_text import json_text
 from frenchcat.train.distributed import Ranks
 from frenchcat.train.loader import Loaded
 
@@ -100,4 +101,4 @@ def _open(path: Path, step: int) -> IO[str]:
 
 
 def _write(file: IO[str], value: dict[str, Any]) -> None:
-    file.write(json.dumps(value, ensure_ascii=False) + "\n")
+    file.write(json_text(value) + "\n")

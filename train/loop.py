@@ -13,6 +13,7 @@ from frenchcat.train.classifier_loop import ClassifierTrainer
 from frenchcat.train.distributed import join
 from frenchcat.train.model import device_of
 from frenchcat.train.reader import BadSample
+from frenchcat.train.run import anchored
 from frenchcat.train.settings import TrainSettings
 from frenchcat.train.trainer import Trainer, Watch
 
@@ -25,6 +26,7 @@ def train(settings: TrainSettings, watch: Watch | None = None, *, other_run: boo
     """
     import torch
 
+    settings = anchored(settings)
     device = device_of(settings.run.device)
     with join(device) as ranks:
         if device.type == "cuda":

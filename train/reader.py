@@ -105,7 +105,7 @@ class Reader:
             try:
                 found.samples.append(_decoded(fetched, repeat, self.at_least))
             except BadSample as bad:
-                sample = self._substitute(fetched.row, repeat, batch.bucket)
+                sample = self._substitute(fetched.row, repeat, batch.bucket, bad)
                 found.samples.append(sample)
                 found.losses.append(Loss(fetched.row.key, str(bad), sample.key))
         return found
@@ -118,7 +118,7 @@ class Reader:
                 samples.append(_decoded(fetched, 0, self.at_least))
         return samples
 
-    def _substitute(self, row: TrainingRow, repeat: int, bucket: int) -> Sample:
+    def _substitute(self, row: TrainingRow, repeat: int, bucket: int, bad: BadSample) -> Sample:
         """The first sound one of its bucket's rows that its key picks, each by its weight."""
         population = self.rows.population
         segments = population.segments[population.segments[:, 0] == bucket]
@@ -132,8 +132,8 @@ class Reader:
             except BadSample:
                 continue
         raise BadSample(
-            f"no_substitute: {row.key} is damaged, and so are {MAX_SUBSTITUTES} others drawn in "
-            "its place; check the shards"
+            f"no_substitute: {row.key} of {row.path} is damaged ({bad}), and so are "
+            f"{MAX_SUBSTITUTES} others drawn in its place; restore that file, or make it again"
         )
 
 

@@ -26,6 +26,7 @@ from frenchcat.curate import files
 from frenchcat.curate.atomic import write_whole
 from frenchcat.curate.dataset import Dataset, digest_of
 from frenchcat.curate.errors import UserError
+from frenchcat.curate.json_text import json_text
 from frenchcat.curate.tars import PICTURES
 from frenchcat.train.permutation import key_of, permuted
 from frenchcat.train.population import Population
@@ -323,7 +324,7 @@ def lay_out(
         "held_out": list(held_out),
         "stamp": stamp,
     }
-    write_whole(folder / "rows.json", json.dumps(about))
+    write_whole(folder / "rows.json", json_text(about))
     opened = open_rows(folder)
     assert opened is not None
     return opened

@@ -14,16 +14,17 @@ from __future__ import annotations
 
 import contextlib
 import glob
-import json
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from frenchcat.curate.atomic import write_whole
-from frenchcat.curate.config import as_dict, resolve
-from frenchcat.curate.dataset import Dataset
+from frenchcat.curate.config import as_dict, changed, resolve
+from frenchcat.curate.dataset import MANIFEST, Dataset
 from frenchcat.curate.errors import NotFound, UserError
+from frenchcat.curate.json_text import json_text
 from frenchcat.train import checkpoint
 from frenchcat.train.diffusion import Diffusion
 from frenchcat.train.export import renew_pipeline
@@ -130,7 +131,29 @@ def find_checkpoint(
         raise NotFound(f"{found} is no checkpoint; those of this run are in {there}")
     state = checkpoint.read_state(found)
     settings = resolve(TrainSettings, state.settings, str(found / "state.json"))
-    return found, state, settings
+    return found, state, _located(settings, path)
+
+
+def anchored(settings: TrainSettings) -> TrainSettings:
+    """Settings whose data have absolute paths, so that a run finds them from any folder."""
+    data = settings.data
+    places = {"dataset": data.dataset, "tars": data.tars}
+    whole = {
+        name: os.path.abspath(os.path.expanduser(place))
+        for name, place in places.items()
+        if place is not None and "://" not in place
+    }
+    return changed(settings, data=changed(data, **whole)) if whole else settings
+
+
+def _located(settings: TrainSettings, run: Path) -> TrainSettings:
+    """Settings of a run that kept a relative path: from here, else from a folder around the run."""
+    place = settings.data.dataset
+    if place is None or "://" in place or os.path.isabs(place) or os.path.exists(place):
+        return settings
+    around = (str(folder / place) for folder in run.resolve().parents)
+    found = next((path for path in around if os.path.exists(f"{path}/{MANIFEST}")), place)
+    return changed(settings, data=changed(settings.data, dataset=found))
 
 
 def save_about(
@@ -146,7 +169,7 @@ def save_about(
         "text": {"model": text.name, "digest": text.digest} if text else None,
         "versions": {name: version(name) for name in ("torch", "diffusers", "open_clip_torch")},
     }
-    write_whole(path / ABOUT, json.dumps(about, indent=1) + "\n")
+    write_whole(path / ABOUT, json_text(about, indent=1) + "\n")
 
 
 def identity_of(settings: TrainSettings, rows: TrainingRows, text: TextEncoder) -> dict[str, Any]:

@@ -97,7 +97,7 @@ def main(arguments: list[str]) -> None:
     """Print the size of each preset or settings file."""
     try:
         for name in arguments:
-            print(f"{name}: {size_of(load_settings(TrainSettings, name)).words()}")
+            print(f"{name}: {size_of(load_settings(TrainSettings, name)).words()}")  # noqa: T201
     except UserError as error:
         raise SystemExit(f"error: {error}") from None
 

@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 from frenchcat.curate.config import as_dict
 from frenchcat.curate.errors import UserError
+from frenchcat.curate.safe_text import for_terminal
+from frenchcat.curate.system_errors import check_space, check_writable
 from frenchcat.train import checkpoint
 from frenchcat.train.distributed import Ranks
 from frenchcat.train.loader import Batches, Cursor, Loaded, load, noise_of, places
@@ -72,6 +74,8 @@ class Trainer:
         self.step, self.cursor, self.planned, self.substituted = 0, Cursor(), 0, 0
         self.identity = self._identity()
         self._resume(other_run)
+        if ranks.first:
+            check_space(self.folder, _checkpoint_bytes(self.weights), "a checkpoint")
         self.log = Log(self.folder, ranks, self.step, settings.run.log_every)
 
     # -- the run ---------------------------------------------------------------------------------
@@ -194,10 +198,12 @@ class Trainer:
         from frenchcat.train.rows import open_rows
 
         if self.ranks.first:
+            check_writable(self.folder, "run.out")
             self.folder.mkdir(parents=True, exist_ok=True)
             rows, troubles = prepare_rows(self.settings, self.folder / "rows")
             if troubles is not None:
-                (self.folder / "damaged.txt").write_text("\n".join(troubles), encoding="utf-8")
+                lines = map(for_terminal, troubles)  # names of members are a stranger's
+                (self.folder / "damaged.txt").write_text("\n".join(lines), encoding="utf-8")
             save_about(self.folder, self.settings, rows, self.parts.text)
         self.ranks.barrier()
         found = open_rows(self.folder / "rows")
@@ -264,6 +270,11 @@ class Trainer:
             picture.save(folder / f"step-{self.step:08d}.png")
             self.log.picture(self.step, picture)
         self.ranks.barrier()
+
+
+def _checkpoint_bytes(weights: TrainableWeights) -> int:
+    """Of the next checkpoint: weights, their average twice, and two moments of each, float32."""
+    return 5 * 4 * sum(int(parameter.numel()) for parameter in weights.parameters)
 
 
 def _timed(batches: Iterator[Loaded]) -> Iterator[tuple[Loaded, float]]:

@@ -6,7 +6,6 @@ webdataset's own rule, so it behaves as a list of shards does.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ import numpy as np
 from torch.utils.data import IterableDataset
 
 from frenchcat.curate.dataset import Dataset
+from frenchcat.curate.json_text import json_text
 from frenchcat.train.permutation import key_of, permuted
 from frenchcat.train.ranges import Range, read_ranges
 
@@ -65,7 +65,7 @@ class Samples(IterableDataset[dict[str, Any]]):
                 "__url__": path,
                 row["extension"]: data,
                 "txt": (row["caption"] or "").encode(),
-                "json": json.dumps(about, ensure_ascii=False).encode(),
+                "json": json_text(about).encode(),
             }
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from frenchcat.curate.errors import UserError
+from frenchcat.curate.extras import how_to_install
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -144,9 +145,7 @@ def _hdf5_tables(path: Path) -> Iterator[pa.Table]:
     try:
         h5py = importlib.import_module("h5py")  # of an extra
     except ImportError:
-        raise UserError(
-            f"reading {path} needs h5py; install it: pip install 'frenchcat[hdf5]'"
-        ) from None
+        raise UserError(f"reading {path} needs h5py; {how_to_install('hdf5')}") from None
     with h5py.File(path) as file:
         group = file["dataset"]
         count = min((len(group[name]) for name in group), default=0)

@@ -15,16 +15,11 @@ _PACKAGE = "frenchcat"
 
 
 def default_user_agent() -> str:
-    """`frenchcat/<version> (+<home page>)`: who asks, and where to complain."""
+    """``frenchcat/<version>``: who asks. There is no page of ours; a user names one of theirs."""
     try:
-        info = metadata.metadata(_PACKAGE)
+        return f"{_PACKAGE}/{metadata.version(_PACKAGE)}"
     except metadata.PackageNotFoundError:  # run from a source tree that was never installed
-        return f"{_PACKAGE}/0 (+https://pypi.org/project/{_PACKAGE}/)"
-    pages = dict(
-        entry.split(", ", 1) for entry in info.get_all("Project-URL") or () if ", " in entry
-    )
-    page = pages.get("Homepage", f"https://pypi.org/project/{_PACKAGE}/")
-    return f"{_PACKAGE}/{info['Version']} (+{page})"
+        return f"{_PACKAGE}/0"
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid", use_attribute_docstrings=True))

@@ -99,6 +99,9 @@ class DownloadSettings:
     """How URLs are fetched."""
 
 
+_USUAL_PX = 1024  # most pictures of the web are not much larger, whatever size they may have
+
+
 def check_lists(urls: Lists, settings: DownloadSettings | None = None) -> None:
     """Raise `UserError` for lists that cannot be read, before a dataset is made for them."""
     lists.check(urls, shape_of(settings or DownloadSettings()))
@@ -286,6 +289,13 @@ class DownloadStage:
     def inputs(self, dataset: Dataset, shard: str) -> Inputs:
         """The frozen rows."""
         return {"rows": output_sha256(dataset, lists.STAGE, shard, lists.relative(shard))}
+
+    def output_bytes(self, dataset: Dataset, shard: str) -> float:
+        """Half a bit per pixel and row: little enough for a list of which half cannot be had."""
+        if self.again:
+            return 0.0
+        rows = counts_of(dataset, lists.STAGE, shard).get("rows", 0)
+        return rows * min(self.download.resize.image_size, _USUAL_PX) ** 2 / 16
 
     @contextlib.contextmanager
     def start(self, dataset: Dataset) -> Iterator[ShardFunction]:

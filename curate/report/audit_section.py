@@ -5,14 +5,13 @@ Pure functions of the audit's result.
 
 from __future__ import annotations
 
-from html import escape
-
 from frenchcat.curate.report import plots
 from frenchcat.curate.report.audit import FDR, LEVEL, MIN_DOMAINS, MIN_EXPECTED, MIN_ROWS, Effect
 from frenchcat.curate.report.gather import Bar
 from frenchcat.curate.report.plots import count, percent
 from frenchcat.curate.report.report import Report, TermAudit
 from frenchcat.curate.report.thumbnails import ReportThumbnails
+from frenchcat.curate.safe_text import for_html
 
 MAX_FLAGGED = 60
 MAX_TESTED = 200
@@ -56,7 +55,7 @@ def _spoken(report: Report) -> str:
     if not groups:
         return '<p class="missing">No caption holds a word of the lists.</p>'
     cards = "".join(
-        f'<article class="card"><h3>{escape(group)}<span>captions of the list</span></h3>'
+        f'<article class="card"><h3>{for_html(group)}<span>captions of the list</span></h3>'
         f"{plots.bars(sorted(bars, key=lambda bar: -bar.rows)[:20], True)}</article>"
         for group, bars in groups.items()
     )
@@ -106,8 +105,8 @@ def _forest(found: TermAudit, effects: list[Effect], kind: str = "") -> str:
     limit = plots.ratio_limit(end for e in effects for end in (e.ratio, e.low, e.high))
     items = [f'<li aria-hidden="true" class="axis-row"><span></span>{plots.ratio_axis(limit)}</li>']
     for effect in effects:
-        term = escape(found.terms[effect.term].name)
-        name = escape(found.filters[effect.filter].name.replace("_", " "))
+        term = for_html(found.terms[effect.term].name)
+        name = for_html(found.filters[effect.filter].name.replace("_", " "))
         plot = plots.interval(effect.ratio, effect.low, effect.high, limit, f"{term} at {name}")
         said = (
             f"{effect.ratio:.2f} ({effect.low:.2f} to {effect.high:.2f}): drops "

@@ -5,8 +5,6 @@ Pure functions, as those of sections.py.
 
 from __future__ import annotations
 
-from html import escape
-
 from frenchcat.curate.failures import OPTED_OUT
 from frenchcat.curate.report import plots
 from frenchcat.curate.report.clusters import Cluster
@@ -17,6 +15,7 @@ from frenchcat.curate.report.report import Report
 from frenchcat.curate.report.sections import NAMES, lead, legend, missing, pictures
 from frenchcat.curate.report.sites import SiteCounts
 from frenchcat.curate.report.thumbnails import ReportThumbnails
+from frenchcat.curate.safe_text import for_html
 
 
 def rights(report: Report, _: ReportThumbnails) -> str:
@@ -42,7 +41,7 @@ def rights(report: Report, _: ReportThumbnails) -> str:
             if rows
         )
         cards.append(
-            f'<article class="card"><h3>{escape(each.signal.replace("_", " "))}'
+            f'<article class="card"><h3>{for_html(each.signal.replace("_", " "))}'
             f"<span>{count(each.lost)} not stored</span></h3>{bars}</article>"
         )
     return said + f'<div class="grid">{"".join(cards)}</div>'
@@ -72,12 +71,12 @@ def _site(thumbnails: ReportThumbnails, site: SiteCounts, judged: bool) -> str:
             facts.append((name, percent(rows, site.stored)))
     chips = "".join(f"<li><b>{value}</b> {name}</li>" for name, value in facts)
     why = ", ".join(
-        f"{escape(reason.removeprefix(f'{OPTED_OUT}:').replace('_', ' '))} {count(rows)}"
+        f"{for_html(reason.removeprefix(f'{OPTED_OUT}:').replace('_', ' '))} {count(rows)}"
         for reason, rows in site.reasons
     )
     bar = plots.stacked({name: site.outcomes[name] for name in reversed(OUTCOMES)})
     return (
-        f'<article class="card"><h3>{escape(site.domain[:80] or "no host")}'
+        f'<article class="card"><h3>{for_html(site.domain[:80] or "no host")}'
         f"<span>{count(site.rows)} rows</span></h3>{bar}"
         f'<ul class="chips">{chips}</ul><div class="small dim">{why and f"lost to {why}"}</div>'
         f"{pictures(thumbnails, site.pictures, 'four')}</article>"
@@ -119,7 +118,7 @@ def _cluster(thumbnails: ReportThumbnails, cluster: Cluster) -> str:
         for member in cluster.members
     )
     kinds = "".join(
-        f'<span class="tag">{escape(kind)}</span>'
+        f'<span class="tag">{for_html(kind)}</span>'
         for kind in sorted({str(member.value) for member in cluster.members if member.value})
     )
     more = cluster.rows - len(cluster.members)

@@ -8,7 +8,6 @@ slip through the escaping.
 from __future__ import annotations
 
 from collections.abc import Callable
-from html import escape
 from importlib.resources import files
 
 from frenchcat.curate.report import cards, sections
@@ -16,6 +15,7 @@ from frenchcat.curate.report.audit_section import audit_section
 from frenchcat.curate.report.plots import count
 from frenchcat.curate.report.report import Report
 from frenchcat.curate.report.thumbnails import ReportThumbnails
+from frenchcat.curate.safe_text import for_html
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 Section = Callable[[Report, ReportThumbnails], str]
@@ -34,7 +34,7 @@ _SECTIONS: tuple[tuple[str, str, str, Section], ...] = (
 
 def page(report: Report, thumbnails: ReportThumbnails) -> str:
     """The whole page."""
-    name = escape(report.manifest.name)
+    name = for_html(report.manifest.name)
     parts = "\n".join(
         f'<section id="{anchor}" aria-labelledby="h-{anchor}"><h2 id="h-{anchor}">{title}</h2>'
         f"{make(report, thumbnails)}</section>"
@@ -78,5 +78,5 @@ def _facts(report: Report) -> str:
             facts.append((name, manifest.entry(stage).counts.get(counted, 0)))
     items = "".join(f"<div><dt>{name}</dt><dd>{count(rows)}</dd></div>" for name, rows in facts)
     model = manifest.entry("embed").setting("model")
-    said = f'<p class="dim small">Vectors by {escape(str(model))}.</p>' if model else ""
+    said = f'<p class="dim small">Vectors by {for_html(str(model))}.</p>' if model else ""
     return f'<dl class="facts">{items}</dl>{said}'

@@ -9,9 +9,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 
 from frenchcat.curate.report.gather import Bar
+from frenchcat.curate.safe_text import for_html
 
 _OCTAVES = 2  # bins of the heat map in a doubling
 _LIMITS = (1.25, 1.5, 2.0, 4.0, 10.0, 100.0)
@@ -47,7 +47,7 @@ def svg(
     aspect = ' preserveAspectRatio="none"' if stretch else ""
     return (
         f'<svg viewBox="0 0 {width:g} {height:g}" role="img"{aspect}>'
-        f"<title>{escape(title)}</title><desc>{escape(said)}</desc>{body}</svg>"
+        f"<title>{for_html(title)}</title><desc>{for_html(said)}</desc>{body}</svg>"
     )
 
 
@@ -81,7 +81,7 @@ def funnel(steps: Sequence[Step]) -> str:
         )
         said = f"{step.rows} rows, {following} go on"
         items.append(
-            f'<li><div class="what"><b>{count(step.rows)}</b>{escape(step.name)}'
+            f'<li><div class="what"><b>{count(step.rows)}</b>{for_html(step.name)}'
             f' <span class="dim">{percent(step.rows, most)}</span></div>'
             f"{svg(100, 40, step.name, said, shape, stretch=True)}"
             f'<div class="lost">{step.lost}</div></li>'
@@ -102,7 +102,7 @@ def bars(found: Sequence[Bar], judged: bool, whole: int | None = None) -> str:
         )
         share = f" ({percent(bar.rows, whole)})" if whole else ""
         said = f"{bar.rows} rows" + (f", {bar.kept} kept" if judged else "")
-        label = escape(bar.label)
+        label = for_html(bar.label)
         items.append(
             f'<li title="{label}: {said}"><span class="label">{label}</span>'
             f'<span class="track">{track}</span><span class="n">{count(bar.rows)}{share}</span>'
@@ -120,7 +120,7 @@ def stacked(parts: Mapping[str, int]) -> str:
         for name, rows in parts.items()
         if rows
     )
-    return f'<div class="track full" role="img" aria-label="{escape(said)}">{inner}</div>'
+    return f'<div class="track full" role="img" aria-label="{for_html(said)}">{inner}</div>'
 
 
 def histogram(

@@ -1,13 +1,12 @@
 """Sections of the report's page about its rows: funnel, what is kept and lost, scores, make-up.
 
 Pure functions. Where a stage was not run, a section is one line that says which command makes it.
-Every text that comes from a list or from the web goes through `escape`.
+Every text that comes from a list or from the web goes through `for_html`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from html import escape
 
 from frenchcat.curate.failures import OPTED_OUT
 from frenchcat.curate.report import plots
@@ -17,6 +16,7 @@ from frenchcat.curate.report.histograms import Histogram
 from frenchcat.curate.report.plots import Step, count, percent
 from frenchcat.curate.report.report import Report
 from frenchcat.curate.report.thumbnails import ReportThumbnails
+from frenchcat.curate.safe_text import for_html
 
 NAMES = {
     "kept": "kept",
@@ -81,7 +81,7 @@ def _lost_here(report: Report, outcome: str) -> str:
 
 
 def _short(reason: ReasonCount) -> str:
-    return escape(reason.reason.removeprefix(f"{OPTED_OUT}:").replace("_", " "))
+    return for_html(reason.reason.removeprefix(f"{OPTED_OUT}:").replace("_", " "))
 
 
 def kept(report: Report, thumbnails: ReportThumbnails) -> str:
@@ -117,7 +117,7 @@ def _rule(report: Report, thumbnails: ReportThumbnails, rule: ReasonCount) -> st
     alone = verdict.counts.get(f"alone.{rule.reason}")
     said = []
     if rule.reason in sql:
-        said.append(f"<code>{escape(sql[rule.reason])}</code>")
+        said.append(f"<code>{for_html(sql[rule.reason])}</code>")
     if alone is not None:
         said.append(f"alone it would drop {count(alone)}")
     share = f" ({percent(rule.rows, judged)})" if judged else ""
@@ -136,7 +136,7 @@ def _failures(outcome: str, reasons: list[ReasonCount]) -> str:
         f'<li><span class="label">{_short(reason)}</span><span class="track">'
         f'<i class="{outcome}" style="width:{100 * reason.rows / longest:.2f}%"></i></span>'
         f'<span class="n">{count(reason.rows)}</span>'
-        f'<span class="small dim detail">{"<br>".join(map(escape, reason.details))}</span></li>'
+        f'<span class="small dim detail">{"<br>".join(map(for_html, reason.details))}</span></li>'
         for reason in reasons
     )
     total = count(sum(reason.rows for reason in reasons))
@@ -175,8 +175,8 @@ def _histogram(thumbnails: ReportThumbnails, found: Histogram, judged: bool) -> 
         low, high = (pictures(thumbnails, side) for side in (found.least, found.greatest[::-1]))
         ends = f'<div class="ends">{low}{high}</div>'
     return (
-        f'<article class="card"><h3>{escape(found.name)}{gone}</h3>'
-        f'<div class="small dim">{escape(found.said)}</div>{plot}{ends}</article>'
+        f'<article class="card"><h3>{for_html(found.name)}{gone}</h3>'
+        f'<div class="small dim">{for_html(found.said)}</div>{plot}{ends}</article>'
     )
 
 

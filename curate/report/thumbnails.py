@@ -10,12 +10,12 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Iterable
-from html import escape
 
 from frenchcat.curate import files, tars
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import UnreadableImage, UserError
 from frenchcat.curate.report.examples import ExampleImage
+from frenchcat.curate.safe_text import for_html
 
 PX = 144
 MAX_TARS = 80
@@ -45,8 +45,8 @@ class ReportThumbnails:
 
     def figure(self, picture: ExampleImage, note: str = "", kind: str = "") -> str:
         """A picture with its caption; blurred until clicked on where it may be unsafe."""
-        caption = escape(picture.caption)
-        said = f"{escape(note)} {caption}".strip()
+        caption = for_html(picture.caption)
+        said = f"{for_html(note)} {caption}".strip()
         unsafe = picture.punsafe is not None and picture.punsafe > self._blur_above
         image = self._image(picture, "" if unsafe else caption)
         if unsafe and image.startswith("<img"):
@@ -58,7 +58,7 @@ class ReportThumbnails:
             frame = f'<div class="frame">{image}</div>'
         classes = f' class="{kind}"' if kind else ""
         return (
-            f'<figure{classes} title="{escape(picture.key)}: {caption}">{frame}'
+            f'<figure{classes} title="{for_html(picture.key)}: {caption}">{frame}'
             f"<figcaption>{said}</figcaption></figure>"
         )
 
@@ -69,7 +69,7 @@ class ReportThumbnails:
                 self._left -= len(found)
                 return f'<img loading="lazy" alt="{caption}" src="{found}">'
             found = _LEFT_OUT
-        return f'<div class="none">{escape(found)}</div>'
+        return f'<div class="none">{for_html(found)}</div>'
 
     def _read(self, shard: str, keys: set[str]) -> dict[str, str]:
         found = dict.fromkeys(keys, "not stored")

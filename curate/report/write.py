@@ -14,6 +14,7 @@ from frenchcat.curate.report.page import page
 from frenchcat.curate.report.report import make_report
 from frenchcat.curate.report.settings import ReportSettings
 from frenchcat.curate.report.thumbnails import ReportThumbnails
+from frenchcat.curate.system_errors import check_writable
 
 
 def write_report(
@@ -27,6 +28,9 @@ def write_report(
     settings = settings or ReportSettings()
     path = default_path(dataset) if path is None else path
     _check_path(dataset, path)
+    if path.is_dir():
+        raise UserError(f"{path} is a folder; name a file for the page: --out {path}/report.html")
+    check_writable(path.parent, "file with --out")
     report = make_report(dataset, settings)
     thumbnails = ReportThumbnails(dataset, int(settings.thumbnails_mb * 1e6), settings.blur_above)
     thumbnails.load(report.pictures())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -52,6 +51,7 @@ def adopt(
     import frenchcat
     from frenchcat.commands.build import print_info
     from frenchcat.progress import Bars
+    from frenchcat.terminal import tell
 
     adopted = frenchcat.adopt(
         folder,
@@ -63,5 +63,5 @@ def adopt(
         progress=Bars(),
     )
     for note in adopted.notes:
-        print(f"note: {note}", file=sys.stderr)
+        tell(f"note: {note}")
     print_info(adopted, json)

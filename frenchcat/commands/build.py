@@ -65,14 +65,18 @@ def demo(
     train: Annotated[
         bool, typer.Option("--train/--no-train", help="Train a small model on it, briefly.")
     ] = True,
+    json: Json = False,
 ) -> None:
     """All of it on the bundled sample: download, embed, index, a search for "french cat", training.
 
     Example: frenchcat demo --out demo-output
     """
+    import frenchcat
     from frenchcat.demo import run
 
-    run(out, train=train)
+    dataset = run(out, train=train, quiet=json)
+    if json:
+        print_info(frenchcat.open(dataset.root), json)
 
 
 def build(
@@ -224,6 +228,7 @@ def agreed(yes: bool, work: Callable[[bool], T]) -> T:
     Raises `ConfirmationNeeded` where nobody can be asked and `yes` was not said.
     """
     from frenchcat.curate.errors import ConfirmationNeeded
+    from frenchcat.terminal import tell
 
     try:
         return work(yes)
@@ -231,7 +236,7 @@ def agreed(yes: bool, work: Callable[[bool], T]) -> T:
         if not (sys.stdin.isatty() and sys.stderr.isatty()):
             raise
         if not typer.confirm(f"{needed.what}. Go on?", err=True):
-            print("nothing was changed", file=sys.stderr)
+            tell("nothing was changed")
             raise typer.Exit(1) from None
     return work(True)
 
@@ -240,10 +245,11 @@ def say_changed(out: str, how: dict[str, Any]) -> None:
     """Name on stderr the settings that a command gives a dataset in place of remembered ones."""
     from frenchcat.curate.config import shown
     from frenchcat.pipeline import changes_of
+    from frenchcat.terminal import tell
 
     for name, (old, new) in changes_of(out, **how).items():
         before, after = (_short(shown(value)) for value in (old, new))
-        print(f"{name}: {before} (remembered) -> {after}", file=sys.stderr)
+        tell(f"{name}: {before} (remembered) -> {after}")
 
 
 def _short(text: str) -> str:
@@ -252,15 +258,16 @@ def _short(text: str) -> str:
 
 def say_unused(verb: str, config: str | None) -> None:
     """Name on stderr the sections of a file that a stage's verb leaves alone."""
+    from frenchcat.terminal import tell
+
     if config is None:
         return
     from frenchcat.pipeline import only_used
 
     if unused := only_used(verb, config, ()):
-        print(
+        tell(
             f"{config}: {', '.join(unused)}: not used by frenchcat {verb}, and not remembered; "
-            "frenchcat build uses all sections",
-            file=sys.stderr,
+            "frenchcat build uses all sections"
         )
 
 
@@ -268,38 +275,38 @@ def say_failed(dataset: OpenDataset) -> None:
     """Say on stderr how many rows failed, and how to have those asked again that may pass."""
     from frenchcat.curate.download.refusals import REFUSED_BY, cure_of, failures_of
     from frenchcat.curate.download.stage import asks_again
+    from frenchcat.terminal import tell
 
     found = failures_of(dataset.dataset)
     again = sum(number for name, number in found.names.items() if asks_again(name, False))
     if again:
-        print(
+        tell(
             f"{found.failed} rows have no picture; {again} of them may pass later: "
-            f"frenchcat download --retry-failed --out {dataset.root}",
-            file=sys.stderr,
+            f"frenchcat download --retry-failed --out {dataset.root}"
         )
     for name in found.names:
         if name in REFUSED_BY:
-            print(f"{found.names[name]} {name}: {cure_of(dataset.dataset, name)}", file=sys.stderr)
+            tell(f"{found.names[name]} {name}: {cure_of(dataset.dataset, name)}")
 
 
 def print_plan(plan: BuildPlan, as_json: bool) -> None:
     """What a build would do, a line per stage, or a JSON object."""
-    if as_json:
-        import json
+    from frenchcat.terminal import say, say_json
 
-        print(json.dumps(plan.as_dict(), ensure_ascii=False))
+    if as_json:
+        say_json(plan.as_dict())
         return
     for line in plan.lines():
-        print(line)
+        say(line)
 
 
 def print_info(dataset: OpenDataset, as_json: bool) -> None:
     """What `info` counts, as a table or as a JSON object."""
-    import json
+    from frenchcat.terminal import say_json
 
     counted = dataset.info()
     if as_json:
-        print(json.dumps(counted.as_dict(), ensure_ascii=False))
+        say_json(counted.as_dict())
         return
     from frenchcat.tables import info_table
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 from frenchcat.commands.build import Config, Folder, Json, Set
 
 
@@ -15,18 +13,16 @@ def dedup(dataset: Folder, config: Config = None, set_: Set = None, json: Json =
     import frenchcat
     from frenchcat.commands.build import say_unused
     from frenchcat.progress import Bars
+    from frenchcat.terminal import say, say_json, tell
 
     say_unused("dedup", config)
     report = frenchcat.open(dataset).dedup(config=config, set=set_ or (), progress=Bars())
     for note in report.notes:
-        print(f"note: {note}", file=sys.stderr)
+        tell(f"note: {note}")
     if json:
         from dataclasses import asdict
-        from json import dumps
 
-        print(dumps(asdict(report)))
+        say_json(asdict(report))
         return
     kinds = ", ".join(f"{number} {kind}" for kind, number in report.kinds.items()) or "none"
-    print(
-        f"{report.rows} pictures in {report.rows - report.duplicates} groups; duplicates: {kinds}"
-    )
+    say(f"{report.rows} pictures in {report.rows - report.duplicates} groups; duplicates: {kinds}")

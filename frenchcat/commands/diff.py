@@ -20,13 +20,12 @@ def lineage(
 
     Example: frenchcat lineage data/mine verdicts/00000.parquet
     """
-    from json import dumps
-
     import frenchcat
+    from frenchcat.terminal import say_json
 
     for made in frenchcat.open(dataset).lineage(file):
         if json:
-            print(dumps(made.as_dict(), ensure_ascii=False))
+            say_json(made.as_dict())
         else:
             from frenchcat.tables import origin_lines
 
@@ -42,14 +41,12 @@ def diff(
 
     Example: frenchcat diff data/november data/december --json
     """
-    from json import dumps
-
     import frenchcat
+    from frenchcat.terminal import say_json_lines
 
     found = frenchcat.diff(before, after)
     if json:
-        for change in found.changes:
-            print(dumps(change.as_dict(), ensure_ascii=False, default=str))
+        say_json_lines(change.as_dict() for change in found.changes)
         return
     from frenchcat.tables import diff_table
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from frenchcat.commands.build import Folder
+from frenchcat.commands.build import Folder, Json
+from frenchcat.terminal import say, say_json, say_json_lines, tell
 
 if TYPE_CHECKING:
     from frenchcat.curate.dataset import Dataset
@@ -33,6 +34,9 @@ def remove(
         bool, typer.Option("--near", help="Near copies of the matching rows, too.")
     ] = False,
     note: Annotated[str, typer.Option(help="Kept with the request: who asked, a reference.")] = "",
+    undo: Annotated[
+        int | None, typer.Option(metavar="N", help="Take request N back, if not compacted yet.")
+    ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Remove without asking.")] = False,
     check: Annotated[
         bool, typer.Option("--check", help="Prove that nothing of removed rows is left.")
@@ -48,6 +52,8 @@ def remove(
     Example: frenchcat remove data/mine --like portrait.jpg --near --yes
 
     Example: frenchcat remove data/mine --check
+
+    Example: frenchcat remove data/mine --undo 3
     """
     import frenchcat
     from frenchcat.curate.errors import UserError
@@ -55,6 +61,15 @@ def remove(
     opened = frenchcat.open(dataset)
     if check:
         _check(opened.dataset, json)
+        return
+    if undo is not None:
+        request = opened.undo_removal(undo, note)
+        if json:
+            say_json({"undone": undo, "rows": len(request.keys)})
+        tell(
+            f"request {undo} is undone: {len(request.keys)} rows are back; where stages ran "
+            f"meanwhile, run them again: frenchcat verdict {dataset}"
+        )
         return
     given = {"url": url, "domain": domain, "sha256": sha256, "uid": uid, "key": key, "like": like}
     asked = {by: value for by, value in given.items() if value is not None}
@@ -67,14 +82,17 @@ def remove(
         _show(found, json)
         return yes or _agreed(len(found))
 
-    request = opened.remove(near=near, note=note, agree=agree, **asked)
-    if request is None:
-        print("nothing was removed", file=sys.stderr)
+    removed = opened.remove(near=near, note=note, agree=agree, **asked)
+    if removed is None:
+        tell("nothing was removed")
         raise typer.Exit(1)
-    print(f"request {request.number}: {len(request.keys)} rows removed", file=sys.stderr)
+    tell(
+        f"request {removed.number}: {len(removed.keys)} rows removed; until they are compacted, "
+        f"back with: frenchcat remove {dataset} --undo {removed.number}"
+    )
 
 
-def compact(dataset: Folder) -> None:
+def compact(dataset: Folder, json: Json = False) -> None:
     """Rewrite shards, vectors, scores and index without the removed rows.
 
     Example: frenchcat compact data/mine
@@ -83,16 +101,18 @@ def compact(dataset: Folder) -> None:
     from frenchcat.progress import Bars
 
     done = frenchcat.open(dataset).compact(progress=Bars())
-    print(f"{done['rows']} rows taken out of {done['shards']} shards")
+    if json:
+        say_json(done)
+    else:
+        say(f"{done['rows']} rows taken out of {done['shards']} shards")
 
 
 def _show(found: Sequence[Match], json: bool) -> None:
-    from json import dumps
-
     if json:
-        for match in found:
-            row = {"key": match.key, "url": match.url, "caption": match.caption, "why": match.why}
-            print(dumps(row, ensure_ascii=False))
+        say_json_lines(
+            {"key": match.key, "url": match.url, "caption": match.caption, "why": match.why}
+            for match in found
+        )
         return
     from frenchcat.tables import matches_table
 
@@ -101,22 +121,21 @@ def _show(found: Sequence[Match], json: bool) -> None:
 
 def _agreed(rows: int) -> bool:
     if not sys.stdin.isatty():
-        print("say --yes to remove without being asked", file=sys.stderr)
+        tell("say --yes to remove without being asked")
         return False
     return typer.confirm(f"Remove {rows} rows?", err=True)
 
 
 def _check(dataset: Dataset, json: bool) -> None:
-    from json import dumps
-
     from frenchcat.curate import remove as removal
 
     left = removal.residue(dataset)
     for one in left:
-        print(dumps({"file": one.file, "what": one.what}) if json else f"{one.file}: {one.what}")
+        if json:
+            say_json({"file": one.file, "what": one.what})
+        else:
+            say(f"{one.file}: {one.what}")
     if left:
-        print(
-            f"{len(left)} traces are left; run: frenchcat compact {dataset.root}", file=sys.stderr
-        )
+        tell(f"{len(left)} traces are left; run: frenchcat compact {dataset.root}")
         raise typer.Exit(1)
-    print("nothing of removed rows is left", file=sys.stderr)
+    tell("nothing of removed rows is left")

@@ -31,11 +31,10 @@ def report(
     Example: frenchcat report data/mine --out mine.html --terms my-words.toml
     """
     import frenchcat
+    from frenchcat.terminal import say, say_json
 
     path = frenchcat.open(dataset).report(out, terms=terms or (), set=set_ or ())
     if json:
-        from json import dumps
-
-        print(dumps({"page": str(path), "bytes": path.stat().st_size}))
+        say_json({"page": str(path), "bytes": path.stat().st_size})
     else:
-        print(f"wrote {path} ({path.stat().st_size / 1e6:.1f} MB): open it in a browser")
+        say(f"wrote {path} ({path.stat().st_size / 1e6:.1f} MB): open it in a browser")

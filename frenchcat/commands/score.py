@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 from frenchcat.commands.build import Config, EngineOption, Folder, Json, Set, Workers
 
 
@@ -27,19 +25,19 @@ def score(
     import frenchcat
     from frenchcat.commands.build import say_unused
     from frenchcat.progress import Bars
+    from frenchcat.terminal import say, say_json, tell
 
     how = {"config": config, "set": set_ or (), "engine": engine, "workers": workers}
     say_unused("score", config)
     report = frenchcat.open(dataset).score(progress=Bars(), **how)
     for note in report.notes:
-        print(f"note: {note}", file=sys.stderr)
+        tell(f"note: {note}")
     if json:
         from dataclasses import asdict
-        from json import dumps
 
-        print(dumps(asdict(report)))
+        say_json(asdict(report))
         return
-    print(
+    say(
         f"{report.counts.get('scored', 0)} pictures scored; "
         f"{report.done} shards now, {report.skipped} were up to date"
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -68,7 +67,10 @@ def search(
     """
     import frenchcat
     from frenchcat.index.search import View, check
+    from frenchcat.terminal import say, tell
 
+    if html is not None:
+        _check_page(html)
     terms = _terms(query, image, plus or [], minus or [])
     check(k, by, min_similarity)
     searcher = frenchcat.open(dataset).searcher()
@@ -87,12 +89,22 @@ def search(
         contact_sheet(hits, query or str(image), html, searcher.picture)
     _print(hits, json)
     if less := len(ranked) - len(near):
-        print(f"{less} of {len(ranked)} hits are below {min_similarity:g}", file=sys.stderr)
+        tell(f"{less} of {len(ranked)} hits are below {min_similarity:g}")
     if hidden := searcher.hidden(vector, k, by, view):
         said = ", ".join(f"{number} {reason}" for reason, number in hidden.items())
-        print(f"of the {k} nearest rows of all, hidden: {said}", file=sys.stderr)
+        tell(f"of the {k} nearest rows of all, hidden: {said}")
     if html is not None and not json:
-        print(f"wrote {html}")
+        say(f"wrote {html}")
+
+
+def _check_page(html: Path) -> None:
+    """Before the model is loaded. Raises `UserError` where the page cannot be written."""
+    from frenchcat.curate.errors import UserError
+    from frenchcat.curate.system_errors import check_writable
+
+    if html.is_dir():
+        raise UserError(f"--html {html} is a folder; name a file: --html {html}/hits.html")
+    check_writable(html.parent, "file with --html")
 
 
 def _terms(
@@ -106,6 +118,8 @@ def _terms(
         raise UserError('give one query: a text ("french cat") or a picture (--image cat.jpg)')
     if image is not None and not image.exists():
         raise UserError(f"--image {image}: no such file")
+    if image is not None and image.is_dir():
+        raise UserError(f"--image {image} is a folder; name a picture's file")
     first: Term = Text(query) if query is not None else QueryImage(image or "")
     more = [(1.0, _term(term)) for term in plus] + [(-1.0, _term(term)) for term in minus]
     return [(1.0, first), *more]
@@ -129,7 +143,6 @@ def _print(hits: Sequence[Hit], json: bool) -> None:
 
         hits_table(hits)
         return
-    from json import dumps
+    from frenchcat.terminal import say_json_lines
 
-    for hit in hits:
-        print(dumps(hit.as_dict(), ensure_ascii=False, default=str))
+    say_json_lines(hit.as_dict() for hit in hits)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -44,6 +43,7 @@ def select(
     Example: frenchcat select data/mine cats --where "similarity > .25 and width >= 256"
     """
     import frenchcat
+    from frenchcat.terminal import say, say_json, tell
 
     made = frenchcat.open(dataset).select(
         name,
@@ -57,13 +57,11 @@ def select(
     )
     if not any(made.rows["size"].to_pylist()):
         said = "the dataset was adopted without images: export the selection as csv, croissant or"
-        print(f"note: {said} datacomp; training needs images", file=sys.stderr)
+        tell(f"note: {said} datacomp; training needs images")
     if json:
-        from json import dumps
-
-        print(dumps({"name": name, "rows": len(made), "digest": made.digest, "sql": made.sql}))
+        say_json({"name": name, "rows": len(made), "digest": made.digest, "sql": made.sql})
     else:
-        print(f"{name}: {len(made)} rows, digest {made.digest[:16]}")
+        say(f"{name}: {len(made)} rows, digest {made.digest[:16]}")
 
 
 def export(
@@ -83,18 +81,17 @@ def export(
     """
     import frenchcat
     from frenchcat.progress import Rows
+    from frenchcat.terminal import say, say_json, tell
 
     selection, made = frenchcat.open(dataset).selection(name), list["Exported"]()
     with Rows("export", len(selection)) as bar:
         selection.export(to, format_, bar.advance, made.append)
     (done,) = made
     for said in done.left_out:
-        print(f"note: left out: {said}", file=sys.stderr)
+        tell(f"note: left out: {said}")
     if json:
-        from json import dumps
-
-        print(dumps(done.as_dict(), ensure_ascii=False))
+        say_json(done.as_dict())
         return
     refused = ", ".join(f"{reason} {number}" for reason, number in done.refused.items())
     more = f"; {done.refused.total()} rows refused: {refused}" if refused else ""
-    print(f"wrote {done.folder}: {done.rows} rows, {done.bytes} bytes{more}")
+    say(f"wrote {done.folder}: {done.rows} rows, {done.bytes} bytes{more}")

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from frenchcat.commands.build import Json
+from frenchcat.terminal import log_to_stderr, say, say_json, tell
 
 Texts = list[str] | None
 
@@ -58,6 +63,7 @@ def serve(
     set_: Annotated[
         Texts, typer.Option("--set", metavar="NAME=VALUE", help="Any other setting, docs/serve.md.")
     ] = None,
+    json: Json = False,
 ) -> None:
     """Serve datasets: the page at /, our API at /v1, clip-retrieval's routes beside it.
 
@@ -67,11 +73,9 @@ def serve(
 
     Example: frenchcat serve data/cats data/dogs --host 0.0.0.0 --api-key-file keys.txt --rate 10
     """
-    import logging
-    import sys
-
     from frenchcat.curate.config import layered, merged
     from frenchcat.index.service.settings import ServeSettings
+    from frenchcat.interrupt import answered_by
 
     layered(ServeSettings, (), set_ or ())  # a mistake in --set is told as one
     given = {
@@ -91,12 +95,27 @@ def serve(
     }
     from frenchcat.api import serve as run
 
-    logging.basicConfig(level=logging.WARNING, format="frenchcat: %(message)s", stream=sys.stderr)
+    log_to_stderr()
+
+    def told(address: str) -> None:
+        if json:
+            say_json({"serving": address})
+        else:
+            say(f"serving at {address}")
+
+    def stoppable(stop: Callable[[], float]) -> AbstractContextManager[None]:
+        def begin() -> float:
+            tell("frenchcat: stopping; requests at work are finished, Ctrl-C again stops at once")
+            return stop()
+
+        return answered_by(begin)
+
     run(
         datasets,
         set=merged(given, set_ or ()),
         draw=draw,
-        told=lambda address: print(f"serving at {address}", flush=True),
+        told=told,
+        stoppable=stoppable,
     )
 
 

@@ -34,6 +34,7 @@ def settings(
     from frenchcat.curate.config import layered, read_layer, shown
     from frenchcat.curate.errors import UserError
     from frenchcat.described import class_of, described
+    from frenchcat.terminal import say, say_json
 
     if dataset is not None:
         if for_ != "build":
@@ -44,11 +45,10 @@ def settings(
         found = described(layered(class_of(for_), layers, set_ or ()))
     if json:
         from dataclasses import asdict
-        from json import dumps
 
         for one in found:
-            print(dumps(asdict(one), ensure_ascii=False))
+            say_json(asdict(one))
         return
     for one in found:
-        print(f"{one.name} = {shown(one.value)}  ({one.origin})")
-        print(f"    {one.meaning}")
+        say(f"{one.name} = {shown(one.value)}  ({one.origin})")
+        say(f"    {one.meaning}")

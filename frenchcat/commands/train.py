@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from frenchcat.commands.build import Set
+from frenchcat.terminal import say, say_json
 from frenchcat.train.sampler import SAMPLERS
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ def train(
 
     Several GPUs: torchrun --nproc-per-node 8 -m frenchcat train train-sd-256-ddp
     """
+    from dataclasses import asdict
+
     from frenchcat.curate.config import load_settings
     from frenchcat.progress import Steps
     from frenchcat.train.loop import train_by_name
@@ -48,14 +51,14 @@ def train(
         def watch(report: StepReport) -> None:
             steps.step(report.step, report.loss, report.wait_sec)
             if json:
-                _print_json(report)
+                say_json(asdict(report))
 
         folder = train_by_name(config, set=set_ or (), watch=watch, other_run=other_run)
     if not json and os.environ.get("RANK", "0") == "0":
         if settings.run.task == "classifier":
-            print(f"trained; steer with: frenchcat sample RUN PROMPT --classifier {folder}")
+            say(f"trained; steer with: frenchcat sample RUN PROMPT --classifier {folder}")
         else:
-            print(f'trained; draw with: frenchcat sample {folder} "a cat"')
+            say(f'trained; draw with: frenchcat sample {folder} "a cat"')
 
 
 def sample(
@@ -105,6 +108,7 @@ def sample(
     out: Annotated[
         Path | None, typer.Option(help="Folder of the PNGs; by default RUN/drawn.")
     ] = None,
+    json: Annotated[bool, typer.Option("--json", help="A JSON object a file on stdout.")] = False,
 ) -> None:
     """Draw prompts with a trained run: a signed PNG each with its receipt, and a grid.
 
@@ -113,6 +117,7 @@ def sample(
     from frenchcat.api import sample as draw
     from frenchcat.curate.errors import UserError
     from frenchcat.drawing import Steering
+    from frenchcat.progress import Drawing
 
     if (key is None) != (certificates is None):
         raise UserError("--key and --certificates go together; give both, or neither")
@@ -121,26 +126,31 @@ def sample(
         from frenchcat.train.credentials import read_credentials
 
         credentials = read_credentials(key, certificates)
-    paths = draw(
-        run,
-        prompt,
-        out,
-        number=number,
-        guidance=guidance,
-        negative=negative,
-        steps=steps,
-        sampler=sampler,
-        seed=seed,
-        image=image,
-        strength=strength,
-        neighbours=neighbours,
-        credentials=credentials,
-        steering=Steering(classifier, label, classifier_scale, clip_guidance),
-        checkpoint=checkpoint,
-        device=device,
-    )
+    with Drawing() as watch:
+        paths = draw(
+            run,
+            prompt,
+            out,
+            number=number,
+            guidance=guidance,
+            negative=negative,
+            steps=steps,
+            sampler=sampler,
+            seed=seed,
+            image=image,
+            strength=strength,
+            neighbours=neighbours,
+            credentials=credentials,
+            steering=Steering(classifier, label, classifier_scale, clip_guidance),
+            checkpoint=checkpoint,
+            device=device,
+            watch=watch,
+        )
     for path in paths:
-        print(path)
+        if json:
+            say_json({"picture": str(path)})
+        else:
+            say(path)
 
 
 def evaluate(
@@ -158,21 +168,22 @@ def evaluate(
     Example: frenchcat evaluate run -n 256 --guidance 3
     """
     from dataclasses import asdict
-    from json import dumps
     from typing import Any
 
     from frenchcat.api import evaluate as measure
+    from frenchcat.progress import Drawing
     from frenchcat.train.evaluate import FILE
 
     how: dict[str, Any] = {"guidance": guidance, "steps": steps, "sampler": sampler}
-    found = measure(run, number=number, seed=seed, device=device, **how)
+    with Drawing() as watch:
+        found = measure(run, number=number, seed=seed, device=device, watch=watch, **how)
     if json:
-        print(dumps(asdict(found)))
+        say_json(asdict(found))
         return
     for name, value in asdict(found).items():
         shown = f"{value:.4g}" if isinstance(value, float) else value
-        print(f"{name}: {shown}")
-    print(f"wrote {run / FILE}")
+        say(f"{name}: {shown}")
+    say(f"wrote {run / FILE}")
 
 
 def verify(
@@ -188,18 +199,12 @@ def verify(
 
     Example: frenchcat verify run/drawn/a-french-cat-0.png
     """
-    from json import dumps
-
     from frenchcat.api import verify as verified
 
     found = verified(picture, trust)
-    print(dumps(found, ensure_ascii=False) if json else "\n".join(found["words"]))
+    if json:
+        say_json(found)
+    for line in () if json else found["words"]:
+        say(line)
     if not found["intact"]:
         raise typer.Exit(1)
-
-
-def _print_json(report: StepReport) -> None:
-    import json
-    from dataclasses import asdict
-
-    print(json.dumps(asdict(report)), flush=True)

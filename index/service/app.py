@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
@@ -19,9 +20,10 @@ from starlette.middleware.cors import CORSMiddleware
 from frenchcat.curate.dataset import Dataset
 from frenchcat.index.service import api, browse, compat, curation, drawing, media, operations
 from frenchcat.index.service.drawing import DrawBackend
-from frenchcat.index.service.guard import Guard, public_paths
+from frenchcat.index.service.guard import Guard, public_paths, read_keys
 from frenchcat.index.service.page import mount_page
 from frenchcat.index.service.problems import handle_problems
+from frenchcat.index.service.rows import StrictJSON
 from frenchcat.index.service.service import Service
 from frenchcat.index.service.settings import ServeSettings
 
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
     from frenchcat.curate.clip.model import Clip
 
 STOP_SEC = 30  # that running requests get to finish
+IDLE_STOP_SEC = 1.5  # that threads get to end where there are none
+Stoppable = Callable[[Callable[[], float]], AbstractContextManager[None]]
 ROUTERS = tuple(
     module.router for module in (api, browse, media, curation, drawing, compat, operations)
 )
@@ -42,11 +46,14 @@ def create_app(
 ) -> FastAPI:
     """An application that serves datasets; `clip` stands in for the models that they name.
 
-    `artist` is what /v1/draw draws with; None: it draws nothing.
+    `draw_backend` is what /v1/draw draws with; None: it draws nothing.
 
-    Raises `UserError` for a dataset without an index, or for a setting that does not do.
+    Raises `UserError` for a dataset without an index, a file of keys that is missing or holds none,
+    or a setting that does not do.
     """
     settings = settings or ServeSettings()
+    # Now: starlette makes its middleware at the first request, and would fail each one.
+    keys = read_keys(settings.api_key_file) if settings.api_key_file is not None else ()
     service = Service(datasets, settings, clip, draw_backend)
 
     @contextlib.asynccontextmanager
@@ -58,6 +65,7 @@ def create_app(
         title="frenchcat",
         summary="Search image-text datasets by text, picture, vector, and sums of them.",
         version="1",
+        default_response_class=StrictJSON,
         docs_url=None,  # it would load scripts from elsewhere
         redoc_url=None,
         lifespan=lifespan,
@@ -67,7 +75,7 @@ def create_app(
         app.include_router(router)
     handle_problems(app)
     public = public_paths(ROUTERS) | mount_page(app)
-    app.add_middleware(Guard, settings=settings, metrics=service.metrics, public=public)
+    app.add_middleware(Guard, settings=settings, metrics=service.metrics, public=public, keys=keys)
     if settings.cors:
         app.add_middleware(
             CORSMiddleware,
@@ -84,8 +92,12 @@ def serve(
     settings: ServeSettings,
     started: Callable[[str], None] | None = None,
     draw_backend: DrawBackend | None = None,
+    stoppable: Stoppable = lambda stop: contextlib.nullcontext(),
 ) -> None:
-    """Answer until SIGTERM or Ctrl-C; running requests are finished. `started` gets the address.
+    """Answer until SIGTERM or Ctrl-C; running requests are finished.
+
+    `started` gets the address as soon as it answers. `stoppable` is entered while it does: it gets
+    a function for other threads, which begins to stop and gives the seconds that this may take.
 
     Raises `UserError` where the address cannot be listened at, or as `create_app` does.
     """
@@ -111,6 +123,7 @@ def serve(
         ) from None
     config = uvicorn.Config(
         app,
+        log_config=None,  # as the process logs
         log_level=logging.WARNING,
         access_log=False,
         server_header=False,
@@ -118,9 +131,25 @@ def serve(
         timeout_graceful_shutdown=STOP_SEC,
         backlog=2048,
     )
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    address = f"http://{host}:{listener.getsockname()[1]}/"
+
+    class Server(uvicorn.Server):
+        """Says that it listens when it does."""
+
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            if started is not None and not self.should_exit:
+                started(address)
+
+    server = Server(config)
+
+    def stop() -> float:
+        busy = bool(server.server_state.tasks)
+        server.should_exit = True
+        return STOP_SEC + 1.0 if busy else IDLE_STOP_SEC
+
     # uvicorn ends gracefully, then raises the signal again; an end asked for is no failure.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    if started is not None:
-        host = f"[{settings.host}]" if ":" in settings.host else settings.host
-        started(f"http://{host}:{listener.getsockname()[1]}/")
-    uvicorn.Server(config).run(sockets=[listener])
+    with stoppable(stop):
+        server.run(sockets=[listener])

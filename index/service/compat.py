@@ -23,13 +23,14 @@ from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 from starlette.responses import JSONResponse, Response
 
 from frenchcat.curate.errors import UserError
+from frenchcat.curate.json_text import json_text, plain
 from frenchcat.curate.list_names import told_apart
 from frenchcat.index.search import Hit
 from frenchcat.index.service import media
 from frenchcat.index.service.metrics import FULL
 from frenchcat.index.service.problems import Refused, documented, said
 from frenchcat.index.service.queries import from_base64, vector
-from frenchcat.index.service.rows import answer, plain
+from frenchcat.index.service.rows import answer
 from frenchcat.index.service.search import NearestRows, Wanted
 from frenchcat.index.visible import View
 
@@ -153,10 +154,7 @@ def _answer(service: Service, served: ServedDataset, found: NearestRows, images:
     similarities = found.similarities.tolist()
     with service.metrics.time("metadata_get_time"):
         first = [
-            json.dumps(
-                {**_row(served, hit, len(ids[:images])), "id": id_, "similarity": similarity},
-                ensure_ascii=False,
-            )
+            json_text({**_row(served, hit, len(ids[:images])), "id": id_, "similarity": similarity})
             for hit, id_, similarity in zip(
                 served.hits(found.positions[:images]), ids, similarities, strict=False
             )
@@ -164,7 +162,7 @@ def _answer(service: Service, served: ServedDataset, found: NearestRows, images:
     rest = zip(ids[images:], similarities[images:], strict=True)
     first += [f'{{"id": {id_}, "similarity": {similarity}}}' for id_, similarity in rest]
     text = "[" + ", ".join(first) + "]"
-    return Response(text.encode("utf-8", "replace"), media_type="application/json")
+    return Response(text.encode(), media_type="application/json")
 
 
 def _metadata(service: Service, served: ServedDataset, ids: list[int]) -> Response:

@@ -59,7 +59,10 @@ def read_keys(file: str) -> tuple[bytes, ...]:
     try:
         lines = Path(file).read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"--api-key-file {file} cannot be read ({error})") from None
+        said = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise UserError(
+            f"--api-key-file {file} cannot be read ({said}); give a file of keys, one a line"
+        ) from None
     keys = [line.strip() for line in lines]
     keys = [key for key in keys if key and not key.startswith("#")]
     if not keys:
@@ -100,9 +103,10 @@ class Guard:
         settings: ServeSettings,
         metrics: Metrics,
         public: frozenset[str] = frozenset(),
+        keys: tuple[bytes, ...] = (),
     ) -> None:
         self.app, self.settings, self.metrics, self.public = app, settings, metrics, public
-        self.keys = read_keys(settings.api_key_file) if settings.api_key_file else ()
+        self.keys = keys
         self.rates = Rates(settings.rate) if settings.rate else None
         self.hosts = frozenset(settings.hosts or (LOOPBACK if settings.private else ()))
 

@@ -2,7 +2,7 @@
 
 400 a value that does not do, 401 no key, 403 not allowed here, 404 no such thing, 409 the dataset
 is being written or a name is taken, 413 too much, 415 not JSON, 422 a body of another form, 429 too
-often, 503 too slow or not ready.
+often, 503 too slow, not ready, or a dataset that cannot be written, 507 a full disk.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
 from starlette.exceptions import HTTPException
-from starlette.responses import JSONResponse
 
-from frenchcat.curate.errors import AlreadyThere, Busy, UserError
+from frenchcat.curate.errors import AlreadyThere, Busy, NoSpace, Unwritable, UserError
+from frenchcat.index.service.rows import StrictJSON
 
 _log = logging.getLogger("frenchcat.serve")
 _SHOWN = 80  # characters of a value that is quoted
@@ -42,10 +42,9 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: {"model": Problem} for status in (400, 422, *statuses)}
 
 
-def problem(status: int, error: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
+def problem(status: int, error: str, headers: Mapping[str, str] | None = None) -> StrictJSON:
     """The answer."""
-    text = error.encode("utf-8", "backslashreplace").decode()
-    return JSONResponse({"error": text}, status, headers=dict(headers or {}))
+    return StrictJSON({"error": error}, status, headers=dict(headers or {}))
 
 
 def handle_problems(app: FastAPI) -> None:
@@ -77,21 +76,23 @@ def _quoted(value: Any) -> str:
         return ""
 
 
-def _user_error(request: Request, error: Exception) -> JSONResponse:
-    return problem(409 if isinstance(error, AlreadyThere | Busy) else 400, str(error))
+def _user_error(request: Request, error: Exception) -> StrictJSON:
+    statuses = {AlreadyThere: 409, Busy: 409, NoSpace: 507, Unwritable: 503}
+    found = (status for kind, status in statuses.items() if isinstance(error, kind))
+    return problem(next(found, 400), str(error))
 
 
-def _refused(request: Request, error: Exception) -> JSONResponse:
+def _refused(request: Request, error: Exception) -> StrictJSON:
     assert isinstance(error, Refused)
     return problem(error.status, str(error), error.headers)
 
 
-def _invalid(request: Request, error: Exception) -> JSONResponse:
+def _invalid(request: Request, error: Exception) -> StrictJSON:
     assert isinstance(error, RequestValidationError)
     return problem(422, said(error))
 
 
-def _http(request: Request, error: Exception) -> JSONResponse:
+def _http(request: Request, error: Exception) -> StrictJSON:
     assert isinstance(error, HTTPException)
     text = str(error.detail)
     if error.status_code == 404 and text == "Not Found":
@@ -101,6 +102,6 @@ def _http(request: Request, error: Exception) -> JSONResponse:
     return problem(error.status_code, text, error.headers)
 
 
-def _unexpected(request: Request, error: Exception) -> JSONResponse:
+def _unexpected(request: Request, error: Exception) -> StrictJSON:
     _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
     return problem(500, "the service failed; its log says why")

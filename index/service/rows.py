@@ -1,15 +1,13 @@
-"""Rows as JSON has them: no NaN, no bytes, no half surrogates; and the bytes of an answer."""
+"""Rows as JSON has them (curate/json_text.py), and the bytes of an answer."""
 
 from __future__ import annotations
 
-import json
-import math
-from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 
+from frenchcat.curate.json_text import json_text, plain
 from frenchcat.curate.list_names import told_apart
 from frenchcat.index.search import Hit
 
@@ -17,17 +15,12 @@ _OWN = frozenset(("picture", "thumbnail", "stored"))
 """Fields of an answer beside the row's columns."""
 
 
-def plain(value: Any) -> Any:
-    """A value that JSON can hold; what has no number (NaN, infinity) is null."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, bytes):
-        return value.decode("utf-8", "replace")
-    if isinstance(value, Mapping):
-        return {str(name): plain(part) for name, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(part) for part in value]
-    return value if value is None or isinstance(value, str | int) else str(value)
+class StrictJSON(JSONResponse):
+    """An answer that is JSON for every reader, whatever the values."""
+
+    def render(self, content: Any) -> bytes:
+        """The bytes."""
+        return json_text(content, compact=True).encode()
 
 
 def row(dataset: str, hit: Hit) -> dict[str, Any]:
@@ -48,5 +41,4 @@ def row(dataset: str, hit: Hit) -> dict[str, Any]:
 
 def answer(value: Any) -> Response:
     """A JSON answer. Made in the thread that made the value, not in the event loop."""
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    return Response(text.encode("utf-8", "replace"), media_type="application/json")
+    return Response(json_text(value, compact=True).encode(), media_type="application/json")

@@ -195,7 +195,8 @@ def test_the_csv_has_the_selections_rows(dataset: Dataset, tmp_path: Path) -> No
     folder = export(dataset, "odd", tmp_path / "out", "csv")
     with open(folder / "odd.csv", encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    assert [row["caption"] for row in rows] == captions
+    safe = [c.replace("=1+1", "'=1+1") for c in captions]  # a spreadsheet would compute it
+    assert [row["caption"] for row in rows] == safe
     assert [row["key"] for row in rows] == made.table["key"].to_pylist()
     assert {row["weight"] for row in rows} == {"2.0"}
     assert list(rows[0]) == ["key", "uid", "url", "caption", "width", "height", "weight"]

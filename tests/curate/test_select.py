@@ -141,6 +141,7 @@ def test_select_imports_by_itself() -> None:
         ("a", Choice(where="score > 7"), "no row meets .score > 7.: 0 of 50 stored rows"),
         ("a", Choice(limit=0), "the limit is 0"),
         ("a", Choice(limit=3, balance="taste"), "no column 'taste' to balance by"),
+        ("a", Choice(balance="domain"), "--limit 10000"),
         ("a", Choice(weight="score - 1"), "missing, negative or infinite"),
         ("a", Choice(weight="(select 1)"), "not allowed"),
         ("a", Choice(label="(select 'x')"), "not allowed"),

@@ -1,5 +1,6 @@
 """Checkpoints: whole or not at all, synced before they appear; which is newest, best and stays."""
 
+import errno
 import math
 import os
 import shutil
@@ -11,8 +12,9 @@ import pytest
 import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from safetensors import SafetensorError
 
-from frenchcat.curate.errors import UserError
+from frenchcat.curate.errors import NoSpace, Unwritable, UserError
 from frenchcat.train import checkpoint
 from frenchcat.train.checkpoint import State, best, newest, prune, publish, read_state, steps
 
@@ -55,6 +57,28 @@ def test_one_that_fails_while_it_is_written_leaves_nothing(tmp_path: Path) -> No
         publish(tmp_path, state(2), {}, broken)
     assert steps(tmp_path) == [first]
     assert list((tmp_path / "checkpoints").iterdir()) == [first]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device"),
+        SafetensorError("I/O error: No space left on device (os error 28)"),
+    ],
+)
+def test_one_for_which_there_is_no_room_is_one_line_and_those_before_stay(
+    tmp_path: Path, error: Exception
+) -> None:
+    first = save(tmp_path, 1)
+
+    def full(folder: Path) -> None:
+        raise error
+
+    with pytest.raises(NoSpace, match=f"{tmp_path}/checkpoints cannot be written"):
+        publish(tmp_path, state(2), {}, full)
+    assert steps(tmp_path) == [first]
+    with pytest.raises(Unwritable, match=r"name another run\.out"):
+        save(Path("/sys/run"), 1)
 
 
 def test_nothing_is_seen_of_it_before_it_is_whole(tmp_path: Path) -> None:

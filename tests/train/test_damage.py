@@ -6,8 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from frenchcat.curate.errors import UserError
 from frenchcat.curate.tars import Member, members
 from frenchcat.train.loader import Batches
+from frenchcat.train.loop import train
 from frenchcat.train.rows import rows_of_tars
 from tests.sample.tars import overwrite
 from tests.train.runs import settings
@@ -119,3 +121,16 @@ def epoch_of(folder: Path, world: int, workers: int) -> list[tuple[object, ...]]
                     (one.keys[n], one.captions[n], int(one.times[n]), one.noise_seeds[n], pixels)
                 )
     return found
+
+
+def test_tars_of_nothing_but_damage_are_one_line_with_their_path(tmp_path: Path) -> None:
+    """The worker's own traceback, which torch would add, is none of a user's business."""
+    tar = write_tar(tmp_path / "0.tar", range(20))
+    made = settings(tar, tmp_path / "run", data={"workers": 1})
+    rows_of_tars([str(tar)], tmp_path / "run" / "rows", made.run.held_out)
+    for member in members(tar):
+        overwrite(tar, member.offset, b"\0" * member.size)
+    with pytest.raises(UserError) as caught:
+        train(made)
+    assert "\n" not in str(caught.value)
+    assert f"of {tar} is damaged (undecodable" in str(caught.value)

@@ -287,3 +287,22 @@ def test_what_verify_says_and_its_status_go_by_the_bytes(run: Path, tmp_path: Pa
     (tmp_path / "no.pem").write_text("hello")
     with pytest.raises(UserError, match="holds no PEM certificate"):
         verify_file(path, tmp_path / "no.pem")
+
+
+def test_each_step_is_told_and_changes_nothing(parts: Parts) -> None:
+    for sampler in ("ddim", "heun", "dpm++"):
+        told: list[tuple[int, int]] = []
+        wanted, how = [SampleRequest("a cat", 1)], {"steps": 5, "sampler": sampler}
+        watched = draw(parts, wanted, watch=lambda *step, told=told: told.append(step), **how)
+        assert told == [(n, 5) for n in range(1, 6)], sampler
+        assert (pixels(watched[0]) == pixels(draw(parts, wanted, **how)[0])).all()
+
+
+def test_a_folder_that_cannot_be_written_is_said_before_anything_is_drawn(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("frenchcat.train.draw.draw", lambda *_, **__: pytest.fail("it drew"))
+    (tmp_path / "file").write_text("x")
+    for out in (Path("/sys/drawn"), tmp_path / "file"):
+        with pytest.raises(UserError, match=f"{out} cannot be .*name another folder with --out"):
+            draw_to_files(run, ["a cat"], out)

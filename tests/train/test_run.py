@@ -12,11 +12,13 @@ import torch
 from safetensors.torch import load_file
 
 from frenchcat.curate.config import as_dict, resolve
+from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import UserError
 from frenchcat.train.checkpoint import State, best, load_tensors, newest, publish, read_state
 from frenchcat.train.loop import train
 from frenchcat.train.rows import TrainingRows
 from frenchcat.train.run import (
+    anchored,
     find_checkpoint,
     identity_of,
     make_parts,
@@ -246,3 +248,21 @@ def test_a_tar_that_was_written_anew_is_not_read_as_it_was(tmp_path: Path) -> No
         tar.add(__file__, "more.py")
     with pytest.raises(UserError, match=r"00000\.tar"):
         prepare_rows(settings(tars, tmp_path), tmp_path / "rows")
+
+
+def test_a_run_finds_its_dataset_from_any_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By an absolute path; one of before, that kept a relative path, from around its folder."""
+    dataset = Dataset.create(tmp_path / "work" / "data" / "mine", "mine")
+    run = tmp_path / "work" / "runs" / "run"
+    asked = resolve(TrainSettings, {"data": {"dataset": "data/mine", "selection": "some"}})
+    monkeypatch.chdir(tmp_path / "work")
+    assert anchored(asked).data.dataset == dataset.root
+    address = resolve(TrainSettings, {"data": {"dataset": "s3://bucket/mine"}})
+    assert anchored(address) == address
+    publish(run, State(1, 0, 1, 1, 0, {}, None, as_dict(asked)), {}, lambda folder: None)
+    (run / "run.json").write_text("{}")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert find_checkpoint(run)[2].data.dataset == dataset.root

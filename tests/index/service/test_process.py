@@ -80,7 +80,18 @@ def test_a_port_that_is_taken_is_said_in_one_line(folder: str) -> None:
     assert len(done.stderr.splitlines()) == 1
 
 
+def test_ctrl_c_is_answered_by_one_line(folder: str) -> None:
+    with process(folder) as (running, port):
+        socket.create_connection(("127.0.0.1", port)).close()  # it listens when it says so
+        running.send_signal(signal.SIGINT)
+        _, said = running.communicate()
+    assert running.returncode == 130
+    assert said.startswith("frenchcat: stopping")
+    assert len(said.splitlines()) == 1
+
+
 def test_mistakes_are_one_line_and_status_2(folder: str, tmp_path: Path) -> None:
+    (tmp_path / "empty").write_text("# no key\n")
     for arguments, said in (
         ([str(tmp_path)], "is no dataset"),
         ([folder, "--rate", "0"], "rate"),
@@ -88,6 +99,8 @@ def test_mistakes_are_one_line_and_status_2(folder: str, tmp_path: Path) -> None
         ([folder, "--ratings", str(tmp_path / "none.npy")], "--ratings"),
         ([folder, "--host", "0.0.0.0", "--allow-remove"], "--api-key-file"),
         ([folder, "--draw", str(tmp_path)], "is no run"),
+        ([folder, "--api-key-file", str(tmp_path / "none")], "cannot be read"),
+        ([folder, "--api-key-file", str(tmp_path / "empty")], "holds no key"),
     ):
         command = [sys.executable, "-m", "frenchcat", "serve", *arguments]
         done = subprocess.run(command, capture_output=True, text=True)

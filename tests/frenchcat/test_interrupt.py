@@ -1,0 +1,139 @@
+"""Ctrl-C: one line, status 130, no traceback of anybody, no worker left; whatever was at work."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+BEGIN = """
+import os, sys, threading, time
+from concurrent.futures import ProcessPoolExecutor
+import multiprocessing
+from frenchcat.interrupt import answered_by, end_if_interrupted, stop_on_interrupt
+
+def ready(*what):
+    print("ready", *what, flush=True)
+
+if __name__ == "__main__":
+    stop_on_interrupt(sys.argv[1:])
+    try:
+"""
+END = """
+    finally:
+        end_if_interrupted()
+"""
+WAITS = "        ready(); threading.Event().wait()"
+SWALLOWS = """
+        ready()
+        while True:
+            try:
+                threading.Event().wait()
+            except KeyboardInterrupt:
+                pass
+"""
+WORKERS = """
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(2, mp_context=context) as pool:
+            first = pool.submit(os.getpid).result()
+            futures = [pool.submit(time.sleep, 1000) for _ in range(4)]
+            ready(first)
+            futures[0].result()
+"""
+FINISHES = """
+        done = threading.Event()
+        def stop():
+            print("stopping", file=sys.stderr, flush=True)
+            done.set()
+            return 60.0
+        with answered_by(stop):
+            ready()
+            done.wait()
+        print("finished", flush=True)
+"""
+NEVER_FINISHES = FINISHES.replace("done.set()", "").replace("done.wait()", "time.sleep(1000)")
+
+
+@contextlib.contextmanager
+def process(body: str, folder: Path, *verb: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A process of a group of its own, as a shell makes it, and the line by which it was ready."""
+    script = folder / "script.py"
+    script.write_text(BEGIN + body + END)
+    running = subprocess.Popen(
+        [sys.executable, str(script), *verb],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert running.stdout is not None
+    try:
+        line = running.stdout.readline()
+        assert line.startswith("ready"), running.communicate()
+        yield running, line
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(running.pid, signal.SIGKILL)
+        running.communicate()
+
+
+def interrupt(running: subprocess.Popen[str]) -> None:
+    """As Ctrl-C at a terminal: to all processes of the group."""
+    os.killpg(running.pid, signal.SIGINT)
+
+
+@pytest.mark.parametrize(
+    ("verb", "how"),
+    [
+        ("build", "the same command goes on"),
+        ("train", "from the newest checkpoint"),
+        ("search", "run the same command again"),
+    ],
+)
+def test_a_wait_ends_with_one_line_that_says_how_to_go_on(
+    tmp_path: Path, verb: str, how: str
+) -> None:
+    with process(WAITS, tmp_path, verb) as (running, _):
+        interrupt(running)
+        _, said = running.communicate()
+    assert running.returncode == 130
+    assert how in said
+    assert said.count("\n") == 1
+
+
+def test_what_does_not_let_go_is_ended(tmp_path: Path) -> None:
+    with process(SWALLOWS, tmp_path) as (running, _):
+        interrupt(running)
+        _, said = running.communicate()
+    assert (running.returncode, said.count("\n")) == (130, 1)
+
+
+def test_workers_end_without_a_word(tmp_path: Path) -> None:
+    with process(WORKERS, tmp_path, "build") as (running, line):
+        interrupt(running)
+        _, said = running.communicate()  # until the last worker has closed stderr
+    assert (running.returncode, said.count("\n")) == (130, 1), said
+    worker = Path(f"/proc/{line.split()[1]}")
+    while worker.exists():
+        time.sleep(0.01)
+
+
+def test_a_service_finishes_what_runs_and_a_second_ctrl_c_ends_it(tmp_path: Path) -> None:
+    with process(FINISHES, tmp_path, "serve") as (running, _):
+        interrupt(running)
+        out, said = running.communicate()
+    assert (running.returncode, out, said) == (130, "finished\n", "stopping\n")
+    with process(NEVER_FINISHES, tmp_path, "serve") as (running, _):
+        assert running.stderr is not None
+        interrupt(running)
+        assert running.stderr.readline() == "stopping\n"
+        interrupt(running)
+        _, said = running.communicate()
+    assert (running.returncode, said) == (130, "")
