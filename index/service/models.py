@@ -176,6 +176,7 @@ class NewSelection(Filters):
     name: str = Field(max_length=100)
     query: Search | None = Field(None, description="Its k nearest rows are chosen from.")
     limit: int | None = Field(None, ge=1, le=100_000_000)
+    replace: bool = Field(False, description="Lose another selection of that name.")
 
 
 class Selected(BaseModel):
@@ -203,6 +204,12 @@ class Removal(Strict):
     near: bool = Field(False, description="Near copies of the matching rows, too.")
     note: str = Field("", max_length=2_000)
     confirm: bool = Field(False, description="False: only show what matches.")
+    token: str | None = Field(
+        None, max_length=100, description="To confirm: that of the preview; its rows must be these."
+    )
+    total: int | None = Field(
+        None, ge=0, description="To confirm more than confirm_rows: how many rows go."
+    )
 
 
 class Matched(BaseModel):
@@ -219,8 +226,10 @@ class RemovalResponse(BaseModel):
 
     removed: bool
     request: int | None = Field(description="Its number in the log.")
-    matches: list[Matched]
+    matches: list[Matched] = Field(description="The first 1,000.")
     total: int
+    token: str | None = Field(description="Of a preview: what confirms it.")
+    confirm_total: bool = Field(description="Whether to confirm it `total` must be sent, too.")
 
 
 class DrawRequest(Strict):

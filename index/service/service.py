@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import UserError
+from frenchcat.index.service.conditions import Conditions
 from frenchcat.index.service.content_policy import ContentPolicy
 from frenchcat.index.service.dataset_registry import DatasetRegistry
 from frenchcat.index.service.drawing import DrawBackend, DrawQueue
@@ -49,6 +50,7 @@ class Service:
         self.content_policy = ContentPolicy(settings)
         self.thumbnails = ThumbnailCache()
         self.work = Work()
+        self.conditions = Conditions(settings, self.work)
         self.registry = DatasetRegistry(datasets, self.work, self.metrics, clip)
         self.remote = Remote(settings, self.metrics)
         self.queries = Queries(self.work, self.remote, self.content_policy)
@@ -61,6 +63,8 @@ class Service:
     async def __aenter__(self) -> Service:
         await self.remote.__aenter__()
         self._watch = asyncio.create_task(self.registry.watch(self.settings.poll_sec))
+        if self.settings.preload:
+            self.conditions.preload()
         self._warm = asyncio.gather(*map(self._preload, self.registry.all_served()))
         self.ready = True
         return self
@@ -74,6 +78,7 @@ class Service:
         await self.remote.__aexit__(*error)
         if self.draw_queue is not None:
             self.draw_queue.close()
+        self.conditions.close()
         self.work.close()
         self.registry.close()
 
@@ -89,9 +94,8 @@ class Service:
 
     async def find(self, served: ServedDataset, vector: Unit, wanted: Wanted) -> NearestRows:
         """Search in a thread."""
-        return await self.work.search(
-            find, served, vector, wanted, self.content_policy, self.metrics
-        )
+        given = (served, vector, wanted, self.content_policy, self.metrics)
+        return await self.conditions.within(served, self.work.search, find, *given)
 
     def wanted(self, asked: Filters, k: int) -> Wanted:
         """What a body's filters come to."""

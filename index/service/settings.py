@@ -24,6 +24,8 @@ class ServeSettings:
     """Whether /v1/remove removes."""
     allow_select: bool | None = None
     """Whether /v1/selections writes; None: where the service is at loopback or asks for keys."""
+    confirm_rows: int = Field(100, ge=0)
+    """A removal of more rows is confirmed with their number."""
     cors: tuple[str, ...] = ()
     """Origins (`https://example.org`, or `*`) whose pages may ask; empty: the own page alone."""
     hosts: tuple[str, ...] = ()
@@ -34,6 +36,14 @@ class ServeSettings:
     """Of one request."""
     deadline_sec: float = Field(60.0, gt=0)
     """For one request, its body included."""
+    condition_sec: float = Field(10.0, gt=0)
+    """For evaluating one condition; its start and its waiting are not counted."""
+    condition_memory_bytes: int = Field(2**30, ge=2**26)
+    """For evaluating one condition, beyond the 90 MB of an idle process."""
+    condition_processes: int = Field(2, ge=1, le=64)
+    """Conditions that are evaluated at a time."""
+    condition_waiting: int = Field(32, ge=1)
+    """Conditions at work or waiting; more are refused."""
     max_hits: int = Field(10_000, ge=1)
     """Hits of one answer; clip-retrieval's page downloads so many."""
     remote_pictures: bool = True
