@@ -96,6 +96,7 @@ def serve(
     import uvicorn
 
     from frenchcat.curate.errors import UserError
+    from frenchcat.index.service.connections import protocol_of
 
     app = create_app(datasets, settings, draw_backend=draw_backend)
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
@@ -111,6 +112,8 @@ def serve(
         ) from None
     config = uvicorn.Config(
         app,
+        http=protocol_of(settings),
+        ws="none",
         log_level=logging.WARNING,
         access_log=False,
         server_header=False,

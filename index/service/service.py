@@ -17,6 +17,7 @@ from frenchcat.index.service.drawing import DrawBackend, DrawQueue
 from frenchcat.index.service.media import ThumbnailCache
 from frenchcat.index.service.metrics import Metrics
 from frenchcat.index.service.models import Filters
+from frenchcat.index.service.pixels import PixelBudget
 from frenchcat.index.service.queries import Queries
 from frenchcat.index.service.remote import Remote
 from frenchcat.index.service.search import NearestRows, Wanted, find
@@ -48,12 +49,14 @@ class Service:
         self.settings = settings
         self.metrics = Metrics()
         self.content_policy = ContentPolicy(settings)
-        self.thumbnails = ThumbnailCache()
+        # Two: who sends large pictures does not hold up those of the page.
+        self.pixels = PixelBudget(settings.decoded_pixels)
+        self.thumbnails = ThumbnailCache(pixels=PixelBudget(settings.decoded_pixels))
         self.work = Work()
         self.conditions = Conditions(settings, self.work)
         self.registry = DatasetRegistry(datasets, self.work, self.metrics, clip)
         self.remote = Remote(settings, self.metrics)
-        self.queries = Queries(self.work, self.remote, self.content_policy)
+        self.queries = Queries(self.work, self.remote, self.content_policy, self.pixels)
         waiting = settings.draw_waiting
         self.draw_queue = (
             None if draw_backend is None else DrawQueue(draw_backend, waiting, self.metrics)
