@@ -6,7 +6,7 @@ import io
 import itertools
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,6 +58,7 @@ def draw_to_files(
     checkpoint: Path | None = None,
     device: str = "cpu",
     opened: Opened | None = None,
+    stopped: Callable[[], bool] | None = None,
     **how: Any,
 ) -> list[Path]:
     """Draw `number` pictures a prompt into a folder; gives the files, the grid last.
@@ -65,7 +66,7 @@ def draw_to_files(
     Each is signed (train/provenance.py), with the user's self-issued key where no `credentials`
     are given, and has its nearest training pictures in a .json of its name (train/receipts.py).
     `checkpoint` is the folder of one, the best by default; `opened` is the run where it is open
-    already; `how` goes to train.draw. Raises `UserError` for a
+    already; `stopped` and `how` go to train.draw. Raises `UserError` for a
     folder that is no run, an unreadable picture or numbers out of range.
     """
     from frenchcat.train.credentials import own_credentials
@@ -83,7 +84,9 @@ def draw_to_files(
     credentials = credentials or own_credentials()
     requests = [SampleRequest(p, seed + n, negative) for p in prompts for n in range(number)]
     try:
-        pictures = draw(parts, requests, start=start, strength=strength, guides=guides, **how)
+        pictures = draw(
+            parts, requests, start=start, strength=strength, guides=guides, stopped=stopped, **how
+        )
     except ValueError as error:
         raise UserError(str(error)) from None
     receipts = receipts_of(parts.settings.data, run / "rows", pictures, neighbours)

@@ -6,7 +6,7 @@ comes from the seed alone, drawn on the CPU.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 
 _MARGIN = 2  # pixels between the pictures of a grid
 _LETTERS = 14  # pixels under a picture, for its prompt
+
+
+class Stopped(Exception):
+    """A drawing that was stopped before its end."""
 
 
 @dataclass(frozen=True)
@@ -44,11 +48,13 @@ def draw(
     start: Image | None = None,
     strength: float = 1.0,
     guides: Sequence[Guide] = (),
+    stopped: Callable[[], bool] | None = None,
 ) -> list[Image]:
     """One picture per request. `start` and `strength` below 1: from a noised picture (2108.01073).
 
-    `guides` steer beside classifier-free guidance. Raises ValueError for steps or a strength out of
-    range, `UserError` for a guide that does not fit the model.
+    `guides` steer beside classifier-free guidance. `stopped` is asked before each step. Raises
+    `Stopped` where it says so, ValueError for steps or a strength out of range, `UserError` for a
+    guide that does not fit the model.
     """
     import torch
 
@@ -75,11 +81,16 @@ def draw(
         None if parts.codec.vae is not None else 1.0,
     )
 
+    def step(x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+        if stopped is not None and stopped():
+            raise Stopped
+        return predict(x, t)
+
     def fresh(n: int) -> Tensor:
         drawn = [noise_of(wanted.seed, parts.shape, n + 1) for wanted in requests]
         return torch.stack(drawn).to(device)
 
-    pixels = parts.codec.decode(sample(sampler, predict, parts.diffusion, x, times, fresh))
+    pixels = parts.codec.decode(sample(sampler, step, parts.diffusion, x, times, fresh))
     return [_picture(one) for one in pixels]
 
 

@@ -6,7 +6,7 @@ import json
 import shutil
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -191,7 +191,7 @@ class Slow:
         self.prompts: list[str] = []
         self.running = self.most = 0
 
-    def draw(self, query: DrawRequest) -> list[Drawn]:
+    def draw(self, query: DrawRequest, stopped: Callable[[], bool]) -> list[Drawn]:
         self.running += 1
         self.most = max(self.most, self.running)
         self.prompts.append(query.prompt)
@@ -261,7 +261,7 @@ def test_words_that_no_query_may_hold_are_not_drawn(cats: Dataset, tmp_path: Pat
 
 
 def test_a_failing_artist_is_a_mistake_or_a_failure(cats: Dataset) -> None:
-    def fails(query: DrawRequest) -> list[Drawn]:
+    def fails(query: DrawRequest, stopped: Callable[[], bool]) -> list[Drawn]:
         raise UserError("the run is gone") if query.prompt == "a" else OSError("no disk")
 
     with served(cats, draw_backend=DrawBackend(fails), raising=False) as client:
@@ -282,14 +282,14 @@ def test_a_better_checkpoint_is_taken_up(run: Path, tmp_path: Path) -> None:
     copied = Path(shutil.copytree(run, tmp_path / "run"))
     backend = draw_backend_of(copied)
     query = DrawRequest(prompt="a cat", steps=1)
-    (before,) = backend.draw(query)
+    (before,) = backend.draw(query, lambda: False)
     last = newest(copied)
     assert last is not None
     after = Path(shutil.copytree(last, last.with_name("step-00000009")))
     state = json.loads((after / "state.json").read_text())
     state |= {"step": 9, "held_out_loss": -1.0}
     (after / "state.json").write_text(json.dumps(state))
-    (now,) = backend.draw(query)
+    (now,) = backend.draw(query, lambda: False)
     assert [one.receipt["made"]["step"] for one in (before, now)] == [2, 9]
 
 
