@@ -90,7 +90,7 @@ export class Selecting {
     try {
       this.made(await page.client.post("v1/selections", body));
     } catch (error) {
-      this.offer(error.status === 409 && error.message.includes("already"));
+      this.offer(error.status === 409 && error.message.includes("replace"));
       say(this.error, error.message);
     }
   }

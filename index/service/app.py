@@ -26,9 +26,14 @@ from frenchcat.index.service.service import Service
 from frenchcat.index.service.settings import ServeSettings
 
 if TYPE_CHECKING:
+    import socket
+
+    import uvicorn
+
     from frenchcat.curate.clip.model import Clip
 
 STOP_SEC = 30  # that running requests get to finish
+LATE_SEC = 5  # that threads get after that
 ROUTERS = tuple(
     module.router for module in (api, browse, media, curation, drawing, compat, operations)
 )
@@ -93,10 +98,7 @@ def serve(
     import socket
     import sys
 
-    import uvicorn
-
     from frenchcat.curate.errors import UserError
-    from frenchcat.index.service.connections import protocol_of
 
     app = create_app(datasets, settings, draw_backend=draw_backend)
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
@@ -110,6 +112,33 @@ def serve(
             f"{settings.host}:{settings.port} cannot be listened at ({error.strerror}); "
             "give another --port or --host"
         ) from None
+    # uvicorn ends gracefully, then raises the signal again; an end asked for is no failure.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    if started is not None:
+        host = f"[{settings.host}]" if ":" in settings.host else settings.host
+        started(f"http://{host}:{listener.getsockname()[1]}/")
+    server_of(app, settings).run(sockets=[listener])
+
+
+def server_of(app: FastAPI, settings: ServeSettings) -> uvicorn.Server:
+    """What serves an application of `create_app`, within the bounds of its settings."""
+    import os
+    import threading
+
+    import uvicorn
+
+    from frenchcat.index.service.connections import protocol_of
+
+    class Server(uvicorn.Server):
+        """Ends in STOP_SEC, whatever is at work."""
+
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            late = threading.Timer(STOP_SEC + LATE_SEC, os._exit, (0,))
+            late.daemon = True
+            late.start()
+            app.state.service.conditions.end()
+            await super().shutdown(sockets)
+
     config = uvicorn.Config(
         app,
         http=protocol_of(settings),
@@ -121,9 +150,4 @@ def serve(
         timeout_graceful_shutdown=STOP_SEC,
         backlog=2048,
     )
-    # uvicorn ends gracefully, then raises the signal again; an end asked for is no failure.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    if started is not None:
-        host = f"[{settings.host}]" if ":" in settings.host else settings.host
-        started(f"http://{host}:{listener.getsockname()[1]}/")
-    uvicorn.Server(config).run(sockets=[listener])
+    return Server(config)

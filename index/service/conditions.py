@@ -46,7 +46,7 @@ class Conditions:
         self._threads = ThreadPoolExecutor(settings.condition_processes, "condition")
         self._slots = asyncio.Semaphore(settings.condition_processes)
         self._waiting = 0
-        self._busy: set[ConditionProcess] = set()
+        self._busy: dict[ConditionProcess, str] = {}  # and the job that it does
         self._shared: dict[Hashable, _Shared] = {}
         self._closed = False
 
@@ -76,6 +76,16 @@ class Conditions:
         """
         job = {"job": "select", "root": served.dataset.root, **asked}
         return (await self._done(job, None)).value
+
+    def end(self) -> None:
+        """Refuse conditions from now on, those at work and waiting too; the service is ending.
+
+        Selections are finished.
+        """
+        self._closed = True
+        for process, job in self._busy.items():
+            if job == "keys":
+                process.kill()
 
     def close(self) -> None:
         """Kill what is at work."""
@@ -123,6 +133,7 @@ class Conditions:
         async with contextlib.AsyncExitStack() as stack:
             stack.callback(self._count_down)
             await stack.enter_async_context(self._slots)
+            self._check_open()
             try:
                 return await self._asked(job, seconds)
             except OutOfMemory:
@@ -131,9 +142,14 @@ class Conditions:
             except TimeoutError:
                 said = f"takes longer than {seconds:g} s (condition_sec)"
             except Ended:
+                self._check_open()
                 said = "ended the process that evaluated it"
         shown = str(job.get("where"))[:200]
         raise UserError(f"the condition {shown!r} {said}; give one that costs less")
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise Refused(503, "the service is ending", {"Retry-After": "5"})
 
     def _count_down(self) -> None:
         self._waiting -= 1
@@ -141,7 +157,7 @@ class Conditions:
     async def _asked(self, job: dict[str, Any], seconds: float | None) -> Answer:
         loop = asyncio.get_running_loop()
         process = _IDLE.take(self._settings.condition_memory_bytes) or self._started()
-        self._busy.add(process)
+        self._busy[process] = job["job"]
         try:
             await loop.run_in_executor(self._threads, process.wait_until_ready)
             async with asyncio.timeout(seconds):
@@ -156,11 +172,11 @@ class Conditions:
         return answer
 
     def _put_back(self, process: ConditionProcess) -> None:
-        self._busy.discard(process)
+        del self._busy[process]
         _IDLE.put(self._settings.condition_memory_bytes, process)
 
     def _replace(self, process: ConditionProcess) -> None:
-        self._busy.discard(process)
+        del self._busy[process]
         process.kill()
         if not self._closed:
             self.preload()

@@ -311,5 +311,5 @@ def test_a_run_whose_dataset_is_gone_still_draws(run: Path, tmp_path: Path) -> N
     (last / "state.json").write_text(json.dumps(state))
     backend = draw_backend_of(copied)
     assert backend.trained_on is None
-    (one,) = backend.draw(DrawRequest(prompt="a cat", steps=1))
+    (one,) = backend.draw(DrawRequest(prompt="a cat", steps=1), lambda: False)
     assert one.receipt["nearest"] == []
