@@ -26,6 +26,8 @@ from frenchcat.drawing import draw_to_files, verify_file
 from frenchcat.index.service.drawing import DrawBackend, Drawn
 from frenchcat.index.service.models import DrawRequest
 from frenchcat.train.checkpoint import newest
+from frenchcat.train.draw import Stopped
+from tests.index.service.live import live
 from tests.index.service.served import served
 from tests.sample.columns import add_columns
 from tests.sample.pictures import picture
@@ -246,6 +248,46 @@ def test_who_waits_longer_than_a_request_may_is_told_and_not_drawn_for(cats: Dat
             assert time.monotonic() < deadline
         assert asked(client, "c").status_code == 200
     assert len(slow.prompts) == 2  # one of the two, and the last
+
+
+def test_what_nobody_waits_for_any_more_is_not_drawn(cats: Dataset) -> None:
+    """Closed dialogs: the one at work stops, those that wait are never begun."""
+    slow, stops = Slow(), threading.Event()
+
+    def draw(query: DrawRequest, stopped: Callable[[], bool]) -> list[Drawn]:
+        if query.prompt != "stay":
+            slow.begun.release()
+            slow.prompts.append(query.prompt)
+            while not stopped():
+                pass
+            stops.set()
+            raise Stopped
+        slow.go.set()
+        return slow.draw(query, stopped)
+
+    with live(cats, draw_backend=DrawBackend(draw), draw_waiting=4) as service:
+        closed = [service.send("/v1/draw", {"prompt": "left"})]
+        assert slow.begun.acquire(timeout=20)
+        closed += [service.send("/v1/draw", {"prompt": "never"}) for _ in range(3)]
+        service.wait_for("drawings_running 4.0")
+        for connection in reversed(closed):
+            connection.close()
+        assert service.post("/v1/draw", {"prompt": "stay"}).status_code == 200
+    assert stops.is_set()
+    assert slow.prompts == ["left", "stay"]
+
+
+def test_a_drawing_stops_before_its_next_step(run: Path, tmp_path: Path) -> None:
+    asked: list[bool] = []
+
+    def after_one() -> bool:
+        asked.append(True)
+        return len(asked) > 1
+
+    with pytest.raises(Stopped):
+        draw_to_files(run, ["a cat"], tmp_path / "out", number=1, steps=20, stopped=after_one)
+    assert len(asked) == 2
+    assert not (tmp_path / "out").exists()
 
 
 def test_words_that_no_query_may_hold_are_not_drawn(cats: Dataset, tmp_path: Path) -> None:
