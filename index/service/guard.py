@@ -166,8 +166,7 @@ class Guard:
             raise Refused(
                 403, f"this service is not called {host!r}; it is started with --allowed-host NAME"
             )
-        if scope["path"] not in self.public:
-            self._check_site(headers)
+        self._check_site(scope, headers)
         client = scope["client"][0] if scope.get("client") else "unknown"
         if self.keys and scope["path"] not in self.public and scope["method"] != "OPTIONS":
             client = self._known(headers)
@@ -175,8 +174,10 @@ class Guard:
             retry = {"Retry-After": str(max(1, round(wait)))}
             raise Refused(429, f"at most {self.rates.rate:g} requests a second; wait", retry)
 
-    def _check_site(self, headers: Headers) -> None:
+    def _check_site(self, scope: Scope, headers: Headers) -> None:
         """Raise for a page of another site, which asks with the reach of its visitor's machine."""
+        if scope["path"] in self.public:
+            return
         if (origin := foreign_origin(headers, self.settings.cors)) is not None:
             raise Refused(
                 403,
