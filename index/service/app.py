@@ -137,7 +137,10 @@ def server_of(app: FastAPI, settings: ServeSettings) -> uvicorn.Server:
             late.daemon = True
             late.start()
             app.state.service.conditions.end()
-            await super().shutdown(sockets)
+            try:
+                await super().shutdown(sockets)
+            finally:
+                late.cancel()
 
     config = uvicorn.Config(
         app,
