@@ -21,7 +21,7 @@ from frenchcat.curate.errors import UserError
 PIXELS = 64_000_000
 _LARGE = 8_000_000
 """Pixels of an image after which the allocator is asked to give memory back."""
-_KINDS = ("JPEG", "MPO", "PNG", "GIF", "WEBP", "AVIF", "BMP", "TIFF", "JPEG2000")
+_KINDS = ("JPEG", "PNG", "GIF", "WEBP", "AVIF", "BMP", "TIFF", "JPEG2000")
 """Formats whose size Pillow reads without decoding them."""
 
 

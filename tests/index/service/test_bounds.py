@@ -81,13 +81,15 @@ def test_uploads_are_bounded_in_bytes_together(eight: Dataset, held: ExitStack) 
 
 
 def test_half_sent_headers_are_closed_after_a_time(eight: Dataset, held: ExitStack) -> None:
-    with live(eight, header_sec=0.5) as service:
-        silent, half, second, body = (held.enter_context(service.connect()) for _ in range(4))
+    with live(eight, header_sec=1.0) as service:
+        silent, half = (held.enter_context(service.connect()) for _ in range(2))
         half.sendall(HALF)
+        second = held.enter_context(service.connect())
         second.sendall(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
         assert second.recv(65536).startswith(b"HTTP/1.1 200")
         second.sendall(HALF)
         # What is left of a body that was refused: it is waited for no longer than headers are.
+        body = held.enter_context(service.connect())
         body.sendall(HALF + b"Content-Length: 99999999\r\n\r\n{")
         assert body.recv(65536).startswith(b"HTTP/1.1 413")
         body.sendall(b"{")

@@ -86,6 +86,7 @@ def test_a_selection_ends_with_its_request_and_leaves_the_dataset_free(
     with live(cats, deadline_sec=3.0) as service:
         answer = service.post("/v1/selections", {"name": "never", "where": ENDLESS})
         assert answer.status_code == 503
+    with live(cats) as service:
         made = service.post("/v1/selections", {"name": "late", "where": CHEAP})
         assert (made.status_code, made.json()["rows"]) == (201, 3)
         assert [one["name"] for one in service.client.get("/v1/selections").json()] == ["late"]

@@ -75,6 +75,7 @@ def test_a_condition_at_work_does_not_keep_it_from_ending(folder: str) -> None:
     endless = f"levenshtein({long.format('caption')}, {long.format('key')}) > 1"
     body = json.dumps({"vector": unit_rows(1)[0].tolist(), "where": endless}).encode()
     with process(folder, "--set", "condition_sec=3600") as (running, port):
+        assert httpx.get(f"http://127.0.0.1:{port}/readyz").is_success
         with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
             head = f"POST /v1/search HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(body)}\r\n"
             connection.sendall(head.encode() + b"Content-Type: application/json\r\n\r\n" + body)
