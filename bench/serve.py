@@ -326,9 +326,13 @@ def _disturb(port: int) -> dict[str, Any]:
     swapped_after_sec = time.perf_counter() - began
     key = "000000000"
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
-    body = {"by": "key", "value": key, "confirm": True}
-    connection.request("POST", "/v1/remove", json.dumps(body), {"Content-Type": "application/json"})
-    answer = json.loads(connection.getresponse().read())
+    body: dict[str, Any] = {"by": "key", "value": key}
+    answer: dict[str, Any] = {}
+    for confirmed in (False, True):
+        body |= {"confirm": confirmed, "token": answer.get("token")}
+        kind = {"Content-Type": "application/json"}
+        connection.request("POST", "/v1/remove", json.dumps(body), kind)
+        answer = json.loads(connection.getresponse().read())
     (FOLDER / "removed").write_text(key)
     return {"swapped": True, "swapped_after_sec": swapped_after_sec, "removal": answer["removed"]}
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,8 +53,8 @@ class _Run:
         self.run = run
         self.opened: Opened | None = None
 
-    def draw(self, wanted: DrawRequest) -> list[Drawn]:
-        """The pictures of a request. Raises `UserError` as draw_to_files does."""
+    def draw(self, wanted: DrawRequest, stopped: Callable[[], bool] | None = None) -> list[Drawn]:
+        """The pictures of a request. Raises `UserError` and `Stopped` as draw_to_files does."""
         from frenchcat.train.checkpoint import best
         from frenchcat.train.run import open_run
 
@@ -70,6 +71,7 @@ class _Run:
                 guidance=wanted.guidance,
                 steps=wanted.steps,
                 opened=self.opened,
+                stopped=stopped,
             )
             return [_drawn(path) for path in paths[:-1]]  # the last is the grid
 

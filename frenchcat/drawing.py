@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -60,6 +60,7 @@ def draw_to_files(
     device: str = "cpu",
     opened: Opened | None = None,
     watch: Watch | None = None,
+    stopped: Callable[[], bool] | None = None,
     **how: Any,
 ) -> list[Path]:
     """Draw `number` pictures a prompt into a folder; gives the files, the grid last.
@@ -68,7 +69,8 @@ def draw_to_files(
     are given, and has its nearest training pictures in a .json of its name (train/receipts.py).
     A file that is another drawing's keeps its name, and this one is numbered: the same call again
     gives the same files. `checkpoint` is the folder of one, the best by default; `opened` is the
-    run where it is open already; `how` goes to train.draw. Raises `UserError` for a
+    run where it is open already; `watch`, `stopped` and `how` go to train.draw. Raises `UserError`
+    for a
     folder that is no run, an unreadable picture or numbers out of range.
     """
     from frenchcat.curate.image import open_image
@@ -89,7 +91,14 @@ def draw_to_files(
     requests = [SampleRequest(p, seed + n, negative) for p in prompts for n in range(number)]
     try:
         pictures = draw(
-            parts, requests, start=start, strength=strength, guides=guides, watch=watch, **how
+            parts,
+            requests,
+            start=start,
+            strength=strength,
+            guides=guides,
+            watch=watch,
+            stopped=stopped,
+            **how,
         )
     except ValueError as error:
         raise UserError(str(error)) from None

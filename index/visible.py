@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -44,6 +44,14 @@ DUPLICATE_RULES = ("duplicate",)
 REASONS = ("removed", "where", "unsafe", "dropped", "duplicate")
 REMEMBERED_BYTES = 128_000_000
 _COLUMNS = ("keep", "reason", "punsafe", "cluster", "duplicate_of")
+
+
+class NotEvaluated(Exception):
+    """The bitmap of a condition is wanted where none may be evaluated; `where` is the condition."""
+
+    def __init__(self, where: str) -> None:
+        super().__init__(where)
+        self.where = where
 
 
 @dataclass(frozen=True)
@@ -72,6 +80,8 @@ class Visible:
 
     def __init__(self, dataset: Dataset, rows: IndexRows, places: Places) -> None:
         self._dataset, self._rows, self._places = dataset, rows, places
+        self.evaluate: Callable[[str], pa.Array] = lambda where: keys_meeting(dataset, where)
+        """A condition -> the keys of rows that meet it; the service raises `NotEvaluated`."""
         self._lock = Lock()
         self._making: dict[Hashable, Lock] = {}
         self._cached: OrderedDict[Hashable, Any] = OrderedDict()
@@ -109,6 +119,14 @@ class Visible:
         found = facts.members[facts.clusters == number]
         return np.asarray(found[~np.isin(found, self.gone())])
 
+    def version_of(self, where: str) -> Hashable:
+        """Names a condition and what its rows depend on: scores, verdicts, removals."""
+        return ("where", where, self._stamp(), removed_keys(self._dataset))
+
+    def evaluated(self, version: Hashable, keys: pa.Array) -> None:
+        """Remember the keys of rows that meet a condition, as of a `version_of` taken before."""
+        self._keep(version, ~self._among(keys))
+
     def clusters(self) -> NDArray[np.int64] | None:
         """(N,) a number by position, equal for duplicates; None where none were looked for."""
         stamp = self._stamp()
@@ -135,8 +153,8 @@ class Visible:
         facts = self._facts(stamp)
         elsewhere = None
         if view.where is not None:
-            key = ("where", view.where, stamp, removed_keys(self._dataset))
-            elsewhere = self._remember(key, lambda: ~self._meeting(str(view.where)))
+            where = view.where
+            elsewhere = self._remember(self.version_of(where), lambda: ~self._meeting(where))
         unsafe = facts.unsafe if facts and view.safe else None
         dropped = facts.dropped if facts and not view.dropped else None
         before = [hides for hides in (removed, elsewhere, unsafe, dropped) if hides is not None]
@@ -172,12 +190,12 @@ class Visible:
 
     def _meeting(self, where: str) -> Mask:
         """The rows that meet a condition."""
+        return self._among(self.evaluate(where))
+
+    def _among(self, keys: pa.Array) -> Mask:
         import pyarrow.compute as pc
 
-        with Catalog(self._dataset) as catalog:
-            catalog.add_for(where)
-            found = catalog.table(["key"], where)["key"].combine_chunks()
-        return np.asarray(pc.is_in(self._rows.keys(), found).to_numpy())
+        return np.asarray(pc.is_in(self._rows.keys(), keys).to_numpy())
 
     def _facts(self, stamp: Hashable) -> _Facts | None:
         found: _Facts | None = self._remember(("facts", stamp), self._read_facts)
@@ -263,6 +281,15 @@ class Visible:
 
 _AS_NUMBER = {"punsafe": "TRY_CAST(punsafe AS DOUBLE) AS punsafe"}
 """A score of the user's own may have that name and be a text."""
+
+
+def keys_meeting(dataset: Dataset, where: str) -> pa.Array:
+    """The keys of stored pictures that meet a condition. Raises `UserError` for a bad one."""
+    with Catalog(dataset) as catalog:
+        catalog.add_for(where)
+        return catalog.table(["key"], where)["key"].combine_chunks()
+
+
 _NOTABLE = "{keep} IS FALSE OR {punsafe} >= 0.5 OR {cluster}"
 """The rows of which something has to be known; most datasets have few."""
 

@@ -27,6 +27,10 @@ _MARGIN = 2  # pixels between the pictures of a grid
 _LETTERS = 14  # pixels under a picture, for its prompt
 
 
+class Stopped(Exception):
+    """A drawing that was stopped before its end."""
+
+
 @dataclass(frozen=True)
 class SampleRequest:
     """One picture to draw."""
@@ -47,11 +51,13 @@ def draw(
     strength: float = 1.0,
     guides: Sequence[Guide] = (),
     watch: Watch | None = None,
+    stopped: Callable[[], bool] | None = None,
 ) -> list[Image]:
     """One picture per request. `start` and `strength` below 1: from a noised picture (2108.01073).
 
-    `guides` steer beside classifier-free guidance; `watch` hears of each step. Raises ValueError
-    for steps or a strength out of range, `UserError` for a guide that does not fit the model.
+    `guides` steer beside classifier-free guidance; `watch` hears of each step; `stopped` is asked
+    before each. Raises `Stopped` where it says so, ValueError for steps or a strength out of range,
+    `UserError` for a guide that does not fit the model.
     """
     import torch
 
@@ -81,11 +87,16 @@ def draw(
     if watch is not None:
         predict = _watched(predict, watch, times)
 
+    def step(x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+        if stopped is not None and stopped():
+            raise Stopped
+        return predict(x, t)
+
     def fresh(n: int) -> Tensor:
         drawn = [noise_of(wanted.seed, parts.shape, n + 1) for wanted in requests]
         return torch.stack(drawn).to(device)
 
-    pixels = parts.codec.decode(sample(sampler, predict, parts.diffusion, x, times, fresh))
+    pixels = parts.codec.decode(sample(sampler, step, parts.diffusion, x, times, fresh))
     return [_picture(one) for one in pixels]
 
 

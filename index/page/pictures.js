@@ -20,6 +20,8 @@ export async function show(image, client, row, { size, broken } = {}) {
   }
   const path = size ? `${row.thumbnail}?size=${size}` : row.picture;
   if (!client.key) {
+    // Of another back end: so that the browser says whose page asks, which that must allow.
+    if (client.base?.origin !== location.origin) image.crossOrigin = "anonymous";
     image.src = client.address(path);
     return;
   }

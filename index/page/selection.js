@@ -39,12 +39,15 @@ export class Selecting {
     });
     const k = asks(state) ? this.number() : null;
     this.error = el("p", { class: "error", role: "alert", hidden: true });
+    this.replace = el("input", { type: "checkbox", id: "selection-replace" });
+    this.replaceField = el("label", { class: "check", hidden: true }, this.replace, " lose that one, and freeze this one in its place");
+    name.addEventListener("input", () => this.offer(false));
     const form = el("form", {},
       el("h2", { id: "selecting-title" }, "A training selection"),
       el("p", { class: "dim" }, this.said(state)),
       el("label", { class: "field" }, "Name", name),
       k && el("label", { class: "field" }, "How many of the nearest", k),
-      this.error,
+      this.error, this.replaceField,
       el("div", { class: "buttons" }, button("Cancel", () => this.dialog.close()),
         el("button", { class: "primary" }, "Freeze it")));
     form.addEventListener("submit", (event) => {
@@ -53,6 +56,12 @@ export class Selecting {
     });
     open(this.dialog, form);
     name.select();
+  }
+
+  /** Offer to replace a selection; never for a name that was not refused. */
+  offer(shown) {
+    this.replaceField.hidden = !shown;
+    this.replace.checked = false;
   }
 
   number() {
@@ -74,12 +83,14 @@ export class Selecting {
     const { page } = this;
     const { state } = page.store;
     const dataset = page.dataset.name;
+    const replace = this.replace.checked;
     const body = k === null
-      ? { dataset, name, where: condition(state, page.where.columns ?? new Set()) }
-      : { dataset, name, query: { ...search(state, k), ...filters(state), dataset } };
+      ? { dataset, name, replace, where: condition(state, page.where.columns ?? new Set()) }
+      : { dataset, name, replace, query: { ...search(state, k), ...filters(state), dataset } };
     try {
       this.made(await page.client.post("v1/selections", body));
     } catch (error) {
+      this.offer(error.status === 409 && error.message.includes("replace"));
       say(this.error, error.message);
     }
   }

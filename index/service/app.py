@@ -28,11 +28,16 @@ from frenchcat.index.service.service import Service
 from frenchcat.index.service.settings import ServeSettings
 
 if TYPE_CHECKING:
+    import socket
+
+    import uvicorn
+
     from frenchcat.curate.clip.model import Clip
 
 STOP_SEC = 30  # that running requests get to finish
 IDLE_STOP_SEC = 1.5  # that threads get to end where there are none
 Stoppable = Callable[[Callable[[], float]], AbstractContextManager[None]]
+LATE_SEC = 5  # that threads get after that
 ROUTERS = tuple(
     module.router for module in (api, browse, media, curation, drawing, compat, operations)
 )
@@ -105,8 +110,6 @@ def serve(
     import socket
     import sys
 
-    import uvicorn
-
     from frenchcat.curate.errors import UserError
 
     app = create_app(datasets, settings, draw_backend=draw_backend)
@@ -121,28 +124,9 @@ def serve(
             f"{settings.host}:{settings.port} cannot be listened at ({error.strerror}); "
             "give another --port or --host"
         ) from None
-    config = uvicorn.Config(
-        app,
-        log_config=None,  # as the process logs
-        log_level=logging.WARNING,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        timeout_graceful_shutdown=STOP_SEC,
-        backlog=2048,
-    )
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     address = f"http://{host}:{listener.getsockname()[1]}/"
-
-    class Server(uvicorn.Server):
-        """Says that it listens when it does."""
-
-        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-            await super().startup(sockets)
-            if started is not None and not self.should_exit:
-                started(address)
-
-    server = Server(config)
+    server = server_of(app, settings, lambda: started is None or started(address))
 
     def stop() -> float:
         busy = bool(server.server_state.tasks)
@@ -153,3 +137,50 @@ def serve(
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     with stoppable(stop):
         server.run(sockets=[listener])
+
+
+def server_of(
+    app: FastAPI, settings: ServeSettings, started: Callable[[], object] = lambda: None
+) -> uvicorn.Server:
+    """What serves an application of `create_app`, within the bounds of its settings.
+
+    `started` is called as soon as it listens.
+    """
+    import os
+    import threading
+
+    import uvicorn
+
+    from frenchcat.index.service.connections import protocol_of
+
+    class Server(uvicorn.Server):
+        """Says that it listens when it does; ends in STOP_SEC, whatever is at work."""
+
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            if not self.should_exit:
+                started()
+
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            late = threading.Timer(STOP_SEC + LATE_SEC, os._exit, (0,))
+            late.daemon = True
+            late.start()
+            app.state.service.conditions.end()
+            try:
+                await super().shutdown(sockets)
+            finally:
+                late.cancel()
+
+    config = uvicorn.Config(
+        app,
+        http=protocol_of(settings),
+        ws="none",
+        log_config=None,  # as the process logs
+        log_level=logging.WARNING,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=STOP_SEC,
+        backlog=2048,
+    )
+    return Server(config)

@@ -74,21 +74,32 @@ class Encoder:
         return await asyncio.wrap_future(future)
 
     def _run(self) -> None:
-        while (first := self._jobs.get()) is not None:
-            jobs = [first]
-            while len(jobs) < BATCH:
-                try:
-                    job = self._jobs.get_nowait()
-                except queue.Empty:
-                    break
-                if job is None:
-                    self._jobs.put(None)
-                    break
-                jobs.append(job)
-            # Who has gone away meanwhile (a deadline, a closed connection) is left out.
-            live = [job for job in jobs if job[1].set_running_or_notify_cancel()]
-            self._encode([job for job in live if isinstance(job[0], str)], self._texts)
-            self._encode([job for job in live if not isinstance(job[0], str)], self._pictures)
+        while self._batch():
+            pass
+
+    def _batch(self) -> bool:
+        """Wait for a job, and encode what waits with it; nothing of it is kept afterwards.
+
+        False for the end.
+        """
+        first = self._jobs.get()
+        if first is None:
+            return False
+        jobs = [first]
+        while len(jobs) < BATCH:
+            try:
+                job = self._jobs.get_nowait()
+            except queue.Empty:
+                break
+            if job is None:
+                self._jobs.put(None)
+                break
+            jobs.append(job)
+        # Who has gone away meanwhile (a deadline, a closed connection) is left out.
+        live = [job for job in jobs if job[1].set_running_or_notify_cancel()]
+        self._encode([job for job in live if isinstance(job[0], str)], self._texts)
+        self._encode([job for job in live if not isinstance(job[0], str)], self._pictures)
+        return True
 
     def _encode(self, jobs: list[Job], encode: Callable[[list[Any]], Any]) -> None:
         if not jobs:

@@ -34,7 +34,8 @@ async def browse(request: Request, asked: Browse) -> Response:
     service: Service = request.app.state.service
     served = service.registry.get(asked.dataset)
     wanted = service.wanted(asked, asked.k)
-    return await service.work.search(_browse, served, wanted, service.content_policy, asked.skip)
+    given = (served, wanted, service.content_policy, asked.skip)
+    return await service.conditions.within(served, service.work.search, _browse, *given)
 
 
 @router.get("/datasets/{name}/map", response_model=Mapped, responses=documented(404))
@@ -42,7 +43,8 @@ async def dataset_map(request: Request, name: str, asked: Annotated[Filters, Que
     """Keys and places of at most 10,000 rows; near pictures lie near each other."""
     service: Service = request.app.state.service
     served = service.registry.get(name)
-    return await service.work.disk(_map, served, service.wanted(asked, 1), service.content_policy)
+    given = (served, service.wanted(asked, 1), service.content_policy)
+    return await service.conditions.within(served, service.work.disk, _map, *given)
 
 
 def _browse(

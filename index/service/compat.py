@@ -35,6 +35,7 @@ from frenchcat.index.service.search import NearestRows, Wanted
 from frenchcat.index.visible import View
 
 if TYPE_CHECKING:
+    from frenchcat.index.service.pixels import PixelBudget
     from frenchcat.index.service.served_dataset import ServedDataset
     from frenchcat.index.service.service import Service
 
@@ -154,7 +155,13 @@ def _answer(service: Service, served: ServedDataset, found: NearestRows, images:
     similarities = found.similarities.tolist()
     with service.metrics.time("metadata_get_time"):
         first = [
-            json_text({**_row(served, hit, len(ids[:images])), "id": id_, "similarity": similarity})
+            json_text(
+                {
+                    **_row(served, hit, len(ids[:images]), service.thumbnails.pixels),
+                    "id": id_,
+                    "similarity": similarity,
+                }
+            )
             for hit, id_, similarity in zip(
                 served.hits(found.positions[:images]), ids, similarities, strict=False
             )
@@ -170,13 +177,13 @@ def _metadata(service: Service, served: ServedDataset, ids: list[int]) -> Respon
         places = served.searcher.positions(ids)
         known = [id_ for id_, at in zip(ids, places.tolist(), strict=True) if at >= 0]
         rows = [
-            {"id": id_, "metadata": _row(served, hit, len(ids))}
+            {"id": id_, "metadata": _row(served, hit, len(ids), service.thumbnails.pixels)}
             for id_, hit in zip(known, served.hits(places[places >= 0]), strict=True)
         ]
     return answer(rows)
 
 
-def _row(served: ServedDataset, hit: Hit, rows: int) -> dict[str, Any]:
+def _row(served: ServedDataset, hit: Hit, rows: int, pixels: PixelBudget) -> dict[str, Any]:
     """A row's columns without nulls, by clip-retrieval's names; its picture as base64."""
     called = told_apart(hit.columns, ("image",))
     columns = {called[name]: value for name, value in hit.columns.items()}
@@ -184,10 +191,13 @@ def _row(served: ServedDataset, hit: Hit, rows: int) -> dict[str, Any]:
     row = {name: plain(value) for name, value in row.items() if plain(value) is not None}
     if rows <= IMAGES_UP_TO:
         with contextlib.suppress(Refused, OSError):  # a broken picture costs no row
-            row["image"] = base64.b64encode(_jpeg(served, hit)).decode()
+            row["image"] = base64.b64encode(_jpeg(served, hit, pixels)).decode()
     return row
 
 
-def _jpeg(served: ServedDataset, hit: Hit) -> bytes:
+def _jpeg(served: ServedDataset, hit: Hit, pixels: PixelBudget) -> bytes:
     data = media.read(served, hit)
-    return data if data[:3] == b"\xff\xd8\xff" else media.shrunk(data, 10_000)
+    if data[:3] == b"\xff\xd8\xff":
+        return data
+    with pixels.holding(data):
+        return media.shrunk(data, 10_000)

@@ -1,17 +1,21 @@
 """/v1: from looking to a dataset: selections that the trainer reads, and removals.
 
-Both write into the dataset, so they hold its lock: while a build is at work they answer 409, and
-so does the name of another selection.
+Both write into the dataset, so they hold its lock: while a build is at work they answer 409. What
+is lost by them was seen before: a removal names the preview that it confirms, by a token of the
+rows shown, and a large one the number of its rows; a selection takes another's name only where
+`replace` says so.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, Query, Request
 
 from frenchcat.curate import remove as removal
 from frenchcat.curate import select
+from frenchcat.curate.dataset import digest_of
 from frenchcat.curate.remove.request import remove
 from frenchcat.index.service.models import (
     Made,
@@ -51,10 +55,17 @@ async def make_selection(request: Request, asked: NewSelection) -> Made:
     where = asked.where
     if asked.query is not None:
         where = await _hits_as_condition(service, served, asked)
-    choice = select.Choice(where=where, limit=asked.limit)
-    made = await service.work.disk(_select, served, asked, choice)
+    made = await service.conditions.select(
+        served, name=asked.name, where=where, limit=asked.limit, replace=asked.replace
+    )
+    if (there := made.get("taken")) is not None:
+        raise Refused(
+            409,
+            f"{served.name} has a selection {asked.name!r} already, of {there['rows']} rows "
+            f"(digest {there['digest'][:16]}); give another name, or replace=true to lose that one",
+        )
     folder = served.dataset.root if service.settings.private else None
-    return Made(**made.model_dump(), folder=folder)
+    return Made(dataset=served.name, name=asked.name, folder=folder, **made)
 
 
 @router.post("/remove", responses=documented(403, 404, 409, 413))
@@ -64,7 +75,8 @@ async def take_out(request: Request, asked: Removal) -> RemovalResponse:
     if not service.settings.allow_remove:
         raise Refused(403, "this service removes nothing; start it with --allow-remove")
     served = service.registry.get(asked.dataset)
-    return await service.work.disk(_remove, served, asked)
+    bound = service.settings.confirm_rows
+    return await service.work.disk(_remove, served, asked, bound)
 
 
 async def _hits_as_condition(service: Service, served: ServedDataset, asked: NewSelection) -> str:
@@ -85,14 +97,6 @@ async def _hits_as_condition(service: Service, served: ServedDataset, asked: New
     return f"key IN ({listed})"
 
 
-def _select(served: ServedDataset, asked: NewSelection, choice: select.Choice) -> Selected:
-    with served.dataset.lock():
-        made = select.select(served.dataset, asked.name, choice, asked.replace)
-    return Selected(
-        dataset=served.name, name=made.name, rows=len(made), digest=made.digest, sql=made.sql
-    )
-
-
 def _selections(served: ServedDataset) -> list[Selected]:
     found = [select.open_selection(served.dataset, n) for n in select.names(served.dataset)]
     return [
@@ -101,18 +105,58 @@ def _selections(served: ServedDataset) -> list[Selected]:
     ]
 
 
-def _remove(served: ServedDataset, asked: Removal) -> RemovalResponse:
+def _remove(served: ServedDataset, asked: Removal, bound: int) -> RemovalResponse:
+    """Preview or carry out a removal; one of more than `bound` rows names their number."""
     asked_for = removal.RemovalQuery(asked.by, asked.value, asked.near)
     if not asked.confirm:
         matches, number = removal.matches(served.dataset, asked_for), None
     else:
         with served.dataset.lock():
             matches = removal.matches(served.dataset, asked_for)
+            _check_confirmed(served, asked, matches, bound)
             number = remove(served.dataset, asked_for, matches, asked.note).number
     shown = [
         Matched(key=match.key, url=match.url, caption=match.caption, why=match.why)
         for match in matches[:SHOWN]
     ]
     return RemovalResponse(
-        removed=number is not None, request=number, matches=shown, total=len(matches)
+        removed=number is not None,
+        request=number,
+        matches=shown,
+        total=len(matches),
+        token=None if asked.confirm else _token(served, asked, matches),
+        confirm_total=len(matches) > bound,
     )
+
+
+def _token(served: ServedDataset, asked: Removal, matches: Sequence[removal.Match]) -> str:
+    """Names a preview: what was asked for, and the rows that it matched."""
+    keys = sorted(match.key for match in matches)
+    return digest_of([served.dataset.root, asked.by, asked.value, asked.near, keys])[:32]
+
+
+def _check_confirmed(
+    served: ServedDataset, asked: Removal, matches: Sequence[removal.Match], bound: int
+) -> None:
+    """Raise `Refused` (409) unless what would be removed now is what was shown."""
+    total = len(matches)
+    if asked.token is None:
+        raise Refused(
+            409,
+            "a removal is confirmed with the token of its preview; send the same without confirm, "
+            f"then confirm with the token that it answers ({total} rows would go now)",
+        )
+    if asked.token != _token(served, asked, matches):
+        raise Refused(
+            409,
+            f"the token {asked.token[:40]!r} is of another preview: {asked.by} {asked.value[:200]}"
+            f"{' with near copies' if asked.near else ''} matches {total} rows now that were not "
+            "those shown; nothing was removed; look at the preview again",
+        )
+    if total > bound and asked.total != total:
+        said = "none was" if asked.total is None else f"{asked.total} was"
+        raise Refused(
+            409,
+            f"this removes {total} rows, more than {bound} (confirm_rows); confirm the number with "
+            f"total={total} ({said} sent); nothing was removed",
+        )

@@ -6,8 +6,8 @@ time; a few may wait, and more are refused. Prompts are refused by the words tha
 pictures that the operator's safety head or violence prompts find are withheld. Nearest training
 pictures are shown where their dataset is served, but for those that a search would hide as unsafe.
 
-Drawing takes seconds to minutes, and a request has `deadline_sec`, waiting included: one that ran
-out while it was drawn is still drawn to its end, and thrown away.
+Drawing takes seconds to minutes, and a request has `deadline_sec`, waiting included. Where that is
+over, or the asker has left, nothing is drawn any more: at work it stops before its next step.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from threading import Event
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -56,7 +57,8 @@ class Drawn:
 class DrawBackend:
     """What draws, and the root of the dataset that it was trained on, where it is one."""
 
-    draw: Callable[[DrawRequest], Sequence[Drawn]]
+    draw: Callable[[DrawRequest, Callable[[], bool]], Sequence[Drawn]]
+    """Of a request, and of a function that says whether to stop."""
     trained_on: str | None = None
 
 
@@ -66,6 +68,7 @@ class DrawQueue:
     def __init__(self, draw_backend: DrawBackend, waiting: int, metrics: Metrics) -> None:
         self.draw_backend, self._waiting, self._metrics = draw_backend, waiting, metrics
         self._asked = 0  # being drawn, or waiting
+        self._wanted: set[Event] = set()  # those of requests whose askers are there
         self._thread = ThreadPoolExecutor(1, "draw", initializer=few_threads)
 
     async def draw(self, wanted: DrawRequest) -> Sequence[Drawn]:
@@ -78,21 +81,29 @@ class DrawQueue:
             )
         loop = asyncio.get_running_loop()
         self._count(1)
-        future = self._thread.submit(self._draw, wanted)
+        left = Event()
+        future = self._thread.submit(self._draw, wanted, left)
         future.add_done_callback(lambda _: loop.call_soon_threadsafe(self._count, -1))
-        return await asyncio.wrap_future(future)
+        self._wanted.add(left)
+        try:
+            return await asyncio.wrap_future(future)
+        finally:
+            left.set()
+            self._wanted.discard(left)
 
     def close(self) -> None:
-        """End the thread after what is being drawn."""
+        """End the thread; what is being drawn stops."""
+        for left in self._wanted:
+            left.set()
         self._thread.shutdown(wait=True, cancel_futures=True)
 
     def _count(self, change: int) -> None:
         self._asked += change
         self._metrics.drawings.set(self._asked)
 
-    def _draw(self, wanted: DrawRequest) -> Sequence[Drawn]:
+    def _draw(self, wanted: DrawRequest, left: Event) -> Sequence[Drawn]:
         with self._metrics.time(DRAW):
-            drawn = self.draw_backend.draw(wanted)
+            drawn = self.draw_backend.draw(wanted, left.is_set)
         self._metrics.drawn.inc(len(drawn))
         return drawn
 

@@ -2,14 +2,16 @@
 
 Plain ASGI, so that nothing of a refused body is read and an answer is streamed as it comes. Keys
 are compared in constant time. Every path asks for one but those named as public: the page's own
-files, and the routes marked `@public` (health, the page's configuration). At loopback only loopback
-host names are answered: a page of another site cannot reach the service by a name that it makes
-point here (DNS rebinding).
+files, and the routes marked `@public` (health, the page's configuration). Those alone answer to
+what a browser marks as coming from a site that is not allowed (origins.py). At loopback only
+loopback host names are answered: a page of another site cannot reach the service by a name that it
+makes point here (DNS rebinding). A request whose asker has left is cancelled.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import hmac
 import re
@@ -26,10 +28,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from frenchcat.curate.errors import UserError
 from frenchcat.index.service.metrics import Metrics
+from frenchcat.index.service.origins import foreign_origin
 from frenchcat.index.service.problems import Refused, problem
 from frenchcat.index.service.settings import LOOPBACK, ServeSettings
 
 CLIENTS = 10_000  # whose rates are remembered
+LEFT = 499  # nginx's status for a request whose asker has left; it is only counted
 HEADERS = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
 _PUBLIC = "frenchcat_public"
 F = TypeVar("F", bound=Callable[..., object])
@@ -108,6 +112,7 @@ class Guard:
         self.app, self.settings, self.metrics, self.public = app, settings, metrics, public
         self.keys = keys
         self.rates = Rates(settings.rate) if settings.rate else None
+        self.uploads = Uploads(settings.max_uploads, settings.upload_bytes)
         self.hosts = frozenset(settings.hosts or (LOOPBACK if settings.private else ()))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -117,13 +122,14 @@ class Guard:
             return
         # The upstream page puts "/" between an address that ends in one and a route.
         scope["path"] = re.sub("/{2,}", "/", scope["path"])
-        body = _Body(receive, self.settings.max_body_bytes)
+        body = _Body(receive, self.settings.max_body_bytes, self.uploads)
         answer = _Answer(send, self.metrics, scope, body)
         try:
             self._admit(scope)
             body.announce(Headers(scope=scope).get("content-length"))
             async with asyncio.timeout(self.settings.deadline_sec):
-                await self.app(scope, body, answer)
+                await body.begin(Headers(scope=scope))
+                await self._answered(scope, body, answer)
         except Refused as refused:
             await answer.refuse(refused)
         except TimeoutError:
@@ -133,7 +139,29 @@ class Guard:
                 late = Refused(408, f"the request did not arrive within {limit}")
             await answer.refuse(late)
         finally:
+            body.forget()
             answer.count()
+
+    async def _answered(self, scope: Scope, body: _Body, answer: _Answer) -> None:
+        """Run the application until it has answered, or nobody waits for it."""
+        answering: asyncio.Task[None] = asyncio.create_task(self._run(scope, body, answer))
+        leaving = asyncio.create_task(body.left())
+        try:
+            await asyncio.wait({answering, leaving}, return_when=asyncio.FIRST_COMPLETED)
+            if not answering.done() and not answer.finished:
+                answering.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await asyncio.wait({answering})
+                answer.left()
+                return
+            await answering
+        finally:
+            for task in (answering, leaving):
+                task.cancel()
+            await asyncio.wait({answering, leaving})
+
+    async def _run(self, scope: Scope, body: _Body, answer: _Answer) -> None:
+        await self.app(scope, body, answer)
 
     def _admit(self, scope: Scope) -> None:
         headers = Headers(scope=scope)
@@ -142,12 +170,24 @@ class Guard:
             raise Refused(
                 403, f"this service is not called {host!r}; it is started with --allowed-host NAME"
             )
+        self._check_site(scope, headers)
         client = scope["client"][0] if scope.get("client") else "unknown"
         if self.keys and scope["path"] not in self.public and scope["method"] != "OPTIONS":
             client = self._known(headers)
         if self.rates is not None and (wait := self.rates.wait_sec(client)):
             retry = {"Retry-After": str(max(1, round(wait)))}
             raise Refused(429, f"at most {self.rates.rate:g} requests a second; wait", retry)
+
+    def _check_site(self, scope: Scope, headers: Headers) -> None:
+        """Raise for a page of another site, which asks with the reach of its visitor's machine."""
+        if scope["path"] in self.public:
+            return
+        if (origin := foreign_origin(headers, self.settings.cors)) is not None:
+            raise Refused(
+                403,
+                f"this request comes from a page of {origin[:100]}; to allow that, start the "
+                "service with --cors and its origin",
+            )
 
     def _known(self, headers: Headers) -> str:
         """The client by its key; raises where it has none that is known."""
@@ -163,26 +203,109 @@ class Guard:
         return digest.hex()
 
 
-class _Body:
-    """A request's body, counted while it is received."""
+class Uploads:
+    """What all bodies together take, and how many are on their way."""
 
-    def __init__(self, receive: Receive, limit: int) -> None:
-        self._receive, self._limit, self._bytes = receive, limit, 0
+    def __init__(self, most: int, limit: int) -> None:
+        self._most, self._limit, self._open, self._bytes = most, limit, 0, 0
+
+    def open(self) -> None:
+        """One more that does not come in one piece. Raises `Refused` (503)."""
+        if self._open >= self._most:
+            raise Refused(
+                503,
+                f"{self._open} uploads are on their way already (max_uploads); send it again later",
+                {"Retry-After": "5"},
+            )
+        self._open += 1
+
+    def close(self) -> None:
+        """One less."""
+        self._open -= 1
+
+    def take(self, size: int) -> None:
+        """Bytes that were received. Raises `Refused` (503) where they are too many together."""
+        if self._bytes + size > self._limit:
+            raise Refused(
+                503,
+                f"the bodies of all requests have {self._limit:,} bytes already (upload_bytes); "
+                "send it again later",
+                {"Retry-After": "5"},
+            )
+        self._bytes += size
+
+    def give_back(self, size: int) -> None:
+        """Bytes whose request has ended."""
+        self._bytes -= size
+
+
+class _Body:
+    """A request's body, counted while it is received; then whether its asker is still there."""
+
+    def __init__(self, receive: Receive, limit: int, uploads: Uploads) -> None:
+        self._receive, self._limit, self._uploads = receive, limit, uploads
+        self._bytes, self._taken, self._open = 0, 0, False
+        self._first: Message | None = None
+        self._received, self._gone = asyncio.Event(), asyncio.Event()
         self.complete = False
         self.refused: Refused | None = None
+
+    async def begin(self, headers: Headers) -> None:
+        """Have an empty body received, which a route may not do."""
+        if headers.get("content-length", "0") == "0" and "transfer-encoding" not in headers:
+            self._first = await self()
+
+    async def left(self) -> None:
+        """Return when the whole body is here and its asker is not."""
+        await self._received.wait()
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self._gone.set()
+
+    def forget(self) -> None:
+        """It takes nothing any more."""
+        self._uploads.give_back(self._taken)
+        self._close()
+        self._taken = 0
 
     def announce(self, length: str | None) -> None:
         if length is not None and length.isdecimal() and int(length[:20]) > self._limit:
             raise self._too_much()
 
     async def __call__(self) -> Message:
+        if self._first is not None:
+            first, self._first = self._first, None
+            return first
+        if self.complete:
+            await self._gone.wait()  # `left` is who receives
+            return {"type": "http.disconnect"}
         message = await self._receive()
         if message["type"] == "http.request":
-            self._bytes += len(message.get("body", b""))
-            self.complete = not message.get("more_body", False)
-            if self._bytes > self._limit:
-                raise self._too_much()
+            self._count(len(message.get("body", b"")), bool(message.get("more_body", False)))
         return message
+
+    def _count(self, size: int, more: bool) -> None:
+        self._bytes += size
+        if self._bytes > self._limit:
+            raise self._too_much()
+        try:
+            self._uploads.take(size)
+            self._taken += size
+            if more and not self._open:
+                self._uploads.open()
+                self._open = True
+        except Refused as refused:
+            self.refused = refused
+            raise
+        if not more:
+            self.complete = True
+            self._close()
+            self._received.set()
+
+    def _close(self) -> None:
+        if self._open:
+            self._uploads.close()
+            self._open = False
 
     def _too_much(self) -> Refused:
         self.refused = Refused(413, f"the body is larger than {self._limit:,} bytes; send less")
@@ -195,6 +318,7 @@ class _Answer:
     def __init__(self, send: Send, metrics: Metrics, scope: Scope, body: _Body) -> None:
         self._send, self._metrics, self._scope, self._body = send, metrics, scope, body
         self._status, self._begun, self._refusing = 0, perf_counter(), False
+        self.finished = False  # the whole answer is on its way
         metrics.running.inc()
 
     async def __call__(self, message: Message) -> None:
@@ -209,6 +333,8 @@ class _Answer:
             headers = MutableHeaders(scope=message)
             for name, value in HEADERS.items():
                 headers.setdefault(name, value)
+        elif message["type"] == "http.response.body":
+            self.finished = not message.get("more_body", False)
         await self._send(message)
 
     async def refuse(self, refused: Refused) -> None:
@@ -217,6 +343,10 @@ class _Answer:
             self._refusing = True
             answer = problem(refused.status, str(refused), refused.headers)
             await answer(self._scope, _nothing, self._forward)
+
+    def left(self) -> None:
+        """Count the request as one whose asker has left, unless an answer has begun."""
+        self._status = self._status or LEFT
 
     def count(self) -> None:
         route = getattr(self._scope.get("route"), "path", "other")

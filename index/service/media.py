@@ -19,6 +19,7 @@ from starlette.responses import Response
 
 from frenchcat.curate import files, tars
 from frenchcat.curate.errors import UnreadableImage
+from frenchcat.index.service.pixels import PIXELS, PixelBudget
 from frenchcat.index.service.problems import Refused, documented
 
 if TYPE_CHECKING:
@@ -113,7 +114,8 @@ def _block(served: ServedDataset, relative: str, offset: int, size: int) -> tupl
 class ThumbnailCache:
     """Small pictures, the recent ones kept. Used from several threads."""
 
-    def __init__(self, kept_bytes: int = KEPT_BYTES) -> None:
+    def __init__(self, kept_bytes: int = KEPT_BYTES, pixels: PixelBudget | None = None) -> None:
+        self.pixels = pixels or PixelBudget(PIXELS)
         self._limit, self._bytes, self._lock = kept_bytes, 0, Lock()
         self._kept: OrderedDict[tuple[str, str, str, int], bytes] = OrderedDict()
 
@@ -125,7 +127,9 @@ class ThumbnailCache:
             if name in self._kept:
                 self._kept.move_to_end(name)
                 return self._kept[name]
-        made = shrunk(stored(served, key)[0], size)
+        data = stored(served, key)[0]
+        with self.pixels.holding(data):
+            made = shrunk(data, size)
         with self._lock:
             self._bytes += len(made) - len(self._kept.pop(name, b""))
             self._kept[name] = made

@@ -212,6 +212,12 @@ class Removal(Strict):
     near: bool = Field(False, description="Near copies of the matching rows, too.")
     note: str = Field("", max_length=2_000)
     confirm: bool = Field(False, description="False: only show what matches.")
+    token: str | None = Field(
+        None, max_length=100, description="To confirm: that of the preview; its rows must be these."
+    )
+    total: int | None = Field(
+        None, ge=0, description="To confirm more than confirm_rows: how many rows go."
+    )
 
 
 class Matched(BaseModel):
@@ -228,8 +234,10 @@ class RemovalResponse(BaseModel):
 
     removed: bool
     request: int | None = Field(description="Its number in the log.")
-    matches: list[Matched]
+    matches: list[Matched] = Field(description="The first 1,000.")
     total: int
+    token: str | None = Field(description="Of a preview: what confirms it.")
+    confirm_total: bool = Field(description="Whether to confirm it `total` must be sent, too.")
 
 
 class DrawRequest(Strict):

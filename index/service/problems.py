@@ -1,8 +1,9 @@
 """Every mistake -> a status and one line of JSON: ``{"error": "what, the value and the fix"}``.
 
 400 a value that does not do, 401 no key, 403 not allowed here, 404 no such thing, 409 the dataset
-is being written or a name is taken, 413 too much, 415 not JSON, 422 a body of another form, 429 too
-often, 503 too slow, not ready, or a dataset that cannot be written, 507 a full disk.
+is being written, a name is taken or a removal is not what was shown, 413 too much, 415 not JSON,
+422 a body of another form, 429 too often, 503 too slow, not ready, or a dataset that cannot be
+written, 507 a full disk.
 """
 
 from __future__ import annotations

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from frenchcat.index.service.content_policy import ContentPolicy
+    from frenchcat.index.service.pixels import PixelBudget
     from frenchcat.index.service.remote import Remote
     from frenchcat.index.service.served_dataset import ServedDataset
     from frenchcat.index.service.work import Work
@@ -33,8 +34,11 @@ so a line of pixels would become a giant."""
 class Queries:
     """Encodes queries for one application."""
 
-    def __init__(self, work: Work, remote: Remote, content_policy: ContentPolicy) -> None:
+    def __init__(
+        self, work: Work, remote: Remote, content_policy: ContentPolicy, pixels: PixelBudget
+    ) -> None:
         self._work, self._remote, self._content_policy = work, remote, content_policy
+        self._pixels = pixels
 
     async def search(self, served: ServedDataset, asked: Search) -> Unit:
         """The vector of a search. Raises `UserError` for a part that does not do."""
@@ -63,8 +67,8 @@ class Queries:
 
     async def picture(self, served: ServedDataset, data: bytes) -> Unit:
         """The vector of a picture's file."""
-        picture = await self._work.disk(_decoded, data)
-        return await served.encoder.picture(picture)
+        async with self._pixels.held(data):
+            return await served.encoder.picture(await self._work.decode(_decoded, data))
 
     async def address(self, served: ServedDataset, address: str) -> Unit:
         """The vector of a picture at an address."""

@@ -15,6 +15,7 @@ from frenchcat.index.map import LazyMap
 from frenchcat.index.rows import id_of
 from frenchcat.index.search import Hit, Positions, Ranked, Searcher
 from frenchcat.index.service.batching import Encoder
+from frenchcat.index.service.conditions import not_here
 from frenchcat.index.service.problems import Refused
 
 
@@ -25,6 +26,7 @@ class ServedDataset:
         """Open it. Raises `UserError` where it has no index, or a broken one."""
         self.name, self.dataset, self.encoder = name, dataset, encoder
         self.searcher = Searcher(dataset)
+        self.searcher.visible.evaluate = not_here
         self.map = LazyMap(self.searcher)
         self.model = str(model_of(dataset)["model"])
         self.version = str(self.searcher.version)

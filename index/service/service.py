@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import UserError
+from frenchcat.index.service.conditions import Conditions
 from frenchcat.index.service.content_policy import ContentPolicy
 from frenchcat.index.service.dataset_registry import DatasetRegistry
 from frenchcat.index.service.drawing import DrawBackend, DrawQueue
 from frenchcat.index.service.media import ThumbnailCache
 from frenchcat.index.service.metrics import Metrics
 from frenchcat.index.service.models import Filters, HitFilters
+from frenchcat.index.service.pixels import PixelBudget
 from frenchcat.index.service.queries import Queries
 from frenchcat.index.service.remote import Remote
 from frenchcat.index.service.search import NearestRows, Wanted, find
@@ -47,11 +49,14 @@ class Service:
         self.settings = settings
         self.metrics = Metrics()
         self.content_policy = ContentPolicy(settings)
-        self.thumbnails = ThumbnailCache()
+        # Two: who sends large pictures does not hold up those of the page.
+        self.pixels = PixelBudget(settings.decoded_pixels)
+        self.thumbnails = ThumbnailCache(pixels=PixelBudget(settings.decoded_pixels))
         self.work = Work()
+        self.conditions = Conditions(settings, self.work)
         self.registry = DatasetRegistry(datasets, self.work, self.metrics, clip)
         self.remote = Remote(settings, self.metrics)
-        self.queries = Queries(self.work, self.remote, self.content_policy)
+        self.queries = Queries(self.work, self.remote, self.content_policy, self.pixels)
         waiting = settings.draw_waiting
         self.draw_queue = (
             None if draw_backend is None else DrawQueue(draw_backend, waiting, self.metrics)
@@ -61,6 +66,8 @@ class Service:
     async def __aenter__(self) -> Service:
         await self.remote.__aenter__()
         self._watch = asyncio.create_task(self.registry.watch(self.settings.poll_sec))
+        if self.settings.preload:
+            self.conditions.preload()
         self._warm = asyncio.gather(*map(self._preload, self.registry.all_served()))
         self.ready = True
         return self
@@ -74,6 +81,7 @@ class Service:
         await self.remote.__aexit__(*error)
         if self.draw_queue is not None:
             self.draw_queue.close()
+        self.conditions.close()
         self.work.close()
         self.registry.close()
 
@@ -89,9 +97,8 @@ class Service:
 
     async def find(self, served: ServedDataset, vector: Unit, wanted: Wanted) -> NearestRows:
         """Search in a thread."""
-        return await self.work.search(
-            find, served, vector, wanted, self.content_policy, self.metrics
-        )
+        given = (served, vector, wanted, self.content_policy, self.metrics)
+        return await self.conditions.within(served, self.work.search, find, *given)
 
     def wanted(self, asked: Filters, k: int) -> Wanted:
         """What a body's filters come to."""

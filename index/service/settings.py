@@ -24,6 +24,8 @@ class ServeSettings:
     """Whether /v1/remove removes."""
     allow_select: bool | None = None
     """Whether /v1/selections writes; None: where the service is at loopback or asks for keys."""
+    confirm_rows: int = Field(100, ge=0)
+    """A removal of more rows is confirmed with their number."""
     cors: tuple[str, ...] = ()
     """Origins (`https://example.org`, or `*`) whose pages may ask; empty: the own page alone."""
     hosts: tuple[str, ...] = ()
@@ -34,6 +36,24 @@ class ServeSettings:
     """Of one request."""
     deadline_sec: float = Field(60.0, gt=0)
     """For one request, its body included."""
+    max_uploads: int = Field(32, ge=1)
+    """Bodies that are on their way at a time, those that came in one piece left out."""
+    upload_bytes: int = Field(128 * 2**20, ge=1024)
+    """Of the bodies of all requests that are being answered; reading one takes some four times."""
+    decoded_pixels: int = Field(64_000_000, ge=1)
+    """Of pictures of queries that are decoded at a time; of stored ones, so many again."""
+    header_sec: float = Field(10.0, gt=0)
+    """For the headers of a request, from its connection or its first byte on."""
+    max_connections: int = Field(800, ge=1)
+    """Of more, that which has waited longest for its headers is closed."""
+    condition_sec: float = Field(10.0, gt=0)
+    """For evaluating one condition; its start and its waiting are not counted."""
+    condition_memory_bytes: int = Field(2**30, ge=2**26)
+    """For evaluating one condition, beyond the 90 MB of an idle process."""
+    condition_processes: int = Field(2, ge=1, le=64)
+    """Conditions that are evaluated at a time."""
+    condition_waiting: int = Field(32, ge=1)
+    """Conditions at work or waiting; more are refused."""
     max_hits: int = Field(10_000, ge=1)
     """Hits of one answer; clip-retrieval's page downloads so many."""
     remote_pictures: bool = True

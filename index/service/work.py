@@ -26,6 +26,8 @@ class Work:
         count = searches or os.cpu_count() or 1
         self._search = ThreadPoolExecutor(count, "search", initializer=_one_faiss_thread)
         self._disk = ThreadPoolExecutor(DISK_THREADS, "disk", initializer=_one_faiss_thread)
+        # Of their own: who waits for a turn to decode (pixels.py) must not hold them up.
+        self._decode = ThreadPoolExecutor(count, "decode")
 
     async def search(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a search."""
@@ -37,10 +39,16 @@ class Work:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._disk, lambda: function(*args, **kwargs))
 
+    async def decode(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run the decoding of a picture that was sent."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._decode, lambda: function(*args, **kwargs))
+
     def close(self) -> None:
         """End the threads once what runs in them has ended."""
         self._search.shutdown(wait=True, cancel_futures=True)
         self._disk.shutdown(wait=True, cancel_futures=True)
+        self._decode.shutdown(wait=True, cancel_futures=True)
 
 
 def _one_faiss_thread() -> None:

@@ -42,7 +42,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     keys = folder / "keys.txt"
     keys.write_text(SECRET + "\n")
     files = content_policy(folder, clip)
-    with serving([dataset], clip, allow_remove=True, **files) as address:
+    with serving([dataset], clip, allow_remove=True, confirm_rows=20, **files) as address:
         closed: dict[str, Any] = {"api_key_file": str(keys), "contact": "cats@example.org"}
         with serving([dataset], clip, allow_select=False, **closed) as guarded:
             yield Site(dataset, address, guarded)

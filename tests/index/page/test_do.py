@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from frenchcat.curate import select
 from frenchcat.curate.clip.model import Clip
@@ -50,6 +51,59 @@ def test_a_filter_becomes_a_training_selection(page: Page, site: Site) -> None:
     dialog.locator("#selection-name").fill("no good")
     dialog.get_by_role("button", name="Freeze it").click()
     expect(dialog.locator("h2")).to_have_text("A training selection")  # the field says why
+
+
+def test_another_selections_name_is_taken_only_where_that_is_agreed_to(
+    page: Page, site: Site
+) -> None:
+    def freeze(where: str) -> Any:
+        page.goto(f"/?where={where}")
+        settled(page)
+        page.get_by_role("button", name="Make this a training selection").click()
+        dialog = page.locator("#selecting")
+        dialog.locator("#selection-name").fill("twice")
+        dialog.get_by_role("button", name="Freeze it").click()
+        return dialog
+
+    expect(freeze("caption like 'a red%25'").locator("h2")).to_have_text("twice: 1 row")
+    dialog = freeze("caption like 'a bridge%25' or caption like 'a red%25'")
+    expect(dialog.locator(".error")).to_contain_text("has a selection 'twice' already")
+    assert len(select.open_selection(site.dataset, "twice")) == 1
+    dialog.locator("#selection-replace").check()
+    dialog.get_by_role("button", name="Freeze it").click()
+    expect(dialog.locator("h2")).to_have_text("twice: 2 rows")
+
+
+def test_a_removal_takes_what_is_shown_and_nothing_else(page: Page, site: Site) -> None:
+    """While the preview of a whole site is on its way, that of one row is not to be confirmed."""
+    last = CAPTIONS[-2]
+    search(page, last)
+    shown(page, last).locator(".open").click()
+    page.get_by_role("button", name="Remove…").click()
+    dialog = page.locator("#removing")
+    confirm, total = dialog.locator("#remove-confirm"), dialog.locator("#remove-total")
+    expect(confirm).to_have_text("Remove 1 row")
+    held: list[Route] = []
+    page.route("**/v1/remove", held.append)
+    dialog.locator("#remove-by").select_option("domain")
+    expect(confirm).to_be_disabled()
+    expect(confirm).to_have_text("Remove")
+    confirm.evaluate("button => button.click()")
+    while not held:
+        page.wait_for_timeout(10)
+    held[0].continue_()
+    page.unroute("**/v1/remove")
+    rows = left(site.dataset)
+    expect(confirm).to_have_text(f"Remove {rows} rows")
+    for typed, allowed in (("", False), (str(rows - 1), False), (str(rows), True)):
+        total.fill(typed)
+        expect(confirm).to_be_enabled(enabled=allowed)
+    dialog.locator("#remove-by").select_option("key")
+    expect(confirm).to_have_text("Remove 1 row")
+    expect(total).to_be_hidden()
+    confirm.click()
+    expect(dialog).to_contain_text("1 row is gone")
+    assert (left(site.dataset), KEYS[-2] in removed_keys(site.dataset)) == (rows - 1, True)
 
 
 def test_the_drawer_holds_the_duplicates(page: Page) -> None:

@@ -100,10 +100,13 @@ def test_removal_through_the_service(cats: Dataset) -> None:
         assert (shown["removed"], shown["total"]) == (False, 1)
         assert shown["matches"][0]["caption"] == CAPTIONS[2]
         assert client.get("/v1/rows/cats/000000002").status_code == 200
-        done = client.post("/v1/remove", json={**body, "confirm": True, "note": "mail"}).json()
+        sure = {**body, "confirm": True, "token": shown["token"], "note": "mail"}
+        done = client.post("/v1/remove", json=sure).json()
         assert (done["removed"], done["request"]) == (True, 1)
         assert client.get("/v1/rows/cats/000000002").status_code == 404
-        missing = client.post("/v1/remove", json={**body, "value": "9", "confirm": True})
+        unknown = {**body, "value": "9"}
+        token = client.post("/v1/remove", json=unknown).json()["token"]
+        missing = client.post("/v1/remove", json={**unknown, "confirm": True, "token": token})
         assert missing.status_code == 400
         domain = client.post("/v1/remove", json={"by": "domain", "value": "a/b"})
         assert domain.status_code == 400

@@ -6,7 +6,7 @@ import json
 import shutil
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,8 @@ from frenchcat.drawing import draw_to_files, verify_file
 from frenchcat.index.service.drawing import DrawBackend, Drawn
 from frenchcat.index.service.models import DrawRequest
 from frenchcat.train.checkpoint import newest
+from frenchcat.train.draw import Stopped
+from tests.index.service.live import live
 from tests.index.service.served import served
 from tests.sample.columns import add_columns
 from tests.sample.pictures import picture
@@ -191,7 +193,7 @@ class Slow:
         self.prompts: list[str] = []
         self.running = self.most = 0
 
-    def draw(self, query: DrawRequest) -> list[Drawn]:
+    def draw(self, query: DrawRequest, stopped: Callable[[], bool]) -> list[Drawn]:
         self.running += 1
         self.most = max(self.most, self.running)
         self.prompts.append(query.prompt)
@@ -248,6 +250,46 @@ def test_who_waits_longer_than_a_request_may_is_told_and_not_drawn_for(cats: Dat
     assert len(slow.prompts) == 2  # one of the two, and the last
 
 
+def test_what_nobody_waits_for_any_more_is_not_drawn(cats: Dataset) -> None:
+    """Closed dialogs: the one at work stops, those that wait are never begun."""
+    slow, stops = Slow(), threading.Event()
+
+    def draw(query: DrawRequest, stopped: Callable[[], bool]) -> list[Drawn]:
+        if query.prompt != "stay":
+            slow.begun.release()
+            slow.prompts.append(query.prompt)
+            while not stopped():
+                pass
+            stops.set()
+            raise Stopped
+        slow.go.set()
+        return slow.draw(query, stopped)
+
+    with live(cats, draw_backend=DrawBackend(draw), draw_waiting=4) as service:
+        closed = [service.send("/v1/draw", {"prompt": "left"})]
+        assert slow.begun.acquire(timeout=20)
+        closed += [service.send("/v1/draw", {"prompt": "never"}) for _ in range(3)]
+        service.wait_for("drawings_running 4.0")
+        for connection in reversed(closed):
+            connection.close()
+        assert service.post("/v1/draw", {"prompt": "stay"}).status_code == 200
+    assert stops.is_set()
+    assert slow.prompts == ["left", "stay"]
+
+
+def test_a_drawing_stops_before_its_next_step(run: Path, tmp_path: Path) -> None:
+    asked: list[bool] = []
+
+    def after_one() -> bool:
+        asked.append(True)
+        return len(asked) > 1
+
+    with pytest.raises(Stopped):
+        draw_to_files(run, ["a cat"], tmp_path / "out", number=1, steps=20, stopped=after_one)
+    assert len(asked) == 2
+    assert not (tmp_path / "out").exists()
+
+
 def test_words_that_no_query_may_hold_are_not_drawn(cats: Dataset, tmp_path: Path) -> None:
     (tmp_path / "words").write_text("gore\n")
     slow = Slow()
@@ -261,7 +303,7 @@ def test_words_that_no_query_may_hold_are_not_drawn(cats: Dataset, tmp_path: Pat
 
 
 def test_a_failing_artist_is_a_mistake_or_a_failure(cats: Dataset) -> None:
-    def fails(query: DrawRequest) -> list[Drawn]:
+    def fails(query: DrawRequest, stopped: Callable[[], bool]) -> list[Drawn]:
         raise UserError("the run is gone") if query.prompt == "a" else OSError("no disk")
 
     with served(cats, draw_backend=DrawBackend(fails), raising=False) as client:
@@ -282,14 +324,14 @@ def test_a_better_checkpoint_is_taken_up(run: Path, tmp_path: Path) -> None:
     copied = Path(shutil.copytree(run, tmp_path / "run"))
     backend = draw_backend_of(copied)
     query = DrawRequest(prompt="a cat", steps=1)
-    (before,) = backend.draw(query)
+    (before,) = backend.draw(query, lambda: False)
     last = newest(copied)
     assert last is not None
     after = Path(shutil.copytree(last, last.with_name("step-00000009")))
     state = json.loads((after / "state.json").read_text())
     state |= {"step": 9, "held_out_loss": -1.0}
     (after / "state.json").write_text(json.dumps(state))
-    (now,) = backend.draw(query)
+    (now,) = backend.draw(query, lambda: False)
     assert [one.receipt["made"]["step"] for one in (before, now)] == [2, 9]
 
 
@@ -311,5 +353,5 @@ def test_a_run_whose_dataset_is_gone_still_draws(run: Path, tmp_path: Path) -> N
     (last / "state.json").write_text(json.dumps(state))
     backend = draw_backend_of(copied)
     assert backend.trained_on is None
-    (one,) = backend.draw(DrawRequest(prompt="a cat", steps=1))
+    (one,) = backend.draw(DrawRequest(prompt="a cat", steps=1), lambda: False)
     assert one.receipt["nearest"] == []

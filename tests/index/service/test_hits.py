@@ -207,7 +207,8 @@ def test_near_copies_go_with_a_row_where_that_is_asked_and_the_note_is_kept(few:
         near = client.post("/v1/remove", json={**body, "near": True}).json()
         assert (near["removed"], near["request"], near["total"]) == (False, None, 3)
         assert not removed(few)
-        done = client.post("/v1/remove", json={**body, "near": True, "confirm": True}).json()
+        sure = {"near": True, "confirm": True, "token": near["token"]}
+        done = client.post("/v1/remove", json={**body, **sure}).json()
         assert (done["removed"], done["total"]) == (True, 3)
         left = client.post("/v1/browse", json={}).json()["rows"]
         for gone in ("000000000", "000000003"):
@@ -242,10 +243,13 @@ def test_of_a_cluster_one_is_shown_and_the_others_are_counted(few: Dataset) -> N
 
 
 def test_nothing_is_removed_while_the_dataset_is_written(few: Dataset) -> None:
-    body = {"by": "key", "value": "000000001", "confirm": True}
+    body: dict[str, Any] = {"by": "key", "value": "000000001"}
     with served(few, allow_remove=True) as client:
+        token = client.post("/v1/remove", json=body).json()["token"]
+        body |= {"confirm": True, "token": token}
         with few.lock():
-            assert client.post("/v1/remove", json=body).status_code == 409
+            refused = client.post("/v1/remove", json=body)
+            assert (refused.status_code, "another" in refused.json()["error"]) == (409, True)
         assert not removed(few)
         assert client.get(f"/v1/rows/{NAME}/000000001").status_code == 200
         assert client.post("/v1/remove", json=body).status_code == 200

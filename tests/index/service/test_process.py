@@ -70,6 +70,23 @@ def test_it_answers_and_finishes_what_runs_when_it_is_told_to_end(folder: str) -
             httpx.get(f"http://127.0.0.1:{port}/readyz")
 
 
+def test_a_condition_at_work_does_not_keep_it_from_ending(folder: str) -> None:
+    long = "bin(bin(bin(bin(bin({})))))"
+    endless = f"levenshtein({long.format('caption')}, {long.format('key')}) > 1"
+    body = json.dumps({"vector": unit_rows(1)[0].tolist(), "where": endless}).encode()
+    with process(folder, "--set", "condition_sec=3600") as (running, port):
+        assert httpx.get(f"http://127.0.0.1:{port}/readyz").is_success
+        with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
+            head = f"POST /v1/search HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(body)}\r\n"
+            connection.sendall(head.encode() + b"Content-Type: application/json\r\n\r\n" + body)
+            metrics = f"http://127.0.0.1:{port}/metrics"
+            while "http_requests_running 2.0" not in httpx.get(metrics).text:
+                pass
+            running.send_signal(signal.SIGTERM)
+            assert connection.recv(65536).startswith(b"HTTP/1.1 503")
+        assert running.wait(25) == 0
+
+
 def test_a_port_that_is_taken_is_said_in_one_line(folder: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

@@ -1,0 +1,112 @@
+"""A bound for the pixels of images that are decoded at a time, whoever asked for them.
+
+A file of some kilobytes may claim as many pixels as a camera has, and each takes 3 to 16 bytes
+while it is decoded. An image takes its pixels from the budget before it is decoded, and gives them
+back when it is no longer needed; who finds too few left waits, first come, first served.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import io
+from collections import deque
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import Future
+from threading import Lock, Thread
+
+from frenchcat.curate.errors import UserError
+
+PIXELS = 64_000_000
+_LARGE = 8_000_000
+"""Pixels of an image after which the allocator is asked to give memory back."""
+_KINDS = ("JPEG", "PNG", "GIF", "WEBP", "AVIF", "BMP", "TIFF", "JPEG2000")
+"""Formats whose size Pillow reads without decoding them."""
+
+
+class PixelBudget:
+    """Pixels that may be decoded at a time. Used from several threads and an event loop."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit, self._left, self._lock = limit, limit, Lock()
+        self._queue: deque[tuple[int, Future[None]]] = deque()
+
+    @contextlib.asynccontextmanager
+    async def held(self, data: bytes) -> AsyncIterator[None]:
+        """Hold an encoded image's pixels. Raises `UserError` where they are more than all."""
+        pixels = self._of(data)
+        if pixels > self.limit:
+            raise UserError(
+                f"the picture claims {pixels:,} pixels; this service decodes at most "
+                f"{self.limit:,} at a time (decoded_pixels); send a smaller one"
+            )
+        turn = self._asked(pixels)
+        try:
+            await asyncio.wrap_future(turn)
+            yield
+        finally:
+            self._give_back(pixels, turn)
+
+    @contextlib.contextmanager
+    def holding(self, data: bytes) -> Iterator[None]:
+        """The same in a thread, which waits; an image of more than all pixels is opened alone."""
+        pixels = min(self._of(data), self.limit)
+        turn = self._asked(pixels)
+        try:
+            turn.result()
+            yield
+        finally:
+            self._give_back(pixels, turn)
+
+    def _of(self, data: bytes) -> int:
+        size = claimed_size(data)
+        # Whatever has no size to be read, it is opened alone.
+        return self.limit if size is None else size[0] * size[1]
+
+    def _asked(self, pixels: int) -> Future[None]:
+        turn: Future[None] = Future()
+        with self._lock:
+            self._queue.append((pixels, turn))
+            self._serve()
+        return turn
+
+    def _give_back(self, pixels: int, turn: Future[None]) -> None:
+        with self._lock:
+            if not turn.cancel():  # it came, if only as its asker left
+                self._left += pixels
+            self._serve()
+        if pixels > _LARGE:
+            Thread(target=_trim, daemon=True).start()
+
+    def _serve(self) -> None:
+        """Give turns, in order, while there are pixels for them."""
+        while self._queue:
+            pixels, turn = self._queue[0]
+            if not turn.cancelled() and pixels > self._left:
+                return
+            self._queue.popleft()
+            if turn.set_running_or_notify_cancel():
+                self._left -= pixels
+                turn.set_result(None)
+
+
+def claimed_size(data: bytes) -> tuple[int, int] | None:
+    """Width and height by an image's header; None where it does not tell them."""
+    import warnings
+
+    from PIL import Image
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(io.BytesIO(data), formats=_KINDS) as opened:
+                return opened.size
+    except Exception:  # decoders fail in any way they like; who decodes it says how
+        return None
+
+
+def _trim() -> None:
+    """Have the allocator give freed memory back to the system, where it can."""
+    with contextlib.suppress(AttributeError, OSError):
+        ctypes.CDLL(None).malloc_trim(0)

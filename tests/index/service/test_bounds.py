@@ -1,0 +1,188 @@
+"""What one visitor may hold of a service, sent by the byte over real sockets."""
+
+import asyncio
+import io
+import socket
+import struct
+import threading
+import zlib
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+
+import pytest
+from PIL import Image
+
+from frenchcat.curate.clip.model import Clip
+from frenchcat.curate.dataset import Dataset
+from frenchcat.curate.errors import UserError
+from frenchcat.index.service.pixels import PixelBudget, claimed_size
+from tests.index.service.live import Live, live
+from tests.index.service.served import make_dataset
+from tests.sample.pictures import picture
+
+ANY = {"vector": [1.0] * 512, "k": 2}
+HALF = b"POST /v1/search HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+
+
+@pytest.fixture(scope="module")
+def eight(tmp_path_factory: pytest.TempPathFactory, clip: Clip) -> Dataset:
+    return make_dataset(tmp_path_factory.mktemp("bounds") / "cats", clip)
+
+
+@pytest.fixture
+def held() -> Iterator[ExitStack]:
+    with ExitStack() as stack:
+        yield stack
+
+
+def closed(connection: socket.socket) -> bool:
+    """Whether the other end closes it, without a word."""
+    try:
+        return connection.recv(1) == b""
+    except ConnectionResetError:
+        return True
+
+
+def refusal(service: Live, held: ExitStack, size: int) -> bytes:
+    """The first answer to one of many uploads that are held open."""
+    while True:
+        connection = held.enter_context(service.send("/v1/search/picture", sent=bytes(size)))
+        connection.settimeout(0.5)
+        try:
+            return connection.recv(65536)
+        except TimeoutError:
+            continue
+
+
+def test_uploads_on_their_way_are_bounded_in_number(eight: Dataset, held: ExitStack) -> None:
+    with live(eight, max_uploads=2) as service:
+        answer = refusal(service, held, 10)
+        assert answer.startswith(b"HTTP/1.1 503")
+        assert b"retry-after: 5" in answer
+        assert b"2 uploads are on their way already (max_uploads)" in answer
+        assert service.post("/v1/search", ANY).status_code == 200  # it comes in one piece
+        held.close()
+        large = {"picture": "A" * 500_000}
+        while (again := service.post("/v1/search", large)).status_code == 503:
+            pass
+        assert again.status_code == 400
+
+
+def test_uploads_are_bounded_in_bytes_together(eight: Dataset, held: ExitStack) -> None:
+    with live(eight, upload_bytes=100_000) as service:
+        answer = refusal(service, held, 40_000)
+        assert answer.startswith(b"HTTP/1.1 503")
+        assert b"have 100,000 bytes already (upload_bytes)" in answer
+        held.close()
+        while (again := service.post("/v1/search", {"text": "x" * 90_000})).status_code == 503:
+            pass
+        assert again.status_code == 422
+
+
+def test_half_sent_headers_are_closed_after_a_time(eight: Dataset, held: ExitStack) -> None:
+    with live(eight, header_sec=1.0) as service:
+        silent, half = (held.enter_context(service.connect()) for _ in range(2))
+        half.sendall(HALF)
+        second = held.enter_context(service.connect())
+        second.sendall(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        assert second.recv(65536).startswith(b"HTTP/1.1 200")
+        second.sendall(HALF)
+        # What is left of a body that was refused: it is waited for no longer than headers are.
+        body = held.enter_context(service.connect())
+        body.sendall(HALF + b"Content-Length: 99999999\r\n\r\n{")
+        assert body.recv(65536).startswith(b"HTTP/1.1 413")
+        body.sendall(b"{")
+        for connection in (silent, half, second, body):
+            assert closed(connection)
+
+
+def test_a_slow_body_is_no_half_sent_header(eight: Dataset, held: ExitStack) -> None:
+    with live(eight, header_sec=0.2, deadline_sec=2.0) as service:
+        slow = held.enter_context(service.send("/v1/search", sent=b"{"))
+        assert slow.recv(65536).startswith(b"HTTP/1.1 408")
+
+
+def test_too_many_connections_cost_those_that_wait_longest(eight: Dataset, held: ExitStack) -> None:
+    with live(eight, max_connections=3, header_sec=3600) as service:
+        silent = [held.enter_context(service.connect()) for _ in range(5)]
+        for connection in silent[:2]:
+            assert closed(connection)
+        assert service.post("/v1/search", ANY).status_code == 200
+        assert closed(silent[2])
+
+
+# -- pixels ----------------------------------------------------------------------------------------
+
+
+def test_pixels_beyond_the_bound_are_refused_and_within_it_decoded(
+    eight: Dataset, clip: Clip
+) -> None:
+    with live(eight, clip=clip, decoded_pixels=32 * 24) as service:
+        for size, status in (((33, 24), 400), ((32, 24), 200)):
+            answer = service.client.post("/v1/search/picture", content=picture(0, *size))
+            assert answer.status_code == status, answer.text
+        thumbnail = service.client.get("/v1/thumbnails/cats/000000000?size=16")
+        assert thumbnail.status_code == 200
+    with live(eight, clip=clip, decoded_pixels=1) as service:
+        answer = service.client.post("/v1/search/picture", content=picture(0, 32, 24))
+        assert "claims 768 pixels; this service decodes at most 1 at a time" in answer.text
+        assert service.client.get("/v1/thumbnails/cats/000000000?size=16").status_code == 200
+
+
+def test_never_more_pixels_than_the_budget_are_held() -> None:
+    budget = PixelBudget(1_000)
+    lock, held, most = threading.Lock(), 0, 0
+    sizes = [(size, 10) for size in (10, 40, 90, 100, 200, 5, 60)] * 10
+
+    def hold(size: tuple[int, int]) -> None:
+        nonlocal held, most
+        pixels = min(size[0] * size[1], 1_000)
+        with budget.holding(picture(0, *size)):
+            with lock:
+                held += pixels
+                most = max(most, held)
+            with lock:
+                held -= pixels
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(hold, sizes))
+    assert 0 < most <= 1_000
+    with budget.holding(picture(0, 100, 10)):  # all was given back
+        pass
+
+
+def test_who_leaves_while_waiting_holds_nothing() -> None:
+    budget = PixelBudget(100)
+
+    async def hold(height: int = 10) -> None:
+        async with budget.held(picture(0, 10, height)):
+            pass
+
+    async def leave() -> None:
+        with budget.holding(picture(0, 10, 10)):
+            waiting = asyncio.create_task(hold())
+            await asyncio.sleep(0)
+            waiting.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await waiting
+        await asyncio.wait_for(hold(), 60)
+        with pytest.raises(UserError, match="claims 110 pixels"):
+            await hold(11)
+
+    asyncio.run(leave())
+
+
+def claiming(width: int, height: int) -> bytes:
+    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    chunk = struct.pack(">I", len(head)) + b"IHDR" + head
+    return b"\x89PNG\r\n\x1a\n" + chunk + struct.pack(">I", zlib.crc32(b"IHDR" + head))
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP"])
+def test_a_size_is_read_without_decoding(kind: str) -> None:
+    out = io.BytesIO()
+    Image.new("RGB", (30, 20)).save(out, kind)
+    assert claimed_size(out.getvalue()) == (30, 20)
+    assert claimed_size(claiming(12_000, 9_000)) == (12_000, 9_000)
+    assert claimed_size(b"<svg/>") is None
