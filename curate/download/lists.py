@@ -243,7 +243,13 @@ def _blaming(sources: list[Source]) -> Iterator[None]:
 
     try:
         yield
-    except (duckdb.Error, pa.ArrowException, OSError) as error:
+    except (
+        duckdb.Error,
+        pa.ArrowException,
+        OSError,
+        RuntimeError,
+        UnicodeDecodeError,
+    ) as error:
         named = [source for source in sources if str(source.path) in str(error)]
         named = named or _suspects(sources, error)
         if not named:
@@ -258,7 +264,7 @@ def _suspects(sources: list[Source], error: Exception) -> list[Source]:
     """The files that an error without a name may be about: those that are not copies of ours."""
     import duckdb
 
-    if not isinstance(error, duckdb.Error):
+    if not isinstance(error, duckdb.Error | RuntimeError | UnicodeDecodeError):
         return []
     if isinstance(error, duckdb.IOException | duckdb.OutOfMemoryException):
         return []
