@@ -95,7 +95,7 @@ def has_rows(connection: DuckDBPyConnection, source: Source) -> bool:
     here = _here(_reader(source, columns=columns), [source])
     try:
         return bool(connection.sql(f"SELECT 1 FROM {here} LIMIT 1").fetchall())
-    except duckdb.Error as error:
+    except (duckdb.Error, RuntimeError, UnicodeDecodeError) as error:  # of a damaged file
         raise broken(source, error) from None
 
 
@@ -386,7 +386,7 @@ def _describe(
     try:
         relation = connection.sql(f"SELECT * FROM {_here(sql, [source])}")
         columns = tuple(zip(relation.columns, (str(kind) for kind in relation.types), strict=True))
-    except duckdb.Error as error:
+    except (duckdb.Error, RuntimeError, UnicodeDecodeError) as error:  # of a damaged file
         if source.copied != "objects" or "Duplicate name" not in str(error):
             raise broken(source, error) from None
         # Names inside an object that differ in case alone: no type of DuckDB's can hold them.
@@ -405,7 +405,7 @@ def _typed_csv(
     tests = [test for name in names for test in _tests(quote(name))]
     try:
         (row,) = connection.sql(f"SELECT {', '.join(tests)} FROM {here}").fetchall()
-    except duckdb.Error as error:
+    except (duckdb.Error, RuntimeError, UnicodeDecodeError) as error:  # of a damaged file
         raise broken(source, error) from None
     columns = []
     for number, name in enumerate(names):

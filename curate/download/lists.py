@@ -246,13 +246,35 @@ def _blaming(sources: list[Source]) -> Iterator[None]:
 
     try:
         yield
-    except (duckdb.Error, pa.ArrowException, OSError) as error:
+    except (
+        duckdb.Error,
+        pa.ArrowException,
+        OSError,
+        RuntimeError,
+        UnicodeDecodeError,
+    ) as error:
         named = [source for source in sources if str(source.path) in str(error)]
+        named = named or _suspects(sources, error)
         if not named:
             raise
-        if "Invalid string encoding" in str(error) and not named[0].copied:
+        is_text = "Invalid string encoding" not in str(error)
+        if not is_text and named[0] in sources and not named[0].copied:
             raise _NotText(named[0]) from None
         raise broken(named[0], error) from None
+
+
+def _suspects(sources: list[Source], error: Exception) -> list[Source]:
+    """The files that an error without a name may be about: those that are not copies of ours."""
+    import duckdb
+
+    if not isinstance(error, duckdb.Error | RuntimeError | UnicodeDecodeError):
+        return []
+    if isinstance(error, duckdb.IOException | duckdb.OutOfMemoryException):
+        return []
+    given = [source for source in sources if not source.copied]
+    if len(given) < 2:
+        return given
+    return [replace(given[0], name=_some([source.name for source in given]))]
 
 
 def _batches(

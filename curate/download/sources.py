@@ -22,7 +22,7 @@ from urllib.parse import unquote
 from frenchcat.curate.download import delimited
 from frenchcat.curate.download.column_names import like_url
 from frenchcat.curate.download.json_lists import copy_objects
-from frenchcat.curate.download.list_source import ROW, Reading, Source, batched
+from frenchcat.curate.download.list_source import ROW, Reading, Source, batched, broken
 from frenchcat.curate.download.list_text import COMPRESSED, beginning, decoded, lines
 from frenchcat.curate.errors import UserError
 
@@ -245,7 +245,7 @@ def _hides_row_numbers(source: Source) -> bool:
 
     try:
         names = pq.read_schema(source.path).names
-    except (pa.ArrowException, OSError):
+    except (pa.ArrowException, OSError, UnicodeDecodeError):
         return False  # DuckDB tells what is wrong with it
     return any(name.lower() == "file_row_number" for name in names)
 
@@ -262,14 +262,17 @@ def _parquet(source: Source) -> Iterator[dict[str, Any]]:
     import pyarrow.parquet as pq
 
     row = 0
-    with pq.ParquetFile(source.path) as file:
-        for batch in file.iter_batches(_BATCH_ROWS):
-            columns = dict(zip(batch.schema.names, batch.columns, strict=True))
-            for name, column in columns.items():
-                if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
-                    columns[name] = _decoded(column, source, row)
-            row += batch.num_rows
-            yield columns
+    try:
+        with pq.ParquetFile(source.path) as file:
+            for batch in file.iter_batches(_BATCH_ROWS):
+                columns = dict(zip(batch.schema.names, batch.columns, strict=True))
+                for name, column in columns.items():
+                    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+                        columns[name] = _decoded(column, source, row)
+                row += batch.num_rows
+                yield columns
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise broken(source, error) from None
 
 
 def _decoded(column: pa.Array, source: Source, before: int) -> pa.Array:

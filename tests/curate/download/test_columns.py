@@ -135,3 +135,15 @@ def test_an_image_column_can_be_named(tmp_path: Path) -> None:
     ):
         with pytest.raises(UserError, match=message):
             rows_of(tmp_path / named, "l.parquet", table, image_column=named)
+
+
+def test_a_damage_that_the_reader_names_no_file_for_is_one_line(tmp_path: Path) -> None:
+    path = put(tmp_path / "given/l.parquet", pa.table({"url": U * 40, "caption": ["x"] * 120}))
+    data = path.read_bytes()
+    for place in range(4, len(data) - 8, 29):
+        path.write_bytes(data[:place] + b"\xff" + data[place + 1 :])
+        try:
+            frozen_rows(path, tmp_path / f"dataset-{place}")
+        except UserError as error:
+            assert "l.parquet" in str(error)  # noqa: PT017
+            assert "\n" not in str(error)  # noqa: PT017

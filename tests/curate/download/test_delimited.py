@@ -44,6 +44,7 @@ CSV = {
         f'caption,url\n"a\nb",{U[1]}\n"c, d",{U[2]}\n',
         ["a\nb", "c, d"],
     ),
+    "a return inside a field": (f'caption,url\n"a\r\nb",{U[1]}\n', ["a\r\nb"]),
     "a quoted word first": (f'url,caption\n{U[1]},"Nice" boat\n', ['"Nice" boat']),
     "a mark without an end": (f'url,caption\n{U[1]},"a boat\n{U[2]},ok\n', ['"a boat', "ok"]),
     "carriage returns": (f"url,caption\r\n{U[1]},a\r\n{U[2]},b\r\n", ["a", "b"]),
