@@ -2,8 +2,8 @@
 
 Reads ``shards/00000.tar .parquet``, the shard's vectors and its present ``scores/00000.parquet``,
 writes that file anew. Its metadata keeps a digest a score, of its version, its settings and what
-it read: columns whose digest still holds are not computed again. Columns of scores that are not
-asked for stay as they are, null for new rows.
+it read: columns whose digest still holds are not computed again. Columns of our scores that are
+not asked for stay as they are, null for new rows.
 Memory: one shard's vectors and one batch of pictures.
 """
 
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _DIGESTS = b"frenchcat.scores"
-_OWN_COLUMNS = b"frenchcat.columns"  # score -> its columns, of the user's own classes
 _COLUMN = b"frenchcat.column"  # metadata of a field: the Column as JSON
 
 
@@ -88,13 +87,7 @@ def score_shard(
     names = [name for score in scores for name in _names(score)]
     chosen = {**_identity(dataset, shard, rows), **{name: columns[name] for name in names}}
     table = _beside(_with_descriptions(pa.table(chosen), scores), others)
-    own = {score.name: _names(score) for score in scores if isinstance(score, Extra)}
-    told = {_DIGESTS: {**digests, **others.digests}, _OWN_COLUMNS: {**own, **others.columns}}
-    kept = {
-        name: json.dumps(value, sort_keys=True).encode()
-        for name, value in told.items()
-        if value or name == _DIGESTS
-    }
+    kept = {_DIGESTS: json.dumps({**digests, **others.digests}, sort_keys=True).encode()}
     path = output.path(scores_path(shard))
     table = table.replace_schema_metadata(kept)
     pq.write_table(table, path, compression="zstd")
@@ -140,13 +133,11 @@ def _kept(
             table = pq.read_table(path)
     except (pa.ArrowException, OSError):
         return nothing
-    said = table.schema.metadata or {}
-    had = json.loads(said.get(_DIGESTS, b"{}"))
+    had = json.loads((table.schema.metadata or {}).get(_DIGESTS, b"{}"))
     same = [score for score in scores if had.get(score.name) == digests[score.name]]
     columns = [column for score in same for column in _names(score)]
     kept = {name: table[name] for name in columns if name in table.column_names}
-    there = _Others(table, had, json.loads(said.get(_OWN_COLUMNS, b"{}")))
-    return kept, _others_of(_stored_rows(dataset, shard), table, there, scores)
+    return kept, _others_of(_stored_rows(dataset, shard), table, had, scores)
 
 
 @dataclass(frozen=True)
@@ -155,33 +146,32 @@ class _Others:
 
     table: pa.Table | None = None
     digests: Mapping[str, str] = field(default_factory=dict)
-    columns: Mapping[str, list[str]] = field(default_factory=dict)  # of a score that is not ours
 
 
-def _others_of(rows: pa.Table, table: pa.Table, there: _Others, scores: Sequence[Score]) -> _Others:
-    """Of the scores of a file those that are none of `scores`; null for rows that it lacks.
+def _others_of(
+    rows: pa.Table, table: pa.Table, digests: Mapping[str, str], scores: Sequence[Score]
+) -> _Others:
+    """Of our scores in a file those that are none of `scores`; null for rows that it lacks.
 
-    Each keeps its digest, so that one whose pictures changed is made anew when it is asked for.
+    Each keeps its digest, so that one whose pictures changed is made anew when it is asked for. A
+    head, a concept or a class of the user's own goes when the settings name it no more.
     """
     import pyarrow as pa
 
     taken = {folded(name) for score in scores for name in (score.name, *_names(score))}
-    columns_of = {
-        name: there.columns.get(name) or list(COLUMNS.get(name, (name,))) for name in there.digests
-    }
-    kept = {
-        name: columns
-        for name, columns in columns_of.items()
-        if not taken & {folded(other) for other in (name, *columns)}
-        and set(columns) <= set(table.column_names)
-    }
+    kept = [
+        name
+        for name in digests
+        if name in COLUMNS
+        and not taken & {name, *COLUMNS[name]}
+        and set(COLUMNS[name]) <= set(table.column_names)
+    ]
     place = {key: row for row, key in enumerate(table["key"].to_pylist())}
     wanted = pa.array([place.get(key) for key in rows["key"].to_pylist()], pa.int64())
-    names = {column for columns in kept.values() for column in columns}
+    names = {column for name in kept for column in COLUMNS[name]}
     return _Others(
         table.select([name for name in table.column_names if name in names]).take(wanted),
-        {name: there.digests[name] for name in kept},
-        {name: columns for name, columns in kept.items() if name in there.columns},
+        {name: digests[name] for name in kept},
     )
 
 
