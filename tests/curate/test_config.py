@@ -150,12 +150,12 @@ def test_a_preset_is_found_by_name_and_not_in_some_other_folder(
 def test_a_layer_changes_what_it_names_and_says_where_a_value_is_from() -> None:
     below = Layer("dataset", {"wheels": 3, "engine": {"horsepower": 9}, "prices": {"a": 1.0}})
     file = Layer("car.toml", {"engine": {"fuel": "wood"}, "prices": {"b": 2.0}})
-    found = layered(Car, [below, file], ["engine.horsepower=12", "prices.c=3.0"])
-    engine = Engine(horsepower=12, fuel="wood")
-    assert found.value == Car(wheels=3, engine=engine, prices={"b": 2.0, "c": 3.0})
+    found = layered(Car, [below, file], ["wheels=5", "prices.c=3.0"])
+    engine = Engine(horsepower=9, fuel="wood")
+    assert found.value == Car(wheels=5, engine=engine, prices={"b": 2.0, "c": 3.0})
     assert found.origins == {
-        "wheels": "dataset",
-        "engine.horsepower": "--set",
+        "wheels": "--set",
+        "engine.horsepower": "dataset",
         "engine.fuel": "car.toml",
         "prices": "--set",
     }
