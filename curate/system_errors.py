@@ -3,7 +3,7 @@
 A full disk, a folder that may not be written, a folder where a file is meant: no fault of frenchcat
 and nothing that a traceback explains. The line names the path and a cure. The command line prints
 it and exits with 2. Reads and writes nothing, but that
-`check_writable` tries a file and `check_space` asks how much is free.
+`check_writable` tries a folder and `check_space` asks how much is free.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ def _explained(error: OSError, place: str | Path, cure: str) -> UserError | None
     if error.errno in REFUSED:
         return Unwritable(f"{place} cannot be written ({said}); change its permissions, or {cure}")
     if error.errno in (errno.ENOTDIR, errno.EEXIST) and not os.path.isdir(place):
-        return Unwritable(f"{place} cannot be made, since a file is in its way; {cure}")
+        return Unwritable(f"{place} cannot be written, since a file is in its way; {cure}")
     return None
 
 
@@ -133,7 +133,7 @@ def check_writable(folder: Path, what: str) -> None:
         if not there.is_dir():
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(folder))
         try:
-            with tempfile.NamedTemporaryFile(dir=there, prefix=".writable-"):
+            with tempfile.TemporaryDirectory(dir=there, prefix=".writable-"):
                 pass
         except OSError as error:
             error.filename = str(folder)  # as it was asked for

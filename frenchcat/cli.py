@@ -37,7 +37,6 @@ Ctrl-C. Anything else is a fault of frenchcat, with a traceback."""
 
 app = typer.Typer(
     name="frenchcat",
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # it would take "[clip]" for markup, and wrap examples in boxes
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -86,6 +85,7 @@ for function in (
 
 @app.callback(invoke_without_command=True)
 def _root(
+    context: typer.Context,
     version: bool = typer.Option(False, "--version", help="Print the version and stop."),
 ) -> None:
     if version:
@@ -93,6 +93,9 @@ def _root(
 
         say(f"frenchcat {__version__}")
         raise typer.Exit
+    if context.invoked_subcommand is None:
+        for line in context.get_help().splitlines():
+            say(line)
 
 
 def main() -> None:

@@ -143,7 +143,7 @@ class Steps:
             console.print(f"step {step} of {self._total}: loss {loss:.3f}, waited {share:.0%}")
 
 
-class Drawing:
+class DrawingBar:
     """A bar of a sampler's steps; a line now and then where there is no terminal."""
 
     def __init__(self) -> None:
@@ -160,7 +160,7 @@ class Drawing:
         )
         self._task = self._bar.add_task("drawing", total=None)
 
-    def __enter__(self) -> Drawing:
+    def __enter__(self) -> DrawingBar:
         self._bar.start()
         return self
 

@@ -117,7 +117,7 @@ def sample(
     from frenchcat.api import sample as draw
     from frenchcat.curate.errors import UserError
     from frenchcat.drawing import Steering
-    from frenchcat.progress import Drawing
+    from frenchcat.progress import DrawingBar
 
     if (key is None) != (certificates is None):
         raise UserError("--key and --certificates go together; give both, or neither")
@@ -126,7 +126,7 @@ def sample(
         from frenchcat.train.credentials import read_credentials
 
         credentials = read_credentials(key, certificates)
-    with Drawing() as watch:
+    with DrawingBar() as watch:
         paths = draw(
             run,
             prompt,
@@ -171,11 +171,11 @@ def evaluate(
     from typing import Any
 
     from frenchcat.api import evaluate as measure
-    from frenchcat.progress import Drawing
+    from frenchcat.progress import DrawingBar
     from frenchcat.train.evaluate import FILE
 
     how: dict[str, Any] = {"guidance": guidance, "steps": steps, "sampler": sampler}
-    with Drawing() as watch:
+    with DrawingBar() as watch:
         found = measure(run, number=number, seed=seed, device=device, watch=watch, **how)
     if json:
         say_json(asdict(found))

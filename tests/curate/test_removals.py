@@ -12,7 +12,7 @@ from frenchcat.curate.removals import Request, log, removed, together, without_r
 
 TIME = "2026-01-01T00:00:00Z"
 NAMED = sorted(
-    {one.name for one in fields(Request)} - {"number", "by", "time", "note"}
+    {one.name for one in fields(Request)} - {"number", "by", "time", "note", "undoes"}
 )  # what a request names: keys, hashes, domains
 VALUES = st.lists(st.sampled_from(["a.example", "b.example", "c.example"]), max_size=2).map(tuple)
 REQUESTS = st.lists(st.fixed_dictionaries(dict.fromkeys(NAMED, VALUES)), max_size=4)

@@ -18,7 +18,7 @@ from frenchcat.curate.info import Info
 from frenchcat.index.hit import Hit
 from frenchcat.progress import Bars
 from frenchcat.tables import hits_table, info_table
-from frenchcat.terminal import LogFormatter, say, say_json, tell
+from frenchcat.terminal import LogFormatter, say, say_json, tell, terminal
 from tests.curate.test_json_text import strict
 from tests.curate.test_safe_text import obeyed
 from tests.frenchcat.test_cli import verbs
@@ -68,9 +68,10 @@ def test_a_pipe_gets_whole_lines(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_markup_and_emoji_names_are_texts(capsys: pytest.CaptureFixture[str]) -> None:
     hits_table([Hit("1", 0.5, "http://a/[b]", "[red]:cat:[/red] \\")])
+    terminal().print(":bird:")
     info_table(Info("[bold]:dog:", failed_reasons={"[x]": 1}))
     said = printed(capsys)
-    for text in ("[red]:cat:[/red] \\", "http://a/[b]", "[bold]:dog:", "[x]"):
+    for text in ("[red]:cat:[/red] \\", "http://a/[b]", ":bird:", "[bold]:dog:", "[x]"):
         assert text in said
 
 
