@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 BEGIN = """
-import os, sys, threading, time
+import os, signal, sys, threading, time
 from concurrent.futures import ProcessPoolExecutor
 import multiprocessing
 from frenchcat.interrupt import answered_by, end_if_interrupted, stop_on_interrupt
@@ -42,6 +42,8 @@ WORKERS = """
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(2, mp_context=context) as pool:
             first = pool.submit(os.getpid).result()
+            blocked = pool.submit(signal.pthread_sigmask, signal.SIG_BLOCK, ()).result()
+            assert signal.SIGINT in blocked
             futures = [pool.submit(time.sleep, 1000) for _ in range(4)]
             ready(first)
             futures[0].result()
