@@ -2,6 +2,7 @@
 
 import errno
 import os
+import sys
 from collections.abc import Callable
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -111,6 +112,18 @@ def test_a_full_disk_leaves_a_dataset_as_it_was(
 def test_an_address_that_nothing_opens_is_one_line(address: str) -> None:
     with pytest.raises(UserError, match=f"{address} cannot be opened"):
         Dataset.open(address)
+
+
+def test_an_object_store_without_its_extra_is_one_line_that_says_how_to_get_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("fsspec.registry._registry", {})
+    monkeypatch.setitem(sys.modules, "s3fs", None)
+    with pytest.raises(UserError) as caught:
+        Dataset.open("s3://bucket/cats")
+    assert "Install s3fs" in str(caught.value)
+    assert "install the extra 's3': pip install '.[s3]'" in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_only_errors_of_the_place_itself_are_its_own(tmp_path: Path) -> None:
