@@ -117,7 +117,9 @@ def test_an_address_that_nothing_opens_is_one_line(address: str) -> None:
 def test_an_object_store_without_its_extra_is_one_line_that_says_how_to_get_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("fsspec.registry._registry", {})
+    known = sys.modules["fsspec.registry"]._registry  # type: ignore[attr-defined]
+    for name in ("s3", "s3a"):
+        monkeypatch.delitem(known, name, raising=False)
     monkeypatch.setitem(sys.modules, "s3fs", None)
     with pytest.raises(UserError) as caught:
         Dataset.open("s3://bucket/cats")
