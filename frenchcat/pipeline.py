@@ -88,6 +88,7 @@ def build(
     from frenchcat.curate.adopted import refuse_adopted
     from frenchcat.curate.dedup import dedup
     from frenchcat.curate.download import check_lists
+    from frenchcat.curate.download.refusals import require_pictures
     from frenchcat.curate.embed import embed
     from frenchcat.curate.score.extra import load_extra
     from frenchcat.curate.score.stage import score
@@ -104,6 +105,7 @@ def build(
     with dataset.lock():
         confirm(redone(dataset, settings, "download", "clip"), yes)
         download(dataset, urls, settings, engine, progress)
+        require_pictures(dataset)
         with remembering(dataset, settings, "clip", progress=progress) as told:
             embed(dataset, settings.clip, engine, told)
         with remembering(dataset, settings, "score", progress=progress) as told:
@@ -126,17 +128,15 @@ def download(
 ) -> None:
     """The first stage; rows that a limit refused are asked for again under a wider one.
 
-    The lock is held. Raises `NothingDownloaded` where no row of the dataset has a picture then.
+    The lock is held.
     """
     from frenchcat.curate.download import download as stage
-    from frenchcat.curate.download.refusals import require_pictures
 
     refused = _refused(dataset, settings)
     # Interrupted, what is asked for again is known by the limits before it: they stay till the end.
     early = None if refused else progress or Silent()
     with remembering(dataset, settings, "name", "download", progress=early) as told:
         stage(dataset, urls, settings.download, engine, progress if refused else told, refused)
-    require_pictures(dataset)
 
 
 def refused_rows(dataset: Dataset, settings: BuildSettings) -> int:
