@@ -84,7 +84,7 @@ def test_a_removal_takes_what_is_shown_and_nothing_else(page: Page, site: Site) 
     confirm, total = dialog.locator("#remove-confirm"), dialog.locator("#remove-total")
     expect(confirm).to_have_text("Remove 1 row")
     held: list[Route] = []
-    page.route("**/v1/remove", held.append)
+    page.route("**/v1/remove", lambda route: held.append(route))
     dialog.locator("#remove-by").select_option("domain")
     expect(confirm).to_be_disabled()
     expect(confirm).to_have_text("Remove")
