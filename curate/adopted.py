@@ -45,5 +45,7 @@ def stores_images(dataset: Dataset, shard: str) -> bool:
 
 def without_images(dataset: Dataset) -> bool:
     """Whether a dataset was adopted without images: it has vectors and rows, and no tar."""
+    if adopted_from(dataset) is None:
+        return False
     shards = dataset.shards("download")
-    return bool(shards) and not any(stores_images(dataset, shard) for shard in shards[:1])
+    return bool(shards) and not stores_images(dataset, shards[0])

@@ -16,7 +16,7 @@ from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.failures import COLUMNS
 from frenchcat.curate.list_names import score_columns, shown_of_sidecar
 from frenchcat.curate.promote import folded, promoted, sql_type
-from frenchcat.curate.sidecar import NAMES
+from frenchcat.curate.sidecar import LATER, NAMES
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -51,6 +51,9 @@ def known_columns(dataset: Dataset) -> dict[str, KnownColumn]:
     if not found:
         return {}
     _add(found, kinds, "shard", pa.string(), files.SIDECAR.stage, None)
+    for name in LATER:
+        if folded(name) not in found:
+            _add(found, kinds, name, pa.int64(), files.SIDECAR.stage, None)
     for file in files.joined().values():
         for name, kind in _of_folder(dataset, file):
             _add(found, kinds, name, kind, file.stage, None)

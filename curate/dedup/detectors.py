@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from pydantic import Field
 
-from frenchcat.curate import files
 from frenchcat.curate.config import settings
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.dedup.cluster import Edges, no_edges
@@ -109,12 +108,6 @@ class Perceptual:
         if "pdq" in scores:
             return {}
         without = without_method(dataset, self.name)
-        adopted = dataset.manifest().entry("download").setting("adopted") is not None
-        if adopted and not dataset.exists(files.TAR.of(shard)):
-            raise UserError(
-                f"shard {shard} of {dataset.root} was adopted without pictures, so it cannot have "
-                f"perceptual hashes; compare without them: {without}"
-            )
         raise UserError(
             f"shard {shard} of {dataset.root} has no perceptual hashes; run: "
             f"{_score_with(dataset, 'pdq')}, or compare without them: {without}"

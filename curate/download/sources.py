@@ -61,7 +61,7 @@ Lists = str | Path | Sequence[str | Path]
 
 
 @dataclass(frozen=True)
-class ListFile:
+class FoundList:
     """A file of a list: where it is, and what its folders say of its rows."""
 
     address: str
@@ -70,14 +70,14 @@ class ListFile:
 
 
 @dataclass
-class ListFiles:
+class FoundLists:
     """The files that were found, and those left out that might have been lists by their endings."""
 
-    found: list[ListFile] = field(default_factory=list)
+    found: list[FoundList] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
 
 
-def find(lists: Lists) -> ListFiles:
+def find(lists: Lists) -> FoundLists:
     """The files that `lists` names, globs and folders expanded (sorted), in the order given.
 
     Raises `UserError` where nothing is there, or a file is of no known kind.
@@ -85,7 +85,7 @@ def find(lists: Lists) -> ListFiles:
     given = [lists] if isinstance(lists, str | Path) else list(lists)
     if not given:
         raise UserError(f"no URL list was named; give a file: {_readable()}")
-    search = ListFiles()
+    search = FoundLists()
     for item in given:
         _expand(str(item), search)
     for one in search.found:
@@ -123,11 +123,11 @@ def base_name(address: str) -> str:
     return path.rstrip("/").rsplit("/", 1)[-1]
 
 
-def _expand(address: str, search: ListFiles) -> None:
+def _expand(address: str, search: FoundLists) -> None:
     fs, path = _file_system(address)
     try:
         if fs.isfile(path):
-            search.found.append(ListFile(address, base_name(address)))
+            search.found.append(FoundList(address, base_name(address)))
             return
         if fs.isdir(path):
             _search_folder(address, fs, path.rstrip("/"), search)
@@ -144,7 +144,7 @@ def _expand(address: str, search: ListFiles) -> None:
     raise UserError(f"{address}: there is no such file; check the path of the URL list")
 
 
-def _search_folder(address: str, fs: Any, path: str, search: ListFiles) -> None:
+def _search_folder(address: str, fs: Any, path: str, search: FoundLists) -> None:
     """Every list in a folder and in those inside it."""
     if fs.isfile(f"{path}/dataset.json") and fs.isdir(f"{path}/shards"):
         raise UserError(f"{address} is a dataset, not a URL list; a list of its own is meant")
@@ -156,14 +156,14 @@ def _search_folder(address: str, fs: Any, path: str, search: ListFiles) -> None:
     search.left_out += [_below(fs, path, name).name for name in named if name not in inside]
 
 
-def _below(fs: Any, root: str, path: str) -> ListFile:
+def _below(fs: Any, root: str, path: str) -> FoundList:
     relative = path[len(root) :].lstrip("/") if path.startswith(root) else base_name(path)
     partitions: dict[str, str | None] = {}
     for part in relative.split("/")[:-1]:
         if match := _PARTITION.fullmatch(part):
             value = unquote(match[2])
             partitions[unquote(match[1])] = None if value == _NULL_PARTITION else value
-    return ListFile(str(fs.unstrip_protocol(path)), relative, partitions)
+    return FoundList(str(fs.unstrip_protocol(path)), relative, partitions)
 
 
 def _may_be_list(path: str, root: str) -> bool:
@@ -196,7 +196,7 @@ def _file_system(address: str) -> tuple[Any, str]:
     return fs, str(path)
 
 
-def fetch(one: ListFile, scratch: Path, number: int, reading: Reading | None = None) -> Source:
+def fetch(one: FoundList, scratch: Path, number: int, reading: Reading | None = None) -> Source:
     """A list as a local file; a remote one is copied into `scratch`."""
     kind = kind_of(one.address)
     fs, remote = _file_system(one.address)

@@ -23,7 +23,7 @@ def adopt(
         typer.Option(
             "--config",
             metavar="FILE",
-            help="Settings; their section clip names the model that made the vectors, or is to.",
+            help="Settings; their section [clip] names the model that made the vectors, or is to.",
         ),
     ] = None,
     caption_column: Annotated[

@@ -36,7 +36,7 @@ class Ended(Exception):
 
 
 @dataclass(frozen=True)
-class Answer:
+class Evaluated:
     """What a job gave, and whether its process had better be replaced."""
 
     value: dict[str, Any]
@@ -72,7 +72,7 @@ class ConditionProcess:
             self._line()
             self._ready = True
 
-    def ask(self, job: dict[str, Any]) -> Answer:
+    def ask(self, job: dict[str, Any]) -> Evaluated:
         """Block until a job is done.
 
         Raises the `UserError` that it ended with, `OutOfMemory`, or `Ended`.
@@ -100,7 +100,7 @@ class ConditionProcess:
             raise OutOfMemory
         if "failed" in said:
             raise RuntimeError(f"a condition's process failed: {said['failed']}")
-        return Answer(said["value"], keys, said["tired"])
+        return Evaluated(said["value"], keys, said["tired"])
 
     def kill(self) -> None:
         """End it now, whatever it does; who waits for it gets `Ended`."""
@@ -208,13 +208,15 @@ def _select(
     """Freeze a selection."""
     from frenchcat.curate import select
     from frenchcat.curate.dataset import Dataset
+    from frenchcat.curate.errors import AlreadyThere
 
     dataset = Dataset(root)
     with dataset.lock():
-        if not replace and name in select.names(dataset):
+        try:
+            made = select.select(dataset, name, select.Choice(where=where, limit=limit), replace)
+        except AlreadyThere:
             there = select.open_selection(dataset, name)
             return {"taken": {"rows": len(there), "digest": there.digest}}, None
-        made = select.select(dataset, name, select.Choice(where=where, limit=limit))
     return {"rows": len(made), "digest": made.digest, "sql": made.sql}, None
 
 

@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from frenchcat.curate.errors import UserError
 from frenchcat.index.service.condition_process import (
-    Answer,
     ConditionProcess,
     Ended,
+    Evaluated,
     OutOfMemory,
 )
 from frenchcat.index.service.problems import Refused
@@ -121,7 +121,7 @@ class Conditions:
         answer = await self._done(job, self._settings.condition_sec)
         await self._work.disk(visible.evaluated, version, answer.keys)
 
-    async def _done(self, job: dict[str, Any], seconds: float | None) -> Answer:
+    async def _done(self, job: dict[str, Any], seconds: float | None) -> Evaluated:
         """A job's answer."""
         if self._waiting >= self._settings.condition_waiting:
             raise Refused(
@@ -154,7 +154,7 @@ class Conditions:
     def _count_down(self) -> None:
         self._waiting -= 1
 
-    async def _asked(self, job: dict[str, Any], seconds: float | None) -> Answer:
+    async def _asked(self, job: dict[str, Any], seconds: float | None) -> Evaluated:
         loop = asyncio.get_running_loop()
         process = _IDLE.take(self._settings.condition_memory_bytes) or self._started()
         self._busy[process] = job["job"]

@@ -54,7 +54,7 @@ def install() -> None:
     frenchcat.commands.remove._agreed = lambda rows: True
     served = app.serve
 
-    def serve(datasets: Any, settings: Any, told: Callable[[str], None], artist: Any) -> None:
+    def serve(datasets: Any, settings: Any, told: Callable[[str], None], *how: Any) -> None:
         def tell(address: str) -> None:
             told(address)
             place = Path(os.environ["FRENCHCAT_DOCS_FOLDER"]) / "served"
@@ -62,7 +62,7 @@ def install() -> None:
             partial.write_text(f"127.0.0.1:{address.rstrip('/').rsplit(':', 1)[1]}")
             partial.rename(place)
 
-        served(datasets, config.changed(settings, port=0), tell, artist)
+        served(datasets, config.changed(settings, port=0), tell, *how)
 
     app.serve = serve
 

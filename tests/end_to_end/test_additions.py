@@ -163,7 +163,7 @@ def same(was: Any, seen: Any) -> bool:
     if isinstance(seen, str) and not isinstance(was, str):
         texts = {str(was), str(was).lower()}
         if isinstance(was, datetime.datetime):
-            return seen.startswith(str(was)[:19])
+            return seen.startswith(str(was.astimezone(datetime.UTC) if was.tzinfo else was)[:19])
         with contextlib.suppress(ValueError):
             return seen in texts or float(seen) == float(was)
         return seen in texts

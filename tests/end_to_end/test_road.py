@@ -90,8 +90,7 @@ def compacted(dataset: Dataset, wanted: BuildSettings) -> None:
     """`frenchcat compact`, for a dataset whose new shards are scored first."""
     score(dataset, wanted.score, engine=ONE)
     stages = dataset.manifest().stages
-    compact(dataset)
-    made_anew(dataset, stages, None)
+    compact(dataset, remake=lambda stale: made_anew(dataset, stages, None, stale))
 
 
 def locked(dataset: Dataset, run: Run) -> None:

@@ -1,5 +1,6 @@
 """What a dataset remembers of its settings, what is asked before costly work, and plans."""
 
+import io
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -105,9 +106,8 @@ def test_on_a_terminal_it_is_asked(
 ) -> None:
     from frenchcat.commands import build
 
-    class Terminal:
-        @staticmethod
-        def isatty() -> bool:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
             return True
 
     answers: list[str] = []
@@ -126,10 +126,8 @@ def test_on_a_terminal_it_is_asked(
         return "done"
 
     with monkeypatch.context() as patch:
-        patch.setattr(build.sys, "stdin", Terminal)
-        patch.setattr(
-            build.sys, "stderr", type("Err", (), {"isatty": Terminal.isatty, "write": print})
-        )
+        patch.setattr(build.sys, "stdin", Terminal())
+        patch.setattr(build.sys, "stderr", Terminal())
         with pytest.raises(build.typer.Exit) as ended:
             build.agreed(False, costly)
         assert (ended.value.exit_code, work) == (1, [False])
@@ -218,7 +216,7 @@ def test_rules_of_a_verdict_are_those_of_the_next_build(tmp_path: Path) -> None:
 def test_where_every_row_is_refused_the_cure_is_named_and_works(site: Site, tmp_path: Path) -> None:
     refused = download(site, tmp_path, allow_hosts=[])
     with pytest.raises(NothingDownloaded) as raised:
-        require_pictures(refused.dataset)
+        require_pictures(refused)
     said = str(raised.value)
     assert "all 8 failed as address_refused" in said
     assert f"--allow-host 127.0.0.1:{site.port}" in said
@@ -288,7 +286,7 @@ def test_when_nothing_came_the_same_command_asks_again(site: Site, tmp_path: Pat
     site.answer = lambda number: (503, b"")
     failed = download(site, tmp_path, set={"download.fetch.max_host_failures": None})
     with pytest.raises(NothingDownloaded, match="all 8 failed as http_503"):
-        require_pictures(failed.dataset)
+        require_pictures(failed)
     site.answer = healthy
     assert len(widths(again(tmp_path))) == 1
 

@@ -148,9 +148,11 @@ def test_the_advice_names_what_works_whatever_scores_were_chosen(dataset: Datase
 def test_what_was_adopted_without_pictures_is_not_told_to_score_them(dataset: Dataset) -> None:
     dataset.remove("scores/00001.parquet")
     record_entry(dataset, "download", StageEntry(settings={"adopted": "clip-retrieval"}))
-    with pytest.raises(UserError, match=r"adopted without pictures.*methods=") as error:
-        run(dataset)
-    assert "frenchcat score" not in str(error.value)
+    report = run(dataset)
+    (note,) = report.notes
+    assert "adopted without images" in note
+    assert "frenchcat score" not in note
+    assert "perceptual" not in report.kinds
 
 
 def test_rows_without_vector_or_hash_are_compared_by_what_they_have(dataset: Dataset) -> None:
