@@ -65,6 +65,7 @@ def test_stopped_and_started_again_is_the_same_run(whole: Path, tars: Path, tmp_
     assert same(tmp_path / "run", whole)
 
 
+@pytest.mark.slow
 def test_in_bfloat16_it_is_the_same_run_too(tars: Path, tmp_path: Path) -> None:
     lower = {"precision": "bf16"}
     whole = train(settings(tars, tmp_path / "whole", run=lower))

@@ -1,5 +1,6 @@
 """What a condition may cost, and that nobody else pays for it: sent over real sockets."""
 
+import itertools
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -39,7 +40,8 @@ def asked(where: str | None) -> dict[str, Any]:
 def test_a_search_without_a_condition_does_not_wait_and_who_left_holds_nothing(one: Live) -> None:
     endless = one.send("/v1/search", asked(ENDLESS))
     one.wait_for("http_requests_running 2.0")  # and the one that asks for it
-    while (refused := one.post("/v1/search", asked("width > 7"))).status_code == 200:
+    others = (asked(f"width > {number}") for number in itertools.count(7))  # none is remembered
+    while (refused := one.post("/v1/search", next(others))).status_code == 200:
         pass  # the endless one was not at work yet
     assert (refused.status_code, "condition_waiting" in refused.json()["error"]) == (503, True)
     assert len(one.post("/v1/search", asked(None)).json()["hits"]) == 8
