@@ -23,6 +23,7 @@ from frenchcat.curate.adopted import SETTING, TEXT_VECTORS
 from frenchcat.curate.config import as_dict
 from frenchcat.curate.dataset import Dataset, digest_of
 from frenchcat.curate.download.columns import uid_of
+from frenchcat.curate.download.lists import in_tables_of
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.failures import COLUMNS
 from frenchcat.curate.keys import key_of
@@ -133,7 +134,7 @@ class ClipRetrieval:
         done, shards, start = set(dataset.shards(embed.STAGE)), [], 0
         inputs = {"source": self.digest}
         progress.begin("adopt", -(-len(self._images) // PER_SHARD) - len(done))
-        for number, rows in enumerate(_cut(self._tables())):
+        for number, rows in enumerate(in_tables_of(PER_SHARD, self._tables())):
             name = f"{number:05d}"
             if name not in done:
                 write_rows(dataset, self._shard(name, rows, start), self._signatures, inputs)
@@ -202,20 +203,3 @@ def unit(rows: Vectors) -> tuple[Vectors, dict[int, str]]:
     made[bad] = 0
     why = {int(row): ZERO if lengths[row, 0] == 0 else NOT_A_NUMBER for row in np.flatnonzero(bad)}
     return made, why
-
-
-def _cut(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
-    """The rows of tables in tables of `PER_SHARD`, the last one shorter."""
-    import pyarrow as pa
-
-    held: list[pa.Table] = []
-    size = 0
-    for table in tables:
-        held.append(table)
-        size += table.num_rows
-        while size >= PER_SHARD:
-            whole = pa.concat_tables(held)
-            yield whole.slice(0, PER_SHARD)
-            held, size = [whole.slice(PER_SHARD)], size - PER_SHARD
-    if size:
-        yield pa.concat_tables(held)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from frenchcat.curate.download.pictures import UNDECODABLE
 from frenchcat.curate.failures import Failure
+from frenchcat.curate.image import open_image
 from frenchcat.curate.image.sniff import IMAGE_KINDS, sniff
 from frenchcat.curate.reasons import FailureReason
 
@@ -54,7 +55,7 @@ def kept(data: bytes) -> KeptImage:
     kind = sniff(data)
     if not data:
         raise NotKept(FailureReason.NOT_AN_IMAGE, "the file is empty")
-    if kind not in IMAGE_KINDS and kind not in ("jxl", "jpeg2000"):
+    if kind not in IMAGE_KINDS:
         raise NotKept(FailureReason.NOT_AN_IMAGE, kind)
     from PIL import Image
 
@@ -63,7 +64,7 @@ def kept(data: bytes) -> KeptImage:
         with Image.open(io.BytesIO(data)) as image:
             if kind in ENDINGS:
                 return KeptImage(data, ENDINGS[kind], *_looked_at(image), digest, converted=False)
-            plain = _plain(image)
+            plain = open_image(image)
     except Exception as error:  # decoders fail in any way they like
         raise NotKept(UNDECODABLE, f"{kind}: {type(error).__name__}") from None
     out = io.BytesIO()
@@ -74,18 +75,3 @@ def kept(data: bytes) -> KeptImage:
 def _looked_at(image: Image) -> tuple[int, int]:
     turned = image.getexif().get(_ORIENTATION) in _TURNED
     return (image.height, image.width) if turned else (image.width, image.height)
-
-
-def _plain(image: Image) -> Image:
-    """Upright, on white, 8 bits per channel."""
-    from PIL import Image as pillow
-    from PIL import ImageOps
-
-    upright = ImageOps.exif_transpose(image)
-    if upright.has_transparency_data:
-        seen = upright.convert("RGBA")
-        white = pillow.new("RGBA", seen.size, "white")
-        return pillow.alpha_composite(white, seen).convert("RGB")
-    if upright.mode.startswith("I;16"):
-        return upright.point(lambda value: value / 257, "L").convert("RGB")
-    return upright.convert("RGB")

@@ -406,20 +406,26 @@ def _write(
     publication: Publication, dataset: Dataset, batches: Iterator[pa.Table], per_shard: int
 ) -> None:
     """Cut the rows into shards behind those that are there."""
+    first = max((int(shard) + 1 for shard in dataset.shards(STAGE)), default=0)
+    for number, table in enumerate(in_tables_of(per_shard, batches), first):
+        _write_shard(publication, number, table)
+
+
+def in_tables_of(size: int, tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """The rows of tables in tables of `size` rows, the last one shorter."""
     import pyarrow as pa
 
-    number = max((int(shard) + 1 for shard in dataset.shards(STAGE)), default=0)
     held: list[pa.Table] = []
     rows = 0
-    for batch in batches:
-        held.append(batch)
-        rows += batch.num_rows
-        while rows >= per_shard:
-            table = pa.concat_tables(held)
-            _write_shard(publication, number, table.slice(0, per_shard))
-            held, rows, number = [table.slice(per_shard)], rows - per_shard, number + 1
+    for table in tables:
+        held.append(table)
+        rows += table.num_rows
+        while rows >= size:
+            whole = pa.concat_tables(held)
+            yield whole.slice(0, size)
+            held, rows = [whole.slice(size)], rows - size
     if rows:
-        _write_shard(publication, number, pa.concat_tables(held))
+        yield pa.concat_tables(held)
 
 
 def _write_shard(publication: Publication, number: int, table: pa.Table) -> None:
