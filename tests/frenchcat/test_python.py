@@ -36,7 +36,7 @@ def test_every_public_name_is_there_and_in_the_page() -> None:
 
 
 def test_the_package_train_can_be_called_and_imported() -> None:
-    code = "import frenchcat, frenchcat.train.loop as loop; frenchcat.train('no-such-preset')"
+    code = "import frenchcat, frenchcat.train.plan as plan; frenchcat.train('no-such-preset')"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert "no settings file no-such-preset" in ended.stderr
 

@@ -44,9 +44,9 @@ def test_one_top_level_name_lands_in_the_environment(python: Path) -> None:
         assert (packages / "frenchcat" / needed).is_file(), needed
 
 
-@pytest.mark.parametrize("name", ["train", "index", "curate", "configs"])
-def test_a_users_own_file_disturbs_nothing(python: Path, tmp_path: Path, name: str) -> None:
-    (tmp_path / f"{name}.py").write_text("raise SystemExit('this file was imported')\n")
+def test_a_users_own_files_disturb_nothing(python: Path, tmp_path: Path) -> None:
+    for name in ("train", "index", "curate", "configs"):
+        (tmp_path / f"{name}.py").write_text(f"raise SystemExit('{name}.py was imported')\n")
     code = (
         "import frenchcat.curate.dataset, frenchcat.index.hit, frenchcat.train.plan\n"
         "from frenchcat.curate.config import PRESETS\n"

@@ -10,7 +10,7 @@ import pytest
 
 from frenchcat.curate.clip.image_tower import COMPILE_PAYS_FROM
 from frenchcat.curate.clip.model import load_clip
-from tests.curate.clip.models import clip_settings, reference_pictures
+from tests.curate.clip.models import CONFIG, clip_settings, reference_pictures, save_folder
 from tests.sample.pictures import random_pictures
 
 # A process of its own: torch asks once in a process which compiler there is, and keeps it.
@@ -42,10 +42,10 @@ exec g++ "$@"
 
 
 @pytest.mark.skipif("not __import__('shutil').which('g++')", reason="needs a C++ compiler")
-def test_compiled_gives_the_same_vectors_and_so_does_a_compiler_that_fails(
-    folder: Path, tmp_path: Path
-) -> None:
-    """Six pictures in batches of four: the last batch is padded."""
+def test_compiled_gives_the_same_vectors_and_so_does_a_compiler_that_fails(tmp_path: Path) -> None:
+    """Six pictures in batches of four: the last batch is padded. One layer compiles soonest."""
+    vision = CONFIG["vision_cfg"] | {"layers": 1}
+    folder = save_folder(tmp_path / "small", CONFIG | {"vision_cfg": vision})
     compiler = tmp_path / "g++"
     compiler.write_text(COMPILER)
     compiler.chmod(0o755)
