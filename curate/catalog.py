@@ -26,6 +26,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from frenchcat.curate import files, list_names
+from frenchcat.curate.connections import connection
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import BadCondition, NotFound, UnknownColumn
 from frenchcat.curate.expression import checked, columns_of
@@ -36,7 +37,6 @@ from frenchcat.curate.sidecar import LATER, filled_sql
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from duckdb import DuckDBPyConnection
 
 OPTED_OUT = (
     "SELECT key, string_agg(DISTINCT signal, ', ' ORDER BY signal) "
@@ -50,9 +50,7 @@ _SIMILARITY = "similarity"
 class Catalog:
     """The views of one dataset as it is now; use it as a context manager, from one thread."""
 
-    def __init__(
-        self, dataset: Dataset, threads: int | None = None, joined: Sequence[str] | None = None
-    ) -> None:
+    def __init__(self, dataset: Dataset, joined: Sequence[str] | None = None) -> None:
         """Open it; `joined` are folders of `files.joined()` to have in it, None: all of them.
 
         Raises `UserError` where nothing was downloaded.
@@ -64,7 +62,7 @@ class Catalog:
         shards = dataset.shards("download")
         if not shards:
             raise NotFound(f"{dataset.root} holds no shards; run frenchcat download first")
-        self.duck = _connection(dataset, threads)
+        self.duck = connection(dataset)
         self._files: dict[str, ParquetFiles] = {}
         chosen = list(files.joined()) if joined is None else list(joined)
         for folder in (*chosen, "rights"):
@@ -203,7 +201,7 @@ class Catalog:
         self.duck.register("domains", pa.table({"key": urls["key"], "domain": domains}))
         self._kinds = None
         self.duck.execute(
-            "CREATE OR REPLACE VIEW samples AS "
+            "CREATE OR REPLACE TEMP VIEW samples AS "
             f"SELECT stored.*, domains.domain FROM ({self._sql}) stored JOIN domains USING (key)"
         )
 
@@ -219,7 +217,7 @@ class Catalog:
         return UnknownColumn(f"no column {found[1]!r} in {expression!r}; {hint}", found[1])
 
     def _view(self, name: str, sql: str) -> None:
-        self.duck.execute(f"CREATE VIEW {name} AS {sql}")
+        self.duck.execute(f"CREATE TEMP VIEW {name} AS {sql}")
 
     def _samples(self, joined: Sequence[str], listed: Sequence[str]) -> None:
         """The view `samples`: stored pictures with what later stages say of them.
@@ -231,11 +229,11 @@ class Catalog:
         joins, chosen = "", ", ".join(f"rows.{quoted(name)}" for name in listed)
         for folder in joined:
             self._view(folder, self._files[folder].sql())
-            joins += self._join(folder, taken)
+            joins += self._join(folder, self._files[folder].schema.names, taken)
         if "rights" in self._files:
             self._view("rights", self._files["rights"].sql())
             self._view("opt_outs", OPTED_OUT.format("rights"))
-            joins += self._join("opt_outs", taken)
+            joins += self._join("opt_outs", ("key", "opted_out"), taken)
         for folder, names in list(self._from.items())[1:]:
             chosen += "".join(f", {folder}.{quoted(name)}" for name in names)
         chosen += self._alias() + self._later()
@@ -253,9 +251,9 @@ class Catalog:
         missing = [name for name in LATER if name not in there]
         return "".join(f", NULL::{LATER[name]} AS {name}" for name in missing)
 
-    def _join(self, view: str, taken: set[str]) -> str:
-        """The join of a view whose columns are not taken yet; they are from here on."""
-        names = [name for name in self._described(view) if folded(name) not in taken]
+    def _join(self, view: str, names: Sequence[str], taken: set[str]) -> str:
+        """The join of a view by those of its columns that are not taken yet; they are from now."""
+        names = [name for name in names if folded(name) not in taken]
         self._from[view] = names
         taken |= {folded(name) for name in names}
         return f" LEFT JOIN {view} USING (key)"
@@ -282,22 +280,3 @@ class Catalog:
 
 def _first_line(error: object) -> str:
     return str(error).split("\n")[0].removeprefix("Binder Error: ")
-
-
-def _connection(dataset: Dataset, threads: int | None) -> DuckDBPyConnection:
-    """A connection that sees the dataset's files and no others."""
-    import duckdb
-
-    duck = duckdb.connect()
-    if threads is not None:
-        duck.execute(f"SET threads = {int(threads)}")
-    duck.execute("SET preserve_insertion_order = true")
-    duck.execute("SET TimeZone = 'UTC'")  # a time with a zone is the same text on every machine
-    if not dataset.local:
-        duck.register_filesystem(dataset.fs)
-        return duck
-    root = dataset.path("").rstrip("/") + "/"
-    duck.execute(f"SET allowed_directories = [{literal(root)}]")
-    duck.execute("SET enable_external_access = false")
-    duck.execute("SET lock_configuration = true")
-    return duck

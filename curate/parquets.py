@@ -8,7 +8,9 @@ gives for the folder. Cost: one footer per file when it is opened.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from frenchcat.curate.dataset import Dataset
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 
 Names = Callable[[Sequence[str]], Sequence[str]]
 """From the columns of a file to what they are called."""
-_SCHEMA = "name, type, type_length, num_children, converted_type, scale, precision, logical_type"
+_REMOTE_READS = 16
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,10 @@ class ParquetFiles:
         """Read the footers. Raises `Damaged` for a file that is no parquet."""
         self._dataset = dataset
         paths = [dataset.path(relative) for relative in relatives]
-        self._groups = [_group(duck, same, names) for same in _alike(duck, paths)]
+        alike: dict[pa.Schema, list[str]] = {}
+        for path, schema in zip(paths, _schemas(dataset, paths), strict=True):
+            alike.setdefault(schema, []).append(path)
+        self._groups = [_group(duck, same, schema, names) for schema, same in alike.items()]
         self.schema = unified(group.schema for group in self._groups)
         taken = {name for group in self._groups for name in group.columns}
         self._file = free("frenchcat_file", taken)
@@ -82,6 +87,18 @@ class ParquetFiles:
         return {name for group in self._groups if path in group.paths for name in group.columns}
 
 
+def _group(duck: DuckDBPyConnection, paths: list[str], schema: pa.Schema, names: Names) -> _Group:
+    import pyarrow as pa
+
+    own = _names_in_duckdb(duck, paths[0], schema.names)
+    called = names(schema.names)
+    columns = {
+        folded(name): (there, kind)
+        for name, there, kind in zip(called, own, schema.types, strict=True)
+    }
+    return _Group(tuple(paths), columns, pa.schema(list(zip(called, schema.types, strict=True))))
+
+
 def free(name: str, taken: Iterable[str]) -> str:
     """A name that none of these has, in any case."""
     folded_names = {folded(other) for other in taken}
@@ -95,56 +112,30 @@ def literal(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def _alike(duck: DuckDBPyConnection, paths: Sequence[str]) -> list[list[str]]:
-    """The paths, in their order, those of one schema together."""
-    import duckdb
-
-    if len(paths) < 2:
-        return [list(paths)] if paths else []
-    listed = ", ".join(map(literal, paths))
-    told = f"string_agg(concat_ws('|', {_SCHEMA}), chr(10) ORDER BY column_id)"
-    sql = f"SELECT file_name, md5({told}) FROM parquet_schema([{listed}]) GROUP BY file_name"
-    try:
-        found = duck.execute(sql).fetchall()
-    except duckdb.Error as error:
-        raise _damaged(error) from None
-    # By their last part: an object store's addresses come back in another spelling.
-    schema_of = {path.rsplit("/", 1)[-1]: schema for path, schema in found}
-    groups: dict[str, list[str]] = {}
-    for path in paths:
-        groups.setdefault(schema_of[path.rsplit("/", 1)[-1]], []).append(path)
-    return list(groups.values())
+def _schemas(dataset: Dataset, paths: Sequence[str]) -> list[pa.Schema]:
+    """What each file's footer says, without metadata. Raises `Damaged`."""
+    if dataset.local:
+        return [_schema(dataset, path) for path in paths]
+    with ThreadPoolExecutor(_REMOTE_READS) as pool:  # each waits for a store's answers
+        return list(pool.map(partial(_schema, dataset), paths))
 
 
-def _group(duck: DuckDBPyConnection, paths: list[str], names: Names) -> _Group:
-    import duckdb
+def _schema(dataset: Dataset, path: str) -> pa.Schema:
     import pyarrow as pa
+    import pyarrow.parquet as pq
 
-    first = literal(paths[0])
     try:
-        schema = duck.sql(f"SELECT * FROM read_parquet([{first}]) LIMIT 0").to_arrow_table().schema
-        # DuckDB tells apart names that differ in case alone; here is what the file has.
-        sql = f"SELECT name, num_children FROM parquet_schema([{first}]) ORDER BY column_id"
-        written = _top_level(duck.execute(sql).fetchall())
-    except duckdb.Error as error:
-        raise _damaged(error) from None
-    named = [name or field.name for name, field in zip(written, schema, strict=True)]
-    pairs = list(zip(names(named), schema, strict=True))
-    columns = {folded(name): (field.name, field.type) for name, field in pairs}
-    return _Group(tuple(paths), columns, pa.schema([(name, field.type) for name, field in pairs]))
+        schema = pq.read_schema(path, filesystem=None if dataset.local else dataset.fs)
+    except (pa.ArrowException, OSError) as error:
+        raise Damaged(
+            f"{path} is not a readable parquet file ({str(error).splitlines()[0]}); "
+            "restore that file, or make it anew"
+        ) from None
+    return pa.schema([pa.field(field.name, field.type) for field in schema])
 
 
-def _top_level(elements: Sequence[tuple[str, int | None]]) -> list[str]:
-    """The columns' names, of a schema's elements in their order, the root first."""
-    names, inside = [], 0  # elements to come that lie within a column
-    for name, children in elements[1:]:
-        if inside:
-            inside -= 1
-        else:
-            names.append(name)
-        inside += children or 0
-    return names
-
-
-def _damaged(error: Exception) -> Damaged:
-    return Damaged(f"{str(error).splitlines()[0]}; restore that file, or make it anew")
+def _names_in_duckdb(duck: DuckDBPyConnection, path: str, names: Sequence[str]) -> Sequence[str]:
+    """What DuckDB calls a file's columns: it tells apart names that differ in case alone."""
+    if len(set(map(folded, names))) == len(names):
+        return names
+    return duck.sql(f"SELECT * FROM read_parquet([{literal(path)}]) LIMIT 0").columns

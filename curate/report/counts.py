@@ -108,7 +108,7 @@ def _add_fates(catalog: Catalog) -> None:
             f"THEN '{DUPLICATE}' ELSE reason END"
         )
     catalog.duck.execute(
-        f"CREATE OR REPLACE VIEW fates AS SELECT key, caption, outcome, {fate} AS fate, grp "
+        f"CREATE OR REPLACE TEMP VIEW fates AS SELECT key, caption, outcome, {fate} AS fate, grp "
         f"FROM outcomes JOIN host_groups USING (host) {join}"
     )
 

@@ -81,7 +81,7 @@ def _add_view(catalog: Catalog) -> None:
     removed = _removed(catalog)
     opted_out = f"{_FAILED} AND rows.{REASON} = '{OPTED_OUT}'"
     catalog.duck.execute(f"""
-        CREATE VIEW outcomes AS
+        CREATE TEMP VIEW outcomes AS
         SELECT rows.key, rows.shard, {url} AS url, {caption} AS caption,
             lower(regexp_extract({url}, '{_HOST}', 1)) AS host,
             CASE WHEN {opted_out} THEN '{OPTED_OUT}' WHEN {_FAILED} THEN 'failed'
@@ -104,7 +104,7 @@ def _add_unembedded(catalog: Catalog) -> bool:
         paths = [dataset.path(f"{folder}/{name}").replace("'", "''") for name in names]
         listed = ", ".join(f"'{path}'" for path in paths)
         catalog.duck.execute(
-            "CREATE VIEW unembedded AS SELECT key::VARCHAR AS key, "
+            "CREATE TEMP VIEW unembedded AS SELECT key::VARCHAR AS key, "
             f"'{NOT_EMBEDDED}:' || string_split(reason::VARCHAR, ':')[1] AS why "
             f"FROM read_parquet([{listed}], union_by_name = true)"
         )
