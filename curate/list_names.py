@@ -18,6 +18,7 @@ from frenchcat.curate import files
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.expression import CLOCKS
 from frenchcat.curate.promote import folded
+from frenchcat.curate.score_table import MEASURED
 from frenchcat.curate.sidecar import NAMES
 
 PREFIX = "list_"
@@ -28,12 +29,6 @@ KEY = "image_path"
 _DUCKDB = ("filename", "file_row_number", "file_index", "rowid", *CLOCKS)
 """What DuckDB may take for the place of a row in a file, or for the time."""
 _STORED = frozenset((*PLACE, KEY)) - frozenset(NAMES)
-MEASURED = (
-    *("similarity", "punsafe", "pwatermark", "language", "language_confidence"),
-    *("caption_words", "caption_chars", "caption_is_filename", "caption_is_boilerplate"),
-    *("sharpness", "bits_per_pixel", "jpeg_quality", "pdq", "pdq_quality", "hash"),
-)
-"""The columns of frenchcat's scores (score/builtin.py), made or not."""
 _FILES = (name for file in files.SHARD_FILES for name in file.columns)
 OURS = frozenset((*PLACE, KEY, *_DUCKDB, *MEASURED, *files.DERIVED, *_FILES))
 

@@ -8,7 +8,7 @@ import pytest
 
 from frenchcat.curate.config import resolve
 from frenchcat.curate.errors import UserError
-from frenchcat.curate.list_names import MEASURED
+from frenchcat.curate.list_names import OURS
 from frenchcat.curate.score.builtin import COLUMNS, SCORES
 from frenchcat.curate.score.settings import IDENTITY, ScoreSettings
 
@@ -46,8 +46,10 @@ def test_what_is_refused(named: dict[str, Any], said: str) -> None:
         resolve(ScoreSettings, named)
 
 
-def test_the_names_that_a_lists_columns_stand_beside_are_those_of_all_scores() -> None:
-    assert set(MEASURED) == {column for columns in COLUMNS.values() for column in columns}
+def test_the_table_of_scores_has_the_names_and_the_columns_of_their_classes() -> None:
+    made = {score.name: tuple(column.name for column in score.columns) for score in SCORES.values()}
+    assert list(made.items()) == list(COLUMNS.items())
+    assert {column for columns in made.values() for column in columns} <= OURS
 
 
 def test_a_name_is_free_when_its_score_is_left_out() -> None:
