@@ -1,4 +1,4 @@
-"""One training loop's seconds a step, as JSON; bench.steps runs both.
+"""One training loop's seconds per step, as JSON; bench.steps runs both.
 
     python -m bench._steps TOOL SETTINGS FOLDER    TOOL: frenchcat, diffusers
 

@@ -149,7 +149,7 @@ def drawings() -> Iterator[Image.Image]:
 
 
 def _opened(data: bytes) -> Image.Image | None:
-    """None for the sample's damaged files and for what is no picture."""
+    """None for the sample's damaged files and for what is not a picture."""
     try:
         picture = Image.open(io.BytesIO(data))
         picture.load()

@@ -103,7 +103,7 @@ def _apart(kind: str, rows: int) -> dict[str, Any]:
 
 def one(kind: str, rows: int) -> dict[str, Any]:
     """Seconds, peak memory and recall of `near_vectors` in this process."""
-    import torch  # noqa: F401  (that it loads is no part of the time)
+    import torch  # noqa: F401  (loading it is not part of the time)
 
     from frenchcat.curate.dedup.cluster import components
     from frenchcat.curate.dedup.semantic import near_vectors

@@ -5,7 +5,7 @@
 
 Makes, once, in .bench/ (git-ignored): a venv for autofaiss, a folder in the layout of
 `clip-retrieval inference` (bench/vectors.py says how the vectors are drawn), and a dataset adopted
-from it. The truth is brute force over the stored float16 numbers. Queries are drawn anew from the
+from it. The truth is brute force over the stored float16 numbers. Queries are drawn again from the
 same distribution, pictures and captions apart, and are in no index.
 
 Each measurement runs in a process of its own, ours and autofaiss's on one thread; memory is that

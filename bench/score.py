@@ -1,4 +1,4 @@
-"""How many pictures a second are scored, all scores together and each alone, on this processor.
+"""How many pictures per second are scored, all scores together and each alone, on this processor.
 
     python -m bench.score                 about two minutes on 2 idle cores
 

@@ -14,7 +14,7 @@ Three measurements, by clients on loopback that keep their connection:
   theirs in turns. What our deduplication costs is the same queries with it minus without it; what
   theirs costs is its own histogram's mean;
 - 200 clients at once for a minute, with `ClipClient`'s own body (40 rows, deduplicate on) and
-  vectors; while ours is asked, its index is built anew with another factory and swapped in, and a
+  vectors; while ours is asked, its index is built again with another factory and swapped in, and a
   row is removed. An answer that is not 200, is not JSON or holds the removed row after its removal
   was acknowledged is an error.
 

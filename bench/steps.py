@@ -1,18 +1,18 @@
 """Training steps a second: `frenchcat train` beside a plain diffusers loop; data wait.
 
     python -m bench.steps                    about ten minutes on 2 cores
-    python -m bench.steps --gpu              images a second at 256 px, where there is a GPU
+    python -m bench.steps --gpu              images per second at 256 px, where there is a GPU
 
 Makes, once, in .bench/ (git-ignored), pictures and captions, as a folder and as a tar of
 img2dataset's kind. Each round runs both loops of bench/_steps.py, one after the other, in processes
 of their own: the U-Net of train-demo at 32 px, the same batch, precision and number of loader
-processes. No caption comes twice, so that kept text states are no help. The first steps warm up.
+processes. No caption comes twice, so kept text states do not help. The first steps warm up.
 
     ratio         our steps/s over theirs, the middle of all rounds; goal: at least 1.3
     cpu_ratio     the same in processor time, which other programs disturb less
     wait_share    of our time, for the loader; goal: at most .02
 
-With --gpu: images a second of `frenchcat train` at 256 px in pixels, and in the latents of an
+With --gpu: images per second of `frenchcat train` at 256 px in pixels, and in the latents of an
 autoencoder of random weights with Stable Diffusion's shape, beside the published 137/s of an A100
 (MosaicML, precomputed latents). Writes .bench/results/steps.json, or steps-gpu.json; where there is
 no GPU, --gpu writes nothing.
@@ -84,12 +84,12 @@ def loop(tool: str, settings: Path, folder: Path) -> dict[str, Any]:
     taken = common.json_of(common.run(command, f"steps-{tool}"))
     taken |= {name: values[WARM:] for name, values in taken.items() if name.endswith("_sec")}
     sec, cpu_sec = (common.median(taken[name]) for name in ("step_sec", "cpu_sec"))
-    print(f"{tool:10} {sec:8.3f} s a step, {cpu_sec:.3f} s of processor time", flush=True)
+    print(f"{tool:10} {sec:8.3f} s per step, {cpu_sec:.3f} s of processor time", flush=True)
     return taken
 
 
 def ratio(one: dict[str, Any], name: str) -> float:
-    """Their time a step over ours in a round."""
+    """Their time per step over ours in a round."""
     return common.median(one["diffusers"][name]) / common.median(one["frenchcat"][name])
 
 

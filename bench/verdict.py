@@ -6,7 +6,7 @@ Makes, once, in .bench/ (git-ignored), a dataset of synthetic rows in shards of 
 download, score and dedup leave them, without pictures. Times the command whole, from start to
 exit: all rows judged by five rules, then by the same with one changed, then once more with nothing
 to do. Checks the counts against numpy's on the same numbers. Prints, and writes to
-.bench/results/verdict.json, seconds, processor time and rows a second; goal: under 10 s.
+.bench/results/verdict.json, seconds, processor time and rows per second; goal: under 10 s.
 """
 
 from __future__ import annotations

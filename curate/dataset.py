@@ -4,7 +4,7 @@ A dataset is a folder, local or at any fsspec address. Everything in it is a fil
 under a temporary name and then renamed, so a reader sees whole files or none::
 
     dataset.json                                 name, stages: settings, versions, counts, digests
-    lists/00000.parquet                          the rows of the URL list, frozen, a file a shard
+    lists/00000.parquet                          the rows of the URL list, frozen, a file per shard
     shards/00000.tar .parquet _stats.json        img2dataset's layout
     embeddings/{img_emb,text_emb,metadata}/…     clip-retrieval's layout
     stages/<stage>/00000.json                    what made a shard's files, with digests
@@ -88,7 +88,7 @@ class Dataset:
             raise NotFound(f"{root} is a file; name the folder of a dataset")
         if not dataset.exists(MANIFEST):
             raise NotFound(
-                f"{root} is no dataset: it has no {MANIFEST}; "
+                f"{root} is not a dataset: it has no {MANIFEST}; "
                 f"make one with: frenchcat build URLS --out {root}"
             )
         found = dataset._read_manifest(FormatOnly).format
@@ -107,7 +107,7 @@ class Dataset:
             return cls.open(root)
         if foreign := [f for f in dataset.files("") if f.split("/")[0] not in _OWN]:
             raise UserError(
-                f"{root} is not empty and is no dataset (it holds {foreign[0]!r}); "
+                f"{root} is not empty and is not a dataset (it holds {foreign[0]!r}); "
                 "give an empty or a new folder"
             )
         dataset.write_json(MANIFEST, {"format": FORMAT, "name": name, "stages": {}})
@@ -194,7 +194,7 @@ class Dataset:
         return self._read_manifest(Manifest)
 
     def _read_manifest(self, kind: type[M]) -> M:
-        data, cure = self.read_bytes(MANIFEST), "restore it or build anew"
+        data, cure = self.read_bytes(MANIFEST), "restore it or build again"
         return loaded(kind, data, self.path(MANIFEST), cure)
 
     def shards(self, stage: str = "download") -> list[str]:

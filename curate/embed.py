@@ -194,7 +194,7 @@ def _other_model_forgotten(
     _forget_other_model(dataset, stage.signature)
     try:
         yield
-    except BaseException:  # weights that are no weights, too: the vectors there are still good
+    except BaseException:  # also for a file that holds no weights: the vectors there are still good
         if before is not None and _digests(dataset, shards) == digests:
             record_entry(dataset, STAGE, before)
         raise

@@ -111,11 +111,11 @@ def _parsed(condition: str, expression: str) -> dict[str, Any]:
         (text,) = _parser().cursor().execute("SELECT json_serialize_sql(?)", [sql]).fetchone()
     except (duckdb.Error, UnicodeEncodeError) as error:
         raise BadCondition(
-            f"{expression!r} is no condition: {str(error).splitlines()[0]}"
+            f"{expression!r} is not a condition: {str(error).splitlines()[0]}"
         ) from None
     tree = json.loads(text)
     if tree["error"]:
-        raise BadCondition(f"{expression!r} is no condition: {tree['error_message']}")
+        raise BadCondition(f"{expression!r} is not a condition: {tree['error_message']}")
     if len(tree["statements"]) != 1 or "where_clause" not in tree["statements"][0]["node"]:
         raise BadCondition(f"{expression!r} is more than one condition; write one expression")
     node: dict[str, Any] = tree["statements"][0]["node"]

@@ -1,7 +1,7 @@
 """Which files a dataset has a shard: one table, from which all that treats every file follows.
 
 Reads and writes nothing. What has to know all of them asks this table: the catalog (what it
-joins), compaction (how a removed row leaves each), the verdicts (what has a shard judged anew),
+joins), compaction (how a removed row leaves each), the verdicts (what has a shard judged again),
 lineage, the names that a user's score may not take. A test compares docs/on-disk.md with it.
 Whoever adds a file that holds rows adds it here, and removed rows leave it.
 """

@@ -100,7 +100,7 @@ def read_hash_lists(paths: tuple[str, ...]) -> HashList:
 def _kind(path: Path, number: int, text: str) -> str:
     kind = _LENGTHS.get(len(text))
     if kind is None or set(text) - set("0123456789abcdef"):
-        raise UserError(f"{path}:{number}: {text[:40]!r} is no md5, SHA-256 or PDQ hash in hex")
+        raise UserError(f"{path}:{number}: {text[:40]!r} is not an md5, SHA-256 or PDQ hash in hex")
     return "pdq" if path.suffix == ".pdq" and kind == "sha256" else kind
 
 

@@ -1,7 +1,7 @@
 """Keys: a row's only identity between stages, made of its shard's name and its place there.
 
 img2dataset's tools choose the number of digits: our shards have names of five digits and rows of
-four, an adopted folder of a thousand rows a shard has rows of three. A key tells its shard by its
+four, an adopted folder of a thousand rows per shard has rows of three. A key tells its shard by its
 beginning; shards' names are of one length, as img2dataset and we write them.
 """
 

@@ -1,7 +1,7 @@
 """Markers: ``stages/<stage>/<shard>.json`` says what made a shard's files, and what they are.
 
 A marker is signed by a stage's name, version and settings together with the digests of a shard's
-inputs: same again is up to date, anything else is made anew. It is published with the files that
+inputs: same again is up to date, anything else is made again. It is published with the files that
 it names. A stage's entry in dataset.json sums up its markers.
 
 Cost: one small file read per shard.
@@ -37,7 +37,7 @@ class Signature:
     name: str
     """Names the markers' folder and the entry in dataset.json."""
     version: int
-    """Bump it when the output for the same input changes: every shard is then made anew."""
+    """Bump it when the output for the same input changes: every shard is then made again."""
     settings: Mapping[str, Any]
     """The settings on which the output depends, JSON-able."""
 

@@ -45,7 +45,7 @@ class ParquetFiles:
         relatives: Iterable[str],
         names: Names = lambda names: names,
     ) -> None:
-        """Read the footers. Raises `Damaged` for a file that is no parquet."""
+        """Read the footers. Raises `Damaged` for a file that is not parquet."""
         self._dataset = dataset
         paths = [dataset.path(relative) for relative in relatives]
         alike: dict[pa.Schema, list[str]] = {}
@@ -129,7 +129,7 @@ def _schema(dataset: Dataset, path: str) -> pa.Schema:
     except (pa.ArrowException, OSError) as error:
         raise Damaged(
             f"{path} is not a readable parquet file ({str(error).splitlines()[0]}); "
-            "restore that file, or make it anew"
+            "restore that file, or make it again"
         ) from None
     return pa.schema([pa.field(field.name, field.type) for field in schema])
 

@@ -24,7 +24,7 @@ _RESUME = "free some, then run the same command again"
 _TEXTS = {
     errno.EISDIR: "is a folder; name a file",
     errno.ENOTDIR: "leads through a file as if it were a folder; name another place",
-    errno.EEXIST: "is there already and is no folder; name another place",
+    errno.EEXIST: "exists and is not a folder; name another place",
     errno.ENOENT: "is not there; check the path",
     errno.ENAMETOOLONG: "is too long a name; give a shorter one",
     errno.EIO: "cannot be read or written, the disk reports an error; check the disk",

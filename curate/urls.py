@@ -196,7 +196,7 @@ def _canonical_v4(host: str) -> str:
     """inet_aton's spellings: 1-4 parts in decimal, octal or hex; the last fills what remains."""
     parts = host.split(".")
     wrong = FetchFailure(
-        FailureReason.BAD_URL, f"{host[:80]!r} ends in a number but is no IPv4 address"
+        FailureReason.BAD_URL, f"{host[:80]!r} ends in a number but is not an IPv4 address"
     )
     if len(parts) > 4 or not all(_NUMBER.fullmatch(part) for part in parts):
         raise wrong
@@ -252,7 +252,7 @@ def _without_dot_segments(path: str) -> str:
 def canonical_url(url: str | None) -> str | None:
     """One spelling for all the spellings of what would be asked for: scheme, host, port, path.
 
-    None for what is no URL. Query parameters stay: which of them matter, only the server knows.
+    None for what is not a URL. Query parameters stay: which of them matter, only the server knows.
     """
     try:
         return str(parse_url(url))

@@ -63,7 +63,7 @@ def draw_to_files(
     stopped: Callable[[], bool] | None = None,
     **how: Any,
 ) -> list[Path]:
-    """Draw `number` pictures a prompt into a folder; gives the files, the grid last.
+    """Draw `number` pictures per prompt into a folder; gives the files, the grid last.
 
     Each is signed (train/provenance.py), with the user's self-issued key where no `credentials`
     are given, and has its nearest training pictures in a .json of its name (train/receipts.py).
@@ -71,7 +71,7 @@ def draw_to_files(
     gives the same files. `checkpoint` is the folder of one, the best by default; `opened` is the
     run where it is open already; `watch`, `stopped` and `how` go to train.draw. Raises `UserError`
     for a
-    folder that is no run, an unreadable picture or numbers out of range.
+    folder that is not a run, an unreadable picture or numbers out of range.
     """
     from frenchcat.curate.image import open_image
     from frenchcat.train.credentials import own_credentials
@@ -146,7 +146,7 @@ def made_by(run: Path, state: State, checkpoint: Path) -> dict[str, Any]:
 def verify_file(path: Path, trust: Path | None = None) -> dict[str, Any]:
     """What a picture's manifest says: the fields of train.provenance.Finding, and `words`.
 
-    Raises `UserError` for a file that is no picture of a kind that carries manifests.
+    Raises `UserError` for a file that is not a picture of a kind that carries manifests.
     """
     from frenchcat.train.provenance import verified
 
@@ -191,7 +191,7 @@ def _kind(path: Path, data: bytes) -> str:
             return kind
     named = path.suffix.lower().lstrip(".").replace("jpg", "jpeg")
     if named not in TYPES or not data:
-        raise UserError(f"{path} is no picture of a known kind; known: {', '.join(TYPES)}")
+        raise UserError(f"{path} is not a picture of a known kind; known: {', '.join(TYPES)}")
     return named
 
 

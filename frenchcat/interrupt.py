@@ -24,7 +24,7 @@ from typing import NoReturn
 GRACE_SEC = 1.5
 STATUS = 130  # 128 + SIGINT, as shells have it
 _GOES_ON = "stopped; what is done is kept, and the same command goes on from there"
-_AGAIN = "stopped; run the same command again to start anew"
+_AGAIN = "stopped; run the same command again to start over"
 _RESUMES = frozenset("adopt build compact dedup demo download embed index score verdict".split())
 _LIGHT = frozenset("info select export lineage diff verify remove report".split())
 """Verbs that start no process and load no library that does."""

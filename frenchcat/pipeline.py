@@ -99,7 +99,7 @@ def build(
 
     check_lists(urls, settings.download)  # before a folder is made for nothing
     check_rules(rules_of(settings.verdict))
-    list(load_extra(settings.score))  # a class that is no score is refused before the download
+    list(load_extra(settings.score))  # a class that is not a score is refused before the download
     dataset = Dataset.create(out, settings.name or list_name(urls))
     refuse_adopted(dataset)
     with dataset.lock():

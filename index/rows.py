@@ -172,7 +172,7 @@ class IndexRows:
 
 
 class Places:
-    """Positions by id: sorted once, 16 bytes a row, or 8 where ids rise with positions."""
+    """Positions by id: sorted once, 16 bytes per row, or 8 where ids rise with positions."""
 
     def __init__(self, ids: NDArray[np.int64]) -> None:
         """Of the (N,) ids by position. Raises `UserError` where two rows have one id."""

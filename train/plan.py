@@ -11,7 +11,7 @@ other rows in each epoch.
 Weights are honoured by systematic sampling (Madow 1949): in each epoch row i is drawn floor or
 ceil of its weight times, w_i on average, by one offset for the whole epoch.
 
-Cost: an epoch's head is O(shards + batches), 10 bytes a batch; a batch is O(batch log rows),
+Cost: an epoch's head is O(shards + batches), 10 bytes per batch; a batch is O(batch log rows),
 whatever its place.
 """
 

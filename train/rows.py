@@ -8,7 +8,7 @@ folder, memory-mapped ever after::
     rows/rows.json       digest, the tars' addresses and sizes; written last
 
 A tar whose size is not the recorded one is refused: its offsets mean nothing.
-Cost: opening is O(shards), a row O(1); 100 bytes a row and its caption on disk.
+Cost: opening is O(shards), a row O(1); 100 bytes per row and its caption on disk.
 """
 
 from __future__ import annotations

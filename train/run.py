@@ -3,7 +3,7 @@
 <run>/run.json          the resolved settings, the selection's digest, versions
 <run>/rows/             what is trained on (rows.py)
 <run>/checkpoints/      (checkpoint.py)
-<run>/log.jsonl         a line a step: loss, rate, where the time went
+<run>/log.jsonl         a line per step: loss, rate, where the time went
 <run>/held_out.jsonl    a line a checkpoint: the loss on held-out pictures
 <run>/losses-0.jsonl    a line a damaged sample, by rank: key, reason, substitute
 <run>/samples/          grids of the fixed prompts

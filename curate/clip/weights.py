@@ -91,7 +91,7 @@ def _architecture(settings: ClipSettings) -> ClipWeights:
     if model not in open_clip.list_models():
         near = difflib.get_close_matches(model, open_clip.list_models(), n=1, cutoff=0.3)
         hint = f"; did you mean {near[0]}?" if near else ""
-        raise UserError(f"clip.model {model!r} is no open_clip architecture{hint}")
+        raise UserError(f"clip.model {model!r} is not an open_clip architecture{hint}")
     tags = open_clip.list_pretrained_tags_by_model(model)
     given = settings.pretrained
     if given is None:
@@ -106,7 +106,7 @@ def _architecture(settings: ClipSettings) -> ClipWeights:
     if given not in tags:
         near = difflib.get_close_matches(given, tags, n=1, cutoff=0.3)
         hint = f"; did you mean {near[0]}?" if near else f"; tags: {', '.join(tags)}"
-        raise UserError(f"clip.pretrained {given!r} is no file and no tag of {model}{hint}")
+        raise UserError(f"clip.pretrained {given!r} is neither a file nor a tag of {model}{hint}")
     path = _download(model, given)
     digest = hashlib.sha256(f"{model}\n{file_sha256(path)}".encode()).hexdigest()
     quick_gelu = bool(open_clip.get_pretrained_cfg(model, given).get("quick_gelu"))

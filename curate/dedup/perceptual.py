@@ -7,7 +7,7 @@ and Motwani 1998). So many choices are made that a pair at the very edge of the 
 probability `MISS` at most; closer ones meet far more often.
 
 Cost of the latter: rows x log(rows), times the choices (about 80 for a million rows and 31 bits).
-Memory: about 150 bytes a row.
+Memory: about 150 bytes per row.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Reads the sidecars, scores/, embeddings/ and the removal log; writes nothing but a scratch file of
 vectors. A row's number is its place among the stored pictures of all shards in the order of their
 keys, removed ones left out: a row that is gone stands for no other. It is used in memory only.
-Memory: about 300 bytes a row; vectors stay in a memory-mapped file.
+Memory: about 300 bytes per row; vectors stay in a memory-mapped file.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def inputs(dataset: Dataset, shard: str, detectors: Sequence[Detector]) -> dict[
     sidecar = files.SIDECAR.of(shard)
     found = {sidecar: output_sha256(dataset, "download", shard, sidecar)}
     scores = _score_digests(dataset, shard)
-    # Not the digest of the whole file: a new score would have all pictures compared anew.
+    # Not the digest of the whole file: a new score would have all pictures compared again.
     wanted = [name for name in ("pdq", "similarity") if name in scores]
     found |= {f"scores.{name}": scores[name] for name in wanted}
     for detector in detectors:

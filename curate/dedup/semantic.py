@@ -15,7 +15,7 @@ this size lose more by waiting for the other cores than these bring, above all w
 hold them. torch multiplies, since its threads can be counted at run time, and numpy's cannot.
 
 Cost: rounds x rows x (pivots x levels + leaf) x dimensions, that is rows x log(rows).
-Memory: the vectors as they are given, and about 100 bytes a row and core.
+Memory: the vectors as they are given, and about 100 bytes per row and core.
 """
 
 from __future__ import annotations

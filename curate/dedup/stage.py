@@ -1,4 +1,4 @@
-"""The stage `dedup`: a whole dataset's duplicates -> ``duplicates/00000.parquet``, a file a shard.
+"""The stage `dedup`: a whole dataset's duplicates -> ``duplicates/00000.parquet``, a file per shard.
 
 Reads the sidecars, scores/ (pdq, similarity), embeddings/img_emb and the removal log; writes for
 every stored picture that is not removed, in key order::
@@ -11,7 +11,7 @@ every stored picture that is not removed, in key order::
     multiplicity  how many rows its cluster has, itself included
 
 A row added anywhere may join two clusters elsewhere, so the stage is one step over all shards:
-when nothing changed it is skipped, when anything did all pictures are compared anew. Cost: that of
+when nothing changed it is skipped, when anything did all pictures are compared again. Cost: that of
 perceptual.py and semantic.py, near-linear in rows.
 """
 

@@ -20,7 +20,7 @@ def survivors(
 ) -> NDArray[np.int64]:
     """Row -> the row of its cluster that stays, (N,) int64; rows are in the order of their keys.
 
-    `labels` name the clusters; `qualities` give for each rule but ``key`` a number a row, the
+    `labels` name the clusters; `qualities` give for each rule but ``key`` a number per row, the
     highest wins, NaN loses to any.
     """
     rows = np.arange(len(labels), dtype=np.int64)

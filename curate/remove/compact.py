@@ -3,7 +3,7 @@
 Each shard's files and their markers are published together, so a killed compaction goes on where
 it stopped. Markers are renewed along with the files they name: what depends on an unchanged rest
 stays up to date, and no picture is fetched, embedded or scored again. Duplicates and the index
-span shards, so they are made anew by the caller. Until the new ones are there the old ones stay: a
+span shards, so they are made again by the caller. Until the new ones are there the old ones stay: a
 dataset whose compaction fails can be searched, without the removed rows, as before.
 
 A row of the frozen list becomes empty instead of vanishing: its number is part of its neighbours'
@@ -41,7 +41,7 @@ from frenchcat.curate.select import purge
 from frenchcat.curate.stage import Progress, Silent
 
 INDEX = {"index": "index"}
-"""The folder of the index, and the stage that makes it anew."""
+"""The folder of the index, and the stage that makes it again."""
 
 
 def compact(
@@ -240,7 +240,7 @@ def _markers(
 def _digest(entry: StageEntry | None, name: str, made: Marker, inputs: Inputs) -> str:
     """A marker's digest with other inputs.
 
-    One that cannot be worked out from the marker's own inputs stays as it is, to be made anew.
+    One that cannot be worked out from the marker's own inputs stays as it is, to be made again.
     """
     if entry is None or entry.version is None or entry.settings is None:
         return made.digest
@@ -278,7 +278,7 @@ def _spanning_hold(dataset: Dataset) -> bool:
 
 
 def _spanning() -> dict[str, str]:
-    """Folders whose files span shards, and the stage that makes them anew."""
+    """Folders whose files span shards, and the stage that makes them again."""
     return {f.folder: f.stage for f in files.SHARD_FILES if f.removal == "remade"} | INDEX
 
 

@@ -97,7 +97,7 @@ def _exact(rows: list[dict[str, Any]], asked_for: RemovalQuery) -> list[dict[str
 
         name = plain_host(value)
         if "/" in name or not name:
-            raise UserError(f"{value!r} is no domain; write it like example.org")
+            raise UserError(f"{value!r} is not a domain; write it like example.org")
         return [row for row in rows if name in (domain_of(row["url"]), host_of(row["url"]))]
     if asked_for.by == "sha256":
         digest = _digest(value)
@@ -110,7 +110,7 @@ def _exact(rows: list[dict[str, Any]], asked_for: RemovalQuery) -> list[dict[str
 def _digest(value: str) -> str:
     digest = value.lower()
     if len(digest) != 64 or set(digest) - set("0123456789abcdef"):
-        raise UserError(f"{value!r} is no SHA-256; it has 64 hex digits")
+        raise UserError(f"{value!r} is not an SHA-256; it has 64 hex digits")
     return digest
 
 

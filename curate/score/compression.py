@@ -5,7 +5,7 @@ flat drawings and for ruined photographs. `jpeg_quality` is the setting (1 to 10
 Independent JPEG Group's encoder whose table is nearest (Annex K of the standard, scaled as
 `jpeg_set_quality` does); None for other formats.
 
-Of a picture that the download encoded anew this is what the download was told, not what the
+Of a picture that the download encoded again this is what the download was told, not what the
 original suffered: set `download.resize.skip_reencode` to keep original bytes. Cost: microseconds.
 """
 

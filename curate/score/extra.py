@@ -63,7 +63,7 @@ class Extra:
         return load_one, (self.reference,)
 
     def checked(self, made: Any, rows: int) -> Columns:
-        """What the class gave, if it is a value a row for each of its columns; else `UserError`."""
+        """What the class gave, if it is a value per row for each of its columns; else `UserError`."""
         import pyarrow as pa
 
         if not isinstance(made, Mapping):
@@ -134,7 +134,7 @@ _KINDS: dict[str, type[_AnyExtra]] = {
 def load_extra(settings: ScoreSettings, listed: Sequence[str] = ()) -> Iterator[Score]:
     """The user's own scores of the settings; `listed` are the columns of the dataset's sidecars.
 
-    Raises `UserError` for a class that cannot be imported or is no score, and for a name or a
+    Raises `UserError` for a class that cannot be imported or is not a score, and for a name or a
     column that something else has.
     """
     taken = _taken(settings, listed)
@@ -151,13 +151,13 @@ def load_extra(settings: ScoreSettings, listed: Sequence[str] = ()) -> Iterator[
 
 
 def load_one(reference: str) -> _AnyExtra:
-    """The score of one class. Raises `UserError` where it cannot be imported or is no score."""
+    """The score of one class. Raises `UserError` where it cannot be imported or is not a score."""
     found = _imported(reference)
     kinds = [kind for kind in _KINDS if callable(getattr(found, kind, None))]
     if not isinstance(found, type) or len(kinds) != 1:
         has = f"it has {' and '.join(kinds)}" if kinds else "it has none of them"
         raise UserError(
-            f"score.extra: {reference} is no score: a class with one of "
+            f"score.extra: {reference} is not a score: a class with one of "
             f"{', '.join(_KINDS)} is ({has}); docs/scores.md has an example"
         )
     try:

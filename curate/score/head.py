@@ -1,4 +1,4 @@
-"""A user's own head: linear layers on CLIP picture vectors that give one number a picture.
+"""A user's own head: linear layers on CLIP picture vectors that give one number per picture.
 
 Reads a safetensors file whose 2-D ``….weight`` tensors are the layers, in the natural order of
 their names, with ``….bias`` beside them, and optionally ``….mean`` and ``….variance``, by which
@@ -151,7 +151,7 @@ def _tensors(head: HeadSettings) -> dict[str, Array]:
         loaded = load_file(head.file)
     except (SafetensorError, KeyError, ValueError) as error:  # KeyError: bfloat16
         raise UserError(
-            f"head {head.name}: {head.file} is no safetensors file of floats ({error}); "
+            f"head {head.name}: {head.file} is not a safetensors file of floats ({error}); "
             "save it with safetensors.torch.save_file(model.float().state_dict(), FILE)"
         ) from None
     return {name: np.asarray(array, np.float32) for name, array in loaded.items()}

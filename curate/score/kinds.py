@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from PIL.Image import Image
 
-Columns = Mapping[str, Sequence[Any] | NDArray[Any]]  # column -> a value a row
+Columns = Mapping[str, Sequence[Any] | NDArray[Any]]  # column -> a value per row
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """`pdq` and `pdq_quality`: a hash of a picture's looks, as 64 hex digits, and its quality.
 
 Reads the stored picture; see curate/hashes.py. Lists of PDQ hashes are exchanged in hex.
-Cost: 2-3 ms a picture.
+Cost: 2-3 ms per picture.
 """
 
 from __future__ import annotations

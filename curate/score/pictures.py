@@ -1,7 +1,7 @@
 """A shard's stored pictures, decoded once and shown to every score that looks at pixels.
 
 Reads a shard's tar in key order, gives the scores' columns. A picture that does not decode has no
-scores. Batches start anew in every shard, so a shard's numbers do not depend on what ran before.
+scores. Batches start again in every shard, so a shard's numbers do not depend on what ran before.
 Memory: one batch of pictures.
 """
 

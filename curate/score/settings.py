@@ -19,7 +19,7 @@ COLUMN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 @settings
 class HeadSettings:
-    """A user's own head: layers on CLIP picture vectors that give one number a picture."""
+    """A user's own head: layers on CLIP picture vectors that give one number per picture."""
 
     name: str
     """The column's name (`AESTHETIC_SCORE`, `punsafe`, …)."""
@@ -57,7 +57,7 @@ class ScoreSettings:
         seen = {name.lower() for name in IDENTITY}
         for name in names:
             if not COLUMN.fullmatch(name):
-                raise ValueError(f"{name!r} is no column name; use letters, digits and _")
+                raise ValueError(f"{name!r} is not a column name; use letters, digits and _")
             if name.lower() in seen:
                 raise ValueError(f"two scores are named {name!r}; rename one or leave one out")
             seen.add(name.lower())

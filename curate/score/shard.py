@@ -1,7 +1,7 @@
 """One shard's scores: what still holds is taken over, the rest is computed and written.
 
 Reads ``shards/00000.tar .parquet``, the shard's vectors and its present ``scores/00000.parquet``,
-writes that file anew. Its metadata keeps a digest a score, of its version, its settings and what
+writes that file again. Its metadata keeps a digest per score, of its version, its settings and what
 it read: columns whose digest still holds are not computed again. Columns of our scores that are
 not asked for stay as they are, null for new rows.
 Memory: one shard's vectors and one batch of pictures.
@@ -153,7 +153,7 @@ def _others_of(
 ) -> _Others:
     """Of our scores in a file those that are none of `scores`; null for rows that it lacks.
 
-    Each keeps its digest, so that one whose pictures changed is made anew when it is asked for. A
+    Each keeps its digest, so that one whose pictures changed is made again when it is asked for. A
     head, a concept or a class of the user's own goes when the settings name it no more.
     """
     import pyarrow as pa

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def check_rules(rules: Mapping[str, str]) -> None:
-    """Raise `UserError` for a rule that is no condition; needs no dataset, so do it first."""
+    """Raise `UserError` for a rule that is not a condition; needs no dataset, so do it first."""
     for name, condition in rules.items():
         try:
             checked(condition)

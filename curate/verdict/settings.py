@@ -44,7 +44,7 @@ class VerdictSettings:
             if not _NAME.fullmatch(name) or name.lower() == REMOVED:
                 raise ValueError(f"{name!r} names no rule; use letters, digits and _")
         if unknown := [name for name in self.order if name not in self.rules]:
-            raise ValueError(f"order names {unknown[0]!r}, which is no rule")
+            raise ValueError(f"order names {unknown[0]!r}, which is not a rule")
         # JSON keeps no order of names: dataset.json keeps this one.
         rest = [name for name in self.rules if name not in self.order]
         object.__setattr__(self, "order", tuple(dict.fromkeys((*self.order, *rest))))

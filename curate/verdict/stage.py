@@ -90,7 +90,7 @@ def verdict(
 ) -> StageReport:
     """Judge every shard whose verdicts are missing or out of date, or all; the lock is held.
 
-    Raises `UserError` where nothing was downloaded, and for a rule that is no condition over the
+    Raises `UserError` where nothing was downloaded, and for a rule that is not a condition over the
     catalog's columns; what was there before stays then.
     """
     rules = rules_of(settings or VerdictSettings())
@@ -103,7 +103,7 @@ def verdict(
 
 
 def reasons(dataset: Dataset, shard: str) -> pa.Table:
-    """What is not kept of a shard as it is now: key, reason; a row a key.
+    """What is not kept of a shard as it is now: key, reason; a row per key.
 
     A removal counts from the moment it is logged, a missing vector without verdicts, too.
     """

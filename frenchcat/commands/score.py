@@ -15,7 +15,7 @@ def score(
 ) -> None:
     """Score pictures and captions: similarity, punsafe, pwatermark, language, sharpness and more.
 
-    Columns whose score and input did not change are kept, so a new concept takes no picture anew.
+    Columns whose score and input did not change are kept, so a new concept takes no picture again.
 
     Example: frenchcat score data/mine
 

@@ -80,7 +80,7 @@ def read_keys(file: str) -> tuple[bytes, ...]:
 
 
 class Rates:
-    """A token bucket a client: `rate` requests a second, twice as many in a burst."""
+    """A token bucket per client: `rate` requests per second, twice as many in a burst."""
 
     def __init__(self, rate: float, clock: Callable[[], float] = monotonic) -> None:
         self.rate, self.burst, self._clock = rate, max(1.0, 2 * rate), clock
@@ -176,7 +176,7 @@ class Guard:
             client = self._known(headers)
         if self.rates is not None and (wait := self.rates.wait_sec(client)):
             retry = {"Retry-After": str(max(1, round(wait)))}
-            raise Refused(429, f"at most {self.rates.rate:g} requests a second; wait", retry)
+            raise Refused(429, f"at most {self.rates.rate:g} requests per second; wait", retry)
 
     def _check_site(self, scope: Scope, headers: Headers) -> None:
         """Raise for a page of another site, which asks with the reach of its visitor's machine."""

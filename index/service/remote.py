@@ -1,7 +1,7 @@
 """Pictures at an address, fetched safely: what a query may name instead of sending a picture.
 
 curate/download's fetch: no private address, whatever a name resolves or redirects to; capped in
-bytes, pixels and seconds. Few at a time and few a host, so that the service is no tool against
+bytes, pixels and seconds. Few at a time and few per host, so that the service is no tool against
 others.
 """
 

@@ -61,7 +61,7 @@ def test_scores_and_verdicts_are_joined_by_key(dataset: Dataset) -> None:
         ("zzz > 2", "no column 'zzz'.*known: .*url"),
         ("url::integer > 2", "fails"),
         ("width > 'x'", "fails"),
-        ("TRUE) OR (SELECT TRUE", "no condition"),
+        ("TRUE) OR (SELECT TRUE", "not a condition"),
     ],
 )
 def test_a_bad_condition_is_one_line(dataset: Dataset, where: str, said: str) -> None:

@@ -25,7 +25,7 @@ def test_create_then_open(tmp_path: Path) -> None:
 
 
 def test_no_dataset_is_one_line_with_a_fix(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"is no dataset.*frenchcat build") as raised:
+    with pytest.raises(UserError, match=r"is not a dataset.*frenchcat build") as raised:
         Dataset.open(tmp_path / "nothing")
     assert "\n" not in str(raised.value)
     assert not (tmp_path / "nothing").exists()

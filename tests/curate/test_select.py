@@ -137,7 +137,7 @@ def test_select_imports_by_itself() -> None:
     [
         ("../x", Choice(), "names no selection"),
         ("a", Choice(where="scor > 1"), "did you mean score"),
-        ("a", Choice(where="score > 1; DROP TABLE rows"), "no condition|more than one"),
+        ("a", Choice(where="score > 1; DROP TABLE rows"), "not a condition|more than one"),
         ("a", Choice(where="score > 7"), "no row meets .score > 7.: 0 of 50 stored rows"),
         ("a", Choice(limit=0), "the limit is 0"),
         ("a", Choice(limit=3, balance="taste"), "no column 'taste' to balance by"),

@@ -43,7 +43,7 @@ def test_errors_of_the_system_name_path_and_cure(tmp_path: Path) -> None:
         (lambda: file.joinpath("below").read_text(), f"{file}/below leads through a file"),
         (lambda: tmp_path.read_text(), f"{tmp_path} is a folder; name a file"),
         (lambda: (tmp_path / "none").read_text(), f"{tmp_path}/none is not there"),
-        (lambda: file.mkdir(), f"{file} is there already and is no folder"),
+        (lambda: file.mkdir(), f"{file} exists and is not a folder"),
         (lambda: FORBIDDEN.mkdir(), f"{FORBIDDEN} cannot be opened or written"),
         (lambda: (tmp_path / ("x" * 300)).touch(), "too long a name"),
         (full, "the disk is full"),

@@ -74,7 +74,7 @@ def test_a_dataset_that_is_gone_is_said(run: Path, tmp_path: Path, clip: Clip) -
     moved = DataSettings(dataset=str(tmp_path / "gone"), selection="some")
     found = receipts_of(moved, run / "rows", [noise(1)], 2)
     assert found.neighbours == [[]]
-    assert "is no dataset" in str(found.note)
+    assert "is not a dataset" in str(found.note)
     dataset = make_dataset(tmp_path / "bare", clip)
     shutil.rmtree(dataset.path("index"))
     bare = DataSettings(dataset=dataset.root, selection="some")

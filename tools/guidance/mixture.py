@@ -52,7 +52,7 @@ class Mixture:
         )
 
     def noise(self, x: Tensor, t: Tensor, condition: Tensor) -> Tensor:
-        """E[eps | x_t, y] = -s grad log p(x_t | y); a condition of -1 is no label."""
+        """E[eps | x_t, y] = -s grad log p(x_t | y); a condition of -1 is not a label."""
         with torch.enable_grad():
             x = x.detach().requires_grad_()
             by_class = self.log_classes(x, t)

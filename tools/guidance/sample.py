@@ -5,7 +5,7 @@
 RUN is a diffusion model's run, CLASSIFIER and JUDGE the runs of two classifiers of the same labels,
 of which the first steers and the second only judges. Writes docs/pictures/guidance-sample.png and
 .json. Who is right is asked of three: the steering classifier itself, the judge, and the nearest
-mean of the real pictures' CLIP vectors (of which CLIP guidance is no stranger either).
+mean of the real pictures' CLIP vectors (which CLIP guidance uses, too).
 """
 
 from __future__ import annotations

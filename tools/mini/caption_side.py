@@ -1,11 +1,11 @@
 """Teach the picture head a little of what people call drawings.
 
 Reads ``<work>/head.pt`` as `picture_side` built it, ``pictures.npy`` and ``pictures.json``,
-``text.pt`` and ``tokenizer/``; writes ``<work>/head.pt`` anew.
+``text.pt`` and ``tokenizer/``; rewrites ``<work>/head.pt``.
 
 A step pulls drawings towards their captions, in whatever language they have them, and away from
 the other drawings' captions of the batch (InfoNCE, arXiv:1807.03748, both ways; captions that mean
-about the same are no negatives). Drawings are not photographs, so the head is held to what it said
+about the same are not negatives). Drawings are not photographs, so the head is held to what it said
 before on features like theirs: mixtures of drawings pushed along drawn classes.
 
 Longer is better on drawings and no better on photographs, and costs what the classes know of
@@ -116,7 +116,7 @@ def like_photographs(
 
 
 def fit(work: Path, steps: int) -> None:
-    """Write head.pt anew."""
+    """Rewrite head.pt."""
     generator, chance = torch.Generator().manual_seed(0), np.random.default_rng(0)
     features = torch.from_numpy(np.load(work / "pictures.npy")).float()
     weight = load_trunk().classifier.weight.detach()  # type: ignore[union-attr]

@@ -96,7 +96,7 @@ class Corpus:
 
 
 def loss(student: torch.Tensor, target: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
-    """Cosine, in-batch contrast (same meanings are no negatives), class divergence."""
+    """Cosine, in-batch contrast (same meanings are not negatives), class divergence."""
     unit = F.normalize(student.float(), dim=-1)
     cosine = 1 - (unit * target).sum(-1).mean()
     same = target @ target.T > 0.98

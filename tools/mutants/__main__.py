@@ -28,7 +28,7 @@ def main() -> int:
         "--record",
         nargs="*",
         metavar="TESTS",
-        help="find out anew who runs what, or of TESTS alone",
+        help="record again who runs what, or of TESTS alone",
     )
     given = parser.parse_args()
     mutants = run.chosen(load(), given.which)

@@ -44,7 +44,7 @@ class Applied:
 
 
 class DoesNotApply(ValueError):
-    """The place is missing or ambiguous, or the replacement changes nothing or is no Python."""
+    """The place is missing or ambiguous, or the replacement changes nothing or is not Python."""
 
 
 def load(folder: Path = PROMISES) -> list[Mutant]:

@@ -1,7 +1,7 @@
 """What belongs to a picture and looks a little like a stamp: captions, signs, diagrams, patterns.
 
 Reads a picture and a random generator, gives the picture with it; writes nothing. These are the
-negatives that teach a head that letters and lines alone are no stamp.
+negatives that teach a head that letters and lines alone are not a stamp.
 """
 
 import random

@@ -2,7 +2,7 @@
 
 Reads the stored picture; see network.py, and README.md for what it was trained on, how often it is
 right and where it is not. LAION's column of that name, made by another model: thresholds differ.
-Cost: about 20 ms a picture and core.
+Cost: about 20 ms per picture and core.
 """
 
 from __future__ import annotations

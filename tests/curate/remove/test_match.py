@@ -169,7 +169,7 @@ def test_a_digest_is_that_of_the_fetched_or_of_the_stored_bytes(tmp_path: Path) 
             found = matches(dataset, RemovalQuery("sha256", value))
             assert {int(match.key) for match in found} == keys
     for bad in (digest("a")[:63], digest("a") + "0", "g" * 64):
-        with pytest.raises(UserError, match="is no SHA-256"):
+        with pytest.raises(UserError, match="is not an SHA-256"):
             matches(dataset, RemovalQuery("sha256", bad))
 
 
@@ -316,7 +316,7 @@ def test_hash_lists_are_read_line_by_line(tmp_path: Path) -> None:
     assert found.pdq == {sums[4]}
     for bad in ("g" * 64, sums[0][:31], sums[1] + "00"):
         (tmp_path / "bad.txt").write_text(f"{sums[1]}\n{bad}\n")
-        with pytest.raises(UserError, match=r"bad\.txt:2: .* is no md5, SHA-256 or PDQ"):
+        with pytest.raises(UserError, match=r"bad\.txt:2: .* is not an md5, SHA-256 or PDQ"):
             read_hash_lists((str(tmp_path / "bad.txt"),))
 
 

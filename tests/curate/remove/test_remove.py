@@ -162,7 +162,7 @@ def test_listed_hashes_are_told_by_length(tmp_path: Path) -> None:
     assert lists.holds(b"y", b"z") is None
     assert not HashList()
     (tmp_path / "b.txt").write_text("cats\n")
-    with pytest.raises(UserError, match=r"b\.txt:1: 'cats' is no md5"):
+    with pytest.raises(UserError, match=r"b\.txt:1: 'cats' is not an md5"):
         read_hash_lists((str(tmp_path / "b.txt"),))
     with pytest.raises(UserError, match="no such file"):
         read_hash_lists(("nowhere.txt",))
@@ -194,8 +194,8 @@ def removed_nothing():  # type: ignore[no-untyped-def]
     [
         ("smell", "x", "removed by one of"),
         ("url", " ", "--url is empty"),
-        ("sha256", "xyz", "is no SHA-256"),
-        ("domain", "http://a/b", "is no domain"),
+        ("sha256", "xyz", "is not an SHA-256"),
+        ("domain", "http://a/b", "is not a domain"),
         ("like", "nowhere.jpg", "no such picture"),
     ],
 )

@@ -35,7 +35,7 @@ def test_the_table_of_docs_scores_md_lists_every_column_of_every_score() -> None
         ({"concepts": {"caption": ["a", "b"]}}, "two scores are named 'caption'"),
         ({"heads": [{"name": "Compression", "file": "a"}]}, "two scores are named 'compression'"),
         ({"scores": ["pdq", "pdq"]}, "two scores are named 'pdq'"),
-        ({"concepts": {"a b": ["a", "b"]}}, "'a b' is no column name"),
+        ({"concepts": {"a b": ["a", "b"]}}, "'a b' is not a column name"),
         ({"concepts": {"violence": ["only one"]}}, "concepts"),
         ({"heads": [{"name": "cat", "file": "a"}, {"name": "CAT", "file": "b"}]}, "named 'cat'"),
         ({"heads": [{"name": "x", "file": "a", "activation": "gelu"}]}, "relu"),

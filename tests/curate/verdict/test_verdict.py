@@ -189,7 +189,7 @@ def test_the_list_s_own_column_named_keep_does_not_pass_for_a_verdict(dataset: D
         ({"a": "pwatermark > 1"}, r"rule a: no column 'pwatermark'.*run frenchcat score"),
         ({"a": "keep"}, "rule a: no column 'keep'"),
         ({"a": "width"}, "rule a: 'width' is a integer, no condition"),
-        ({"a": "width > 1; drop table rows"}, "rule a: .*(no condition|more than one)"),
+        ({"a": "width > 1; drop table rows"}, "rule a: .*(not a condition|more than one)"),
         ({"a": "(select true)"}, "rule a: .*subquery"),
         ({"a": "read_text('/etc/passwd') <> ''"}, "rule a: the function read_text is not allowed"),
         ({"a": "count(*) > 1"}, "rule a: the function count_star is not allowed"),

@@ -110,7 +110,7 @@ def test_ctrl_c_is_answered_by_one_line(folder: str) -> None:
 def test_mistakes_are_one_line_and_status_2(folder: str, tmp_path: Path) -> None:
     (tmp_path / "empty").write_text("# no key\n")
     for arguments, said in (
-        ([str(tmp_path)], "is no dataset"),
+        ([str(tmp_path)], "is not a dataset"),
         ([folder, "--rate", "0"], "rate"),
         ([folder, "--set", "surprise=1"], "surprise"),
         ([folder, "--ratings", str(tmp_path / "none.npy")], "--ratings"),
