@@ -93,3 +93,11 @@ def test_the_tests_of_a_function_come_quickest_first_with_all_that_share_its_set
     assert reach.tests("curate/box.py", (14, 15), SOURCE) == ["t.py::quick", "t.py::slow"]
     assert reach.tests("curate/box.py", (9, 11), SOURCE) == ["u.py::one", "u.py::two"]
     assert reach.tests("curate/moved.py", (14, 15), SOURCE) == ["t.py::quick", "t.py::slow"]
+
+
+def test_a_remembered_function_has_the_tests_of_its_whole_module() -> None:
+    source = SOURCE.replace("\ndef fits(", "\n@cache\ndef fits(")
+    ran = {"curate/box.py": {"fits": ["t.py::first"], "Box.fits": ["t.py::second"]}}
+    reach = Reach(ran, {"t.py::first": 1.0, "t.py::second": 2.0})
+    assert reach.tests("curate/box.py", (15, 16), source) == ["t.py::first", "t.py::second"]
+    assert reach.tests("curate/box.py", (9, 11), source) == ["t.py::second"]

@@ -6,11 +6,15 @@ taken, so a move of code does not lose its mutants.
 
 Replacements come in two forms: `find` and `replace` (the text stands once in the function), or
 `body`, which takes the place of all statements behind the docstring.
+
+`tests` names a file of tests to ask first. It is needed where only a process that is killed runs
+the place: what such a process ran is not recorded.
 """
 
 from __future__ import annotations
 
 import ast
+import re
 import textwrap
 import tomllib
 from dataclasses import dataclass
@@ -31,6 +35,7 @@ class Mutant:
     find: str = ""
     replace: str = ""
     body: str = ""
+    tests: str = ""
     area: str = ""  # the TOML file that holds it
 
 
@@ -119,6 +124,17 @@ def functions(source: str, classes: bool = True) -> dict[str, tuple[int, int]]:
 
     visit(ast.parse(source), "")
     return found
+
+
+@lru_cache(maxsize=512)
+def remembered(source: str) -> frozenset[str]:
+    """Qualified names of the functions whose values functools keeps."""
+    lines = source.splitlines()
+    return frozenset(
+        name
+        for name, (first, _) in functions(source, classes=False).items()
+        if re.match(r"\s*@(functools\.)?(lru_)?cache\b", lines[first - 1])
+    )
 
 
 def _span(file: Path, function: str) -> tuple[int, int] | None:

@@ -23,7 +23,7 @@ from typing import Any
 
 import pytest
 
-from tools.mutants.mutant import PACKAGES, functions
+from tools.mutants.mutant import PACKAGES, functions, remembered
 from tools.mutants.tree import WORK, copy_to, environment
 
 _FOLDER = "FRENCHCAT_REACH"  # where the plugin works; set in the suite's process and its children
@@ -39,11 +39,12 @@ class Reach:
 
     def tests(self, file: str, lines: tuple[int, int], source: str) -> list[str]:
         """The tests that run any function that overlaps the lines, the quickest first."""
+        spans = functions(source)
         inside = [
-            name
-            for name, (first, last) in functions(source).items()
-            if first <= lines[1] and lines[0] <= last
+            name for name, (first, last) in spans.items() if first <= lines[1] and lines[0] <= last
         ]
+        if not remembered(source).isdisjoint(inside):
+            inside = list(spans)  # of those that use it, only the first in a process ran it
         found = {test for name in inside for test in self._of(file, name)}
         found = {test for test in found if "::" in test}  # what ran outside of any test is not one
         for test in [one for one in found if one.endswith("::*")]:

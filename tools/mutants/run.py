@@ -89,7 +89,7 @@ def try_all(
     def one(pair: tuple[Mutant, Applied]) -> Result:
         mutant, change = pair
         source = (ROOT / change.file).read_text(encoding="utf-8")
-        nodes = list(tests) or _candidates(change, source, recorded)
+        nodes = list(tests) or _candidates(mutant, change, source, recorded)
         key = _key(mutant, change, source, nodes)
         if (found := kept.get(mutant.name)) and found.key == key:
             return found
@@ -110,13 +110,14 @@ def try_all(
         return list(pool.map(one, mutants))
 
 
-def _candidates(change: Applied, source: str, recorded: reach.Reach) -> list[str]:
-    """Who is known to run the place, and all tests of the module's own file.
+def _candidates(mutant: Mutant, change: Applied, source: str, recorded: reach.Reach) -> list[str]:
+    """The tests that the mutant names, who is known to run the place, and the module's own tests.
 
     What a process ran that was killed is not recorded, nor what runs at import: a default of a
     class has the tests of its folder.
     """
-    found = recorded.tests(change.file, change.lines, source)
+    found = [node for node in recorded.seconds if mutant.tests and node.startswith(mutant.tests)]
+    found += [n for n in recorded.tests(change.file, change.lines, source) if n not in set(found)]
     own = _own_file(change.file)
     near = f"{own}::" if found else f"{Path(own).parent}/"
     return [
@@ -145,7 +146,7 @@ def _try(
     begin, outcome, by = time.monotonic(), "survived", ""
     with mutated(folder, change):
         before = _noticed_before().get(mutant.name, "")
-        for part in _in_turn(nodes, change.file, before, recorded, thorough):
+        for part in _in_turn(nodes, mutant.tests, change.file, before, recorded, thorough):
             expected = sum(recorded.seconds.get(node, 60.0) for node in part)
             outcome, by = _run(folder, part, min(_LEAST_SEC + _TIMES * expected, _LIMIT_SEC))
             if outcome != "survived":
@@ -155,9 +156,14 @@ def _try(
 
 
 def _in_turn(
-    nodes: Sequence[str], file: str, before: str, recorded: reach.Reach, thorough: bool
+    nodes: Sequence[str],
+    named: str,
+    file: str,
+    before: str,
+    recorded: reach.Reach,
+    thorough: bool,
 ) -> Iterator[list[str]]:
-    """The tests in parts: who noticed it last time, the module's own, those near by, and others.
+    """The tests in parts: who noticed it last time, the named, the module's own, near by, others.
 
     Of the others first the quickest, as many as take `_QUICK_SEC` together. The rest is asked only
     where `thorough`: a function that half of the suite runs costs half of the suite for a mutant
@@ -167,9 +173,10 @@ def _in_turn(
     if before and before in left:
         left.remove(before)
         yield [before]
-    if own := [node for node in left if node.startswith(f"{_own_file(file)}::")]:
-        left = [node for node in left if node not in set(own)]
-        yield own
+    for first in filter(None, (named, f"{_own_file(file)}::")):
+        if part := [node for node in left if node.startswith(first)]:
+            left = [node for node in left if node not in set(part)]
+            yield part
     files = sorted({node.split("::")[0] for node in left}, key=lambda one: -_near(one, file))
     near = set(files[:_NEAR_FILES])
     if part := [node for node in left if node.split("::")[0] in near]:
@@ -235,7 +242,8 @@ def _end(process: ForkServerProcess) -> None:
 
 def _key(mutant: Mutant, change: Applied, source: str, nodes: Sequence[str]) -> str:
     lines = source.splitlines()[change.lines[0] - 1 : change.lines[1]]
-    changed = [asdict(mutant), change.source if mutant.area == "generic" else "", lines]
+    fields = {name: value for name, value in asdict(mutant).items() if name != "tests"}
+    changed = [fields, change.source if mutant.area == "generic" else "", lines]
     digest = hashlib.sha256(json.dumps([*changed, list(nodes)]).encode())
     for file in sorted({node.split("::")[0] for node in nodes}):
         digest.update((ROOT / file).read_bytes() if (ROOT / file).is_file() else b"")

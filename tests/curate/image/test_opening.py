@@ -124,6 +124,11 @@ def test_lab_is_what_its_colours_are() -> None:
     assert off(saved(to_lab.apply(OWN), "TIFF"), OWN) < 4
 
 
+def test_a_dark_image_of_16_bits_stays_dark() -> None:
+    pixels = (np.arange(64).reshape(8, 8) * 4).astype("u2")  # at most 252 of 65,535
+    assert np.asarray(open_image(saved(Image.fromarray(pixels), "PNG"))).max() <= 1
+
+
 def test_an_image_without_a_number_is_black_there() -> None:
     pixels = np.asarray(GREY, np.float32).copy()
     pixels[:8], pixels[8:16], pixels[16:24] = np.nan, np.inf, -np.inf
