@@ -36,6 +36,7 @@ from frenchcat.curate.failures import COLUMNS
 from frenchcat.curate.keys import key_of
 from frenchcat.curate.markers import Signature, record
 from frenchcat.curate.promote import unified
+from frenchcat.curate.system_errors import check_space
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -142,6 +143,8 @@ class ClipRetrieval:
         """Publish the shards that are missing; gives the number of rows."""
         done, shards, written = set(dataset.shards(embed.STAGE)), [], 0
         inputs = {"source": self.digest, READING: self._names.digest}
+        left = max(0, len(self._images) - len(done) * PER_SHARD)
+        check_space(dataset.root, 2 * 2 * self._images.dimension * left, f"{left} rows of vectors")
         progress.begin("adopt", -(-len(self._images) // PER_SHARD) - len(done))
         for number, rows in enumerate(in_tables_of(PER_SHARD, self._tables())):
             name = f"{number:05d}"

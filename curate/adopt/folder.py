@@ -26,6 +26,7 @@ from frenchcat.curate.dataset import MANIFEST, Dataset
 from frenchcat.curate.errors import FrenchcatError, UserError
 from frenchcat.curate.markers import Signature, counts_of, marker, record
 from frenchcat.curate.stage import Progress, Silent
+from frenchcat.curate.system_errors import check_space
 
 if TYPE_CHECKING:
     from frenchcat.curate.clip.settings import ClipSettings
@@ -120,7 +121,10 @@ def _write(
     digests = {name: found.digest(number) for number, name in enumerate(names)}
     _check_source(dataset, digests, columns.digest)
     done = set(dataset.shards("download"))
-    progress.begin("adopt", len(set(names) - done))
+    todo = [number for number, name in enumerate(names) if name not in done]
+    needed = sum(found.output_bytes(number, dataset) for number in todo)
+    check_space(dataset.root, needed, f"adoption of {len(todo)} shards")
+    progress.begin("adopt", len(todo))
     try:
         for number, name in enumerate(names):
             if name not in done:

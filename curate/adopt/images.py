@@ -177,6 +177,14 @@ class ImageFolder:
         ]
         return digest_of([[rows[name].to_pylist() for name in (FILE, "caption", "url")], sizes])
 
+    def output_bytes(self, number: int, dataset: Dataset) -> float:
+        """What a shard will take at least."""
+        start = number * PER_SHARD
+        there = self._there[start : start + PER_SHARD]
+        paths = self._slice(number)[FILE].to_pylist()
+        found = (path for path, is_there in zip(paths, there, strict=True) if is_there)
+        return sum((self._folder / path).stat().st_size for path in found)
+
     def write(
         self, dataset: Dataset, name: str, number: int, signature: Signature
     ) -> dict[str, int]:

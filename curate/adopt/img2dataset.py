@@ -15,6 +15,7 @@ get new ones, and `original_key` has the old. Memory: one shard's rows, and of p
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -310,6 +311,15 @@ class Img2dataset:
             if stats.exists() and not self._new_keys:
                 link(stats, publication.path(files.STATS.of(name)))
             return publish_images(publication, signature, name, inputs, rows)
+
+    def output_bytes(self, number: int, dataset: Dataset) -> float:
+        """What a shard will take at least: nothing where its tar may be linked."""
+        content = self.shards[number].content
+        if self.shards[number].layout == "webdataset":
+            same = dataset.local and os.stat(dataset.root).st_dev == content.stat().st_dev
+            return 0.0 if same else content.stat().st_size
+        inside = content.iterdir() if content.is_dir() else [content]
+        return sum(path.stat().st_size for path in inside)
 
     def digest(self, number: int) -> str:
         """Tells a shard's files from others of their names."""
