@@ -118,7 +118,7 @@ def test_adopt_a_folder_of_images_and_search_it(tmp_path: Path) -> None:
     assert sorted(hit["caption"] for hit in hits) == ["number 0", "number 1", "number 2"]
     assert {hit["file_name"] for hit in hits} == {"0.png", "1.png", "2.png"}
     again = ["adopt", str(folder), "--out", out, "--caption-column", "words"]
-    with pytest.raises(ConfirmationNeeded, match="clip.precision auto -> fp32"):
+    with pytest.raises(ConfirmationNeeded, match=r"clip\.precision auto -> fp32"):
         CliRunner().invoke(app, [*again, "--set", "clip.precision=fp32"], catch_exceptions=False)
     with pytest.raises(UserError, match=r"adopt does not use download\.resize\.image_size, only "):
         CliRunner().invoke(
