@@ -125,16 +125,18 @@ def as_dict(value: Any) -> dict[str, Any]:
 def preset_path(file: str | Path) -> Path:
     """A settings file by its path, or by its preset's name (``vit-b-32``).
 
-    Raises `UserError` where neither is there, with the presets that are.
+    Raises `UserError` for a folder and where neither is there, with the presets that are.
     """
     path = Path(file)
-    if path.is_file():
+    if path.exists() and not path.is_dir():  # a pipe is a file, too
         return path
     preset = PRESETS / f"{path.name.removesuffix('.toml')}.toml"
     if preset.is_file() and path.parent in (Path("."), Path("configs")):
         return preset
-    known = sorted(found.stem for found in PRESETS.glob("*.toml"))
-    raise UserError(f"no settings file {file}; presets are: {', '.join(known)}")
+    known = ", ".join(sorted(found.stem for found in PRESETS.glob("*.toml")))
+    if path.is_dir():
+        raise UserError(f"{file} is a folder; name a settings file in TOML, or a preset: {known}")
+    raise UserError(f"no settings file {file}; presets are: {known}")
 
 
 # -- by name -------------------------------------------------------------------------------------

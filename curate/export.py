@@ -81,9 +81,7 @@ def export(
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     check_writable(folder.parent, "folder with --to")
-    if format == "webdataset":
-        sizes = selection.table["size"].to_pylist()
-        check_space(folder.parent, sum(sizes), f"{len(sizes)} pictures")
+    check_space(folder.parent, _bytes(selection, format), f"{format} of {len(selection)} rows")
     made = Exported(folder, format)
     try:
         with writing(folder, "name another folder with --to"):
@@ -102,6 +100,24 @@ def export(
     if told is not None:
         told(made)
     return folder
+
+
+_MEMBER = 512  # bytes of a tar before each member, and to which it is filled up
+
+
+def _bytes(selection: Selection, format: str) -> int:
+    """What an export will take at least."""
+    import pyarrow.compute as pc
+
+    rows = len(selection)
+    if format == "webdataset":
+        images = sum(size + _MEMBER for size in selection.table["size"].to_pylist())
+        return int(images) + rows * 2 * _MEMBER  # its json
+    if format == "datacomp":
+        return 16 * rows
+    texts = (selection.table[name] for name in ("key", "uid", "url", "caption"))
+    lengths = (pc.sum(pc.binary_length(text)).as_py() or 0 for text in texts)
+    return sum(lengths) + rows * len(_CSV)
 
 
 def _held(folder: Path) -> str | None:

@@ -7,6 +7,8 @@ gives for the folder. Cost: one footer per file when it is opened.
 
 from __future__ import annotations
 
+import array
+import itertools
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -97,6 +99,16 @@ def _group(duck: DuckDBPyConnection, paths: list[str], schema: pa.Schema, names:
         for name, there, kind in zip(called, own, schema.types, strict=True)
     }
     return _Group(tuple(paths), columns, pa.schema(list(zip(called, schema.types, strict=True))))
+
+
+def text_array(texts: Iterable[str]) -> pa.Array:
+    """Texts as an Arrow array, without pandas: `pyarrow.array` imports it, most of a second."""
+    import pyarrow as pa
+
+    encoded = [text.encode() for text in texts]
+    ends = itertools.accumulate(map(len, encoded), initial=0)
+    buffers = (pa.py_buffer(array.array("i", ends)), pa.py_buffer(b"".join(encoded)))
+    return pa.StringArray.from_buffers(len(encoded), *buffers)
 
 
 def free(name: str, taken: Iterable[str]) -> str:

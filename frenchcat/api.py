@@ -113,37 +113,48 @@ def adopt(
     set: Overrides = (),
     url_column: str | None = None,
     caption_column: str | None = None,
+    yes: bool = False,
     progress: Progress | None = None,
 ) -> OpenDataset:
     """Make a dataset of a folder of img2dataset, clip-retrieval or plain images, and index it.
 
     The folder is left as it is; what the adoption has to say is in the result's `notes`. The
     columns default to `download.url_column` and `download.caption_column` of the settings, then to
-    the usual names.
+    the usual names; `download.captions` says which of several captions is taken. Adopted again, a
+    dataset goes on with the settings it remembers. Raises `ConfirmationNeeded` where images would
+    be embedded again because of a setting, unless `yes`.
     """
     from frenchcat import pipeline
     from frenchcat.curate.adopt import ColumnNames, has_vectors
     from frenchcat.curate.adopt import adopt as adopt_folder
     from frenchcat.curate.clip.weights import find_weights
+    from frenchcat.curate.download.list_source import Reading
     from frenchcat.curate.embed import embed
+    from frenchcat.curate.redo import confirm
     from frenchcat.index.build import build_index
 
-    named = config is not None or bool(set)
-    settings = pipeline.settings_for(None, config, set)
+    pipeline.only_used("adopt", config, set)
+    resolved = pipeline.resolved_for(pipeline.existing(out), config, set)
+    settings = resolved.value
     if not has_vectors(folder):
         find_weights(settings.clip)  # without them a dataset would be made for nothing
+    reading = {name: getattr(settings.download, name) for name in vars(Reading())}
     columns = ColumnNames(
         url_column or settings.download.url_column,
         caption_column or settings.download.caption_column,
+        Reading(**reading | {"url_column": None, "caption_column": None}),
     )
-    clip = settings.clip if named else None
+    is_named = any(name.startswith("clip.") for name in resolved.origins)
+    clip = settings.clip if is_named else None
     adopted = adopt_folder(Path(folder), str(out), clip, progress, columns)
     dataset = adopted.dataset
     with dataset.lock():
         if not adopted.embedded:
-            pipeline.save_settings(dataset, settings)
-            embed(dataset, settings.clip, progress=progress)
-        build_index(dataset, settings.index, progress)
+            confirm(pipeline.redone(dataset, settings, "clip"), yes)
+            with pipeline.remembering(dataset, settings, "clip", progress=progress) as told:
+                embed(dataset, settings.clip, progress=told)
+        with pipeline.remembering(dataset, settings, "name", "index"):
+            build_index(dataset, settings.index, progress)
     return OpenDataset(dataset, adopted.notes)
 
 

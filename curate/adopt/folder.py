@@ -19,12 +19,14 @@ from typing import TYPE_CHECKING
 
 from frenchcat.curate.adopt import clip_retrieval, images, img2dataset
 from frenchcat.curate.adopt.left_out import LeftOut
+from frenchcat.curate.adopt.shards import READING
 from frenchcat.curate.adopt.texts import ColumnNames
 from frenchcat.curate.adopted import SETTING, adopted_from
 from frenchcat.curate.dataset import MANIFEST, Dataset
 from frenchcat.curate.errors import FrenchcatError, UserError
 from frenchcat.curate.markers import Signature, counts_of, marker, record
 from frenchcat.curate.stage import Progress, Silent
+from frenchcat.curate.system_errors import check_space
 
 if TYPE_CHECKING:
     from frenchcat.curate.clip.settings import ClipSettings
@@ -74,12 +76,13 @@ def adopt(
         if clip_retrieval.is_clip_retrieval(folder):
             vectors = clip_retrieval.ClipRetrieval(folder, clip, names, left_out)
             with _dataset(out, folder, vectors.kind) as dataset:
-                _check_source(dataset, dict.fromkeys(dataset.shards("download"), vectors.digest))
+                digests = dict.fromkeys(dataset.shards("download"), vectors.digest)
+                _check_source(dataset, digests, names.digest)
                 rows = vectors.write(dataset, progress)
             return Adopted(dataset, vectors.kind, rows, tuple(vectors.notes))
         found = _with_images(folder, names, Path(scratch), left_out)
         with _dataset(out, folder, found.kind) as dataset:
-            rows = _write(dataset, found, progress)
+            rows = _write(dataset, found, names, progress)
         return Adopted(dataset, found.kind, rows, tuple(found.notes))
 
 
@@ -107,15 +110,21 @@ def _known(folder: Path) -> bool:
 
 
 def _write(
-    dataset: Dataset, found: img2dataset.Img2dataset | images.ImageFolder, progress: Progress
+    dataset: Dataset,
+    found: img2dataset.Img2dataset | images.ImageFolder,
+    columns: ColumnNames,
+    progress: Progress,
 ) -> int:
     """Publish the shards that are missing; gives the number of rows stored."""
     signature = Signature("download", VERSION, {SETTING: found.kind})
     names = found.names()
     digests = {name: found.digest(number) for number, name in enumerate(names)}
-    _check_source(dataset, digests)
+    _check_source(dataset, digests, columns.digest)
     done = set(dataset.shards("download"))
-    progress.begin("adopt", len(set(names) - done))
+    todo = [number for number, name in enumerate(names) if name not in done]
+    needed = sum(found.output_bytes(number, dataset) for number in todo)
+    check_space(dataset.root, needed, f"adoption of {len(todo)} shards")
+    progress.begin("adopt", len(todo))
     try:
         for number, name in enumerate(names):
             if name not in done:
@@ -134,11 +143,17 @@ def _write(
     return stored
 
 
-def _check_source(dataset: Dataset, digests: dict[str, str]) -> None:
-    """Raise `UserError` where a shard that is there was made of other files."""
+def _check_source(dataset: Dataset, digests: dict[str, str], reading: str) -> None:
+    """Raise `UserError` where a shard that is there was made of other files or columns."""
     for name in dataset.shards("download"):
         made = marker(dataset, "download", name)
-        before = None if made is None else made.inputs.get("source")
+        inputs = {} if made is None else made.inputs
+        if inputs.get(READING, reading) != reading:  # older markers lack it
+            raise UserError(
+                f"{dataset.root} was adopted with other columns or captions; give the same "
+                "options as then, or --out a new folder"
+            )
+        before = inputs.get("source")
         if name not in digests or (before is not None and before != digests[name]):
             raise UserError(
                 f"{dataset.root} was adopted from other files (its shard {name} differs); "

@@ -26,22 +26,25 @@ from typing import TYPE_CHECKING, Any
 from frenchcat.curate import files
 from frenchcat.curate.adopt.kept import IMAGE_ENDINGS, KeptImage, NotKept, kept
 from frenchcat.curate.adopt.left_out import LeftOut
-from frenchcat.curate.adopt.schema import cast, unified
+from frenchcat.curate.adopt.schema import cast
 from frenchcat.curate.adopt.shards import (
     MISSING_FILE,
+    READING,
     Sample,
     publish_images,
     with_failures,
     write_tar,
 )
-from frenchcat.curate.adopt.texts import ColumnNames
+from frenchcat.curate.adopt.texts import ColumnNames, chosen, further
 from frenchcat.curate.dataset import Dataset, digest_of
 from frenchcat.curate.download import lists
 from frenchcat.curate.download.columns import uid_of
+from frenchcat.curate.download.list_source import Captions
 from frenchcat.curate.download.shards import NOT_RESIZED, SUCCESS, jsonable
 from frenchcat.curate.failures import COLUMNS, Failure
 from frenchcat.curate.keys import key_of
 from frenchcat.curate.markers import Signature
+from frenchcat.curate.promote import unified
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -64,7 +67,6 @@ _NO_FILE = "rows whose file is not in the folder, kept as failed (missing_file)"
 _NOT_IMAGES = "rows whose file is no image or damaged, kept as failed"
 _CONVERTED = "images converted to PNG (all others are kept byte for byte)"
 _NOT_UTF8 = "texts that are not UTF-8, read as Latin-1"
-_FURTHER = "further captions of an image, of which the first was taken"
 
 
 class Tree:
@@ -136,9 +138,9 @@ class ImageFolder:
 
     def __init__(self, folder: Path, names: ColumnNames, scratch: Path, left_out: LeftOut) -> None:
         """Find the images and their texts. Raises `UserError` for metadata that cannot be read."""
-        self._folder, self._left_out = folder, left_out
+        self._folder, self._left_out, self._reading = folder, left_out, names.digest
         tree = Tree(folder, left_out)
-        tables = [*_of_metadata(tree, names, scratch, left_out), *_of_coco(tree, left_out)]
+        tables = [*_of_metadata(tree, names, scratch, left_out), *_of_coco(tree, names, left_out)]
         listed = {path for table in tables for path in table[FILE].to_pylist()}
         tables.append(_of_rest(tree, listed))
         self._table = _with_texts(_joined(tables), tree, left_out)
@@ -175,6 +177,14 @@ class ImageFolder:
         ]
         return digest_of([[rows[name].to_pylist() for name in (FILE, "caption", "url")], sizes])
 
+    def output_bytes(self, number: int, dataset: Dataset) -> float:
+        """What a shard will take at least."""
+        start = number * PER_SHARD
+        there = self._there[start : start + PER_SHARD]
+        paths = self._slice(number)[FILE].to_pylist()
+        found = (path for path, is_there in zip(paths, there, strict=True) if is_there)
+        return sum((self._folder / path).stat().st_size for path in found)
+
     def write(
         self, dataset: Dataset, name: str, number: int, signature: Signature
     ) -> dict[str, int]:
@@ -185,7 +195,7 @@ class ImageFolder:
         shard = _Shard(
             name, self._folder, rows, self._there[start : start + PER_SHARD], self._left_out
         )
-        inputs = {"source": self.digest(number)}
+        inputs = {"source": self.digest(number), READING: self._reading}
         with dataset.publish(f"adopt-{name}") as publication:
             write_tar(publication.path(files.TAR.of(name)), shard.samples())
             sidecar = shard.sidecar()
@@ -312,12 +322,13 @@ def _frozen(path: Path, names: ColumnNames, scratch: Path) -> pa.Table:
     import pyarrow.parquet as pq
 
     dataset = Dataset.create(scratch, "metadata")
-    shape = lists.Shape(url_column=FILE, caption_column=names.caption, samples_per_shard=PER_SHARD)
+    reading = vars(names.reading) | {"url_column": FILE, "caption_column": names.caption}
+    shape = lists.Shape(**reading, samples_per_shard=PER_SHARD)
     shards = lists.freeze(dataset, [str(path)], shape)
     return pa.concat_tables(pq.read_table(dataset.path(lists.relative(s))) for s in shards)
 
 
-def _of_coco(tree: Tree, left_out: LeftOut) -> Iterator[pa.Table]:
+def _of_coco(tree: Tree, names: ColumnNames, left_out: LeftOut) -> Iterator[pa.Table]:
     """The rows of files of COCO captions; other JSON files are left out."""
     named = [path for path in tree.json if "caption" in path.rpartition("/")[2].lower()]
     found: dict[str, Mapping[str, Any]] = {}
@@ -329,7 +340,7 @@ def _of_coco(tree: Tree, left_out: LeftOut) -> Iterator[pa.Table]:
         if path not in found:
             left_out.add(_UNKNOWN, path)
     for path, coco in found.items():
-        yield _coco_rows(tree, path, coco, left_out)
+        yield _coco_rows(tree, path, coco, names.reading.captions, left_out)
 
 
 def _captions_of(path: Path) -> Mapping[str, Any] | None:
@@ -347,7 +358,9 @@ def _captions_of(path: Path) -> Mapping[str, Any] | None:
     return value if has_captions else None
 
 
-def _coco_rows(tree: Tree, path: str, coco: Mapping[str, Any], left_out: LeftOut) -> pa.Table:
+def _coco_rows(
+    tree: Tree, path: str, coco: Mapping[str, Any], rule: Captions, left_out: LeftOut
+) -> pa.Table:
     import pyarrow as pa
 
     captions: dict[Any, list[str]] = {}
@@ -358,12 +371,14 @@ def _coco_rows(tree: Tree, path: str, coco: Mapping[str, Any], left_out: LeftOut
     rows: dict[str, list[Any]] = {FILE: [], "caption": [], "url": [], "coco_id": []}
     for image in coco["images"]:
         texts = captions.pop(image.get("id"), [])
-        if len(texts) > 1:
-            left_out.add(_FURTHER, str(image.get("file_name")), len(texts) - 1)
-        rows[FILE].append(places.of(str(image.get("file_name"))))
-        rows["caption"].append(texts[0] if texts else None)
-        rows["url"].append(image.get("coco_url") or image.get("flickr_url"))
-        rows["coco_id"].append(image.get("id"))
+        taken = chosen(texts or [None], rule)
+        if len(taken) < len(texts):
+            left_out.add(further(rule), str(image.get("file_name")), len(texts) - len(taken))
+        for text in taken:
+            rows[FILE].append(places.of(str(image.get("file_name"))))
+            rows["caption"].append(text)
+            rows["url"].append(image.get("coco_url") or image.get("flickr_url"))
+            rows["coco_id"].append(image.get("id"))
     for number, texts in captions.items():
         left_out.add(
             "left out, captions of no image of their file", f"{path}: {number}", len(texts)
@@ -426,7 +441,7 @@ def _with_texts(table: pa.Table, tree: Tree, left_out: LeftOut) -> pa.Table:
             used[beside] += 1
             if caption is None:
                 caption = _read_text(tree.folder / beside, beside, left_out)
-            else:
+            elif used[beside] == 1:
                 left_out.add(_UNUSED_TEXT, beside)
         captions.append(caption or None)
     for text in tree.texts.values():

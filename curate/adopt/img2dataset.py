@@ -15,6 +15,7 @@ get new ones, and `original_key` has the old. Memory: one shard's rows, and of p
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,16 +26,25 @@ from frenchcat.curate import files, tars
 from frenchcat.curate.adopt import tfrecord
 from frenchcat.curate.adopt.kept import IMAGE_ENDINGS, NotKept, kept
 from frenchcat.curate.adopt.left_out import LeftOut
-from frenchcat.curate.adopt.schema import cast, unified
+from frenchcat.curate.adopt.schema import cast, distinct, spelt, with_text
 from frenchcat.curate.adopt.shards import (
     MISSING_FILE,
+    READING,
     Sample,
     link,
     publish_images,
     with_failures,
     write_tar,
 )
-from frenchcat.curate.adopt.texts import ColumnNames, Texts, as_texts, text_of
+from frenchcat.curate.adopt.texts import (
+    FURTHER_URLS,
+    REPLACED,
+    ColumnNames,
+    as_texts,
+    further,
+    text_of,
+    with_texts,
+)
 from frenchcat.curate.dataset import Dataset, digest_of
 from frenchcat.curate.download.columns import uid_of
 from frenchcat.curate.download.shards import SUCCESS, jsonable
@@ -42,6 +52,7 @@ from frenchcat.curate.errors import UserError
 from frenchcat.curate.failures import Failure
 from frenchcat.curate.keys import ROW_DIGITS
 from frenchcat.curate.markers import Signature
+from frenchcat.curate.promote import folded, plain, unified
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -51,8 +62,6 @@ LAYOUTS = ("webdataset", "files", "parquet", "tfrecord")
 _NO_IMAGE = "rows without their image, now failed (missing_file)"
 _EXTRA_IMAGE = "left out, images of no stored row"
 _BESIDE = "left out, files of no shard"
-_FURTHER = "further captions of a row, of which the first was taken"
-_REPLACED = "captions and URLs with bytes that are not UTF-8, shown as U+FFFD"
 _CONVERTED = "images converted to PNG"
 
 
@@ -76,17 +85,20 @@ class SourceShard:
         """The columns of the rows: those of the parquet file but for the images."""
         import pyarrow as pa
 
+        fields = [field for field in _schema(self.sidecar) if field.name in self._columns]
+        return distinct(pa.schema(fields).empty_table()).schema
+
+    @cached_property
+    def _columns(self) -> list[str]:
         found = _schema(self.sidecar)
-        if self.layout != "parquet":
-            return found
         images = {image_column(found), "txt" if "caption" in found.names else None}
-        return pa.schema([field for field in found if field.name not in images])
+        return [name for name in found.names if self.layout != "parquet" or name not in images]
 
     def rows(self) -> pa.Table:
         """The rows, without images."""
         import pyarrow.parquet as pq
 
-        return pq.read_table(self.sidecar, columns=self.schema.names)
+        return distinct(pq.read_table(self.sidecar, columns=self._columns))
 
     def samples(self) -> Iterator[Sample]:
         """Each key with its files: extension -> bytes. Raises `Damaged` where broken."""
@@ -242,8 +254,10 @@ class Img2dataset:
                     f"{shard.sidecar} has no column {lacking[0]!r}, which img2dataset writes; "
                     "name the URL's with --set download.url_column=NAME, or restore the file"
                 )
-        self._schema = listed
-        self._new_keys = not _own_keys(shards)
+        self._schema = with_text(listed, self._url, self._caption)
+        self._names, self._captions = names, names.reading.captions
+        self._keys_fit = _own_keys(shards)
+        self._new_keys = not self._keys_fit or self._has_several()
 
     @property
     def notes(self) -> list[str]:
@@ -254,11 +268,23 @@ class Img2dataset:
         elif self._caption.lower() != "caption":
             said.append(f"the captions are those of the column {self._caption!r}")
         if self._new_keys:
-            said.append(
-                "keys do not begin with their shard's name: rows have new keys, "
-                "and original_key has the old ones"
-            )
+            why = "captions are rows of their own"
+            if not self._keys_fit:
+                why = "keys do not begin with their shard's name"
+            said.append(f"{why}: rows have new keys, and original_key has the old ones")
         return said
+
+    def _has_several(self) -> bool:
+        """Whether captions become rows of their own."""
+        import pyarrow as pa
+
+        kinds = [kind for shard in self.shards for kind in self._caption_types(shard)]
+        return self._captions == "all" and any(pa.types.is_list(kind) for kind in kinds)
+
+    def _caption_types(self, shard: SourceShard) -> list[pa.DataType]:
+        """The type of the shard's captions, where it has some."""
+        name = folded(self._caption or "")
+        return [plain(field.type) for field in shard.schema if folded(field.name) == name]
 
     def names(self) -> list[str]:
         """The shards as the dataset calls them."""
@@ -272,7 +298,7 @@ class Img2dataset:
         """Publish shard `number` under its name; gives its counts."""
         shard = self.shards[number]
         rows, renamed = self._rows(shard, name)
-        inputs = {"source": shard.digest}
+        inputs = {"source": shard.digest, READING: self._names.digest}
         with dataset.publish(f"adopt-{name}") as publication:
             tar = publication.path(files.TAR.of(name))
             sidecar = publication.path(files.SIDECAR.of(name))
@@ -286,18 +312,37 @@ class Img2dataset:
                 link(stats, publication.path(files.STATS.of(name)))
             return publish_images(publication, signature, name, inputs, rows)
 
+    def output_bytes(self, number: int, dataset: Dataset) -> float:
+        """What a shard will take at least: nothing where its tar may be linked."""
+        content = self.shards[number].content
+        if self.shards[number].layout == "webdataset":
+            same = dataset.local and os.stat(dataset.root).st_dev == content.stat().st_dev
+            return 0.0 if same else content.stat().st_size
+        inside = content.iterdir() if content.is_dir() else [content]
+        return sum(path.stat().st_size for path in inside)
+
     def digest(self, number: int) -> str:
         """Tells a shard's files from others of their names."""
         return self.shards[number].digest
 
-    def _rows(self, shard: SourceShard, name: str) -> tuple[pa.Table, dict[str, str]]:
-        """The sidecar with our columns, and old key -> the one it has now."""
+    def _rows(self, shard: SourceShard, name: str) -> tuple[pa.Table, dict[str, list[str]]]:
+        """The sidecar with our columns, and old key -> those that its rows have now."""
         import pyarrow as pa
 
-        table = cast(shard.rows(), self._schema)
+        rows, where = spelt(shard.rows(), self._schema), f"{shard.name}.parquet"
+        told = (
+            (self._url, "first", FURTHER_URLS),
+            (self._caption, self._captions, further(self._captions)),
+        )
+        for chosen, rule, left in told:
+            if chosen in rows.column_names:
+                rows, texts = with_texts(rows, chosen, rule)
+                self._left_out.add(left, where, texts.further)
+                self._left_out.add(REPLACED, where, texts.replaced)
+        table = cast(rows, self._schema)
         columns = {new: table[old] for old, new in self._renamed().items()}
         for text in ("caption", "url"):
-            columns[text] = self._texts(columns.get(text), table.num_rows, f"{shard.name}.parquet")
+            columns[text] = columns.get(text, pa.nulls(table.num_rows, pa.string()))
         old = [text_of(key) or "" for key in columns["key"].to_pylist()]
         keys = old
         if self._new_keys:
@@ -311,7 +356,10 @@ class Img2dataset:
         if "uid" not in columns:
             pairs = zip(columns["url"].to_pylist(), columns["caption"].to_pylist(), strict=True)
             columns["uid"] = pa.array([uid_of(url or "", caption) for url, caption in pairs])
-        return pa.table(columns), dict(zip(old, keys, strict=True))
+        renamed: dict[str, list[str]] = {}
+        for before, key in zip(old, keys, strict=True):
+            renamed.setdefault(before, []).append(key)
+        return pa.table(columns), renamed
 
     def _renamed(self) -> dict[str, str]:
         """The folder's columns -> what the dataset calls them, in order."""
@@ -324,21 +372,14 @@ class Img2dataset:
             found[name] = new
         return found
 
-    def _texts(self, column: Any, rows: int, where: str) -> Any:
-        import pyarrow as pa
-
-        if column is None:
-            return pa.nulls(rows, pa.string())
-        texts: Texts = as_texts(column)
-        for kind, number in ((_FURTHER, texts.further), (_REPLACED, texts.replaced)):
-            if number:
-                self._left_out.add(kind, where, number)
-        return texts.column
-
     def _is_ours(self, shard: SourceShard, rows: pa.Table) -> bool:
         """Whether a tar is as a shard's has to be: plain names, an image for each stored row."""
+        import pyarrow as pa
+
         if self._caption not in (None, "caption"):
             return False  # its texts are other ones
+        if not all(pa.types.is_string(kind) for kind in self._caption_types(shard)):
+            return False  # img2dataset writes a list's or bytes' Python form: ['a cat'], b'a cat'
         members = tars.members(shard.content)
         if self._caption is None and any(member.extension == "txt" for member in members):
             return False  # captions to be read
@@ -349,7 +390,7 @@ class Img2dataset:
         return plain and sorted(images) == sorted(stored)
 
     def _write_tar(
-        self, path: Path, shard: SourceShard, rows: pa.Table, renamed: Mapping[str, str]
+        self, path: Path, shard: SourceShard, rows: pa.Table, renamed: Mapping[str, list[str]]
     ) -> pa.Table:
         """Write a tar of the stored rows' samples; gives the rows with what became of them."""
         taken = _Samples(self._left_out, shard, rows, renamed, captions=self._caption is None)
@@ -375,7 +416,7 @@ class _Samples:
         left_out: LeftOut,
         shard: SourceShard,
         rows: pa.Table,
-        renamed: Mapping[str, str],
+        renamed: Mapping[str, list[str]],
         captions: bool,
     ) -> None:
         self._left_out, self._shard, self._renamed = left_out, shard, renamed
@@ -389,22 +430,20 @@ class _Samples:
         """The samples under their keys, each with its image first, then json, txt and others."""
         for old, members in self._shard.samples():
             image = _image_of(members)
-            key = self._renamed.get(old)
-            number = None if key is None else self._place[key]
-            if (
-                key is None
-                or number is None
-                or self._rows[number]["status"] != SUCCESS
-                or number in self._had
+            keys = self._renamed.get(old, [])
+            numbers = [self._place[key] for key in keys]
+            if not numbers or any(
+                self._rows[number]["status"] != SUCCESS or number in self._had for number in numbers
             ):
                 self._left_out.add(_EXTRA_IMAGE, f"{self._shard.content.name}: {old}")
                 continue
             if image is None:
                 continue
-            made = self._stored(number, image, members[image])
-            if made is not None:
-                self._had.add(number)
-                yield key, made | self._beside(number, key != old, members, image)
+            for key, number in zip(keys, numbers, strict=True):
+                made = self._stored(number, image, members[image])
+                if made is not None:
+                    self._had.add(number)
+                    yield key, made | self._beside(number, key != old, members, image)
 
     def _stored(self, number: int, extension: str, data: bytes) -> dict[str, bytes] | None:
         if extension in tars.PICTURES:

@@ -18,7 +18,9 @@ class LeftOut:
         self._names: dict[str, list[str]] = {}
 
     def add(self, kind: str, name: str, count: int = 1) -> None:
-        """Count a file or row; `kind` is the note's beginning, `name` says which one."""
+        """Count files or rows; `kind` is the note's beginning, `name` says which one."""
+        if not count:
+            return
         self._counts[kind] += count
         names = self._names.setdefault(kind, [])
         if len(names) < _EXAMPLES:

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 Vectors = NDArray[np.float32]
 Sample = tuple[str, Mapping[str, bytes]]
 """A key, and extension -> bytes of the members of its sample."""
+READING = "reading"
+"""The input of an adopted shard that says which columns and captions were taken."""
 MISSING_FILE = "missing_file"
 """Why a row has no image: the folder that was adopted does not have the file."""
 

@@ -39,6 +39,7 @@ from frenchcat.curate.markers import (
 from frenchcat.curate.removals import removed_by_shard, removed_keys
 from frenchcat.curate.select import purge
 from frenchcat.curate.stage import Progress, Silent
+from frenchcat.curate.system_errors import check_space
 
 INDEX = {"index": "index"}
 """The folder of the index, and the stage that makes it again."""
@@ -58,6 +59,7 @@ def compact(
     progress = progress or Silent()
     by_shard = sorted(removed_by_shard(dataset).items())
     todo = {shard: keys for shard, keys in by_shard if _holds(dataset, shard, keys)}
+    check_space(dataset.root, _needed(dataset, todo), f"compaction of {len(todo)} shards")
     progress.begin("compact", len(todo))
     for shard, keys in todo.items():
         _compact_shard(dataset, shard, keys)
@@ -74,6 +76,19 @@ def compact(
         if _spanning_hold(dataset):  # of a stage that was not made again
             _drop_spanning(dataset)
     return {"rows": sum(map(len, todo.values())), "shards": len(todo)}
+
+
+def _needed(dataset: Dataset, shards: Collection[str]) -> float:
+    """Bytes beside what is there: the largest shard's files once more, and the index."""
+    if not shards:
+        return 0
+
+    def size(relative: str) -> int:
+        return dataset.size(relative) or 0
+
+    largest = max(sum(size(file.of(shard)) for file in files.SHARD_FILES) for shard in shards)
+    index = sum(size(f"{folder}/{name}") for folder in INDEX for name in dataset.files(folder))
+    return largest + index
 
 
 def _holds(dataset: Dataset, shard: str, keys: set[str]) -> bool:

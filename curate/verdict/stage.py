@@ -25,6 +25,7 @@ from frenchcat.curate.catalog import Catalog
 from frenchcat.curate.dataset import Dataset, digest_of
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.markers import Counts, Inputs, Signature, outputs_of
+from frenchcat.curate.parquets import text_array
 from frenchcat.curate.run_stage import run_stage
 from frenchcat.curate.stage import (
     Engine,
@@ -154,8 +155,7 @@ def _blame(catalog: Catalog, rules: Mapping[str, str], shard: str) -> None:
 def _before(reasons: Mapping[str, str]) -> pa.Table:
     import pyarrow as pa
 
-    columns = {"key": list(reasons), "reason": list(reasons.values())}
-    return pa.table(columns, pa.schema([("key", pa.string()), ("reason", pa.string())]))
+    return pa.table({"key": text_array(reasons), "reason": text_array(reasons.values())})
 
 
 def _removed(dataset: Dataset, shard: str) -> list[str]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from frenchcat.commands.build import Json, Out, Set
+from frenchcat.commands.build import Json, Out, Set, Yes
 
 
 def adopt(
@@ -37,6 +37,7 @@ def adopt(
         typer.Option("--url-column", metavar="NAME", help="The URLs' column; by its usual names."),
     ] = None,
     set_: Set = None,
+    yes: Yes = False,
     json: Json = False,
 ) -> None:
     """Make a dataset of a folder that is there, and index it; FOLDER is left as it is.
@@ -47,21 +48,19 @@ def adopt(
     Example: frenchcat adopt laion-index --out data/laion --config vit-b-32
 
     Example: frenchcat adopt my-pictures --out data/mine
+
+    Example: frenchcat adopt coco --out data/coco --set download.captions=all
     """
     import frenchcat
-    from frenchcat.commands.build import print_info
+    from frenchcat.commands.build import agreed, print_info, say_changed, say_unused
     from frenchcat.progress import Bars
     from frenchcat.terminal import tell
 
-    adopted = frenchcat.adopt(
-        folder,
-        out,
-        config=config,
-        set=set_ or (),
-        url_column=url_column,
-        caption_column=caption_column,
-        progress=Bars(),
-    )
+    say_unused("adopt", config)
+    how: dict[str, Any] = {"config": config, "set": set_ or ()}
+    say_changed(out, how)
+    how |= {"url_column": url_column, "caption_column": caption_column}
+    adopted = agreed(yes, lambda yes: frenchcat.adopt(folder, out, yes=yes, progress=Bars(), **how))
     for note in adopted.notes:
         tell(f"note: {note}")
     print_info(adopted, json)

@@ -139,6 +139,8 @@ def test_a_file_with_an_unknown_setting_is_named(tmp_path: Path) -> None:
 def test_a_preset_is_found_by_name_and_not_in_some_other_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    with pytest.raises(UserError, match=r"curate is a folder; name a settings file .*: .*mini"):
+        preset_path("curate")
     with pytest.raises(UserError, match="no settings file elsewhere/mini"):
         preset_path("elsewhere/mini")
     monkeypatch.chdir(tmp_path)

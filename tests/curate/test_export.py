@@ -3,13 +3,14 @@
 import csv
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import webdataset
 
 from frenchcat.curate.dataset import Dataset, file_sha256
-from frenchcat.curate.errors import UserError
+from frenchcat.curate.errors import NoSpace, UserError
 from frenchcat.curate.export import Exported, export
 from frenchcat.curate.remove import RemovalQuery, matches, remove
 from frenchcat.curate.select import Choice, select
@@ -200,6 +201,21 @@ def test_the_csv_has_the_selections_rows(dataset: Dataset, tmp_path: Path) -> No
     assert [row["key"] for row in rows] == made.table["key"].to_pylist()
     assert {row["weight"] for row in rows} == {"2.0"}
     assert list(rows[0]) == ["key", "uid", "url", "caption", "width", "height", "weight"]
+
+
+@pytest.mark.parametrize("format_", ["webdataset", "datacomp", "csv", "croissant"])
+def test_a_disk_that_cannot_hold_the_export_is_named_before_anything_is_written(
+    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, format_: str
+) -> None:
+    written = export(dataset, "some", tmp_path / "out", format_)
+    size = sum(path.stat().st_size for path in written.iterdir())
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=size))
+    export(dataset, "some", tmp_path / "enough", format_)
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=100))
+    told = f"{format_} of .* rows takes about .* its disk has .* free; free some"
+    with pytest.raises(NoSpace, match=told):
+        export(dataset, "some", tmp_path / "scarce", format_)
+    assert not (tmp_path / "scarce").exists()
 
 
 def test_an_export_that_fails_midway_leaves_nothing(dataset: Dataset, tmp_path: Path) -> None:

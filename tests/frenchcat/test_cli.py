@@ -9,6 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from frenchcat.curate.dataset import Dataset
+from frenchcat.curate.removals import Request, log
+from tests.sample.row import Row
+from tests.sample.write import write
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -46,6 +51,30 @@ def test_importing_it_loads_nothing_heavy(module: str, at_most: int) -> None:
     modules = loaded.stdout.split()
     assert HEAVY & set(modules) == set()
     assert len(modules) < at_most
+
+
+def test_info_does_without_pandas(tmp_path: Path) -> None:
+    """It takes longer to import than all the rest."""
+    rows = [Row(), Row(failed="http_404: gone"), Row(reason="small"), Row(unembedded="undecodable")]
+    dataset = Dataset.create(tmp_path / "d", "d")
+    write(dataset, "00000", rows)
+    log(dataset, Request(1, "key", "2026-01-01T00:00:00Z", keys=("000000000",)))
+    code = (
+        "import sys; from frenchcat.cli import main; sys.argv = ['frenchcat', 'info', 'd']\n"
+        "try: main()\nfinally: print(*sys.modules)"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    counted = dict(reversed(line.split()[:2]) for line in ended.stdout.splitlines()[1:])
+    reasons = ("http_404", "small", "removed", "not_embedded:undecodable")
+    assert [counted[reason] for reason in reasons] == ["1"] * 4
+    assert {"pandas", "faiss", "torch"} & set(ended.stdout.split()) == set()
 
 
 @pytest.mark.slow  # it measures time, so it wants a quiet machine

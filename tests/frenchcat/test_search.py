@@ -14,7 +14,7 @@ from frenchcat.curate.clip import ClipSettings
 from frenchcat.curate.config import as_dict
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.embed import embed
-from frenchcat.curate.errors import ModelUnavailable, UserError
+from frenchcat.curate.errors import ConfirmationNeeded, ModelUnavailable, UserError
 from frenchcat.curate.removals import Request, log
 from frenchcat.index.build import build_index
 from frenchcat.index.search import Searcher
@@ -117,6 +117,38 @@ def test_adopt_a_folder_of_images_and_search_it(tmp_path: Path) -> None:
     hits = [json.loads(line) for line in done.stdout.splitlines()]
     assert sorted(hit["caption"] for hit in hits) == ["number 0", "number 1", "number 2"]
     assert {hit["file_name"] for hit in hits} == {"0.png", "1.png", "2.png"}
+    again = ["adopt", str(folder), "--out", out, "--caption-column", "words"]
+    with pytest.raises(ConfirmationNeeded, match=r"clip\.precision auto -> fp32"):
+        CliRunner().invoke(app, [*again, "--set", "clip.precision=fp32"], catch_exceptions=False)
+    with pytest.raises(UserError, match=r"adopt does not use download\.resize\.image_size, only "):
+        CliRunner().invoke(
+            app, [*again, "--set", "download.resize.image_size=9"], catch_exceptions=False
+        )
+
+
+def test_adopt_takes_the_captions_that_the_setting_names_and_remembers_the_model(
+    tmp_path: Path,
+) -> None:
+    folder, out = tmp_path / "mine", str(tmp_path / "d")
+    folder.mkdir()
+    for number in range(2):
+        (folder / f"{number}.png").write_bytes(picture(number, 40, 40))
+    rows = [{"file_name": f"{n}.png", "caption": [f"c{n}", f"caption {n}"]} for n in range(2)]
+    (folder / "metadata.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    command = ["adopt", str(folder), "--out", out, "--set", "download.captions=all"]
+    done = CliRunner().invoke(
+        app, [*command, "--set", "clip.precision=fp32", "--set", "name=art", "--json"]
+    )
+    assert (done.exit_code, json.loads(done.stdout)["downloaded"]) == (0, 4), done.output
+    made = Dataset.open(out)
+    assert made.manifest().name == "art"
+    settings = made.manifest().settings
+    assert set(settings) == {"name", "clip", "index"}
+    assert CliRunner().invoke(app, command).exit_code == 0
+    assert made.manifest().settings == settings
+    first = [*command[:-1], "download.captions=first"]
+    with pytest.raises(UserError, match="was adopted with other columns or captions"):
+        CliRunner().invoke(app, first, catch_exceptions=False)
 
 
 def test_weights_that_are_not_there_are_refused_before_anything_is_made(tmp_path: Path) -> None:

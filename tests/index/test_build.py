@@ -1,13 +1,14 @@
 """The index: every embedded row and no other, the same bytes again, refusals in words."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from frenchcat.curate import embed
 from frenchcat.curate.dataset import Dataset
-from frenchcat.curate.errors import UserError
+from frenchcat.curate.errors import NoSpace, UserError
 from frenchcat.index.build import IndexSettings, build_index, current, entries
 from frenchcat.index.rows import IndexRows, id_of
 from tests.sample.embedded import add_shard, embedded
@@ -40,6 +41,23 @@ def test_again_writes_nothing_and_anew_gives_the_same_bytes(tmp_path: Path) -> N
     (tmp_path / "d/index/index.json").unlink()
     build_index(dataset)
     assert tree_digest(tmp_path / "d") == first
+
+
+@pytest.mark.parametrize("factory", ["auto", "Flat", "HNSW8"])
+def test_a_disk_that_cannot_hold_the_index_is_named_before_it_is_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, factory: str
+) -> None:
+    dataset = embedded(tmp_path / "d", unit_rows(50, 512))
+    settings = IndexSettings(factory=factory)
+    build_index(dataset, settings)
+    size = sum(path.stat().st_size for path in (tmp_path / "d/index").iterdir())
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=size))
+    build_index(dataset, settings, anew=True)
+    before = tree_digest(tmp_path / "d")
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=size // 3))
+    with pytest.raises(NoSpace, match=r"an index of 50 rows takes about .* free some"):
+        build_index(dataset, settings, anew=True)
+    assert tree_digest(tmp_path / "d") == before
 
 
 @pytest.mark.parametrize("file", ["image-*.index", "text-*.index", "rows-*.arrow"])

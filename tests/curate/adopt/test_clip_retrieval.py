@@ -6,11 +6,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from frenchcat.curate.adopt import adopt
+from frenchcat.curate.adopt import ColumnNames, adopt
 from frenchcat.curate.catalog import Catalog
 from frenchcat.curate.clip.settings import ClipSettings
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.dedup import DedupSettings, dedup
+from frenchcat.curate.download.list_source import Reading
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.export import export
 from frenchcat.curate.info import info
@@ -50,6 +51,50 @@ def test_captions_as_lists_and_bytes(
     assert [row["caption"] for row in rows(dataset)] == texts
 
 
+def reading(rule: str) -> ColumnNames:
+    return ColumnNames(reading=Reading(captions=rule))  # type: ignore[arg-type]
+
+
+def test_of_several_captions_the_setting_says_which(tmp_path: Path) -> None:
+    captions = [["a", "a cat"], [" ", b"un chat".decode()], [], None]
+    folder = clip_retrieval(tmp_path / "f", pa.table({"caption": captions, "n": range(4)}))
+    longest = adopt(folder, tmp_path / "longest", columns=reading("longest"))
+    found = [row["caption"] for row in rows(longest.dataset)]
+    assert found == ["a cat", "un chat", None, None]
+    assert any("of which the longest was taken: 1 (" in note for note in longest.notes)
+    every = adopt(folder, tmp_path / "all", columns=reading("all"))
+    told = [(row["caption"], row["n"]) for row in rows(every.dataset)]
+    assert told == [("a", 0), ("a cat", 0), ("un chat", 1), (None, 2), (None, 3)]
+    assert len({row["uid"] for row in rows(every.dataset)[:3]}) == 3
+    assert not any("further" in note for note in every.notes)
+    vectors = np.load(every.dataset.path("embeddings/img_emb/img_emb_00000.npy"))
+    np.testing.assert_allclose(vectors, unit_rows(4)[[0, 0, 1, 2, 3]], atol=1e-3)
+    with pytest.raises(UserError, match="was adopted with other columns or captions"):
+        adopt(folder, tmp_path / "all", columns=reading("first"))
+
+
+def test_captions_are_lists_in_one_file_and_text_or_bytes_in_another(tmp_path: Path) -> None:
+    tables = [
+        pa.table({"caption": [["a cat", "a dog"]], "url": ["http://a.org/1"]}),
+        pa.table({"Caption": ["a bird"], "url": [b"http://a.org/2"]}),
+        pa.table({"caption": pa.nulls(1), "url": [["http://a.org/3"]]}),
+    ]
+    dataset = adopt(clip_retrieval(tmp_path / "f", *tables), tmp_path / "d").dataset
+    assert [row["caption"] for row in rows(dataset)] == ["a cat", "a bird", None]
+    assert [row["url"] for row in rows(dataset)] == [f"http://a.org/{n}" for n in (1, 2, 3)]
+
+
+def test_names_that_differ_in_case_alone(tmp_path: Path) -> None:
+    tables = [listed(0, 2, seed=[1, 2], SEED=["x", "y"]), listed(2, 3, Seed=[3])]
+    dataset = adopt(clip_retrieval(tmp_path / "f", *tables), tmp_path / "d").dataset
+    told = rows(dataset)
+    assert [row["seed"] for row in told] == [1, 2, 3]
+    assert [row["SEED_1"] for row in told] == ["x", "y", None]
+    build_index(dataset)
+    (hit,) = Searcher(dataset).query(vector=unit_rows(3)[1], k=1, where="seed = 2")
+    assert (hit.columns["seed"], hit.columns["SEED_1"]) == (2, "y")
+
+
 def test_columns_that_differ_in_type_by_file(tmp_path: Path) -> None:
     tables = [
         listed(0, 2, seed=[1, 2], part=[1, 2], none=pa.nulls(2), nested=[{"a": 1}, None]),
@@ -61,7 +106,7 @@ def test_columns_that_differ_in_type_by_file(tmp_path: Path) -> None:
     assert [row["seed"] for row in told] == ["1", "2", "x", None, None, None]
     assert [row["part"] for row in told] == [1, 2, 0.5, None, 3, 4]
     assert [row["none"] for row in told] == [None, None, "a", "b", None, None]
-    assert [row["nested"] for row in told] == ['{"a": 1}', None, "[1]", "[2]", None, None]
+    assert [row["nested"] for row in told] == ['{"a":1}', None, "[1]", "[2]", None, None]
     build_index(dataset)
     (hit,) = Searcher(dataset).query(vector=unit_rows(6)[3], k=1)
     assert hit.columns["part"] is None

@@ -11,6 +11,7 @@ from PIL import Image
 
 from frenchcat.curate.adopt import Adopted, ColumnNames, adopt
 from frenchcat.curate.catalog import Catalog
+from frenchcat.curate.download.list_source import Reading
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.info import info
 from frenchcat.curate.select import Choice, select
@@ -166,6 +167,28 @@ def test_coco_captions_wherever_the_file_lies(tmp_path: Path) -> None:
     assert "the first was taken: 1 (1.jpg)" in said
     assert "instances.json" in said
     assert "missing_file): 1 (3.jpg)" in said
+    longest = ColumnNames(reading=Reading(captions="longest"))
+    assert captions(adopt(folder, tmp_path / "e", columns=longest))["train2017/1.jpg"] == "a feline"
+    every = adopt(folder, tmp_path / "g", columns=ColumnNames(reading=Reading(captions="all")))
+    told = [(row["file_name"], row["caption"], row["coco_id"]) for row in rows(every.dataset)]
+    assert told[:3] == [
+        ("train2017/1.jpg", "a cat", 10),
+        ("train2017/1.jpg", "a feline", 10),
+        ("train2017/2.jpg", "a dog", 20),
+    ]
+    assert members(every.dataset)["000000001.png"] == picture(1)
+
+
+def test_metadata_is_read_as_the_settings_of_lists_say(tmp_path: Path) -> None:
+    line = '{"file_name": "a.png", "caption": ["one", "number one"]}\n'
+    folder = put(tmp_path / "f", a_png=picture(0), b_png=picture(1), metadata_jsonl=line)
+    every = adopt(folder, tmp_path / "d", columns=ColumnNames(reading=Reading(captions="all")))
+    told = [(row["file_name"], row["caption"]) for row in rows(every.dataset)]
+    assert told == [("a.png", "one"), ("a.png", "number one"), ("b.png", None)]
+    csv = put(tmp_path / "g", a_png=picture(0), metadata_csv="a.png,\u732b".encode("cp932"))
+    how = Reading(columns=("file_name", "words"), encoding="cp932")
+    adopted = adopt(csv, tmp_path / "e", columns=ColumnNames(caption="words", reading=how))
+    assert captions(adopted) == {"a.png": "\u732b"}
 
 
 def test_images_are_kept_byte_for_byte_with_the_size_they_are_looked_at(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from frenchcat.curate.adopt import ColumnNames, adopt
 from frenchcat.curate.catalog import Catalog
+from frenchcat.curate.download.list_source import Reading
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.info import info
 from tests.curate.adopt.folders import example, img2dataset, keys, members, rows, sidecar
@@ -96,6 +97,34 @@ def test_captions_of_any_type_become_text(
     adopted = adopt(folder, tmp_path / "d")
     assert [row["caption"] for row in rows(adopted.dataset)] == first
     assert note is None or any(note in said for said in adopted.notes)
+    found = members(adopted.dataset)  # an export copies these
+    texts = [found.get(f"{key}.txt", b"").decode() for key in keys(4)]
+    assert texts == [text or "" for text in first]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_all_of_several_captions_are_rows_with_the_image_each(tmp_path: Path, layout: str) -> None:
+    captions = [["a", "a cat"], ["b"], None, [" ", "longer", "long"]]
+    folder = img2dataset(tmp_path / "theirs", IMAGES, captions, layout=layout)
+    names = ColumnNames(reading=Reading(captions="all"))
+    adopted = adopt(folder, tmp_path / "d", columns=names)
+    told = rows(adopted.dataset)
+    assert [(row["original_key"], row["caption"]) for row in told] == [
+        ("000000000", "a"),
+        ("000000000", "a cat"),
+        ("000000001", "b"),
+        ("000000002", None),
+        ("000000003", "longer"),
+        ("000000003", "long"),
+    ]
+    found = members(adopted.dataset)
+    images = [found[f"{row['key']}.jpg"] for row in told]
+    assert images == [IMAGES[n] for n in (0, 0, 1, 2, 3, 3)]
+    assert found["000000005.txt"] == b"long"
+    assert any("captions are rows of their own" in note for note in adopted.notes)
+    longest = ColumnNames(reading=Reading(captions="longest"))
+    taken = rows(adopt(folder, tmp_path / "e", columns=longest).dataset)
+    assert [row["caption"] for row in taken] == ["a cat", "b", None, "longer"]
 
 
 def test_a_row_without_its_image_fails_and_an_image_without_a_row_is_named(tmp_path: Path) -> None:

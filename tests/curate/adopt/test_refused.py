@@ -1,14 +1,16 @@
 """A refused adoption leaves nothing behind; none writes over another dataset."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
+import pyarrow as pa
 import pytest
 
 from frenchcat.curate.adopt import adopt
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.download import download
-from frenchcat.curate.errors import UserError
-from tests.curate.adopt.folders import img2dataset
+from frenchcat.curate.errors import NoSpace, UserError
+from tests.curate.adopt.folders import clip_retrieval, img2dataset
 from tests.sample.pictures import picture
 from tests.trees import tree_digest
 
@@ -31,6 +33,24 @@ def test_what_fails_midway_is_taken_away(tmp_path: Path, out: str) -> None:
         adopt(folder, tmp_path / out)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "theirs"]
     assert not list((tmp_path / "empty").iterdir())
+
+
+@pytest.mark.parametrize("kind", ["images", "files", "vectors"])
+def test_a_disk_that_cannot_hold_the_dataset_is_named_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    folder = tmp_path / "theirs"
+    if kind == "vectors":
+        clip_retrieval(folder, pa.table({"caption": WORDS}))
+    elif kind == "files":
+        img2dataset(folder, IMAGES, WORDS, layout="files")
+    else:
+        folder.mkdir()
+        (folder / "a.jpg").write_bytes(IMAGES[0])
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=100))
+    with pytest.raises(NoSpace, match=r"takes about .*, and its disk has 100 bytes free"):
+        adopt(folder, tmp_path / "d")
+    assert not (tmp_path / "d").exists()
 
 
 def test_a_folder_without_a_usable_image_is_refused(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import tarfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import faiss
@@ -21,6 +22,7 @@ from frenchcat.cli import app
 from frenchcat.curate.config import changed
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.download import ResizeSettings, download, retry_failed
+from frenchcat.curate.errors import NoSpace
 from frenchcat.curate.info import info
 from frenchcat.curate.remove import RemovalQuery, compact, matches, remove, residue
 from frenchcat.curate.score.stage import score
@@ -374,6 +376,18 @@ def test_selections_keep_their_rows_and_find_their_pictures(
             tar = Path(dataset.path(f"shards/{new['shard']}.tar")).read_bytes()
             data = tar[new["offset"] :][: new["size"]]
             assert hashlib.sha256(data).hexdigest() == new["stored_sha256"]
+
+
+def test_a_disk_that_cannot_hold_the_largest_shard_twice_is_named_first(
+    built: Built, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take_out(built, [0])
+    before = tree_digest(Path(built.dataset.root))
+    size = (Path(built.dataset.root) / "shards/00000.tar").stat().st_size
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=size))
+    with built.dataset.lock(), pytest.raises(NoSpace, match="compaction of 1 shards takes about"):
+        compact(built.dataset)
+    assert tree_digest(Path(built.dataset.root)) == before
 
 
 def test_a_log_without_rows_has_nothing_rewritten(built: Built) -> None:
