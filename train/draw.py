@@ -158,7 +158,7 @@ def _encoded(parts: Parts, picture: Image, device: torch.device) -> Tensor:
     from PIL import ImageOps
 
     size = parts.settings.data.size
-    fitted = np.asarray(ImageOps.fit(picture.convert("RGB"), (size, size)), np.uint8)
+    fitted = np.asarray(ImageOps.fit(open_image(picture), (size, size)), np.uint8)
     pixels = torch.from_numpy(fitted.copy()).permute(2, 0, 1)[None]
     return parts.codec.encode(pixels.to(device))
 

@@ -117,7 +117,7 @@ def held_out(
     shape = (data.size, data.size)
     pixels = np.stack([fitted(s.picture, shape, plain, still) for s in samples])
     x_0 = codec.encode(torch.from_numpy(pixels).permute(0, 3, 1, 2).to(device))
-    seeds = [SampleRandomness(0, 0, s.key, draw).number("noise") for s in samples]
+    seeds = [SampleRandomness(0, 0, s.name, draw).number("noise") for s in samples]
     noise = noise_of(seeds, x_0.shape[1:]).to(device)
     return HeldOut(x_0, noise, [sample.caption for sample in samples])
 

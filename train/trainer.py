@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from frenchcat.train.evaluate import HeldOutLoss
+    from frenchcat.train.rows import TrainingRows
 
 
 @dataclass(frozen=True)
@@ -204,6 +205,10 @@ class Trainer:
             if troubles is not None:
                 lines = map(for_terminal, troubles)  # names of members are a stranger's
                 (self.folder / "damaged.txt").write_text("\n".join(lines), encoding="utf-8")
+            if rows.left_out:
+                from frenchcat.curate.clip.image_tower import say_once
+
+                say_once(_left_out(rows, self.folder))
             save_about(self.folder, self.settings, rows, self.parts.text)
         self.ranks.barrier()
         found = open_rows(self.folder / "rows")
@@ -270,6 +275,14 @@ class Trainer:
             picture.save(folder / f"step-{self.step:08d}.png")
             self.log.picture(self.step, picture)
         self.ranks.barrier()
+
+
+def _left_out(rows: TrainingRows, folder: Path) -> str:
+    counts = ", ".join(f"{reason} {count}" for reason, count in rows.left_out.items())
+    return (
+        f"{len(rows)} samples of data.tars are trained on; {sum(rows.left_out.values())} members are "
+        f"left out ({counts}): {folder / 'damaged.txt'} names each"
+    )
 
 
 def _checkpoint_bytes(weights: TrainableWeights) -> int:
