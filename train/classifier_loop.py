@@ -107,6 +107,7 @@ class ClassifierTrainer(Trainer):
             network = self._new()
             network.load_state_dict(averaged, strict=True)
             losses, accuracy = self._held_out(network.to(self.device).eval())
+            self._check_sound(tensors, losses)
             state = self._state(losses)
 
             def export(folder: Path) -> None:

@@ -11,6 +11,7 @@ Cost: the U-Net's. Loading runs beside it; `wait` in the log is what it failed t
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from frenchcat.curate.config import as_dict
-from frenchcat.curate.errors import UserError
+from frenchcat.curate.errors import Diverged, UserError
 from frenchcat.curate.safe_text import for_terminal
 from frenchcat.curate.system_errors import check_space, check_writable
 from frenchcat.train import checkpoint
@@ -124,11 +125,13 @@ class Trainer:
                 part.backward()  # type: ignore[no-untyped-call]
             loss += part.detach()
         norm = torch.nn.utils.clip_grad_norm_(self.weights.parameters, optimizer.clip)
+        loss_value, norm_value = float(self.ranks.mean(loss)), float(norm)  # waits for the device
+        if not math.isfinite(loss_value) or not math.isfinite(norm_value):
+            raise self._diverged(loaded, prepared, loss_value, norm_value)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         decay = ema_decay(self.step, optimizer)
         average(self.weights.averaged, self.weights.plain(), decay)
-        loss_value, norm_value = float(self.ranks.mean(loss)), float(norm)  # waits for the device
         substituted = self.ranks.total(len(loaded.losses))
         self._count(loaded, substituted)
         ended = time.perf_counter()
@@ -175,6 +178,41 @@ class Trainer:
             error = error * batch["weight"][chosen]
         mean: Tensor = error.mean()
         return mean
+
+    def _diverged(
+        self, loaded: Loaded, prepared: dict[str, Any], loss: float, norm: float
+    ) -> Diverged:
+        """What to say of a step whose loss or gradient is no number; the weights are as before."""
+        x_t = prepared["x_t"]
+        sick = (~x_t.isfinite().flatten(1).all(1)).tolist()
+        keys = [key for key, is_sick in zip(loaded.keys, sick, strict=True) if is_sick]
+        which = f"not finite before the model sees them: {', '.join(keys[:5])}" if keys else (
+            f"its samples: {', '.join(loaded.keys[:5])}" + (" …" if len(loaded.keys) > 5 else "")
+        )
+        return Diverged(
+            f"training stopped at step {self.step + 1}: the loss is {loss:g} and the gradient's norm "
+            f"{norm:g} in batch {loaded.k} of epoch {loaded.epoch} ({which}); {self._last_good()}; "
+            f"lower optimizer.rate (now {self.settings.optimizer.rate:g}), raise optimizer.warmup or "
+            "set run.precision fp32, and start the same command again"
+        )
+
+    def _last_good(self) -> str:
+        path = checkpoint.newest(self.folder)
+        return f"{path} is the last good checkpoint" if path else "there is no checkpoint yet"
+
+    def _check_sound(self, tensors: dict[str, Tensor], losses: HeldOutLoss | None) -> None:
+        """Raise `Diverged` for weights, or a held-out loss, that are no numbers: none are kept."""
+        import torch
+
+        bad = [name for name, tensor in tensors.items() if not bool(torch.isfinite(tensor).all())]
+        if not bad and (losses is None or math.isfinite(losses.mean)):
+            return
+        what = f"{len(bad)} tensors such as {bad[0]} are" if bad else "the held-out loss is"
+        raise Diverged(
+            f"training stopped after step {self.step}: {what} no finite number any more, and nothing "
+            f"was saved; {self._last_good()}; lower optimizer.rate (now "
+            f"{self.settings.optimizer.rate:g}) and start the same command again"
+        )
 
     def _count(self, loaded: Loaded, substituted: int) -> None:
         self.step += 1
@@ -247,6 +285,7 @@ class Trainer:
         unet = self.weights.averaged_unet(self.parts)
         if self.ranks.first:
             losses = held_out_loss(self.parts, unet, self.rows, self.device)
+            self._check_sound(tensors, losses)
             state = self._state(losses)
             pixels = self.parts.codec.vae is None
             scheduler = scheduler_of(self.settings.diffusion, pixels=pixels)
