@@ -168,14 +168,16 @@ def _words(found: Mapping[str, Any]) -> list[str]:
     if not found["signed"]:
         first = "no Content Credentials: nothing says who or what made this picture"
         return [first, *troubles]
+    doubts = [f"  but {doubt}" for doubt in found["doubts"]]
     if not found["intact"]:
-        return ["CHANGED since it was signed; nothing that it says can be trusted:", *troubles]
+        first = "CHANGED since it was signed; nothing that it says can be trusted:"
+        return [first, *troubles, *doubts]
     signer = {
         "own": "by your own self-issued key",
         "known": f"by {found['signer']}, whom you trust",
         "unknown": f"by {found['signer']!r}, a key that is not known here: anyone can make one",
     }[found["key"]]
-    words = [f"unchanged since it was signed {signer}"]
+    words = [f"unchanged since it was signed {signer}", *doubts]
     if found["generated"]:
         words.append("made by a trained model (trainedAlgorithmicMedia)")
     return words + [f"  {name}: {value}" for name, value in found["facts"].items()]
