@@ -104,6 +104,10 @@ def draw_to_files(
         raise UserError(str(error)) from None
     receipts = receipts_of(parts.settings.data, run / "rows", pictures, neighbours)
     about = made_by(run, state, folder) | how | steered_by
+    if about.get("size") is None:
+        about.pop("size", None)
+    else:
+        about["size"] = "x".join(map(str, about["size"]))
     if image is not None:
         about |= {"start": image.name, "strength": strength}
         about |= {"start_sha256": file_sha256(image)}
@@ -214,6 +218,17 @@ def _check(number: int, neighbours: int, how: Mapping[str, Any]) -> None:
         raise UserError(f"no sampler {sampler!r}; known: {', '.join(SAMPLERS)}")
     if not math.isfinite(guidance):
         raise UserError(f"guidance is {guidance}; give a number, as 3")
+
+
+def size_of(text: str) -> tuple[int, int]:
+    """(width, height) in pixels of `96x64`, or of `64` for a square.
+
+    Raises `UserError` for others.
+    """
+    sides = text.lower().split("x")
+    if not all(side.isdigit() and int(side) for side in sides) or len(sides) > 2:
+        raise UserError(f"a size of {text!r} is none; give width x height in pixels, as 96x64")
+    return int(sides[0]), int(sides[-1])
 
 
 def _check_steering(steering: Steering) -> None:

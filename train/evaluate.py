@@ -26,11 +26,11 @@ from frenchcat.curate.system_errors import check_writable
 from frenchcat.train.loader import noise_of
 from frenchcat.train.model import unet_output
 from frenchcat.train.permutation import key_of, permuted
-from frenchcat.train.pictures import enough_of, fitted
+from frenchcat.train.pictures import edges_of, enough_of, fitted, shapes_of, squarest
 from frenchcat.train.plan import Batch
 from frenchcat.train.randomness import SampleRandomness
 from frenchcat.train.reader import BadSample, Read, Reader
-from frenchcat.train.rows import TrainingRows, open_rows
+from frenchcat.train.rows import TrainingRows, buckets_of, open_rows
 from frenchcat.train.run import Parts, open_run
 
 if TYPE_CHECKING:
@@ -76,26 +76,27 @@ def held_out_loss(
     import torch
 
     process = parts.settings.diffusion
-    still = held_out(parts.settings.data, parts.codec, rows, device)
-    if still is None:
+    groups = held_out_groups(parts.settings.data, parts.codec, rows, device)
+    if not groups:
         return None
-    x_0, noise = still.x_0, still.noise
-    condition = parts.text(still.captions).to(device)
-    found = {}
-    for time in held_out_times(process.steps):
-        t = torch.full((len(x_0),), time, device=device)
-        x_t = parts.diffusion.noised(x_0, t, noise)
-        target = parts.diffusion.target(process.target, x_0, noise, t)
-        total = 0.0
-        for start in range(0, len(x_0), _BATCH):
-            chosen = slice(start, start + _BATCH)
-            with torch.no_grad():
-                output = unet_output(
-                    unet, x_t[chosen], t[chosen], condition.part(start, start + _BATCH)
-                )
-            total += float((output.float() - target[chosen]).square().flatten(1).mean(1).sum())
-        found[time] = total / len(x_0)
-    return HeldOutLoss(found)
+    totals = dict.fromkeys(held_out_times(process.steps), 0.0)
+    for still in groups:
+        x_0, noise = still.x_0, still.noise
+        condition = parts.text(still.captions).to(device)
+        for time in totals:
+            t = torch.full((len(x_0),), time, device=device)
+            x_t = parts.diffusion.noised(x_0, t, noise)
+            target = parts.diffusion.target(process.target, x_0, noise, t)
+            for start in range(0, len(x_0), _BATCH):
+                chosen = slice(start, start + _BATCH)
+                with torch.no_grad():
+                    output = unet_output(
+                        unet, x_t[chosen], t[chosen], condition.part(start, start + _BATCH)
+                    )
+                error = (output.float() - target[chosen]).square().flatten(1).mean(1)
+                totals[time] += float(error.sum())
+    count = sum(len(still.x_0) for still in groups)
+    return HeldOutLoss({time: total / count for time, total in totals.items()})
 
 
 @dataclass(frozen=True)
@@ -110,24 +111,38 @@ class HeldOut:
 def held_out(
     data: DataSettings, codec: Codec, rows: TrainingRows, device: torch.device, draw: int = 0
 ) -> HeldOut | None:
-    """Read them, uncropped by chance and unflipped; another `draw` has other noise.
+    """Those of a run with one bucket, read as `held_out_groups` does; None where none is left."""
+    groups = held_out_groups(data, codec, rows, device, draw)
+    return groups[0] if groups else None
 
-    A damaged one is left out: what would take its place was trained on. None where none is left.
+
+def held_out_groups(
+    data: DataSettings, codec: Codec, rows: TrainingRows, device: torch.device, draw: int = 0
+) -> list[HeldOut]:
+    """Read them, uncropped by chance and unflipped, by bucket; another `draw` has other noise.
+
+    A damaged one is left out: what would take its place was trained on.
     """
     import numpy as np
     import torch
 
     samples = Reader(rows.folder, enough_of(data)).sound(np.array(rows.held_out, np.int64))
-    if not samples:
-        return None
     still = SampleRandomness(0, 0, "held out")
     plain = changed(data, flip=False, crop="pad" if data.crop == "pad" else "center")
-    shape = (data.size, data.size)
-    pixels = np.stack([fitted(s.picture, shape, plain, still) for s in samples])
-    x_0 = codec.encode(torch.from_numpy(pixels).permute(0, 3, 1, 2).to(device))
-    seeds = [SampleRandomness(0, 0, s.name, draw).number("noise") for s in samples]
-    noise = noise_of(seeds, x_0.shape[1:]).to(device)
-    return HeldOut(x_0, noise, [sample.caption for sample in samples])
+    shapes = shapes_of(data)
+    aspects = np.array([s.picture.width / s.picture.height for s in samples])
+    buckets = buckets_of(aspects, edges_of(data.aspects)) if samples else None
+    found = []
+    for bucket, shape in enumerate(shapes):
+        mine = [s for n, s in enumerate(samples) if buckets is None or buckets[n] == bucket]
+        if not mine:
+            continue
+        pixels = np.stack([fitted(s.picture, shape, plain, still) for s in mine])
+        x_0 = codec.encode(torch.from_numpy(pixels).permute(0, 3, 1, 2).to(device))
+        seeds = [SampleRandomness(0, 0, s.name, draw).number("noise") for s in mine]
+        noise = noise_of(seeds, x_0.shape[1:]).to(device)
+        found.append(HeldOut(x_0, noise, [sample.caption for sample in mine]))
+    return found
 
 
 def held_out_times(steps: int) -> list[int]:
@@ -235,7 +250,7 @@ def evaluate(
         recall=recall,
         held_out_loss=loss.mean if loss else None,
         held_out_loss_by_time=loss.by_time if loss else None,
-        size=f"{parts.settings.data.size}x{parts.settings.data.size}",
+        size="x".join(map(str, squarest(parts.settings.data))),
         floor=_compared(real.vectors[: len(texts)], real.vectors[len(texts) :], texts),
         full_size=_full_size(real, texts),
         held_out_prompts=_of_unseen(drawn_unseen, unseen),
@@ -384,7 +399,7 @@ def _sized(
     vectors, captions = [np.zeros((0, clip.dimension), np.float32)], []
     for start in range(0, len(chosen), _BATCH):
         samples = _read(rows, chosen[start : start + _BATCH]).samples
-        pixels = [fitted(s.picture, (data.size, data.size), plain, still) for s in samples]
+        pixels = [fitted(s.picture, squarest(data), plain, still) for s in samples]
         vectors.append(clip.encode_pictures([_image(one) for one in pixels]))
         captions += [sample.caption for sample in samples]
     return _Real(clip, np.concatenate(vectors), captions[:number], notes)

@@ -54,6 +54,7 @@ class StepReport:
     transfer_sec: float
     compute_sec: float
     substituted: int  # samples of this batch, over all ranks
+    captions_cut: int = 0  # of this batch, over all ranks: longer than the text tower reads
 
 
 Watch = Callable[[StepReport], None]
@@ -74,6 +75,7 @@ class Trainer:
         self.weights = TrainableWeights(self._network(), settings, device, ranks)
         self.optimizer = make_optimizer(self.weights.parameters, settings.optimizer)
         self.step, self.cursor, self.planned, self.substituted = 0, Cursor(), 0, 0
+        self.cut = 0  # captions, since this process began
         self.identity = self._identity()
         self._resume(other_run)
         if ranks.first:
@@ -96,6 +98,10 @@ class Trainer:
                     self._sample_grid()
                 if self.step % run.checkpoint_every == 0 or last:
                     self.save()
+            if self.cut and self.ranks.first:
+                from frenchcat.curate.clip.image_tower import say_once
+
+                say_once(f"{self.cut} captions were longer than the text tower reads, and were cut")
 
     def _batches(self, steps: int) -> Iterator[Loaded]:
         batches = Batches(self.folder / "rows", self.settings, self.ranks.rank, self.ranks.world)
@@ -133,6 +139,7 @@ class Trainer:
         decay = ema_decay(self.step, optimizer)
         average(self.weights.averaged, self.weights.plain(), decay)
         substituted = self.ranks.total(len(loaded.losses))
+        cut = self._cut_captions(loaded)
         self._count(loaded, substituted)
         ended = time.perf_counter()
         return StepReport(
@@ -146,6 +153,7 @@ class Trainer:
             moved - began,
             ended - moved,
             substituted,
+            cut,
         )
 
     def _prepared(self, loaded: Loaded) -> dict[str, Any]:
@@ -178,6 +186,21 @@ class Trainer:
             error = error * batch["weight"][chosen]
         mean: Tensor = error.mean()
         return mean
+
+    def _cut_captions(self, loaded: Loaded) -> int:
+        """How many captions of a batch, over all ranks, the text tower read in part only."""
+        if self.parts.text is None:
+            return 0
+        cut = self.ranks.total(len(self.parts.text.too_long(loaded.captions)))
+        if cut and self.ranks.first:
+            from frenchcat.curate.clip.image_tower import say_once
+
+            say_once(
+                f"captions of more than {self.parts.text.limit} tokens are cut to that: "
+                f"captions_cut in {self.folder / 'log.jsonl'} counts them"
+            )
+        self.cut += cut
+        return cut
 
     def _diverged(
         self, loaded: Loaded, prepared: dict[str, Any], loss: float, norm: float

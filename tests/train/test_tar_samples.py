@@ -17,7 +17,7 @@ from frenchcat.train.rows import TrainingRows, rows_of_tars
 from frenchcat.train.run import prepare_rows
 from tests.sample.pictures import picture
 from tests.sample.tars import write_tar as write_members
-from tests.train.runs import settings
+from tests.train.runs import settings, steps_of
 from tests.train.tars import write_tar
 
 Members = list[tuple[str, bytes]]
@@ -238,13 +238,19 @@ def test_forms_that_name_nothing_are_refused(tars: Path, tmp_path: Path, form: s
 def test_a_run_on_mixed_forms_says_what_it_leaves_out(
     tars: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write_members(tars / "odd.tar", [("5.png", picture(1)), ("6.png", picture(2)), ("6.txt", b"six")])
+    write_members(tars / "odd.tar", [("5.png", picture(1)), *((f"{n}.{kind}", data) for n in range(6, 10) for kind, data in
+        (("png", picture(n)), ("txt", b"a very long caption " * 20)))])
     text = f"{tars}/{{00000..00003}}.tar::pipe:cat {tars}/odd.tar"
     made = settings(
-        tars, tmp_path / "run", data={"tars": text, "batch": 4}, optimizer={"steps": 1, "warmup": 0}
+        tars, tmp_path / "run", data={"tars": text, "batch": 4}, text={"dropout": 0.0}, run={"held_out": 0}, optimizer={"steps": 4, "warmup": 0}
     )
     train(made)
-    assert "13 samples of data.tars are trained on; 1 members" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "16 samples of data.tars are trained on; 1 members" in said
+    assert "captions of more than 40 tokens are cut" in said
+    cut = sum(step["captions_cut"] for step in steps_of(tmp_path / "run"))
+    assert cut == 4
+    assert f"{cut} captions were longer than the text tower reads" in said
     assert "5 has no caption" in (tmp_path / "run" / "damaged.txt").read_text()
     about = json.loads((tmp_path / "run" / "run.json").read_text())
     assert about["left_out"] == {"no_caption": 1}
