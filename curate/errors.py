@@ -71,6 +71,10 @@ class Damaged(UserError):
     """A file of a dataset or a run that is broken, cut short or changed."""
 
 
+class Diverged(UserError):
+    """A training whose loss, gradient or weights are no numbers any more; nothing was saved of it."""
+
+
 class UnreadableImage(UserError):
     """An image file that cannot be opened; `reason` says why, without the file's name."""
 

@@ -191,6 +191,7 @@ def sample(
     seed: int = 0,
     image: str | Path | None = None,
     strength: float = 0.6,
+    size: str | tuple[int, int] | None = None,
     neighbours: int = 5,
     credentials: Credentials | None = None,
     steering: Steering | None = None,
@@ -198,8 +199,11 @@ def sample(
     device: str = "auto",
     watch: DrawWatch | None = None,
 ) -> list[Path]:
-    """Draw prompts with a trained run: a signed PNG each with its receipt, and a grid, the last."""
-    from frenchcat.drawing import Steering, draw_to_files
+    """Draw prompts with a trained run: a signed PNG each with its receipt, and a grid, the last.
+
+    `size` is `96x64` or (width, height) in pixels; None: as the model was trained.
+    """
+    from frenchcat.drawing import Steering, draw_to_files, size_of
 
     return draw_to_files(
         Path(run),
@@ -213,6 +217,7 @@ def sample(
         seed=seed,
         image=None if image is None else Path(image),
         strength=strength,
+        size=size_of(size) if isinstance(size, str) else size,
         neighbours=neighbours,
         credentials=credentials,
         steering=steering or Steering(),

@@ -104,6 +104,10 @@ def draw_to_files(
         raise UserError(str(error)) from None
     receipts = receipts_of(parts.settings.data, run / "rows", pictures, neighbours)
     about = made_by(run, state, folder) | how | steered_by
+    if about.get("size") is None:
+        about.pop("size", None)
+    else:
+        about["size"] = "x".join(map(str, about["size"]))
     if image is not None:
         about |= {"start": image.name, "strength": strength}
         about |= {"start_sha256": file_sha256(image)}
@@ -168,14 +172,16 @@ def _words(found: Mapping[str, Any]) -> list[str]:
     if not found["signed"]:
         first = "no Content Credentials: nothing says who or what made this picture"
         return [first, *troubles]
+    doubts = [f"  but {doubt}" for doubt in found["doubts"]]
     if not found["intact"]:
-        return ["CHANGED since it was signed; nothing that it says can be trusted:", *troubles]
+        first = "CHANGED since it was signed; nothing that it says can be trusted:"
+        return [first, *troubles, *doubts]
     signer = {
         "own": "by your own self-issued key",
         "known": f"by {found['signer']}, whom you trust",
         "unknown": f"by {found['signer']!r}, a key that is not known here: anyone can make one",
     }[found["key"]]
-    words = [f"unchanged since it was signed {signer}"]
+    words = [f"unchanged since it was signed {signer}", *doubts]
     if found["generated"]:
         words.append("made by a trained model (trainedAlgorithmicMedia)")
     return words + [f"  {name}: {value}" for name, value in found["facts"].items()]
@@ -212,6 +218,17 @@ def _check(number: int, neighbours: int, how: Mapping[str, Any]) -> None:
         raise UserError(f"no sampler {sampler!r}; known: {', '.join(SAMPLERS)}")
     if not math.isfinite(guidance):
         raise UserError(f"guidance is {guidance}; give a number, as 3")
+
+
+def size_of(text: str) -> tuple[int, int]:
+    """(width, height) in pixels of `96x64`, or of `64` for a square.
+
+    Raises `UserError` for others.
+    """
+    sides = text.lower().split("x")
+    if not all(side.isdigit() and int(side) for side in sides) or len(sides) > 2:
+        raise UserError(f"a size of {text!r} is none; give width x height in pixels, as 96x64")
+    return int(sides[0]), int(sides[-1])
 
 
 def _check_steering(steering: Steering) -> None:

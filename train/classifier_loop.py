@@ -20,7 +20,7 @@ from frenchcat.curate.errors import UserError
 from frenchcat.train import checkpoint
 from frenchcat.train.classifier import Classifier, save_classifier
 from frenchcat.train.diffusion import Diffusion
-from frenchcat.train.evaluate import HeldOutLoss, held_out, held_out_times
+from frenchcat.train.evaluate import HeldOut, HeldOutLoss, held_out_groups, held_out_times
 from frenchcat.train.loader import Loaded, noise_of
 from frenchcat.train.model import Codec
 from frenchcat.train.run import order_of
@@ -107,6 +107,7 @@ class ClassifierTrainer(Trainer):
             network = self._new()
             network.load_state_dict(averaged, strict=True)
             losses, accuracy = self._held_out(network.to(self.device).eval())
+            self._check_sound(tensors, losses)
             state = self._state(losses)
 
             def export(folder: Path) -> None:
@@ -123,16 +124,18 @@ class ClassifierTrainer(Trainer):
         losses: dict[int, float] = {}
         accuracy: dict[int, float] = {}
         data, codec = self.settings.data, self.parts.codec
-        found = (held_out(data, codec, self.rows, self.device, draw) for draw in range(DRAWS))
-        draws = [draw for draw in found if draw is not None]
+        draws = [
+            group
+            for draw in range(DRAWS)
+            for group in held_out_groups(data, codec, self.rows, self.device, draw)
+        ]
         if not draws:
             return None, None
-        labels = self._numbers(draws[0].captions)
+        wanted = torch.cat([self._numbers(draw.captions) for draw in draws])
+        labels = wanted[: len(wanted) // DRAWS]
         for time in held_out_times(self.settings.diffusion.steps):
-            t = torch.full((len(labels),), time, device=self.device)
             with torch.no_grad():
-                parts = [network(self.parts.diffusion.noised(d.x_0, t, d.noise), t) for d in draws]
-            logits, wanted = torch.cat(parts), labels.repeat(DRAWS)
+                logits = torch.cat([self._logits(network, draw, time) for draw in draws])
             losses[time] = float(cross_entropy(logits, wanted))
             accuracy[time] = float((logits.argmax(-1) == wanted).float().mean())
         largest = int(labels.bincount().max()) / len(labels)
@@ -143,3 +146,8 @@ class ClassifierTrainer(Trainer):
             "by_time": accuracy,
         }
         return HeldOutLoss(losses), told
+
+    def _logits(self, network: Classifier, still: HeldOut, time: int) -> Tensor:
+        t = torch.full((len(still.x_0),), time, device=self.device)
+        found: Tensor = network(self.parts.diffusion.noised(still.x_0, t, still.noise), t)
+        return found

@@ -54,7 +54,11 @@ def own_credentials(folder: Path | None = None) -> Credentials:
 
 
 def read_credentials(key: Path, certificates: Path) -> Credentials:
-    """A key and its certificates from PEM files. Raises `UserError` where they are none."""
+    """A key and its certificates from PEM files, as C2PA wants them.
+
+    A key in SEC1's or PKCS#1's form becomes PKCS#8; certificates in any order are put in theirs, the
+    signer's first. Raises `UserError` where they are none, or do not go together.
+    """
     try:
         found = Credentials(key.read_bytes(), certificates.read_bytes())
     except OSError as error:
@@ -64,7 +68,60 @@ def read_credentials(key: Path, certificates: Path) -> Credentials:
         raise UserError(
             f"{certificates} holds no PEM certificate; give the signer's, then issuers'"
         )
-    return found
+    try:
+        ready = as_c2pa_wants(found)
+    except ValueError as error:
+        raise UserError(f"{certificates} holds a certificate that cannot be read ({error})") from None
+    if ready is None:
+        raise UserError(
+            f"none of the certificates in {certificates} is that of the key {key}; give the one that "
+            "was issued for it, then its issuers'"
+        )
+    return ready
+
+
+def as_c2pa_wants(found: Credentials) -> Credentials | None:
+    """The key in PKCS#8's form, the certificates from the signer's to the root's.
+
+    None where no certificate is the key's; those of no part of its chain are left out. Raises
+    ValueError for certificates that cannot be read.
+    """
+    from cryptography import x509
+    from cryptography.hazmat.primitives import serialization
+
+    left = x509.load_pem_x509_certificates(found.certificates)
+    key = serialization.load_pem_private_key(found.key, None)
+    mine = _public_bytes(key)
+    last = next((one for one in left if _public_bytes(one) == mine), None)
+    if last is None:
+        return None
+    chain = []
+    while last is not None:
+        chain.append(last)
+        left.remove(last)
+        issuer = last.issuer
+        last = next((one for one in left if one.subject == issuer), None)
+    pem = serialization.Encoding.PEM
+    pkcs8 = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    return Credentials(pkcs8, b"".join(one.public_bytes(pem) for one in chain))
+
+
+def _public_bytes(one: Any) -> bytes:
+    """The public key of a key or a certificate."""
+    from cryptography.hazmat.primitives import serialization
+
+    encoded: bytes = one.public_key().public_bytes(
+        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    return encoded
+
+
+def validity_end(certificates: bytes) -> str:
+    """From when to when the signer's certificate holds, as `2026-01-01 to 2027-01-01`."""
+    from cryptography import x509
+
+    first = x509.load_pem_x509_certificates(certificates)[0]
+    return f"{first.not_valid_before_utc:%Y-%m-%d} to {first.not_valid_after_utc:%Y-%m-%d}"
 
 
 def own_certificates() -> bytes:
@@ -83,7 +140,8 @@ def algorithm(credentials: Credentials, path: Path | None = None) -> bytes:
         key = load_pem_private_key(credentials.key, None)
     except (ValueError, TypeError) as error:
         reason = str(error).splitlines()[0][:120]
-        raise UserError(f"{named} is no plain PEM private key ({reason})") from None
+        cure = _cure(credentials.key, str(named))
+        raise UserError(f"{named} is no plain PEM private key ({reason}){cure}") from None
     if isinstance(key, ec.EllipticCurvePrivateKey) and key.curve.key_size in (256, 384):
         return f"es{key.curve.key_size}".encode()
     if isinstance(key, rsa.RSAPrivateKey):
@@ -91,6 +149,14 @@ def algorithm(credentials: Credentials, path: Path | None = None) -> bytes:
     if isinstance(key, ed25519.Ed25519PrivateKey):
         return b"ed25519"
     raise UserError(f"{named} is of a kind that C2PA does not sign with; take EC, RSA or Ed25519")
+
+
+def _cure(key: bytes, named: str) -> str:
+    if b"ENCRYPTED" in key:
+        return f"; take off its password with: openssl pkey -in {named} -out key.pem"
+    if b"BEGIN" not in key:
+        return f"; if it is DER, convert it with: openssl pkey -inform DER -in {named} -out key.pem"
+    return ""
 
 
 def self_issued() -> Credentials:

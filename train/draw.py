@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from frenchcat.curate.errors import UserError
 from frenchcat.train.guidance import Guided
 from frenchcat.train.model import network_of
+from frenchcat.train.pictures import squarest
 from frenchcat.train.run import Parts
 from frenchcat.train.sampler import Predict, sample, timesteps
 from frenchcat.train.steering import Guide
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 
 Watch = Callable[[int, int], None]
 """Told after each step of the sampler: its number, and how many there are."""
+AT_ONCE = 64
+"""Pictures that are drawn together, which is what memory follows from."""
 _MARGIN = 2  # pixels between the pictures of a grid
 _LETTERS = 14  # pixels under a picture, for its prompt
 
@@ -49,11 +53,15 @@ def draw(
     sampler: str = "dpm++",
     start: Image | None = None,
     strength: float = 1.0,
+    size: tuple[int, int] | None = None,
     guides: Sequence[Guide] = (),
     watch: Watch | None = None,
     stopped: Callable[[], bool] | None = None,
 ) -> list[Image]:
     """One picture per request. `start` and `strength` below 1: from a noised picture (2108.01073).
+
+    `size` is (width, height) in pixels; None: that of the trained bucket nearest to a square. More
+    than AT_ONCE requests are drawn in parts.
 
     `guides` steer beside classifier-free guidance; `watch` hears of each step; `stopped` is asked
     before each. Raises `Stopped` where it says so, ValueError for steps or a strength out of range,
@@ -61,17 +69,34 @@ def draw(
     """
     import torch
 
+    from frenchcat.curate.clip.image_tower import say_once
+
+    if len(requests) > AT_ONCE:
+        parted = [requests[n : n + AT_ONCE] for n in range(0, len(requests), AT_ONCE)]
+        how: dict[str, Any] = {"steps": steps, "guidance": guidance, "sampler": sampler}
+        how |= {"start": start, "strength": strength, "size": size, "guides": guides}
+        drawn = []
+        for n, some in enumerate(parted):
+            told = None if watch is None else _part_told(watch, n, len(parted))
+            drawn += draw(parts, some, watch=told, stopped=stopped, **how)
+        return drawn
+    width, height = size or squarest(parts.settings.data)
+    shape = _shape(parts, width, height)
     device = next(parts.unet.parameters()).device
     times = timesteps(len(parts.diffusion), steps, strength)
-    noise = torch.stack([noise_of(wanted.seed, parts.shape) for wanted in requests]).to(device)
+    noise = torch.stack([noise_of(wanted.seed, shape) for wanted in requests]).to(device)
     x = noise
     if start is not None:
         t = torch.full((len(requests),), times[0], device=device)
-        x = parts.diffusion.noised(_encoded(parts, start, device).expand_as(noise), t, noise)
+        x = parts.diffusion.noised(
+            _encoded(parts, start, (width, height), device).expand_as(noise), t, noise
+        )
     count = len(requests)
     condition = parts.text(
         [wanted.negative for wanted in requests] + [wanted.prompt for wanted in requests]
     ).to(device)
+    for wanted in parts.text.too_long([one.prompt for one in requests]):
+        say_once(f"the prompt {wanted!r} is cut to the text tower's {parts.text.limit} tokens")
     null, prompts = condition.part(0, count), condition.part(count, 2 * count)
     predict: Predict = Guided(
         network_of(parts.unet),
@@ -93,7 +118,7 @@ def draw(
         return predict(x, t)
 
     def fresh(n: int) -> Tensor:
-        drawn = [noise_of(wanted.seed, parts.shape, n + 1) for wanted in requests]
+        drawn = [noise_of(wanted.seed, shape, n + 1) for wanted in requests]
         return torch.stack(drawn).to(device)
 
     pixels = parts.codec.decode(sample(sampler, step, parts.diffusion, x, times, fresh))
@@ -151,14 +176,33 @@ def _cut(title: str, width: int, font: object) -> str:
     return title
 
 
-def _encoded(parts: Parts, picture: Image, device: torch.device) -> Tensor:
-    """A picture, cut to the model's square, as x_0."""
+def _part_told(watch: Watch, part: int, parts: int) -> Watch:
+    """Steps of a part, told as those of all of them."""
+    return lambda step, steps: watch(part * steps + step, parts * steps)
+
+
+def _shape(parts: Parts, width: int, height: int) -> tuple[int, int, int]:
+    """Of x, for pictures of so many pixels. Raises `UserError` for a size that does not divide."""
+    shrinks = parts.codec.shrinks
+    if min(width, height) < shrinks or width % shrinks or height % shrinks:
+        raise UserError(
+            f"a size of {width}x{height} pixels is none that this model draws; give multiples of "
+            f"{max(shrinks, 8)}, such as {shrinks * 8}x{shrinks * 8}"
+        )
+    return parts.codec.channels, height // shrinks, width // shrinks
+
+
+def _encoded(
+    parts: Parts, picture: Image, size: tuple[int, int], device: torch.device
+) -> Tensor:
+    """A picture, cut to (width, height) pixels, as x_0."""
     import numpy as np
     import torch
     from PIL import ImageOps
 
-    size = parts.settings.data.size
-    fitted = np.asarray(ImageOps.fit(picture.convert("RGB"), (size, size)), np.uint8)
+    from frenchcat.curate.image import open_image
+
+    fitted = np.asarray(ImageOps.fit(open_image(picture), size), np.uint8)
     pixels = torch.from_numpy(fitted.copy()).permute(2, 0, 1)[None]
     return parts.codec.encode(pixels.to(device))
 

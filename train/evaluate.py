@@ -1,16 +1,20 @@
 """How good a run is: the held-out loss by timestep, and the distance of its pictures to real ones.
 
-Reads a run, its held-out rows and its dataset's CLIP model and stored vectors, writes
-`evaluation.json` into the run. Nothing is downloaded: the space is the dataset's own, so figures
-compare with those of runs on datasets of the same model, and with no published ones.
+Reads a run, its rows and their tars and its dataset's CLIP model, writes `evaluation.json` into the
+run. Nothing is downloaded: the space is the dataset's own, so figures compare with those of runs on
+datasets of the same model, and with no published ones.
 
-Cost: N drawn pictures, one CLIP pass each; real pictures are encoded only where no index has them.
+Drawn pictures are compared with real ones of the same size and crop: a CLIP model sees 32 pixels of
+anything as 32 pixels first of all. `floor` is what as many real pictures reach against the rest, and
+`full_size` what they reach against the dataset's vectors of whole pictures.
+
+Cost: N drawn pictures (twice that with held-out prompts) and 16 N real ones, one CLIP pass each.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,11 +26,11 @@ from frenchcat.curate.system_errors import check_writable
 from frenchcat.train.loader import noise_of
 from frenchcat.train.model import unet_output
 from frenchcat.train.permutation import key_of, permuted
-from frenchcat.train.pictures import enough_of, fitted
+from frenchcat.train.pictures import edges_of, enough_of, fitted, shapes_of, squarest
 from frenchcat.train.plan import Batch
 from frenchcat.train.randomness import SampleRandomness
 from frenchcat.train.reader import BadSample, Read, Reader
-from frenchcat.train.rows import TrainingRows, open_rows
+from frenchcat.train.rows import TrainingRows, buckets_of, open_rows
 from frenchcat.train.run import Parts, open_run
 
 if TYPE_CHECKING:
@@ -34,6 +38,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from frenchcat.curate.clip.model import Clip, Vectors
+    from frenchcat.index.search import Searcher
     from frenchcat.train.draw import Watch
     from frenchcat.train.model import Codec
     from frenchcat.train.settings import DataSettings
@@ -43,7 +48,10 @@ TIMES = 10
 _BATCH = 64
 REAL = 10_000
 """Real pictures that drawn ones are compared with, at most."""
+REAL_PER_DRAWN = 16
+"""Of those, for each drawn one."""
 FILE = "evaluation.json"
+_FEWEST = 5  # pictures of which the figures tell anything
 
 
 @dataclass(frozen=True)
@@ -68,26 +76,27 @@ def held_out_loss(
     import torch
 
     process = parts.settings.diffusion
-    still = held_out(parts.settings.data, parts.codec, rows, device)
-    if still is None:
+    groups = held_out_groups(parts.settings.data, parts.codec, rows, device)
+    if not groups:
         return None
-    x_0, noise = still.x_0, still.noise
-    condition = parts.text(still.captions).to(device)
-    found = {}
-    for time in held_out_times(process.steps):
-        t = torch.full((len(x_0),), time, device=device)
-        x_t = parts.diffusion.noised(x_0, t, noise)
-        target = parts.diffusion.target(process.target, x_0, noise, t)
-        total = 0.0
-        for start in range(0, len(x_0), _BATCH):
-            chosen = slice(start, start + _BATCH)
-            with torch.no_grad():
-                output = unet_output(
-                    unet, x_t[chosen], t[chosen], condition.part(start, start + _BATCH)
-                )
-            total += float((output.float() - target[chosen]).square().flatten(1).mean(1).sum())
-        found[time] = total / len(x_0)
-    return HeldOutLoss(found)
+    totals = dict.fromkeys(held_out_times(process.steps), 0.0)
+    for still in groups:
+        x_0, noise = still.x_0, still.noise
+        condition = parts.text(still.captions).to(device)
+        for time in totals:
+            t = torch.full((len(x_0),), time, device=device)
+            x_t = parts.diffusion.noised(x_0, t, noise)
+            target = parts.diffusion.target(process.target, x_0, noise, t)
+            for start in range(0, len(x_0), _BATCH):
+                chosen = slice(start, start + _BATCH)
+                with torch.no_grad():
+                    output = unet_output(
+                        unet, x_t[chosen], t[chosen], condition.part(start, start + _BATCH)
+                    )
+                error = (output.float() - target[chosen]).square().flatten(1).mean(1)
+                totals[time] += float(error.sum())
+    count = sum(len(still.x_0) for still in groups)
+    return HeldOutLoss({time: total / count for time, total in totals.items()})
 
 
 @dataclass(frozen=True)
@@ -102,24 +111,38 @@ class HeldOut:
 def held_out(
     data: DataSettings, codec: Codec, rows: TrainingRows, device: torch.device, draw: int = 0
 ) -> HeldOut | None:
-    """Read them, uncropped by chance and unflipped; another `draw` has other noise.
+    """Those of a run with one bucket, read as `held_out_groups` does; None where none is left."""
+    groups = held_out_groups(data, codec, rows, device, draw)
+    return groups[0] if groups else None
 
-    A damaged one is left out: what would take its place was trained on. None where none is left.
+
+def held_out_groups(
+    data: DataSettings, codec: Codec, rows: TrainingRows, device: torch.device, draw: int = 0
+) -> list[HeldOut]:
+    """Read them, uncropped by chance and unflipped, by bucket; another `draw` has other noise.
+
+    A damaged one is left out: what would take its place was trained on.
     """
     import numpy as np
     import torch
 
     samples = Reader(rows.folder, enough_of(data)).sound(np.array(rows.held_out, np.int64))
-    if not samples:
-        return None
     still = SampleRandomness(0, 0, "held out")
     plain = changed(data, flip=False, crop="pad" if data.crop == "pad" else "center")
-    shape = (data.size, data.size)
-    pixels = np.stack([fitted(s.picture, shape, plain, still) for s in samples])
-    x_0 = codec.encode(torch.from_numpy(pixels).permute(0, 3, 1, 2).to(device))
-    seeds = [SampleRandomness(0, 0, s.key, draw).number("noise") for s in samples]
-    noise = noise_of(seeds, x_0.shape[1:]).to(device)
-    return HeldOut(x_0, noise, [sample.caption for sample in samples])
+    shapes = shapes_of(data)
+    aspects = np.array([s.picture.width / s.picture.height for s in samples])
+    buckets = buckets_of(aspects, edges_of(data.aspects)) if samples else None
+    found = []
+    for bucket, shape in enumerate(shapes):
+        mine = [s for n, s in enumerate(samples) if buckets is None or buckets[n] == bucket]
+        if not mine:
+            continue
+        pixels = np.stack([fitted(s.picture, shape, plain, still) for s in mine])
+        x_0 = codec.encode(torch.from_numpy(pixels).permute(0, 3, 1, 2).to(device))
+        seeds = [SampleRandomness(0, 0, s.name, draw).number("noise") for s in mine]
+        noise = noise_of(seeds, x_0.shape[1:]).to(device)
+        found.append(HeldOut(x_0, noise, [sample.caption for sample in mine]))
+    return found
 
 
 def held_out_times(steps: int) -> list[int]:
@@ -143,7 +166,7 @@ class Evaluation:
     seed: int
     clip_score: float
     clip_score_interval: float  # half of the 95 % interval
-    clip_score_real: float  # of the same captions' own pictures: what a perfect model reaches
+    clip_score_real: float  # of the same captions' own pictures at the drawing's size
     cmmd: float
     cmmd_unbiased: float
     fid: float
@@ -151,6 +174,10 @@ class Evaluation:
     recall: float
     held_out_loss: float | None
     held_out_loss_by_time: dict[int, float] | None
+    size: str = ""  # of drawn and real pictures, as 32x32
+    floor: dict[str, float] | None = None  # as many real pictures against the rest, at that size
+    full_size: dict[str, float] | None = None  # those against vectors of whole pictures
+    held_out_prompts: dict[str, float] | None = None  # captions that were never trained on
     notes: tuple[str, ...] = ()
 
 
@@ -174,7 +201,7 @@ def evaluate(
     from frenchcat.train.draw import SampleRequest, draw
     from frenchcat.train.metrics import clip_score, cmmd, frechet_distance, precision_recall
 
-    if number < 5:
+    if number < _FEWEST:
         raise UserError(f"{number} pictures tell nothing; draw 5 or more, better 1000")
     parts, state, checkpoint = open_run(run, device=device)
     check_writable(run, "run: it holds the figures")
@@ -182,7 +209,12 @@ def evaluate(
     if rows is None:
         raise UserError(f"{run} lost its rows/; train again to lay them out")
     real = _real(parts, rows, _trained(rows, number, seed), number)
-    requests = [SampleRequest(caption, seed + n) for n, caption in enumerate(real.captions)]
+    unseen = _unseen(parts, rows, real.clip, number)
+    requests = [
+        SampleRequest(caption, seed + n)
+        for captions in (real.captions, unseen.captions)
+        for n, caption in enumerate(captions)
+    ]
     how: dict[str, Any] = {"steps": steps, "guidance": guidance, "sampler": sampler}
     pictures = []
     try:
@@ -191,7 +223,9 @@ def evaluate(
             pictures += draw(parts, requests[start : start + _BATCH], watch=told, **how)
     except ValueError as error:
         raise UserError(str(error)) from None
-    drawn, texts = real.clip.encode_pictures(pictures), real.clip.encode_texts(real.captions)
+    vectors = real.clip.encode_pictures(pictures)
+    texts = real.clip.encode_texts(real.captions)
+    drawn, drawn_unseen = vectors[: len(texts)], vectors[len(texts) :]
     score = clip_score(drawn, texts)
     precision, recall = precision_recall(real.vectors, drawn)
     loss, notes = _held_out(parts, rows)
@@ -216,6 +250,10 @@ def evaluate(
         recall=recall,
         held_out_loss=loss.mean if loss else None,
         held_out_loss_by_time=loss.by_time if loss else None,
+        size="x".join(map(str, squarest(parts.settings.data))),
+        floor=_compared(real.vectors[: len(texts)], real.vectors[len(texts) :], texts),
+        full_size=_full_size(real, texts),
+        held_out_prompts=_of_unseen(drawn_unseen, unseen),
         notes=(*real.notes, *notes),
         **how,
     )
@@ -231,12 +269,59 @@ def _batches_told(watch: Watch, start: int, whole: int) -> Watch:
 
 @dataclass(frozen=True)
 class _Real:
-    """Real pictures; the first of them are those of the captions that are drawn."""
+    """Real pictures at the drawing's size; the first are those of the captions that are drawn."""
 
     clip: Clip
     vectors: Vectors
     captions: list[str]
     notes: tuple[str, ...] = ()
+    stored: Vectors | None = None  # of the same pictures whole, in the dataset's index
+
+
+def _compared(some: Vectors, others: Vectors, texts: Vectors) -> dict[str, float] | None:
+    """The figures of real pictures against other real ones; None for fewer than five of them."""
+    from frenchcat.train.metrics import clip_score, cmmd, frechet_distance, precision_recall
+
+    if min(len(some), len(others)) < _FEWEST:
+        return None
+    precision, recall = precision_recall(others, some)
+    return {
+        "clip_score": clip_score(some[: len(texts)], texts).mean,
+        "cmmd": cmmd(some, others),
+        "cmmd_unbiased": cmmd(some, others, unbiased=True),
+        "fid": frechet_distance(some, others),
+        "precision": precision,
+        "recall": recall,
+    }
+
+
+def _full_size(real: _Real, texts: Vectors) -> dict[str, float] | None:
+    """What the size alone costs: the captions' own pictures at it, against whole pictures."""
+    from frenchcat.train.metrics import clip_score
+
+    if real.stored is None:
+        return None
+    found = _compared(real.vectors[: len(texts)], real.stored, texts)
+    if found is None:
+        return None
+    whole = clip_score(real.stored[: len(texts)], texts).mean
+    return found | {"clip_score_whole": whole}
+
+
+def _of_unseen(drawn: Vectors, unseen: _Real) -> dict[str, float] | None:
+    """The CLIP score of captions that were never trained on, and that of their own pictures."""
+    from frenchcat.train.metrics import clip_score
+
+    if not len(drawn):
+        return None
+    texts = unseen.clip.encode_texts(unseen.captions)
+    score = clip_score(drawn, texts)
+    return {
+        "drawn": len(drawn),
+        "clip_score": score.mean,
+        "clip_score_interval": score.interval,
+        "clip_score_real": clip_score(unseen.vectors, texts).mean,
+    }
 
 
 def _trained(rows: TrainingRows, number: int, seed: int) -> list[int]:
@@ -244,58 +329,95 @@ def _trained(rows: TrainingRows, number: int, seed: int) -> list[int]:
     import numpy as np
 
     held_out = set(rows.held_out)
-    first = np.arange(min(len(rows), max(REAL, number) + len(held_out)))
+    wanted = max(number, min(REAL, REAL_PER_DRAWN * number))
+    first = np.arange(min(len(rows), wanted + len(held_out)))
     order = permuted(first, len(rows), key_of(rows.digest, seed, "evaluate"))
     found = [row for row in order.tolist() if row not in held_out]
     if len(found) < number:
         raise UserError(f"{number} pictures to draw, and {len(found)} trained on; draw fewer")
-    return found[: max(REAL, number)]
+    return found[:wanted]
 
 
 def _real(parts: Parts, rows: TrainingRows, chosen: list[int], number: int) -> _Real:
-    """From the dataset's index; where there is none, read and encoded."""
+    """Read at the drawing's size; with the vectors that the dataset's index has of them whole."""
     data = parts.settings.data
     if data.dataset is None:
-        return _encoded(parts, rows, chosen, number, "foreign tars: real pictures were encoded")
+        note = "foreign tars have no index: real pictures were encoded by the text tower's model"
+        return _sized(parts, rows, chosen, number, _own_clip(parts), note)
     try:
-        return _stored(data.dataset, rows, chosen, number)
+        searcher, stored, there = _stored(data.dataset, rows, chosen)
     except (UserError, OSError) as error:
-        return _encoded(parts, rows, chosen, number, f"real pictures were encoded: {error}")
+        note = f"no vectors of whole pictures: {error}"
+        return _sized(parts, rows, chosen, number, _own_clip(parts), note)
+    gone = len(chosen) - len(there)
+    notes = (f"{gone} of the pictures trained on are no longer in the index",) if gone else ()
+    try:
+        real = _sized(parts, rows, there, number, searcher.clip, *notes)
+    except UserError as error:
+        captions = [row.caption or "" for row in rows.take(there[:number])]
+        note = f"compared with whole pictures, not at the drawing's size: {error}"
+        return _Real(searcher.clip, stored, captions, (*notes, note))
+    return replace(real, stored=stored)
 
 
-def _stored(dataset: str, rows: TrainingRows, chosen: list[int], number: int) -> _Real:
+def _stored(
+    dataset: str, rows: TrainingRows, chosen: list[int]
+) -> tuple[Searcher, Vectors, list[int]]:
+    """The dataset's searcher; the vectors of the rows that are in its index, and those rows."""
     from frenchcat.curate.dataset import Dataset
     from frenchcat.index.rows import id_of
     from frenchcat.index.search import Searcher
 
     searcher = Searcher(Dataset.open(dataset))
-    found = [rows.row(row) for row in chosen]
-    positions = searcher.positions([id_of(row.key) for row in found])
+    positions = searcher.positions([id_of(row.key) for row in rows.take(chosen)])
     there = positions >= 0
-    captions = [row.caption or "" for row, known in zip(found, there, strict=True) if known]
-    gone = int((~there).sum())
-    notes = (f"{gone} of the pictures trained on are no longer in the index",) if gone else ()
-    return _Real(searcher.clip, searcher.vectors(positions[there]), captions[:number], notes)
+    known = [row for row, found in zip(chosen, there.tolist(), strict=True) if found]
+    return searcher, searcher.vectors(positions[there]), known
 
 
-def _encoded(parts: Parts, rows: TrainingRows, chosen: list[int], number: int, note: str) -> _Real:
-    """Real pictures in the space of the run's own text tower's model."""
-    import numpy as np
-
+def _own_clip(parts: Parts) -> Clip:
+    """The model of the run's own text tower."""
     from frenchcat.curate.clip import ClipSettings
     from frenchcat.curate.clip.model import load_clip
     from frenchcat.curate.config import resolve
 
     text = parts.settings.text
-    clip = load_clip(
+    return load_clip(
         resolve(ClipSettings, {"model": text.model, "pretrained": text.pretrained, "compile": "no"})
     )
-    vectors, captions = [], []
+
+
+def _sized(
+    parts: Parts, rows: TrainingRows, chosen: list[int], number: int, clip: Clip, *notes: str
+) -> _Real:
+    """Real pictures as the model saw them, unflipped. Raises `UserError` where tars are gone."""
+    import numpy as np
+
+    data = parts.settings.data
+    still = SampleRandomness(0, 0, "evaluate")
+    plain = changed(data, flip=False, crop="pad" if data.crop == "pad" else "center")
+    vectors, captions = [np.zeros((0, clip.dimension), np.float32)], []
     for start in range(0, len(chosen), _BATCH):
-        read = _read(rows, chosen[start : start + _BATCH])
-        vectors.append(clip.encode_pictures([sample.picture for sample in read.samples]))
-        captions += [sample.caption for sample in read.samples]
-    return _Real(clip, np.concatenate(vectors), captions[:number], (note,))
+        samples = _read(rows, chosen[start : start + _BATCH]).samples
+        pixels = [fitted(s.picture, squarest(data), plain, still) for s in samples]
+        vectors.append(clip.encode_pictures([_image(one) for one in pixels]))
+        captions += [sample.caption for sample in samples]
+    return _Real(clip, np.concatenate(vectors), captions[:number], notes)
+
+
+def _image(pixels: Any) -> Any:
+    from PIL import Image
+
+    return Image.fromarray(pixels)
+
+
+def _unseen(parts: Parts, rows: TrainingRows, clip: Clip, number: int) -> _Real:
+    """The held-out rows, as many as are drawn; none where they cannot be read."""
+    chosen = list(rows.held_out)[:number]
+    try:
+        return _sized(parts, rows, chosen, number, clip)
+    except UserError:
+        return _sized(parts, rows, [], 0, clip)
 
 
 def _read(rows: TrainingRows, numbers: Sequence[int]) -> Read:

@@ -102,7 +102,7 @@ class Batches:
         )
 
     def _chance(self, epoch: int, sample: Sample) -> SampleRandomness:
-        return SampleRandomness(self.settings.run.seed, epoch, sample.key, sample.repeat)
+        return SampleRandomness(self.settings.run.seed, epoch, sample.name, sample.repeat)
 
     def _caption(self, sample: Sample, chance: SampleRandomness) -> str:
         dropped = chance.uniform("caption") < self.settings.text.dropout

@@ -26,6 +26,11 @@ def shapes_of(data: DataSettings) -> list[tuple[int, int]]:
     return [_shape(aspect, data.size) for aspect in sorted(data.aspects)]
 
 
+def squarest(data: DataSettings) -> tuple[int, int]:
+    """(width, height) in pixels of the bucket nearest to a square: what is drawn unless told."""
+    return min(shapes_of(data), key=lambda shape: max(shape) / min(shape))
+
+
 def edges_of(aspects: Sequence[float]) -> list[float]:
     """Where one bucket ends and the next begins: the geometric means of neighbouring aspects."""
     ordered = sorted(aspects)

@@ -12,7 +12,12 @@ exported scheduler it draws what train/draw.py draws with the sampler ddim.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+import json
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,8 +25,13 @@ from diffusers import AutoencoderKL, DiffusionPipeline, UNet2DConditionModel
 from diffusers.image_processor import VaeImageProcessor
 from diffusers.pipelines.pipeline_utils import ImagePipelineOutput
 from diffusers.schedulers.scheduling_utils import SchedulerMixin
+from diffusers.utils import logging
 from diffusers.utils.torch_utils import randn_tensor
 
+logger: Any = logging.get_logger(__name__)
+_CODE = "pipeline.py"
+_Wanted = tuple[str | Sequence[str] | None, torch.Tensor | None, torch.Tensor | None]
+"""A prompt, or its states and their mask."""
 _Pipeline: Any = DiffusionPipeline  # of which a type checker sees nothing
 _AutoencoderKL: Any = AutoencoderKL
 
@@ -31,6 +41,7 @@ class FrenchcatPipeline(_Pipeline):  # type: ignore[misc]
 
     model_cpu_offload_seq = "unet->vae"
     _optional_components = ["vae"]  # noqa: RUF012 - diffusers' own form
+    _callback_tensor_inputs = ("latents", "prompt_embeds", "negative_prompt_embeds")
 
     def __init__(
         self,
@@ -61,8 +72,8 @@ class FrenchcatPipeline(_Pipeline):  # type: ignore[misc]
     @torch.no_grad()
     def __call__(
         self,
-        prompt: str | Sequence[str],
-        negative_prompt: str = "",
+        prompt: str | Sequence[str] | None = None,
+        negative_prompt: str | Sequence[str] | None = None,
         guidance_scale: float = 3.0,
         num_inference_steps: int = 20,
         num_images_per_prompt: int = 1,
@@ -70,27 +81,162 @@ class FrenchcatPipeline(_Pipeline):  # type: ignore[misc]
         latents: torch.Tensor | None = None,
         output_type: str = "pil",
         return_dict: bool = True,
+        *,
+        height: int | None = None,
+        width: int | None = None,
+        eta: float = 0.0,
+        guidance_rescale: float = 0.0,
+        prompt_embeds: torch.Tensor | None = None,
+        prompt_attention_mask: torch.Tensor | None = None,
+        negative_prompt_embeds: torch.Tensor | None = None,
+        negative_prompt_attention_mask: torch.Tensor | None = None,
+        callback_on_step_end: Callable[..., dict[str, Any]] | None = None,
+        callback_on_step_end_tensor_inputs: Sequence[str] = ("latents",),
+        callback: Callable[[int, Any, torch.Tensor], None] | None = None,
+        callback_steps: int = 1,
     ) -> ImagePipelineOutput | tuple[Any]:
-        """Draw; the names are those of diffusers' pipelines.
+        """Draw; the names are those of diffusers' pipelines, and mean what they mean there.
 
-        `latents` is the noise to start from, (N, C, H, W). A `guidance_scale` of 1 is the
-        conditional model, 0 leaves the prompt out.
+        `height` and `width` are pixels. `latents` is the noise to start from, (N, C, H, W).
+        `prompt_embeds` (N, L, D) with `prompt_attention_mask` (N, L) are what `encode_prompt` gives,
+        in the prompt's place. A `guidance_scale` of 1 is the conditional model, 0 leaves the prompt
+        out. `guidance_rescale` is phi of 2305.08891, section 3.4; `eta` is of DDIM (2010.02502).
+        Raises ValueError for arguments that do not go together.
         """
-        prompts = [prompt] if isinstance(prompt, str) else list(prompt)
-        prompts = [one for one in prompts for _ in range(num_images_per_prompt)]
-        condition = self.text([negative_prompt] * len(prompts) + prompts)
+        condition = self._condition(
+            (prompt, prompt_embeds, prompt_attention_mask),
+            (negative_prompt, negative_prompt_embeds, negative_prompt_attention_mask),
+            num_images_per_prompt,
+        )
+        count = len(condition.states) // 2
+        unknown = set(callback_on_step_end_tensor_inputs) - {*self._callback_tensor_inputs}
+        if unknown:
+            known = ", ".join(self._callback_tensor_inputs)
+            raise ValueError(f"callbacks are given {known}, not {', '.join(sorted(unknown))}")
+        more = self._step_arguments(eta, generator)
         times = self._times(num_inference_steps)
-        if latents is None:
-            side = self.unet.config.sample_size
-            shape = (len(prompts), self.unet.config.in_channels, side, side)
-            latents = randn_tensor(shape, generator, self._execution_device, torch.float32)
-        x = latents.to(self._execution_device, torch.float32) * self._first_sigma()
-        for t in self.progress_bar(times):
-            output = self._guided(self._scaled(x, t), t, condition, guidance_scale)
-            x = self._step(output, t, x)
+        x = self._start(count, height, width, latents, generator) * self._first_sigma()
+        self._interrupt = False
+        with self.progress_bar(total=len(times)) as bar:
+            for n, t in enumerate(times):
+                if self._interrupt:
+                    continue
+                output = self._guided(
+                    self._scaled(x, t), t, condition, guidance_scale, guidance_rescale
+                )
+                x = self._step(output, t, x, more)
+                if callback_on_step_end is not None:
+                    there = {"latents": x, "prompt_embeds": condition.states[count:]}
+                    there["negative_prompt_embeds"] = condition.states[:count]
+                    given = {name: there[name] for name in callback_on_step_end_tensor_inputs}
+                    back = callback_on_step_end(self, n, t, given) or {}
+                    x = back.get("latents", x)
+                    condition = self._replaced(condition, back)
+                if callback is not None and n % callback_steps == 0:
+                    callback(n, t, x)
+                bar.update()
         self.maybe_free_model_hooks()
         images = self._pictures(x, output_type)
         return ImagePipelineOutput(images=images) if return_dict else (images,)
+
+    def encode_prompt(
+        self, prompt: str | Sequence[str], num_images_per_prompt: int = 1
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Prompts -> `prompt_embeds` (N, L, D) and `prompt_attention_mask` (N, L)."""
+        prompts = [prompt] if isinstance(prompt, str) else list(prompt)
+        condition = self.text([one for one in prompts for _ in range(num_images_per_prompt)])
+        self._say_cut(prompts)
+        return condition.states, condition.mask
+
+    def save_pretrained(self, save_directory: str | os.PathLike[str], **more: Any) -> None:
+        """Save so that `from_pretrained(folder, trust_remote_code=True)` opens it: with this class.
+
+        An autoencoder is saved with it, and is no longer looked for where it came from.
+        """
+        super().save_pretrained(save_directory, **more)
+        folder, own = Path(save_directory), Path(inspect.getfile(type(self)))
+        if own.resolve() != (folder / _CODE).resolve():
+            shutil.copyfile(own, folder / _CODE)
+        path = folder / "model_index.json"
+        index = json.loads(path.read_text(encoding="utf-8"))
+        index["_class_name"] = [Path(_CODE).stem, "FrenchcatPipeline"]
+        if self.vae is not None:
+            index["vae_path"] = None
+        path.write_text(json.dumps(index, indent=1) + "\n", encoding="utf-8")
+
+    def _condition(self, wanted: _Wanted, negative: _Wanted, each: int) -> Any:
+        """The states of the negative prompts, then those of the prompts, `each` times over."""
+        prompt, embeds, mask = wanted
+        if (prompt is None) == (embeds is None):
+            raise ValueError("give either prompt or prompt_embeds")
+        if embeds is None:
+            assert prompt is not None
+            embeds, mask = self.encode_prompt(prompt)
+        count = len(embeds)
+        nothing, without, its_mask = negative
+        if nothing is not None and without is not None:
+            raise ValueError("give either negative_prompt or negative_prompt_embeds")
+        if without is None:
+            nothing = "" if nothing is None else nothing
+            texts = [nothing] * count if isinstance(nothing, str) else list(nothing)
+            if len(texts) != count:
+                raise ValueError(f"{len(texts)} negative prompts for {count} prompts; give as many")
+            without, its_mask = self.encode_prompt(texts)
+        if len(without) != count:
+            raise ValueError(f"negative_prompt_embeds are {len(without)} for {count} prompts")
+        both = [(without, its_mask), (embeds, mask)]
+        length = max(states.shape[1] for states, _ in both)
+        rows = [_padded(states, mask, length, each) for states, mask in both]
+        return _Condition(*(torch.cat(parts) for parts in zip(*rows, strict=True)))
+
+    def _replaced(self, condition: Any, back: dict[str, Any]) -> Any:
+        """A condition with the states that a callback gave back."""
+        count = len(condition.states) // 2
+        null = back.get("negative_prompt_embeds", condition.states[:count])
+        prompts = back.get("prompt_embeds", condition.states[count:])
+        return _Condition(torch.cat([null, prompts]), condition.mask)
+
+    def _start(
+        self,
+        count: int,
+        height: int | None,
+        width: int | None,
+        latents: torch.Tensor | None,
+        generator: Any,
+    ) -> torch.Tensor:
+        """The noise to start from, (N, C, H, W) float32."""
+        side, shrinks = self.unet.config.sample_size, self._shrinks
+        sides = []
+        for name, pixels in (("height", height), ("width", width)):
+            if pixels is not None and (pixels < shrinks or pixels % shrinks):
+                raise ValueError(f"{name} is {pixels}; give a multiple of {shrinks} pixels")
+            sides.append(side if pixels is None else pixels // shrinks)
+        shape = (count, self.unet.config.in_channels, *sides)
+        device = self._execution_device
+        if latents is None:
+            noise: torch.Tensor = randn_tensor(shape, generator, device, torch.float32)
+            return noise
+        sized = height is not None or width is not None
+        if len(latents) != count or (sized and tuple(latents.shape) != shape):
+            raise ValueError(f"latents are {tuple(latents.shape)}, and {shape} are needed")
+        return latents.to(device, torch.float32)
+
+    @property
+    def _shrinks(self) -> int:
+        """Pixels a side of one of x's numbers."""
+        return 1 if self.vae is None else 2 ** (len(self.vae.config.block_out_channels) - 1)
+
+    def _step_arguments(self, eta: float, generator: Any) -> dict[str, Any]:
+        """What the scheduler's step takes of these; an eta that it does not take is refused."""
+        takes = inspect.signature(self.scheduler.step).parameters
+        if eta and "eta" not in takes:
+            raise ValueError(f"{type(self.scheduler).__name__} has no eta; leave it out")
+        given = {"eta": eta, "generator": generator}
+        return {name: value for name, value in given.items() if name in takes and value}
+
+    def _say_cut(self, prompts: Sequence[str]) -> None:
+        for prompt in self.text.too_long(prompts):
+            logger.warning(f"cut to the text tower's {self.text.limit} tokens: {prompt!r}")
 
     def _times(self, steps: int) -> torch.Tensor:
         """The scheduler's times; a flow's are those it was trained at, and their noise."""
@@ -113,7 +259,7 @@ class FrenchcatPipeline(_Pipeline):  # type: ignore[misc]
         return x if scale is None else scale(x, t)
 
     def _guided(
-        self, x: torch.Tensor, t: torch.Tensor, condition: Any, weight: float
+        self, x: torch.Tensor, t: torch.Tensor, condition: Any, weight: float, rescale: float
     ) -> torch.Tensor:
         """Classifier-free guidance; the first half of the condition is the negative prompts'."""
         count = len(x)
@@ -122,7 +268,11 @@ class FrenchcatPipeline(_Pipeline):  # type: ignore[misc]
         if weight == 0:
             return self._answer(x, t, condition.part(0, count))
         without, with_prompt = self._answer(x.repeat(2, 1, 1, 1), t, condition).chunk(2)
-        return without + weight * (with_prompt - without)
+        mixed = without + weight * (with_prompt - without)
+        if not rescale:
+            return mixed
+        spread = [one.flatten(1).std(1).view(-1, 1, 1, 1) for one in (with_prompt, mixed)]
+        return rescale * mixed * (spread[0] / spread[1]) + (1 - rescale) * mixed
 
     def _answer(self, x: torch.Tensor, t: torch.Tensor, condition: Any) -> torch.Tensor:
         dtype, device = self.unet.dtype, x.device
@@ -135,9 +285,11 @@ class FrenchcatPipeline(_Pipeline):  # type: ignore[misc]
         )[0]
         return answer.float()
 
-    def _step(self, output: torch.Tensor, t: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    def _step(
+        self, output: torch.Tensor, t: torch.Tensor, x: torch.Tensor, arguments: dict[str, Any]
+    ) -> torch.Tensor:
         """One step of the scheduler, the predicted picture kept within -1 … 1 in pixel models."""
-        more: dict[str, Any] = {}
+        more = dict(arguments)
         if self.config.flow_end is not None and self.vae is None:
             sigma = (
                 self.config.flow_end * (float(t) + 1) / self.scheduler.config.num_train_timesteps
@@ -155,6 +307,29 @@ class FrenchcatPipeline(_Pipeline):  # type: ignore[misc]
         if self.vae is not None:
             x = self.vae.decode((x / self.vae.config.scaling_factor).to(self.vae.dtype)).sample
         return VaeImageProcessor().postprocess(x.float(), output_type=output_type)
+
+
+@dataclass(frozen=True)
+class _Condition:
+    """States (N, L, D) and which positions count, (N, L)."""
+
+    states: torch.Tensor
+    mask: torch.Tensor
+
+    def part(self, start: int, stop: int) -> _Condition:
+        """Those of some prompts."""
+        return _Condition(self.states[start:stop], self.mask[start:stop])
+
+
+def _padded(
+    states: torch.Tensor, mask: torch.Tensor | None, length: int, each: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """States and mask of one length, each row so many times; without a mask all of them count."""
+    there = torch.ones(states.shape[:2], dtype=torch.bool) if mask is None else mask.bool()
+    more = length - states.shape[1]
+    longer = torch.nn.functional.pad(states, (0, 0, 0, more))
+    its_mask = torch.nn.functional.pad(there.to(states.device), (0, more))
+    return longer.repeat_interleave(each, 0), its_mask.repeat_interleave(each, 0)
 
 
 def _text_encoder(model: str, pretrained: str | None) -> Any:

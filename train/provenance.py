@@ -21,12 +21,27 @@ from typing import Any, Literal
 
 from frenchcat.curate.download.rights.provenance import TYPES
 from frenchcat.curate.errors import UserError
-from frenchcat.train.credentials import Credentials, algorithm, own_certificates
+from frenchcat.train.c2pa_codes import TRUST, meaning_of
+from frenchcat.train.credentials import (
+    Credentials,
+    algorithm,
+    as_c2pa_wants,
+    own_certificates,
+    validity_end,
+)
 
 LABEL = "org.frenchcat.generation"
 SOURCE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 _PNG = b"\x89PNG\r\n\x1a\n"
-_PURPOSES = "1.3.6.1.5.5.7.3.4\n1.3.6.1.5.5.7.3.36"  # e-mail protection, document signing
+_PURPOSES = "\n".join(
+    (
+        "1.3.6.1.5.5.7.3.4",  # e-mail protection
+        "1.3.6.1.5.5.7.3.36",  # document signing
+        "1.3.6.1.4.1.62558.2.1",  # C2PA's own: claim signing
+        "1.3.6.1.4.1.311.76.59.1.9",  # Microsoft's for C2PA
+    )
+)
+"""What a signer's certificate may be for (C2PA 2.1, section 14.4.1), as extended key usages."""
 
 Key = Literal["own", "known", "unknown"]
 
@@ -41,7 +56,8 @@ class Finding:
     signer: str | None = None
     facts: dict[str, Any] = field(default_factory=dict)  # of our assertion
     generated: bool = False  # says of itself that a trained model made it
-    troubles: tuple[str, ...] = ()
+    troubles: tuple[str, ...] = ()  # of the bytes or the manifest, in words
+    doubts: tuple[str, ...] = ()  # of the signer, in words; the bytes are as they were signed
 
 
 def signed(picture: bytes, facts: Mapping[str, Any], credentials: Credentials) -> bytes:
@@ -67,13 +83,18 @@ def signed(picture: bytes, facts: Mapping[str, Any], credentials: Credentials) -
         ],
     }
     out = io.BytesIO()
-    info = C2paSignerInfo(algorithm(credentials), credentials.certificates, credentials.key, None)
-    context = Context(Settings.from_dict({"builder": {"thumbnail": {"enabled": False}}}))
+    name = algorithm(credentials)
+    ready = as_c2pa_wants(credentials) or credentials
+    info = C2paSignerInfo(name, ready.certificates, ready.key, None)
+    trust = {"trust_config": _PURPOSES}
+    context = Context(
+        Settings.from_dict({"builder": {"thumbnail": {"enabled": False}}, "trust": trust})
+    )
     try:
         with Signer.from_info(info) as signer, Builder(manifest, context=context) as builder:
             builder.sign(signer, "image/png", io.BytesIO(picture), out)
     except C2paError as error:
-        raise UserError(f"the key does not sign a picture ({error}); give another") from None
+        raise UserError(_why_not(str(error), credentials)) from None
     return out.getvalue()
 
 
@@ -115,25 +136,57 @@ def _found(store: dict[str, Any], troubles: list[str], mine: bool) -> Finding:
         if assertion["label"].startswith("c2pa.actions"):
             actions = assertion["data"].get("actions", ())
             said["generated"] = any(one.get("digitalSourceType") == SOURCE for one in actions)
-    failures = store.get("validation_results", {}).get("activeManifest", {}).get("failure", ())
-    troubles = [
-        f"{failure['code']}: {failure.get('explanation', '')}"
-        for failure in failures
-        if failure["code"] != "signingCredential.untrusted"
-    ] + troubles
+    failures = _failures(store)
+    told = [(*meaning_of(code), code) for code in failures if code != TRUST]
+    doubts = tuple(f"{words} ({code})" for kind, words, code in told if kind == "signer")
+    troubles = [f"{words} ({code})" for kind, words, code in told if kind != "signer"] + troubles
     about = manifest.get("signature_info", {})
     state = store.get("validation_state")
+    if state not in ("Valid", "Trusted") and not failures:
+        troubles.append("the manifest does not hold, for a reason that it does not tell")
     key: Key = "unknown"
     if _trusted(store):
         key = "own" if mine else "known"
     return Finding(
         True,
-        intact=state in ("Valid", "Trusted") and not troubles,
+        intact=not troubles and _bytes_fit(store),
         key=key,
         signer=about.get("common_name") or about.get("issuer"),
         troubles=tuple(troubles),
+        doubts=doubts,
         **said,
     )
+
+
+def _failures(store: dict[str, Any]) -> list[str]:
+    """The codes of all that failed, of the manifest and of those of pictures it was made from."""
+    results = store.get("validation_results", {})
+    parts = [results.get("activeManifest", {})]
+    parts += [one.get("validationDeltas", {}) for one in results.get("ingredientDeltas") or ()]
+    found = [failure["code"] for part in parts for failure in part.get("failure") or ()]
+    return list(dict.fromkeys(found))
+
+
+def _bytes_fit(store: dict[str, Any]) -> bool:
+    """Whether the signature and the hash of the picture's bytes were checked, and held."""
+    results = store.get("validation_results", {}).get("activeManifest", {})
+    held = {one["code"] for one in results.get("success") or ()}
+    hashed = any(code.endswith("Hash.match") for code in held)
+    return hashed and "claimSignature.validated" in held
+
+
+def _why_not(error: str, credentials: Credentials) -> str:
+    """What is wrong with a key or its certificates that do not sign, and the cure."""
+    end = validity_end(credentials.certificates)
+    if "not valid at time" in error:
+        return f"the signer's certificate is not valid today ({end}); renew it"
+    if "EKU" in error or "certificate is invalid" in error:
+        return (
+            "the signer's certificate is not one for C2PA (it has to be for e-mail protection, "
+            "document signing or C2PA claim signing, and not self-signed); ask its issuer for such a "
+            "one, or leave out --key"
+        )
+    return f"the key does not sign a picture ({' '.join(error.split())[:200]}); give another"
 
 
 def _store(data: bytes, media: str, anchors: bytes) -> dict[str, Any]:
@@ -141,7 +194,7 @@ def _store(data: bytes, media: str, anchors: bytes) -> dict[str, Any]:
     from c2pa import C2paError, Context, Reader, Settings
 
     verify = {"remote_manifest_fetch": False, "ocsp_fetch": False, "verify_trust": True}
-    trust = {"user_anchors": anchors.decode(), "trust_config": _PURPOSES} if anchors else {}
+    trust = {"trust_config": _PURPOSES} | ({"user_anchors": anchors.decode()} if anchors else {})
     context = Context(Settings.from_dict({"verify": verify, "trust": trust}))
     try:
         with Reader(media, io.BytesIO(data), context=context) as reader:

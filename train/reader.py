@@ -54,6 +54,11 @@ class Sample:
     picture: Image  # RGB
     caption: str
     repeat: int = 0  # how often its row was drawn before in this epoch
+    name: str = ""  # tells samples of one key apart; the key itself where that is enough
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            object.__setattr__(self, "name", self.key)
 
 
 @dataclass(frozen=True)
@@ -107,7 +112,7 @@ class Reader:
             except BadSample as bad:
                 sample = self._substitute(fetched.row, repeat, batch.bucket, bad)
                 found.samples.append(sample)
-                found.losses.append(Loss(fetched.row.key, str(bad), sample.key))
+                found.losses.append(Loss(fetched.row.label, str(bad), sample.key))
         return found
 
     def sound(self, numbers: NDArray[np.int64]) -> list[Sample]:
@@ -124,7 +129,7 @@ class Reader:
         segments = population.segments[population.segments[:, 0] == bucket]
         start, stop = population.sums(segments[[0, -1], [1, 2]]).tolist()
         for number in range(MAX_SUBSTITUTES):
-            point = key_of(row.key, "substitute", number) % (stop - start)
+            point = key_of(row.name, "substitute", number) % (stop - start)
             place = population.places(np.array([start + point]))
             other = self.rows.row(int(population.row_numbers(place)[0]))
             try:
@@ -155,7 +160,8 @@ def _decoded(fetched: ReadBytes, repeat: int, at_least: tuple[int, int] | None) 
         raise BadSample(f"truncated: {len(data)} of {row.size} bytes")
     if row.sha256 and hashlib.sha256(data).hexdigest() != row.sha256:
         raise BadSample("changed: its bytes are not those that were stored")
-    return Sample(row.key, _picture(data, at_least), _caption(row, fetched.caption), repeat)
+    picture, caption = _picture(data, at_least), _caption(row, fetched.caption)
+    return Sample(row.key, picture, caption, repeat, row.name)
 
 
 def _picture(data: bytes, at_least: tuple[int, int] | None) -> Image:

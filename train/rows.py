@@ -3,19 +3,24 @@
 Made from a selection of a dataset, or from the headers of foreign tars; written once into the run's
 folder, memory-mapped ever after::
 
-    rows/rows.arrow      key, shard, offset, size, caption (or its place; or the label), sha256
+    rows/rows.arrow      key, shard, offset, size, caption (or its place; or the label), sha256;
+                         name, where a key alone is not a name (two tars with one key)
     rows/*.npy           the population: order, weights, segments (population.py)
-    rows/rows.json       digest, the tars' addresses and sizes; written last
+    rows/rows.json       digest, the tars' addresses and sizes; of foreign tars also what tells
+                         that they were rewritten (tar_stamps.py), and what was left out by reason;
+                         written last
 
-A tar whose size is not the recorded one is refused: its offsets mean nothing.
+A tar that is not the recorded one is refused: its offsets mean nothing.
 Cost: opening is O(shards), a row O(1); 100 bytes per row and its caption on disk.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -27,16 +32,15 @@ from frenchcat.curate.atomic import write_whole
 from frenchcat.curate.dataset import Dataset, digest_of
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.json_text import json_text
-from frenchcat.curate.tars import PICTURES
 from frenchcat.train.permutation import key_of, permuted
 from frenchcat.train.population import Population
+from frenchcat.train.tar_stamps import TarStamp, seen_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from frenchcat.curate.select import Selection
 
-TEXTS = ("txt",)
 Words = Literal["caption", "label"]
 """The column of a selection that a model learns from; it becomes the rows' caption."""
 BATCH_ROWS = 65_536
@@ -55,6 +59,12 @@ class TrainingRow:
     caption_offset: int
     caption_size: int
     sha256: str | None  # of the picture's bytes, where it is known
+    name: str  # the key, or the key with its tar's number where several samples have that key
+
+    @property
+    def label(self) -> str:
+        """The key as people know it; with its tar where the key alone is not enough."""
+        return self.key if self.name == self.key else f"{self.key} of {self.path}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +79,8 @@ class TrainingRows:
     stamp: str  # of what the rows were made from
     population: Population
     _batches: Sequence[pa.RecordBatch]
+    stamps: tuple[TarStamp, ...] = ()  # of foreign tars
+    left_out: dict[str, int] = field(default_factory=dict)  # of foreign tars: reason -> members
 
     def __len__(self) -> int:
         return self.population.rows
@@ -95,6 +107,8 @@ class TrainingRows:
         batch = self._batches[which].take(pa.array(numbers - which * BATCH_ROWS))
         columns = dict(zip(batch.schema.names, (c.to_pylist() for c in batch.columns), strict=True))
         columns["path"] = [self.paths[shard] for shard in columns["shard"]]
+        names = columns.get("name") or columns["key"]
+        columns["name"] = [name or key for name, key in zip(names, columns["key"], strict=True)]
         return map(TrainingRow, *(columns[name] for name in TrainingRow.__slots__))
 
     def keys(self) -> list[str]:
@@ -109,7 +123,10 @@ class TrainingRows:
         return sorted({caption for part in parts for caption in part})
 
     def check_tars(self) -> None:
-        """Raise `UserError` where a tar is missing or has another size than when it was indexed."""
+        """Raise `UserError` where a tar is missing or is not the one that was indexed.
+
+        By its size; a foreign tar also by what tells that it was rewritten.
+        """
         for path, size in zip(self.paths, self.sizes, strict=True):
             found = _size_of(path)
             if found != size:
@@ -118,6 +135,46 @@ class TrainingRows:
                     f"{path} {is_now}, and had {size} when its samples were indexed; restore it, "
                     "or start a new run with another out"
                 )
+        if self.stamps or self._of_tars:
+            self._check_stamps()
+
+    @property
+    def _of_tars(self) -> bool:
+        """Whether captions lie in the tars: rows of foreign tars, as they were laid out first."""
+        return len(self) > 0 and self._batches[0].column("caption").null_count > 0
+
+    def _check_stamps(self) -> None:
+        from frenchcat.train.tar_contents import stamp_of, was_rewritten
+
+        now = []
+        for number, path in enumerate(self.paths):
+            then = self.stamps[number] if self.stamps else None
+            seen = seen_of(path)
+            if then is not None and seen is not None and seen == then.seen:
+                now.append(then)
+                continue
+            if was_rewritten(path, then) if then else not self._fits(number):
+                raise UserError(
+                    f"{path} was rewritten since its samples were indexed, with as many bytes; "
+                    "restore it, or start a new run with another out"
+                )
+            now.append(TarStamp(seen, then.contents) if then else stamp_of(path))
+        if tuple(now) != self.stamps:
+            _note_stamps(self.folder, now)
+
+    def _fits(self, shard: int) -> bool:
+        """Whether a tar has members where the rows of it lie."""
+        import pyarrow.compute as pc
+
+        from frenchcat.train.tar_contents import holds_all
+
+        places: set[tuple[int, int]] = set()
+        for batch in self._batches:
+            mine = batch.filter(pc.equal(batch.column("shard"), shard))
+            for offset, size in (("offset", "size"), ("caption_offset", "caption_size")):
+                pairs = (mine.column(offset).to_pylist(), mine.column(size).to_pylist())
+                places.update(zip(*pairs, strict=True))
+        return holds_all(self.paths[shard], places)
 
 
 def open_rows(folder: Path) -> TrainingRows | None:
@@ -140,6 +197,8 @@ def open_rows(folder: Path) -> TrainingRows | None:
         about.get("stamp", ""),
         Population.open(folder),
         batches,
+        tuple(TarStamp(*stamp) for stamp in about.get("stamps", ())),
+        about.get("left_out", {}),
     )
 
 
@@ -194,51 +253,103 @@ def rows_of_selection(
 
 
 def rows_of_tars(
-    paths: Sequence[str], folder: Path, held_out: int = 0
+    paths: Sequence[str],
+    folder: Path,
+    held_out: int = 0,
+    edges: Sequence[float] = (),
+    caption: str | None = None,
 ) -> tuple[TrainingRows, list[str]]:
-    """Lay out the samples of foreign tars from their headers; and what was damaged, in words.
+    """Lay out the samples of foreign tars from their headers; and what is left out, in words.
 
-    A sample is a picture with a .txt of its key. Raises `UserError` for tars without any.
+    tar_samples.py says what a sample is. `edges` part width/height into buckets, for which every
+    picture is read once; `caption` is the key of captions in JSON. Raises `UserError` for tars that
+    cannot be read or hold no sample.
     """
-    import fsspec
     import pyarrow as pa
 
-    from frenchcat.train.tar_index import scan
+    from frenchcat.train.tar_contents import read_tar
 
     columns: dict[str, list[Any]] = {name: [] for name in _schema().names}
     troubles: list[str] = []
+    left_out: Counter[str] = Counter()
+    fields: Counter[str] = Counter()
+    stamps: list[TarStamp] = []
+    aspects: list[float] = []
     for number, path in enumerate(paths):
-        with fsspec.open(path, "rb") as file:
-            members, damages = scan(file, path)
-        troubles += [f"{path} at byte {damage.offset}: {damage.reason}" for damage in damages]
-        texts = {m.key: m for m in members if m.extension in TEXTS}
-        for member in members:
-            if member.extension not in PICTURES:
-                continue
-            text = texts.get(member.key)
-            if text is None:
-                troubles.append(f"{path}: {member.key} has no caption (.txt)")
-                continue
-            row = (member.key, number, member.offset, member.size, None, text.offset, text.size)
-            for column, value in zip(columns.values(), (*row, None), strict=True):
+        tar = read_tar(path, sized=bool(edges), caption=caption)
+        troubles += [f"{path}: {one.name} {one.said} ({one.reason})" for one in tar.left]
+        left_out.update(one.reason for one in tar.left)
+        fields.update(tar.fields)
+        stamps.append(tar.stamp)
+        aspects += tar.aspects
+        for sample, known in zip(tar.samples, tar.captions, strict=True):
+            picture, text = sample.picture, sample.caption
+            place = (_plain(sample.key), number, picture.offset, picture.size)
+            row = (*place, known, text.offset, text.size, None)
+            for column, value in zip(columns.values(), row, strict=True):
                 column.append(value)
     if not columns["key"]:
-        raise UserError(f"no picture with a caption in {', '.join(paths[:3])}")
-    digest = digest_of(
-        [columns[name] for name in ("key", "shard", "size", "caption_size")]  # what a plan is of
+        raise UserError(_nothing_found(paths, fields))
+    names = _names(columns["key"], columns["shard"])
+    known_captions = [columns["caption"]] if any(columns["caption"]) else []
+    digest = digest_of(  # of what a plan follows from; as ever where keys are names
+        [columns[name] for name in ("key", "shard", "size", "caption_size")]
+        + ([] if names is None else [names])
+        + known_captions
     )
     weights = np.ones(len(columns["key"]))
     kept_out = held_out_of(len(weights), held_out, digest)
     weights[kept_out] = 0
-    population = Population.of(np.array(columns["shard"], np.int64), weights)
-    rows = [pa.table(columns, _schema())]
-    stamp = stamp_of_tars(paths, held_out)
-    return lay_out(folder, digest, paths, rows, population, kept_out, stamp), troubles
+    buckets = buckets_of(np.array(aspects), edges)
+    population = Population.of(np.array(columns["shard"], np.int64), weights, buckets)
+    table = pa.table(columns, _schema())
+    if names is not None:
+        table = table.append_column(pa.field("name", pa.string()), [names])
+    stamp = stamp_of_tars(paths, held_out, edges, caption)
+    more = {"stamps": [astuple(one) for one in stamps], "left_out": dict(left_out.most_common())}
+    rows = lay_out(folder, digest, paths, [table], population, kept_out, stamp, more)
+    return rows, troubles
 
 
-def stamp_of_tars(paths: Sequence[str], held_out: int) -> str:
-    """What rows of foreign tars were asked for; their sizes are checked when they are opened."""
-    return digest_of([list(paths), held_out])
+def _names(keys: Sequence[str], shards: Sequence[int]) -> list[str] | None:
+    """What tells rows of one key apart, from which their noise follows; None: the keys do."""
+    times = Counter(keys)
+    if len(times) == len(keys):
+        return None
+    seen: Counter[tuple[str, int]] = Counter()
+    names = []
+    for key, shard in zip(keys, shards, strict=True):
+        if times[key] == 1:
+            names.append(key)
+            continue
+        again = seen[key, shard]
+        seen[key, shard] += 1
+        names.append(f"{key}\x1f{shard}" + (f"\x1f{again}" if again else ""))
+    return names
+
+
+def _plain(key: str) -> str:
+    """A key as Unicode text: names of members may be bytes of any kind."""
+    return key.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def _nothing_found(paths: Sequence[str], fields: Counter[str]) -> str:
+    there = ", ".join(f"{count} .{name}" for name, count in fields.most_common(6)) or "no files"
+    return (
+        f"no picture with a caption in {', '.join(paths[:3])}: found {there}; a sample is a picture "
+        "(jpg, png, webp, gif, avif …) and a .txt, .caption or .json of its key"
+    )
+
+
+def stamp_of_tars(
+    paths: Sequence[str],
+    held_out: int,
+    edges: Sequence[float] = (),
+    caption: str | None = None,
+) -> str:
+    """What rows of foreign tars were asked for; whether the tars changed, `check_tars` tells."""
+    more = [list(edges), caption] if edges or caption else []
+    return digest_of([list(paths), held_out, *more])
 
 
 def _labelled(dataset: Dataset, selection: Selection) -> pa.Table:
@@ -304,30 +415,44 @@ def lay_out(
     population: Population,
     held_out: Sequence[int] = (),
     stamp: str = "",
+    more: Mapping[str, Any] | None = None,
 ) -> TrainingRows:
     """Write rows into a folder and open them.
 
-    `tables` have the columns of rows.arrow; each but the last a multiple of BATCH_ROWS rows.
+    `tables` have the columns of rows.arrow, `name` where keys are not unique; each but the last a
+    multiple of BATCH_ROWS rows. `more` goes into rows.json.
     """
     import pyarrow as pa
 
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "rows.json").unlink(missing_ok=True)
-    with pa.OSFile(str(folder / "rows.arrow"), "wb") as sink:
-        with pa.ipc.new_file(sink, _schema()) as writer:
-            for table in tables:
-                writer.write_table(table.combine_chunks(), max_chunksize=BATCH_ROWS)
+    with contextlib.ExitStack() as stack:
+        sink = stack.enter_context(pa.OSFile(str(folder / "rows.arrow"), "wb"))
+        writer = None
+        for table in tables:
+            writer = writer or stack.enter_context(pa.ipc.new_file(sink, table.schema))
+            writer.write_table(table.combine_chunks(), max_chunksize=BATCH_ROWS)
     population.save(folder)
     about = {
         "digest": digest,
         "tars": [[path, _size_of(path)] for path in paths],
         "held_out": list(held_out),
         "stamp": stamp,
+        **(more or {}),
     }
     write_whole(folder / "rows.json", json_text(about))
     opened = open_rows(folder)
     assert opened is not None
     return opened
+
+
+def _note_stamps(folder: Path, stamps: Sequence[TarStamp]) -> None:
+    """Keep what was found of tars that are the same under another time; where it can be kept."""
+    path = folder / "rows.json"
+    about = json.loads(path.read_text(encoding="utf-8"))
+    about["stamps"] = [astuple(stamp) for stamp in stamps]
+    with contextlib.suppress(OSError):
+        write_whole(path, json_text(about))
 
 
 def _stamp(dataset: Dataset, name: str, how: Sequence[object]) -> str:

@@ -13,7 +13,6 @@
 from __future__ import annotations
 
 import contextlib
-import glob
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ from frenchcat.curate.config import as_dict, changed, resolve
 from frenchcat.curate.dataset import MANIFEST, Dataset
 from frenchcat.curate.errors import NotFound, UserError
 from frenchcat.curate.json_text import json_text
-from frenchcat.train import checkpoint
+from frenchcat.train import checkpoint, tar_urls
 from frenchcat.train.diffusion import Diffusion
 from frenchcat.train.export import renew_pipeline
 from frenchcat.train.model import Codec, device_of, make_unet
@@ -38,7 +37,8 @@ from frenchcat.train.rows import (
     rows_of_tars,
     stamp_of_tars,
 )
-from frenchcat.train.settings import DataSettings, TrainSettings
+from frenchcat.train.settings import TrainSettings
+from frenchcat.train.tar_urls import tars_of
 from frenchcat.train.text import TextEncoder
 
 ABOUT = "run.json"
@@ -137,12 +137,11 @@ def find_checkpoint(
 def anchored(settings: TrainSettings) -> TrainSettings:
     """Settings whose data have absolute paths, so that a run finds them from any folder."""
     data = settings.data
-    places = {"dataset": data.dataset, "tars": data.tars}
-    whole = {
-        name: os.path.abspath(os.path.expanduser(place))
-        for name, place in places.items()
-        if place is not None and "://" not in place
-    }
+    whole = {}
+    if data.dataset is not None and "://" not in data.dataset:
+        whole["dataset"] = os.path.abspath(os.path.expanduser(data.dataset))
+    if data.tars is not None:
+        whole["tars"] = tar_urls.anchored(data.tars)
     return changed(settings, data=changed(data, **whole)) if whole else settings
 
 
@@ -166,6 +165,7 @@ def save_about(
         "settings": as_dict(settings),
         "selection": rows.digest,
         "rows": len(rows),
+        "left_out": rows.left_out,
         "text": {"model": text.name, "digest": text.digest} if text else None,
         "versions": {name: version(name) for name in ("torch", "diffusers", "open_clip_torch")},
     }
@@ -216,31 +216,9 @@ def prepare_rows(settings: TrainSettings, folder: Path) -> tuple[TrainingRows, l
         raise UserError(
             "data.tars have no labels; a classifier needs data.dataset and data.selection"
         )
-    if len(data.aspects) > 1:
-        raise UserError(
-            f"data.aspects {list(data.aspects)}: of pictures in data.tars the size is not known "
-            "before they are read; give one aspect, or data.dataset and data.selection"
-        )
-    there, paths = open_rows(folder), _tars(data)
-    if there is not None and there.stamp == stamp_of_tars(paths, held_out):
+    there, paths = open_rows(folder), tars_of(data.tars, folder / "piped")
+    edges = edges_of(data.aspects)
+    if there is not None and there.stamp == stamp_of_tars(paths, held_out, edges):
         there.check_tars()
         return there, None
-    return rows_of_tars(paths, folder, held_out)
-
-
-def _tars(data: DataSettings) -> list[str]:
-    """The files that data.tars names, sorted."""
-    assert data.tars is not None
-    if "://" in data.tars:
-        import fsspec
-
-        pattern = data.tars if data.tars.endswith(".tar") else data.tars.rstrip("/") + "/*.tar"
-        found = [file.full_name for file in fsspec.open_files(pattern, "rb")]
-        protocol = data.tars.split("://")[0]
-        named = [name if "://" in name else f"{protocol}://{name}" for name in found]
-        return sorted(named)
-    path = Path(data.tars).expanduser()
-    paths = sorted(path.glob("*.tar")) if path.is_dir() else sorted(glob.glob(str(path)))
-    if not paths:
-        raise UserError(f"data.tars {data.tars} matches no file; name a tar, a folder or a glob")
-    return [str(one) for one in paths]
+    return rows_of_tars(paths, folder, held_out, edges)

@@ -48,7 +48,10 @@ def scan(file: IO[bytes], name: str) -> tuple[list[Member], list[Damage]]:
         due = position
         for item, after in _whole(file, position):
             due = after
-            if item.isfile():
+            if item.issparse() or not (item.isfile() or item.isdir()):
+                kind = "sparse" if item.issparse() else "a link or a device"
+                damages.append(Damage(item.offset, f"{item.name} is {kind}, not a plain file"))
+            elif item.isfile():
                 if item.offset_data + item.size > size:
                     damages.append(Damage(item.offset, f"{item.name} is cut off by the tar's end"))
                     return found, damages
@@ -57,7 +60,7 @@ def scan(file: IO[bytes], name: str) -> tuple[list[Member], list[Damage]]:
             break
         damages.append(Damage(due, "no sound header here"))
         position = _next_header(file, due + _BLOCK, size)
-    if not found:
+    if not found and not (size and _is_end(file, 0)):  # a shard of which nothing was left is one
         raise UserError(f"{name} is no tar, or holds no file; give shards of img2dataset's kind")
     return found, damages
 

@@ -60,6 +60,8 @@ class TextEncoder:
         self._tokenizer, self._tower = clip.text_tower()
         self._tower.tower.output_tokens = True
         self._kept: OrderedDict[str, Tensor] = OrderedDict()
+        self._too_long: set[str] = set()
+        self.limit = int(self._tokenizer([""]).shape[1])  # tokens, with those of begin and end
         self.width = int(self._encoded([""])[0].shape[-1])
 
     def __call__(self, captions: Sequence[str]) -> Condition:
@@ -71,7 +73,7 @@ class TextEncoder:
             self._kept[caption] = states
         rows = [self._kept[caption] for caption in captions]
         while len(self._kept) > KEPT:
-            self._kept.popitem(last=False)
+            self._too_long.discard(self._kept.popitem(last=False)[0])
         width = -(-max(len(row) for row in rows) // 8) * 8
         states = torch.zeros(len(rows), width, rows[0].shape[-1])
         mask = torch.zeros(len(rows), width, dtype=torch.bool)
@@ -79,6 +81,19 @@ class TextEncoder:
             states[n, : len(row)] = row
             mask[n, : len(row)] = True
         return Condition(states, mask)
+
+    def too_long(self, captions: Sequence[str]) -> list[str]:
+        """Those of the captions just encoded that have more than `limit` tokens, and were cut."""
+        return [caption for caption in captions if caption in self._too_long]
+
+    def _is_cut(self, caption: str, tokens: Tensor) -> bool:
+        """Whether a caption that fills its row would fill a longer one differently."""
+        import torch
+
+        if int(self._tower.lengths(tokens)[0]) < self.limit:
+            return False
+        longer = self._tokenizer([caption], context_length=self.limit + 1)
+        return not torch.equal(longer[:, : self.limit], tokens)
 
     def _encoded(self, captions: Sequence[str]) -> list[Tensor]:
         """Each caption's states up to its end, (L, D) float32.
@@ -91,6 +106,8 @@ class TextEncoder:
         for caption in captions:
             tokens = self._tokenizer([caption])
             length = int(self._tower.lengths(tokens)[0])
+            if self._is_cut(caption, tokens):
+                self._too_long.add(caption)
             with torch.inference_mode():
                 _, states = self._tower(self._tower.cut(tokens))
             found.append(states[0, :length].float().clone())

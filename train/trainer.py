@@ -11,6 +11,7 @@ Cost: the U-Net's. Loading runs beside it; `wait` in the log is what it failed t
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from frenchcat.curate.config import as_dict
-from frenchcat.curate.errors import UserError
+from frenchcat.curate.errors import Diverged, UserError
 from frenchcat.curate.safe_text import for_terminal
 from frenchcat.curate.system_errors import check_space, check_writable
 from frenchcat.train import checkpoint
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from frenchcat.train.evaluate import HeldOutLoss
+    from frenchcat.train.rows import TrainingRows
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,7 @@ class StepReport:
     transfer_sec: float
     compute_sec: float
     substituted: int  # samples of this batch, over all ranks
+    captions_cut: int = 0  # of this batch, over all ranks: longer than the text tower reads
 
 
 Watch = Callable[[StepReport], None]
@@ -72,6 +75,7 @@ class Trainer:
         self.weights = TrainableWeights(self._network(), settings, device, ranks)
         self.optimizer = make_optimizer(self.weights.parameters, settings.optimizer)
         self.step, self.cursor, self.planned, self.substituted = 0, Cursor(), 0, 0
+        self.cut = 0  # captions, since this process began
         self.identity = self._identity()
         self._resume(other_run)
         if ranks.first:
@@ -94,6 +98,10 @@ class Trainer:
                     self._sample_grid()
                 if self.step % run.checkpoint_every == 0 or last:
                     self.save()
+            if self.cut and self.ranks.first:
+                from frenchcat.curate.clip.image_tower import say_once
+
+                say_once(f"{self.cut} captions were longer than the text tower reads, and were cut")
 
     def _batches(self, steps: int) -> Iterator[Loaded]:
         batches = Batches(self.folder / "rows", self.settings, self.ranks.rank, self.ranks.world)
@@ -123,12 +131,15 @@ class Trainer:
                 part.backward()  # type: ignore[no-untyped-call]
             loss += part.detach()
         norm = torch.nn.utils.clip_grad_norm_(self.weights.parameters, optimizer.clip)
+        loss_value, norm_value = float(self.ranks.mean(loss)), float(norm)  # waits for the device
+        if not math.isfinite(loss_value) or not math.isfinite(norm_value):
+            raise self._diverged(loaded, prepared, loss_value, norm_value)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         decay = ema_decay(self.step, optimizer)
         average(self.weights.averaged, self.weights.plain(), decay)
-        loss_value, norm_value = float(self.ranks.mean(loss)), float(norm)  # waits for the device
         substituted = self.ranks.total(len(loaded.losses))
+        cut = self._cut_captions(loaded)
         self._count(loaded, substituted)
         ended = time.perf_counter()
         return StepReport(
@@ -142,6 +153,7 @@ class Trainer:
             moved - began,
             ended - moved,
             substituted,
+            cut,
         )
 
     def _prepared(self, loaded: Loaded) -> dict[str, Any]:
@@ -175,6 +187,56 @@ class Trainer:
         mean: Tensor = error.mean()
         return mean
 
+    def _cut_captions(self, loaded: Loaded) -> int:
+        """How many captions of a batch, over all ranks, the text tower read in part only."""
+        if self.parts.text is None:
+            return 0
+        cut = self.ranks.total(len(self.parts.text.too_long(loaded.captions)))
+        if cut and self.ranks.first:
+            from frenchcat.curate.clip.image_tower import say_once
+
+            say_once(
+                f"captions of more than {self.parts.text.limit} tokens are cut to that: "
+                f"captions_cut in {self.folder / 'log.jsonl'} counts them"
+            )
+        self.cut += cut
+        return cut
+
+    def _diverged(
+        self, loaded: Loaded, prepared: dict[str, Any], loss: float, norm: float
+    ) -> Diverged:
+        """What to say of a step whose loss or gradient is no number; the weights are as before."""
+        x_t = prepared["x_t"]
+        sick = (~x_t.isfinite().flatten(1).all(1)).tolist()
+        keys = [key for key, is_sick in zip(loaded.keys, sick, strict=True) if is_sick]
+        which = f"not finite before the model sees them: {', '.join(keys[:5])}" if keys else (
+            f"its samples: {', '.join(loaded.keys[:5])}" + (" …" if len(loaded.keys) > 5 else "")
+        )
+        return Diverged(
+            f"training stopped at step {self.step + 1}: the loss is {loss:g} and the gradient's norm "
+            f"{norm:g} in batch {loaded.k} of epoch {loaded.epoch} ({which}); {self._last_good()}; "
+            f"lower optimizer.rate (now {self.settings.optimizer.rate:g}), raise optimizer.warmup or "
+            "set run.precision fp32, and start the same command again"
+        )
+
+    def _last_good(self) -> str:
+        path = checkpoint.newest(self.folder)
+        return f"{path} is the last good checkpoint" if path else "there is no checkpoint yet"
+
+    def _check_sound(self, tensors: dict[str, Tensor], losses: HeldOutLoss | None) -> None:
+        """Raise `Diverged` for weights, or a held-out loss, that are no numbers: none are kept."""
+        import torch
+
+        bad = [name for name, tensor in tensors.items() if not bool(torch.isfinite(tensor).all())]
+        if not bad and (losses is None or math.isfinite(losses.mean)):
+            return
+        what = f"{len(bad)} tensors such as {bad[0]} are" if bad else "the held-out loss is"
+        raise Diverged(
+            f"training stopped after step {self.step}: {what} no finite number any more, and nothing "
+            f"was saved; {self._last_good()}; lower optimizer.rate (now "
+            f"{self.settings.optimizer.rate:g}) and start the same command again"
+        )
+
     def _count(self, loaded: Loaded, substituted: int) -> None:
         self.step += 1
         self.cursor = Cursor(loaded.epoch, loaded.k + 1)
@@ -204,6 +266,10 @@ class Trainer:
             if troubles is not None:
                 lines = map(for_terminal, troubles)  # names of members are a stranger's
                 (self.folder / "damaged.txt").write_text("\n".join(lines), encoding="utf-8")
+            if rows.left_out:
+                from frenchcat.curate.clip.image_tower import say_once
+
+                say_once(_left_out(rows, self.folder))
             save_about(self.folder, self.settings, rows, self.parts.text)
         self.ranks.barrier()
         found = open_rows(self.folder / "rows")
@@ -242,6 +308,7 @@ class Trainer:
         unet = self.weights.averaged_unet(self.parts)
         if self.ranks.first:
             losses = held_out_loss(self.parts, unet, self.rows, self.device)
+            self._check_sound(tensors, losses)
             state = self._state(losses)
             pixels = self.parts.codec.vae is None
             scheduler = scheduler_of(self.settings.diffusion, pixels=pixels)
@@ -270,6 +337,14 @@ class Trainer:
             picture.save(folder / f"step-{self.step:08d}.png")
             self.log.picture(self.step, picture)
         self.ranks.barrier()
+
+
+def _left_out(rows: TrainingRows, folder: Path) -> str:
+    counts = ", ".join(f"{reason} {count}" for reason, count in rows.left_out.items())
+    return (
+        f"{len(rows)} samples of data.tars are trained on; {sum(rows.left_out.values())} members are "
+        f"left out ({counts}): {folder / 'damaged.txt'} names each"
+    )
 
 
 def _checkpoint_bytes(weights: TrainableWeights) -> int:

@@ -6,6 +6,6 @@ anything is decoded, colour.py turns any mode and depth into RGB, profile.py app
 plugins.py finds the optional decoders.
 """
 
-from frenchcat.curate.image.opening import MAX_PIXELS, is_plain, open_image
+from frenchcat.curate.image.opening import MAX_PIXELS, is_plain, open_image, upright_size
 
-__all__ = ["MAX_PIXELS", "is_plain", "open_image"]
+__all__ = ["MAX_PIXELS", "is_plain", "open_image", "upright_size"]

@@ -95,6 +95,31 @@ def is_plain(data: bytes) -> bool:
         return False
 
 
+def upright_size(data: bytes) -> tuple[int, int]:
+    """(width, height) in pixels of an image file once it is turned as it says; nothing is decoded.
+
+    Raises `UnreadableImage` for what is not an image or states no size.
+    """
+    from PIL import Image as Images
+
+    kind = sniff(data)
+    if kind not in IMAGE_KINDS:
+        raise UnreadableImage("the picture", f"it is not an image but {kind}")
+    try:
+        if not register(kind) or kind == "jxl":  # its plugin decodes as it opens
+            return picture_size(data, kind)
+        with quiet(), Images.open(io.BytesIO(data), formats=_FORMATS[kind]) as opened:
+            upright = (
+                kind == "tiff"  # Pillow has turned its size already
+                or _png_without_exif(opened, data)
+                or _orientation(opened) < 5
+            )
+            width, height = opened.size
+    except Exception as error:  # decoders fail in any way they like
+        raise UnreadableImage("the picture", f"the {kind} is broken: {_said(error)}") from None
+    return (width, height) if upright else (height, width)
+
+
 class _TooLarge(Exception):
     """A size above the limit."""
 

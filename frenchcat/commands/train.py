@@ -90,6 +90,9 @@ def sample(
     strength: Annotated[
         float, typer.Option(help="With --image: how far to noise it, up to 1.")
     ] = 0.6,
+    size: Annotated[
+        str | None, typer.Option(metavar="WxH", help="Pixels, as 96x64; by default as trained.")
+    ] = None,
     neighbours: Annotated[
         int, typer.Option(help="Nearest training pictures in each picture's .json.")
     ] = 5,
@@ -139,6 +142,7 @@ def sample(
             seed=seed,
             image=image,
             strength=strength,
+            size=size,
             neighbours=neighbours,
             credentials=credentials,
             steering=Steering(classifier, label, classifier_scale, clip_guidance),

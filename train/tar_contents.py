@@ -1,0 +1,151 @@
+"""A foreign tar, read once: its samples, captions out of JSON, and what has to be left out.
+
+Reads the headers, and of the data no more than is needed: captions that are JSON, and for aspect
+buckets every picture, whose size its header tells. Writes nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import IO, Any
+
+from frenchcat.curate.errors import UnreadableImage, UserError
+from frenchcat.curate.tars import Member
+from frenchcat.train.tar_index import scan
+from frenchcat.train.tar_samples import (
+    CAPTION_FIELDS,
+    CAPTION_KEYS,
+    PICTURE_FIELDS,
+    LeftOut,
+    TarSample,
+    name_of,
+    samples_of,
+)
+from frenchcat.train.tar_stamps import TarStamp, contents_of, seen_of
+
+
+@dataclass(frozen=True)
+class TarContents:
+    """What a tar holds to train on."""
+
+    samples: list[TarSample]
+    captions: list[str | None]  # of each sample; None: the text lies in the tar as it is
+    aspects: list[float]  # width/height of each sample's picture; empty where nobody asked
+    left: list[LeftOut]
+    fields: list[str]  # the endings of all members, in lower case
+    stamp: TarStamp
+
+
+def read_tar(path: str, *, sized: bool = False, caption: str | None = None) -> TarContents:
+    """Read a tar; `sized` gives aspects; `caption` is the JSON key that holds the caption.
+
+    Raises `UserError` for what cannot be opened, is compressed or is no tar.
+    """
+    import fsspec
+
+    try:
+        with fsspec.open(path, "rb") as file:
+            return _read(file, path, sized, (caption,) if caption else CAPTION_KEYS)
+    except (OSError, ValueError, ImportError) as error:
+        raise UserError(f"{path} cannot be read ({error}); restore it, or leave it out") from None
+
+
+def stamp_of(path: str) -> TarStamp:
+    """What a tar is now. Raises `UserError` for what is no tar."""
+    import fsspec
+
+    with fsspec.open(path, "rb") as file:
+        return TarStamp(seen_of(path), contents_of(file, scan(file, path)[0]))
+
+
+def was_rewritten(path: str, stamp: TarStamp) -> bool:
+    """Whether a tar has other members than when it was stamped, or sound ones with other bytes.
+
+    Members that are damaged where they lie do not count: reading names them, one by one.
+    Raises `UserError` for what is no tar any more.
+    """
+    import fsspec
+
+    with fsspec.open(path, "rb") as file:
+        members = scan(file, path)[0]
+        now = contents_of(file, members)
+        if now == stamp.contents:
+            return False
+        same_places = now.partition(" ")[0] == str(stamp.contents).partition(" ")[0]
+        return not (same_places and any(_is_damaged(file, one) for one in members))
+
+
+def holds_all(path: str, places: set[tuple[int, int]]) -> bool:
+    """Whether each (offset, size) is that of a member."""
+    import fsspec
+
+    with fsspec.open(path, "rb") as file:
+        return places <= {(member.offset, member.size) for member in scan(file, path)[0]}
+
+
+def _is_damaged(file: IO[bytes], member: Member) -> bool:
+    """A picture that is none, or a caption without a letter."""
+    from frenchcat.curate.image import upright_size
+
+    file.seek(member.offset)
+    kind = member.extension.lower().rpartition(".")[2]
+    if kind in PICTURE_FIELDS:
+        try:
+            upright_size(file.read(member.size))
+        except UnreadableImage:
+            return True
+    return kind in CAPTION_FIELDS and not file.read(member.size).strip(b"\0 \t\r\n")
+
+
+def _read(file: IO[bytes], path: str, sized: bool, keys: Sequence[str]) -> TarContents:
+    members, damages = scan(file, path)
+    stamp = TarStamp(seen_of(path), contents_of(file, members))
+    found, left = samples_of(members)
+    left += [LeftOut(f"byte {one.offset}", "damaged", f"is damaged: {one.reason}") for one in damages]
+    samples: list[TarSample] = []
+    captions: list[str | None] = []
+    for sample, text in _captioned(file, found, keys, left):
+        samples.append(sample)
+        captions.append(text)
+    aspects = [_aspect(file, sample, left) for sample in samples] if sized else []
+    fields = [member.extension.lower() for member in members]
+    return TarContents(samples, captions, aspects, left, fields, stamp)
+
+
+def _captioned(
+    file: IO[bytes], samples: Sequence[TarSample], keys: Sequence[str], left: list[LeftOut]
+) -> Iterator[tuple[TarSample, str | None]]:
+    """The samples that have a caption, with those that are told by JSON."""
+    for sample in samples:
+        if not sample.caption.extension.lower().endswith("json"):
+            yield sample, None
+            continue
+        file.seek(sample.caption.offset)
+        try:
+            about: Any = json.loads(file.read(sample.caption.size))
+        except ValueError:
+            left.append(LeftOut(name_of(sample.caption), "no_caption", "is not JSON"))
+            continue
+        about = about if isinstance(about, dict) else {}
+        text = next((about[key] for key in keys if isinstance(about.get(key), str)), None)
+        if text is None:
+            said = f"has no text under {', '.join(keys)}; its keys: {', '.join(map(str, about))[:120]}"
+            left.append(LeftOut(name_of(sample.caption), "no_caption", said))
+            continue
+        yield sample, text.encode("utf-8", "replace").decode()
+
+
+def _aspect(file: IO[bytes], sample: TarSample, left: list[LeftOut]) -> float:
+    """Width/height of a picture as it will be seen; square where it does not tell."""
+    from frenchcat.curate.image import upright_size
+
+    file.seek(sample.picture.offset)
+    try:
+        width, height = upright_size(file.read(sample.picture.size))
+    except UnreadableImage as error:
+        said = f"does not tell its size ({error.reason}) and is put with the squares"
+        left.append(LeftOut(name_of(sample.picture), "no_size", said))
+        return 1.0
+    return width / height
