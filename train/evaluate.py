@@ -28,6 +28,8 @@ from frenchcat.train.randomness import SampleRandomness
 from frenchcat.train.reader import BadSample, Read, Reader
 from frenchcat.train.rows import TrainingRows, open_rows
 from frenchcat.train.run import Parts, open_run
+from frenchcat.train.settings import TextSettings
+from frenchcat.train.text import variants_of
 
 if TYPE_CHECKING:
     import torch
@@ -68,7 +70,7 @@ def held_out_loss(
     import torch
 
     process = parts.settings.diffusion
-    still = held_out(parts.settings.data, parts.codec, rows, device)
+    still = held_out(parts.settings.data, parts.codec, rows, device, text=parts.settings.text)
     if still is None:
         return None
     x_0, noise = still.x_0, still.noise
@@ -100,9 +102,16 @@ class HeldOut:
 
 
 def held_out(
-    data: DataSettings, codec: Codec, rows: TrainingRows, device: torch.device, draw: int = 0
+    data: DataSettings,
+    codec: Codec,
+    rows: TrainingRows,
+    device: torch.device,
+    draw: int = 0,
+    text: TextSettings | None = None,
 ) -> HeldOut | None:
     """Read them, uncropped by chance and unflipped; another `draw` has other noise.
+
+    Of a caption with variants (`text.separator`) the first one is taken.
 
     A damaged one is left out: what would take its place was trained on. None where none is left.
     """
@@ -119,7 +128,8 @@ def held_out(
     x_0 = codec.encode(torch.from_numpy(pixels).permute(0, 3, 1, 2).to(device))
     seeds = [SampleRandomness(0, 0, s.key, draw).number("noise") for s in samples]
     noise = noise_of(seeds, x_0.shape[1:]).to(device)
-    return HeldOut(x_0, noise, [sample.caption for sample in samples])
+    captions = [variants_of(sample.caption, text or TextSettings())[0] for sample in samples]
+    return HeldOut(x_0, noise, captions)
 
 
 def held_out_times(steps: int) -> list[int]:
@@ -258,12 +268,14 @@ def _real(parts: Parts, rows: TrainingRows, chosen: list[int], number: int) -> _
     if data.dataset is None:
         return _encoded(parts, rows, chosen, number, "foreign tars: real pictures were encoded")
     try:
-        return _stored(data.dataset, rows, chosen, number)
+        return _stored(data.dataset, rows, chosen, number, parts.settings.text)
     except (UserError, OSError) as error:
         return _encoded(parts, rows, chosen, number, f"real pictures were encoded: {error}")
 
 
-def _stored(dataset: str, rows: TrainingRows, chosen: list[int], number: int) -> _Real:
+def _stored(
+    dataset: str, rows: TrainingRows, chosen: list[int], number: int, text: TextSettings
+) -> _Real:
     from frenchcat.curate.dataset import Dataset
     from frenchcat.index.rows import id_of
     from frenchcat.index.search import Searcher
@@ -273,6 +285,7 @@ def _stored(dataset: str, rows: TrainingRows, chosen: list[int], number: int) ->
     positions = searcher.positions([id_of(row.key) for row in found])
     there = positions >= 0
     captions = [row.caption or "" for row, known in zip(found, there, strict=True) if known]
+    captions = [variants_of(caption, text)[0] for caption in captions]
     gone = int((~there).sum())
     notes = (f"{gone} of the pictures trained on are no longer in the index",) if gone else ()
     return _Real(searcher.clip, searcher.vectors(positions[there]), captions[:number], notes)
@@ -294,7 +307,7 @@ def _encoded(parts: Parts, rows: TrainingRows, chosen: list[int], number: int, n
     for start in range(0, len(chosen), _BATCH):
         read = _read(rows, chosen[start : start + _BATCH])
         vectors.append(clip.encode_pictures([sample.picture for sample in read.samples]))
-        captions += [sample.caption for sample in read.samples]
+        captions += [variants_of(sample.caption, text)[0] for sample in read.samples]
     return _Real(clip, np.concatenate(vectors), captions[:number], (note,))
 
 

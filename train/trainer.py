@@ -152,7 +152,9 @@ class Trainer:
         noise = noise_of(loaded.noise_seeds, x_0.shape[1:]).to(self.device)
         t = loaded.times.to(self.device)
         weight = None
-        if process.min_snr:
+        if process.loss == "velocity":
+            weight = diffusion.velocity_weight(process.target, t).float()
+        elif process.min_snr:
             weight = diffusion.min_snr_weight(process.target, t, process.min_snr).float()
         return {
             "x_t": diffusion.noised(x_0, t, noise).contiguous(memory_format=layout),
