@@ -39,12 +39,8 @@ def texts_by_name(work: Path) -> Texts:
 def variants(drawing: Drawing, texts: Texts) -> list[str]:
     """What a drawing may be called: its name, with its style, its keywords, other languages."""
     name, style = drawing.name, drawing.source.style
-    found = [
-        name,
-        f"{_article(name)} {name}",
-        f"{name}, {style}",
-        f"{_article(name)} {name}, {style}",
-    ]
+    one = f"{_article(name)} {name}"
+    found = [name, one, f"{name}, {style}", f"{one}, {style}"]
     known = texts.get(_key(name))
     if known is not None:
         found.append(", ".join(dict.fromkeys(known["en"])))

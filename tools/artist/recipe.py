@@ -33,16 +33,7 @@ from tools.artist.render import write_pictures
 CONFIG = Path(__file__).with_name("recipe.toml")
 SELECTION, HELD_OUT = "artist", "held-out"
 COUNTS = "artist.json"
-COUNTED = (
-    "rows",
-    "downloaded",
-    "failed_reasons",
-    "embedded",
-    "kept",
-    "dropped",
-    "indexed",
-    "model",
-)
+COUNTED = ("rows", "downloaded", "failed_reasons", "embedded", "kept", "dropped", "indexed")
 HOST = "127.0.0.1"
 
 
@@ -130,7 +121,7 @@ def served(folder: Path, port: int) -> Iterator[str]:
 
 
 def _port(urls: Path) -> int:
-    """That of a list that is there, so that the same command again finds the same URLs; else any."""
+    """That of a list that is there: the same command again has the same URLs. Else any."""
     if not urls.exists():
         return 0
     return urlsplit(pq.read_table(urls, columns=["url"])["url"][0].as_py()).port or 0
