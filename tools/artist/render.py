@@ -24,7 +24,7 @@ def render(svg: str, side: int = SIDE_PX) -> bytes:
     with Image.open(io.BytesIO(bytes(found))) as opened:
         drawn = opened.convert("RGBA")
     sheet = Image.new("RGBA", (side, side), "white")
-    sheet.alpha_composite(drawn)
+    sheet.alpha_composite(drawn, ((side - drawn.width) // 2, (side - drawn.height) // 2))
     out = io.BytesIO()
     sheet.convert("RGB").save(out, "PNG")
     return out.getvalue()
