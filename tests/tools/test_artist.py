@@ -41,7 +41,7 @@ def test_a_drawing_is_whole_and_on_white() -> None:
     assert (pixels[16:48] == (255, 0, 0)).all()
     assert (pixels[:16] == 255).all()
     assert (pixels[48:] == 255).all()
-    with pytest.raises(ValueError, match=r"(?i)svg|parse|xml"):
+    with pytest.raises(ValueError, match="unknown token"):
         render("no drawing")
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from frenchcat.curate.atomic import write_whole
 from tools.artist.materials import Drawing
 
 SIDE_PX = 128
@@ -45,6 +46,6 @@ def write_pictures(drawings: list[Drawing], folder: Path) -> dict[Drawing, str]:
                 body = render(drawing.svg)
             except (ValueError, OSError):
                 continue
-            path.write_bytes(body)
+            write_whole(path, body)
         paths[drawing] = address
     return paths
