@@ -38,6 +38,7 @@ def test_a_key_that_is_none_is_refused(name: str, tmp_path: Path) -> None:
 
 def test_those_that_were_promised_are_there() -> None:
     promised = {"train-demo", "train-clipart-64", "train-sd-256", "train-sd-256-ddp"}
+    promised |= {"train-artist"}
     assert promised <= set(NAMES)
 
 
@@ -46,7 +47,8 @@ def test_its_unet_is_built_and_counted(name: str) -> None:
     settings = load_settings(TrainSettings, name)
     size = size_of(settings)
     latent = settings.model.vae is not None
-    channels, shrinks = LATENT if latent else (3, 1)
+    patch = settings.model.patch
+    channels, shrinks = LATENT if latent else (3 * patch**2, patch)
     side = settings.data.size // shrinks
     assert size.shape == (channels, side, side)
     said = re.search(r"counts ([\d,]+) parameters", told(name))

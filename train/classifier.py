@@ -150,4 +150,5 @@ def _seen(settings: TrainSettings) -> dict[str, Any]:
         "diffusion.steps": process.steps,
         "diffusion.zero_terminal": process.zero_terminal,
         "model.vae": settings.model.vae,
+        "model.patch": settings.model.patch,
     }

@@ -57,7 +57,8 @@ class ClassifierTrainer(Trainer):
         diffusion = Diffusion.make(
             process.schedule, process.steps, zero_terminal=process.zero_terminal
         )
-        return ClassifierParts(self.settings, Codec.load(self.settings.model.vae), diffusion)
+        model = self.settings.model
+        return ClassifierParts(self.settings, Codec.load(model.vae, model.patch), diffusion)
 
     def _network(self) -> Classifier:
         self.classes = self.rows.captions()

@@ -71,7 +71,9 @@ def read_credentials(key: Path, certificates: Path) -> Credentials:
     try:
         ready = as_c2pa_wants(found)
     except ValueError as error:
-        raise UserError(f"{certificates} holds a certificate that cannot be read ({error})") from None
+        raise UserError(
+            f"{certificates} holds a certificate that cannot be read ({error})"
+        ) from None
     if ready is None:
         raise UserError(
             f"none of the certificates in {certificates} is that of the key {key}; give the one that "

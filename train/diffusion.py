@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 Kind = Literal["linear", "scaled_linear", "cosine", "flow"]
 Target = Literal["eps", "x0", "v", "flow"]
 STEPS = 1000
+VELOCITY_FLOOR = 0.05
+"""Of the noise's share in the velocity loss (2511.13720)."""
 
 
 # -- schedules: how much noise after each step -----------------------------------------------------
@@ -209,6 +212,34 @@ class Diffusion:
             return (gamma / self.snr(t)).clamp(max=1.0)
         scale = a**2 + s**2 if kind == "v" else a + s
         return capped * (s / scale) ** 2
+
+    def velocity_weight(self, kind: Target, t: Tensor, floor: float = VELOCITY_FLOOR) -> Tensor:
+        """(N,) float64 weights of a squared error in `kind`: the error of the velocity eps - x_0.
+
+        JiT (2511.13720, section 4) lets a network predict x and compares velocities: with its
+        t = 1 - s and z = t x + (1 - t) e, the loss of a predicted picture x' is
+        |x' - x|^2 / max(1 - t, .05)^2. For a fixed x_t an error d in x_0 is an error of
+        (a + s)/s d in the velocity; weights of the other targets follow as in `min_snr_weight`.
+        `floor` bounds s from below, so that the weight stays finite where there is no noise.
+        """
+        a, s = self.coefficients(t)
+        capped = ((a + s) / s.clamp(min=floor)) ** 2
+        if kind == "x0":
+            return capped
+        if kind == "eps":
+            return capped / self.snr(t)
+        scale = a**2 + s**2 if kind == "v" else a + s
+        return capped * (s / scale) ** 2
+
+
+def logit_normal(share: float, mean: float = 0.0, spread: float = 1.0) -> float:
+    """The noise s in (0, 1) below which a share of all draws lies (2403.03206, section 3.1).
+
+    The logit of s is normally distributed: s = sigmoid(mean + spread n). JiT's
+    t = sigmoid(.8 n - .8), where t = 1 is the picture (2511.13720), is mean .8 and spread .8 here.
+    """
+    n = NormalDist(mean, spread).inv_cdf(min(max(share, 1e-12), 1 - 1e-12))
+    return 1 / (1 + math.exp(-n))
 
 
 def _each(coefficient: Tensor, like: Tensor) -> Tensor:

@@ -192,9 +192,7 @@ def _shape(parts: Parts, width: int, height: int) -> tuple[int, int, int]:
     return parts.codec.channels, height // shrinks, width // shrinks
 
 
-def _encoded(
-    parts: Parts, picture: Image, size: tuple[int, int], device: torch.device
-) -> Tensor:
+def _encoded(parts: Parts, picture: Image, size: tuple[int, int], device: torch.device) -> Tensor:
     """A picture, cut to (width, height) pixels, as x_0."""
     import numpy as np
     import torch

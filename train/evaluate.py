@@ -32,6 +32,8 @@ from frenchcat.train.randomness import SampleRandomness
 from frenchcat.train.reader import BadSample, Read, Reader
 from frenchcat.train.rows import TrainingRows, buckets_of, open_rows
 from frenchcat.train.run import Parts, open_run
+from frenchcat.train.settings import TextSettings
+from frenchcat.train.text import variants_of
 
 if TYPE_CHECKING:
     import torch
@@ -76,7 +78,9 @@ def held_out_loss(
     import torch
 
     process = parts.settings.diffusion
-    groups = held_out_groups(parts.settings.data, parts.codec, rows, device)
+    groups = held_out_groups(
+        parts.settings.data, parts.codec, rows, device, text=parts.settings.text
+    )
     if not groups:
         return None
     totals = dict.fromkeys(held_out_times(process.steps), 0.0)
@@ -109,19 +113,30 @@ class HeldOut:
 
 
 def held_out(
-    data: DataSettings, codec: Codec, rows: TrainingRows, device: torch.device, draw: int = 0
+    data: DataSettings,
+    codec: Codec,
+    rows: TrainingRows,
+    device: torch.device,
+    draw: int = 0,
+    text: TextSettings | None = None,
 ) -> HeldOut | None:
     """Those of a run with one bucket, read as `held_out_groups` does; None where none is left."""
-    groups = held_out_groups(data, codec, rows, device, draw)
+    groups = held_out_groups(data, codec, rows, device, draw, text)
     return groups[0] if groups else None
 
 
 def held_out_groups(
-    data: DataSettings, codec: Codec, rows: TrainingRows, device: torch.device, draw: int = 0
+    data: DataSettings,
+    codec: Codec,
+    rows: TrainingRows,
+    device: torch.device,
+    draw: int = 0,
+    text: TextSettings | None = None,
 ) -> list[HeldOut]:
     """Read them, uncropped by chance and unflipped, by bucket; another `draw` has other noise.
 
-    A damaged one is left out: what would take its place was trained on.
+    Of a caption with variants (`text.separator`) the first one is taken. A damaged picture is left
+    out: what would take its place was trained on.
     """
     import numpy as np
     import torch
@@ -141,7 +156,8 @@ def held_out_groups(
         x_0 = codec.encode(torch.from_numpy(pixels).permute(0, 3, 1, 2).to(device))
         seeds = [SampleRandomness(0, 0, s.name, draw).number("noise") for s in mine]
         noise = noise_of(seeds, x_0.shape[1:]).to(device)
-        found.append(HeldOut(x_0, noise, [sample.caption for sample in mine]))
+        captions = [variants_of(sample.caption, text or TextSettings())[0] for sample in mine]
+        found.append(HeldOut(x_0, noise, captions))
     return found
 
 
@@ -354,7 +370,10 @@ def _real(parts: Parts, rows: TrainingRows, chosen: list[int], number: int) -> _
     try:
         real = _sized(parts, rows, there, number, searcher.clip, *notes)
     except UserError as error:
-        captions = [row.caption or "" for row in rows.take(there[:number])]
+        captions = [
+            variants_of(row.caption or "", parts.settings.text)[0]
+            for row in rows.take(there[:number])
+        ]
         note = f"compared with whole pictures, not at the drawing's size: {error}"
         return _Real(searcher.clip, stored, captions, (*notes, note))
     return replace(real, stored=stored)
@@ -401,7 +420,7 @@ def _sized(
         samples = _read(rows, chosen[start : start + _BATCH]).samples
         pixels = [fitted(s.picture, squarest(data), plain, still) for s in samples]
         vectors.append(clip.encode_pictures([_image(one) for one in pixels]))
-        captions += [sample.caption for sample in samples]
+        captions += [variants_of(s.caption, parts.settings.text)[0] for s in samples]
     return _Real(clip, np.concatenate(vectors), captions[:number], notes)
 
 

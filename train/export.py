@@ -41,8 +41,9 @@ def scheduler_of(settings: DiffusionSettings, *, pixels: bool = True) -> Any:
     A loop that passes `use_clipped_model_output=True` to its `step` draws what train.draw draws
     with the sampler ddim, wherever the number of steps divides that of the schedule.
 
-    The combinations that diffusers has no word for (a flow target on another schedule, another
-    target on the flow schedule) are exported as the nearest schedule, and say so in the folder.
+    The combinations that diffusers has no word for (a flow target on another schedule, eps or v on
+    the flow schedule) are exported as the nearest schedule, and say so in the folder. A predicted
+    picture on the flow schedule is turned into its velocity by the pipeline.
     """
     import diffusers
 
@@ -74,7 +75,8 @@ def write_pipeline(folder: Path, settings: TrainSettings, scheduler: Any) -> Non
     from importlib.metadata import version
 
     process = settings.diffusion
-    if (process.schedule == "flow") != (process.target == "flow"):
+    flows, target = process.schedule == "flow", process.target
+    if (flows and target not in ("flow", "x0")) or (not flows and target == "flow"):
         return
     flow_end = None
     if process.schedule == "flow":
@@ -90,6 +92,8 @@ def write_pipeline(folder: Path, settings: TrainSettings, scheduler: Any) -> Non
         "text_model": settings.text.model,
         "text_pretrained": settings.text.pretrained,
         "flow_end": flow_end,
+        "flow_target": "x0" if flows and target == "x0" else "flow",
+        "patch": settings.model.patch,
     }
     (folder / INDEX).write_text(json_text(index, indent=1) + "\n", encoding="utf-8")
     shutil.copyfile(Path(__file__).with_name(CODE), folder / CODE)

@@ -16,11 +16,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from frenchcat.curate.errors import FrenchcatError
+from frenchcat.train.diffusion import logit_normal
 from frenchcat.train.pictures import enough_of, fitted, shapes_of
 from frenchcat.train.plan import Plan
 from frenchcat.train.randomness import SampleRandomness
 from frenchcat.train.reader import BadSample, Loss, Reader, Sample
-from frenchcat.train.settings import TrainSettings
+from frenchcat.train.settings import DiffusionSettings, TrainSettings
+from frenchcat.train.text import variants_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -87,14 +89,14 @@ class Batches:
             fitted(sample.picture, shape, self.settings.data, chance)
             for sample, chance in zip(read.samples, chances, strict=True)
         ]
-        steps = self.settings.diffusion.steps
+        process = self.settings.diffusion
         return Loaded(
             epoch,
             k,
             [sample.key for sample in read.samples],
             [self._caption(sample, c) for sample, c in zip(read.samples, chances, strict=True)],
             torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2),
-            torch.tensor([int(chance.uniform("timestep") * steps) for chance in chances]),
+            torch.tensor([drawn_time(chance.uniform("timestep"), process) for chance in chances]),
             [chance.number("noise") for chance in chances],
             read.losses,
             read_at - began,
@@ -106,7 +108,10 @@ class Batches:
 
     def _caption(self, sample: Sample, chance: SampleRandomness) -> str:
         dropped = chance.uniform("caption") < self.settings.text.dropout
-        return "" if dropped else sample.caption
+        if dropped:
+            return ""
+        variants = variants_of(sample.caption, self.settings.text)
+        return variants[int(chance.uniform("variant") * len(variants))]
 
 
 @dataclass(frozen=True)
@@ -169,6 +174,13 @@ class _InWorker:
             return self.batches[place]
         except (BadSample, FrenchcatError, OSError) as error:
             return error
+
+
+def drawn_time(share: float, process: DiffusionSettings) -> int:
+    """The time of a draw, from a number in [0, 1); see diffusion.logit_normal."""
+    if process.times == "logit_normal":
+        share = logit_normal(share, process.times_mean, process.times_spread)
+    return min(int(share * process.steps), process.steps - 1)
 
 
 def noise_of(seeds: Sequence[int], shape: Sequence[int]) -> Tensor:

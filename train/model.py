@@ -26,10 +26,17 @@ AT_ONCE = 8
 """Pictures that the autoencoder sees together: it takes .165 GB for each of 256 pixels a side."""
 
 
-def make_unet(settings: ModelSettings, size: int, text_width: int, channels: int = 3) -> Any:
+def make_unet(
+    settings: ModelSettings,
+    size: int,
+    text_width: int,
+    channels: int = 3,
+    pooled_width: int | None = None,
+) -> Any:
     """A UNet2DConditionModel for pictures (or latents) of `channels` with `size` pixels a side.
 
-    Raises `UserError` where the side cannot be halved once a level.
+    `pooled_width` is that of the captions' embeddings, which `model.pooled` asks for. Raises
+    `UserError` where the side cannot be halved once a level.
     """
     import diffusers
 
@@ -39,6 +46,10 @@ def make_unet(settings: ModelSettings, size: int, text_width: int, channels: int
             f"{levels} levels of model.channels halve a side of {size} pixels {levels - 1} times; "
             f"give data.size as a multiple of {2 ** (levels - 1)}, or fewer channels"
         )
+    projection: dict[str, Any] = {}
+    if settings.pooled:
+        projection = {"class_embed_type": "projection"}
+        projection["projection_class_embeddings_input_dim"] = pooled_width
     attends = [level >= settings.attention_from for level in range(levels)]
     unet_class: Any = diffusers.UNet2DConditionModel
     unet = unet_class(
@@ -53,6 +64,7 @@ def make_unet(settings: ModelSettings, size: int, text_width: int, channels: int
         # diffusers' name for the number of heads, kept for old checkpoints' sake.
         attention_head_dim=[max(1, c // settings.head_dim) for c in settings.channels],
         norm_num_groups=groups_of(settings.channels),
+        **projection,
     )
     if settings.checkpointing:
         unet.enable_gradient_checkpointing()
@@ -66,24 +78,35 @@ def unet_output(unet: Any, x: Tensor, t: Tensor, condition: Condition) -> Tensor
         t,
         encoder_hidden_states=condition.states.to(x.dtype),
         encoder_attention_mask=condition.mask,
+        # diffusers adds what it calls class labels to the time; without a projection it ignores it.
+        class_labels=None if condition.pooled is None else condition.pooled.to(x.dtype),
         return_dict=False,
     )[0]
     return answer
 
 
 class Codec:
-    """Pictures (B, 3, H, W) uint8 <-> what the U-Net works on: pixels in -1 … 1, or latents."""
+    """Pictures (B, 3, H, W) uint8 <-> what the U-Net works on: pixels in -1 … 1, or latents.
 
-    def __init__(self, vae: Any = None) -> None:
-        self.vae = vae
-        self.channels = 3 if vae is None else int(vae.config.latent_channels)
-        self.shrinks = 1 if vae is None else 2 ** (len(vae.config.block_out_channels) - 1)
+    With a `patch` of p, pixels move by space-to-depth: (B, 3, H, W) <-> (B, 3 p^2, H/p, W/p). Each
+    pixel keeps its value, so that the map is orthonormal and white noise stays white.
+    """
+
+    def __init__(self, vae: Any = None, patch: int = 1) -> None:
+        self.vae, self.patch = vae, patch
+        self.channels = 3 * patch**2 if vae is None else int(vae.config.latent_channels)
+        self.shrinks = patch if vae is None else 2 ** (len(vae.config.block_out_channels) - 1)
 
     @classmethod
-    def load(cls, path: str | None) -> Codec:
+    def load(cls, path: str | None, patch: int = 1) -> Codec:
         """Pixels for None; else the AutoencoderKL in a folder. Raises `UserError` for others."""
         if path is None:
-            return cls()
+            return cls(patch=patch)
+        if patch != 1:
+            raise UserError(
+                f"model.patch {patch} is for pixels, and model.vae {path} gives latents; "
+                "leave one of them out"
+            )
         import diffusers
 
         if not (Path(path) / "config.json").exists():
@@ -110,7 +133,7 @@ class Codec:
 
         x = pixels.to(torch.float32) / 127.5 - 1
         if self.vae is None:
-            return x
+            return torch.nn.functional.pixel_unshuffle(x, self.patch)
         with torch.no_grad():
             parts = x.to(self.vae.dtype).split(AT_ONCE)
             latents = [self.vae.encode(part).latent_dist.mode().float() for part in parts]
@@ -125,7 +148,16 @@ class Codec:
                 scaled = x / float(self.vae.config.scaling_factor)
                 parts = scaled.to(self.vae.dtype).split(AT_ONCE)
                 x = torch.cat([self.vae.decode(part).sample.float() for part in parts])
+        x = self.pixels(x)
         return ((x.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+
+    def pixels(self, x: Tensor) -> Tensor:
+        """Patches -> pixels (B, 3, H, W), differentiable; anything else stays as it is."""
+        import torch
+
+        if self.vae is not None or self.patch == 1:
+            return x
+        return torch.nn.functional.pixel_shuffle(x, self.patch)
 
 
 def network_of(unet: Any) -> Callable[[Tensor, Tensor, Condition], Tensor]:

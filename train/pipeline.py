@@ -52,8 +52,13 @@ class FrenchcatPipeline(_Pipeline):  # type: ignore[misc]
         text_pretrained: str | None = None,
         vae_path: str | None = None,
         flow_end: float | None = None,
+        flow_target: str = "flow",
+        patch: int = 1,
     ) -> None:
         """`flow_end` is the noise of a flow's last time; None: the schedule is no flow.
+
+        `flow_target` is what its U-Net predicts: the velocity (flow) or the picture (x0). The U-Net
+        works on squares of `patch` pixels a side.
 
         Raises ImportError without frenchcat, OSError where the autoencoder is not at `vae_path`.
         """
@@ -66,6 +71,8 @@ class FrenchcatPipeline(_Pipeline):  # type: ignore[misc]
             text_pretrained=text_pretrained,
             vae_path=vae_path,
             flow_end=flow_end,
+            flow_target=flow_target,
+            patch=patch,
         )
         self.text = _text_encoder(text_model, text_pretrained)
 
@@ -276,11 +283,13 @@ class FrenchcatPipeline(_Pipeline):  # type: ignore[misc]
 
     def _answer(self, x: torch.Tensor, t: torch.Tensor, condition: Any) -> torch.Tensor:
         dtype, device = self.unet.dtype, x.device
+        pooled = getattr(condition, "pooled", None)
         answer: torch.Tensor = self.unet(
             x.to(dtype),
             t,
             encoder_hidden_states=condition.states.to(device, dtype),
             encoder_attention_mask=condition.mask.to(device),
+            class_labels=None if pooled is None else pooled.to(device, dtype),
             return_dict=False,
         )[0]
         return answer.float()
@@ -290,11 +299,14 @@ class FrenchcatPipeline(_Pipeline):  # type: ignore[misc]
     ) -> torch.Tensor:
         """One step of the scheduler, the predicted picture kept within -1 … 1 in pixel models."""
         more = dict(arguments)
-        if self.config.flow_end is not None and self.vae is None:
+        draws = self.config.flow_target == "x0"
+        if self.config.flow_end is not None and (draws or self.vae is None):
             sigma = (
                 self.config.flow_end * (float(t) + 1) / self.scheduler.config.num_train_timesteps
             )
-            picture = (x - sigma * output).clamp(-1, 1)
+            picture = output if draws else x - sigma * output
+            if self.vae is None:
+                picture = picture.clamp(-1, 1)
             output = (x - picture) / sigma
         if "use_clipped_model_output" in inspect.signature(self.scheduler.step).parameters:
             more["use_clipped_model_output"] = True
@@ -304,6 +316,8 @@ class FrenchcatPipeline(_Pipeline):  # type: ignore[misc]
     def _pictures(self, x: torch.Tensor, output_type: str) -> Any:
         if output_type == "latent":
             return x
+        if self.config.patch > 1:
+            x = torch.nn.functional.pixel_shuffle(x, self.config.patch)
         if self.vae is not None:
             x = self.vae.decode((x / self.vae.config.scaling_factor).to(self.vae.dtype)).sample
         return VaeImageProcessor().postprocess(x.float(), output_type=output_type)

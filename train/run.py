@@ -42,6 +42,16 @@ from frenchcat.train.tar_urls import tars_of
 from frenchcat.train.text import TextEncoder
 
 ABOUT = "run.json"
+_NONE = object()
+YOUNGER: dict[str, Any] = {
+    "patch": 1,
+    "pooled": False,
+    "loss": "target",
+    "times": "uniform",
+    "times_mean": 0.0,
+    "times_spread": 1.0,
+}
+"""Settings that came after the first checkpoints, at the values that those were trained with."""
 
 
 @dataclass
@@ -74,11 +84,38 @@ def make_parts(settings: TrainSettings) -> Parts:
         diffusion.check(process.target)
     except ValueError as error:
         raise UserError(str(error)) from None
-    text, codec = TextEncoder(settings.text), Codec.load(settings.model.vae)
+    check_process(settings)
+    text, codec = TextEncoder(settings.text), Codec.load(settings.model.vae, settings.model.patch)
     torch.manual_seed(settings.run.seed)
-    side = settings.data.size // codec.shrinks
-    unet = make_unet(settings.model, side, text.width, codec.channels)
+    unet = unet_of(settings, text, codec)
     return Parts(settings, unet, text, codec, diffusion)
+
+
+def unet_of(settings: TrainSettings, text: TextEncoder, codec: Codec) -> Any:
+    """A U-Net for these captions and pictures. Raises `UserError` where sizes do not fit."""
+    size = settings.data.size
+    if size % codec.shrinks:
+        raise UserError(
+            f"data.size {size} is no multiple of model.patch {codec.shrinks}; "
+            f"give {size // codec.shrinks * codec.shrinks or codec.shrinks}, or a smaller patch"
+        )
+    side = size // codec.shrinks
+    return make_unet(settings.model, side, text.width, codec.channels, text.pooled_width)
+
+
+def check_process(settings: TrainSettings) -> None:
+    """Raise `UserError` for settings of the diffusion that say two things."""
+    process = settings.diffusion
+    if process.loss == "velocity" and process.min_snr:
+        raise UserError(
+            f"diffusion.loss velocity has a weight of its own, and diffusion.min_snr is "
+            f"{process.min_snr:g}; set min_snr = 0, or loss = target"
+        )
+    if process.times == "uniform" and (process.times_mean, process.times_spread) != (0.0, 1.0):
+        raise UserError(
+            f"diffusion.times_mean {process.times_mean:g} and times_spread "
+            f"{process.times_spread:g} are of times = logit_normal, and times is uniform"
+        )
 
 
 def open_run(
@@ -179,10 +216,18 @@ def identity_of(settings: TrainSettings, rows: TrainingRows, text: TextEncoder) 
         "seed": settings.run.seed,
         "text model": text.digest,
         "caption dropout": settings.text.dropout,
-        "model": {k: v for k, v in as_dict(settings.model).items() if k != "checkpointing"},
-        "diffusion": as_dict(settings.diffusion),
+        "caption separator": settings.text.separator,
+        "model": _chosen(
+            {k: v for k, v in as_dict(settings.model).items() if k != "checkpointing"}
+        ),
+        "diffusion": _chosen(as_dict(settings.diffusion)),
         "data": order_of(settings),
     }
+
+
+def _chosen(section: dict[str, Any]) -> dict[str, Any]:
+    """A section without younger settings at their defaults: checkpoints before them lack these."""
+    return {name: value for name, value in section.items() if YOUNGER.get(name, _NONE) != value}
 
 
 def order_of(settings: TrainSettings) -> dict[str, Any]:

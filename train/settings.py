@@ -45,6 +45,8 @@ class TextSettings:
     """As clip.pretrained."""
     dropout: float = Field(default=0.1, ge=0, lt=1)
     """Share of captions replaced by the empty one, for classifier-free guidance (2207.12598)."""
+    separator: str | None = Field(default=None, min_length=1)
+    """What stands between the variants of a caption; one is drawn anew each time. None: one."""
 
 
 @settings
@@ -61,6 +63,10 @@ class ModelSettings:
     """Channels per attention head (count)."""
     vae: str | None = None
     """A folder with an AutoencoderKL of diffusers; None: pixels."""
+    patch: Literal[1, 2, 4, 8] = 1
+    """Without an autoencoder: the U-Net works on squares of so many pixels a side."""
+    pooled: bool = False
+    """Whether the caption's CLIP embedding joins the time embedding, beside cross-attention."""
     checkpointing: bool = False
     """Whether activations are recomputed: less memory, a third more time."""
 
@@ -79,6 +85,14 @@ class DiffusionSettings:
     """What the model predicts: the noise, the picture, or a mixture of both."""
     min_snr: float | None = Field(default=5.0, ge=0)
     """Gamma of 2303.09556; 0 or None: the plain error."""
+    loss: Literal["target", "velocity"] = "target"
+    """The error of the target itself, or of the velocity that follows from it (2511.13720)."""
+    times: Literal["uniform", "logit_normal"] = "uniform"
+    """How training draws times: each alike, or most of them in the middle (2403.03206)."""
+    times_mean: float = 0.0
+    """Of logit_normal, in the logit of time; above 0: towards noise."""
+    times_spread: float = Field(default=1.0, gt=0)
+    """Of logit_normal: the standard deviation of that logit."""
 
 
 @settings

@@ -52,24 +52,27 @@ def size_of(settings: TrainSettings) -> Size:
     """
     import torch
 
-    channels, shrinks = _latent(settings.model.vae)
+    channels, shrinks = _latent(settings.model.vae, settings.model.patch)
     side = settings.data.size // shrinks
-    width = text_width(settings.text)
+    width, pooled = text_widths(settings.text)
     with torch.device("meta"):
-        unet = make_unet(settings.model, side, width, channels)
+        unet = make_unet(settings.model, side, width, channels, pooled)
     count = sum(weight.numel() for weight in unet.parameters())
     return Size(count, (channels, side, side), width)
 
 
-def text_width(settings: TextSettings) -> int:
-    """The width of a text tower's states, without its weights; the bundled one is loaded.
+def text_widths(settings: TextSettings) -> tuple[int, int]:
+    """The widths of a text tower's states and embedding, without its weights.
+
+    The bundled one is loaded.
 
     Raises `UserError` for a tower that is no architecture of open_clip's own.
     """
     import open_clip
 
     if settings.model == "mini":
-        return TextEncoder(settings).width
+        encoder = TextEncoder(settings)
+        return encoder.width, encoder.pooled_width
     found: dict[str, Any] = open_clip.get_model_config(settings.model) or {}
     width = found.get("text_cfg", {}).get("width")
     if width is None:
@@ -77,13 +80,13 @@ def text_width(settings: TextSettings) -> int:
             f"text.model {settings.model} is no architecture of open_clip whose width is known; "
             "name one, such as ViT-L-14"
         )
-    return int(width)
+    return int(width), int(found["embed_dim"])
 
 
-def _latent(vae: str | None) -> tuple[int, int]:
+def _latent(vae: str | None, patch: int) -> tuple[int, int]:
     """Channels of x, and pixels a side of one of its numbers."""
     if vae is None:
-        return 3, 1
+        return 3 * patch**2, patch
     file = Path(vae) / "config.json"
     if not file.exists():
         return LATENT

@@ -66,7 +66,7 @@ def clip_guide(clip: Clip, weight: float) -> Guide:
 
         def predicted(x: Tensor, t: Tensor) -> Tensor:
             output = unet_output(unet, x.to(unet.dtype), t, condition).float()
-            return parts.diffusion.split(target, output, x, t)[0]
+            return parts.codec.pixels(parts.diffusion.split(target, output, x, t)[0])
 
         return clip_gradient(embed, texts, weight, predicted)
 

@@ -103,7 +103,9 @@ def _read(file: IO[bytes], path: str, sized: bool, keys: Sequence[str]) -> TarCo
     members, damages = scan(file, path)
     stamp = TarStamp(seen_of(path), contents_of(file, members))
     found, left = samples_of(members)
-    left += [LeftOut(f"byte {one.offset}", "damaged", f"is damaged: {one.reason}") for one in damages]
+    left += [
+        LeftOut(f"byte {one.offset}", "damaged", f"is damaged: {one.reason}") for one in damages
+    ]
     samples: list[TarSample] = []
     captions: list[str | None] = []
     for sample, text in _captioned(file, found, keys, left):
@@ -131,7 +133,9 @@ def _captioned(
         about = about if isinstance(about, dict) else {}
         text = next((about[key] for key in keys if isinstance(about.get(key), str)), None)
         if text is None:
-            said = f"has no text under {', '.join(keys)}; its keys: {', '.join(map(str, about))[:120]}"
+            said = (
+                f"has no text under {', '.join(keys)}; its keys: {', '.join(map(str, about))[:120]}"
+            )
             left.append(LeftOut(name_of(sample.caption), "no_caption", said))
             continue
         yield sample, text.encode("utf-8", "replace").decode()

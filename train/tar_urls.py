@@ -55,7 +55,9 @@ def parts_of(named: str) -> list[str]:
         try:
             found += expand_urls(part)
         except ValueError as error:
-            raise UserError(f"data.tars {part} cannot be expanded ({error}); close each {{") from None
+            raise UserError(
+                f"data.tars {part} cannot be expanded ({error}); close each {{"
+            ) from None
     return [part for part in found if part]
 
 
@@ -116,7 +118,9 @@ def _stored(command: str, path: Path) -> str:
         ran = subprocess.run(command, shell=True, stdout=sink, stderr=subprocess.PIPE, check=False)
     if ran.returncode or not half.stat().st_size:
         half.unlink()
-        said = (ran.stderr.decode(errors="replace").strip().splitlines() or ["it prints nothing"])[-1]
+        said = (ran.stderr.decode(errors="replace").strip().splitlines() or ["it prints nothing"])[
+            -1
+        ]
         raise UserError(
             f"data.tars pipe:{command} failed with status {ran.returncode} ({said[:200]}); "
             "mend the command, which has to print a tar"

@@ -1,5 +1,7 @@
 """Captions -> what the U-Net attends to: the token states of a CLIP text tower, frozen.
 
+Beside them the caption's embedding, which `model.pooled` adds to the time embedding.
+
 Reads an open_clip model's weights (`mini` by default). The empty caption is the null condition of
 classifier-free guidance. States of captions that come again are kept.
 
@@ -21,27 +23,41 @@ if TYPE_CHECKING:
 KEPT = 20_000
 
 
+def variants_of(caption: str, settings: TextSettings) -> list[str]:
+    """What a caption says in other words: its parts at `separator`, the first one in any case."""
+    if settings.separator is None:
+        return [caption]
+    first, *others = (part.strip() for part in caption.split(settings.separator))
+    return [first, *(part for part in others if part)]
+
+
 @dataclass(frozen=True)
 class Condition:
     """A batch of captions, encoded."""
 
     states: Tensor  # (B, L, D) float32; zeros behind a caption's end
     mask: Tensor  # (B, L) bool: which positions belong to the caption
+    pooled: Tensor | None = None  # (B, P) float32: the captions' CLIP embeddings, of length sqrt(P)
 
     def to(self, device: Any) -> Condition:
         """The same on a device."""
-        return Condition(self.states.to(device), self.mask.to(device))
+        pooled = None if self.pooled is None else self.pooled.to(device)
+        return Condition(self.states.to(device), self.mask.to(device), pooled)
 
     def part(self, start: int, stop: int) -> Condition:
         """Some of the captions, as wide as all of them."""
-        return Condition(self.states[start:stop], self.mask[start:stop])
+        pooled = None if self.pooled is None else self.pooled[start:stop]
+        return Condition(self.states[start:stop], self.mask[start:stop], pooled)
 
     def joined(self, other: Condition) -> Condition:
         """Both, one after the other; they have to be of one width, as parts of a batch are."""
         import torch
 
         states = torch.cat([self.states, other.states])
-        return Condition(states, torch.cat([self.mask, other.mask]))
+        pooled = None
+        if self.pooled is not None and other.pooled is not None:
+            pooled = torch.cat([self.pooled, other.pooled])
+        return Condition(states, torch.cat([self.mask, other.mask]), pooled)
 
 
 class TextEncoder:
@@ -59,19 +75,20 @@ class TextEncoder:
         self.name, self.digest = clip.name, clip.digest
         self._tokenizer, self._tower = clip.text_tower()
         self._tower.tower.output_tokens = True
-        self._kept: OrderedDict[str, Tensor] = OrderedDict()
+        self._kept: OrderedDict[str, tuple[Tensor, Tensor]] = OrderedDict()
         self._too_long: set[str] = set()
         self.limit = int(self._tokenizer([""]).shape[1])  # tokens, with those of begin and end
-        self.width = int(self._encoded([""])[0].shape[-1])
+        states, pooled = self._encoded([""])[0]
+        self.width, self.pooled_width = int(states.shape[-1]), int(pooled.shape[-1])
 
     def __call__(self, captions: Sequence[str]) -> Condition:
         """Captions -> states and mask, as wide as the longest of them, a multiple of 8."""
         import torch
 
         new = [caption for caption in dict.fromkeys(captions) if caption not in self._kept]
-        for caption, states in zip(new, self._encoded(new), strict=True):
-            self._kept[caption] = states
-        rows = [self._kept[caption] for caption in captions]
+        for caption, encoded in zip(new, self._encoded(new), strict=True):
+            self._kept[caption] = encoded
+        rows, pooled = zip(*(self._kept[caption] for caption in captions), strict=True)
         while len(self._kept) > KEPT:
             self._too_long.discard(self._kept.popitem(last=False)[0])
         width = -(-max(len(row) for row in rows) // 8) * 8
@@ -80,7 +97,7 @@ class TextEncoder:
         for n, row in enumerate(rows):
             states[n, : len(row)] = row
             mask[n, : len(row)] = True
-        return Condition(states, mask)
+        return Condition(states, mask, torch.stack(pooled))
 
     def too_long(self, captions: Sequence[str]) -> list[str]:
         """Those of the captions just encoded that have more than `limit` tokens, and were cut."""
@@ -95,8 +112,10 @@ class TextEncoder:
         longer = self._tokenizer([caption], context_length=self.limit + 1)
         return not torch.equal(longer[:, : self.limit], tokens)
 
-    def _encoded(self, captions: Sequence[str]) -> list[Tensor]:
-        """Each caption's states up to its end, (L, D) float32.
+    def _encoded(self, captions: Sequence[str]) -> list[tuple[Tensor, Tensor]]:
+        """Each caption's states up to its end, (L, D) float32, and its embedding, (P,) float32.
+
+        The embedding's length is sqrt(P): its numbers vary by about 1, as a network expects.
 
         One by one: they must not depend on what stood beside a caption, to the last bit.
         """
@@ -109,6 +128,7 @@ class TextEncoder:
             if self._is_cut(caption, tokens):
                 self._too_long.add(caption)
             with torch.inference_mode():
-                _, states = self._tower(self._tower.cut(tokens))
-            found.append(states[0, :length].float().clone())
+                pooled, states = self._tower(self._tower.cut(tokens))
+            unit = torch.nn.functional.normalize(pooled[0].float(), dim=-1)
+            found.append((states[0, :length].float().clone(), unit * len(unit) ** 0.5))
         return found

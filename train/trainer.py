@@ -164,7 +164,9 @@ class Trainer:
         noise = noise_of(loaded.noise_seeds, x_0.shape[1:]).to(self.device)
         t = loaded.times.to(self.device)
         weight = None
-        if process.min_snr:
+        if process.loss == "velocity":
+            weight = diffusion.velocity_weight(process.target, t).float()
+        elif process.min_snr:
             weight = diffusion.min_snr_weight(process.target, t, process.min_snr).float()
         return {
             "x_t": diffusion.noised(x_0, t, noise).contiguous(memory_format=layout),
@@ -209,8 +211,13 @@ class Trainer:
         x_t = prepared["x_t"]
         sick = (~x_t.isfinite().flatten(1).all(1)).tolist()
         keys = [key for key, is_sick in zip(loaded.keys, sick, strict=True) if is_sick]
-        which = f"not finite before the model sees them: {', '.join(keys[:5])}" if keys else (
-            f"its samples: {', '.join(loaded.keys[:5])}" + (" …" if len(loaded.keys) > 5 else "")
+        which = (
+            f"not finite before the model sees them: {', '.join(keys[:5])}"
+            if keys
+            else (
+                f"its samples: {', '.join(loaded.keys[:5])}"
+                + (" …" if len(loaded.keys) > 5 else "")
+            )
         )
         return Diverged(
             f"training stopped at step {self.step + 1}: the loss is {loss:g} and the gradient's norm "

@@ -105,10 +105,9 @@ class TrainableWeights:
 
         Every rank has to call it: under FSDP2 each holds a part of them.
         """
-        from frenchcat.train.model import make_unet
+        from frenchcat.train.run import unet_of
 
-        _, side, _ = parts.shape
-        unet = make_unet(self.settings.model, side, parts.text.width, parts.codec.channels)
+        unet = unet_of(self.settings, parts.text, parts.codec)
         state = {n: _whole(mean) for n, mean in zip(self.names, self.averaged, strict=True)}
         unet.load_state_dict(state, strict=True)
         return unet.to(self.device).eval()

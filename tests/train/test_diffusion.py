@@ -6,7 +6,13 @@ from diffusers import DDPMScheduler
 from hypothesis import given
 from hypothesis import strategies as st
 
-from frenchcat.train.diffusion import Diffusion, cosine_betas, linear_betas, zero_terminal_snr
+from frenchcat.train.diffusion import (
+    Diffusion,
+    cosine_betas,
+    linear_betas,
+    logit_normal,
+    zero_terminal_snr,
+)
 from tests.train.gaussian import Gaussian, generator
 
 KINDS = ("linear", "scaled_linear", "cosine", "flow")
@@ -211,3 +217,41 @@ def test_coefficients_are_not_rounded_to_a_coarse_picture(kind: str) -> None:
     x_0, noise = (torch.randn(20, 1, 2, 2, generator=generator(n)).to(dtype) for n in (1, 2))
     exact = diffusion.noised(x_0.double(), t, noise.double())
     torch.testing.assert_close(diffusion.noised(x_0, t, noise).double(), exact, atol=1e-5, rtol=0)
+
+
+@given(st.sampled_from(KINDS), st.sampled_from(("x0", "v", "flow")), st.integers(0, 999))
+def test_the_velocity_loss_is_the_error_of_the_velocity_that_follows(
+    kind: str, target: str, time: int
+) -> None:
+    """By `split`: the velocity eps - x_0 of an output that is wrong, against that of the truth."""
+    diffusion, t = Diffusion.make(kind), times(time)
+    x_0, noise, error = (torch.randn(1, 8, generator=generator(n)).double() for n in (1, 2, 3))
+    x_t = diffusion.noised(x_0, t, noise)
+    output = diffusion.target(target, x_0, noise, t) + error
+    picture, eps = diffusion.split(target, output, x_t, t)
+    wrong = (eps - picture) - (noise - x_0)
+    weight = diffusion.velocity_weight(target, t, floor=0.0)
+    torch.testing.assert_close(weight[:, None] * error**2, wrong**2, atol=1e-9, rtol=1e-6)
+
+
+def test_the_velocity_loss_of_a_picture_is_the_papers() -> None:
+    """|x' - x|^2 / max(1 - t, .05)^2 with the paper's t = 1 - s (2511.13720)."""
+    diffusion, t = Diffusion.make("flow", zero_terminal=True), torch.arange(1000)
+    theirs = 1 - (t + 1).double() / 1000
+    expected = 1 / (1 - theirs).clamp(min=0.05) ** 2
+    torch.testing.assert_close(diffusion.velocity_weight("x0", t), expected)
+    assert float(diffusion.velocity_weight("x0", t).max()) == pytest.approx(400)
+
+
+def test_logit_normal_times_are_the_papers() -> None:
+    """JiT draws t = sigmoid(.8 n - .8) with 1 for the picture; here noise counts, 1 - t."""
+    shares = [(n + 0.5) / 20_000 for n in range(20_000)]
+    ours = torch.tensor([logit_normal(share, 0.8, 0.8) for share in shares]).double()
+    logits = (ours / (1 - ours)).log()
+    assert float(logits.mean()) == pytest.approx(0.8, abs=1e-3)
+    assert float(logits.std()) == pytest.approx(0.8, abs=1e-3)
+    theirs = torch.sigmoid(0.8 * torch.randn(20_000, generator=generator(4)) - 0.8)
+    points = torch.tensor([0.1, 0.25, 0.5, 0.75, 0.9])
+    expected = 1 - theirs.double().quantile(1 - points.double())
+    torch.testing.assert_close(ours.quantile(points.double()), expected, atol=0.01, rtol=0)
+    assert 0 < logit_normal(0.0) < logit_normal(1 - 2**-53) < 1

@@ -14,7 +14,15 @@ from safetensors.torch import load_file
 from frenchcat.curate.config import as_dict, resolve
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import UserError
-from frenchcat.train.checkpoint import State, best, load_tensors, newest, publish, read_state
+from frenchcat.train.checkpoint import (
+    State,
+    best,
+    check_identity,
+    load_tensors,
+    newest,
+    publish,
+    read_state,
+)
 from frenchcat.train.loop import train
 from frenchcat.train.rows import TrainingRows
 from frenchcat.train.run import (
@@ -32,6 +40,13 @@ from tests.train.runs import settings, write_tars
 
 # Another value of each setting, by whether a run with it is another run.
 DECIDES: dict[str, Any] = {
+    "text.separator": "|",
+    "model.patch": 2,
+    "model.pooled": True,
+    "diffusion.loss": "velocity",
+    "diffusion.times": "logit_normal",
+    "diffusion.times_mean": 0.8,
+    "diffusion.times_spread": 0.8,
     "data.batch": 6,
     "data.size": 24,
     "data.aspects": [1.0, 1.5],
@@ -138,6 +153,15 @@ def test_other_rows_or_another_text_tower_are_another_run(
     assert identity_of(chosen, other, text) != before
     tower: Any = Tower("another")
     assert identity_of(chosen, rows, tower) != before
+
+
+def test_a_checkpoint_from_before_patches_goes_on(rows: TrainingRows, text: TextEncoder) -> None:
+    now = identity_of(settings(Path("tars"), Path("run")), rows, text)
+    names = {"channels", "layers_per_block", "attention_from", "head_dim", "vae"}
+    assert set(now["model"]) == names
+    assert set(now["diffusion"]) == {"schedule", "steps", "zero_terminal", "target", "min_snr"}
+    before = {name: value for name, value in now.items() if name != "caption separator"}
+    check_identity(Path("a/b/c"), State(1, 0, 1, 0, 0, before), now)
 
 
 def state(step: int, loss: float | None, chosen: TrainSettings) -> State:
