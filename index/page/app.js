@@ -1,9 +1,9 @@
 // The page, put together: the state says what is seen, everything else follows it.
 
-import { Client } from "./client.js";
+import { Client, Problem } from "./client.js";
 import { Detail } from "./detail.js";
-import { prepare } from "./dialogs.js";
-import { byId, count, el, say, typing } from "./dom.js";
+import { confirmed, prepare } from "./dialogs.js";
+import { button, byId, count, el, say, typing } from "./dom.js";
 import { download } from "./download.js";
 import { Drawing } from "./drawing.js";
 import { Duplicates } from "./duplicates.js";
@@ -14,9 +14,11 @@ import { Removing } from "./removal.js";
 import { Results } from "./results.js";
 import { SearchBar } from "./search-bar.js";
 import { Selecting } from "./selection.js";
-import { ASKED, Store } from "./state.js";
+import { ASKED, Store, nameOf } from "./state.js";
 import { welcome } from "./welcome.js";
 import { Where } from "./where.js";
+
+const CONDITION = ["bad-condition", "unknown-column"]; // codes of problems
 
 class Page {
   constructor() {
@@ -35,6 +37,8 @@ class Page {
     this.removing = new Removing(this);
     this.drawing = new Drawing(this);
     prepare(byId("help"));
+    this.confirming = prepare(byId("confirm"));
+    this.store.place = () => (this.datasets.length && !this.results.first ? this.results.place : null);
     this.store.listen((state, changed) => this.follow(state, changed));
     this.clicks();
     addEventListener("keydown", (event) => this.pressed(event));
@@ -56,9 +60,9 @@ class Page {
     return Boolean(this.dataset?.filters.duplicates);
   }
 
-  /** A row's place in the addresses of /v1. */
+  /** A row's place in the addresses of /v1, and its name in `like`. */
   place(key) {
-    return `${encodeURIComponent(this.dataset.name)}/${encodeURIComponent(key)}`;
+    return nameOf(this.dataset.name, key);
   }
 
   /** Where to ask for a row's removal; "" where the server does not say. */
@@ -73,10 +77,15 @@ class Page {
   async start() {
     this.client = new Client(this.store.state.back);
     const { client } = this;
+    byId("status").textContent = "Loading…";
     try {
       const config = await client.get("config.json");
+      if (client !== this.client) return;
       this.config = config.frenchcat ?? {};
       byId("key-field").hidden = !this.config.asksForKey;
+      byId("key-note").textContent = client.foreign
+        ? `It is sent to ${client.base.host}, which is not this page's site.`
+        : "Kept until this tab is closed.";
       this.datasets = await client.get("v1/datasets");
       if (client !== this.client) return;
     } catch (error) {
@@ -89,11 +98,11 @@ class Page {
 
   refused(error) {
     this.datasets = [];
-    this.results.clear();
-    byId("results").replaceChildren();
+    this.results.empty();
     this.options.show(this.store.state);
     this.bar.show(this.store.state);
-    this.failed(error);
+    byId("status").textContent = "";
+    this.failed(error, () => this.start());
     if (error.status !== 401) return;
     this.options.open(true, false);
     byId("key").focus();
@@ -101,6 +110,7 @@ class Page {
 
   /** Learn of the dataset that is looked at. */
   async meet() {
+    this.results.forget();
     const { name, rows, model } = this.dataset;
     byId("about").textContent = `${name}: ${count(rows)} rows, vectors of ${model}.`;
     const { contact } = this.config;
@@ -113,9 +123,19 @@ class Page {
     return el("a", { href: web(contact) || `mailto:${encodeURI(contact)}` }, contact);
   }
 
-  /** A key was given. */
-  enter(key) {
-    this.client.key = key;
+  /** A key was given. One for another site, which a link may have named, is sent if that is meant. */
+  async enter(key) {
+    const { client } = this;
+    if (client.foreign && key) {
+      const sent = await confirmed(this.confirming, {
+        title: `Send this key to ${client.base.host}?`,
+        text: `The page's address says to search at ${client.base.origin}, which is another site than this page's. Whoever runs it can use the key.`,
+        yes: "Send it",
+      });
+      if (!sent) return (byId("key").value = "");
+    }
+    client.key = key;
+    byId("key").value = "";
     this.start();
   }
 
@@ -126,6 +146,7 @@ class Page {
       return this.start();
     }
     if (!this.datasets.length) return;
+    const place = this.store.left;
     if (changed.includes("index")) this.meet();
     this.options.show(state);
     this.where.show(state);
@@ -134,21 +155,36 @@ class Page {
     this.showView(state);
     welcome(this, state);
     document.title = state.query ? `${state.query} - frenchcat` : "frenchcat";
-    if (changed.some((name) => ASKED.includes(name))) this.look(state);
+    if (this.unknown(state)) this.sayUnknown(state);
+    else if (changed.some((name) => ASKED.includes(name))) this.look(state, place);
     else if (changed.includes("hideUrls")) this.results.redo();
     if (changed.some((name) => ["captions", "fullCaptions", "similarities"].includes(name))) this.results.dress(state);
     this.detail.show(state);
   }
 
-  async look(state) {
+  /** Whether the address names a dataset that is not served here. */
+  unknown(state) {
+    return state.index !== "" && !this.datasets.some(({ name }) => name === state.index);
+  }
+
+  sayUnknown(state) {
+    this.results.empty();
+    this.failed(new Problem(404, `There is no dataset “${state.index}” here; there are: `));
+    const choices = this.datasets.map(({ name }) => button(name, () => this.store.set({ index: name }), { class: "chip" }));
+    byId("problem").append(...choices);
+  }
+
+  async look(state, place = null) {
     const map = state.view === "map" ? this.map.show(state) : null;
-    await this.results.run(state);
+    await this.results.run(state, place);
     await map;
     this.map.draw();
   }
 
+  /** Look again for what is looked for. */
   again() {
     this.map.path = null;
+    this.results.forget();
     this.look(this.store.state);
   }
 
@@ -165,12 +201,15 @@ class Page {
     }
   }
 
-  /** Show what went wrong; null: nothing. */
-  failed(error) {
-    const { where } = this.store.state;
-    const conditional = error && where && error.status === 400;
+  /** Show what went wrong, once; null: nothing. `again` is what may be tried again later. */
+  failed(error, again = error && error === this.error ? this.retry : null) {
+    this.error = error;
+    this.retry = again;
+    const conditional = CONDITION.includes(error?.code) && this.options.isOpen;
     this.where.fail(conditional ? error.message : "");
-    say(byId("problem"), error?.message);
+    const place = byId("problem");
+    say(place, conditional ? "" : error?.message);
+    if (again && error?.passes && !conditional) place.append(" ", button("Retry", again, { class: "retry" }));
     if (error && error.name !== "Error" && !("status" in error)) console.error(error);
   }
 
@@ -190,6 +229,10 @@ class Page {
   }
 
   clicks() {
+    document.querySelector(".skip").addEventListener("click", (event) => {
+      event.preventDefault(); // an address with #results would be another place of the history
+      (this.results.keys.current?.querySelector(".open") ?? byId("results")).focus();
+    });
     byId("view-pictures").addEventListener("click", () => this.store.set({ view: "pictures" }));
     byId("view-map").addEventListener("click", () => this.store.set({ view: "map" }));
     byId("open-help").addEventListener("click", () => byId("help").showModal());
@@ -199,9 +242,9 @@ class Page {
 
   /** A key pressed on a row; whether it means something. */
   shortcut(key, row) {
-    if (key === "p") this.ask({ like: row.key });
+    if (key === "p") this.ask({ like: this.place(row.key) });
     else if (key === "c" && row.caption) this.ask({ query: row.caption });
-    else if (key === "d" && this.clusters) this.duplicates(row);
+    else if (key === "d" && row.copies) this.duplicates(row);
     else return false;
     return true;
   }

@@ -29,9 +29,16 @@ export class GridKeys {
     this.current = undefined;
   }
 
+  /** Give the focus to a row's card; whether it is there. */
   focus(key) {
-    const card = this.cards.find((one) => one.dataset.key === key) ?? this.cards[0];
+    const card = this.cards.find((one) => one.dataset.key === key);
     card?.querySelector(".open").focus();
+    return Boolean(card);
+  }
+
+  /** Give the focus to the card that can be tabbed to. */
+  enter() {
+    this.current?.querySelector(".open").focus();
   }
 
   pressed(event) {

@@ -1,5 +1,7 @@
 // A state as the body of a search.
 
+import { rowOf } from "./state.js";
+
 export const PAGE = 40; // rows a page, as LAION's has it
 
 /** Whether something is looked for; else rows are browsed. */
@@ -24,7 +26,7 @@ export function looked(state) {
   if (state.query.trim()) terms.push({ text: state.query.trim() });
   if (state.picture) terms.push({ picture: state.picture });
   if (state.imageUrl) terms.push({ picture_url: state.imageUrl });
-  if (state.like) terms.push({ like: state.like });
+  if (state.like) terms.push({ like: state.like.includes("/") ? rowOf(state.like) : state.like });
   return terms.length === 1 ? terms[0] : { terms };
 }
 

@@ -20,7 +20,7 @@ from frenchcat.index.service.models import (
     SearchResponse,
 )
 from frenchcat.index.service.problems import documented
-from frenchcat.index.service.rows import answer, row
+from frenchcat.index.service.rows import answer, rows
 from frenchcat.index.terms import Unit
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ async def one_row(request: Request, dataset: str, key: str) -> Response:
     """A row's columns: caption, address, licence, creator, whatever the list brought."""
     service: Service = request.app.state.service
     served = service.registry.get(dataset)
-    return await service.work.disk(lambda: answer(row(served.name, served.row(key))))
+    return await service.work.disk(lambda: answer(rows(served, [served.row(key)])[0]))
 
 
 @router.get(
@@ -119,16 +119,20 @@ async def _found(
     wanted = service.wanted(asked, k + skip)
     found = await service.find(served, vector, wanted)
     times = {"encode": encoded - begun, "search": perf_counter() - encoded}
-    return await service.work.search(_answer, served, found, skip, times)
+    return await service.work.search(_answer, served, found, skip, times, asked.columns)
 
 
 def _answer(
-    served: ServedDataset, found: NearestRows, skip: int, times: dict[str, float]
+    served: ServedDataset,
+    found: NearestRows,
+    skip: int,
+    times: dict[str, float],
+    columns: list[str] | None,
 ) -> Response:
-    hits: list[dict[str, Any]] = []
     similarities = found.similarities[skip:].tolist()
-    for hit, similarity in zip(served.hits(found.positions[skip:]), similarities, strict=True):
-        hits.append({**row(served.name, hit), "similarity": round(similarity, 6)})
+    hits = rows(served, served.hits(found.positions[skip:]), columns)
+    for hit, similarity in zip(hits, similarities, strict=True):
+        hit["similarity"] = round(similarity, 6)
     return answer(
         {
             "dataset": served.name,
@@ -141,7 +145,7 @@ def _answer(
 
 
 def _cluster(served: ServedDataset, key: str) -> Response:
-    return answer([row(served.name, hit) for hit in served.cluster(key)[:MOST_LIKE]])
+    return answer(rows(served, served.cluster(key)[:MOST_LIKE]))
 
 
 def _about(service: Service, served: ServedDataset) -> DatasetInfo:

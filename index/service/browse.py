@@ -16,7 +16,7 @@ from starlette.responses import Response
 from frenchcat.index.service.content_policy import ContentPolicy, violent
 from frenchcat.index.service.models import Browse, Browsed, Filters, Mapped
 from frenchcat.index.service.problems import documented
-from frenchcat.index.service.rows import answer, row
+from frenchcat.index.service.rows import answer, rows
 from frenchcat.index.service.search import Wanted
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ async def browse(request: Request, asked: Browse) -> Response:
     service: Service = request.app.state.service
     served = service.registry.get(asked.dataset)
     wanted = service.wanted(asked, asked.k)
-    given = (served, wanted, service.content_policy, asked.skip)
+    given = (served, wanted, service.content_policy, asked.skip, asked.columns)
     return await service.conditions.within(served, service.work.search, _browse, *given)
 
 
@@ -48,7 +48,11 @@ async def dataset_map(request: Request, name: str, asked: Annotated[Filters, Que
 
 
 def _browse(
-    served: ServedDataset, wanted: Wanted, content_policy: ContentPolicy, skip: int
+    served: ServedDataset,
+    wanted: Wanted,
+    content_policy: ContentPolicy,
+    skip: int,
+    columns: list[str] | None,
 ) -> Response:
     positions = _allowed(served, wanted)
     total = len(positions)
@@ -60,7 +64,7 @@ def _browse(
             "dataset": served.name,
             "index_version": served.version,
             "total": total,
-            "rows": [row(served.name, hit) for hit in hits],
+            "rows": rows(served, hits, columns),
         }
     )
 

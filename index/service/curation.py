@@ -63,6 +63,7 @@ async def make_selection(request: Request, asked: NewSelection) -> Made:
             409,
             f"{served.name} has a selection {asked.name!r} already, of {there['rows']} rows "
             f"(digest {there['digest'][:16]}); give another name, or replace=true to lose that one",
+            code="already-there",
         )
     folder = served.dataset.root if service.settings.private else None
     return Made(dataset=served.name, name=asked.name, folder=folder, **made)
@@ -145,6 +146,7 @@ def _check_confirmed(
             409,
             "a removal is confirmed with the token of its preview; send the same without confirm, "
             f"then confirm with the token that it answers ({total} rows would go now)",
+            code="preview-needed",
         )
     if asked.token != _token(served, asked, matches):
         raise Refused(
@@ -152,6 +154,7 @@ def _check_confirmed(
             f"the token {asked.token[:40]!r} is of another preview: {asked.by} {asked.value[:200]}"
             f"{' with near copies' if asked.near else ''} matches {total} rows now that were not "
             "those shown; nothing was removed; look at the preview again",
+            code="preview-changed",
         )
     if total > bound and asked.total != total:
         said = "none was" if asked.total is None else f"{asked.total} was"
@@ -159,4 +162,5 @@ def _check_confirmed(
             409,
             f"this removes {total} rows, more than {bound} (confirm_rows); confirm the number with "
             f"total={total} ({said} sent); nothing was removed",
+            code="total-needed",
         )

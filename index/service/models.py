@@ -15,6 +15,15 @@ By = Literal["image", "text"]
 PARTS = ("text", "picture", "picture_url", "vector", "like")
 
 
+class RowName(BaseModel):
+    """A row of any dataset that is served."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    dataset: Annotated[str, Field(max_length=200)]
+    key: Key
+
+
 class Strict(BaseModel):
     """A body without keys that are not known."""
 
@@ -28,7 +37,9 @@ class QueryPart(Strict):
     picture: Base64 | None = None
     picture_url: Address | None = None
     vector: Numbers | None = None
-    like: Key | None = Field(None, description="The key of a row of the dataset.")
+    like: Key | RowName | None = Field(
+        None, description="The key of a row of the dataset, or a row of another one."
+    )
 
     @property
     def given(self) -> list[str]:
@@ -67,6 +78,14 @@ class Filters(Strict):
     aesthetic_weight: float = Field(0.5, ge=-100, le=100, allow_inf_nan=False)
 
 
+class Chosen(Strict):
+    """What an answer says of each row."""
+
+    columns: list[Annotated[str, Field(max_length=200)]] | None = Field(
+        None, max_length=200, description="Columns of each row beside its key; None: all."
+    )
+
+
 class HitFilters(Filters):
     """Which hits of a query are given."""
 
@@ -75,13 +94,13 @@ class HitFilters(Filters):
     )
 
 
-class PictureSearch(HitFilters):
+class PictureSearch(HitFilters, Chosen):
     """What stands beside a picture that is sent as it is."""
 
     k: int = Field(20, ge=1, le=10_000, description="How many hits.")
 
 
-class Search(QueryPart, HitFilters):
+class Search(QueryPart, HitFilters, Chosen):
     """A query: one part, or a weighted sum of terms."""
 
     terms: list[QueryTerm] | None = Field(None, min_length=1, max_length=16)
@@ -95,7 +114,7 @@ class Search(QueryPart, HitFilters):
         return self
 
 
-class Browse(Filters):
+class Browse(Filters, Chosen):
     """Rows without a query."""
 
     k: int = Field(40, ge=1, le=10_000, description="How many rows.")
@@ -110,9 +129,10 @@ class RowResponse(BaseModel):
     key: str
     url: str | None = None
     caption: str | None = None
-    picture: str = Field(description="Path of the stored picture.")
-    thumbnail: str = Field(description="Path of a small one.")
-    stored: bool = Field(description="False: the dataset has its address alone.")
+    picture: str | None = Field(None, description="Path of the stored picture.")
+    thumbnail: str | None = Field(None, description="Path of a small one.")
+    stored: bool | None = Field(None, description="False: the dataset has its address alone.")
+    copies: int | None = Field(None, description="How many other rows are duplicates of it.")
 
 
 class HitResponse(RowResponse):

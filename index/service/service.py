@@ -56,7 +56,9 @@ class Service:
         self.conditions = Conditions(settings, self.work)
         self.registry = DatasetRegistry(datasets, self.work, self.metrics, clip)
         self.remote = Remote(settings, self.metrics)
-        self.queries = Queries(self.work, self.remote, self.content_policy, self.pixels)
+        self.queries = Queries(
+            self.work, self.remote, self.content_policy, self.pixels, self.registry.get
+        )
         waiting = settings.draw_waiting
         self.draw_queue = (
             None if draw_backend is None else DrawQueue(draw_backend, waiting, self.metrics)
