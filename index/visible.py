@@ -132,6 +132,10 @@ class Visible:
         counts[member] = sizes[facts.clusters[places[member]]] - 1
         return counts
 
+    def facts_version(self) -> Hashable:
+        """Changes when verdicts, scores or duplicates do."""
+        return self._stamp()
+
     def version_of(self, where: str) -> Hashable:
         """Names a condition and what its rows depend on: scores, verdicts, removals."""
         return ("where", where, self._stamp(), removed_keys(self._dataset))

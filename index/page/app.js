@@ -7,6 +7,7 @@ import { button, byId, count, el, say, typing } from "./dom.js";
 import { download } from "./download.js";
 import { Drawing } from "./drawing.js";
 import { Duplicates } from "./duplicates.js";
+import { Facets } from "./facets.js";
 import { DatasetMap } from "./map.js";
 import { Options } from "./options.js";
 import { web } from "./pictures.js";
@@ -14,7 +15,7 @@ import { Removing } from "./removal.js";
 import { Results } from "./results.js";
 import { SearchBar } from "./search-bar.js";
 import { Selecting } from "./selection.js";
-import { ASKED, Store, nameOf } from "./state.js";
+import { ASKED, Store, placeOf } from "./state.js";
 import { welcome } from "./welcome.js";
 import { Where } from "./where.js";
 
@@ -30,6 +31,7 @@ class Page {
     this.map = new DatasetMap(this);
     this.options = new Options(this);
     this.where = new Where(this);
+    this.facets = new Facets(this);
     this.bar = new SearchBar(this);
     this.detail = new Detail(this);
     this.drawer = new Duplicates(this);
@@ -60,9 +62,14 @@ class Page {
     return Boolean(this.dataset?.filters.duplicates);
   }
 
-  /** A row's place in the addresses of /v1, and its name in `like`. */
+  /** A row's place in the addresses of /v1. */
   place(key) {
-    return nameOf(this.dataset.name, key);
+    return placeOf(this.dataset.name, key);
+  }
+
+  /** Search by a row's picture: what changes in the state. */
+  like({ key }) {
+    return { like: key, likeOf: this.dataset.name };
   }
 
   /** Where to ask for a row's removal; "" where the server does not say. */
@@ -117,6 +124,7 @@ class Page {
     if (contact) byId("about").append(" Removals: ", this.contactLink(contact));
     byId("select").hidden = !this.config.maySelect;
     await this.where.learn().catch((error) => this.failed(error));
+    this.options.order(this.store.state);
   }
 
   contactLink(contact) {
@@ -152,6 +160,7 @@ class Page {
     this.where.show(state);
     this.bar.show(state);
     this.drawing.show(state);
+    this.facets.show(state);
     this.showView(state);
     welcome(this, state);
     document.title = state.query ? `${state.query} - frenchcat` : "frenchcat";
@@ -217,7 +226,7 @@ class Page {
 
   /** Search by something else, from a result. */
   ask(changes) {
-    this.store.set({ query: "", imageUrl: "", like: "", picture: "", row: "", view: "pictures", ...changes });
+    this.store.set({ query: "", imageUrl: "", like: "", likeOf: "", picture: "", row: "", view: "pictures", ...changes });
   }
 
   duplicates(row) {
@@ -242,7 +251,7 @@ class Page {
 
   /** A key pressed on a row; whether it means something. */
   shortcut(key, row) {
-    if (key === "p") this.ask({ like: this.place(row.key) });
+    if (key === "p") this.ask(this.like(row));
     else if (key === "c" && row.caption) this.ask({ query: row.caption });
     else if (key === "d" && row.copies) this.duplicates(row);
     else return false;

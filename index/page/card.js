@@ -40,7 +40,8 @@ export function dress(item, row, state) {
 
 /** The language of a row's caption, as HTML names it, where it was told. */
 export function languageOf(row) {
-  return /^[a-z]{2,3}$/.test(row.language ?? "") && row.language !== "und" ? row.language : null;
+  const sure = (row.language_confidence ?? 1) >= 0.5;
+  return sure && /^[a-z]{2,3}$/.test(row.language ?? "") && row.language !== "und" ? row.language : null;
 }
 
 /** Why verdicts drop a row; null where none does. */
@@ -61,7 +62,7 @@ function actions(row, page) {
   const by = (text, changes, label) =>
     button(text, () => page.ask(changes), { tabindex: -1, "aria-label": label, title: label });
   const made = el("div", { class: "card-actions" });
-  made.append(by("Picture", { like: page.place(row.key) }, "Search by this picture"));
+  made.append(by("Picture", page.like(row), "Search by this picture"));
   if (row.caption) made.append(by("Caption", { query: row.caption }, "Search by this caption"));
   if (row.copies) {
     const text = some(row.copies, "copy", "copies");

@@ -9,23 +9,19 @@ const MOST = 10_000; // rows of a ranking
 const BESIDE = 4; // pictures on each side
 const STEP = 0.001;
 
-/** How many of the nearest rows differ from the rest: Otsu's threshold over the similarities.
+/** How many rows stand out of a ranking: those above the median by two deviations of the bulk.
  *
- * It splits them in two such that the variance within both is least (Otsu, "A Threshold Selection
- * Method from Gray-Level Histograms", 1979). `similarities` fall.
+ * The deviation is 1.4826 times the median distance from the median, which the rows that stand out
+ * do not move (Hampel, "The Influence Curve and Its Role in Robust Estimation", 1974).
+ * `similarities` fall.
  */
-export function split(similarities) {
-  const total = similarities.reduce((sum, one) => sum + one, 0);
-  let [best, most, sum] = [similarities.length, -1, 0];
-  similarities.forEach((one, at) => {
-    sum += one;
-    const [above, below] = [at + 1, similarities.length - at - 1];
-    if (!below) return;
-    const between = above * below * (sum / above - (total - sum) / below) ** 2;
-    if (between > most) [best, most] = [above, between];
-  });
-  return best;
+export function standingOut(similarities) {
+  const middle = median(similarities);
+  const spread = 1.4826 * median(similarities.map((one) => Math.abs(one - middle)).sort((a, b) => b - a));
+  return Math.max(1, similarities.filter((one) => one > middle + 2 * spread).length);
 }
+
+const median = (sorted) => sorted[Math.floor(sorted.length / 2)];
 
 export class CutOff {
   constructor(page, state) {
@@ -60,7 +56,7 @@ export class CutOff {
 
   body(k, skip) {
     // A selection never holds what verdicts drop.
-    return { ...search(this.state, k, skip), dataset: this.page.dataset.name, dropped: false };
+    return { ...search({ ...this.state, sort: "" }, k, skip), dataset: this.page.dataset.name, dropped: false };
   }
 
   /** Learn the ranking. */
@@ -79,7 +75,7 @@ export class CutOff {
     this.slider.min = Math.floor(similarities.at(-1) / STEP) * STEP;
     this.slider.max = similarities[0];
     this.slider.disabled = false;
-    if (!this.number.value) this.number.value = split(similarities);
+    if (!this.number.value) this.number.value = standingOut(similarities);
     this.byNumber();
   }
 

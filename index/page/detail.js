@@ -98,7 +98,7 @@ export class Detail {
   actions(row) {
     const { page } = this;
     const made = el("div", { class: "detail-actions" },
-      button("Search by picture", () => page.ask({ like: page.place(row.key) })));
+      button("Search by picture", () => page.ask(page.like(row))));
     if (row.caption) made.append(button("Search by caption", () => page.ask({ query: row.caption })));
     if (row.copies) made.append(button(some(row.copies, "copy", "copies"), () => page.duplicates(row)));
     if (row.stored) made.append(button("Save picture", () => save(page.client, row).catch((error) => page.failed(error))));

@@ -29,6 +29,7 @@ const NOTHING = {
   ratings: "This server has no ratings (--ratings).",
 };
 const NO_QUERY = "Only where something is searched for.";
+const SORTED = /INT|FLOAT|DOUBLE|DECIMAL|VARCHAR|BOOLEAN|TIMESTAMP|DATE/; // types of columns
 const MULTILINGUAL = /mini|xlm|multiling|mclip|siglip2|nllb|mt5/i;
 
 /** Whether texts of many languages are understood by a dataset's model. */
@@ -47,6 +48,8 @@ export class Options {
     this.inputs.aesthetic.closest(".switch").after(this.rating());
     this.field("index", "change");
     this.field("back", "change");
+    this.inputs.sort = byId("sort");
+    byId("sort").addEventListener("change", () => this.page.store.set({ sort: byId("sort").value }));
     byId("key").addEventListener("change", (event) => page.enter(event.target.value));
     byId("open-options").addEventListener("click", () => this.open(!this.isOpen));
     document.querySelector("[data-close-options]").addEventListener("click", () => this.open(false));
@@ -55,7 +58,8 @@ export class Options {
   }
 
   toggle(name, words, needs) {
-    const note = el("small", { id: `${name}-note`, hidden: true });
+    const id = name === "useMclip" ? "mclip-note" : `${name}-note`;
+    const note = el("small", { id, hidden: true });
     const input = el("input", { type: "checkbox", role: "switch", id: name, "aria-describedby": note.id });
     input.addEventListener("change", () => this.page.store.set(this.changes(name, input.checked)));
     this.inputs[name] = input;
@@ -132,7 +136,7 @@ export class Options {
   }
 
   reset() {
-    const { query, index, back, imageUrl, like, picture, view, row, ...others } = DEFAULTS;
+    const { query, index, back, imageUrl, like, likeOf, picture, view, row, ...others } = DEFAULTS;
     this.page.store.set(others);
   }
 
@@ -157,6 +161,7 @@ export class Options {
       else if (input.type === "radio") input.checked = state.by === input.value;
       else if (document.activeElement !== input) input.value = state[name];
     }
+    this.order(state);
     this.scoreSaid.textContent = state.score;
     this.rated.hidden = !state.aesthetic;
     const { datasets, dataset } = this.page;
@@ -167,6 +172,19 @@ export class Options {
       byId("index").value = state.index;
     }
     this.sayIdle(state);
+  }
+
+  /** The orders that there are: by each column that has one, upwards and downwards. */
+  order(state) {
+    const columns = (this.page.where?.names.columns ?? []).filter(({ type }) => SORTED.test(type)).map(({ name }) => name);
+    const named = [asks(state) ? "nearest first" : "as listed", ...columns.flatMap((name) => [`${name}, greatest first`, `${name}, least first`])];
+    const values = ["", ...columns.flatMap((name) => [`-${name}`, name])];
+    if (!values.includes(state.sort)) {
+      values.push(state.sort);
+      named.push(state.sort);
+    }
+    byId("sort").replaceChildren(...values.map((value, at) => el("option", { value }, named[at])));
+    byId("sort").value = state.sort;
   }
 
   multilingual(state) {

@@ -3,7 +3,7 @@
 import { site } from "./credit.js";
 import { button, byId, el, typing } from "./dom.js";
 import { show, web } from "./pictures.js";
-import { nameOf, rowOf } from "./state.js";
+import { placeOf } from "./state.js";
 import { encoded } from "./upload.js";
 
 export class SearchBar {
@@ -84,9 +84,9 @@ export class SearchBar {
     if (state.picture) return el("img", { alt: "your picture", src: `data:image/jpeg;base64,${state.picture}` });
     if (state.imageUrl) return el("span", { title: state.imageUrl }, `picture at ${site(state.imageUrl) || "?"}`);
     if (!state.like) return null;
-    const { dataset, key } = rowOf(state.like, this.page.dataset?.name ?? "");
+    const [dataset, key] = [state.likeOf || (this.page.dataset?.name ?? ""), state.like];
     const image = el("img", { alt: `the picture ${key} of ${dataset}` });
-    show(image, this.page.client, { thumbnail: `v1/thumbnails/${nameOf(dataset, key)}` }, { size: 96 });
+    show(image, this.page.client, { thumbnail: `v1/thumbnails/${placeOf(dataset, key)}` }, { size: 96 });
     return image;
   }
 

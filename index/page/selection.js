@@ -80,7 +80,7 @@ export class Selecting {
     const replace = this.replace.checked;
     const body = k === null
       ? { dataset, name, replace, where: condition(state, page.where.columns ?? new Set()) }
-      : { dataset, name, replace, query: { ...search(state, k), ...filters(state), dropped: false, dataset } };
+      : { dataset, name, replace, query: { ...search({ ...state, sort: "" }, k), ...filters(state), dropped: false, dataset } };
     try {
       this.made(await page.client.post("v1/selections", body));
     } catch (error) {

@@ -8,10 +8,12 @@ export const DEFAULTS = Object.freeze({
   index: "", // the first one served
   back: "", // this server
   imageUrl: "",
-  like: "", // a row: its dataset and key, each encoded, with a slash between them
+  like: "", // the key of a row
+  likeOf: "", // its dataset; "" is the one that is searched, as in older links
   picture: "", // base64 of an uploaded one
   where: "",
   by: "image",
+  sort: "", // a column; with - before it: greatest first
   captions: true,
   fullCaptions: false,
   similarities: false,
@@ -30,7 +32,7 @@ export const DEFAULTS = Object.freeze({
 
 /** What changes which rows are found. */
 export const ASKED = [
-  "query", "index", "back", "imageUrl", "like", "picture", "where", "by", "safe", "violence",
+  "query", "index", "back", "imageUrl", "like", "likeOf", "picture", "where", "by", "sort", "safe", "violence",
   "hideImages", "hideDropped", "aesthetic", "score", "weight",
 ];
 
@@ -63,23 +65,8 @@ export function format(state) {
   return text ? `?${text}` : location.pathname;
 }
 
-/** A row as `like` names it. */
-export const nameOf = (dataset, key) => `${encodeURIComponent(dataset)}/${encodeURIComponent(key)}`;
-
-/** The dataset and key of `like`; a key alone, as older links have it, is of the dataset searched. */
-export function rowOf(like, dataset) {
-  const [first, second] = like.split("/");
-  if (second === undefined) return { dataset, key: first };
-  return { dataset: decoded(first), key: decoded(second) };
-}
-
-function decoded(text) {
-  try {
-    return decodeURIComponent(text);
-  } catch {
-    return text;
-  }
-}
+/** A row's place in the addresses of /v1. */
+export const placeOf = (dataset, key) => `${encodeURIComponent(dataset)}/${encodeURIComponent(key)}`;
 
 /** What changes which rows are found, as one text. */
 export const askedOf = (state) => JSON.stringify(ASKED.map((name) => state[name]));
@@ -114,6 +101,7 @@ export class Store {
   /** Change something: a new entry of the history, unless `replace`. */
   set(changes, { replace = false } = {}) {
     const next = { ...this.state, ...changes };
+    if (!next.like) next.likeOf = "";
     if (Object.keys(next).every((name) => next[name] === this.state[name])) return;
     const opened = Boolean(next.row) && (replace ? Boolean(history.state?.opened) : !this.state.row);
     if (!replace) this.keep();

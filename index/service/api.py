@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from time import perf_counter
 from typing import TYPE_CHECKING, Annotated, Any
 
+import numpy as np
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
@@ -13,14 +15,13 @@ from frenchcat.curate.expression import FUNCTIONS
 from frenchcat.index.service.models import (
     Columns,
     DatasetInfo,
-    Filters,
     PictureSearch,
     RowResponse,
     Search,
     SearchResponse,
 )
 from frenchcat.index.service.problems import documented
-from frenchcat.index.service.rows import answer, rows
+from frenchcat.index.service.rows import answer, rows, sorting
 from frenchcat.index.terms import Unit
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 router = APIRouter(prefix="/v1", tags=["search"])
 Name = Annotated[str | None, Query(max_length=200, description="None: the first one served.")]
+POOL = 1000  # nearest rows of a query that are sorted by a column
 MOST_LIKE = 200  # rows of a cluster that are shown
 
 
@@ -48,7 +50,7 @@ async def search(request: Request, asked: Search) -> Response:
     begun = perf_counter()
     served = service.registry.get(asked.dataset)
     vector = await service.queries.search(served, asked)
-    return await _found(service, served, vector, asked, asked.k, asked.skip, begun)
+    return await _found(service, served, vector, asked, asked.skip, begun)
 
 
 @router.post(
@@ -71,7 +73,7 @@ async def search_picture(request: Request, asked: Annotated[PictureSearch, Query
     begun = perf_counter()
     served = service.registry.get(asked.dataset)
     vector = await service.queries.picture(served, await request.body())
-    return await _found(service, served, vector, asked, asked.k, 0, begun)
+    return await _found(service, served, vector, asked, 0, begun)
 
 
 @router.get("/columns", response_model=Columns, responses=documented(404))
@@ -105,11 +107,11 @@ async def _found(
     service: Service,
     served: ServedDataset,
     vector: Unit,
-    asked: Filters,
-    k: int,
+    asked: PictureSearch | Search,
     skip: int,
     begun: float,
 ) -> Response:
+    k, sort = asked.k, asked.sort if isinstance(asked, Search) else None
     if k + skip > service.settings.max_hits:
         raise UserError(
             f"k + skip is {k + skip}; this service gives at most {service.settings.max_hits} hits"
@@ -117,9 +119,22 @@ async def _found(
     vector = service.content_policy.rated(vector, asked.aesthetic_score, asked.aesthetic_weight)
     encoded = perf_counter()
     wanted = service.wanted(asked, k + skip)
+    if sort is not None and isinstance(asked, Search):
+        pool = max(k + skip, asked.pool or POOL)
+        wanted = service.wanted(asked, min(pool, service.settings.max_hits))
     found = await service.find(served, vector, wanted)
+    if sort is not None:
+        found = await service.work.disk(_sorted, served, found, sort, k + skip)
     times = {"encode": encoded - begun, "search": perf_counter() - encoded}
     return await service.work.search(_answer, served, found, skip, times, asked.columns)
+
+
+def _sorted(served: ServedDataset, found: NearestRows, sort: str, count: int) -> NearestRows:
+    """The first `count` of the nearest rows, by a column."""
+    places = np.argsort(found.positions)
+    positions = served.values.sorted(found.positions, *sorting(sort))[:count]
+    at = places[np.searchsorted(found.positions, positions, sorter=places)]
+    return replace(found, positions=positions, similarities=found.similarities[at])
 
 
 def _answer(

@@ -20,7 +20,16 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from frenchcat.curate.dataset import Dataset
-from frenchcat.index.service import api, browse, compat, curation, drawing, media, operations
+from frenchcat.index.service import (
+    api,
+    browse,
+    compat,
+    curation,
+    drawing,
+    facets,
+    media,
+    operations,
+)
 from frenchcat.index.service.drawing import DrawBackend
 from frenchcat.index.service.guard import Guard, public_paths, read_keys
 from frenchcat.index.service.methods import AnswerHead, allowed_methods
@@ -43,7 +52,7 @@ IDLE_STOP_SEC = 1.5  # that threads get to end where there are none
 Stoppable = Callable[[Callable[[], float]], AbstractContextManager[None]]
 LATE_SEC = 5  # that threads get after that
 ROUTERS = tuple(
-    module.router for module in (api, browse, media, curation, drawing, compat, operations)
+    module.router for module in (api, browse, facets, media, curation, drawing, compat, operations)
 )
 
 

@@ -16,7 +16,7 @@ from starlette.responses import Response
 from frenchcat.index.service.content_policy import ContentPolicy, violent
 from frenchcat.index.service.models import Browse, Browsed, Filters, Mapped
 from frenchcat.index.service.problems import documented
-from frenchcat.index.service.rows import answer, rows
+from frenchcat.index.service.rows import answer, rows, sorting
 from frenchcat.index.service.search import Wanted
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ async def browse(request: Request, asked: Browse) -> Response:
     service: Service = request.app.state.service
     served = service.registry.get(asked.dataset)
     wanted = service.wanted(asked, asked.k)
-    given = (served, wanted, service.content_policy, asked.skip, asked.columns)
+    given = (served, wanted, service.content_policy, asked)
     return await service.conditions.within(served, service.work.search, _browse, *given)
 
 
@@ -51,11 +51,12 @@ def _browse(
     served: ServedDataset,
     wanted: Wanted,
     content_policy: ContentPolicy,
-    skip: int,
-    columns: list[str] | None,
+    asked: Browse,
 ) -> Response:
-    positions = _allowed(served, wanted)
+    positions, skip = _allowed(served, wanted), asked.skip
     total = len(positions)
+    if asked.sort is not None:
+        positions = served.values.sorted(positions, *sorting(asked.sort))
     if _judges(wanted, content_policy):
         positions = _first_harmless(served, positions, wanted, content_policy, skip + wanted.k)
     hits = served.hits(positions[skip : skip + wanted.k])
@@ -64,7 +65,7 @@ def _browse(
             "dataset": served.name,
             "index_version": served.version,
             "total": total,
-            "rows": rows(served, hits, columns),
+            "rows": rows(served, hits, asked.columns),
         }
     )
 
@@ -89,8 +90,8 @@ def _map(served: ServedDataset, wanted: Wanted, content_policy: ContentPolicy) -
 
 
 def _allowed(served: ServedDataset, wanted: Wanted) -> Positions:
-    mask = served.searcher.visible.mask(wanted.view)
-    return np.arange(len(served)) if mask is None else np.flatnonzero(mask)
+    positions = served.allowed(wanted.view)
+    return np.arange(len(served)) if positions is None else positions
 
 
 def _judges(wanted: Wanted, content_policy: ContentPolicy) -> bool:

@@ -79,6 +79,11 @@ def _check(served: ServedDataset, columns: Sequence[str]) -> None:
         )
 
 
+def sorting(sort: str) -> tuple[str, bool]:
+    """A column, and whether the greatest come first."""
+    return sort.removeprefix("-"), sort.startswith("-")
+
+
 def answer(value: Any) -> Response:
     """A JSON answer. Made in the thread that made the value, not in the event loop."""
     return Response(json_text(value, compact=True).encode(), media_type="application/json")

@@ -16,10 +16,12 @@ from frenchcat.index.map import LazyMap
 from frenchcat.index.rows import id_of
 from frenchcat.index.search import Hit, Positions, Ranked, Searcher
 from frenchcat.index.service.batching import Encoder
+from frenchcat.index.service.column_values import ColumnValues
 from frenchcat.index.service.conditions import not_here
 from frenchcat.index.service.problems import Refused
 from frenchcat.index.service.rows import ANSWERED
 from frenchcat.index.service.stage_columns import StageColumns
+from frenchcat.index.visible import View
 
 
 class ServedDataset:
@@ -32,6 +34,7 @@ class ServedDataset:
         self.searcher.visible.evaluate = not_here
         self.map = LazyMap(self.searcher)
         self.stage_columns = StageColumns(dataset)
+        self.values = ColumnValues(self.searcher)
         model = model_of(dataset)
         self.model, self.weights = str(model["model"]), str(model["weights"])
         self.version = str(self.searcher.version)
@@ -64,6 +67,11 @@ class ServedDataset:
     def hits(self, positions: Positions) -> list[Hit]:
         """The rows at positions."""
         return self.searcher.hits(Ranked(positions, np.ones(len(positions), np.float32)))
+
+    def allowed(self, view: View) -> Positions | None:
+        """The positions of rows that may be found; None: all."""
+        mask = self.searcher.visible.mask(view)
+        return None if mask is None else np.flatnonzero(mask)
 
     def copies(self, keys: Sequence[str]) -> list[int]:
         """Of rows that are there, how many others are duplicates of each."""
