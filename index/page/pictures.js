@@ -50,9 +50,13 @@ async function loadBlob(image, client, path) {
 /** Load until it is there, it is known to be broken, or it was tried often enough for now. */
 function attempts(image, { load, ask, broken }) {
   let tries = 0;
+  let tried = false;
   const failed = async (error) => {
     const { status, wait } = error?.status === undefined ? await ask() : error;
-    const passes = [0, 401, 408, 429].includes(status) || status >= 500;
+    // It is there by now, or it is no picture: then it is not there the next time, either.
+    const there = status < 400 && status > 0;
+    const passes = [0, 401, 408, 429].includes(status) || status >= 500 || (there && !tried);
+    tried = there;
     if (!passes) {
       delete image.dataset.waiting;
       return broken?.();

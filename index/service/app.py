@@ -29,6 +29,9 @@ from frenchcat.index.service import (
     facets,
     media,
     operations,
+    resources,
+    kept,
+    export,
 )
 from frenchcat.index.service.drawing import DrawBackend
 from frenchcat.index.service.guard import Guard, public_paths, read_keys
@@ -52,7 +55,10 @@ IDLE_STOP_SEC = 1.5  # that threads get to end where there are none
 Stoppable = Callable[[Callable[[], float]], AbstractContextManager[None]]
 LATE_SEC = 5  # that threads get after that
 ROUTERS = tuple(
-    module.router for module in (api, browse, facets, media, curation, drawing, compat, operations)
+    module.router for module in (
+        *(api, browse, facets, resources, export, kept, media, curation, drawing, compat),
+        operations,
+    )
 )
 
 

@@ -49,8 +49,7 @@ async def selections(
 async def make_selection(request: Request, asked: NewSelection) -> Made:
     """Freeze the rows that meet a condition, or a query's hits, as a selection to train on."""
     service: Service = request.app.state.service
-    if not service.settings.may_select:
-        raise Refused(403, "this service makes no selections; start it with --allow-select")
+    check_may_select(service)
     served = service.registry.get(asked.dataset)
     where = asked.where
     if asked.query is not None:
@@ -73,11 +72,22 @@ async def make_selection(request: Request, asked: NewSelection) -> Made:
 async def take_out(request: Request, asked: Removal) -> RemovalResponse:
     """Show what a removal would match; with `confirm`, remove it: absent at once, everywhere."""
     service: Service = request.app.state.service
-    if not service.settings.allow_remove:
-        raise Refused(403, "this service removes nothing; start it with --allow-remove")
+    check_may_remove(service)
     served = service.registry.get(asked.dataset)
     bound = service.settings.confirm_rows
     return await service.work.disk(_remove, served, asked, bound)
+
+
+def check_may_select(service: Service) -> None:
+    """Raise `Refused` (403) where selections may not be made."""
+    if not service.settings.may_select:
+        raise Refused(403, "this service makes no selections; start it with --allow-select")
+
+
+def check_may_remove(service: Service) -> None:
+    """Raise `Refused` (403) where nothing may be removed."""
+    if not service.settings.allow_remove:
+        raise Refused(403, "this service removes nothing; start it with --allow-remove")
 
 
 async def _hits_as_condition(service: Service, served: ServedDataset, asked: NewSelection) -> str:

@@ -36,7 +36,8 @@ _HEADERS = {
 }
 
 router = APIRouter(prefix="/v1", tags=["pictures"])
-_CONTENT: dict[int | str, dict[str, Any]] = {
+Size = Annotated[int, Query(ge=16, le=1024, description="Longest side, pixels.")]
+CONTENT: dict[int | str, dict[str, Any]] = {
     200: {"content": {kind: {} for kind in sorted(set(TYPES.values()))}},
     206: {"description": "The part that Range names."},
     304: {"description": "Not changed."},
@@ -47,7 +48,7 @@ _CONTENT: dict[int | str, dict[str, Any]] = {
 @router.get(
     "/pictures/{dataset}/{key}",
     response_class=Response,
-    responses={**documented(404), **_CONTENT},
+    responses={**documented(404), **CONTENT},
 )
 async def picture(request: Request, dataset: str, key: str) -> Response:
     """The stored picture of a row."""
@@ -63,14 +64,14 @@ async def picture(request: Request, dataset: str, key: str) -> Response:
     responses={
         **documented(404),
         200: {"content": {"image/jpeg": {}}},
-        **{status: _CONTENT[status] for status in (206, 304, 416)},
+        **{status: CONTENT[status] for status in (206, 304, 416)},
     },
 )
 async def thumbnail(
     request: Request,
     dataset: str,
     key: str,
-    size: Annotated[int, Query(ge=16, le=1024, description="Longest side, pixels.")] = 256,
+    size: Size = 256,
 ) -> Response:
     """A small JPEG of a row's picture."""
     service = request.app.state.service

@@ -21,7 +21,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field, ValidationError
 from starlette.exceptions import HTTPException
 
-from frenchcat.curate.errors import AlreadyThere, Busy, NoSpace, Unwritable, UserError
+from frenchcat.curate.errors import AlreadyThere, Busy, NoSpace, NotFound, Unwritable, UserError
 from frenchcat.index.service.rows import StrictJSON
 
 _log = logging.getLogger("frenchcat.serve")
@@ -127,7 +127,7 @@ def _quoted(value: Any) -> str:
 
 
 def _user_error(request: Request, error: Exception) -> StrictJSON:
-    statuses = {AlreadyThere: 409, Busy: 409, NoSpace: 507, Unwritable: 503}
+    statuses = {AlreadyThere: 409, Busy: 409, NotFound: 404, NoSpace: 507, Unwritable: 503}
     found = (status for kind, status in statuses.items() if isinstance(error, kind))
     return problem(next(found, 400), str(error), code=_code(type(error)))
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.image import open_image
 from frenchcat.index.service.media import stored
-from frenchcat.index.service.models import QueryPart, RowName, Search
+from frenchcat.index.service.models import Embed, QueryPart, RowName, Search
 from frenchcat.index.service.problems import Refused
 from frenchcat.index.terms import Unit, summed, unit, worded
 
@@ -47,7 +47,7 @@ class Queries:
         self._work, self._remote, self._content_policy = work, remote, content_policy
         self._pixels, self._dataset = pixels, dataset
 
-    async def search(self, served: ServedDataset, asked: Search) -> Unit:
+    async def search(self, served: ServedDataset, asked: Search | Embed) -> Unit:
         """The vector of a search. Raises `UserError` for a part that does not do."""
         if asked.terms is None:
             return await self.part(served, asked)

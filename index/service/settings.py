@@ -56,6 +56,8 @@ class ServeSettings:
     """Conditions that are evaluated at a time."""
     condition_waiting: int = Field(32, ge=1)
     """Conditions at work or waiting; more are refused."""
+    exports: int = Field(2, ge=1, le=64)
+    """Files of rows that are written at a time; more are refused."""
     max_hits: int = Field(10_000, ge=1)
     """Hits of one answer; clip-retrieval's page downloads so many."""
     remote_pictures: bool = True
