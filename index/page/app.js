@@ -10,6 +10,7 @@ import { Duplicates } from "./duplicates.js";
 import { Facets } from "./facets.js";
 import { DatasetMap } from "./map.js";
 import { Options } from "./options.js";
+import { Picked } from "./picked.js";
 import { web } from "./pictures.js";
 import { Removing } from "./removal.js";
 import { Results } from "./results.js";
@@ -27,6 +28,7 @@ class Page {
     this.datasets = [];
     this.config = {};
     this.client = new Client(this.store.state.back);
+    this.picked = new Picked(this);
     this.results = new Results(this);
     this.map = new DatasetMap(this);
     this.options = new Options(this);
@@ -39,6 +41,10 @@ class Page {
     this.removing = new Removing(this);
     this.drawing = new Drawing(this);
     prepare(byId("help"));
+    const wide = matchMedia("(min-width: 600px)");
+    const unfold = () => (byId("doing").open = wide.matches); // a menu, where there is no room
+    wide.addEventListener("change", unfold);
+    unfold();
     this.confirming = prepare(byId("confirm"));
     this.store.place = () => (this.datasets.length && !this.results.first ? this.results.place : null);
     this.store.listen((state, changed) => this.follow(state, changed));
@@ -86,20 +92,22 @@ class Page {
     const { client } = this;
     byId("status").textContent = "Loading…";
     try {
-      const config = await client.get("config.json");
+      // Together; what is wrong with the key the second one says.
+      const [config, datasets] = await Promise.all([client.get("config.json"),
+        client.get("v1/datasets").catch((error) => error)]);
       if (client !== this.client) return;
       this.config = config.frenchcat ?? {};
       byId("key-field").hidden = !this.config.asksForKey;
       byId("key-note").textContent = client.foreign
         ? `It is sent to ${client.base.host}, which is not this page's site.`
         : "Kept until this tab is closed.";
-      this.datasets = await client.get("v1/datasets");
-      if (client !== this.client) return;
+      if (datasets instanceof Error) throw datasets;
+      this.datasets = datasets;
     } catch (error) {
       if (client === this.client) this.refused(error);
       return;
     }
-    await this.meet();
+    this.meet(); // meanwhile
     this.follow(this.store.state, Object.keys(this.store.state));
   }
 
@@ -155,7 +163,10 @@ class Page {
     }
     if (!this.datasets.length) return;
     const place = this.store.left;
-    if (changed.includes("index")) this.meet();
+    if (changed.includes("index")) {
+      this.picked.clear(); // rows of another dataset
+      this.meet();
+    }
     this.options.show(state);
     this.where.show(state);
     this.bar.show(state);

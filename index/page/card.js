@@ -22,7 +22,9 @@ export function card(row, page, broken) {
   const about = el("div", { class: "about" }, badge(row), el("p", { class: "caption", dir: "auto", lang: languageOf(row) }), credit(row));
   if (row.similarity !== undefined) about.append(similarity(row));
   about.append(actions(row, page));
-  const item = el("li", { class: "card", "data-key": row.key }, open, about);
+  const pick = el("input", { type: "checkbox", class: "pick", tabindex: -1, "aria-label": `Pick ${row.caption || row.key}` });
+  const item = el("li", { class: "card", "data-key": row.key }, open, pick, about);
+  page.picked.dress(item);
   return dress(item, row, page.store.state);
 }
 

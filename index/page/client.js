@@ -69,8 +69,19 @@ export class Client {
     return this.answer(path, { method: "POST", headers, body: JSON.stringify(body), signal });
   }
 
+  /** The file that a body is answered with. */
+  async file(path, body) {
+    const headers = { ...this.headers, "Content-Type": "application/json" };
+    const response = await this.fetch(path, { method: "POST", headers, body: JSON.stringify(body) });
+    if (!response.ok) await this.read(response);
+    return response.blob();
+  }
+
   async answer(path, request) {
-    const response = await this.fetch(path, request);
+    return this.read(await this.fetch(path, request));
+  }
+
+  async read(response) {
     const body = await response.json().catch((error) => aborted(error));
     if (response.ok) return body;
     const said = body?.detail ?? body?.error ?? `the server answered ${response.status}`;

@@ -28,7 +28,7 @@ export function looked(state) {
   if (state.picture) terms.push({ picture: state.picture });
   if (state.imageUrl) terms.push({ picture_url: state.imageUrl });
   const { like, likeOf } = state;
-  if (like) terms.push({ like: likeOf ? { dataset: likeOf, key: like } : like });
+  for (const key of like.split(",").filter(Boolean)) terms.push({ like: likeOf ? { dataset: likeOf, key } : key });
   return terms.length === 1 ? terms[0] : { terms };
 }
 

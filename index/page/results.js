@@ -164,6 +164,7 @@ export class Results {
     this.fetched.push(...found);
     this.list.append(...found.map((row) => this.item(row)).filter(Boolean));
     this.keys.rove();
+    if (this.page.picked.rows.size) this.page.picked.show();
     this.sayAll();
   }
 

@@ -84,10 +84,12 @@ export class SearchBar {
     if (state.picture) return el("img", { alt: "your picture", src: `data:image/jpeg;base64,${state.picture}` });
     if (state.imageUrl) return el("span", { title: state.imageUrl }, `picture at ${site(state.imageUrl) || "?"}`);
     if (!state.like) return null;
-    const [dataset, key] = [state.likeOf || (this.page.dataset?.name ?? ""), state.like];
-    const image = el("img", { alt: `the picture ${key} of ${dataset}` });
-    show(image, this.page.client, { thumbnail: `v1/thumbnails/${placeOf(dataset, key)}` }, { size: 96 });
-    return image;
+    const dataset = state.likeOf || (this.page.dataset?.name ?? "");
+    return el("span", {}, ...state.like.split(",").map((key) => {
+      const image = el("img", { alt: `the picture ${key} of ${dataset}` });
+      show(image, this.page.client, { thumbnail: `v1/thumbnails/${placeOf(dataset, key)}` }, { size: 96 });
+      return image;
+    }));
   }
 
   drop() {

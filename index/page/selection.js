@@ -26,8 +26,14 @@ export class Selecting {
     this.dialog = prepare(byId("selecting"), () => this.cutOff?.stop());
   }
 
-  open() {
+  /** Of rows that were picked, whatever the query. */
+  openPicked(keys) {
+    this.open(keys);
+  }
+
+  open(picked = null) {
     const { state } = this.page.store;
+    this.picked = picked;
     const name = el("input", {
       id: "selection-name",
       required: true,
@@ -36,14 +42,14 @@ export class Selecting {
       title: "letters, digits, dots, dashes",
       value: named(state.query || state.where),
     });
-    this.cutOff = asks(state) ? new CutOff(this.page, state) : null;
+    this.cutOff = asks(state) && !picked ? new CutOff(this.page, state) : null;
     this.error = el("p", { class: "error", role: "alert", hidden: true });
     this.replace = el("input", { type: "checkbox", id: "selection-replace" });
     this.replaceField = el("label", { class: "check", hidden: true }, this.replace, " lose that one, and freeze this one in its place");
     name.addEventListener("input", () => this.offer(false));
     const form = el("form", {},
       el("h2", { id: "selecting-title" }, "A training selection"),
-      el("p", { class: "dim" }, this.said(state)),
+      el("p", { class: "dim" }, picked ? `${some(picked.length, "picked row")}; dropped and removed rows are never in it.` : this.said(state)),
       el("label", { class: "field" }, "Name", name),
       this.cutOff?.element,
       this.error, this.replaceField,
@@ -78,7 +84,10 @@ export class Selecting {
     const { state } = page.store;
     const dataset = page.dataset.name;
     const replace = this.replace.checked;
-    const body = k === null
+    const listed = this.picked?.map((key) => `'${key.replaceAll("'", "''")}'`).join(", ");
+    const body = listed
+      ? { dataset, name, replace, where: `key IN (${listed})` }
+      : k === null
       ? { dataset, name, replace, where: condition(state, page.where.columns ?? new Set()) }
       : { dataset, name, replace, query: { ...search({ ...state, sort: "" }, k), ...filters(state), dropped: false, dataset } };
     try {

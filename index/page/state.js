@@ -8,7 +8,7 @@ export const DEFAULTS = Object.freeze({
   index: "", // the first one served
   back: "", // this server
   imageUrl: "",
-  like: "", // the key of a row
+  like: "", // the key of a row; of several, with commas
   likeOf: "", // its dataset; "" is the one that is searched, as in older links
   picture: "", // base64 of an uploaded one
   where: "",

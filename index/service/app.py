@@ -34,7 +34,7 @@ from frenchcat.index.service import (
     export,
 )
 from frenchcat.index.service.drawing import DrawBackend
-from frenchcat.index.service.guard import Guard, public_paths, read_keys
+from frenchcat.index.service.guard import PICTURES, Guard, public_paths, read_keys
 from frenchcat.index.service.methods import AnswerHead, allowed_methods
 from frenchcat.index.service.openapi import described
 from frenchcat.index.service.page import mount_page
@@ -140,7 +140,8 @@ class Compressed(GZipMiddleware):
         """Compress an answer, where its asker takes that."""
         path = scope.get("path", "")
         page = path == "/" or path.endswith((".js", ".css", ".svg", ".html", "/openapi.json"))
-        handles = super().__call__ if page or path.startswith("/v1/") else self.app
+        texts = path.startswith("/v1/") and not PICTURES.match(path)
+        handles = super().__call__ if page or texts else self.app
         await handles(scope, receive, send)
 
 

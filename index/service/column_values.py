@@ -75,16 +75,22 @@ class ColumnValues:
 
     def get(self, name: str) -> Numbers | Texts:
         """A column. Raises `UserError` for an unknown one, and for lists, structs and bytes."""
-        key = (name, self._searcher.visible.facts_version())
-        with self._lock:  # one at a time: a column takes memory and all of the cores
-            if key not in self._kept:
-                self._kept[key] = self._read(name)
-                while sum(one.size for one in self._kept.values()) > self._limit:
-                    if len(self._kept) == 1:
-                        break
-                    self._kept.popitem(last=False)
-            self._kept.move_to_end(key)
-            return self._kept[key]
+        return self.all([name])[name]
+
+    def all(self, names: Sequence[str]) -> dict[str, Numbers | Texts]:
+        """Several columns, those that are not kept read in one scan. Raises as `get` does."""
+        version = self._searcher.visible.facts_version()
+        with self._lock:  # one at a time: a scan takes memory and all of the cores
+            missing = [name for name in names if (name, version) not in self._kept]
+            if missing:
+                for name, column in self._read(missing).items():
+                    self._kept[name, version] = column
+            found = {name: self._kept[name, version] for name in names}
+            for name in names:
+                self._kept.move_to_end((name, version))
+            while sum(one.size for one in self._kept.values()) > self._limit:
+                self._kept.popitem(last=False)
+            return found
 
     def sorted(self, positions: Positions, name: str, descending: bool) -> Positions:
         """Positions by a column's values; equal ones stay in order, those without one come last."""
@@ -92,29 +98,38 @@ class ColumnValues:
         order = np.argsort(-ranks if descending else ranks, kind="stable")
         return positions[order]
 
-    def _read(self, name: str) -> Numbers | Texts:
-        import pyarrow as pa
+    def _read(self, names: Sequence[str]) -> dict[str, Numbers | Texts]:
         import pyarrow.compute as pc
 
         with Catalog(self._searcher.dataset) as catalog:
-            if name == "domain":
+            if "domain" in names:
                 catalog.add_domains()
             kinds = catalog.columns()
-            if name not in kinds:
+            if unknown := [name for name in names if name not in kinds]:
                 there = ", ".join([*kinds, "domain"])
-                raise UnknownColumn(f"no column {name!r}; there are: {there}", name)
-            table = catalog.table(f"key, {_sql(name, kinds[name])} AS value")
-        at = pc.index_in(self._searcher.rows.keys(), table["key"].combine_chunks())
-        value = table["value"].combine_chunks().take(at.combine_chunks())
-        if pa.types.is_floating(value.type):
-            return Numbers(np.asarray(pc.fill_null(value, float("nan")).to_numpy()))
-        coded = value.dictionary_encode()
-        order = pc.sort_indices(coded.dictionary)
-        rank = np.empty(len(order) + 1, np.int32)
-        rank[order.to_numpy()] = np.arange(len(order))
-        rank[-1] = -1
-        codes = pc.fill_null(coded.indices, len(order)).to_numpy()
-        return Texts(rank[codes], coded.dictionary.take(order))
+                raise UnknownColumn(f"no column {unknown[0]!r}; there are: {there}", unknown[0])
+            chosen = [f"{_sql(name, kinds[name])} AS v{n}" for n, name in enumerate(names)]
+            table = catalog.table(", ".join(["key AS k", *chosen]))
+        at = pc.index_in(self._searcher.rows.keys(), table["k"].combine_chunks()).combine_chunks()
+        return {
+            name: _column(table[f"v{n}"].combine_chunks().take(at)) for n, name in enumerate(names)
+        }
+
+
+def _column(values: pa.Array) -> Numbers | Texts:
+    """DOUBLE or VARCHAR as arrays."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if pa.types.is_floating(values.type):
+        return Numbers(np.asarray(pc.fill_null(values, float("nan")).to_numpy()))
+    coded = values.dictionary_encode()
+    order = pc.sort_indices(coded.dictionary)
+    rank = np.empty(len(order) + 1, np.int32)
+    rank[order.to_numpy()] = np.arange(len(order))
+    rank[-1] = -1
+    codes = pc.fill_null(coded.indices, len(order)).to_numpy()
+    return Texts(rank[codes], coded.dictionary.take(order))
 
 
 _NUMBERS = ("INT", "FLOAT", "DOUBLE", "DECIMAL")
@@ -126,9 +141,8 @@ def _sql(name: str, kind: str) -> str:
         raise UserError(
             f"{name} is of the type {kind}; counts and order are of numbers, texts and truths"
         )
-    if any(number in kind for number in _NUMBERS) and "INTERVAL" not in kind:
-        return f"{quoted(name)}::DOUBLE"
-    return f"{quoted(name)}::VARCHAR"
+    number = any(number in kind for number in _NUMBERS) and "INTERVAL" not in kind
+    return f"{quoted(name)}::{'DOUBLE' if number else 'VARCHAR'}"
 
 
 def histogram(

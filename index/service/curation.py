@@ -118,7 +118,9 @@ def _selections(served: ServedDataset) -> list[Selected]:
 
 def _remove(served: ServedDataset, asked: Removal, bound: int) -> RemovalResponse:
     """Preview or carry out a removal; one of more than `bound` rows names their number."""
-    asked_for = removal.RemovalQuery(asked.by, asked.value, asked.near)
+    if asked.keys and asked.by != "key":
+        raise Refused(400, f"keys are further rows of a removal by key, not by {asked.by}")
+    asked_for = removal.RemovalQuery(asked.by, asked.value, asked.near, tuple(asked.keys))
     if not asked.confirm:
         matches, number = removal.matches(served.dataset, asked_for), None
     else:

@@ -65,8 +65,7 @@ def _answer(
     if names is None:
         names = [name for name in USUAL if name in served.columns]
     found: dict[str, Any] = {}
-    for name in names:
-        column = served.values.get(name)
+    for name, column in served.values.all(names).items():
         if isinstance(column, Numbers):
             found[name] = histogram(column, positions, asked.bins)
         else:

@@ -37,7 +37,7 @@ CLIENTS = 10_000  # whose rates are remembered
 LEFT = 499  # nginx's status for a request whose asker has left; it is only counted
 HEADERS = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
 PICTURES_PER_REQUEST = 20  # pictures that a client may fetch for each request of its rate
-_PICTURES = re.compile(r"/v1/(datasets/[^/]+/)?(pictures|thumbnails)/")
+PICTURES = re.compile(r"/v1/(datasets/[^/]+/)?(pictures|thumbnails)/")
 _PUBLIC = "frenchcat_public"
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -204,7 +204,7 @@ class Guard:
         A page of results shows many pictures, which have a bucket of their own.
         """
         rates, what, name = self.rates, "requests", "rate"
-        if _PICTURES.match(path):
+        if PICTURES.match(path):
             rates, what, name = self.picture_rates, "pictures", "picture_rate"
         if rates is None or path in self.page:
             return

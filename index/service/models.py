@@ -66,7 +66,7 @@ class Filters(Strict):
     dataset: str | None = Field(None, max_length=200, description="None: the first one served.")
     by: By = Field("image", description="What is compared: pictures or captions.")
     where: str | None = Field(
-        None, max_length=10_000, description="A condition over the columns: width >= 512"
+        None, max_length=100_000, description="A condition over the columns: width >= 512"
     )
     safe: bool = Field(True, description="Leave out what is judged unsafe.")
     dropped: bool = Field(False, description="Show what a verdict drops.")
@@ -490,6 +490,9 @@ class Removal(Strict):
     dataset: str | None = Field(None, max_length=200)
     by: Literal["key", "url", "uid", "sha256", "domain"]
     value: str = Field(min_length=1, max_length=4_096)
+    keys: list[Key] = Field(
+        default_factory=list, max_length=10_000, description="By key: further rows."
+    )
     near: bool = Field(False, description="Near copies of the matching rows, too.")
     note: str = Field("", max_length=2_000)
     confirm: bool = Field(False, description="False: only show what matches.")
