@@ -91,6 +91,10 @@ class Catalog:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection."""
         self.duck.close()
 
     def columns(self) -> dict[str, str]:

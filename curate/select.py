@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from frenchcat.curate import files, tars
@@ -130,6 +130,31 @@ def open_selection(dataset: Dataset, name: str) -> Selection:
     about = json.loads(table.schema.metadata[_METADATA])
     table, digest = _present(dataset, table.replace_schema_metadata(), about)
     return Selection(name, digest, about["sql"], Choice(**about["choice"]), table)
+
+
+def delete(dataset: Dataset, name: str) -> Selection:
+    """Delete a selection, and give what it was; the lock is held. Raises `NotFound`."""
+    found = open_selection(dataset, name)
+    dataset.remove(f"{FOLDER}/{name}.parquet")
+    return found
+
+
+def rename(dataset: Dataset, name: str, new: str) -> Selection:
+    """Give a selection another name; the lock is held. Its digest stays.
+
+    Raises `NotFound`, `UserError` for a bad name, and `AlreadyThere` where the name is taken.
+    """
+    found = open_selection(dataset, name)
+    if not _NAME.fullmatch(new):
+        raise UserError(
+            f"{new!r} is no name for a selection; use letters, digits, dots, dashes and underscores"
+        )
+    if new in names(dataset):
+        raise AlreadyThere(f"{dataset.root} has a selection {new!r} already; give another name")
+    renamed = replace(found, name=new)
+    _publish(dataset, renamed)
+    dataset.remove(f"{FOLDER}/{name}.parquet")
+    return renamed
 
 
 def require_images(dataset: Dataset, selection: Selection) -> None:

@@ -195,6 +195,11 @@ class Searcher:
 
     # -- rows --------------------------------------------------------------------------------------
 
+    @property
+    def column_names(self) -> list[str]:
+        """The columns that a hit has, called as in a condition."""
+        return list(self._names.values())
+
     def hits(self, ranked: Ranked) -> list[Hit]:
         """The rows of a ranking."""
         rows = self.rows.take(ranked.positions)

@@ -119,6 +119,23 @@ class Visible:
         found = facts.members[facts.clusters == number]
         return np.asarray(found[~np.isin(found, self.gone())])
 
+    def copies(self, positions: Positions) -> NDArray[np.int64]:
+        """(n,) how many other rows are duplicates of each of these; removed ones do not count."""
+        counts = np.zeros(len(positions), np.int64)
+        facts = self._facts(self._stamp())
+        if facts is None or not len(facts.members) or not len(positions):
+            return counts
+        there = ~np.isin(facts.members, self.gone())
+        sizes = np.bincount(facts.clusters[there], minlength=int(facts.clusters.max()) + 1)
+        places = np.minimum(np.searchsorted(facts.members, positions), len(facts.members) - 1)
+        member = facts.members[places] == positions
+        counts[member] = sizes[facts.clusters[places[member]]] - 1
+        return counts
+
+    def facts_version(self) -> Hashable:
+        """Changes when verdicts, scores or duplicates do."""
+        return self._stamp()
+
     def version_of(self, where: str) -> Hashable:
         """Names a condition and what its rows depend on: scores, verdicts, removals."""
         return ("where", where, self._stamp(), removed_keys(self._dataset))

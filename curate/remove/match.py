@@ -35,6 +35,7 @@ class RemovalQuery:
     by: str
     value: str  # the URL, domain, digest, uid or key; for `like`, a picture's path
     near: bool = False
+    keys: tuple[str, ...] = ()  # of `key`: further ones
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,8 @@ def _exact(rows: list[dict[str, Any]], asked_for: RemovalQuery) -> list[dict[str
         return [row for row in rows if digest in (row["sha256"], row["stored_sha256"])]
     if asked_for.by == "like":
         return _same_bytes(rows, Path(asked_for.value))
-    return [row for row in rows if row[asked_for.by] == value]
+    wanted_values = {value, *asked_for.keys} if asked_for.by == "key" else {value}
+    return [row for row in rows if row[asked_for.by] in wanted_values]
 
 
 def _digest(value: str) -> str:

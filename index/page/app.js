@@ -1,22 +1,26 @@
 // The page, put together: the state says what is seen, everything else follows it.
 
-import { Client } from "./client.js";
+import { Client, Problem } from "./client.js";
 import { Detail } from "./detail.js";
-import { prepare } from "./dialogs.js";
-import { byId, count, el, say, typing } from "./dom.js";
+import { confirmed, prepare } from "./dialogs.js";
+import { button, byId, count, el, say, typing } from "./dom.js";
 import { download } from "./download.js";
 import { Drawing } from "./drawing.js";
 import { Duplicates } from "./duplicates.js";
+import { Facets } from "./facets.js";
 import { DatasetMap } from "./map.js";
 import { Options } from "./options.js";
+import { Picked } from "./picked.js";
 import { web } from "./pictures.js";
 import { Removing } from "./removal.js";
 import { Results } from "./results.js";
 import { SearchBar } from "./search-bar.js";
 import { Selecting } from "./selection.js";
-import { ASKED, Store } from "./state.js";
+import { ASKED, Store, placeOf } from "./state.js";
 import { welcome } from "./welcome.js";
 import { Where } from "./where.js";
+
+const CONDITION = ["bad-condition", "unknown-column"]; // codes of problems
 
 class Page {
   constructor() {
@@ -24,10 +28,12 @@ class Page {
     this.datasets = [];
     this.config = {};
     this.client = new Client(this.store.state.back);
+    this.picked = new Picked(this);
     this.results = new Results(this);
     this.map = new DatasetMap(this);
     this.options = new Options(this);
     this.where = new Where(this);
+    this.facets = new Facets(this);
     this.bar = new SearchBar(this);
     this.detail = new Detail(this);
     this.drawer = new Duplicates(this);
@@ -35,6 +41,12 @@ class Page {
     this.removing = new Removing(this);
     this.drawing = new Drawing(this);
     prepare(byId("help"));
+    const wide = matchMedia("(min-width: 600px)");
+    const unfold = () => (byId("doing").open = wide.matches); // a menu, where there is no room
+    wide.addEventListener("change", unfold);
+    unfold();
+    this.confirming = prepare(byId("confirm"));
+    this.store.place = () => (this.datasets.length && !this.results.first ? this.results.place : null);
     this.store.listen((state, changed) => this.follow(state, changed));
     this.clicks();
     addEventListener("keydown", (event) => this.pressed(event));
@@ -58,7 +70,12 @@ class Page {
 
   /** A row's place in the addresses of /v1. */
   place(key) {
-    return `${encodeURIComponent(this.dataset.name)}/${encodeURIComponent(key)}`;
+    return placeOf(this.dataset.name, key);
+  }
+
+  /** Search by a row's picture: what changes in the state. */
+  like({ key }) {
+    return { like: key, likeOf: this.dataset.name };
   }
 
   /** Where to ask for a row's removal; "" where the server does not say. */
@@ -73,27 +90,34 @@ class Page {
   async start() {
     this.client = new Client(this.store.state.back);
     const { client } = this;
+    byId("status").textContent = "Loading…";
     try {
-      const config = await client.get("config.json");
+      // Together; what is wrong with the key the second one says.
+      const [config, datasets] = await Promise.all([client.get("config.json"),
+        client.get("v1/datasets").catch((error) => error)]);
+      if (client !== this.client) return;
       this.config = config.frenchcat ?? {};
       byId("key-field").hidden = !this.config.asksForKey;
-      this.datasets = await client.get("v1/datasets");
-      if (client !== this.client) return;
+      byId("key-note").textContent = client.foreign
+        ? `It is sent to ${client.base.host}, which is not this page's site.`
+        : "Kept until this tab is closed.";
+      if (datasets instanceof Error) throw datasets;
+      this.datasets = datasets;
     } catch (error) {
       if (client === this.client) this.refused(error);
       return;
     }
-    await this.meet();
+    this.meet(); // meanwhile
     this.follow(this.store.state, Object.keys(this.store.state));
   }
 
   refused(error) {
     this.datasets = [];
-    this.results.clear();
-    byId("results").replaceChildren();
+    this.results.empty();
     this.options.show(this.store.state);
     this.bar.show(this.store.state);
-    this.failed(error);
+    byId("status").textContent = "";
+    this.failed(error, () => this.start());
     if (error.status !== 401) return;
     this.options.open(true, false);
     byId("key").focus();
@@ -101,21 +125,33 @@ class Page {
 
   /** Learn of the dataset that is looked at. */
   async meet() {
+    this.results.forget();
     const { name, rows, model } = this.dataset;
     byId("about").textContent = `${name}: ${count(rows)} rows, vectors of ${model}.`;
     const { contact } = this.config;
     if (contact) byId("about").append(" Removals: ", this.contactLink(contact));
     byId("select").hidden = !this.config.maySelect;
     await this.where.learn().catch((error) => this.failed(error));
+    this.options.order(this.store.state);
   }
 
   contactLink(contact) {
     return el("a", { href: web(contact) || `mailto:${encodeURI(contact)}` }, contact);
   }
 
-  /** A key was given. */
-  enter(key) {
-    this.client.key = key;
+  /** A key was given. One for another site, which a link may have named, is sent if that is meant. */
+  async enter(key) {
+    const { client } = this;
+    if (client.foreign && key) {
+      const sent = await confirmed(this.confirming, {
+        title: `Send this key to ${client.base.host}?`,
+        text: `The page's address says to search at ${client.base.origin}, which is another site than this page's. Whoever runs it can use the key.`,
+        yes: "Send it",
+      });
+      if (!sent) return (byId("key").value = "");
+    }
+    client.key = key;
+    byId("key").value = "";
     this.start();
   }
 
@@ -126,29 +162,49 @@ class Page {
       return this.start();
     }
     if (!this.datasets.length) return;
-    if (changed.includes("index")) this.meet();
+    const place = this.store.left;
+    if (changed.includes("index")) {
+      this.picked.clear(); // rows of another dataset
+      this.meet();
+    }
     this.options.show(state);
     this.where.show(state);
     this.bar.show(state);
     this.drawing.show(state);
+    this.facets.show(state);
     this.showView(state);
     welcome(this, state);
     document.title = state.query ? `${state.query} - frenchcat` : "frenchcat";
-    if (changed.some((name) => ASKED.includes(name))) this.look(state);
+    if (this.unknown(state)) this.sayUnknown(state);
+    else if (changed.some((name) => ASKED.includes(name))) this.look(state, place);
     else if (changed.includes("hideUrls")) this.results.redo();
     if (changed.some((name) => ["captions", "fullCaptions", "similarities"].includes(name))) this.results.dress(state);
     this.detail.show(state);
   }
 
-  async look(state) {
+  /** Whether the address names a dataset that is not served here. */
+  unknown(state) {
+    return state.index !== "" && !this.datasets.some(({ name }) => name === state.index);
+  }
+
+  sayUnknown(state) {
+    this.results.empty();
+    this.failed(new Problem(404, `There is no dataset “${state.index}” here; there are: `));
+    const choices = this.datasets.map(({ name }) => button(name, () => this.store.set({ index: name }), { class: "chip" }));
+    byId("problem").append(...choices);
+  }
+
+  async look(state, place = null) {
     const map = state.view === "map" ? this.map.show(state) : null;
-    await this.results.run(state);
+    await this.results.run(state, place);
     await map;
     this.map.draw();
   }
 
+  /** Look again for what is looked for. */
   again() {
     this.map.path = null;
+    this.results.forget();
     this.look(this.store.state);
   }
 
@@ -165,12 +221,15 @@ class Page {
     }
   }
 
-  /** Show what went wrong; null: nothing. */
-  failed(error) {
-    const { where } = this.store.state;
-    const conditional = error && where && error.status === 400;
+  /** Show what went wrong, once; null: nothing. `again` is what may be tried again later. */
+  failed(error, again = error && error === this.error ? this.retry : null) {
+    this.error = error;
+    this.retry = again;
+    const conditional = CONDITION.includes(error?.code) && this.options.isOpen;
     this.where.fail(conditional ? error.message : "");
-    say(byId("problem"), error?.message);
+    const place = byId("problem");
+    say(place, conditional ? "" : error?.message);
+    if (again && error?.passes && !conditional) place.append(" ", button("Retry", again, { class: "retry" }));
     if (error && error.name !== "Error" && !("status" in error)) console.error(error);
   }
 
@@ -178,7 +237,7 @@ class Page {
 
   /** Search by something else, from a result. */
   ask(changes) {
-    this.store.set({ query: "", imageUrl: "", like: "", picture: "", row: "", view: "pictures", ...changes });
+    this.store.set({ query: "", imageUrl: "", like: "", likeOf: "", picture: "", row: "", view: "pictures", ...changes });
   }
 
   duplicates(row) {
@@ -190,6 +249,10 @@ class Page {
   }
 
   clicks() {
+    document.querySelector(".skip").addEventListener("click", (event) => {
+      event.preventDefault(); // an address with #results would be another place of the history
+      (this.results.keys.current?.querySelector(".open") ?? byId("results")).focus();
+    });
     byId("view-pictures").addEventListener("click", () => this.store.set({ view: "pictures" }));
     byId("view-map").addEventListener("click", () => this.store.set({ view: "map" }));
     byId("open-help").addEventListener("click", () => byId("help").showModal());
@@ -199,9 +262,9 @@ class Page {
 
   /** A key pressed on a row; whether it means something. */
   shortcut(key, row) {
-    if (key === "p") this.ask({ like: row.key });
+    if (key === "p") this.ask(this.like(row));
     else if (key === "c" && row.caption) this.ask({ query: row.caption });
-    else if (key === "d" && this.clusters) this.duplicates(row);
+    else if (key === "d" && row.copies) this.duplicates(row);
     else return false;
     return true;
   }

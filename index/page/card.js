@@ -1,7 +1,7 @@
 // One picture among the results.
 
 import { credit } from "./credit.js";
-import { button, el } from "./dom.js";
+import { button, el, some } from "./dom.js";
 import { show } from "./pictures.js";
 import { format } from "./state.js";
 
@@ -19,10 +19,12 @@ export function card(row, page, broken) {
     event.preventDefault();
     page.store.set({ row: row.key });
   });
-  const about = el("div", { class: "about" }, el("p", { class: "caption" }), credit(row));
+  const about = el("div", { class: "about" }, badge(row), el("p", { class: "caption", dir: "auto", lang: languageOf(row) }), credit(row));
   if (row.similarity !== undefined) about.append(similarity(row));
   about.append(actions(row, page));
-  const item = el("li", { class: "card", "data-key": row.key }, open, about);
+  const pick = el("input", { type: "checkbox", class: "pick", tabindex: -1, "aria-label": `Pick ${row.caption || row.key}` });
+  const item = el("li", { class: "card", "data-key": row.key }, open, pick, about);
+  page.picked.dress(item);
   return dress(item, row, page.store.state);
 }
 
@@ -38,6 +40,19 @@ export function dress(item, row, state) {
   return item;
 }
 
+/** The language of a row's caption, as HTML names it, where it was told. */
+export function languageOf(row) {
+  const sure = (row.language_confidence ?? 1) >= 0.5;
+  return sure && /^[a-z]{2,3}$/.test(row.language ?? "") && row.language !== "und" ? row.language : null;
+}
+
+/** Why verdicts drop a row; null where none does. */
+export function badge(row) {
+  if (row.keep !== false) return null;
+  const reason = row.reason ?? "no reason given";
+  return el("p", { class: "dropped" }, `dropped: ${reason}`);
+}
+
 function similarity(row) {
   const bar = el("i");
   bar.style.width = `${Math.round(Math.max(0, Math.min(1, row.similarity)) * 100)}%`;
@@ -49,11 +64,12 @@ function actions(row, page) {
   const by = (text, changes, label) =>
     button(text, () => page.ask(changes), { tabindex: -1, "aria-label": label, title: label });
   const made = el("div", { class: "card-actions" });
-  made.append(by("Picture", { like: row.key }, "Search by this picture"));
+  made.append(by("Picture", page.like(row), "Search by this picture"));
   if (row.caption) made.append(by("Caption", { query: row.caption }, "Search by this caption"));
-  if (page.clusters) {
-    const label = "Its duplicates";
-    made.append(button("Copies", () => page.duplicates(row), { tabindex: -1, "aria-label": label, title: label }));
+  if (row.copies) {
+    const text = some(row.copies, "copy", "copies");
+    const label = `${text} of this picture`;
+    made.append(button(text, () => page.duplicates(row), { tabindex: -1, "aria-label": label, title: label }));
   }
   return made;
 }

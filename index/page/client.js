@@ -3,10 +3,26 @@
 
 /** What a back end refused, in its words. */
 export class Problem extends Error {
-  constructor(status, message) {
+  /** `code` names the kind of mistake, `wait` is Retry-After in seconds, where the server says it. */
+  constructor(status, message, { code = "", wait = 0 } = {}) {
     super(message);
     this.status = status;
+    this.code = code;
+    this.wait = wait;
   }
+
+  /** Whether the same request may be answered later: no answer, too late, too often, not ready. */
+  get passes() {
+    return [0, 408, 429].includes(this.status) || this.status >= 500;
+  }
+}
+
+const waitOf = (response) => Number(response.headers.get("Retry-After")) || 0;
+
+/** Of a body that is no JSON: null; one whose asker has left is an error still. */
+function aborted(error) {
+  if (error.name === "AbortError") throw error;
+  return null;
 }
 
 export class Client {
@@ -15,6 +31,11 @@ export class Client {
     this.back = back && !back.endsWith("/") ? `${back}/` : back;
     const there = back ? URL.canParse(this.back) : true;
     this.base = there ? new URL(this.back || ".", location.href) : null;
+  }
+
+  /** Whether it is of another site than the page's. */
+  get foreign() {
+    return this.base !== null && this.base.origin !== location.origin;
   }
 
   /** Whether it is the back end that another client is of. */
@@ -48,11 +69,23 @@ export class Client {
     return this.answer(path, { method: "POST", headers, body: JSON.stringify(body), signal });
   }
 
+  /** The file that a body is answered with. */
+  async file(path, body) {
+    const headers = { ...this.headers, "Content-Type": "application/json" };
+    const response = await this.fetch(path, { method: "POST", headers, body: JSON.stringify(body) });
+    if (!response.ok) await this.read(response);
+    return response.blob();
+  }
+
   async answer(path, request) {
-    const response = await this.fetch(path, request);
-    const body = await response.json().catch(() => null);
-    if (!response.ok) throw new Problem(response.status, body?.error ?? `the server answered ${response.status}`);
-    return body;
+    return this.read(await this.fetch(path, request));
+  }
+
+  async read(response) {
+    const body = await response.json().catch((error) => aborted(error));
+    if (response.ok) return body;
+    const said = body?.detail ?? body?.error ?? `the server answered ${response.status}`;
+    throw new Problem(response.status, said, { code: body?.code, wait: waitOf(response) });
   }
 
   async fetch(path, request) {
@@ -68,7 +101,17 @@ export class Client {
   /** A picture's file, where a key must be sent for it. */
   async blob(path) {
     const response = await this.fetch(path, { headers: this.headers });
-    if (!response.ok) throw new Problem(response.status, "no picture");
+    if (!response.ok) throw new Problem(response.status, "no picture", { wait: waitOf(response) });
     return response.blob();
+  }
+
+  /** What becomes of a path: its status, and Retry-After in seconds. */
+  async status(path) {
+    try {
+      const response = await this.fetch(path, { method: "HEAD", headers: this.headers });
+      return { status: response.status, wait: waitOf(response) };
+    } catch {
+      return { status: 0, wait: 0 };
+    }
   }
 }

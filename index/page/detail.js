@@ -1,17 +1,24 @@
 // One picture, large: its caption, credit and columns, and what can be done from it.
 
 import { credit } from "./credit.js";
-import { open, prepare } from "./dialogs.js";
-import { button, byId, el, typing } from "./dom.js";
-import { show } from "./pictures.js";
+import { badge, languageOf } from "./card.js";
+import { openIn, prepare } from "./dialogs.js";
+import { button, byId, el, some, typing } from "./dom.js";
+import { save, show } from "./pictures.js";
 
-const ELSEWHERE = ["picture", "thumbnail", "stored", "caption", "similarity"];
+const ELSEWHERE = ["picture", "thumbnail", "stored", "caption", "similarity", "copies"];
+const LONG = 600; // characters of a caption that is scrolled
+const AHEAD = 3; // rows before the end of the list, where the next page is fetched
 
 export class Detail {
   constructor(page) {
     this.page = page;
     this.dialog = prepare(byId("detail"), () => this.closed());
     this.dialog.addEventListener("keydown", (event) => this.pressed(event));
+    // Beside what changes, so that it is read when the picture does.
+    this.said = el("p", { class: "unseen", role: "status" });
+    this.body = el("div", { class: "detail-body" });
+    this.dialog.append(this.body, this.said);
   }
 
   /** Follow the state: open its row, or close. */
@@ -36,41 +43,65 @@ export class Detail {
   }
 
   open(row) {
+    const stepped = this.dialog.open;
     this.row = row;
-    const image = el("img", { alt: row.caption || "a picture without a caption" });
+    const image = el("img", { alt: row.caption || "a picture without a caption", lang: languageOf(row) });
     show(image, this.page.client, row, { broken: () => image.replaceWith(el("p", {}, "The picture cannot be shown.")) });
-    const near = this.neighbours();
-    open(this.dialog,
+    const { before, after } = this.neighbours();
+    const words = el("p", { class: "words", dir: "auto", lang: languageOf(row), tabindex: (row.caption ?? "").length > LONG ? 0 : null }, row.caption ?? "");
+    openIn(this.dialog, this.body,
       el("div", { class: "stage" }, image,
-        this.step("‹", "The picture before", near.before), this.step("›", "The next picture", near.after)),
+        this.step("before", "‹", "The picture before", before), this.step("after", "›", "The next picture", after)),
       el("div", { class: "facts" },
-        button("Close", () => this.dialog.close(), { class: "close", autofocus: true }),
-        el("p", { class: "words" }, row.caption ?? ""), credit(row, { links: true }),
-        this.actions(row), this.columns(row)));
+        button("Close", () => this.dialog.close(), { class: "close", autofocus: true, "data-focus": "close" }),
+        badge(row), words, credit(row, { links: true }), this.actions(row), this.columns(row)));
+    this.said.textContent = stepped ? row.caption || "a picture without a caption" : "";
+    if (stepped) this.ahead();
   }
 
+  /** What lies beside it among the results: functions that go there. */
   neighbours() {
-    const shown = this.page.results.shown;
-    const at = shown.findIndex((row) => row.key === this.row.key);
-    return at < 0 ? {} : { before: shown[at - 1], after: shown[at + 1] };
+    const { results } = this.page;
+    const { shown } = results;
+    const at = shown.findIndex((row) => row.key === this.row?.key);
+    if (at < 0) return {};
+    const to = (row) => row && (() => this.go(row));
+    const after = to(shown[at + 1]) || (!results.done && (() => this.goFurther()));
+    return { before: to(shown[at - 1]), after, left: shown.length - at - 1 };
   }
 
-  step(text, label, row) {
-    if (!row) return null;
-    return button(text, () => this.go(row), { class: `step ${text === "‹" ? "before" : "after"}`, "aria-label": label });
+  step(side, text, label, go) {
+    if (!go) return null;
+    return button(text, go, { class: `step ${side}`, "aria-label": label, "data-focus": side });
   }
 
   go(row) {
-    if (row) this.page.store.set({ row: row.key }, { replace: true });
+    this.page.store.set({ row: row.key }, { replace: true });
+  }
+
+  /** Go on where the results go on. */
+  async goFurther() {
+    const { key } = this.row;
+    await this.page.results.more();
+    if (this.row?.key !== key) return;
+    const { shown } = this.page.results;
+    const next = shown[shown.findIndex((row) => row.key === key) + 1];
+    if (next) this.go(next);
+  }
+
+  /** Have the next results there before they are gone to. */
+  ahead() {
+    const { left } = this.neighbours();
+    if (left <= AHEAD) this.page.results.more();
   }
 
   actions(row) {
     const { page } = this;
     const made = el("div", { class: "detail-actions" },
-      button("Search by picture", () => page.ask({ like: row.key })));
+      button("Search by picture", () => page.ask(page.like(row))));
     if (row.caption) made.append(button("Search by caption", () => page.ask({ query: row.caption })));
-    if (page.clusters) made.append(button("Duplicates", () => page.duplicates(row)));
-    made.append(el("a", { class: "button", download: row.key, href: page.client.address(row.picture) }, "Save picture"));
+    if (row.copies) made.append(button(some(row.copies, "copy", "copies"), () => page.duplicates(row)));
+    if (row.stored) made.append(button("Save picture", () => save(page.client, row).catch((error) => page.failed(error))));
     if (page.config.mayRemove) made.append(button("Remove…", () => page.remove(row), { class: "warn" }));
     else if (page.contact(row)) made.append(el("a", { class: "button warn", href: page.contact(row) }, "Report…"));
     return made;
@@ -90,18 +121,20 @@ export class Detail {
 
   pressed(event) {
     if (typing(event) || event.ctrlKey || event.metaKey || event.altKey) return;
-    const near = this.neighbours();
-    if (event.key === "ArrowLeft") this.go(near.before);
-    else if (event.key === "ArrowRight") this.go(near.after);
+    const { before, after } = this.neighbours();
+    if (event.key === "ArrowLeft") before?.();
+    else if (event.key === "ArrowRight") after && after();
     else if (!this.page.shortcut(event.key, this.row)) return;
     event.preventDefault();
   }
 
   closed() {
     const key = this.row?.key;
+    const { store } = this.page;
     this.row = null;
-    this.page.store.set({ row: "" });
-    if (this.page.store.state.view === "map") byId("canvas").focus();
+    if (store.state.row) store.close();
+    // Else to what opened it, as the dialog itself does.
+    if (store.state.view === "map") byId("canvas").focus();
     else this.page.results.keys.focus(key);
   }
 }

@@ -20,7 +20,7 @@ export class GridKeys {
   rove(card = this.list.querySelector(".card:not([hidden])")) {
     if (!card || card === this.current) return;
     for (const one of [this.current, card]) {
-      for (const part of one?.querySelectorAll("a, button") ?? []) part.tabIndex = one === card ? 0 : -1;
+      for (const part of one?.querySelectorAll("a, button, input") ?? []) part.tabIndex = one === card ? 0 : -1;
     }
     this.current = card;
   }
@@ -29,14 +29,23 @@ export class GridKeys {
     this.current = undefined;
   }
 
+  /** Give the focus to a row's card; whether it is there. */
   focus(key) {
-    const card = this.cards.find((one) => one.dataset.key === key) ?? this.cards[0];
+    const card = this.cards.find((one) => one.dataset.key === key);
     card?.querySelector(".open").focus();
+    return Boolean(card);
+  }
+
+  /** Give the focus to the card that can be tabbed to. */
+  enter() {
+    this.current?.querySelector(".open").focus();
   }
 
   pressed(event) {
     const card = event.target.closest(".card");
-    if (!card || typing(event) || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (!card || typing(event) || event.altKey) return;
+    if (this.page.picked.pressed(event, card.dataset.key)) return event.preventDefault();
+    if (event.ctrlKey || event.metaKey) return;
     if (MOVES.includes(event.key)) {
       event.preventDefault();
       this.aim(card, event.key)?.querySelector(".open").focus();

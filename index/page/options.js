@@ -1,6 +1,7 @@
 // The toggles, with LAION's names and defaults, and what stands beside them.
 
-import { byId, button, el } from "./dom.js";
+import { byId, button, el, say } from "./dom.js";
+import { asks } from "./query.js";
 import { DEFAULTS } from "./state.js";
 
 const TOGGLES = {
@@ -25,8 +26,10 @@ const NOTHING = {
   safe: "No row here is scored or judged; run frenchcat score.",
   violence: "This server has no prompts for it (--violence).",
   verdicts: "No row here is judged; run frenchcat verdict.",
-  ratings: "This server has no ratings (--ratings): changes nothing.",
+  ratings: "This server has no ratings (--ratings).",
 };
+const NO_QUERY = "Only where something is searched for.";
+const SORTED = /INT|FLOAT|DOUBLE|DECIMAL|VARCHAR|BOOLEAN|TIMESTAMP|DATE/; // types of columns
 const MULTILINGUAL = /mini|xlm|multiling|mclip|siglip2|nllb|mt5/i;
 
 /** Whether texts of many languages are understood by a dataset's model. */
@@ -36,6 +39,8 @@ export class Options {
   constructor(page) {
     this.page = page;
     this.inputs = {};
+    this.notes = {};
+    this.needs = {};
     for (const [id, toggles] of Object.entries(TOGGLES)) {
       byId(id).append(...toggles.map(([name, words, needs]) => this.toggle(name, words, needs)));
     }
@@ -43,6 +48,8 @@ export class Options {
     this.inputs.aesthetic.closest(".switch").after(this.rating());
     this.field("index", "change");
     this.field("back", "change");
+    this.inputs.sort = byId("sort");
+    byId("sort").addEventListener("change", () => this.page.store.set({ sort: byId("sort").value }));
     byId("key").addEventListener("change", (event) => page.enter(event.target.value));
     byId("open-options").addEventListener("click", () => this.open(!this.isOpen));
     document.querySelector("[data-close-options]").addEventListener("click", () => this.open(false));
@@ -51,16 +58,44 @@ export class Options {
   }
 
   toggle(name, words, needs) {
-    const note = needs && el("small", { id: `${name}-note`, "data-needs": needs, hidden: true }, NOTHING[needs]);
-    const input = el("input", { type: "checkbox", role: "switch", id: name, "aria-describedby": note && note.id });
+    const id = name === "useMclip" ? "mclip-note" : `${name}-note`;
+    const note = el("small", { id, hidden: true });
+    const input = el("input", { type: "checkbox", role: "switch", id: name, "aria-describedby": note.id });
     input.addEventListener("change", () => this.page.store.set(this.changes(name, input.checked)));
     this.inputs[name] = input;
-    if (name === "useMclip") this.mclip = el("small", { id: "mclip-note", role: "status", hidden: true });
-    return el("div", { class: "switch" }, el("label", {}, input, el("span", {}, words)), note ?? this.mclipFor(name));
+    this.notes[name] = note;
+    this.needs[name] = needs;
+    if (name === "useMclip") note.setAttribute("role", "status");
+    return el("div", { class: "switch" }, el("label", {}, input, el("span", {}, words)), note);
   }
 
-  mclipFor(name) {
-    return name === "useMclip" ? this.mclip : null;
+  /** Why a switch changes nothing as things are; "" where it does. */
+  idle(name, state) {
+    const { dataset, datasets } = this.page;
+    if (!dataset) return "";
+    const needs = this.needs[name];
+    if (needs && !dataset.filters[needs]) return NOTHING[needs];
+    if (name === "hideImages" && !asks(state) && !dataset.filters.duplicates) {
+      return `${NO_QUERY} Duplicates were not looked for; run frenchcat dedup.`;
+    }
+    if (["aesthetic", "similarities"].includes(name) && !asks(state)) return NO_QUERY;
+    if (name === "captions" && state.fullCaptions) return "Full captions are shown.";
+    if (name === "useMclip" && !datasets.some(multilingual)) {
+      return `No dataset here has a multilingual model; ${dataset.model} knows one language.`;
+    }
+    return "";
+  }
+
+  /** Disable the switches that change nothing, and say why. */
+  sayIdle(state) {
+    for (const [name, note] of Object.entries(this.notes)) {
+      const why = this.idle(name, state);
+      this.inputs[name].disabled = Boolean(why);
+      // What cannot be done is not shown as if it were.
+      if (why && this.needs[name]) this.inputs[name].checked = false;
+      say(note, why || (name === "useMclip" ? this.multilingual(state) : ""));
+    }
+    for (const value of ["image", "text"]) this.inputs[`by-${value}`].disabled = !asks(state);
   }
 
   changes(name, value) {
@@ -101,7 +136,7 @@ export class Options {
   }
 
   reset() {
-    const { query, index, back, imageUrl, like, picture, view, row, ...others } = DEFAULTS;
+    const { query, index, back, imageUrl, like, likeOf, picture, view, row, ...others } = DEFAULTS;
     this.page.store.set(others);
   }
 
@@ -113,6 +148,7 @@ export class Options {
     document.body.classList.toggle("options-open", open);
     const opener = byId("open-options");
     opener.setAttribute("aria-expanded", String(open));
+    if (this.page.error) this.page.failed(this.page.error); // where it is said depends on them
     if (!focus) return;
     if (open) byId("index").focus();
     else opener.focus();
@@ -125,23 +161,37 @@ export class Options {
       else if (input.type === "radio") input.checked = state.by === input.value;
       else if (document.activeElement !== input) input.value = state[name];
     }
+    this.order(state);
     this.scoreSaid.textContent = state.score;
     this.rated.hidden = !state.aesthetic;
     const { datasets, dataset } = this.page;
     byId("index").replaceChildren(...datasets.map((one) => el("option", { value: one.name }, one.name)));
     byId("index").value = dataset?.name ?? "";
-    for (const note of document.querySelectorAll("[data-needs]")) {
-      note.hidden = !dataset || dataset.filters[note.dataset.needs];
+    if (state.index && state.index !== dataset?.name) {
+      byId("index").prepend(el("option", { value: state.index }, `${state.index} (not here)`));
+      byId("index").value = state.index;
     }
-    this.sayMultilingual(state);
+    this.sayIdle(state);
   }
 
-  sayMultilingual(state) {
+  /** The orders that there are: by each column that has one, upwards and downwards. */
+  order(state) {
+    const columns = (this.page.where?.names.columns ?? []).filter(({ type }) => SORTED.test(type)).map(({ name }) => name);
+    const named = [asks(state) ? "nearest first" : "as listed", ...columns.flatMap((name) => [`${name}, greatest first`, `${name}, least first`])];
+    const values = ["", ...columns.flatMap((name) => [`-${name}`, name])];
+    if (!values.includes(state.sort)) {
+      values.push(state.sort);
+      named.push(state.sort);
+    }
+    byId("sort").replaceChildren(...values.map((value, at) => el("option", { value }, named[at])));
+    byId("sort").value = state.sort;
+  }
+
+  multilingual(state) {
     const { dataset } = this.page;
-    this.mclip.hidden = !state.useMclip || !dataset;
-    if (!dataset) return;
-    this.mclip.textContent = multilingual(dataset)
+    if (!state.useMclip || !dataset) return "";
+    return multilingual(dataset)
       ? `${dataset.name} is searched by ${dataset.model}, which knows many languages.`
-      : `No dataset here has a multilingual model; ${dataset.model} knows one language.`;
+      : `${dataset.model} knows one language.`;
   }
 }

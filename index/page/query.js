@@ -18,26 +18,30 @@ export function filters(state) {
   };
 }
 
+/** In which order rows are given. */
+const sorting = (state) => (state.sort ? { sort: state.sort } : {});
+
 /** What is looked for: one thing, or the sum of a text and a picture. */
 export function looked(state) {
   const terms = [];
   if (state.query.trim()) terms.push({ text: state.query.trim() });
   if (state.picture) terms.push({ picture: state.picture });
   if (state.imageUrl) terms.push({ picture_url: state.imageUrl });
-  if (state.like) terms.push({ like: state.like });
+  const { like, likeOf } = state;
+  for (const key of like.split(",").filter(Boolean)) terms.push({ like: likeOf ? { dataset: likeOf, key } : key });
   return terms.length === 1 ? terms[0] : { terms };
 }
 
 /** The body of /v1/search. */
 export function search(state, k, skip = 0) {
   const rated = state.aesthetic && { aesthetic_score: state.score, aesthetic_weight: state.weight };
-  return { ...filters(state), ...looked(state), by: state.by, k, skip, ...rated };
+  return { ...filters(state), ...looked(state), by: state.by, k, skip, ...rated, ...sorting(state) };
 }
 
 /** Rows of a state: hits of its query, or, without one, what meets its filters. */
 export async function rows(client, state, k, skip, signal) {
   if (!asks(state)) {
-    const found = await client.post("v1/browse", { ...filters(state), k, skip }, signal);
+    const found = await client.post("v1/browse", { ...filters(state), ...sorting(state), k, skip }, signal);
     return { rows: found.rows, total: found.total, hidden: {}, dataset: found.dataset };
   }
   const body = { ...search(state, k, skip), count_hidden: skip === 0 };

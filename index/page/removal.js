@@ -13,10 +13,20 @@ export class Removing {
     this.dialog = prepare(byId("removing"), () => this.asking?.abort());
   }
 
+  /** Of rows that were picked. */
+  openPicked(rows) {
+    const [first, ...others] = rows.map(({ key }) => key);
+    this.begin([["key", first, `the ${some(rows.length, "picked row")}`, others]]);
+  }
+
   open(row) {
     const ways = [["key", row.key, "this picture"]];
     if (row.url) ways.push(["url", row.url, "this address, wherever it is listed"]);
     if (site(row.url)) ways.push(["domain", new URL(row.url).hostname, `all from ${new URL(row.url).hostname}`]);
+    this.begin(ways);
+  }
+
+  begin(ways) {
     this.ways = ways;
     this.which = el("select", { id: "remove-by" }, ...ways.map(([by, , words]) => el("option", { value: by }, words)));
     this.near = el("input", { type: "checkbox", id: "remove-near" });
@@ -42,8 +52,8 @@ export class Removing {
   /** Show what the choice would take; until then there is nothing to confirm. */
   async look() {
     const asking = this.ask();
-    const [by, value] = this.ways.find(([name]) => name === this.which.value);
-    const body = { dataset: this.page.dataset.name, by, value, near: this.near.checked };
+    const [by, value, , keys = []] = this.ways.find(([name]) => name === this.which.value);
+    const body = { dataset: this.page.dataset.name, by, value, keys, near: this.near.checked };
     this.shown = null;
     this.confirm.textContent = "Remove";
     this.total.value = "";
@@ -115,6 +125,7 @@ export class Removing {
       el("p", {}, `${some(answer.total, "row is", "rows are")} gone. It is request ${answer.request} of the log.`),
       el("div", { class: "buttons" },
         button("Close", () => this.dialog.close(), { class: "primary", autofocus: true })));
+    this.page.picked.clear();
     this.page.store.set({ row: "" });
     this.page.again();
   }

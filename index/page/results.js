@@ -1,10 +1,18 @@
-// The pictures found: a page at a time, the next one when the end comes near.
+// The pictures found: a page at a time, the next one when somebody scrolls towards the end. What is
+// there stays until the next answer comes, and comes back as it was left.
 
 import { card, dress } from "./card.js";
-import { byId, count, el, say, some } from "./dom.js";
+import { byId, count, el, some } from "./dom.js";
 import { GridKeys } from "./grid-keys.js";
 import { sayHidden } from "./hidden.js";
+import { retryPictures } from "./pictures.js";
 import { PAGE, asks, rows } from "./query.js";
+import { askedOf } from "./state.js";
+
+const NEAR_PX = 900; // to the end of the list: the next page is asked for
+const SLOW_MS = 300; // until it is said that something is searched
+const KEPT = 8; // lists that were left and can be returned to
+const MOST = 1000; // rows that are asked for at once where a list is returned to
 
 export class Results {
   constructor(page) {
@@ -12,11 +20,12 @@ export class Results {
     this.list = byId("results");
     this.end = byId("more");
     this.keys = new GridKeys(this.list, page);
-    this.observer = new IntersectionObserver((seen) => seen[0].isIntersecting && this.more(), {
-      rootMargin: "900px",
-    });
     this.fetched = []; // rows, as they came
     this.answered = null; // the state that they answer; another one may be asked meanwhile
+    this.left = new Map(); // lists by what was asked
+    this.top = 0;
+    addEventListener("scroll", () => this.scrolled(), { passive: true });
+    this.end.addEventListener("click", () => this.more());
     this.clear();
   }
 
@@ -24,28 +33,86 @@ export class Results {
   clear() {
     this.running?.abort();
     this.running = null;
-    this.hidden = {};
+    this.hidden = this.hidden ?? {};
     this.first = true;
     this.done = true;
-    this.observer.disconnect();
+    this.list.removeAttribute("aria-busy");
   }
 
-  /** Look for what the state asks. */
-  async run(state) {
+  /** Nothing is there, since nothing is asked. */
+  empty() {
+    this.clear();
+    this.begin({ rows: [], hidden: {} });
+    this.answered = null;
+    this.sayAll();
+  }
+
+  /** Forget the lists that were left: rows have changed. */
+  forget() {
+    this.left.clear();
+  }
+
+  /** Where the list is: how many rows, how far scrolled, which one has the focus. */
+  get place() {
+    const key = this.keys.current?.dataset.key;
+    return { shown: this.fetched.length, top: scrollY, key };
+  }
+
+  /** Look for what the state asks; return to a place of it, if it was left there. */
+  async run(state, place = null) {
+    if (this.answered && !this.first) this.remember();
     this.clear();
     this.state = state;
     this.done = false;
-    this.list.setAttribute("aria-busy", "true");
-    await this.more();
+    const kept = place && this.left.get(askedOf(state));
+    if (kept) {
+      this.begin(kept);
+      this.done = kept.done;
+      this.add(kept.rows);
+    } else {
+      this.list.setAttribute("aria-busy", "true");
+      await this.more(place ? Math.min(MOST, Math.max(PAGE, place.shown)) : this.enough());
+    }
+    if (place && this.state === state && !this.first) this.returnTo(place);
+    this.watch();
   }
 
-  async more() {
+  remember() {
+    const { fetched, hidden, total, took, done } = this;
+    const { url, broken, ...counted } = hidden; // counted anew as the cards are made
+    this.left.delete(askedOf(this.answered));
+    this.left.set(askedOf(this.answered), { rows: fetched, hidden: counted, total, took, done });
+    if (this.left.size > KEPT) this.left.delete(this.left.keys().next().value);
+  }
+
+  returnTo({ top, key }) {
+    scrollTo({ top });
+    this.top = scrollY;
+    const card = key && this.keys.cards.find((one) => one.dataset.key === key);
+    if (card) this.keys.rove(card);
+    if (card && document.activeElement === document.body) {
+      card.querySelector(".open").focus({ preventScroll: true });
+    }
+  }
+
+  /** How many rows fill the window, which a large one needs more of than a page has. */
+  enough() {
+    const style = getComputedStyle(this.list);
+    const columns = style.gridTemplateColumns.split(" ").length;
+    const fits = columns * Math.ceil(innerHeight / (this.list.clientWidth / columns || innerHeight));
+    return Math.max(PAGE, Number.isFinite(fits) ? Math.min(fits, 400) : PAGE);
+  }
+
+  /** Fetch the next rows. */
+  async more(wanted = PAGE) {
     if (this.done || this.running) return;
     const running = (this.running = new AbortController());
     const { first } = this;
     const skip = first ? 0 : this.fetched.length;
     const left = this.page.maxHits - skip;
-    const k = Math.min(PAGE, left);
+    const k = Math.min(wanted, left);
+    const slow = setTimeout(() => this.saySearching(first), SLOW_MS);
+    this.again = false;
     try {
       const found = await rows(this.page.client, this.state, k, skip, running.signal);
       if (running !== this.running) return;
@@ -53,18 +120,32 @@ export class Results {
       this.done = found.rows.length < k || left <= k;
       this.add(found.rows);
       this.page.failed(null);
+      retryPictures();
     } catch (error) {
       if (error.name === "AbortError" || running !== this.running) return;
-      this.done = true;
-      if (first) this.begin({ rows: [], hidden: {} });
-      this.page.failed(error);
+      this.refused(error, first);
+    } finally {
+      clearTimeout(slow);
     }
     this.running = null;
     this.list.removeAttribute("aria-busy");
     this.watch();
+    if (this.again) this.scrolled(true); // it was scrolled on meanwhile
+  }
+
+  /** An answer that is none: what is there stays, unless it would pass for the answer. */
+  refused(error, first) {
+    if (!error.passes && first) {
+      this.begin({ rows: [], hidden: {} });
+      this.done = true;
+      this.answered = null;
+    }
+    this.sayAll();
+    this.page.failed(error, () => (first ? this.page.again() : this.more()));
   }
 
   begin(found) {
+    const within = this.list.contains(document.activeElement) && document.activeElement !== this.list;
     this.first = false;
     this.answered = this.state;
     this.fetched = [];
@@ -74,13 +155,16 @@ export class Results {
     this.seen = new Set();
     this.keys.forget();
     this.list.replaceChildren();
+    if (within) this.list.focus({ preventScroll: true }); // what had it is gone
     scrollTo({ top: 0 });
+    this.top = 0;
   }
 
   add(found) {
     this.fetched.push(...found);
     this.list.append(...found.map((row) => this.item(row)).filter(Boolean));
     this.keys.rove();
+    if (this.page.picked.rows.size) this.page.picked.show();
     this.sayAll();
   }
 
@@ -129,15 +213,30 @@ export class Results {
     return this.keys.cards.map((item) => this.row(item.dataset.key));
   }
 
-  /** Ask for the next page once the end is near. */
+  /** Ask for the next page once somebody scrolls down towards the end.
+   *
+   * Not because the end has come nearer by itself, as where cards are hidden above it.
+   */
+  scrolled(on = scrollY > this.top) {
+    this.top = scrollY;
+    if (!on || this.done) return;
+    if (this.end.getBoundingClientRect().top > innerHeight + NEAR_PX) return;
+    if (this.running) this.again = true;
+    else this.more();
+  }
+
+  /** Offer the next page, if there is one. */
   watch() {
-    this.observer.disconnect();
-    if (!this.done) this.observer.observe(this.end);
-    say(this.end, this.done ? "" : "…");
-    this.end.hidden = this.done;
+    this.end.hidden = this.done || this.first;
+  }
+
+  saySearching(first) {
+    byId("status").replaceChildren("Searching…");
+    if (!first) this.end.setAttribute("aria-busy", "true");
   }
 
   sayAll() {
+    this.end.removeAttribute("aria-busy");
     sayHidden(this.hidden, this.page);
     byId("actions").hidden = !this.fetched.length;
     byId("status").replaceChildren(...this.said());
@@ -146,6 +245,10 @@ export class Results {
   said() {
     const number = this.list.querySelectorAll(".card:not([hidden])").length;
     if (!this.answered) return [];
+    if (this.answered !== this.state && askedOf(this.answered) !== askedOf(this.state)) {
+      const { query } = this.answered;
+      return ["Not answered yet; below is what was there before", query ? `: ${query}` : ""];
+    }
     if (!asks(this.answered)) {
       const there = some(this.total ?? number, "row");
       return [el("b", {}, there), this.answered.where.trim() ? " meet the condition" : " can be shown"];

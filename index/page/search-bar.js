@@ -3,6 +3,7 @@
 import { site } from "./credit.js";
 import { button, byId, el, typing } from "./dom.js";
 import { show, web } from "./pictures.js";
+import { placeOf } from "./state.js";
 import { encoded } from "./upload.js";
 
 export class SearchBar {
@@ -17,6 +18,11 @@ export class SearchBar {
       this.upload(event.target.files[0]);
       event.target.value = "";
     });
+    this.field.addEventListener("keydown", (event) => {
+      if (event.key !== "ArrowDown" || !page.results.keys.current) return;
+      event.preventDefault();
+      page.results.keys.enter();
+    });
     addEventListener("paste", (event) => this.given(event, event.clipboardData, typing(event)));
     this.droppable();
   }
@@ -25,7 +31,8 @@ export class SearchBar {
     const text = this.field.value.trim();
     if (web(text)) this.page.store.set({ query: "", imageUrl: text, like: "", picture: "", row: "" });
     else this.page.store.set({ query: text, row: "" });
-    this.field.blur();
+    // Touch keyboards cover half of the results; else the focus stays where it was.
+    if (matchMedia("(pointer: coarse)").matches) this.field.blur();
   }
 
   async upload(file) {
@@ -77,10 +84,12 @@ export class SearchBar {
     if (state.picture) return el("img", { alt: "your picture", src: `data:image/jpeg;base64,${state.picture}` });
     if (state.imageUrl) return el("span", { title: state.imageUrl }, `picture at ${site(state.imageUrl) || "?"}`);
     if (!state.like) return null;
-    const image = el("img", { alt: `the picture ${state.like}` });
-    const place = `${encodeURIComponent(this.page.dataset?.name ?? "")}/${encodeURIComponent(state.like)}`;
-    show(image, this.page.client, { thumbnail: `v1/thumbnails/${place}` }, { size: 96 });
-    return image;
+    const dataset = state.likeOf || (this.page.dataset?.name ?? "");
+    return el("span", {}, ...state.like.split(",").map((key) => {
+      const image = el("img", { alt: `the picture ${key} of ${dataset}` });
+      show(image, this.page.client, { thumbnail: `v1/thumbnails/${placeOf(dataset, key)}` }, { size: 96 });
+      return image;
+    }));
   }
 
   drop() {

@@ -1,10 +1,9 @@
 // "Make this a training selection": what is looked at becomes a frozen selection.
 
+import { CutOff } from "./cut-off.js";
 import { open, prepare } from "./dialogs.js";
 import { button, byId, el, say, some } from "./dom.js";
 import { asks, filters, search } from "./query.js";
-
-const DEFAULT_K = 1000;
 
 /** A name made of a query. */
 export function named(text) {
@@ -24,11 +23,17 @@ export function condition(state, columns) {
 export class Selecting {
   constructor(page) {
     this.page = page;
-    this.dialog = prepare(byId("selecting"));
+    this.dialog = prepare(byId("selecting"), () => this.cutOff?.stop());
   }
 
-  open() {
+  /** Of rows that were picked, whatever the query. */
+  openPicked(keys) {
+    this.open(keys);
+  }
+
+  open(picked = null) {
     const { state } = this.page.store;
+    this.picked = picked;
     const name = el("input", {
       id: "selection-name",
       required: true,
@@ -37,37 +42,32 @@ export class Selecting {
       title: "letters, digits, dots, dashes",
       value: named(state.query || state.where),
     });
-    const k = asks(state) ? this.number() : null;
+    this.cutOff = asks(state) && !picked ? new CutOff(this.page, state) : null;
     this.error = el("p", { class: "error", role: "alert", hidden: true });
     this.replace = el("input", { type: "checkbox", id: "selection-replace" });
     this.replaceField = el("label", { class: "check", hidden: true }, this.replace, " lose that one, and freeze this one in its place");
     name.addEventListener("input", () => this.offer(false));
     const form = el("form", {},
       el("h2", { id: "selecting-title" }, "A training selection"),
-      el("p", { class: "dim" }, this.said(state)),
+      el("p", { class: "dim" }, picked ? `${some(picked.length, "picked row")}; dropped and removed rows are never in it.` : this.said(state)),
       el("label", { class: "field" }, "Name", name),
-      k && el("label", { class: "field" }, "How many of the nearest", k),
+      this.cutOff?.element,
       this.error, this.replaceField,
       el("div", { class: "buttons" }, button("Cancel", () => this.dialog.close()),
         el("button", { class: "primary" }, "Freeze it")));
     form.addEventListener("submit", (event) => {
       event.preventDefault();
-      this.make(name.value, k && Number(k.value));
+      this.make(name.value, this.cutOff && this.cutOff.k);
     });
     open(this.dialog, form);
     name.select();
+    this.cutOff?.begin();
   }
 
   /** Offer to replace a selection; never for a name that was not refused. */
   offer(shown) {
     this.replaceField.hidden = !shown;
     this.replace.checked = false;
-  }
-
-  number() {
-    const max = Math.min(this.page.maxHits, 10_000);
-    const value = Math.min(DEFAULT_K, max, this.page.dataset.rows);
-    return el("input", { id: "selection-k", type: "number", min: 1, max, value });
   }
 
   said(state) {
@@ -84,13 +84,16 @@ export class Selecting {
     const { state } = page.store;
     const dataset = page.dataset.name;
     const replace = this.replace.checked;
-    const body = k === null
+    const listed = this.picked?.map((key) => `'${key.replaceAll("'", "''")}'`).join(", ");
+    const body = listed
+      ? { dataset, name, replace, where: `key IN (${listed})` }
+      : k === null
       ? { dataset, name, replace, where: condition(state, page.where.columns ?? new Set()) }
-      : { dataset, name, replace, query: { ...search(state, k), ...filters(state), dataset } };
+      : { dataset, name, replace, query: { ...search({ ...state, sort: "" }, k), ...filters(state), dropped: false, dataset } };
     try {
       this.made(await page.client.post("v1/selections", body));
     } catch (error) {
-      this.offer(error.status === 409 && error.message.includes("replace"));
+      this.offer(error.code === "already-there");
       say(this.error, error.message);
     }
   }

@@ -1,16 +1,19 @@
 // What is asked and how it is shown: in the address bar, so that a link, back and forward bring it
 // back. Only what differs from the defaults stands there. An uploaded picture is too long for an
-// address; it lies in the history's entry.
+// address; it lies in the history's entry. So does the place of a list that was left: how many rows
+// were there, how far it was scrolled, and which one had the focus.
 
 export const DEFAULTS = Object.freeze({
   query: "",
   index: "", // the first one served
   back: "", // this server
   imageUrl: "",
-  like: "", // the key of a row
+  like: "", // the key of a row; of several, with commas
+  likeOf: "", // its dataset; "" is the one that is searched, as in older links
   picture: "", // base64 of an uploaded one
   where: "",
   by: "image",
+  sort: "", // a column; with - before it: greatest first
   captions: true,
   fullCaptions: false,
   similarities: false,
@@ -29,7 +32,7 @@ export const DEFAULTS = Object.freeze({
 
 /** What changes which rows are found. */
 export const ASKED = [
-  "query", "index", "back", "imageUrl", "like", "picture", "where", "by", "safe", "violence",
+  "query", "index", "back", "imageUrl", "like", "likeOf", "picture", "where", "by", "sort", "safe", "violence",
   "hideImages", "hideDropped", "aesthetic", "score", "weight",
 ];
 
@@ -62,23 +65,55 @@ export function format(state) {
   return text ? `?${text}` : location.pathname;
 }
 
+/** A row's place in the addresses of /v1. */
+export const placeOf = (dataset, key) => `${encodeURIComponent(dataset)}/${encodeURIComponent(key)}`;
+
+/** What changes which rows are found, as one text. */
+export const askedOf = (state) => JSON.stringify(ASKED.map((name) => state[name]));
+
 /** The state, who listens to it, and the browser's history of it. */
 export class Store {
   constructor() {
+    history.scrollRestoration = "manual";
     this.state = { ...parse(location.search), picture: history.state?.picture ?? "" };
+    this.place = () => null; // of the list that is seen
+    this.left = history.state?.place ?? null; // the place to return to, once
     this.listeners = [];
-    addEventListener("popstate", (event) => {
-      this.become({ ...parse(location.search), picture: event.state?.picture ?? "" });
-    });
+    addEventListener("popstate", (event) => this.popped(event.state));
+    addEventListener("pagehide", () => this.keep());
+  }
+
+  popped(entry) {
+    const next = parse(location.search);
+    // An entry that is none of ours: a link to a place within the page. It is what was asked before.
+    const ours = entry !== null || format(next) !== format(this.state);
+    if (!ours) return history.replaceState({ picture: this.state.picture }, "");
+    this.left = entry?.place ?? null;
+    this.become({ ...next, picture: entry?.picture ?? "" });
+    this.left = null;
+  }
+
+  /** Write down the place in the list that is seen, for when it is returned to. */
+  keep() {
+    history.replaceState({ ...history.state, picture: this.state.picture, place: this.place() }, "");
   }
 
   /** Change something: a new entry of the history, unless `replace`. */
   set(changes, { replace = false } = {}) {
     const next = { ...this.state, ...changes };
+    if (!next.like) next.likeOf = "";
     if (Object.keys(next).every((name) => next[name] === this.state[name])) return;
-    const entry = { picture: next.picture };
+    const opened = Boolean(next.row) && (replace ? Boolean(history.state?.opened) : !this.state.row);
+    if (!replace) this.keep();
+    const entry = { picture: next.picture, opened };
     history[replace ? "replaceState" : "pushState"](entry, "", format(next));
     this.become(next);
+  }
+
+  /** Leave what was opened from a list: one step back, so that Back does not open it again. */
+  close() {
+    if (history.state?.opened) history.back();
+    else this.set({ row: "" }, { replace: true });
   }
 
   become(next) {

@@ -1,6 +1,7 @@
 // The condition's field: columns and functions are completed while it is typed.
 
 import { byId, el, say } from "./dom.js";
+import { quoted } from "./facets.js";
 
 const SHOWN = 8;
 
@@ -22,8 +23,6 @@ function fitting(beginning, { columns, functions }) {
     type !== "function" && name.toLowerCase().indexOf(sought) > 0);
   return [...starts, ...holds].filter(({ name }) => name !== beginning).slice(0, SHOWN);
 }
-
-const quoted = (name) => (/^[A-Za-z_]\w*$/.test(name) ? name : `"${name.replaceAll('"', '""')}"`);
 
 export class Where {
   constructor(page) {

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import replace
 from time import perf_counter
 from typing import TYPE_CHECKING, Annotated, Any
 
+import numpy as np
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.expression import FUNCTIONS
+from frenchcat.index.service import cursors
+from frenchcat.index.service.cursors import Cursor
 from frenchcat.index.service.models import (
     Columns,
     DatasetInfo,
-    Filters,
     PictureSearch,
     RowResponse,
     Search,
     SearchResponse,
+    SearchSeveral,
+    SeveralResponse,
 )
 from frenchcat.index.service.problems import documented
-from frenchcat.index.service.rows import answer, row
+from frenchcat.index.service.rows import answer, rows, sorting
 from frenchcat.index.terms import Unit
 
 if TYPE_CHECKING:
@@ -30,6 +36,16 @@ if TYPE_CHECKING:
 
 router = APIRouter(prefix="/v1", tags=["search"])
 Name = Annotated[str | None, Query(max_length=200, description="None: the first one served.")]
+PICTURE_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            kind: {"schema": {"type": "string", "format": "binary"}}
+            for kind in ("image/jpeg", "image/png", "image/webp", "application/octet-stream")
+        },
+    }
+}
+POOL = 1000  # nearest rows of a query that are sorted by a column
 MOST_LIKE = 200  # rows of a cluster that are shown
 
 
@@ -38,7 +54,7 @@ async def datasets(request: Request) -> list[DatasetInfo]:
     """What is served."""
     service: Service = request.app.state.service
     found = service.registry.all_served()
-    return [await service.work.disk(_about, service, served) for served in found]
+    return [await service.work.disk(about, service, served) for served in found]
 
 
 @router.post("/search", response_model=SearchResponse, responses=documented(403, 404, 413))
@@ -48,22 +64,14 @@ async def search(request: Request, asked: Search) -> Response:
     begun = perf_counter()
     served = service.registry.get(asked.dataset)
     vector = await service.queries.search(served, asked)
-    return await _found(service, served, vector, asked, asked.k, asked.skip, begun)
+    return await found(service, served, vector, asked, asked.skip, begun)
 
 
 @router.post(
     "/search/picture",
     response_model=SearchResponse,
     responses=documented(403, 404, 413),
-    openapi_extra={
-        "requestBody": {
-            "required": True,
-            "content": {
-                kind: {"schema": {"type": "string", "format": "binary"}}
-                for kind in ("image/jpeg", "image/png", "image/webp", "application/octet-stream")
-            },
-        }
-    },
+    openapi_extra=PICTURE_BODY,
 )
 async def search_picture(request: Request, asked: Annotated[PictureSearch, Query()]) -> Response:
     """The rows nearest to the picture that is the request's body."""
@@ -71,7 +79,31 @@ async def search_picture(request: Request, asked: Annotated[PictureSearch, Query
     begun = perf_counter()
     served = service.registry.get(asked.dataset)
     vector = await service.queries.picture(served, await request.body())
-    return await _found(service, served, vector, asked, asked.k, 0, begun)
+    return await found(service, served, vector, asked, 0, begun)
+
+
+@router.post(
+    "/search/datasets", response_model=SeveralResponse, responses=documented(403, 404, 413)
+)
+async def search_several(request: Request, asked: SearchSeveral) -> Response:
+    """The k nearest rows of several datasets, nearest first. They have one model."""
+    service: Service = request.app.state.service
+    begun = perf_counter()
+    names = dict.fromkeys(asked.datasets or service.registry.names)
+    several = [service.registry.get(name) for name in names]
+    _check_several(several, asked)
+    query = Search.model_validate(
+        asked.model_dump(exclude={"datasets", "skip"}, exclude_none=True)
+    ).model_copy(update={"k": asked.k + asked.skip})
+    if query.k > service.settings.max_hits:
+        raise UserError(f"k + skip is {query.k}; at most {service.settings.max_hits} here")
+    vector = await service.queries.search(several[0], query)
+    vector = service.content_policy.rated(vector, asked.aesthetic_score, asked.aesthetic_weight)
+    encoded = perf_counter()
+    wanted = service.wanted(query, query.k)
+    ranked = await asyncio.gather(*(service.find(served, vector, wanted) for served in several))
+    times = {"encode": encoded - begun, "search": perf_counter() - encoded}
+    return await service.work.search(_merged, several, ranked, asked, times)
 
 
 @router.get("/columns", response_model=Columns, responses=documented(404))
@@ -88,7 +120,7 @@ async def one_row(request: Request, dataset: str, key: str) -> Response:
     """A row's columns: caption, address, licence, creator, whatever the list brought."""
     service: Service = request.app.state.service
     served = service.registry.get(dataset)
-    return await service.work.disk(lambda: answer(row(served.name, served.row(key))))
+    return await service.work.disk(lambda: answer(rows(served, [served.row(key)])[0]))
 
 
 @router.get(
@@ -101,34 +133,111 @@ async def duplicates(request: Request, dataset: str, key: str) -> Response:
     return await service.work.disk(_cluster, served, key)
 
 
-async def _found(
+async def found(
     service: Service,
     served: ServedDataset,
     vector: Unit,
-    asked: Filters,
-    k: int,
+    asked: PictureSearch | Search,
     skip: int,
     begun: float,
 ) -> Response:
-    if k + skip > service.settings.max_hits:
+    """The answer to a query whose vector is known."""
+    if asked.k + skip > service.settings.max_hits:
         raise UserError(
-            f"k + skip is {k + skip}; this service gives at most {service.settings.max_hits} hits"
+            f"k + skip is {asked.k + skip}; this service gives at most "
+            f"{service.settings.max_hits} hits, and with a cursor more, page by page"
         )
+    after = _cursor(served, asked)
+    if after is not None:
+        skip = after.given
+    count = asked.k + skip
     vector = service.content_policy.rated(vector, asked.aesthetic_score, asked.aesthetic_weight)
     encoded = perf_counter()
-    wanted = service.wanted(asked, k + skip)
-    found = await service.find(served, vector, wanted)
+    wanted = service.wanted(asked, count)
+    sort = asked.sort if isinstance(asked, Search) else None
+    if sort is not None and isinstance(asked, Search):
+        # As many for each page: of more, other rows would be the first ones.
+        wanted = service.wanted(asked, min(asked.pool or POOL, service.settings.max_hits))
+    ranked = await service.find(served, vector, wanted)
+    if sort is not None:
+        ranked = await service.work.disk(_sorted, served, ranked, sort, count)
     times = {"encode": encoded - begun, "search": perf_counter() - encoded}
-    return await service.work.search(_answer, served, found, skip, times)
+    return await service.work.search(_answer, served, ranked, skip, after, times, asked)
+
+
+def _cursor(served: ServedDataset, asked: PictureSearch | Search) -> Cursor | None:
+    if not isinstance(asked, Search) or asked.cursor is None:
+        return None
+    if asked.skip:
+        raise UserError(f"skip is {asked.skip} beside a cursor; give one of them")
+    return cursors.read(asked.cursor, asked, served.name, served.version)
+
+
+def _check_several(several: list[ServedDataset], asked: SearchSeveral) -> None:
+    """Raise `UserError` for datasets that cannot be ranked together, and what only one has."""
+    if other := next((one for one in several if one.weights != several[0].weights), None):
+        raise UserError(
+            f"{several[0].name} is of {several[0].model} and {other.name} of {other.model}: "
+            "similarities of two models do not compare; search them one by one"
+        )
+    for name in ("cursor", "sort", "dataset"):
+        if getattr(asked, name) is not None:
+            raise UserError(f"{name} is of one dataset; search {asked.datasets} one by one")
+
+
+def _merged(
+    several: list[ServedDataset],
+    ranked: list[NearestRows],
+    asked: SearchSeveral,
+    times: dict[str, float],
+) -> Response:
+    similarities = np.concatenate([one.similarities for one in ranked])
+    owners = np.repeat(np.arange(len(several)), [len(one.positions) for one in ranked])
+    positions = np.concatenate([one.positions for one in ranked])
+    best = np.argsort(-similarities, kind="stable")[asked.skip : asked.skip + asked.k]
+    hits: list[dict[str, Any]] = [{} for _ in best]
+    for owner, served in enumerate(several):
+        places = np.flatnonzero(owners[best] == owner)
+        found = rows(served, served.hits(positions[best[places]]), asked.columns)
+        for place, hit in zip(places.tolist(), found, strict=True):
+            similarity = round(float(similarities[best[place]]), 6)
+            hits[place] = {**hit, "similarity": similarity, "dataset": served.name}
+    return answer(
+        {
+            "datasets": [served.name for served in several],
+            "hits": hits,
+            "took_ms": {name: round(sec * 1000, 3) for name, sec in times.items()},
+        }
+    )
+
+
+def _sorted(served: ServedDataset, found: NearestRows, sort: str, count: int) -> NearestRows:
+    """The first `count` of the nearest rows, by a column."""
+    places = np.argsort(found.positions)
+    positions = served.values.sorted(found.positions, *sorting(sort))[:count]
+    at = places[np.searchsorted(found.positions, positions, sorter=places)]
+    return replace(found, positions=positions, similarities=found.similarities[at])
 
 
 def _answer(
-    served: ServedDataset, found: NearestRows, skip: int, times: dict[str, float]
+    served: ServedDataset,
+    found: NearestRows,
+    skip: int,
+    after: Cursor | None,
+    times: dict[str, float],
+    asked: PictureSearch | Search,
 ) -> Response:
-    hits: list[dict[str, Any]] = []
-    similarities = found.similarities[skip:].tolist()
-    for hit, similarity in zip(served.hits(found.positions[skip:]), similarities, strict=True):
-        hits.append({**row(served.name, hit), "similarity": round(similarity, 6)})
+    first = skip if after is None else _first(found, after)
+    positions = found.positions[first : first + asked.k]
+    similarities = found.similarities[first : first + asked.k].tolist()
+    hits = rows(served, served.hits(positions), asked.columns)
+    for hit, similarity in zip(hits, similarities, strict=True):
+        hit["similarity"] = round(similarity, 6)
+    following = None
+    if isinstance(asked, Search) and len(hits) == asked.k:
+        given = (after.given if after else skip) + len(hits)
+        last = Cursor(int(positions[-1]), given, similarities[-1])
+        following = cursors.write(last, asked, served.name, served.version)
     return answer(
         {
             "dataset": served.name,
@@ -136,15 +245,24 @@ def _answer(
             "hits": hits,
             "hidden": found.hidden,
             "took_ms": {name: round(sec * 1000, 3) for name, sec in times.items()},
+            "next": following,
         }
     )
 
 
+def _first(found: NearestRows, after: Cursor) -> int:
+    """The place after the row that was given last, which may have been removed since."""
+    at = np.flatnonzero(found.positions == after.position)
+    if at.size:
+        return int(at[0]) + 1
+    return min(after.given, int((found.similarities > after.similarity).sum()))
+
+
 def _cluster(served: ServedDataset, key: str) -> Response:
-    return answer([row(served.name, hit) for hit in served.cluster(key)[:MOST_LIKE]])
+    return answer(rows(served, served.cluster(key)[:MOST_LIKE]))
 
 
-def _about(service: Service, served: ServedDataset) -> DatasetInfo:
+def about(service: Service, served: ServedDataset) -> DatasetInfo:
     filters = served.filters()
     filters["safe"] |= service.content_policy.head is not None
     return DatasetInfo(

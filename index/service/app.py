@@ -12,15 +12,31 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from frenchcat.curate.dataset import Dataset
-from frenchcat.index.service import api, browse, compat, curation, drawing, media, operations
+from frenchcat.index.service import (
+    api,
+    browse,
+    compat,
+    curation,
+    drawing,
+    facets,
+    media,
+    operations,
+    resources,
+    kept,
+    export,
+)
 from frenchcat.index.service.drawing import DrawBackend
-from frenchcat.index.service.guard import Guard, public_paths, read_keys
+from frenchcat.index.service.guard import PICTURES, Guard, public_paths, read_keys
+from frenchcat.index.service.methods import AnswerHead, allowed_methods
+from frenchcat.index.service.openapi import described
 from frenchcat.index.service.page import mount_page
 from frenchcat.index.service.problems import handle_problems
 from frenchcat.index.service.rows import StrictJSON
@@ -39,7 +55,10 @@ IDLE_STOP_SEC = 1.5  # that threads get to end where there are none
 Stoppable = Callable[[Callable[[], float]], AbstractContextManager[None]]
 LATE_SEC = 5  # that threads get after that
 ROUTERS = tuple(
-    module.router for module in (api, browse, media, curation, drawing, compat, operations)
+    module.router for module in (
+        *(api, browse, facets, resources, export, kept, media, curation, drawing, compat),
+        operations,
+    )
 )
 
 
@@ -66,7 +85,7 @@ def create_app(
         async with service:
             yield
 
-    app = FastAPI(
+    app = Application(
         title="frenchcat",
         summary="Search image-text datasets by text, picture, vector, and sums of them.",
         version="1",
@@ -74,22 +93,56 @@ def create_app(
         docs_url=None,  # it would load scripts from elsewhere
         redoc_url=None,
         lifespan=lifespan,
+        generate_unique_id_function=lambda route: route.name,
     )
     app.state.service = service
     for router in ROUTERS:
         app.include_router(router)
-    handle_problems(app)
-    public = public_paths(ROUTERS) | mount_page(app)
-    app.add_middleware(Guard, settings=settings, metrics=service.metrics, public=public, keys=keys)
+    handle_problems(app, lambda path: allowed_methods(ROUTERS, path))
+    app.add_middleware(Compressed)
+    app.add_middleware(AnswerHead)
+    app.add_middleware(
+        Guard,
+        settings=settings,
+        metrics=service.metrics,
+        public=public_paths(ROUTERS),
+        keys=keys,
+        page=mount_page(app),
+    )
     if settings.cors:
         app.add_middleware(
             CORSMiddleware,
             allow_origins=list(settings.cors),
-            allow_methods=["GET", "POST"],
+            allow_methods=["GET", "HEAD", "POST", "PATCH", "DELETE"],
             allow_headers=["Authorization", "Content-Type", "X-API-Key"],
-            expose_headers=["Retry-After"],
+            expose_headers=["Retry-After", "Content-Disposition"],
         )
     return app
+
+
+class Application(FastAPI):
+    """FastAPI, whose schema says how keys are sent and that problems have a media type."""
+
+    def openapi(self) -> dict[str, Any]:
+        """The schema, made once."""
+        if self.openapi_schema is None:
+            self.openapi_schema = described(super().openapi())
+        return self.openapi_schema
+
+
+class Compressed(GZipMiddleware):
+    """Gzip for the page and /v1; clip-retrieval's routes answer as they always did."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        super().__init__(app, minimum_size=1000, compresslevel=5)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Compress an answer, where its asker takes that."""
+        path = scope.get("path", "")
+        page = path == "/" or path.endswith((".js", ".css", ".svg", ".html", "/openapi.json"))
+        texts = path.startswith("/v1/") and not PICTURES.match(path)
+        handles = super().__call__ if page or texts else self.app
+        await handles(scope, receive, send)
 
 
 def serve(

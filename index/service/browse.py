@@ -13,10 +13,13 @@ import numpy as np
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
+from frenchcat.curate.errors import UserError
+from frenchcat.index.service import cursors
+from frenchcat.index.service.cursors import Cursor
 from frenchcat.index.service.content_policy import ContentPolicy, violent
 from frenchcat.index.service.models import Browse, Browsed, Filters, Mapped
 from frenchcat.index.service.problems import documented
-from frenchcat.index.service.rows import answer, row
+from frenchcat.index.service.rows import answer, rows, sorting
 from frenchcat.index.service.search import Wanted
 
 if TYPE_CHECKING:
@@ -32,9 +35,13 @@ _BLOCK = 1024  # rows judged at a time
 async def browse(request: Request, asked: Browse) -> Response:
     """The rows that meet a condition, in the order of the index, and how many there are."""
     service: Service = request.app.state.service
-    served = service.registry.get(asked.dataset)
+    return await browsed(service, service.registry.get(asked.dataset), asked)
+
+
+async def browsed(service: Service, served: ServedDataset, asked: Browse) -> Response:
+    """The rows of a dataset that meet the filters."""
     wanted = service.wanted(asked, asked.k)
-    given = (served, wanted, service.content_policy, asked.skip)
+    given = (served, wanted, service.content_policy, asked)
     return await service.conditions.within(served, service.work.search, _browse, *given)
 
 
@@ -48,21 +55,43 @@ async def dataset_map(request: Request, name: str, asked: Annotated[Filters, Que
 
 
 def _browse(
-    served: ServedDataset, wanted: Wanted, content_policy: ContentPolicy, skip: int
+    served: ServedDataset, wanted: Wanted, content_policy: ContentPolicy, asked: Browse
 ) -> Response:
-    positions = _allowed(served, wanted)
+    positions, skip = _allowed(served, wanted), asked.skip
     total = len(positions)
+    after = None
+    if asked.cursor is not None:
+        if skip:
+            raise UserError(f"skip is {skip} beside a cursor; give one of them")
+        after = cursors.read(asked.cursor, asked, served.name, served.version)
+    if asked.sort is not None:
+        positions = served.values.sorted(positions, *sorting(asked.sort))
+    if after is not None:
+        positions = positions[_first(positions, after, asked) :]
     if _judges(wanted, content_policy):
         positions = _first_harmless(served, positions, wanted, content_policy, skip + wanted.k)
-    hits = served.hits(positions[skip : skip + wanted.k])
+    page = positions[skip : skip + wanted.k]
+    following = None
+    if len(page) == wanted.k:
+        last = Cursor(int(page[-1]), (after.given if after else skip) + len(page))
+        following = cursors.write(last, asked, served.name, served.version)
     return answer(
         {
             "dataset": served.name,
             "index_version": served.version,
             "total": total,
-            "rows": [row(served.name, hit) for hit in hits],
+            "rows": rows(served, served.hits(page), asked.columns),
+            "next": following,
         }
     )
+
+
+def _first(positions: Positions, after: Cursor, asked: Browse) -> int:
+    """The place after the row that was given last, which may have been removed since."""
+    if asked.sort is None:
+        return int(np.searchsorted(positions, after.position, side="right"))
+    at = np.flatnonzero(positions == after.position)
+    return int(at[0]) + 1 if at.size else after.given - 1
 
 
 def _map(served: ServedDataset, wanted: Wanted, content_policy: ContentPolicy) -> Response:
@@ -85,8 +114,8 @@ def _map(served: ServedDataset, wanted: Wanted, content_policy: ContentPolicy) -
 
 
 def _allowed(served: ServedDataset, wanted: Wanted) -> Positions:
-    mask = served.searcher.visible.mask(wanted.view)
-    return np.arange(len(served)) if mask is None else np.flatnonzero(mask)
+    positions = served.allowed(wanted.view)
+    return np.arange(len(served)) if positions is None else positions
 
 
 def _judges(wanted: Wanted, content_policy: ContentPolicy) -> bool:

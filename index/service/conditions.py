@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from frenchcat.curate.errors import UserError
+from frenchcat.curate.errors import BadCondition, UserError
 from frenchcat.index.service.condition_process import (
     ConditionProcess,
     Ended,
@@ -145,7 +145,7 @@ class Conditions:
                 self._check_open()
                 said = "ended the process that evaluated it"
         shown = str(job.get("where"))[:200]
-        raise UserError(f"the condition {shown!r} {said}; give one that costs less")
+        raise BadCondition(f"the condition {shown!r} {said}; give one that costs less")
 
     def _check_open(self) -> None:
         if self._closed:

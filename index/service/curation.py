@@ -49,8 +49,7 @@ async def selections(
 async def make_selection(request: Request, asked: NewSelection) -> Made:
     """Freeze the rows that meet a condition, or a query's hits, as a selection to train on."""
     service: Service = request.app.state.service
-    if not service.settings.may_select:
-        raise Refused(403, "this service makes no selections; start it with --allow-select")
+    check_may_select(service)
     served = service.registry.get(asked.dataset)
     where = asked.where
     if asked.query is not None:
@@ -63,6 +62,7 @@ async def make_selection(request: Request, asked: NewSelection) -> Made:
             409,
             f"{served.name} has a selection {asked.name!r} already, of {there['rows']} rows "
             f"(digest {there['digest'][:16]}); give another name, or replace=true to lose that one",
+            code="already-there",
         )
     folder = served.dataset.root if service.settings.private else None
     return Made(dataset=served.name, name=asked.name, folder=folder, **made)
@@ -72,11 +72,22 @@ async def make_selection(request: Request, asked: NewSelection) -> Made:
 async def take_out(request: Request, asked: Removal) -> RemovalResponse:
     """Show what a removal would match; with `confirm`, remove it: absent at once, everywhere."""
     service: Service = request.app.state.service
-    if not service.settings.allow_remove:
-        raise Refused(403, "this service removes nothing; start it with --allow-remove")
+    check_may_remove(service)
     served = service.registry.get(asked.dataset)
     bound = service.settings.confirm_rows
     return await service.work.disk(_remove, served, asked, bound)
+
+
+def check_may_select(service: Service) -> None:
+    """Raise `Refused` (403) where selections may not be made."""
+    if not service.settings.may_select:
+        raise Refused(403, "this service makes no selections; start it with --allow-select")
+
+
+def check_may_remove(service: Service) -> None:
+    """Raise `Refused` (403) where nothing may be removed."""
+    if not service.settings.allow_remove:
+        raise Refused(403, "this service removes nothing; start it with --allow-remove")
 
 
 async def _hits_as_condition(service: Service, served: ServedDataset, asked: NewSelection) -> str:
@@ -107,7 +118,9 @@ def _selections(served: ServedDataset) -> list[Selected]:
 
 def _remove(served: ServedDataset, asked: Removal, bound: int) -> RemovalResponse:
     """Preview or carry out a removal; one of more than `bound` rows names their number."""
-    asked_for = removal.RemovalQuery(asked.by, asked.value, asked.near)
+    if asked.keys and asked.by != "key":
+        raise Refused(400, f"keys are further rows of a removal by key, not by {asked.by}")
+    asked_for = removal.RemovalQuery(asked.by, asked.value, asked.near, tuple(asked.keys))
     if not asked.confirm:
         matches, number = removal.matches(served.dataset, asked_for), None
     else:
@@ -145,6 +158,7 @@ def _check_confirmed(
             409,
             "a removal is confirmed with the token of its preview; send the same without confirm, "
             f"then confirm with the token that it answers ({total} rows would go now)",
+            code="preview-needed",
         )
     if asked.token != _token(served, asked, matches):
         raise Refused(
@@ -152,6 +166,7 @@ def _check_confirmed(
             f"the token {asked.token[:40]!r} is of another preview: {asked.by} {asked.value[:200]}"
             f"{' with near copies' if asked.near else ''} matches {total} rows now that were not "
             "those shown; nothing was removed; look at the preview again",
+            code="preview-changed",
         )
     if total > bound and asked.total != total:
         said = "none was" if asked.total is None else f"{asked.total} was"
@@ -159,4 +174,5 @@ def _check_confirmed(
             409,
             f"this removes {total} rows, more than {bound} (confirm_rows); confirm the number with "
             f"total={total} ({said} sent); nothing was removed",
+            code="total-needed",
         )

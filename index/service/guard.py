@@ -11,6 +11,7 @@ makes point here (DNS rebinding). A request whose asker has left is cancelled.
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import hashlib
 import hmac
@@ -35,6 +36,8 @@ from frenchcat.index.service.settings import LOOPBACK, ServeSettings
 CLIENTS = 10_000  # whose rates are remembered
 LEFT = 499  # nginx's status for a request whose asker has left; it is only counted
 HEADERS = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
+PICTURES_PER_REQUEST = 20  # pictures that a client may fetch for each request of its rate
+PICTURES = re.compile(r"/v1/(datasets/[^/]+/)?(pictures|thumbnails)/")
 _PUBLIC = "frenchcat_public"
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -79,6 +82,20 @@ def read_keys(file: str) -> tuple[bytes, ...]:
     return tuple(hashlib.sha256(key.encode()).digest() for key in keys)
 
 
+def given_keys(headers: Headers) -> list[str]:
+    """The keys of a request: X-API-Key, Bearer, or Basic, as its password or its user's name."""
+    if key := headers.get("x-api-key"):
+        return [key]
+    scheme, _, given = headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "basic":
+        return [given.strip() if scheme.lower() == "bearer" else headers.get("authorization", "")]
+    try:
+        user, _, password = base64.b64decode(given, validate=True).decode().partition(":")
+    except ValueError:  # binascii.Error and UnicodeDecodeError are such
+        return [""]
+    return [password, user]
+
+
 class Rates:
     """A token bucket per client: `rate` requests per second, twice as many in a burst."""
 
@@ -108,10 +125,15 @@ class Guard:
         metrics: Metrics,
         public: frozenset[str] = frozenset(),
         keys: tuple[bytes, ...] = (),
+        page: frozenset[str] = frozenset(),
     ) -> None:
-        self.app, self.settings, self.metrics, self.public = app, settings, metrics, public
-        self.keys = keys
-        self.rates = Rates(settings.rate) if settings.rate else None
+        """`public` paths answer without a key, and so do those of the `page`'s files."""
+        self.app, self.settings, self.metrics, self.public = app, settings, metrics, public | page
+        self.keys, self.page = keys, page
+        self.rates = self.picture_rates = None
+        if settings.rate:
+            self.rates = Rates(settings.rate)
+            self.picture_rates = Rates(settings.picture_rate or PICTURES_PER_REQUEST * settings.rate)
         self.uploads = Uploads(settings.max_uploads, settings.upload_bytes)
         self.hosts = frozenset(settings.hosts or (LOOPBACK if settings.private else ()))
 
@@ -174,9 +196,22 @@ class Guard:
         client = scope["client"][0] if scope.get("client") else "unknown"
         if self.keys and scope["path"] not in self.public and scope["method"] != "OPTIONS":
             client = self._known(headers)
-        if self.rates is not None and (wait := self.rates.wait_sec(client)):
+        self._check_rate(scope["path"], client)
+
+    def _check_rate(self, path: str, client: str) -> None:
+        """Raise for a client that asks too often. Who loads the page alone never does.
+
+        A page of results shows many pictures, which have a bucket of their own.
+        """
+        rates, what, name = self.rates, "requests", "rate"
+        if PICTURES.match(path):
+            rates, what, name = self.picture_rates, "pictures", "picture_rate"
+        if rates is None or path in self.page:
+            return
+        if wait := rates.wait_sec(client):
             retry = {"Retry-After": str(max(1, round(wait)))}
-            raise Refused(429, f"at most {self.rates.rate:g} requests per second; wait", retry)
+            said = f"at most {rates.rate:g} {what} per second ({name}); wait {max(1, round(wait))} s"
+            raise Refused(429, said, retry)
 
     def _check_site(self, scope: Scope, headers: Headers) -> None:
         """Raise for a page of another site, which asks with the reach of its visitor's machine."""
@@ -191,16 +226,20 @@ class Guard:
 
     def _known(self, headers: Headers) -> str:
         """The client by its key; raises where it has none that is known."""
-        given = headers.get("x-api-key") or headers.get("authorization", "").removeprefix("Bearer ")
-        digest = hashlib.sha256(given.encode("utf-8", "surrogateescape")).digest()
+        given = given_keys(headers)
+        digests = [hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest() for key in given]
         # All are compared, whichever fits: the time tells nothing.
-        if not sum(hmac.compare_digest(digest, key) for key in self.keys):
-            raise Refused(
-                401,
-                "this service asks for a key; send it as Authorization: Bearer KEY",
-                {"WWW-Authenticate": "Bearer"},
-            )
-        return digest.hex()
+        known = [
+            digest
+            for digest in digests
+            if sum(hmac.compare_digest(digest, key) for key in self.keys)
+        ]
+        if known:
+            return known[0].hex()
+        said = "this service asks for a key; send it as Authorization: Bearer KEY"
+        if any(given):
+            said = "the key that was sent is none of this service's; ask its operator for one"
+        raise Refused(401, said, {"WWW-Authenticate": "Bearer"})
 
 
 class Uploads:
@@ -341,7 +380,7 @@ class _Answer:
         """Answer in place of the application, unless an answer has begun."""
         if not self._status:
             self._refusing = True
-            answer = problem(refused.status, str(refused), refused.headers)
+            answer = problem(refused.status, str(refused), refused.headers, refused.code)
             await answer(self._scope, _nothing, self._forward)
 
     def left(self) -> None:

@@ -8,7 +8,6 @@ in browsers, too.
 
 from __future__ import annotations
 
-import hashlib
 import io
 from collections import OrderedDict
 from threading import Lock
@@ -21,6 +20,7 @@ from frenchcat.curate import files, tars
 from frenchcat.curate.errors import UnreadableImage
 from frenchcat.index.service.pixels import PIXELS, PixelBudget
 from frenchcat.index.service.problems import Refused, documented
+from frenchcat.index.service.ranges import answer_bytes
 
 if TYPE_CHECKING:
     from frenchcat.index.search import Hit
@@ -36,23 +36,26 @@ _HEADERS = {
 }
 
 router = APIRouter(prefix="/v1", tags=["pictures"])
-_CONTENT: dict[int | str, dict[str, Any]] = {
+Size = Annotated[int, Query(ge=16, le=1024, description="Longest side, pixels.")]
+CONTENT: dict[int | str, dict[str, Any]] = {
     200: {"content": {kind: {} for kind in sorted(set(TYPES.values()))}},
+    206: {"description": "The part that Range names."},
     304: {"description": "Not changed."},
+    416: {"description": "Range begins beyond the end."},
 }
 
 
 @router.get(
     "/pictures/{dataset}/{key}",
     response_class=Response,
-    responses={**documented(404), **_CONTENT},
+    responses={**documented(404), **CONTENT},
 )
 async def picture(request: Request, dataset: str, key: str) -> Response:
     """The stored picture of a row."""
     service = request.app.state.service
     served = service.registry.get(dataset)
     data, kind = await service.work.disk(stored, served, key)
-    return _answer(request, data, kind)
+    return answer_bytes(request, data, kind, _HEADERS)
 
 
 @router.get(
@@ -61,20 +64,20 @@ async def picture(request: Request, dataset: str, key: str) -> Response:
     responses={
         **documented(404),
         200: {"content": {"image/jpeg": {}}},
-        304: {"description": "Not changed."},
+        **{status: CONTENT[status] for status in (206, 304, 416)},
     },
 )
 async def thumbnail(
     request: Request,
     dataset: str,
     key: str,
-    size: Annotated[int, Query(ge=16, le=1024, description="Longest side, pixels.")] = 256,
+    size: Size = 256,
 ) -> Response:
     """A small JPEG of a row's picture."""
     service = request.app.state.service
     served = service.registry.get(dataset)
     data = await service.work.disk(service.thumbnails.get, served, key, size)
-    return _answer(request, data, "image/jpeg")
+    return answer_bytes(request, data, "image/jpeg", _HEADERS)
 
 
 def stored(served: ServedDataset, key: str) -> tuple[bytes, str]:
@@ -150,11 +153,3 @@ def shrunk(data: bytes, size: int) -> bytes:
     out = io.BytesIO()
     small.save(out, "JPEG", quality=82)
     return out.getvalue()
-
-
-def _answer(request: Request, data: bytes, kind: str) -> Response:
-    tag = f'"{hashlib.sha256(data).hexdigest()[:32]}"'
-    headers = {**_HEADERS, "ETag": tag}
-    if request.headers.get("if-none-match") == tag:
-        return Response(status_code=304, headers=headers)
-    return Response(data, media_type=kind, headers=headers)

@@ -12,7 +12,17 @@ Address = Annotated[str, Field(max_length=4_096, description="http(s) address of
 Numbers = Annotated[list[float], Field(max_length=8_192)]
 Key = Annotated[str, Field(max_length=200)]
 By = Literal["image", "text"]
+ExportFormat = Literal["ndjson", "csv", "parquet", "arrow"]
 PARTS = ("text", "picture", "picture_url", "vector", "like")
+
+
+class RowName(BaseModel):
+    """A row of any dataset that is served."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    dataset: Annotated[str, Field(max_length=200)]
+    key: Key
 
 
 class Strict(BaseModel):
@@ -28,7 +38,9 @@ class QueryPart(Strict):
     picture: Base64 | None = None
     picture_url: Address | None = None
     vector: Numbers | None = None
-    like: Key | None = Field(None, description="The key of a row of the dataset.")
+    like: Key | RowName | None = Field(
+        None, description="The key of a row of the dataset, or a row of another one."
+    )
 
     @property
     def given(self) -> list[str]:
@@ -54,7 +66,7 @@ class Filters(Strict):
     dataset: str | None = Field(None, max_length=200, description="None: the first one served.")
     by: By = Field("image", description="What is compared: pictures or captions.")
     where: str | None = Field(
-        None, max_length=10_000, description="A condition over the columns: width >= 512"
+        None, max_length=100_000, description="A condition over the columns: width >= 512"
     )
     safe: bool = Field(True, description="Leave out what is judged unsafe.")
     dropped: bool = Field(False, description="Show what a verdict drops.")
@@ -67,6 +79,14 @@ class Filters(Strict):
     aesthetic_weight: float = Field(0.5, ge=-100, le=100, allow_inf_nan=False)
 
 
+class Chosen(Strict):
+    """What an answer says of each row."""
+
+    columns: list[Annotated[str, Field(max_length=200)]] | None = Field(
+        None, max_length=200, description="Columns of each row beside its key; None: all."
+    )
+
+
 class HitFilters(Filters):
     """Which hits of a query are given."""
 
@@ -75,18 +95,43 @@ class HitFilters(Filters):
     )
 
 
-class PictureSearch(HitFilters):
+class Sorting(Strict):
+    """In which order rows are given."""
+
+    sort: Annotated[str, Field(max_length=200)] | None = Field(
+        None, description="A column; with - before it: greatest first. None: nearest first."
+    )
+    pool: int | None = Field(
+        None,
+        ge=1,
+        le=10_000,
+        description="Of a query: how many of the nearest are sorted; None: 1,000.",
+    )
+
+
+class Paging(Strict):
+    """Where an answer goes on."""
+
+    cursor: str | None = Field(
+        None, max_length=2_000, description="`next` of the answer before; all else is the same."
+    )
+
+
+class PictureSearch(HitFilters, Chosen):
     """What stands beside a picture that is sent as it is."""
 
     k: int = Field(20, ge=1, le=10_000, description="How many hits.")
 
 
-class Search(QueryPart, HitFilters):
+class Search(QueryPart, HitFilters, Chosen, Sorting, Paging):
     """A query: one part, or a weighted sum of terms."""
 
     terms: list[QueryTerm] | None = Field(None, min_length=1, max_length=16)
     k: int = Field(20, ge=1, le=10_000, description="How many hits.")
     skip: int = Field(0, ge=0, le=10_000, description="Hits left out at the front: a page's.")
+    hybrid: bool = Field(
+        False, description="Join in the rows whose captions hold the words of the texts."
+    )
 
     @model_validator(mode="after")
     def _one(self) -> Search:
@@ -95,11 +140,76 @@ class Search(QueryPart, HitFilters):
         return self
 
 
-class Browse(Filters):
+class Browse(Filters, Chosen, Sorting, Paging):
     """Rows without a query."""
 
     k: int = Field(40, ge=1, le=10_000, description="How many rows.")
     skip: int = Field(0, ge=0, le=100_000_000, description="Rows left out at the front.")
+
+
+class FacetsRequest(QueryPart, HitFilters):
+    """Which columns are counted: of the rows that meet the filters, or of a query's nearest."""
+
+    terms: list[QueryTerm] | None = Field(None, min_length=1, max_length=16)
+    k: int = Field(1000, ge=1, le=10_000, description="Of a query: how many of the nearest.")
+    facets: list[Annotated[str, Field(max_length=200)]] | None = Field(
+        None, max_length=50, description="Columns; None: those that are usual, where they are."
+    )
+    bins: int = Field(20, ge=1, le=200, description="Intervals of a number.")
+    top: int = Field(10, ge=1, le=1000, description="Texts that are told, the most frequent.")
+
+    @model_validator(mode="after")
+    def _one(self) -> FacetsRequest:
+        if len(self.given) + (self.terms is not None) > 1:
+            raise ValueError(f"a query has exactly one of {', '.join(PARTS)}, terms, or none")
+        return self
+
+    @property
+    def asks(self) -> bool:
+        """Whether there is a query."""
+        return bool(self.given) or self.terms is not None
+
+
+class FacetInterval(BaseModel):
+    """An interval of a number: its end belongs to the next one, but for the last's."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    least: float = Field(alias="from")
+    to: float
+    rows: int
+
+
+class FacetValue(BaseModel):
+    """A text, and how many rows have it."""
+
+    value: str
+    rows: int
+
+
+class Facet(BaseModel):
+    """How the rows are spread over a column."""
+
+    kind: Literal["number", "text"]
+    rows: int = Field(description="That have a value.")
+    missing: int = Field(description="That have none.")
+    min: float | None = None
+    max: float | None = None
+    mean: float | None = None
+    bins: list[FacetInterval] | None = None
+    distinct: int | None = None
+    values: list[FacetValue] | None = Field(None, description="The most frequent.")
+    others: int | None = Field(None, description="Rows with other texts.")
+
+
+class FacetsResponse(BaseModel):
+    """The facets by column."""
+
+    dataset: str
+    index_version: str
+    rows: int = Field(description="That were counted.")
+    facets: dict[str, Facet]
+    took_ms: float
 
 
 class RowResponse(BaseModel):
@@ -110,15 +220,178 @@ class RowResponse(BaseModel):
     key: str
     url: str | None = None
     caption: str | None = None
-    picture: str = Field(description="Path of the stored picture.")
-    thumbnail: str = Field(description="Path of a small one.")
-    stored: bool = Field(description="False: the dataset has its address alone.")
+    picture: str | None = Field(None, description="Path of the stored picture.")
+    thumbnail: str | None = Field(None, description="Path of a small one.")
+    stored: bool | None = Field(None, description="False: the dataset has its address alone.")
+    copies: int | None = Field(None, description="How many other rows are duplicates of it.")
 
 
 class HitResponse(RowResponse):
     """A row found."""
 
     similarity: float = Field(description="Cosine to the query, -1 to 1.")
+
+
+class SearchSeveral(Search):
+    """A query over several datasets, whose hits are ranked together."""
+
+    datasets: list[Annotated[str, Field(max_length=200)]] | None = Field(
+        None, min_length=1, max_length=64, description="None: all that are served."
+    )
+
+
+class HitOfSeveral(HitResponse):
+    """A row found, and where."""
+
+    dataset: str
+
+
+class SeveralResponse(BaseModel):
+    """The answer to a query over several datasets."""
+
+    datasets: list[str]
+    hits: list[HitOfSeveral]
+    took_ms: dict[str, float]
+
+
+class LinkedSearch(HitFilters, Sorting, Paging):
+    """A search as an address has it."""
+
+    q: Text | None = Field(None, description="A text.")
+    like: Key | None = Field(None, description="The key of a row of the dataset.")
+    picture_url: Address | None = None
+    k: int = Field(20, ge=1, le=10_000, description="How many hits.")
+    hybrid: bool = False
+    columns: str | None = Field(
+        None, max_length=10_000, description="Columns of each row, with commas; none: all."
+    )
+
+    @model_validator(mode="after")
+    def _one(self) -> LinkedSearch:
+        if sum(part is not None for part in (self.q, self.like, self.picture_url)) != 1:
+            raise ValueError("a query has exactly one of q, like, picture_url")
+        return self
+
+    def search(self) -> Search:
+        """The same as a body."""
+        fields = self.model_dump(exclude={"q", "columns"}, exclude_none=True)
+        columns = None if self.columns is None else [c for c in self.columns.split(",") if c]
+        return Search.model_validate({**fields, "text": self.q, "columns": columns})
+
+
+class LinkedBrowse(Filters, Sorting, Paging):
+    """Rows without a query, as an address has them."""
+
+    k: int = Field(40, ge=1, le=10_000, description="How many rows.")
+    columns: str | None = Field(
+        None, max_length=10_000, description="Columns of each row, with commas; none: all."
+    )
+
+    def browse(self) -> Browse:
+        """The same as a body."""
+        fields = self.model_dump(exclude={"columns"}, exclude_none=True)
+        columns = None if self.columns is None else [c for c in self.columns.split(",") if c]
+        return Browse.model_validate({**fields, "columns": columns})
+
+
+class Batch(Strict):
+    """Queries that are answered together."""
+
+    queries: list[Search] = Field(min_length=1, max_length=64)
+
+
+class Embed(QueryPart):
+    """What becomes a vector: one part, or a weighted sum of terms."""
+
+    terms: list[QueryTerm] | None = Field(None, min_length=1, max_length=16)
+
+    @model_validator(mode="after")
+    def _one(self) -> Embed:
+        if len(self.given) + (self.terms is not None) != 1:
+            raise ValueError(f"give exactly one of {', '.join(PARTS)}, terms")
+        return self
+
+
+class Embedded(BaseModel):
+    """A vector."""
+
+    dataset: str
+    model: str
+    vector: list[float] = Field(description="Of length one.")
+
+
+class VectorsOf(Strict):
+    """Whose vectors are wanted."""
+
+    keys: list[Key] = Field(min_length=1, max_length=1_000)
+    by: By = Field("image", description="The picture's vector, or the caption's.")
+
+
+class Vectors(BaseModel):
+    """Stored vectors, by key."""
+
+    dataset: str
+    model: str
+    keys: list[str]
+    vectors: list[list[float]]
+
+
+class Export(QueryPart, HitFilters, Chosen):
+    """Which rows are written out: those that meet the filters, or a query's nearest."""
+
+    terms: list[QueryTerm] | None = Field(None, min_length=1, max_length=16)
+    k: int = Field(1000, ge=1, le=10_000, description="Of a query: how many of the nearest.")
+    format: ExportFormat = Field("ndjson", description="Of the answer.")
+
+    @model_validator(mode="after")
+    def _one(self) -> Export:
+        if len(self.given) + (self.terms is not None) > 1:
+            raise ValueError(f"a query has exactly one of {', '.join(PARTS)}, terms, or none")
+        return self
+
+    @property
+    def query(self) -> Search | None:
+        """The query; None: all rows that meet the filters."""
+        if not self.given and self.terms is None:
+            return None
+        fields = self.model_dump(exclude={"format", "columns"}, exclude_none=True)
+        return Search.model_validate(fields)
+
+
+class LinkedExport(HitFilters):
+    """An export as an address has it."""
+
+    q: Text | None = Field(None, description="A text; none: all rows that meet the filters.")
+    like: Key | None = Field(None, description="The key of a row of the dataset.")
+    k: int = Field(1000, ge=1, le=10_000, description="Of a query: how many of the nearest.")
+    format: ExportFormat = "ndjson"
+    columns: str | None = Field(
+        None, max_length=10_000, description="Columns, with commas; none: all."
+    )
+
+    def export(self) -> Export:
+        """The same as a body."""
+        fields = self.model_dump(exclude={"q", "columns"}, exclude_none=True)
+        columns = None if self.columns is None else [c for c in self.columns.split(",") if c]
+        return Export.model_validate({**fields, "text": self.q, "columns": columns})
+
+
+class Rename(Strict):
+    """Another name of a selection."""
+
+    name: str = Field(max_length=100)
+
+
+class RemovalRequest(BaseModel):
+    """A removal that was logged."""
+
+    number: int
+    by: str = Field(description="How it named its rows; undo: it takes another one back.")
+    time: str
+    note: str
+    rows: int
+    undoes: int | None = Field(description="The number of the request that it takes back.")
+    undone: bool = Field(description="Whether another request takes it back.")
 
 
 class SearchResponse(BaseModel):
@@ -131,6 +404,13 @@ class SearchResponse(BaseModel):
         description="Of the nearest k rows, how many were left out, by reason."
     )
     took_ms: dict[str, float]
+    next: str | None = Field(None, description="The cursor of the next hits; null: no more.")
+
+
+class BatchResponse(BaseModel):
+    """Answers in the order of the queries."""
+
+    answers: list[SearchResponse]
 
 
 class Browsed(BaseModel):
@@ -140,6 +420,7 @@ class Browsed(BaseModel):
     index_version: str
     total: int = Field(description="Rows that meet it, before violence and a head are judged.")
     rows: list[RowResponse]
+    next: str | None = Field(None, description="The cursor of the next rows; null: no more.")
 
 
 class Mapped(BaseModel):
@@ -209,6 +490,9 @@ class Removal(Strict):
     dataset: str | None = Field(None, max_length=200)
     by: Literal["key", "url", "uid", "sha256", "domain"]
     value: str = Field(min_length=1, max_length=4_096)
+    keys: list[Key] = Field(
+        default_factory=list, max_length=10_000, description="By key: further rows."
+    )
     near: bool = Field(False, description="Near copies of the matching rows, too.")
     note: str = Field("", max_length=2_000)
     confirm: bool = Field(False, description="False: only show what matches.")

@@ -1,41 +1,76 @@
-"""Every mistake -> a status and one line of JSON: ``{"error": "what, the value and the fix"}``.
+"""Every mistake -> a status and one line, as RFC 9457's problem details (application/problem+json).
 
-400 a value that does not do, 401 no key, 403 not allowed here, 404 no such thing, 409 the dataset
-is being written, a name is taken or a removal is not what was shown, 413 too much, 415 not JSON,
-422 a body of another form, 429 too often, 503 too slow, not ready, or a dataset that cannot be
-written, 507 a full disk.
+``{"type", "title", "status", "detail", "code", "error"}``: `detail` is what, the value and the
+fix, `error` the same by clip-retrieval's name. `code`, of which `type` is made, never changes:
+programs decide by it. 400 a value that does not do, 401 no key, 403 not allowed here, 404 no such
+thing, 405 another method, 409 the dataset is being written, a name is taken or a removal is not
+what was shown, 413 too much, 415 not JSON, 422 a body of another form, 429 too often, 503 too slow,
+not ready, or a dataset that cannot be written, 507 a full disk.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 from starlette.exceptions import HTTPException
 
-from frenchcat.curate.errors import AlreadyThere, Busy, NoSpace, Unwritable, UserError
+from frenchcat.curate.errors import AlreadyThere, Busy, NoSpace, NotFound, Unwritable, UserError
 from frenchcat.index.service.rows import StrictJSON
 
 _log = logging.getLogger("frenchcat.serve")
 _SHOWN = 80  # characters of a value that is quoted
 
 
-class Problem(BaseModel):
-    """What was wrong."""
+MEDIA_TYPE = "application/problem+json"
+CODES = {
+    400: "bad-value",
+    401: "no-key",
+    403: "not-allowed",
+    404: "not-found",
+    405: "method-not-allowed",
+    408: "request-too-slow",
+    409: "conflict",
+    413: "too-large",
+    415: "not-json",
+    422: "bad-form",
+    429: "too-many-requests",
+    500: "failed",
+    503: "unavailable",
+    507: "no-space",
+}
+"""The code of a status, where no more is known."""
 
-    error: str
+
+class Problem(BaseModel):
+    """What was wrong, as RFC 9457 has it."""
+
+    type: str = Field(description="urn:frenchcat: and the code.")
+    title: str = Field(description="The code in words.")
+    status: int
+    detail: str = Field(description="In one line: what, the value and the fix.")
+    code: str = Field(description="Which kind of mistake; stable.")
+    error: str = Field(description="The detail again.")
 
 
 class Refused(Exception):
-    """A request that is answered with a status of its own."""
+    """A request that is answered with a status of its own; `code`: None is the status's."""
 
-    def __init__(self, status: int, error: str, headers: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        status: int,
+        error: str,
+        headers: Mapping[str, str] | None = None,
+        code: str | None = None,
+    ) -> None:
         super().__init__(error)
-        self.status, self.headers = status, dict(headers or {})
+        self.status, self.headers, self.code = status, dict(headers or {}), code
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -43,17 +78,31 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: {"model": Problem} for status in (400, 422, *statuses)}
 
 
-def problem(status: int, error: str, headers: Mapping[str, str] | None = None) -> StrictJSON:
+def problem(
+    status: int, error: str, headers: Mapping[str, str] | None = None, code: str | None = None
+) -> StrictJSON:
     """The answer."""
-    return StrictJSON({"error": error}, status, headers=dict(headers or {}))
+    code = code or CODES.get(status, "failed")
+    content = {
+        "type": f"urn:frenchcat:{code}",
+        "title": code.replace("-", " ").capitalize(),
+        "status": status,
+        "detail": error,
+        "code": code,
+        "error": error,
+    }
+    return StrictJSON(content, status, headers=dict(headers or {}), media_type=MEDIA_TYPE)
 
 
-def handle_problems(app: FastAPI) -> None:
-    """Have an application answer so, whatever is raised."""
+def handle_problems(app: FastAPI, methods: Callable[[str], Sequence[str]]) -> None:
+    """Have an application answer so, whatever is raised.
+
+    `methods` says which methods a path takes.
+    """
     app.add_exception_handler(UserError, _user_error)
     app.add_exception_handler(Refused, _refused)
     app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(HTTPException, partial(_http, methods))
     app.add_exception_handler(Exception, _unexpected)
 
 
@@ -78,14 +127,21 @@ def _quoted(value: Any) -> str:
 
 
 def _user_error(request: Request, error: Exception) -> StrictJSON:
-    statuses = {AlreadyThere: 409, Busy: 409, NoSpace: 507, Unwritable: 503}
+    statuses = {AlreadyThere: 409, Busy: 409, NotFound: 404, NoSpace: 507, Unwritable: 503}
     found = (status for kind, status in statuses.items() if isinstance(error, kind))
-    return problem(next(found, 400), str(error))
+    return problem(next(found, 400), str(error), code=_code(type(error)))
+
+
+def _code(kind: type[Exception]) -> str | None:
+    """A class of curate/errors.py by its name: BadCondition is bad-condition."""
+    if kind is UserError:
+        return None
+    return re.sub("(?<=[a-z])(?=[A-Z])", "-", kind.__name__).lower()
 
 
 def _refused(request: Request, error: Exception) -> StrictJSON:
     assert isinstance(error, Refused)
-    return problem(error.status, str(error), error.headers)
+    return problem(error.status, str(error), error.headers, error.code)
 
 
 def _invalid(request: Request, error: Exception) -> StrictJSON:
@@ -93,14 +149,19 @@ def _invalid(request: Request, error: Exception) -> StrictJSON:
     return problem(422, said(error))
 
 
-def _http(request: Request, error: Exception) -> StrictJSON:
+def _http(
+    methods: Callable[[str], Sequence[str]], request: Request, error: Exception
+) -> StrictJSON:
     assert isinstance(error, HTTPException)
-    text = str(error.detail)
-    if error.status_code == 404 and text == "Not Found":
-        text = f"there is nothing at {request.url.path}; /openapi.json lists what there is"
-    if error.status_code == 405:
-        text = f"{request.url.path} does not take {request.method}; see /openapi.json"
-    return problem(error.status_code, text, error.headers)
+    text, status, headers = str(error.detail), error.status_code, dict(error.headers or {})
+    path = request.url.path
+    if status in (404, 405) and text in ("Not Found", "Method Not Allowed"):
+        if taken := methods(path) or (["GET", "HEAD"] if status == 405 else []):
+            status, headers = 405, {**headers, "Allow": ", ".join(taken)}
+            text = f"{path} does not take {request.method}, but {', '.join(taken)}"
+        else:
+            text = f"there is nothing at {path}; /openapi.json lists what there is"
+    return problem(status, text, headers)
 
 
 def _unexpected(request: Request, error: Exception) -> StrictJSON:

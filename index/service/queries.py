@@ -8,12 +8,13 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.image import open_image
-from frenchcat.index.service.models import QueryPart, Search
+from frenchcat.index.service.media import stored
+from frenchcat.index.service.models import Embed, QueryPart, RowName, Search
 from frenchcat.index.service.problems import Refused
 from frenchcat.index.terms import Unit, summed, unit, worded
 
@@ -35,12 +36,18 @@ class Queries:
     """Encodes queries for one application."""
 
     def __init__(
-        self, work: Work, remote: Remote, content_policy: ContentPolicy, pixels: PixelBudget
+        self,
+        work: Work,
+        remote: Remote,
+        content_policy: ContentPolicy,
+        pixels: PixelBudget,
+        dataset: Callable[[str], ServedDataset],
     ) -> None:
+        """`dataset` gives one by its name, or raises `Refused` (404)."""
         self._work, self._remote, self._content_policy = work, remote, content_policy
-        self._pixels = pixels
+        self._pixels, self._dataset = pixels, dataset
 
-    async def search(self, served: ServedDataset, asked: Search) -> Unit:
+    async def search(self, served: ServedDataset, asked: Search | Embed) -> Unit:
         """The vector of a search. Raises `UserError` for a part that does not do."""
         if asked.terms is None:
             return await self.part(served, asked)
@@ -56,8 +63,21 @@ class Queries:
         if part.picture_url is not None:
             return await self.address(served, part.picture_url)
         if part.like is not None:
-            return await self._work.disk(served.vector_of, part.like)
+            return await self.row(served, part.like)
         return vector(part.vector, served)
+
+    async def row(self, served: ServedDataset, like: str | RowName) -> Unit:
+        """The vector of a row's picture, of this dataset or of another one.
+
+        Between datasets of two models the stored picture is encoded anew.
+        """
+        if isinstance(like, str):
+            return await self._work.disk(served.vector_of, like)
+        other = self._dataset(like.dataset)
+        if other.weights == served.weights:
+            return await self._work.disk(other.vector_of, like.key)
+        data, _ = await self._work.disk(stored, other, like.key)
+        return await self.picture(served, data)
 
     async def text(self, served: ServedDataset, text: str) -> Unit:
         """The vector of a text."""

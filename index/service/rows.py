@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from starlette.responses import JSONResponse, Response
 
+from frenchcat.curate.errors import UserError
 from frenchcat.curate.json_text import json_text, plain
 from frenchcat.curate.list_names import told_apart
 from frenchcat.index.search import Hit
 
-_OWN = frozenset(("picture", "thumbnail", "stored"))
-"""Fields of an answer beside the row's columns."""
+if TYPE_CHECKING:
+    from frenchcat.index.service.served_dataset import ServedDataset
+
+FIELDS = ("url", "caption", "picture", "thumbnail", "stored", "copies")
+"""What an answer says of a row beside its key and columns."""
+ANSWERED = frozenset(("picture", "thumbnail", "stored", "copies"))
+"""Fields of an answer that a column of the list may be called as."""
 
 
 class StrictJSON(JSONResponse):
@@ -23,11 +30,12 @@ class StrictJSON(JSONResponse):
         return json_text(content, compact=True).encode()
 
 
-def row(dataset: str, hit: Hit) -> dict[str, Any]:
-    """A row of /v1: its columns, and where its pictures are."""
+def row(dataset: str, hit: Hit, stages: Mapping[str, Any] = {}) -> dict[str, Any]:
+    """A row of /v1: its columns, what later stages say of it, and where its pictures are."""
     place = f"{quote(dataset, safe='')}/{quote(hit.key, safe='')}"
-    called = told_apart(hit.columns, _OWN)
-    columns = {called[name]: plain(value) for name, value in hit.columns.items()}
+    values = {**stages, **hit.columns} if stages else hit.columns
+    called = told_apart(values, ANSWERED)
+    columns = {called[name]: plain(value) for name, value in values.items()}
     return {
         **columns,
         "key": hit.key,
@@ -37,6 +45,43 @@ def row(dataset: str, hit: Hit) -> dict[str, Any]:
         "thumbnail": f"/v1/thumbnails/{place}",
         "stored": hit.size > 0,
     }
+
+
+def rows(
+    served: ServedDataset, hits: Sequence[Hit], columns: Sequence[str] | None = None
+) -> list[dict[str, Any]]:
+    """Rows of /v1 with what every stage says of them and the number of their copies.
+
+    Of `columns`, where these are given, and the key. Raises `UserError` for one that no row has.
+    """
+    if columns is not None:
+        _check(served, columns)
+    stages = served.stage_columns.of(hits, columns)
+    copies: Sequence[int] = [0] * len(hits)
+    if columns is None or "copies" in columns:
+        copies = served.copies([hit.key for hit in hits])
+    found = [
+        row(served.name, hit, of_stages) | {"copies": count}
+        for hit, of_stages, count in zip(hits, stages, copies, strict=True)
+    ]
+    if columns is None:
+        return found
+    chosen = {"key", *columns}
+    return [{name: one[name] for name in one if name in chosen} for one in found]
+
+
+def _check(served: ServedDataset, columns: Sequence[str]) -> None:
+    known = {*served.hit_columns, *FIELDS, "key", "similarity"}
+    if unknown := [name for name in columns if name not in known]:
+        raise UserError(
+            f"no row of {served.name} has a column {unknown[0]!r}; there are: "
+            + ", ".join(sorted(known))
+        )
+
+
+def sorting(sort: str) -> tuple[str, bool]:
+    """A column, and whether the greatest come first."""
+    return sort.removeprefix("-"), sort.startswith("-")
 
 
 def answer(value: Any) -> Response:

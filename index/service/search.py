@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from frenchcat.curate.dedup.cluster import components
+from frenchcat.index.hit import Ranked
 from frenchcat.index.search import Positions
 from frenchcat.index.service.content_policy import ContentPolicy, violent
 from frenchcat.index.visible import View
@@ -40,6 +41,7 @@ class Wanted:
     prompts: Rows | None = None  # (2, D): what is nearer to the second is left out
     count_hidden: bool = False  # costs a second search
     min_similarity: float | None = None  # of a hit, its cosine to the query
+    words: str | None = None  # of a hybrid query: what captions shall hold
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ def find(
     fetched = wanted.k + (wanted.k // 8 + MARGIN if judge.judges else 0)
     while True:
         with metrics.time("knn_index_time"):
-            ranked = served.searcher.ranked(vector, fetched, wanted.by, judge.obeyed)
+            ranked = _ranked(served, vector, fetched, wanted, judge.obeyed)
             ranked = ranked.at_least(wanted.min_similarity)
         reasons = judge.reasons(ranked.positions)
         kept = np.flatnonzero(reasons == "")
@@ -78,6 +80,14 @@ def find(
             del hidden["duplicate"]  # counted below
         hidden += Counter(served.searcher.hidden(vector, wanted.k, wanted.by, wanted.view))
     return NearestRows(ranked.positions[kept], ranked.similarities[kept], dict(hidden))
+
+
+def _ranked(
+    served: ServedDataset, vector: Rows, count: int, wanted: Wanted, view: View
+) -> Ranked:
+    if wanted.words is None:
+        return served.searcher.ranked(vector, count, wanted.by, view)
+    return served.searcher.hybrid(wanted.words, vector, count, wanted.by, view)
 
 
 class _Judge:

@@ -11,12 +11,17 @@ from numpy.typing import NDArray
 from frenchcat.curate.catalog import Catalog
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.embed import model_of
+from frenchcat.curate.list_names import told_apart
 from frenchcat.index.map import LazyMap
 from frenchcat.index.rows import id_of
 from frenchcat.index.search import Hit, Positions, Ranked, Searcher
 from frenchcat.index.service.batching import Encoder
+from frenchcat.index.service.column_values import ColumnValues
 from frenchcat.index.service.conditions import not_here
 from frenchcat.index.service.problems import Refused
+from frenchcat.index.service.rows import ANSWERED
+from frenchcat.index.service.stage_columns import StageColumns
+from frenchcat.index.visible import View
 
 
 class ServedDataset:
@@ -28,7 +33,10 @@ class ServedDataset:
         self.searcher = Searcher(dataset)
         self.searcher.visible.evaluate = not_here
         self.map = LazyMap(self.searcher)
-        self.model = str(model_of(dataset)["model"])
+        self.stage_columns = StageColumns(dataset)
+        self.values = ColumnValues(self.searcher)
+        model = model_of(dataset)
+        self.model, self.weights = str(model["model"]), str(model["weights"])
         self.version = str(self.searcher.version)
 
     def __len__(self) -> int:
@@ -60,6 +68,16 @@ class ServedDataset:
         """The rows at positions."""
         return self.searcher.hits(Ranked(positions, np.ones(len(positions), np.float32)))
 
+    def allowed(self, view: View) -> Positions | None:
+        """The positions of rows that may be found; None: all."""
+        mask = self.searcher.visible.mask(view)
+        return None if mask is None else np.flatnonzero(mask)
+
+    def copies(self, keys: Sequence[str]) -> list[int]:
+        """Of rows that are there, how many others are duplicates of each."""
+        positions = self.searcher.places.of([id_of(key) for key in keys])
+        return self.searcher.visible.copies(positions).tolist()
+
     def vector_of(self, key: str) -> NDArray[np.float32]:
         """The picture's vector of a key, (D,), unit length."""
         (vector,) = self.searcher.vectors(np.array([self.position(key)]))
@@ -79,6 +97,13 @@ class ServedDataset:
         """Name -> DuckDB type of what a condition may name."""
         with Catalog(self.dataset) as catalog:
             return {**catalog.columns(), "domain": "VARCHAR"}  # worked out where it is named
+
+    @cached_property
+    def hit_columns(self) -> list[str]:
+        """The columns that a row of an answer may have, beside those of the answer itself."""
+        own = told_apart(self.searcher.column_names, ANSWERED)
+        shards = self.dataset.shards("download")
+        return [*own.values(), *self.stage_columns.names(shards[:1] + shards[-1:])]
 
     def keys(self, positions: Sequence[int]) -> list[str]:
         """The keys of rows at positions."""

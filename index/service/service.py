@@ -16,7 +16,7 @@ from frenchcat.index.service.dataset_registry import DatasetRegistry
 from frenchcat.index.service.drawing import DrawBackend, DrawQueue
 from frenchcat.index.service.media import ThumbnailCache
 from frenchcat.index.service.metrics import Metrics
-from frenchcat.index.service.models import Filters, HitFilters
+from frenchcat.index.service.models import Filters, HitFilters, Search
 from frenchcat.index.service.pixels import PixelBudget
 from frenchcat.index.service.queries import Queries
 from frenchcat.index.service.remote import Remote
@@ -56,11 +56,14 @@ class Service:
         self.conditions = Conditions(settings, self.work)
         self.registry = DatasetRegistry(datasets, self.work, self.metrics, clip)
         self.remote = Remote(settings, self.metrics)
-        self.queries = Queries(self.work, self.remote, self.content_policy, self.pixels)
+        self.queries = Queries(
+            self.work, self.remote, self.content_policy, self.pixels, self.registry.get
+        )
         waiting = settings.draw_waiting
         self.draw_queue = (
             None if draw_backend is None else DrawQueue(draw_backend, waiting, self.metrics)
         )
+        self.exports = asyncio.Semaphore(settings.exports)
         self.ready = False
 
     async def __aenter__(self) -> Service:
@@ -109,4 +112,16 @@ class Service:
             count_hidden=asked.count_hidden,
             prompts=None if asked.violence else self.content_policy.violence,
             min_similarity=asked.min_similarity if isinstance(asked, HitFilters) else None,
+            words=_words(asked),
         )
+
+
+def _words(asked: Filters) -> str | None:
+    """What captions shall hold, of a hybrid query. Raises `UserError` where it has no text."""
+    if not isinstance(asked, Search) or not asked.hybrid:
+        return None
+    texts = [asked.text] if asked.terms is None else [t.text for t in asked.terms if t.weight > 0]
+    said = " ".join(text for text in texts if text)
+    if not said:
+        raise UserError("a hybrid query looks for words in captions, and this one has no text")
+    return said

@@ -32,6 +32,8 @@ class ServeSettings:
     """Host names that it is reached by; empty: any, or at loopback the loopback names."""
     rate: float | None = Field(None, gt=0)
     """Requests a second and client, twice as many in a burst; None: no limit."""
+    picture_rate: float | None = Field(None, gt=0)
+    """Pictures a second and client, twice as many in a burst; None: 20 times `rate`."""
     max_body_bytes: int = Field(16 * 2**20, ge=1024)
     """Of one request."""
     deadline_sec: float = Field(60.0, gt=0)
@@ -54,6 +56,8 @@ class ServeSettings:
     """Conditions that are evaluated at a time."""
     condition_waiting: int = Field(32, ge=1)
     """Conditions at work or waiting; more are refused."""
+    exports: int = Field(2, ge=1, le=64)
+    """Files of rows that are written at a time; more are refused."""
     max_hits: int = Field(10_000, ge=1)
     """Hits of one answer; clip-retrieval's page downloads so many."""
     remote_pictures: bool = True

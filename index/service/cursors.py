@@ -1,0 +1,59 @@
+"""Cursors: where an answer goes on, without an end, and whatever is removed meanwhile.
+
+A cursor names the last row of an answer, and is of one query over one version of an index: for
+another one it is refused, since it would leave rows out.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel
+
+from frenchcat.curate.dataset import digest_of
+from frenchcat.index.service.problems import Refused
+
+_BESIDE = {"cursor", "k", "skip", "columns", "count_hidden"}
+"""What may differ from page to page."""
+
+
+@dataclass(frozen=True)
+class Cursor:
+    """The row that was given last, and how many were given before and with it."""
+
+    position: int
+    given: int
+    similarity: float = 0.0
+
+
+def write(cursor: Cursor, asked: BaseModel, dataset: str, version: str) -> str:
+    """A cursor as a text for an address."""
+    made_of = _made_of(asked, dataset, version)
+    values = [cursor.position, cursor.given, cursor.similarity, made_of]
+    return base64.urlsafe_b64encode(json.dumps(values).encode()).decode().rstrip("=")
+
+
+def read(text: str, asked: BaseModel, dataset: str, version: str) -> Cursor:
+    """The cursor of a text. Raises `Refused` for one of another query or version."""
+    try:
+        data = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+        position, given, similarity, made_of = json.loads(data)
+        cursor = Cursor(int(position), int(given), float(similarity))
+    except (ValueError, TypeError):
+        raise Refused(400, f"{text[:40]!r} is no cursor; send `next` of an answer") from None
+    if made_of != _made_of(asked, dataset, version) or cursor.position < 0 or cursor.given < 0:
+        raise Refused(
+            409,
+            f"the cursor {text[:40]!r} is of another query, or of an index before {version}; "
+            "begin again without it",
+            code="cursor-outdated",
+        )
+    return cursor
+
+
+def _made_of(asked: BaseModel, dataset: str, version: str) -> str:
+    values: dict[str, Any] = asked.model_dump(exclude=_BESIDE, exclude_none=True)
+    return digest_of([dataset, version, values])[:16]

@@ -1,0 +1,200 @@
+"""/v1/datasets/{name}/export: rows written out while they are read: NDJSON, CSV, Parquet, Arrow.
+
+Which rows, the filters or a query say, as everywhere; their columns are those of the catalog, every
+stage's with them, and of a query `similarity`. A selection is written out the same way. Cost: a
+scan of the columns named; memory is that of a few thousand rows. The whole has `deadline_sec`: an
+answer that ends too early has no proper end, which HTTP clients report.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+from fastapi import APIRouter, Query, Request
+from starlette.responses import Response, StreamingResponse
+
+from frenchcat.curate import select
+from frenchcat.curate.catalog import Catalog
+from frenchcat.curate.errors import UserError
+from frenchcat.curate.promote import quoted
+from frenchcat.index.service.models import Export, ExportFormat, LinkedExport
+from frenchcat.index.service.problems import Refused, documented
+from frenchcat.index.service.search import Wanted
+from frenchcat.index.service.tables import FORMATS
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from frenchcat.index.search import Positions
+    from frenchcat.index.service.served_dataset import ServedDataset
+    from frenchcat.index.service.service import Service
+
+router = APIRouter(prefix="/v1/datasets/{name}", tags=["export"])
+PART = 4096  # rows
+_FILES: dict[int | str, dict[str, Any]] = {
+    200: {"content": {kind.partition(";")[0]: {} for kind, _ in FORMATS.values()}}
+}
+
+
+@router.get(
+    "/export", response_class=Response, responses={**documented(403, 404, 503), **_FILES}
+)
+async def export_link(
+    request: Request, name: str, asked: Annotated[LinkedExport, Query()]
+) -> Response:
+    """Rows as a file, by an address that can be linked."""
+    return await export(request, name, asked.export())
+
+
+@router.post(
+    "/export", response_class=Response, responses={**documented(403, 404, 413, 503), **_FILES}
+)
+async def export(request: Request, name: str, asked: Export) -> Response:
+    """Rows as a file."""
+    service: Service = request.app.state.service
+    served = service.registry.get(name)
+    if asked.dataset not in (None, name):
+        raise UserError(f"the address names {name!r}, and the query {asked.dataset!r}")
+    query = asked.query
+    if query is None:
+        wanted = service.wanted(asked, 1)
+        keys = await service.conditions.within(served, service.work.disk, _keys, served, wanted)
+        scores = None
+    else:
+        vector = await service.queries.search(served, query)
+        vector = service.content_policy.rated(vector, query.aesthetic_score, query.aesthetic_weight)
+        ranked = await service.find(served, vector, service.wanted(query, query.k))
+        keys = await service.work.disk(_keys_at, served, ranked.positions)
+        scores = ranked.similarities
+    rows = await service.work.disk(_Rows, served, keys, scores, asked.columns)
+    return await _streamed(service, rows, asked.format, served.name)
+
+
+@router.get(
+    "/selections/{selection}/rows",
+    response_class=Response,
+    responses={**documented(404, 503), **_FILES},
+)
+async def selection_rows(
+    request: Request, name: str, selection: str, format: ExportFormat = "ndjson"
+) -> Response:
+    """The rows of a selection as a file, as training reads them."""
+    service: Service = request.app.state.service
+    served = service.registry.get(name)
+    found = await service.work.disk(select.open_selection, served.dataset, selection)
+    return await _streamed(service, _Table(found.table), format, found.name)
+
+
+class _Table:
+    """Rows that are there."""
+
+    def __init__(self, table: pa.Table) -> None:
+        self.schema, self._table = table.schema, table
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        yield from self._table.to_batches(max_chunksize=PART)
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+class _Rows:
+    """Rows of a dataset's catalog, read while they are written."""
+
+    def __init__(
+        self,
+        served: ServedDataset,
+        keys: pa.Array,
+        similarities: Any,
+        columns: list[str] | None,
+    ) -> None:
+        """Open it. Raises `UserError` for an unknown column."""
+        import pyarrow as pa
+
+        self._catalog = Catalog(served.dataset)
+        try:
+            wanted = {"key": keys, "_order": pa.array(np.arange(len(keys)))}
+            if similarities is not None:
+                wanted["_similarity"] = pa.array(similarities)
+            self._catalog.duck.register("wanted", pa.table(wanted))
+            sql = self._sql(columns, similarities is not None)
+            self._reader = self._catalog.duck.sql(sql).to_arrow_reader(PART)
+        except BaseException:
+            self._catalog.close()
+            raise
+        self.schema = self._reader.schema
+
+    def _sql(self, columns: list[str] | None, ranked: bool) -> str:
+        if columns is not None and "domain" in columns:
+            self._catalog.add_domains()
+        there = list(self._catalog.columns())
+        # A hit's similarity is to the query; the score of that name is caption_similarity.
+        there = [name for name in there if name != "similarity"]
+        own = ["similarity"] if ranked else []
+        chosen = [*own, *there] if columns is None else list(dict.fromkeys(["key", *columns]))
+        if unknown := [name for name in chosen if name not in (*there, *own)]:
+            raise UserError(
+                f"there is no column {unknown[0]!r} to write out; there are: "
+                + ", ".join([*own, *there, "domain"])
+            )
+        said = [
+            "wanted._similarity AS similarity" if name in own else f"samples.{quoted(name)}"
+            for name in chosen
+        ]
+        # Without a query rows stay in the order of the shards, and none has to be held.
+        order = " ORDER BY wanted._order" if ranked else ""
+        return f"SELECT {', '.join(said)} FROM samples JOIN wanted USING (key){order}"
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """The rows in parts."""
+        yield from self._reader
+
+    def close(self) -> None:
+        """Close the catalog."""
+        self._catalog.close()
+
+
+async def _streamed(
+    service: Service, rows: _Rows | _Table, format: ExportFormat, name: str
+) -> Response:
+    kind, write = FORMATS[format]
+    slots = service.exports
+    if slots.locked():
+        rows.close()
+        raise Refused(
+            503,
+            f"{service.settings.exports} exports are written already (exports); ask again later",
+            {"Retry-After": "10"},
+        )
+
+    async def parts() -> Any:
+        async with slots:
+            made = write(rows.schema, rows.batches())
+            try:
+                while (part := await asyncio.shield(service.work.disk(next, made, None))) is not None:
+                    if part:
+                        yield part
+            finally:
+                await asyncio.shield(service.work.disk(rows.close))
+
+    headers = {"Content-Disposition": f'attachment; filename="{_plain(name)}.{format}"'}
+    return StreamingResponse(parts(), media_type=kind, headers=headers)
+
+
+def _plain(name: str) -> str:
+    return "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "-" for c in name)
+
+
+def _keys(served: ServedDataset, wanted: Wanted) -> pa.Array:
+    return _keys_at(served, served.allowed(wanted.view))
+
+
+def _keys_at(served: ServedDataset, positions: Positions | None) -> pa.Array:
+    import pyarrow as pa
+
+    keys = served.searcher.rows.keys()
+    found = keys if positions is None else keys.take(pa.array(positions))
+    return found.combine_chunks() if isinstance(found, pa.ChunkedArray) else found

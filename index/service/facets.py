@@ -1,0 +1,81 @@
+"""/v1: how rows are spread over columns: histograms of numbers, the most frequent texts.
+
+Counts are of the rows that meet the filters or, with a query, of its nearest. Judgements of vectors
+(a safety head, violence prompts) count with a query alone. Cost: of a column, once, a scan of it;
+then, at a million rows, some 5 ms (`python -m bench.facets`).
+"""
+
+from __future__ import annotations
+
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from frenchcat.index.service.column_values import Numbers, histogram, top_values
+from frenchcat.index.service.models import FacetsRequest, FacetsResponse, Search
+from frenchcat.index.service.problems import documented
+from frenchcat.index.service.rows import answer
+from frenchcat.index.service.search import Wanted
+
+if TYPE_CHECKING:
+    from frenchcat.index.search import Positions
+    from frenchcat.index.service.served_dataset import ServedDataset
+    from frenchcat.index.service.service import Service
+
+router = APIRouter(prefix="/v1", tags=["search"])
+USUAL = (
+    *("domain", "language", "license", "licence", "reason", "opted_out", "source_file", "kind"),
+    *("width", "height", "caption_similarity", "aesthetic", "punsafe", "pwatermark"),
+    *("caption_words", "multiplicity"),
+)
+"""The columns that are counted where none are named, in this order."""
+
+
+@router.post(
+    "/datasets/{name}/facets", response_model=FacetsResponse, responses=documented(404, 413)
+)
+async def facets(request: Request, name: str, asked: FacetsRequest) -> Response:
+    """How the rows that meet the filters, or a query's nearest, are spread over columns."""
+    service: Service = request.app.state.service
+    served = service.registry.get(name)
+    begun = perf_counter()
+    if asked.asks:
+        fields = {"facets", "bins", "top"}
+        query = Search.model_validate(asked.model_dump(exclude=fields, exclude_none=True))
+        vector = await service.queries.search(served, query)
+        vector = service.content_policy.rated(vector, query.aesthetic_score, query.aesthetic_weight)
+        found = await service.find(served, vector, service.wanted(query, query.k))
+        return await service.work.disk(_answer, served, asked, found.positions, begun)
+    given = (served, asked, service.wanted(asked, 1), begun)
+    return await service.conditions.within(served, service.work.disk, _counted, *given)
+
+
+def _counted(
+    served: ServedDataset, asked: FacetsRequest, wanted: Wanted, begun: float
+) -> Response:
+    return _answer(served, asked, served.allowed(wanted.view), begun)
+
+
+def _answer(
+    served: ServedDataset, asked: FacetsRequest, positions: Positions | None, begun: float
+) -> Response:
+    names = asked.facets
+    if names is None:
+        names = [name for name in USUAL if name in served.columns]
+    found: dict[str, Any] = {}
+    for name, column in served.values.all(names).items():
+        if isinstance(column, Numbers):
+            found[name] = histogram(column, positions, asked.bins)
+        else:
+            found[name] = top_values(column, positions, asked.top)
+    return answer(
+        {
+            "dataset": served.name,
+            "index_version": served.version,
+            "rows": len(served) if positions is None else len(positions),
+            "facets": found,
+            "took_ms": round((perf_counter() - begun) * 1000, 3),
+        }
+    )
