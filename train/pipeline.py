@@ -16,7 +16,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +30,10 @@ from diffusers.utils.torch_utils import randn_tensor
 
 logger: Any = logging.get_logger(__name__)
 _CODE = "pipeline.py"
-_Wanted = tuple[str | Sequence[str] | None, torch.Tensor | None, torch.Tensor | None]
-"""A prompt, or its states and their mask."""
+_Text = str | Sequence[str] | None
+_Given = tuple[torch.Tensor | None, torch.Tensor | None, torch.Tensor | None]
+_Encoded = tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]
+"""States, mask (None: all positions count), pooled embeddings (None: the U-Net takes none)."""
 _Pipeline: Any = DiffusionPipeline  # of which a type checker sees nothing
 _AutoencoderKL: Any = AutoencoderKL
 
@@ -95,8 +97,10 @@ class FrenchcatPipeline(_Pipeline):  # type: ignore[misc]
         guidance_rescale: float = 0.0,
         prompt_embeds: torch.Tensor | None = None,
         prompt_attention_mask: torch.Tensor | None = None,
+        pooled_prompt_embeds: torch.Tensor | None = None,
         negative_prompt_embeds: torch.Tensor | None = None,
         negative_prompt_attention_mask: torch.Tensor | None = None,
+        negative_pooled_prompt_embeds: torch.Tensor | None = None,
         callback_on_step_end: Callable[..., dict[str, Any]] | None = None,
         callback_on_step_end_tensor_inputs: Sequence[str] = ("latents",),
         callback: Callable[[int, Any, torch.Tensor], None] | None = None,
@@ -105,16 +109,23 @@ class FrenchcatPipeline(_Pipeline):  # type: ignore[misc]
         """Draw; the names are those of diffusers' pipelines, and mean what they mean there.
 
         `height` and `width` are pixels. `latents` is the noise to start from, (N, C, H, W).
-        `prompt_embeds` (N, L, D) with `prompt_attention_mask` (N, L) are what `encode_prompt` gives,
-        in the prompt's place. A `guidance_scale` of 1 is the conditional model, 0 leaves the prompt
-        out. `guidance_rescale` is phi of 2305.08891, section 3.4; `eta` is of DDIM (2010.02502).
+        `prompt_embeds` (N, L, D) with `prompt_attention_mask` (N, L), and `pooled_prompt_embeds`
+        (N, P) for a model that takes them, are what `encode_prompt` gives, in the prompt's place.
+        A `guidance_scale` of 1 is the conditional model, 0 leaves the prompt out.
+        `guidance_rescale` is phi of 2305.08891, section 3.4; `eta` is of DDIM (2010.02502).
         Raises ValueError for arguments that do not go together.
         """
-        condition = self._condition(
-            (prompt, prompt_embeds, prompt_attention_mask),
-            (negative_prompt, negative_prompt_embeds, negative_prompt_attention_mask),
-            num_images_per_prompt,
+        wanted = self._prompts(prompt, (prompt_embeds, prompt_attention_mask, pooled_prompt_embeds))
+        negative = self._negatives(
+            negative_prompt,
+            (
+                negative_prompt_embeds,
+                negative_prompt_attention_mask,
+                negative_pooled_prompt_embeds,
+            ),
+            len(wanted[0]),
         )
+        condition = _joined(negative, wanted, num_images_per_prompt)
         count = len(condition.states) // 2
         unknown = set(callback_on_step_end_tensor_inputs) - {*self._callback_tensor_inputs}
         if unknown:
@@ -148,12 +159,14 @@ class FrenchcatPipeline(_Pipeline):  # type: ignore[misc]
 
     def encode_prompt(
         self, prompt: str | Sequence[str], num_images_per_prompt: int = 1
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Prompts -> `prompt_embeds` (N, L, D) and `prompt_attention_mask` (N, L)."""
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
+        """Prompts -> `prompt_embeds` (N, L, D), `prompt_attention_mask` (N, L) and
+        `pooled_prompt_embeds` (N, P), None for a model that takes none.
+        """
         prompts = [prompt] if isinstance(prompt, str) else list(prompt)
         condition = self.text([one for one in prompts for _ in range(num_images_per_prompt)])
         self._say_cut(prompts)
-        return condition.states, condition.mask
+        return condition.states, condition.mask, condition.pooled if self._pools else None
 
     def save_pretrained(self, save_directory: str | os.PathLike[str], **more: Any) -> None:
         """Save so that `from_pretrained(folder, trust_remote_code=True)` opens it: with this class.
@@ -171,37 +184,47 @@ class FrenchcatPipeline(_Pipeline):  # type: ignore[misc]
             index["vae_path"] = None
         path.write_text(json.dumps(index, indent=1) + "\n", encoding="utf-8")
 
-    def _condition(self, wanted: _Wanted, negative: _Wanted, each: int) -> Any:
-        """The states of the negative prompts, then those of the prompts, `each` times over."""
-        prompt, embeds, mask = wanted
-        if (prompt is None) == (embeds is None):
+    @property
+    def _pools(self) -> bool:
+        """Whether the U-Net takes pooled embeddings beside the states."""
+        return self.unet.config.class_embed_type is not None
+
+    def _prompts(self, prompt: _Text, given: _Given) -> _Encoded:
+        if (prompt is None) == (given[0] is None):
             raise ValueError("give either prompt or prompt_embeds")
-        if embeds is None:
-            assert prompt is not None
-            embeds, mask = self.encode_prompt(prompt)
-        count = len(embeds)
-        nothing, without, its_mask = negative
-        if nothing is not None and without is not None:
+        return self.encode_prompt(prompt) if prompt is not None else self._checked(given, "")
+
+    def _negatives(self, nothing: _Text, given: _Given, count: int) -> _Encoded:
+        """The negative prompts, one per prompt; empty texts where none is given."""
+        if nothing is not None and given[0] is not None:
             raise ValueError("give either negative_prompt or negative_prompt_embeds")
-        if without is None:
-            nothing = "" if nothing is None else nothing
-            texts = [nothing] * count if isinstance(nothing, str) else list(nothing)
-            if len(texts) != count:
-                raise ValueError(f"{len(texts)} negative prompts for {count} prompts; give as many")
-            without, its_mask = self.encode_prompt(texts)
-        if len(without) != count:
-            raise ValueError(f"negative_prompt_embeds are {len(without)} for {count} prompts")
-        both = [(without, its_mask), (embeds, mask)]
-        length = max(states.shape[1] for states, _ in both)
-        rows = [_padded(states, mask, length, each) for states, mask in both]
-        return _Condition(*(torch.cat(parts) for parts in zip(*rows, strict=True)))
+        if given[0] is not None:
+            if len(given[0]) != count:
+                raise ValueError(f"negative_prompt_embeds are {len(given[0])} for {count} prompts")
+            return self._checked(given, "negative_")
+        nothing = "" if nothing is None else nothing
+        texts = [nothing] * count if isinstance(nothing, str) else list(nothing)
+        if len(texts) != count:
+            raise ValueError(f"{len(texts)} negative prompts for {count} prompts; give as many")
+        return self.encode_prompt(texts)
+
+    def _checked(self, given: _Given, which: str) -> _Encoded:
+        """Embeddings that a caller gives, with pooled ones where the U-Net takes them."""
+        states, mask, pooled = given
+        assert states is not None
+        if self._pools != (pooled is not None):
+            needs = "needs" if self._pools else "takes no"
+            raise ValueError(
+                f"this model {needs} {which}pooled_prompt_embeds beside {which}prompt_embeds"
+            )
+        return states, mask, pooled
 
     def _replaced(self, condition: Any, back: dict[str, Any]) -> Any:
         """A condition with the states that a callback gave back."""
         count = len(condition.states) // 2
         null = back.get("negative_prompt_embeds", condition.states[:count])
         prompts = back.get("prompt_embeds", condition.states[count:])
-        return _Condition(torch.cat([null, prompts]), condition.mask)
+        return replace(condition, states=torch.cat([null, prompts]))
 
     def _start(
         self,
@@ -231,7 +254,9 @@ class FrenchcatPipeline(_Pipeline):  # type: ignore[misc]
     @property
     def _shrinks(self) -> int:
         """Pixels a side of one of x's numbers."""
-        return 1 if self.vae is None else 2 ** (len(self.vae.config.block_out_channels) - 1)
+        if self.vae is None:
+            return int(self.config.patch)
+        return 2 ** (len(self.vae.config.block_out_channels) - 1)
 
     def _step_arguments(self, eta: float, generator: Any) -> dict[str, Any]:
         """What the scheduler's step takes of these; an eta that it does not take is refused."""
@@ -283,7 +308,7 @@ class FrenchcatPipeline(_Pipeline):  # type: ignore[misc]
 
     def _answer(self, x: torch.Tensor, t: torch.Tensor, condition: Any) -> torch.Tensor:
         dtype, device = self.unet.dtype, x.device
-        pooled = getattr(condition, "pooled", None)
+        pooled = condition.pooled
         answer: torch.Tensor = self.unet(
             x.to(dtype),
             t,
@@ -325,14 +350,25 @@ class FrenchcatPipeline(_Pipeline):  # type: ignore[misc]
 
 @dataclass(frozen=True)
 class _Condition:
-    """States (N, L, D) and which positions count, (N, L)."""
+    """States (N, L, D), which positions count, (N, L), and pooled embeddings, (N, P) or None."""
 
     states: torch.Tensor
     mask: torch.Tensor
+    pooled: torch.Tensor | None
 
     def part(self, start: int, stop: int) -> _Condition:
         """Those of some prompts."""
-        return _Condition(self.states[start:stop], self.mask[start:stop])
+        pooled = None if self.pooled is None else self.pooled[start:stop]
+        return _Condition(self.states[start:stop], self.mask[start:stop], pooled)
+
+
+def _joined(negative: _Encoded, wanted: _Encoded, each: int) -> _Condition:
+    """The states of the negative prompts, then those of the prompts, `each` times over."""
+    both = (negative, wanted)
+    length = max(states.shape[1] for states, _, _ in both)
+    states, masks = zip(*(_padded(one, mask, length, each) for one, mask, _ in both), strict=True)
+    pooled = [one.repeat_interleave(each, 0) for _, _, one in both if one is not None]
+    return _Condition(torch.cat(states), torch.cat(masks), torch.cat(pooled) if pooled else None)
 
 
 def _padded(

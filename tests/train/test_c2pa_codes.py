@@ -103,7 +103,10 @@ def test_an_expired_certificate_leaves_the_picture_unchanged(tmp_path: Path) -> 
     [
         ("changed", ["assertion.dataHash.mismatch", "claimSignature.mismatch", "a.new.mismatch"]),
         ("broken", ["claim.missing", "assertion.cbor.invalid", "claim.malformed", "some.thing"]),
-        ("signer", ["signingCredential.expired", "signingCredential.invalid", "timeStamp.untrusted"]),
+        (
+            "signer",
+            ["signingCredential.expired", "signingCredential.invalid", "timeStamp.untrusted"],
+        ),
     ],
 )
 def test_codes_are_of_the_bytes_the_manifest_or_the_signer(kind: str, codes: list[str]) -> None:
@@ -131,7 +134,9 @@ def test_keys_in_older_forms_sign(tmp_path: Path, make: Any, form: str) -> None:
 
 
 @pytest.mark.parametrize("order", [(2, 1, 0), (1, 0, 2), (0, 2, 1), (1, 0)])
-def test_certificates_in_any_order_are_put_in_theirs(tmp_path: Path, order: tuple[int, ...]) -> None:
+def test_certificates_in_any_order_are_put_in_theirs(
+    tmp_path: Path, order: tuple[int, ...]
+) -> None:
     key = ec.generate_private_key(ec.SECP256R1())
     made, stranger = chain(key, [EMAIL]), chain(ec.generate_private_key(ec.SECP256R1()), [EMAIL])[0]
     (tmp_path / "key.pem").write_bytes(private(key))
@@ -163,7 +168,9 @@ def test_what_does_not_sign_is_said_with_its_cure(tmp_path: Path) -> None:
     pem.write_bytes(other.private_bytes(der, *plain))
     with pytest.raises(UserError, match="openssl pkey -inform DER") as caught:
         read_credentials(pem, certificates)
-    said = str(caught.value).partition("with: ")[2].replace("-out key.pem", f"-out {tmp_path}/new.pem")
+    said = (
+        str(caught.value).partition("with: ")[2].replace("-out key.pem", f"-out {tmp_path}/new.pem")
+    )
     subprocess.run(said.split(), check=True, capture_output=True)
     assert read_credentials(tmp_path / "new.pem", certificates).key.startswith(b"-----BEGIN")
     for purposes, days, match in (

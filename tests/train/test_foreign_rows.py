@@ -87,7 +87,9 @@ def test_the_size_that_a_header_tells_is_that_of_the_opened_picture(kind: str) -
 
 def chances(folder: Path, tars: list[Path]) -> list[tuple[object, ...]]:
     """What chance gives to each sample of an epoch."""
-    made = settings(folder, folder / "run", data={"batch": 4, "crop": "random"}, run={"held_out": 0})
+    made = settings(
+        folder, folder / "run", data={"batch": 4, "crop": "random"}, run={"held_out": 0}
+    )
     rows, _ = rows_of_tars(list(map(str, tars)), folder / "rows")
     batches = Batches(rows.folder, made)
     return [
@@ -148,7 +150,9 @@ def test_rows_that_were_laid_out_before_go_on_as_they_were(tmp_path: Path) -> No
 # -- tars that were rewritten ------------------------------------------------------------------
 
 
-def _rewrite(tar: Path, shift: bool = False, caption: bytes = b"dog", red: int | None = None) -> None:
+def _rewrite(
+    tar: Path, shift: bool = False, caption: bytes = b"dog", red: int | None = None
+) -> None:
     """As many bytes, other captions (longer ones move nothing: tars are padded) or pictures."""
     size = tar.stat().st_size
     members = []

@@ -175,6 +175,14 @@ def test_the_pipeline_draws_what_sample_draws(
     (ours,) = draw(parts, wanted, steps=STEPS, guidance=4.0, sampler="ddim")
     assert theirs.size == (16, 16)
     assert np.abs(np.asarray(ours, np.float64) - np.asarray(theirs, np.float64)).max() <= 1
+    names = ("prompt_embeds", "prompt_attention_mask", "pooled_prompt_embeds")
+    encoded = dict(zip(names, pipe.encode_prompt(PROMPT), strict=True))
+    (again,) = pipe(num_inference_steps=STEPS, **encoded, **given).images
+    assert again.tobytes() == theirs.tobytes()
+    with pytest.raises(ValueError, match="needs pooled_prompt_embeds"):
+        pipe(prompt_embeds=encoded["prompt_embeds"])
+    sized = {"num_inference_steps": 1, "height": 24, "width": 32}
+    assert pipe(PROMPT, **sized).images[0].size == (32, 24)
 
 
 def test_clip_guidance_and_a_start_see_pixels(run: Path) -> None:

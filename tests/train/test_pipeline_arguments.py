@@ -68,15 +68,18 @@ def test_height_and_width_are_pixels(pipe: Any) -> None:
 
 def test_embeddings_stand_for_prompts(pipe: Any) -> None:
     x = noise(2)
-    (embeds, mask), (null, null_mask) = (
+    (embeds, mask, pooled), (null, null_mask, _) = (
         pipe.encode_prompt(one) for one in (["a cat", LONG], ["", "a dog"])
     )
+    assert pooled is None
     given = {"prompt_embeds": embeds, "prompt_attention_mask": mask, "latents": x}
     given |= {"negative_prompt_embeds": null, "negative_prompt_attention_mask": null_mask}
     expected = drawn(pipe, ["a cat", LONG], negative_prompt=["", "a dog"], latents=x)
     torch.testing.assert_close(drawn(pipe, **given), expected)
     alone = drawn(pipe, prompt_embeds=embeds[:1, : int(mask[0].sum())], latents=x[:1])
     torch.testing.assert_close(alone, drawn(pipe, "a cat", latents=x[:1]), atol=1e-4, rtol=1e-3)
+    with pytest.raises(ValueError, match="takes no pooled_prompt_embeds"):
+        drawn(pipe, prompt_embeds=embeds, pooled_prompt_embeds=torch.zeros(2, 8))
     for wrong in ({}, {"prompt_embeds": embeds}):
         with pytest.raises(ValueError, match="either prompt or prompt_embeds"):
             drawn(pipe, *(["a cat"] if wrong else []), **wrong)

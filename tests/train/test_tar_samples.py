@@ -91,7 +91,10 @@ def test_dotted_keys_go_with_their_own_captions(tmp_path: Path) -> None:
 
 
 def test_one_picture_and_one_caption_of_a_key_go_together(tmp_path: Path) -> None:
-    assert trained(tmp_path, [("0.image.png", picture(3)), ("0.txt", b"a")]) == ([("0", "a", 3)], [])
+    assert trained(tmp_path, [("0.image.png", picture(3)), ("0.txt", b"a")]) == (
+        [("0", "a", 3)],
+        [],
+    )
 
 
 def test_a_doubled_sample_never_pairs_the_old_picture_with_the_new_caption(tmp_path: Path) -> None:
@@ -158,7 +161,9 @@ def test_tars_without_a_sample_are_refused_with_what_was_found(tmp_path: Path) -
 
 def test_an_empty_shard_is_one(tmp_path: Path) -> None:
     empty = write_members(tmp_path / "0.tar", [])
-    rows, _ = rows_of_tars([str(empty), str(write_tar(tmp_path / "1.tar", range(3)))], tmp_path / "r")
+    rows, _ = rows_of_tars(
+        [str(empty), str(write_tar(tmp_path / "1.tar", range(3)))], tmp_path / "r"
+    )
     assert len(rows) == 3
 
 
@@ -173,7 +178,11 @@ def test_samples_are_webdatasets(tmp_path: Path) -> None:
     members: Members = []
     for n in range(6):
         key = ("a/b.c/" if n % 2 else "") + f"k{n}"
-        members += [(f"{key}.txt", f"cat {n}".encode()), (f"{key}.PNG", picture(n)), (f"{key}.x", b"")]
+        members += [
+            (f"{key}.txt", f"cat {n}".encode()),
+            (f"{key}.PNG", picture(n)),
+            (f"{key}.x", b""),
+        ]
     tar = write_members(tmp_path / "a.tar", members)
     with tar.open("rb") as file:
         read = ({**one, "__url__": ""} for one in tariterators.tar_file_iterator(file))
@@ -229,7 +238,9 @@ def test_forms_of_urls(tars: Path, tmp_path: Path, form: str, samples: int) -> N
         ("{T}/none", "matches no file"),
     ],
 )
-def test_forms_that_name_nothing_are_refused(tars: Path, tmp_path: Path, form: str, match: str) -> None:
+def test_forms_that_name_nothing_are_refused(
+    tars: Path, tmp_path: Path, form: str, match: str
+) -> None:
     made = settings(tars, tmp_path / "run", data={"tars": form.format(T=tars)})
     with pytest.raises(UserError, match=match):
         prepare_rows(made, tmp_path / "rows")
@@ -238,11 +249,25 @@ def test_forms_that_name_nothing_are_refused(tars: Path, tmp_path: Path, form: s
 def test_a_run_on_mixed_forms_says_what_it_leaves_out(
     tars: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write_members(tars / "odd.tar", [("5.png", picture(1)), *((f"{n}.{kind}", data) for n in range(6, 10) for kind, data in
-        (("png", picture(n)), ("txt", b"a very long caption " * 20)))])
+    write_members(
+        tars / "odd.tar",
+        [
+            ("5.png", picture(1)),
+            *(
+                (f"{n}.{kind}", data)
+                for n in range(6, 10)
+                for kind, data in (("png", picture(n)), ("txt", b"a very long caption " * 20))
+            ),
+        ],
+    )
     text = f"{tars}/{{00000..00003}}.tar::pipe:cat {tars}/odd.tar"
     made = settings(
-        tars, tmp_path / "run", data={"tars": text, "batch": 4}, text={"dropout": 0.0}, run={"held_out": 0}, optimizer={"steps": 4, "warmup": 0}
+        tars,
+        tmp_path / "run",
+        data={"tars": text, "batch": 4},
+        text={"dropout": 0.0},
+        run={"held_out": 0},
+        optimizer={"steps": 4, "warmup": 0},
     )
     train(made)
     said = capsys.readouterr().err

@@ -244,7 +244,10 @@ def test_a_text_tower_or_tokenizer_that_cannot_be_fetched(
 @pytest.mark.parametrize(
     ("named", "expected"),
     [
-        ({"model": "ViT-B-23"}, "'ViT-B-23' is not an open_clip architecture; did you mean ViT-B-32?"),
+        (
+            {"model": "ViT-B-23"},
+            "'ViT-B-23' is not an open_clip architecture; did you mean ViT-B-32?",
+        ),
         ({"model": "ViT-B-32"}, "needs weights: --set clip.pretrained=FILE or one of its tags: op"),
         (
             {"model": "ViT-B-32", "pretrained": "laion2b_s34b"},

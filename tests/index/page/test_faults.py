@@ -39,7 +39,9 @@ def asked_searches(page: Page) -> list[dict[str, Any]]:
     sent: list[dict[str, Any]] = []
     page.on(
         "request",
-        lambda request: sent.append(request.post_data_json) if "/v1/search" in request.url else None,
+        lambda request: (
+            sent.append(request.post_data_json) if "/v1/search" in request.url else None
+        ),
     )
     return sent
 
@@ -186,9 +188,11 @@ def test_a_key_goes_to_another_site_only_where_that_is_agreed_to(
             told: list[str] = []
             page.on(
                 "request",
-                lambda request: told.append(request.headers.get("x-api-key", ""))  # noqa: B023
-                if request.url.startswith(other)
-                else None,
+                lambda request: (
+                    told.append(request.headers.get("x-api-key", ""))  # noqa: B023
+                    if request.url.startswith(other)
+                    else None
+                ),
             )
             page.goto(f"/?query=french cat&back={other}")
             expect(page.locator("#key-note")).to_contain_text("is not this page's site")
@@ -223,12 +227,16 @@ def test_like_is_the_same_picture_in_another_dataset(browser: Browser, two: str)
         search(page)
         page.locator(f"{CARDS} .open").first.focus()
         page.keyboard.press("p")
-        expect(page.locator("#asked img")).to_have_attribute("alt", f"the picture {KEYS[0]} of cats")
+        expect(page.locator("#asked img")).to_have_attribute(
+            "alt", f"the picture {KEYS[0]} of cats"
+        )
         with page.expect_request("**/v1/search") as asked:
             page.locator("#index").select_option("dogs")
         body = asked.value.post_data_json
         assert (body["dataset"], body["like"]) == ("dogs", {"dataset": "cats", "key": KEYS[0]})
-        expect(page.locator("#asked img")).to_have_attribute("alt", f"the picture {KEYS[0]} of cats")
+        expect(page.locator("#asked img")).to_have_attribute(
+            "alt", f"the picture {KEYS[0]} of cats"
+        )
 
 
 def test_back_returns_to_the_place(page: Page) -> None:

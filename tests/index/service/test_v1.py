@@ -313,7 +313,9 @@ def test_etags_survive_a_proxy_and_parts_can_be_asked_for(client: TestClient) ->
     ):
         answer = client.get(path, headers={"Range": asked})
         assert (answer.status_code, answer.content) == (206, part)
-        first = len(data) - len(part) if asked.startswith("bytes=-") else int(asked[6:].split("-")[0])
+        first = (
+            len(data) - len(part) if asked.startswith("bytes=-") else int(asked[6:].split("-")[0])
+        )
         said = f"bytes {first}-{first + len(part) - 1}/{len(data)}"
         assert answer.headers["content-range"] == said
     assert client.get(path, headers={"Range": f"bytes={len(data)}-"}).status_code == 416
@@ -355,9 +357,7 @@ def test_a_key_is_sent_as_http_basic_too(tmp_path: Path, cats: Dataset, clip: Cl
         assert "asks for a key" in none
 
 
-def test_pictures_have_a_rate_of_their_own_and_the_page_has_none(
-    cats: Dataset, clip: Clip
-) -> None:
+def test_pictures_have_a_rate_of_their_own_and_the_page_has_none(cats: Dataset, clip: Clip) -> None:
     with served(cats, clip=clip, rate=0.5, picture_rate=2) as client:
         assert {client.get("/app.js").status_code for _ in range(20)} == {200}
         thumbnails = [client.get(f"/v1/thumbnails/cats/{KEYS[0]}").status_code for _ in range(5)]
