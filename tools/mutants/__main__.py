@@ -10,7 +10,8 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Sequence
 
 from tools.mutants import reach, run
 from tools.mutants.mutant import Mutant, load
@@ -42,11 +43,25 @@ def main() -> int:
     if not given.which and not given.tests:
         run.keep(results)
     survivors = [one for one in results if one.outcome in ("survived", "untested")]
-    counts = Counter(one.outcome for one in results)
-    print(", ".join(f"{number} {outcome}" for outcome, number in sorted(counts.items())))
+    print(_table(mutants, results))
     for one in survivors:
         print(f"not noticed: {one.name}")
     return 1 if survivors else 0
+
+
+def _table(mutants: Sequence[Mutant], results: Sequence[run.Result]) -> str:
+    """What became of the breaks of each area, as Markdown (docs/reliability.md has it)."""
+    outcomes = ("killed", "timeout", "survived", "untested")
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
+    for mutant, result in zip(mutants, results, strict=True):
+        counts[mutant.area][result.outcome] += 1
+        counts["all"][result.outcome] += 1
+    rows = [("area", "breaks", "noticed by a test", "by a time limit", "survived", "untested")]
+    rows += [("---",) * len(rows[0])]
+    for area in (*sorted(counts.keys() - {"all"}), "all"):
+        found = [counts[area][outcome] for outcome in outcomes]
+        rows.append((area, *map(str, (sum(found), *found))))
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 def _tell(mutant: Mutant, result: run.Result) -> None:
