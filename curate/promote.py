@@ -244,9 +244,10 @@ def selected(there: Mapping[str, tuple[str, pa.DataType]], wanted: pa.Schema) ->
     """
     found = []
     for field in wanted:
-        value = f"NULL::{sql_type(field.type)}"
         if (own := there.get(folded(field.name))) is not None:
             value = as_type(quoted(own[0]), own[1], field.type)
+        else:
+            value = f"NULL::{sql_type(field.type)}"
         found.append(f"{value} AS {quoted(field.name)}")
     return ", ".join(found)
 
@@ -255,6 +256,8 @@ def as_type(value: str, kind: pa.DataType, wanted: pa.DataType, depth: int = 0) 
     """SQL: a value of one type as another that `promoted` gave for it."""
     import pyarrow as pa
 
+    if kind.equals(wanted):
+        return value
     types, kind, wanted = pa.types, plain(kind), plain(wanted)
     if kind.equals(wanted):
         return value
