@@ -225,7 +225,7 @@ def _freeze(dataset: Dataset, sources: list[Source], shape: Shape, folder: Path)
     """Publish the new rows; gives the number of rows of each source."""
     counts: Counter[str] = Counter()
     with _duckdb(folder) as duck, dataset.publish(STAGE) as publication:
-        with _blaming(sources):
+        with blaming(sources):
             images = _view(duck, sources)
             positions = _fresh(dataset, duck) if dataset.shards(STAGE) else None
         batches = _batches(duck, counts, sources, _IMAGE_ROWS if images else _BATCH_ROWS)
@@ -239,7 +239,7 @@ def _freeze(dataset: Dataset, sources: list[Source], shape: Shape, folder: Path)
 
 
 @contextlib.contextmanager
-def _blaming(sources: list[Source]) -> Iterator[None]:
+def blaming(sources: list[Source]) -> Iterator[None]:
     """An error of the reader becomes one about the file that it names."""
     import duckdb
     import pyarrow as pa
@@ -266,10 +266,15 @@ def _blaming(sources: list[Source]) -> Iterator[None]:
 def _suspects(sources: list[Source], error: Exception) -> list[Source]:
     """The files that an error without a name may be about: those that are not copies of ours."""
     import duckdb
+    import pyarrow as pa
 
-    if not isinstance(error, duckdb.Error | RuntimeError | UnicodeDecodeError):
+    of_the_reader = (duckdb.Error, pa.ArrowInvalid, RuntimeError, UnicodeDecodeError)
+    # While rows stream, DuckDB's errors come as Arrow's: an OSError without a number.
+    streamed = isinstance(error, OSError) and error.errno is None
+    if not isinstance(error, of_the_reader) and not streamed:
         return []
-    if isinstance(error, duckdb.IOException | duckdb.OutOfMemoryException):
+    of_the_system = isinstance(error, duckdb.IOException | duckdb.OutOfMemoryException)
+    if of_the_system or str(error).startswith(("IO Error", "Out of Memory Error")):
         return []
     given = [source for source in sources if not source.copied]
     if len(given) < 2:
@@ -285,10 +290,10 @@ def _batches(
 
     origin = _Origin(sources)
     # `sql(…)` streams, where `execute(…)` would hold the whole result.
-    with _blaming(sources):
+    with blaming(sources):
         reader = duck.sql("SELECT * FROM listed").to_arrow_reader(rows)
     while True:
-        with _blaming(sources):
+        with blaming(sources):
             batch = next(reader, None)
         if batch is None:
             return
