@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from frenchcat.curate.dataset import digest_of
 from frenchcat.curate.download.column_names import CAPTION_NAMES, URL_NAMES
-from frenchcat.curate.download.list_source import Captions, Reading
+from frenchcat.curate.download.list_source import Captions, Reading, listed
 from frenchcat.curate.download.shards import jsonable
 from frenchcat.curate.errors import UserError
 
@@ -52,8 +52,7 @@ class ColumnNames:
         for setting, named in (("url_column", self.url), ("caption_column", self.caption)):
             if named is not None and named not in names:
                 raise UserError(
-                    f"{where}: no column {named!r} ({setting}); "
-                    f"the columns are: {', '.join(names) or 'none'}"
+                    f"{where}: no column {named!r} ({setting}); the columns are: {listed(names)}"
                 )
         lowered = {name.lower(): name for name in reversed(names)}
         url = self.url or _first(lowered, URL_NAMES)

@@ -18,11 +18,11 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from frenchcat.curate.download.column_names import IMAGE_NAMES, pick, usual
-from frenchcat.curate.download.list_source import ROW, Source, broken
+from frenchcat.curate.download.list_source import ROW, SOURCE, Source, broken, listed
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.sidecar import NAMES
 
@@ -36,7 +36,6 @@ IMAGE_PATH, IMAGE_BYTES = "source_path", "source_bytes"
 ORIGIN = (SOURCE_FILE, SOURCE_ROW, IMAGE_PATH)
 # Names that a list's own columns may not take.
 SIDECAR = (*NAMES, IMAGE_BYTES)
-SOURCE = "frenchcat_source"  # the file that a row came from
 _UID = "^[0-9a-f]{32}$"
 _IMAGE = re.compile(r"BLOB|STRUCT\(.*\bbytes\"? BLOB\b.*\)")
 _TEXTS = ("VARCHAR[]", "BLOB[]")
@@ -53,6 +52,7 @@ class Table:
     url: str | None = None
     caption: str | None = None
     image: str | None = None
+    keeps_uid: bool = False  # its own column of that name is no identity of all its rows
 
     def type_of(self, name: str | None) -> str:
         """DuckDB's name of a column's type."""
@@ -68,7 +68,7 @@ class Table:
 
         One with several URLs or captions is, since one of them alone is not all that it says.
         """
-        taken = [self.uid, self.image]
+        taken = [None if self.keeps_uid else self.uid, self.image]
         taken += [name for name in (self.url, self.caption) if name and not self.is_several(name)]
         return renamed([name for name, _ in self.columns if name not in taken])
 
@@ -101,6 +101,16 @@ def has_rows(connection: DuckDBPyConnection, source: Source) -> bool:
 
 def open_table(connection: DuckDBPyConnection, source: Source) -> Table:
     """A file as a table. Raises `UserError`; reads a file of text or JSON whole."""
+    table = _open_table(connection, source)
+    if table.uid is None:
+        return table
+    fits = f"coalesce({_fitting_sql(table)}, false)"
+    sql = f"SELECT bool_and({fits}) FROM {_here(table.sql, [source])}"
+    ((all_fit,),) = connection.sql(sql).fetchall()
+    return replace(table, keeps_uid=not all_fit)
+
+
+def _open_table(connection: DuckDBPyConnection, source: Source) -> Table:
     columns = _describe(connection, source, _reader(source, sample=-1))
     url, caption, image = _picked(source, columns)
     if source.copied == "texts":
@@ -149,8 +159,7 @@ def _picked(
     image = reading.image_column
     if image is not None and image not in names:
         raise UserError(
-            f"{source.name}: no column {image!r} (image_column); the columns are: "
-            f"{', '.join(names)}"
+            f"{source.name}: no column {image!r} (image_column); the columns are: {listed(names)}"
         )
     held = [name for name, kind in columns if _IMAGE.fullmatch(kind)]
     if image is None:
@@ -220,10 +229,15 @@ def _uid_sql(table: Table, images: bool) -> str:
     if table.uid is None:
         return computed
     given = f"lower({quote(table.uid)}::VARCHAR)"
-    fits = f"regexp_matches({given}, '{_UID}')"
+    return f"CASE WHEN {_fitting_sql(table)} THEN {given} ELSE {computed} END"
+
+
+def _fitting_sql(table: Table) -> str:
+    """Whether a row's own uid is one."""
+    fits = f"regexp_matches(lower({quote(table.uid)}::VARCHAR), '{_UID}')"
     if table.source.reading.captions == "all" and (several := _several_sql(table, table.caption)):
         fits += f" AND coalesce(len({several}), 0) < 2"  # rows of one uid would be one row
-    return f"CASE WHEN {fits} THEN {given} ELSE {computed} END"
+    return fits
 
 
 def _url_sql(table: Table) -> str:

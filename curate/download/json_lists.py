@@ -18,6 +18,7 @@ from typing import Any
 
 from pydantic_core import from_json, to_json
 
+from frenchcat.curate.download.column_names import free_name
 from frenchcat.curate.download.list_source import ROW, Oddities, Source, bad_row, broken, kept_row
 from frenchcat.curate.download.list_text import HALF, blocks, lines, mended
 
@@ -133,7 +134,7 @@ class _Names:
         return list(self._taken.values())
 
     def _free(self, name: str, used: set[str]) -> str:
-        new = mended(name).replace("\0", "\ufffd").strip() or "column"
+        new = free_name(mended(name).replace("\0", "\ufffd").strip() or "column")
         while (taken := self._taken.get(new.lower(), new)) in used:
             new += "_1"
         self._taken.setdefault(new.lower(), taken)

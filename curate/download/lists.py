@@ -208,7 +208,8 @@ def _view(duck: DuckDBPyConnection, sources: list[Source]) -> bool:
         table = cols.open_table(duck, source)
         if groups and not source.copied:
             first, alike = groups[-1]
-            if first.source.kind == source.kind and first.columns == table.columns:
+            same = (first.columns, first.keeps_uid) == (table.columns, table.keeps_uid)
+            if first.source.kind == source.kind and same:
                 alike.append(source)
                 continue
         groups.append((table, [source]))

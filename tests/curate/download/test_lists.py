@@ -409,6 +409,42 @@ def test_a_format_that_is_added_to_the_table_is_found_checked_and_read(
         check((tmp_path / "lists" / "a.arrow").rename(tmp_path / "a.arrow.gz"), Shape())
 
 
+RESERVED = ("frenchcat_url", "FRENCHCAT_CAPTION", "frenchcat_row", "frenchcat_source")
+
+
+@pytest.mark.parametrize("kind", ["parquet", "csv", "jsonl"])
+@pytest.mark.parametrize("name", RESERVED)
+def test_columns_that_are_called_as_those_added_while_reading(
+    tmp_path: Path, kind: str, name: str
+) -> None:
+    row = {"url": "http://a.example/1", "caption": "a cat", name: "theirs"}
+    path = tmp_path / f"list.{kind}"
+    if kind == "parquet":
+        pq.write_table(pa.Table.from_pylist([row]), path)
+    elif kind == "csv":
+        path.write_text(",".join(row) + "\n" + ",".join(row.values()) + "\n")
+    else:
+        path.write_text(json.dumps(row) + "\n")
+    (found,) = frozen(make(tmp_path), path)
+    assert (found["url"], found["caption"]) == ("http://a.example/1", "a cat")
+    assert found[f"list_{name}"] == "theirs"
+
+
+def test_a_uid_that_is_none_is_a_column_of_the_list(tmp_path: Path) -> None:
+    tables = {"a": [7, 8], "b": ["a" * 32, "B" * 32], "c": ["a" * 32, None]}
+    for name, uids in tables.items():
+        urls = [f"http://{name}.example/{n}" for n in range(2)]
+        pq.write_table(pa.table({"url": urls, "uid": uids}), tmp_path / f"{name}.parquet")
+    found = {
+        name: frozen(make(tmp_path, f"d{name}"), tmp_path / f"{name}.parquet") for name in tables
+    }
+    assert [row["list_uid"] for row in found["a"]] == [7, 8]
+    assert [row["uid"] for row in found["b"]] == ["a" * 32, "b" * 32]
+    assert "list_uid" not in found["b"][0]
+    assert [row["list_uid"] for row in found["c"]] == ["a" * 32, None]
+    assert found["c"][0]["uid"] == "a" * 32
+
+
 @pytest.mark.parametrize(
     "error",
     [
