@@ -70,6 +70,10 @@ def adopt(
     """
     folder, progress = Path(folder).expanduser(), progress or Silent()
     names, left_out = columns or ColumnNames(), LeftOut()
+    if folder.exists() and not folder.is_dir():
+        raise UserError(
+            f"{folder} is a file; adopt takes the folder it lies in, frenchcat build a URL list"
+        )
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder")
     with tempfile.TemporaryDirectory(prefix="frenchcat-adopt-") as scratch:

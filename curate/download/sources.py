@@ -159,7 +159,10 @@ def _search_folder(address: str, fs: Any, path: str, search: FoundLists) -> None
     named = [str(name) for name in fs.find(path, maxdepth=_DEPTH) if _may_be_list(str(name), path)]
     inside = [name for name in named if _is_list(fs, name)]
     if not inside:
-        raise UserError(f"{address}: no URL list in this folder; it may hold {_readable()}")
+        raise UserError(
+            f"{address}: no URL list in this folder; it may hold {_readable()}; for a folder of "
+            "images or of another tool: frenchcat adopt"
+        )
     search.found += [_below(fs, path, name) for name in sorted(inside)]
     search.left_out += [_below(fs, path, name).name for name in named if name not in inside]
 
