@@ -22,6 +22,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from frenchcat.curate.download.column_names import IMAGE_NAMES, pick, usual
+from frenchcat.curate.download.list_reader import describe, here, quote, reader, typed_csv
 from frenchcat.curate.download.list_source import ROW, SOURCE, Source, broken, listed
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.sidecar import NAMES
@@ -84,7 +85,7 @@ def uid_of(url: str, caption: str | None) -> str:
 
 def check_columns(connection: DuckDBPyConnection, source: Source) -> None:
     """Raise `UserError` where a file's beginning has no column for URLs, or a named one lacks."""
-    _picked(source, _describe(connection, source, _reader(source, sample=1000)))
+    _picked(source, describe(connection, source, reader(source, sample=1000)))
 
 
 def has_rows(connection: DuckDBPyConnection, source: Source) -> bool:
@@ -92,9 +93,9 @@ def has_rows(connection: DuckDBPyConnection, source: Source) -> bool:
     import duckdb
 
     columns = (("url", "JSON"),) if source.copied == "objects" else None
-    here = _here(_reader(source, columns=columns), [source])
+    files = here(reader(source, columns=columns), [source])
     try:
-        return bool(connection.sql(f"SELECT 1 FROM {here} LIMIT 1").fetchall())
+        return bool(connection.sql(f"SELECT 1 FROM {files} LIMIT 1").fetchall())
     except (duckdb.Error, RuntimeError, UnicodeDecodeError) as error:  # of a damaged file
         raise broken(source, error) from None
 
@@ -105,19 +106,19 @@ def open_table(connection: DuckDBPyConnection, source: Source) -> Table:
     if table.uid is None:
         return table
     fits = f"coalesce({_fitting_sql(table)}, false)"
-    sql = f"SELECT bool_and({fits}) FROM {_here(table.sql, [source])}"
+    sql = f"SELECT bool_and({fits}) FROM {here(table.sql, [source])}"
     ((all_fit,),) = connection.sql(sql).fetchall()
     return replace(table, keeps_uid=not all_fit)
 
 
 def _open_table(connection: DuckDBPyConnection, source: Source) -> Table:
-    columns = _describe(connection, source, _reader(source, sample=-1))
+    columns = describe(connection, source, reader(source, sample=-1))
     url, caption, image = _picked(source, columns)
     if source.copied == "texts":
         keep = {url, caption, *(name for name, _ in columns if name.lower() == "uid")}
-        sql, columns = _typed_csv(connection, source, [name for name, _ in columns], keep)
+        sql, columns = typed_csv(connection, source, [name for name, _ in columns], keep)
         return Table(source, sql, columns, url, caption)
-    sql = _reader(source)
+    sql = reader(source)
     if source.copied == "objects":
         for what, name in (("URL", url), ("caption", caption)):
             _refuse_nested(source, what, name)
@@ -125,7 +126,7 @@ def _open_table(connection: DuckDBPyConnection, source: Source) -> Table:
             (name, _json_type(source, name, kind, is_text=name in (url, caption)))
             for name, kind in columns
         )
-        sql = _reader(source, columns=columns)
+        sql = reader(source, columns=columns)
     return Table(source, sql, columns, url, caption, image)
 
 
@@ -211,8 +212,8 @@ def selection(
         *(f"{ROW}::BIGINT AS {SOURCE_ROW}", SOURCE),
         *([IMAGE_PATH, IMAGE_BYTES] if images else []),
     ]
-    here = _here(table.sql, alike)
-    return f"SELECT {', '.join(outer)} FROM (SELECT *, {', '.join(inner)} FROM {here})"
+    files = here(table.sql, alike)
+    return f"SELECT {', '.join(outer)} FROM (SELECT *, {', '.join(inner)} FROM {files})"
 
 
 def _uid_sql(table: Table, images: bool) -> str:
@@ -364,95 +365,3 @@ def renamed(names: Sequence[str]) -> list[tuple[str, str]]:
             taken.add(new.lower())
         renamed.append((name, new))
     return renamed
-
-
-_HERE = "[:files:]"
-
-
-def _here(sql: str, sources: Sequence[Source]) -> str:
-    """A table's SQL over these files."""
-    return sql.replace(_HERE, "[" + ", ".join(literal(str(one.path)) for one in sources) + "]")
-
-
-def _reader(
-    source: Source, sample: int = -1, columns: tuple[tuple[str, str], ...] | None = None
-) -> str:
-    """A DuckDB table function over the files, which `_here` puts in."""
-    if source.copied != "objects":
-        # Folders like lang=en are read by us, for every format alike.
-        return f"read_parquet({_HERE}, filename='{SOURCE}', hive_partitioning=false)"
-    options = f"format='newline_delimited', compression='none', filename='{SOURCE}'"
-    options += ", hive_partitioning=false"
-    if columns is not None:
-        kinds = ", ".join(f"{literal(name)}: {literal(kind)}" for name, kind in columns)
-        return f"read_json({_HERE}, {options}, columns={{{kinds}, {ROW}: 'BIGINT'}})"
-    # Every row counts for the types, and a field of few rows is a column like any other.
-    options += f", sample_size={sample}, map_inference_threshold=-1, maximum_depth=-1"
-    return f"read_json({_HERE}, {options}, field_appearance_threshold=0)"
-
-
-def _describe(
-    connection: DuckDBPyConnection, source: Source, sql: str
-) -> tuple[tuple[str, str], ...]:
-    """A file's columns with their types, but for those that we add."""
-    import duckdb
-
-    try:
-        relation = connection.sql(f"SELECT * FROM {_here(sql, [source])}")
-        columns = tuple(zip(relation.columns, (str(kind) for kind in relation.types), strict=True))
-    except (duckdb.Error, RuntimeError, UnicodeDecodeError) as error:  # of a damaged file
-        if source.copied != "objects" or "Duplicate name" not in str(error):
-            raise broken(source, error) from None
-        # Names inside an object that differ in case alone: no type of DuckDB's can hold them.
-        return tuple((name, "VARCHAR") for name in source.oddities.names)
-    return tuple(column for column in columns if column[0] not in (SOURCE, ROW))
-
-
-def _typed_csv(
-    connection: DuckDBPyConnection, source: Source, names: Sequence[str], keep: set[str | None]
-) -> tuple[str, tuple[tuple[str, str], ...]]:
-    """A csv read as text, then cast where a whole column allows it: its SQL, its columns."""
-    import duckdb
-
-    plain = _reader(source)
-    here = _here(plain, [source])
-    tests = [test for name in names for test in _tests(quote(name))]
-    try:
-        (row,) = connection.sql(f"SELECT {', '.join(tests)} FROM {here}").fetchall()
-    except (duckdb.Error, RuntimeError, UnicodeDecodeError) as error:  # of a damaged file
-        raise broken(source, error) from None
-    columns = []
-    for number, name in enumerate(names):
-        fits = dict(zip(_TYPES, row[number * len(_TYPES) :], strict=False))
-        kind = "VARCHAR"
-        if name not in keep:
-            kind = next((kind for kind in _TYPES if fits[kind]), "VARCHAR")
-        columns.append((name, kind))
-    casts = ", ".join(f"{quote(name)}::{kind} AS {quote(name)}" for name, kind in columns)
-    return f"(SELECT {casts}, {ROW}, {SOURCE} FROM {plain})", tuple(columns)
-
-
-_TYPES = ("BIGINT", "DOUBLE", "BOOLEAN")
-
-
-def _tests(column: str) -> list[str]:
-    """Whether all values of a text column are a type's, without loss; NULL where it has none."""
-    number = r"'[+-]?([0-9]{1,15}(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,3})?'"
-    return [
-        f"bool_and(TRY_CAST({column} AS BIGINT)::VARCHAR IS NOT DISTINCT FROM {column})"
-        f" AND count({column}) > 0",
-        f"bool_and({column} IS NULL OR regexp_full_match({column}, {number})"
-        f" AND NOT regexp_matches({column}, '^[+-]?0[0-9]')) AND count({column}) > 0",
-        f"bool_and({column} IS NULL OR lower({column}) IN ('true', 'false'))"
-        f" AND count({column}) > 0",
-    ]
-
-
-def quote(name: str | None) -> str:
-    """A column's name in SQL."""
-    return '"' + str(name).replace('"', '""') + '"'
-
-
-def literal(value: str) -> str:
-    """A text in SQL."""
-    return "'" + value.replace("'", "''") + "'"

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.download import sources
 from frenchcat.curate.download.columns import ORIGIN, uid_of
-from frenchcat.curate.download.lists import Shape, blaming, check, freeze, relative
+from frenchcat.curate.download.list_errors import blaming
+from frenchcat.curate.download.lists import Shape, check, freeze, relative
 from frenchcat.curate.errors import UserError
 from tests.trees import tree_digest
 
