@@ -133,29 +133,39 @@ def _coco_rows(
 ) -> pa.Table:
     import pyarrow as pa
 
-    captions: dict[Any, list[str]] = {}
+    captions: dict[str, list[str]] = {}
     for one in coco["annotations"]:
         if isinstance(one, dict) and (text := str(one.get("caption") or "").strip()):
-            captions.setdefault(one.get("image_id"), []).append(text)
-    places = _Places(tree, path)
+            captions.setdefault(json.dumps(one.get("image_id")), []).append(text)
+    places, used = _Places(tree, path), set[str]()
     rows: dict[str, list[Any]] = {FILE: [], "caption": [], "url": [], "coco_id": []}
     for image in coco["images"]:
-        texts: list[str | None] = list(captions.pop(image.get("id"), []))
+        if not isinstance(image, dict):
+            left_out.add("left out, entries of COCO's images that are no objects", path)
+            continue
+        number, name = json.dumps(image.get("id")), str(image.get("file_name"))
+        used.add(number)
+        texts: list[str | None] = list(captions.get(number, []))
         taken = chosen(texts or [None], rule)
-        if len(taken) < len(texts):
-            left_out.add(further(rule), str(image.get("file_name")), len(texts) - len(taken))
-        for one in taken:
-            rows[FILE].append(places.of(str(image.get("file_name"))))
-            rows["caption"].append(one)
-            rows["url"].append(image.get("coco_url") or image.get("flickr_url"))
+        left_out.add(further(rule), name, max(0, len(texts) - len(taken)))
+        for caption in taken:
+            rows[FILE].append(places.of(name))
+            rows["caption"].append(caption)
+            rows["url"].append(_text(image.get("coco_url") or image.get("flickr_url")))
             rows["coco_id"].append(image.get("id"))
     for number, lost in captions.items():
-        left_out.add("left out, captions of no image of their file", f"{path}: {number}", len(lost))
+        if number not in used:
+            kind = "left out, captions of no image of their file"
+            left_out.add(kind, f"{path}: {number}", len(lost))
     types = [(FILE, pa.string()), ("caption", pa.string()), ("url", pa.string())]
-    whole = all(isinstance(number, int) for number in rows["coco_id"])
+    whole = all(type(n) is int and -(2**63) <= n < 2**63 for n in rows["coco_id"])
     ids = rows["coco_id"] if whole else [str(number) for number in rows["coco_id"]]
     schema = pa.schema([*types, ("coco_id", pa.int64() if whole else pa.string())])
     return pa.table({**rows, "coco_id": ids}, schema)
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 class _Places:

@@ -35,7 +35,7 @@ from frenchcat.curate.adopt.texts import (
     with_texts,
 )
 from frenchcat.curate.dataset import Dataset
-from frenchcat.curate.download.columns import uid_of
+from frenchcat.curate.download.columns import is_uid, uid_of
 from frenchcat.curate.download.shards import SUCCESS, jsonable
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.failures import Failure
@@ -166,9 +166,7 @@ class Img2dataset:
         columns["status"] = as_texts(columns["status"]).column
         errors = columns.get("error_message", pa.nulls(len(old), pa.string()))
         columns["error_message"] = as_texts(errors).column
-        if "uid" not in columns:
-            pairs = zip(columns["url"].to_pylist(), columns["caption"].to_pylist(), strict=True)
-            columns["uid"] = pa.array([uid_of(url or "", caption) for url, caption in pairs])
+        columns |= _uids(columns)
         renamed: dict[str, list[str]] = {}
         for before, key in zip(old, keys, strict=True):
             renamed.setdefault(before, []).append(key)
@@ -219,6 +217,21 @@ class Img2dataset:
                 link(shard.sidecar, path)
                 return
         pq.write_table(rows, path, compression="zstd")
+
+
+def _uids(columns: Mapping[str, Any]) -> dict[str, Any]:
+    """The rows' uids: the folder's where they are some, else made of URL and caption.
+
+    What the folder has in their place is kept as `list_uid`.
+    """
+    import pyarrow as pa
+
+    given = columns["uid"].to_pylist() if "uid" in columns else []
+    if given and all(isinstance(uid, str) and is_uid(uid) for uid in given):
+        return {}
+    pairs = zip(columns["url"].to_pylist(), columns["caption"].to_pylist(), strict=True)
+    made = pa.array([uid_of(url or "", caption) for url, caption in pairs], pa.string())
+    return {"uid": made} | ({"list_uid": columns["uid"]} if given else {})
 
 
 class _Samples:

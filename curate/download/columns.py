@@ -83,6 +83,11 @@ def uid_of(url: str, caption: str | None) -> str:
     return hashlib.sha256(f"{url}\n{caption or ''}".encode()).hexdigest()[:32]
 
 
+def is_uid(text: str) -> bool:
+    """Whether a list's own value is taken for a row's identity."""
+    return re.fullmatch(_UID, text) is not None
+
+
 def check_columns(connection: DuckDBPyConnection, source: Source) -> None:
     """Raise `UserError` where a file's beginning has no column for URLs, or a named one lacks."""
     _picked(source, describe(connection, source, reader(source, sample=1000)))
