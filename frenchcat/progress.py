@@ -20,6 +20,20 @@ console = Terminal(stderr=True)
 _SAY_EVERY_SEC = 10.0
 
 
+def _bar(counted: str) -> RichProgress:
+    """A bar of one task, with `counted` behind its numbers; none where there is no terminal."""
+    return RichProgress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn(counted),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
+    )
+
+
 class Bars:
     """A `frenchcat.curate.stage.Progress` that draws one bar of shards for the stage at work."""
 
@@ -36,15 +50,7 @@ class Bars:
         if not console.is_terminal:
             console.print(f"{stage}: {shards} shards to do")
             return
-        self._bar = RichProgress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("shards, {task.fields[rows]} rows, {task.fields[rate]:.0f}/s"),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            console=console,
-        )
+        self._bar = _bar("shards, {task.fields[rows]} rows, {task.fields[rate]:.0f}/s")
         self._task = self._bar.add_task(stage, total=shards, rows=0, rate=0.0)
         self._bar.start()
 
@@ -79,16 +85,7 @@ class Rows:
 
     def __init__(self, name: str, total: int) -> None:
         self._name, self._done, self._began = name, 0, time.monotonic()
-        self._bar = RichProgress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("rows"),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            console=console,
-            disable=not console.is_terminal,
-        )
+        self._bar = _bar("rows")
         self._task = self._bar.add_task(name, total=total)
 
     def __enter__(self) -> Rows:
@@ -112,16 +109,7 @@ class Steps:
 
     def __init__(self, total: int) -> None:
         self._total, self._said = total, 0.0
-        self._bar = RichProgress(
-            TextColumn("training"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("loss {task.fields[loss]:.3f}, waited {task.fields[wait]:.0%}"),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            console=console,
-            disable=not console.is_terminal,
-        )
+        self._bar = _bar("loss {task.fields[loss]:.3f}, waited {task.fields[wait]:.0%}")
         self._task = self._bar.add_task("training", total=total, loss=0.0, wait=0.0)
         self._began, self._waited = time.monotonic(), 0.0
 
@@ -148,16 +136,7 @@ class DrawingBar:
 
     def __init__(self) -> None:
         self._said = time.monotonic()
-        self._bar = RichProgress(
-            TextColumn("drawing"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("steps"),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            console=console,
-            disable=not console.is_terminal,
-        )
+        self._bar = _bar("steps")
         self._task = self._bar.add_task("drawing", total=None)
 
     def __enter__(self) -> DrawingBar:

@@ -1,9 +1,12 @@
 """Adopting what other tools and people made: a folder -> a dataset, the folder left as it is.
 
 folder.py           which kind of folder it is, and the dataset made of it
-img2dataset.py      shards of img2dataset in its four layouts, linked where they are as ours
+source_shards.py    shards of img2dataset in its four layouts
+img2dataset.py      the dataset's shards out of them, linked where they are as ours
 tfrecord.py         TFRecord files, read without tensorflow
-images.py           a plain folder of images with their texts, metadata or COCO captions
+images.py           a plain folder of images
+image_tree.py       its files by what they are
+image_texts.py      each image's text: beside it, in metadata, in COCO captions
 kept.py             an image file -> what a tar holds of it
 clip_retrieval.py   vectors with metadata -> shards without images
 sources.py          clip-retrieval's vectors (.npy, faiss) and metadata (parquet, arrow, hdf5)

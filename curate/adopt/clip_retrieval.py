@@ -18,14 +18,7 @@ from frenchcat.curate.adopt import sources
 from frenchcat.curate.adopt.left_out import LeftOut
 from frenchcat.curate.adopt.schema import cast, distinct, spelt, with_text
 from frenchcat.curate.adopt.shards import READING, Vectors, VectorShard, write_rows
-from frenchcat.curate.adopt.texts import (
-    FURTHER_URLS,
-    REPLACED,
-    ColumnNames,
-    as_texts,
-    further,
-    with_texts,
-)
+from frenchcat.curate.adopt.texts import ColumnNames, as_texts, with_texts
 from frenchcat.curate.adopted import SETTING, TEXT_VECTORS
 from frenchcat.curate.config import as_dict
 from frenchcat.curate.dataset import Dataset, digest_of
@@ -168,20 +161,11 @@ class ClipRetrieval:
         start = 0
         for table in sources.metadata(self._folder):
             rows = spelt(distinct(table), self._schema)
-            where, numbers = f"from row {start}", np.arange(start, start + rows.num_rows)
-            start += rows.num_rows
-            told = (
-                (self._url, "first", FURTHER_URLS),
-                (self._caption, self._captions, further(self._captions)),
+            rows, numbers = with_texts(
+                rows, self._url, self._caption, self._captions, self._left_out, f"from row {start}"
             )
-            for name, rule, left in told:
-                if name in rows.column_names:
-                    rows, texts = with_texts(rows, name, rule)
-                    self._left_out.add(left, where, texts.further)
-                    self._left_out.add(REPLACED, where, texts.replaced)
-                    if texts.source is not None:
-                        numbers = numbers[texts.source]
-            yield cast(rows, self._schema).append_column(_SOURCE, pa.array(numbers))
+            yield cast(rows, self._schema).append_column(_SOURCE, pa.array(start + numbers))
+            start += table.num_rows
 
     def _shard(self, name: str, rows: pa.Table) -> VectorShard:
         keys = [key_of(name, row) for row in range(rows.num_rows)]

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from frenchcat.curate.adopt import clip_retrieval, images, img2dataset
+from frenchcat.curate.adopt import clip_retrieval, images, img2dataset, source_shards
+from frenchcat.curate.adopt.image_tree import Tree
 from frenchcat.curate.adopt.left_out import LeftOut
 from frenchcat.curate.adopt.shards import READING
 from frenchcat.curate.adopt.texts import ColumnNames
@@ -70,6 +71,10 @@ def adopt(
     """
     folder, progress = Path(folder).expanduser(), progress or Silent()
     names, left_out = columns or ColumnNames(), LeftOut()
+    if folder.exists() and not folder.is_dir():
+        raise UserError(
+            f"{folder} is a file; adopt takes the folder it lies in, frenchcat build a URL list"
+        )
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder")
     with tempfile.TemporaryDirectory(prefix="frenchcat-adopt-") as scratch:
@@ -89,9 +94,9 @@ def adopt(
 def _with_images(
     folder: Path, names: ColumnNames, scratch: Path, left_out: LeftOut
 ) -> img2dataset.Img2dataset | images.ImageFolder:
-    if shards := img2dataset.find(folder, left_out):
+    if shards := source_shards.find(folder, left_out):
         return img2dataset.Img2dataset(folder, shards, names, left_out)
-    if images.Tree.holds_images(folder):
+    if Tree.holds_images(folder):
         return images.ImageFolder(folder, names, scratch, left_out)
     inside = [path for path in sorted(folder.iterdir()) if path.is_dir()]
     near = next((p for p in inside if _known(p)), None)
@@ -105,7 +110,7 @@ def _with_images(
 def _known(folder: Path) -> bool:
     with contextlib.suppress(UserError, OSError):
         found = clip_retrieval.is_clip_retrieval(folder)
-        return found or bool(img2dataset.find(folder, LeftOut()))
+        return found or bool(source_shards.find(folder, LeftOut()))
     return False
 
 

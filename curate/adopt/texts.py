@@ -15,17 +15,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from frenchcat.curate.adopt.left_out import LeftOut
 from frenchcat.curate.dataset import digest_of
 from frenchcat.curate.download.column_names import CAPTION_NAMES, URL_NAMES
-from frenchcat.curate.download.list_source import Captions, Reading
+from frenchcat.curate.download.list_source import Captions, Reading, listed
 from frenchcat.curate.download.shards import jsonable
 from frenchcat.curate.errors import UserError
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-FURTHER_URLS = "further URLs of a row, of which the first was taken"
-REPLACED = "captions and URLs with bytes that are not UTF-8, shown as U+FFFD"
+_FURTHER_URLS = "further URLs of a row, of which the first was taken"
+_REPLACED = "captions and URLs with bytes that are not UTF-8, shown as U+FFFD"
 
 
 @dataclass(frozen=True)
@@ -52,8 +53,7 @@ class ColumnNames:
         for setting, named in (("url_column", self.url), ("caption_column", self.caption)):
             if named is not None and named not in names:
                 raise UserError(
-                    f"{where}: no column {named!r} ({setting}); "
-                    f"the columns are: {', '.join(names) or 'none'}"
+                    f"{where}: no column {named!r} ({setting}); the columns are: {listed(names)}"
                 )
         lowered = {name.lower(): name for name in reversed(names)}
         url = self.url or _first(lowered, URL_NAMES)
@@ -99,13 +99,34 @@ def as_texts(column: pa.ChunkedArray | pa.Array, captions: Captions = "first") -
     return Texts(pa.array(texts, pa.string()), left, replaced, rows)
 
 
-def with_texts(table: pa.Table, name: str, captions: Captions) -> tuple[pa.Table, Texts]:
-    """The table with a column as text, its other columns repeated where a row has several."""
-    texts = as_texts(table[name], captions)
-    if texts.source is not None:
-        table = table.take(texts.source)
-    at = table.schema.get_field_index(name)
-    return table.set_column(at, name, texts.column), texts
+def with_texts(
+    table: pa.Table,
+    url: str | None,
+    caption: str | None,
+    captions: Captions,
+    left_out: LeftOut,
+    where: str,
+) -> tuple[pa.Table, NDArray[np.int64]]:
+    """The table with these columns, as far as it has them, as text, and the row each came from.
+
+    Other columns are repeated where a row has several captions. What is not taken is counted.
+    """
+    rows = np.arange(table.num_rows)
+    told: tuple[tuple[str | None, Captions, str], ...] = (
+        (url, "first", _FURTHER_URLS),
+        (caption, captions, further(captions)),
+    )
+    for name, rule, left in told:
+        if name is None or name not in table.column_names:
+            continue
+        texts = as_texts(table[name], rule)
+        left_out.add(left, where, texts.further)
+        left_out.add(_REPLACED, where, texts.replaced)
+        if texts.source is not None:
+            table, rows = table.take(texts.source), rows[texts.source]
+        at = table.schema.get_field_index(name)
+        table = table.set_column(at, name, texts.column)
+    return table, rows
 
 
 def several(values: Sequence[Any]) -> list[Any]:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from frenchcat.curate.download.list_source import RESERVED, listed
 from frenchcat.curate.errors import UserError
 
 if TYPE_CHECKING:
@@ -37,12 +38,17 @@ def usual(names: Sequence[str], known: Sequence[str]) -> str | None:
     return next((lowered[name] for name in known if name in lowered), None)
 
 
+def free_name(name: str) -> str:
+    """The name, or ``list_<name>`` where it is reserved."""
+    return f"list_{name}" if name.lower() in RESERVED else name
+
+
 def unique(names: Sequence[str]) -> list[str]:
-    """The names of a header: none is empty, and no two differ in case alone."""
+    """The names of a header: none is empty or reserved, and no two differ in case alone."""
     found: list[str] = []
     taken: set[str] = set()
     for number, name in enumerate(names):
-        name = name.strip() or f"column{number}"
+        name = free_name(name.strip() or f"column{number}")
         while name.lower() in taken:
             name += "_1"
         taken.add(name.lower())
@@ -62,7 +68,7 @@ def pick(
     With an `image` column, a list needs none for URLs. Raises `UserError` where there is no URL
     column, or a named one is missing.
     """
-    found = ", ".join(names) or "none"
+    found = listed(names)
     for setting, named in (("url_column", url), ("caption_column", caption)):
         if named is not None and named not in names:
             raise UserError(

@@ -18,11 +18,12 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from frenchcat.curate.download.column_names import IMAGE_NAMES, pick, usual
-from frenchcat.curate.download.list_source import ROW, Source, broken
+from frenchcat.curate.download.list_reader import describe, here, quote, reader, typed_csv
+from frenchcat.curate.download.list_source import ROW, SOURCE, Source, broken, listed
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.sidecar import NAMES
 
@@ -36,7 +37,6 @@ IMAGE_PATH, IMAGE_BYTES = "source_path", "source_bytes"
 ORIGIN = (SOURCE_FILE, SOURCE_ROW, IMAGE_PATH)
 # Names that a list's own columns may not take.
 SIDECAR = (*NAMES, IMAGE_BYTES)
-SOURCE = "frenchcat_source"  # the file that a row came from
 _UID = "^[0-9a-f]{32}$"
 _IMAGE = re.compile(r"BLOB|STRUCT\(.*\bbytes\"? BLOB\b.*\)")
 _TEXTS = ("VARCHAR[]", "BLOB[]")
@@ -53,6 +53,7 @@ class Table:
     url: str | None = None
     caption: str | None = None
     image: str | None = None
+    keeps_uid: bool = False  # its own column of that name is no identity of all its rows
 
     def type_of(self, name: str | None) -> str:
         """DuckDB's name of a column's type."""
@@ -68,7 +69,7 @@ class Table:
 
         One with several URLs or captions is, since one of them alone is not all that it says.
         """
-        taken = [self.uid, self.image]
+        taken = [None if self.keeps_uid else self.uid, self.image]
         taken += [name for name in (self.url, self.caption) if name and not self.is_several(name)]
         return renamed([name for name, _ in self.columns if name not in taken])
 
@@ -82,9 +83,14 @@ def uid_of(url: str, caption: str | None) -> str:
     return hashlib.sha256(f"{url}\n{caption or ''}".encode()).hexdigest()[:32]
 
 
+def is_uid(text: str) -> bool:
+    """Whether a list's own value is taken for a row's identity."""
+    return re.fullmatch(_UID, text) is not None
+
+
 def check_columns(connection: DuckDBPyConnection, source: Source) -> None:
     """Raise `UserError` where a file's beginning has no column for URLs, or a named one lacks."""
-    _picked(source, _describe(connection, source, _reader(source, sample=1000)))
+    _picked(source, describe(connection, source, reader(source, sample=1000)))
 
 
 def has_rows(connection: DuckDBPyConnection, source: Source) -> bool:
@@ -92,22 +98,32 @@ def has_rows(connection: DuckDBPyConnection, source: Source) -> bool:
     import duckdb
 
     columns = (("url", "JSON"),) if source.copied == "objects" else None
-    here = _here(_reader(source, columns=columns), [source])
+    files = here(reader(source, columns=columns), [source])
     try:
-        return bool(connection.sql(f"SELECT 1 FROM {here} LIMIT 1").fetchall())
+        return bool(connection.sql(f"SELECT 1 FROM {files} LIMIT 1").fetchall())
     except (duckdb.Error, RuntimeError, UnicodeDecodeError) as error:  # of a damaged file
         raise broken(source, error) from None
 
 
 def open_table(connection: DuckDBPyConnection, source: Source) -> Table:
     """A file as a table. Raises `UserError`; reads a file of text or JSON whole."""
-    columns = _describe(connection, source, _reader(source, sample=-1))
+    table = _open_table(connection, source)
+    if table.uid is None:
+        return table
+    fits = f"coalesce({_fitting_sql(table)}, false)"
+    sql = f"SELECT bool_and({fits}) FROM {here(table.sql, [source])}"
+    ((all_fit,),) = connection.sql(sql).fetchall()
+    return replace(table, keeps_uid=not all_fit)
+
+
+def _open_table(connection: DuckDBPyConnection, source: Source) -> Table:
+    columns = describe(connection, source, reader(source, sample=-1))
     url, caption, image = _picked(source, columns)
     if source.copied == "texts":
         keep = {url, caption, *(name for name, _ in columns if name.lower() == "uid")}
-        sql, columns = _typed_csv(connection, source, [name for name, _ in columns], keep)
+        sql, columns = typed_csv(connection, source, [name for name, _ in columns], keep)
         return Table(source, sql, columns, url, caption)
-    sql = _reader(source)
+    sql = reader(source)
     if source.copied == "objects":
         for what, name in (("URL", url), ("caption", caption)):
             _refuse_nested(source, what, name)
@@ -115,7 +131,7 @@ def open_table(connection: DuckDBPyConnection, source: Source) -> Table:
             (name, _json_type(source, name, kind, is_text=name in (url, caption)))
             for name, kind in columns
         )
-        sql = _reader(source, columns=columns)
+        sql = reader(source, columns=columns)
     return Table(source, sql, columns, url, caption, image)
 
 
@@ -149,8 +165,7 @@ def _picked(
     image = reading.image_column
     if image is not None and image not in names:
         raise UserError(
-            f"{source.name}: no column {image!r} (image_column); the columns are: "
-            f"{', '.join(names)}"
+            f"{source.name}: no column {image!r} (image_column); the columns are: {listed(names)}"
         )
     held = [name for name, kind in columns if _IMAGE.fullmatch(kind)]
     if image is None:
@@ -202,8 +217,8 @@ def selection(
         *(f"{ROW}::BIGINT AS {SOURCE_ROW}", SOURCE),
         *([IMAGE_PATH, IMAGE_BYTES] if images else []),
     ]
-    here = _here(table.sql, alike)
-    return f"SELECT {', '.join(outer)} FROM (SELECT *, {', '.join(inner)} FROM {here})"
+    files = here(table.sql, alike)
+    return f"SELECT {', '.join(outer)} FROM (SELECT *, {', '.join(inner)} FROM {files})"
 
 
 def _uid_sql(table: Table, images: bool) -> str:
@@ -220,10 +235,15 @@ def _uid_sql(table: Table, images: bool) -> str:
     if table.uid is None:
         return computed
     given = f"lower({quote(table.uid)}::VARCHAR)"
-    fits = f"regexp_matches({given}, '{_UID}')"
+    return f"CASE WHEN {_fitting_sql(table)} THEN {given} ELSE {computed} END"
+
+
+def _fitting_sql(table: Table) -> str:
+    """Whether a row's own uid is one."""
+    fits = f"regexp_matches(lower({quote(table.uid)}::VARCHAR), '{_UID}')"
     if table.source.reading.captions == "all" and (several := _several_sql(table, table.caption)):
         fits += f" AND coalesce(len({several}), 0) < 2"  # rows of one uid would be one row
-    return f"CASE WHEN {fits} THEN {given} ELSE {computed} END"
+    return fits
 
 
 def _url_sql(table: Table) -> str:
@@ -350,95 +370,3 @@ def renamed(names: Sequence[str]) -> list[tuple[str, str]]:
             taken.add(new.lower())
         renamed.append((name, new))
     return renamed
-
-
-_HERE = "[:files:]"
-
-
-def _here(sql: str, sources: Sequence[Source]) -> str:
-    """A table's SQL over these files."""
-    return sql.replace(_HERE, "[" + ", ".join(literal(str(one.path)) for one in sources) + "]")
-
-
-def _reader(
-    source: Source, sample: int = -1, columns: tuple[tuple[str, str], ...] | None = None
-) -> str:
-    """A DuckDB table function over the files, which `_here` puts in."""
-    if source.copied != "objects":
-        # Folders like lang=en are read by us, for every format alike.
-        return f"read_parquet({_HERE}, filename='{SOURCE}', hive_partitioning=false)"
-    options = f"format='newline_delimited', compression='none', filename='{SOURCE}'"
-    options += ", hive_partitioning=false"
-    if columns is not None:
-        kinds = ", ".join(f"{literal(name)}: {literal(kind)}" for name, kind in columns)
-        return f"read_json({_HERE}, {options}, columns={{{kinds}, {ROW}: 'BIGINT'}})"
-    # Every row counts for the types, and a field of few rows is a column like any other.
-    options += f", sample_size={sample}, map_inference_threshold=-1, maximum_depth=-1"
-    return f"read_json({_HERE}, {options}, field_appearance_threshold=0)"
-
-
-def _describe(
-    connection: DuckDBPyConnection, source: Source, sql: str
-) -> tuple[tuple[str, str], ...]:
-    """A file's columns with their types, but for those that we add."""
-    import duckdb
-
-    try:
-        relation = connection.sql(f"SELECT * FROM {_here(sql, [source])}")
-        columns = tuple(zip(relation.columns, (str(kind) for kind in relation.types), strict=True))
-    except (duckdb.Error, RuntimeError, UnicodeDecodeError) as error:  # of a damaged file
-        if source.copied != "objects" or "Duplicate name" not in str(error):
-            raise broken(source, error) from None
-        # Names inside an object that differ in case alone: no type of DuckDB's can hold them.
-        return tuple((name, "VARCHAR") for name in source.oddities.names)
-    return tuple(column for column in columns if column[0] not in (SOURCE, ROW))
-
-
-def _typed_csv(
-    connection: DuckDBPyConnection, source: Source, names: Sequence[str], keep: set[str | None]
-) -> tuple[str, tuple[tuple[str, str], ...]]:
-    """A csv read as text, then cast where a whole column allows it: its SQL, its columns."""
-    import duckdb
-
-    plain = _reader(source)
-    here = _here(plain, [source])
-    tests = [test for name in names for test in _tests(quote(name))]
-    try:
-        (row,) = connection.sql(f"SELECT {', '.join(tests)} FROM {here}").fetchall()
-    except (duckdb.Error, RuntimeError, UnicodeDecodeError) as error:  # of a damaged file
-        raise broken(source, error) from None
-    columns = []
-    for number, name in enumerate(names):
-        fits = dict(zip(_TYPES, row[number * len(_TYPES) :], strict=False))
-        kind = "VARCHAR"
-        if name not in keep:
-            kind = next((kind for kind in _TYPES if fits[kind]), "VARCHAR")
-        columns.append((name, kind))
-    casts = ", ".join(f"{quote(name)}::{kind} AS {quote(name)}" for name, kind in columns)
-    return f"(SELECT {casts}, {ROW}, {SOURCE} FROM {plain})", tuple(columns)
-
-
-_TYPES = ("BIGINT", "DOUBLE", "BOOLEAN")
-
-
-def _tests(column: str) -> list[str]:
-    """Whether all values of a text column are a type's, without loss; NULL where it has none."""
-    number = r"'[+-]?([0-9]{1,15}(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,3})?'"
-    return [
-        f"bool_and(TRY_CAST({column} AS BIGINT)::VARCHAR IS NOT DISTINCT FROM {column})"
-        f" AND count({column}) > 0",
-        f"bool_and({column} IS NULL OR regexp_full_match({column}, {number})"
-        f" AND NOT regexp_matches({column}, '^[+-]?0[0-9]')) AND count({column}) > 0",
-        f"bool_and({column} IS NULL OR lower({column}) IN ('true', 'false'))"
-        f" AND count({column}) > 0",
-    ]
-
-
-def quote(name: str | None) -> str:
-    """A column's name in SQL."""
-    return '"' + str(name).replace('"', '""') + '"'
-
-
-def literal(value: str) -> str:
-    """A text in SQL."""
-    return "'" + value.replace("'", "''") + "'"

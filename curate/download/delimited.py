@@ -19,15 +19,16 @@ Cost: some 100,000 rows per second of one core; more where no line has a quotati
 
 from __future__ import annotations
 
+import csv
 import re
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from frenchcat.curate.download import column_names
 from frenchcat.curate.download.list_source import ROW, Source, bad_row, batched, kept_row
-from frenchcat.curate.download.list_text import lines
+from frenchcat.curate.download.list_text import lines_in_blocks
 from frenchcat.curate.errors import UserError
 
 if TYPE_CHECKING:
@@ -66,17 +67,17 @@ def tables(source: Source) -> Iterator[dict[str, Any]]:
     reader = _Reader(source)
     if reader.names:
         yield _columns(reader.names, [])  # so that a file without rows has its columns
-    for batch in batched(reader.records(), _BATCH_ROWS, _BATCH_CHARS):
-        columns = _columns(reader.names, [fields for _, fields in batch])
-        yield columns | {ROW: pa.array([row for row, _ in batch], pa.int64())}
+    for rows, records in reader.batches():
+        yield _columns(reader.names, records) | {ROW: pa.array(rows, pa.int64())}
 
 
-def _columns(names: list[str], records: list[list[str | None]]) -> dict[str, pa.Array]:
+def _columns(names: list[str], records: Sequence[Sequence[str | None]]) -> dict[str, pa.Array]:
     import pyarrow as pa
 
+    columns: Sequence[Sequence[str | None]] = list(zip(*records, strict=True)) or [()] * len(names)
     found: dict[str, pa.Array] = {}
-    for number, name in enumerate(names):
-        values = [record[number] or None for record in records]
+    for name, values in zip(names, columns, strict=True):
+        values = [value or None for value in values] if "" in values else values
         found[name] = pa.array(values, pa.string())
     found[ROW] = pa.array([], pa.int64())
     return found
@@ -87,7 +88,7 @@ class _Reader:
 
     def __init__(self, source: Source) -> None:
         self._source = source
-        self._lines = lines(source)
+        self._blocks = lines_in_blocks(source)
         self._ahead: deque[tuple[int, str]] = deque()
         self._kind = source.kind
         self.delimiter = DELIMITERS[source.kind]
@@ -163,13 +164,52 @@ class _Reader:
 
     # -- the records -----------------------------------------------------------------------------
 
-    def records(self) -> Iterator[tuple[int, int, list[str | None]]]:
-        """Each record: the line it begins on, its length in characters, its fields."""
+    def batches(self) -> Iterator[tuple[Sequence[int], Sequence[Sequence[str | None]]]]:
+        """Some records at a time: the lines they begin on, and their fields."""
+        while (block := self._block()) is not None:
+            first, some = block
+            if (records := self._plain(some)) is not None:
+                yield range(first, first + len(some)), records
+                continue
+            self._ahead.extend(enumerate(some, first))
+            for batch in batched(self._records(), _BATCH_ROWS, _BATCH_CHARS):
+                yield [row for row, _ in batch], [fields for _, fields in batch]
+
+    def _block(self) -> tuple[int, list[str]] | None:
+        """The lines ahead, else those of the next block, with the number of the first."""
+        if not self._ahead:
+            return next(self._blocks, None)
+        first, some = self._ahead[0][0], [line for _, line in self._ahead]
+        self._ahead.clear()
+        return first, some
+
+    def _plain(self, some: list[str]) -> list[list[str]] | None:
+        """The fields of lines each of which is, without a doubt, a record; None of others.
+
+        Those that have no mark, and those of a csv whose marks the standard reads as whole fields.
+        """
+        width, delimiter = len(self.names), self.delimiter
+        ended = [line.removesuffix("\r") for line in some]
+        if self._source.reading.quotes == "none" or not any('"' in line for line in ended):
+            found = [line.split(delimiter) for line in ended]
+        elif self._kind == "tsv" or any("\r" in line or "\n" in line for line in ended):
+            return None  # tsv has another rule; at a line's end the reader below drops these two
+        else:
+            try:
+                found = list(csv.reader(ended, delimiter=delimiter, strict=True))
+            except (csv.Error, TypeError, ValueError):  # the latter for an odd delimiter
+                return None
+        # A record over several lines leaves fewer of them; a blank line has another width, or none.
+        is_sure = width > 1 and len(found) == len(some) and set(map(len, found)) == {width}
+        return found if is_sure else None
+
+    def _records(self) -> Iterator[tuple[int, int, list[str | None]]]:
+        """Each record that begins on the lines ahead: its line, its length, its fields."""
         width, delimiter = len(self.names), self.delimiter
         blank: list[str | None] = [None] * width
         quotes = self._source.reading.quotes
-        while (following := self._next()) is not None:
-            row, whole = following
+        while self._ahead:
+            row, whole = self._ahead.popleft()
             line = whole.removesuffix("\r")
             if not line:
                 continue
@@ -184,7 +224,10 @@ class _Reader:
             yield row, len(line), blank if fields is None else list(fields)
 
     def _next(self) -> tuple[int, str] | None:
-        return self._ahead.popleft() if self._ahead else next(self._lines, None)
+        if not self._ahead and (block := next(self._blocks, None)) is not None:
+            first, some = block
+            self._ahead.extend(enumerate(some, first))
+        return self._ahead.popleft() if self._ahead else None
 
     def _note_ragged(self, row: int, fields: int) -> None:
         """Note a line with too few or too many fields. Raises `UserError` unless they are kept."""

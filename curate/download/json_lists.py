@@ -16,6 +16,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from pydantic_core import from_json, to_json
+
+from frenchcat.curate.download.column_names import free_name
 from frenchcat.curate.download.list_source import ROW, Oddities, Source, bad_row, broken, kept_row
 from frenchcat.curate.download.list_text import HALF, blocks, lines, mended
 
@@ -23,6 +26,7 @@ MAX_OBJECT_BYTES = 16 << 20  # DuckDB's default for one object
 MAX_DEPTH = 100  # DuckDB's limit is 128
 _INT64, _UINT64 = -(2**63), 2**64 - 1
 _MAX_HELD_CHARS = 64 << 20
+_MOST_SHAPES = 1000  # of rows whose names are remembered
 _SPACE = " \t\r\n"
 
 Rows = Iterator[tuple[int, dict[str, Any] | None]]
@@ -36,31 +40,41 @@ def copy_objects(source: Source, target: Path, most: int | None = None) -> bool:
     """
     names = _Names()
     any_rows = False
-    with open(target, "w", encoding="utf-8", newline="\n") as file:
+    with open(target, "wb") as file:
         for row, found in islice(_rows(source), most):
             any_rows = True
             named = {} if found is None else names.of(found)
-            for name, value in named.items():
-                if isinstance(value, dict | list):
-                    _note_nested(source, name, value, row)
-                elif type(value) is int and not _INT64 <= value <= _UINT64:
-                    named[name] = str(value)
-            text = _dumped({**named, ROW: row})
-            if text.count("[") + text.count("{") > MAX_DEPTH and _depth(named) > MAX_DEPTH:
-                raise bad_row(source, row, f"nested more than {MAX_DEPTH} deep", "flatten it")
-            if not text.isascii() and (clean := mended(text)) != text:
-                text = clean
-                source.oddities.note(HALF, row)
-            if len(text) > MAX_OBJECT_BYTES // 4 and len(text.encode()) > MAX_OBJECT_BYTES:
+            kinds = set(map(type, named.values()))
+            if not kinds <= _PLAIN:
+                named = _holdable(source, named, row)
+                if _is_deeper(named, MAX_DEPTH):
+                    raise bad_row(source, row, f"nested more than {MAX_DEPTH} deep", "flatten it")
+            data = _dumped(source, {**named, ROW: row}, row)
+            if len(data) > MAX_OBJECT_BYTES:
                 raise bad_row(source, row, "an object of more than 16 MiB", "shorten it")
-            file.write(text + "\n")
+            file.write(data + b"\n")
     source.oddities.names |= dict.fromkeys(names.all())
     return any_rows
 
 
-def _depth(value: Any) -> int:
+_PLAIN = {str, float, bool, type(None)}  # types of values that are written as they are
+
+
+def _holdable(source: Source, named: dict[str, Any], row: int) -> dict[str, Any]:
+    """The object with numbers beyond 64 bits as text; notes the columns that hold others."""
+    found = dict(named)
+    for name, value in named.items():
+        if isinstance(value, dict | list):
+            _note_nested(source, name, value, row)
+        elif type(value) is int and not _INT64 <= value <= _UINT64:
+            found[name] = str(value)
+    return found
+
+
+def _is_deeper(value: Any, levels: int) -> bool:
+    """Whether a value has more levels than that; a number has one."""
     items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return 1 + max(map(_depth, items), default=0)
+    return levels < 1 or any(_is_deeper(item, levels - 1) for item in items)
 
 
 def _note_nested(source: Source, name: str, value: dict[str, Any] | list[Any], row: int) -> None:
@@ -70,11 +84,16 @@ def _note_nested(source: Source, name: str, value: dict[str, Any] | list[Any], r
         source.oddities.nested.setdefault(name, row)
 
 
-def _dumped(value: Any) -> str:
+def _dumped(source: Source, value: dict[str, Any], row: int) -> bytes:
+    """An object in UTF-8; notes a row with half a surrogate pair."""
     try:
-        return _encoder.encode(value)
-    except ValueError:
-        return _encoder.encode(_finite(value))
+        return to_json(value, inf_nan_mode="null")
+    except ValueError:  # halves of surrogate pairs, or nested deeply
+        text = json.dumps(_finite(value), ensure_ascii=False)
+    clean = mended(text)
+    if clean != text:
+        source.oddities.note(HALF, row)
+    return clean.encode()
 
 
 def _finite(value: Any) -> Any:
@@ -89,11 +108,15 @@ class _Names:
     """One spelling per name: DuckDB does not tell names apart by their case."""
 
     def __init__(self) -> None:
+        self._same: set[tuple[str, ...]] = set()  # names of rows that the copy has as they are
         self._spelt: dict[str, str] = {}  # as a row has it -> as the copy has it
         self._taken: dict[str, str] = {}  # in lower case -> as the copy has it
 
     def of(self, found: dict[str, Any]) -> dict[str, Any]:
         """The object under the copy's names."""
+        row = tuple(found)
+        if row in self._same:
+            return found
         named: dict[str, Any] = {}
         used: set[str] = set()
         for name, value in found.items():
@@ -102,6 +125,8 @@ class _Names:
                 spelt = self._free(name, used)
             used.add(spelt)
             named[spelt] = value
+        if tuple(named) == row and len(self._same) < _MOST_SHAPES:
+            self._same.add(row)
         return named
 
     def all(self) -> list[str]:
@@ -109,7 +134,7 @@ class _Names:
         return list(self._taken.values())
 
     def _free(self, name: str, used: set[str]) -> str:
-        new = mended(name).replace("\0", "\ufffd").strip() or "column"
+        new = free_name(mended(name).replace("\0", "\ufffd").strip() or "column")
         while (taken := self._taken.get(new.lower(), new)) in used:
             new += "_1"
         self._taken.setdefault(new.lower(), taken)
@@ -255,6 +280,10 @@ def _why(error: Exception) -> str:
 def _loaded(text: str) -> Any:
     """A JSON value. Raises ValueError."""
     try:
+        return from_json(text, allow_inf_nan=False)  # several times as fast
+    except ValueError:
+        pass  # NaN, half a surrogate pair, or not JSON: the reason is the other's
+    try:
         return _decoder.decode(text)
     except (ValueError, RecursionError) as error:
         raise ValueError(_why(error)) from None
@@ -267,4 +296,3 @@ def _kind(value: Any) -> str:
 
 _no_constant: Callable[[str], None] = lambda text: None  # noqa: E731
 _decoder = json.JSONDecoder(parse_constant=_no_constant)
-_encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False)

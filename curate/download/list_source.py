@@ -5,7 +5,7 @@ Reads and writes nothing; what the readers of every format share.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -14,6 +14,11 @@ from frenchcat.curate.errors import UserError
 
 ROW = "frenchcat_row"
 """The column of a copied list that holds a row's line or number in its file, counted from 1."""
+
+SOURCE = "frenchcat_source"
+"""The column of a list with the file that a row came from."""
+RESERVED = frozenset({ROW, SOURCE, "frenchcat_url", "frenchcat_caption"})
+"""Columns that are added while a list is read; its own of these names become ``list_<name>``."""
 
 Captions = Literal["first", "longest", "all"]
 Quotes = Literal["auto", "csv", "none"]
@@ -96,6 +101,13 @@ class Source:
     def places(self) -> str:
         """What its rows are counted in."""
         return "line" if self.kind in ("csv", "tsv", "txt", "jsonl") else "row"
+
+
+def listed(names: Sequence[str]) -> str:
+    """The columns' names for a message: however many or long they are."""
+    shown = [name if len(name) <= 60 else f"{name[:60]}…" for name in names[:30]]
+    more = f" and {len(names) - 30} more" if len(names) > 30 else ""
+    return (", ".join(shown) or "none") + more
 
 
 def broken(source: Source, error: Exception | str) -> UserError:

@@ -99,18 +99,24 @@ def beginning(head: bytes) -> str:
 
 def lines(source: Source) -> Iterator[tuple[int, str]]:
     r"""Each line with its number from 1, without its "\n"; where there is none, "\r" ends lines."""
+    for first, some in lines_in_blocks(source):
+        yield from enumerate(some, first)
+
+
+def lines_in_blocks(source: Source) -> Iterator[tuple[int, list[str]]]:
+    """The lines, those of a block together, with the number of their first."""
     held, number, end = "", 1, ""
     for block in blocks(source):
         end = end or ("\r" if "\r" in block and "\n" not in block else "\n")
         parts = (held + block).split(end)
         held = parts.pop()
-        for part in parts:
-            yield number, part
-            number += 1
+        if parts:
+            yield number, parts
+            number += len(parts)
         if len(held) > MAX_LINE_CHARS:
             raise bad_row(source, number, "longer than 64 MiB", "check how it was written")
     if held:
-        yield number, held
+        yield number, [held]
 
 
 def mended(text: str) -> str:

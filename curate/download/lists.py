@@ -25,7 +25,8 @@ from typing import TYPE_CHECKING, Any
 from frenchcat.curate import files
 from frenchcat.curate.dataset import Dataset, Publication, file_sha256
 from frenchcat.curate.download import columns as cols
-from frenchcat.curate.download.list_source import Reading, Source, broken
+from frenchcat.curate.download.list_errors import NotText, blaming, some
+from frenchcat.curate.download.list_source import SOURCE, Reading, Source
 from frenchcat.curate.download.sources import Lists, as_table, as_text, fetch, find
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.manifest import GivenList, ListFile, StageEntry
@@ -102,34 +103,21 @@ def freeze(dataset: Dataset, lists: Lists, shape: Shape) -> list[str]:
         given = _given(sources, shape)
         if not _known(dataset, given):
             if search.left_out:
-                _say(f"{_some(search.left_out)}: not a URL list by name and beginning, left out")
+                _say(f"{some(search.left_out)}: not a URL list by name and beginning, left out")
             tables = [as_table(source, folder, number) for number, source in enumerate(sources)]
             while True:
                 try:
                     rows = _freeze(dataset, tables, shape, folder)
                     break
-                except _NotText as error:
+                except NotText as error:
                     place = tables.index(error.source)
                     tables[place] = as_text(error.source, folder, place)
             _record(dataset, given, tables, rows)
     return dataset.shards(STAGE)
 
 
-class _NotText(Exception):
-    """A parquet has a text column with bytes that are not UTF-8."""
-
-    def __init__(self, source: Source) -> None:
-        self.source = source
-        super().__init__(source.name)
-
-
 def _say(message: str) -> None:
     sys.stderr.write(f"frenchcat: {message}\n")
-
-
-def _some(names: list[str]) -> str:
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return ", ".join(names[:3]) + more
 
 
 # -- what was given ------------------------------------------------------------------------------
@@ -208,7 +196,8 @@ def _view(duck: DuckDBPyConnection, sources: list[Source]) -> bool:
         table = cols.open_table(duck, source)
         if groups and not source.copied:
             first, alike = groups[-1]
-            if first.source.kind == source.kind and first.columns == table.columns:
+            same = (first.columns, first.keeps_uid) == (table.columns, table.keeps_uid)
+            if first.source.kind == source.kind and same:
                 alike.append(source)
                 continue
         groups.append((table, [source]))
@@ -225,7 +214,7 @@ def _freeze(dataset: Dataset, sources: list[Source], shape: Shape, folder: Path)
     """Publish the new rows; gives the number of rows of each source."""
     counts: Counter[str] = Counter()
     with _duckdb(folder) as duck, dataset.publish(STAGE) as publication:
-        with _blaming(sources):
+        with blaming(sources):
             images = _view(duck, sources)
             positions = _fresh(dataset, duck) if dataset.shards(STAGE) else None
         batches = _batches(duck, counts, sources, _IMAGE_ROWS if images else _BATCH_ROWS)
@@ -238,45 +227,6 @@ def _freeze(dataset: Dataset, sources: list[Source], shape: Shape, folder: Path)
     return [counts[str(source.path)] for source in sources]
 
 
-@contextlib.contextmanager
-def _blaming(sources: list[Source]) -> Iterator[None]:
-    """An error of the reader becomes one about the file that it names."""
-    import duckdb
-    import pyarrow as pa
-
-    try:
-        yield
-    except (
-        duckdb.Error,
-        pa.ArrowException,
-        OSError,
-        RuntimeError,
-        UnicodeDecodeError,
-    ) as error:
-        named = [source for source in sources if str(source.path) in str(error)]
-        named = named or _suspects(sources, error)
-        if not named:
-            raise
-        is_text = "Invalid string encoding" not in str(error)
-        if not is_text and named[0] in sources and not named[0].copied:
-            raise _NotText(named[0]) from None
-        raise broken(named[0], error) from None
-
-
-def _suspects(sources: list[Source], error: Exception) -> list[Source]:
-    """The files that an error without a name may be about: those that are not copies of ours."""
-    import duckdb
-
-    if not isinstance(error, duckdb.Error | RuntimeError | UnicodeDecodeError):
-        return []
-    if isinstance(error, duckdb.IOException | duckdb.OutOfMemoryException):
-        return []
-    given = [source for source in sources if not source.copied]
-    if len(given) < 2:
-        return given
-    return [replace(given[0], name=_some([source.name for source in given]))]
-
-
 def _batches(
     duck: DuckDBPyConnection, counts: Counter[str], sources: list[Source], rows: int
 ) -> Iterator[pa.Table]:
@@ -285,15 +235,15 @@ def _batches(
 
     origin = _Origin(sources)
     # `sql(…)` streams, where `execute(…)` would hold the whole result.
-    with _blaming(sources):
+    with blaming(sources):
         reader = duck.sql("SELECT * FROM listed").to_arrow_reader(rows)
     while True:
-        with _blaming(sources):
+        with blaming(sources):
             batch = next(reader, None)
         if batch is None:
             return
         table = pa.Table.from_batches([batch])
-        for found in table[cols.SOURCE].value_counts().to_pylist():
+        for found in table[SOURCE].value_counts().to_pylist():
             counts[found["values"]] += found["counts"]
         yield origin.put_into(table)
 
@@ -321,12 +271,12 @@ class _Origin:
         """The table with these columns, where it has none of their name."""
         import pyarrow as pa
 
-        paths = table[cols.SOURCE].combine_chunks().dictionary_encode()
+        paths = table[SOURCE].combine_chunks().dictionary_encode()
         known = pa.array([self._place[path] for path in paths.dictionary.to_pylist()], pa.int64())
         places = known.take(paths.indices)
         there = {name.lower() for name in table.column_names}
         at = table.column_names.index(cols.SOURCE_ROW)
-        table = table.drop_columns([cols.SOURCE])
+        table = table.drop_columns([SOURCE])
         for name, values in self._values.items():
             if name.lower() not in there:
                 table = table.add_column(at, name, values.take(places))

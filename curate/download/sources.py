@@ -20,9 +20,16 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from frenchcat.curate.download import delimited
-from frenchcat.curate.download.column_names import like_url
+from frenchcat.curate.download.column_names import like_url, unique
 from frenchcat.curate.download.json_lists import copy_objects
-from frenchcat.curate.download.list_source import ROW, Reading, Source, batched, broken
+from frenchcat.curate.download.list_source import (
+    RESERVED,
+    ROW,
+    Reading,
+    Source,
+    batched,
+    broken,
+)
 from frenchcat.curate.download.list_text import COMPRESSED, beginning, decoded, lines
 from frenchcat.curate.errors import UserError
 
@@ -31,6 +38,7 @@ if TYPE_CHECKING:
 
 _BATCH_ROWS = 20_000
 _BATCH_CHARS = 32 << 20
+_TAB = "a tab in a URL (a list with captions is a tsv: rename it to end in .tsv)"
 _DEPTH = 20  # of folders in a folder
 _NO_LISTS = re.compile(
     r"(readme|licen[cs]e|notice|changelog|citation)\b.*"
@@ -151,7 +159,10 @@ def _search_folder(address: str, fs: Any, path: str, search: FoundLists) -> None
     named = [str(name) for name in fs.find(path, maxdepth=_DEPTH) if _may_be_list(str(name), path)]
     inside = [name for name in named if _is_list(fs, name)]
     if not inside:
-        raise UserError(f"{address}: no URL list in this folder; it may hold {_readable()}")
+        raise UserError(
+            f"{address}: no URL list in this folder; it may hold {_readable()}; for a folder of "
+            "images or of another tool: frenchcat adopt"
+        )
     search.found += [_below(fs, path, name) for name in sorted(inside)]
     search.left_out += [_below(fs, path, name).name for name in named if name not in inside]
 
@@ -209,11 +220,33 @@ def fetch(one: FoundList, scratch: Path, number: int, reading: Reading | None = 
             raise UserError(f"{one.address}: cannot be read ({error})") from None
     if path.stat().st_size == 0:
         raise UserError(f"{one.name}: the URL list is empty (0 bytes); check how it was written")
+    if format_of(kind).text or format_of(kind).rows is None:
+        _refuse_others(one.name, path)
     if any(sign in str(path) for sign in "*?["):  # DuckDB would look for several files
         link = scratch / f"{number:05d}-link"
         link.symlink_to(path.resolve())
         path = link
     return Source(one.name, path, kind, reading or Reading(), one.partitions)
+
+
+_OTHERS = (
+    (rb"version https://git-lfs", "a pointer of Git LFS, not the file; fetch it: git lfs pull"),
+    (rb"PK\x03\x04", "a zip archive or spreadsheet; export it as csv or parquet"),
+    (rb"\s*<(!doctype html|html|\?xml)", "a web page or XML, not a list; download the list again"),
+    (
+        rb"%PDF-|Obj\x01|ORC|ARROW1|\x89HDF|SQLite format 3",
+        "of a format that is not read; export it as csv or parquet",
+    ),
+)
+"""What people give for a list, by its first bytes."""
+
+
+def _refuse_others(name: str, path: Path) -> None:
+    with open(path, "rb") as file:
+        head = file.read(64)
+    for pattern, what in _OTHERS:
+        if re.match(pattern, head, re.IGNORECASE):
+            raise UserError(f"{name}: {what}")
 
 
 def as_table(source: Source, scratch: Path, number: int, most: int | None = None) -> Source:
@@ -228,7 +261,7 @@ def as_table(source: Source, scratch: Path, number: int, most: int | None = None
             return replace(source, path=path, copied="objects")
         tables: Iterator[dict[str, Any]] = iter(())
     elif found.rows is None:
-        if not _hides_row_numbers(source):
+        if not _hides_ours(source):
             return source
         tables = _parquet(source)
     else:
@@ -238,8 +271,8 @@ def as_table(source: Source, scratch: Path, number: int, most: int | None = None
     return replace(source, path=path, copied="typed" if found.typed else "texts")
 
 
-def _hides_row_numbers(source: Source) -> bool:
-    """Whether a parquet has a column of the name under which DuckDB tells the row's number."""
+def _hides_ours(source: Source) -> bool:
+    """Whether a parquet has a column of a name that is added while it is read."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -247,7 +280,7 @@ def _hides_row_numbers(source: Source) -> bool:
         names = pq.read_schema(source.path).names
     except (pa.ArrowException, OSError, UnicodeDecodeError):
         return False  # DuckDB tells what is wrong with it
-    return any(name.lower() == "file_row_number" for name in names)
+    return any(name.lower() in {"file_row_number", *RESERVED} for name in names)
 
 
 def as_text(source: Source, scratch: Path, number: int) -> Source:
@@ -265,7 +298,7 @@ def _parquet(source: Source) -> Iterator[dict[str, Any]]:
     try:
         with pq.ParquetFile(source.path) as file:
             for batch in file.iter_batches(_BATCH_ROWS):
-                columns = dict(zip(batch.schema.names, batch.columns, strict=True))
+                columns = dict(zip(unique(batch.schema.names), batch.columns, strict=True))
                 for name, column in columns.items():
                     if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
                         columns[name] = _decoded(column, source, row)
@@ -319,6 +352,9 @@ def _urls(source: Source) -> Iterator[dict[str, list[Any]]]:
     """A text list: one URL per line, blank lines left out."""
     filled = ((row, len(line), url) for row, line in lines(source) if (url := line.strip()))
     for batch in batched(filled, _BATCH_ROWS, _BATCH_CHARS):
+        for row, url in batch:
+            if "\t" in url:
+                source.oddities.note(_TAB, row)
         yield {"url": [url for _, url in batch], ROW: [row for row, _ in batch]}
 
 

@@ -10,19 +10,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ctypes
-import io
 from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import Future
 from threading import Lock, Thread
 
-from frenchcat.curate.errors import UserError
+from frenchcat.curate.errors import UnreadableImage, UserError
+from frenchcat.curate.image import upright_size
 
 PIXELS = 64_000_000
 _LARGE = 8_000_000
 """Pixels of an image after which the allocator is asked to give memory back."""
-_KINDS = ("JPEG", "PNG", "GIF", "WEBP", "AVIF", "BMP", "TIFF", "JPEG2000")
-"""Formats whose size Pillow reads without decoding them."""
 
 
 class PixelBudget:
@@ -93,16 +91,9 @@ class PixelBudget:
 
 def claimed_size(data: bytes) -> tuple[int, int] | None:
     """Width and height by an image's header; None where it does not tell them."""
-    import warnings
-
-    from PIL import Image
-
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(data), formats=_KINDS) as opened:
-                return opened.size
-    except Exception:  # decoders fail in any way they like; who decodes it says how
+        return upright_size(data)
+    except UnreadableImage:  # who decodes it says how
         return None
 
 

@@ -179,6 +179,26 @@ def test_coco_captions_wherever_the_file_lies(tmp_path: Path) -> None:
     assert members(every.dataset)["000000001.png"] == picture(1)
 
 
+def test_coco_of_any_ids(tmp_path: Path) -> None:
+    folder = put(tmp_path / "f", **{f"{n}_jpg": picture(n) for n in range(4)})
+    images = [{"id": i, "file_name": f"{n}.jpg"} for n, i in enumerate(("a", 1, [2], 1))]
+    texts = {"a": "of a", 1: 7}
+    captions_ = [{"image_id": i, "caption": text} for i, text in texts.items()]
+    captions_ += [{"image_id": [2], "caption": "of a list"}, {"image_id": None, "caption": "lost"}]
+    coco = {"images": [*images, "no object"], "annotations": [*captions_, 3]}
+    (folder / "captions.json").write_text(json.dumps(coco))
+    adopted = adopt(folder, tmp_path / "d")
+    assert captions(adopted) == {
+        "0.jpg": "of a",
+        "1.jpg": "7",
+        "2.jpg": "of a list",
+        "3.jpg": "7",
+    }
+    said = "\n".join(adopted.notes)
+    assert "images that are no objects: 1" in said
+    assert "captions of no image of their file: 1 (captions.json: null)" in said
+
+
 def test_metadata_is_read_as_the_settings_of_lists_say(tmp_path: Path) -> None:
     line = '{"file_name": "a.png", "caption": ["one", "number one"]}\n'
     folder = put(tmp_path / "f", a_png=picture(0), b_png=picture(1), metadata_jsonl=line)

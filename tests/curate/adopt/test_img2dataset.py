@@ -1,6 +1,7 @@
 """img2dataset's folders in all layouts: no image lost, no caption at another row."""
 
 import json
+import re
 from pathlib import Path
 
 import pyarrow as pa
@@ -71,6 +72,18 @@ def test_captions_of_another_column_are_those_of_the_tar_too(tmp_path: Path) -> 
     assert any("'alt_words'" in note for note in adopted.notes)
     with pytest.raises(UserError, match=r"no column 'none' \(caption_column\); the columns are: "):
         adopt(folder, tmp_path / "e", columns=ColumnNames(caption="none"))
+
+
+def test_a_uid_that_is_none_is_kept_beside_ours(tmp_path: Path) -> None:
+    hexes = [f"{n:032x}" for n in range(4)]
+    for name, uids in (("hex", hexes), ("numbers", list(range(4))), ("some", [*hexes[:3], None])):
+        folder = img2dataset(tmp_path / name, IMAGES, WORDS, more={"uid": uids})
+        told = rows(adopt(folder, tmp_path / f"{name}-d").dataset)
+        if name == "hex":
+            assert [row["uid"] for row in told] == hexes
+        else:
+            assert [row["list_uid"] for row in told] == uids
+            assert all(re.fullmatch("[0-9a-f]{32}", row["uid"]) for row in told)
 
 
 def test_texts_of_the_tar_are_captions_where_there_is_no_column(tmp_path: Path) -> None:

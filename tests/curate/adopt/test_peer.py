@@ -1,7 +1,8 @@
-"""Folders that img2dataset itself made, in an environment of its own, with the images of a server.
+"""Folders that img2dataset and clip-retrieval themselves made, in environments of their own.
 
-The environment is that of `python -m bench.download`; it is made where it is missing. The layout
-tfrecord needs tensorflow there, so protobuf alone encodes it, in test_img2dataset.py.
+The environments are those of `python -m bench.download` and `bench.embed`; they are made where they
+are missing. The layout tfrecord needs tensorflow there, so protobuf alone encodes it, in
+test_img2dataset.py. clip-retrieval embeds with a small model of random weights.
 """
 
 import functools
@@ -10,15 +11,21 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+import open_clip
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 from bench import _common as common
+from bench import embed as bench_embed
 from bench.download import PEER
 from frenchcat.curate.adopt import adopt
 from frenchcat.curate.info import info
 from frenchcat.curate.tars import pictures, read
+from frenchcat.index.build import build_index
+from frenchcat.index.search import Searcher
 from tests.curate.adopt.folders import rows
 from tests.sample.pictures import file_of, noise
 from tests.trees import tree_digest
@@ -92,3 +99,80 @@ def test_a_folder_of_img2dataset_itself(
             if name != "gone.jpg":
                 assert stored.pop(row["key"]) == IMAGES[names.index(name)]
         assert not stored
+
+
+MODEL = "ViT-S-32"
+WORDS = [f"picture of number {number}" for number in range(7)]
+
+
+@pytest.fixture(scope="module")
+def clip_retrieval() -> Path:
+    try:
+        return common.peer("clip-retrieval", *bench_embed.PEER) / "clip-retrieval"
+    except (SystemExit, OSError) as error:
+        pytest.skip(f"clip-retrieval cannot be installed: {error}")
+
+
+@pytest.fixture(scope="module")
+def theirs(clip_retrieval: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Seven images with their texts, as `clip-retrieval inference` leaves them in `emb`."""
+    folder = tmp_path_factory.mktemp("theirs")
+    (folder / "images").mkdir()
+    for number, (data, words) in enumerate(zip(IMAGES, WORDS, strict=True)):
+        (folder / f"images/{number}.jpg").write_bytes(data)
+        (folder / f"images/{number}.txt").write_text(words)
+    torch.manual_seed(0)
+    torch.save(open_clip.create_model(MODEL).state_dict(), folder / "weights.pt")
+    options = {
+        "input_dataset": folder / "images",
+        "input_format": "files",
+        "output_folder": folder / "emb",
+        "clip_model": f"open_clip:{MODEL}/{folder / 'weights.pt'}",
+        "batch_size": 4,
+        "num_prepro_workers": 1,
+    }
+    words = [clip_retrieval, "inference", *(f"--{n}={v}" for n, v in options.items())]
+    common.run(words, "clip-retrieval")
+    return folder
+
+
+def test_a_folder_of_clip_retrieval_itself(theirs: Path, tmp_path: Path) -> None:
+    before = tree_digest(theirs / "emb")
+    adopted = adopt(theirs / "emb", tmp_path / "d")
+    assert (adopted.rows, adopted.kind) == (7, "clip-retrieval")
+    assert tree_digest(theirs / "emb") == before
+    told = rows(adopted.dataset)
+    numbers = [int(Path(row["original_key"]).stem) for row in told]
+    assert sorted(numbers) == list(range(7))
+    assert [row["caption"] for row in told] == [WORDS[number] for number in numbers]
+    for kind in ("img_emb", "text_emb"):
+        given = np.load(theirs / f"emb/{kind}/{kind}_0.npy").astype(np.float32)
+        unit = given / np.linalg.norm(given, axis=1, keepdims=True)
+        made = np.load(adopted.dataset.path(f"embeddings/{kind}/{kind}_00000.npy"))
+        np.testing.assert_allclose(made, unit, atol=1e-3)
+    build_index(adopted.dataset)
+    hits = Searcher(adopted.dataset).query(vector=unit[3], by="text", k=1)
+    assert [hit.caption for hit in hits] == [told[3]["caption"]]
+
+
+def test_an_index_of_clip_retrieval_itself(
+    clip_retrieval: Path, theirs: Path, tmp_path: Path
+) -> None:
+    options = {
+        "embeddings_folder": theirs / "emb",
+        "index_folder": theirs / "index",
+        "max_index_memory_usage": "100MB",
+        "current_memory_available": "1GB",
+    }
+    words = [clip_retrieval, "index", *(f"--{n}={v}" for n, v in options.items())]
+    common.run(words, "clip-retrieval")
+    assert (theirs / "index/image.index").exists()
+    adopted = adopt(theirs / "index", tmp_path / "d")
+    assert (adopted.rows, adopted.kind) == (7, "clip-retrieval")
+    numbers = [int(Path(row["original_key"]).stem) for row in rows(adopted.dataset)]
+    assert sorted(numbers) == list(range(7))
+    given = np.load(theirs / "emb/img_emb/img_emb_0.npy").astype(np.float32)
+    build_index(adopted.dataset)
+    for row in range(7):
+        (hit,) = Searcher(adopted.dataset).query(vector=given[row], k=1)
+        assert hit.caption == WORDS[numbers[row]]

@@ -61,6 +61,13 @@ def test_a_folder_without_a_usable_image_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "d").exists()
 
 
+def test_a_file_is_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "list.csv").write_text("url\nhttp://a.example/1\n")
+    with pytest.raises(UserError, match=r"list\.csv is a file; .* frenchcat build a URL list"):
+        adopt(tmp_path / "list.csv", tmp_path / "d")
+    assert not (tmp_path / "d").exists()
+
+
 def test_the_folder_that_was_meant_is_named(tmp_path: Path) -> None:
     two_shards(tmp_path / "theirs")
     with pytest.raises(UserError, match=r"did you mean .*theirs\?"):

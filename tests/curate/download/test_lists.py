@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.download import sources
 from frenchcat.curate.download.columns import ORIGIN, uid_of
+from frenchcat.curate.download.list_errors import blaming
 from frenchcat.curate.download.lists import Shape, check, freeze, relative
 from frenchcat.curate.errors import UserError
 from tests.trees import tree_digest
@@ -407,3 +408,83 @@ def test_a_format_that_is_added_to_the_table_is_found_checked_and_read(
         check(write(tmp_path / "urls.csv").rename(tmp_path / "urls.xls"), Shape())
     with pytest.raises(UserError, match="rename it to end in its kind"):
         check((tmp_path / "lists" / "a.arrow").rename(tmp_path / "a.arrow.gz"), Shape())
+
+
+RESERVED = ("frenchcat_url", "FRENCHCAT_CAPTION", "frenchcat_row", "frenchcat_source")
+
+
+@pytest.mark.parametrize("kind", ["parquet", "csv", "jsonl"])
+@pytest.mark.parametrize("name", RESERVED)
+def test_columns_that_are_called_as_those_added_while_reading(
+    tmp_path: Path, kind: str, name: str
+) -> None:
+    row = {"url": "http://a.example/1", "caption": "a cat", name: "theirs"}
+    path = tmp_path / f"list.{kind}"
+    if kind == "parquet":
+        pq.write_table(pa.Table.from_pylist([row]), path)
+    elif kind == "csv":
+        path.write_text(",".join(row) + "\n" + ",".join(row.values()) + "\n")
+    else:
+        path.write_text(json.dumps(row) + "\n")
+    (found,) = frozen(make(tmp_path), path)
+    assert (found["url"], found["caption"]) == ("http://a.example/1", "a cat")
+    assert found[f"list_{name}"] == "theirs"
+
+
+def test_a_uid_that_is_none_is_a_column_of_the_list(tmp_path: Path) -> None:
+    tables = {"a": [7, 8], "b": ["a" * 32, "B" * 32], "c": ["a" * 32, None]}
+    for name, uids in tables.items():
+        urls = [f"http://{name}.example/{n}" for n in range(2)]
+        pq.write_table(pa.table({"url": urls, "uid": uids}), tmp_path / f"{name}.parquet")
+    found = {
+        name: frozen(make(tmp_path, f"d{name}"), tmp_path / f"{name}.parquet") for name in tables
+    }
+    assert [row["list_uid"] for row in found["a"]] == [7, 8]
+    assert [row["uid"] for row in found["b"]] == ["a" * 32, "b" * 32]
+    assert "list_uid" not in found["b"][0]
+    assert [row["list_uid"] for row in found["c"]] == ["a" * 32, None]
+    assert found["c"][0]["uid"] == "a" * 32
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError("Invalid Error: Out of buffer"),  # DuckDB's, streamed through Arrow
+        pa.ArrowInvalid("Column 1 named url expected length 3 but got length 2"),
+        RuntimeError("TProtocolException: Invalid data"),
+    ],
+)
+def test_an_error_of_a_reader_that_names_no_file_is_one_of_the_file_that_was_read(
+    tmp_path: Path, error: Exception
+) -> None:
+    """Which of them comes of a damaged file is by chance, since several threads read it."""
+    source = sources.Source("mine.parquet", tmp_path / "mine.parquet", "parquet")
+    with (
+        pytest.raises(UserError, match=r"mine\.parquet: the URL list is broken"),
+        blaming([source]),
+    ):
+        raise error
+    full = OSError("IO Error: Could not write file: No space left on device")
+    with pytest.raises(OSError, match="No space left"), blaming([source]):
+        raise full
+
+
+def test_plain_and_quoted_lines_give_the_same_rows(tmp_path: Path) -> None:
+    """Lines without a mark, with marks of the standard, and with others are read in three ways."""
+    captions = ["plain", 'a "cat"', "two, three", "", " spaced ", "é 猫", "a\rb", "'", '5" nails']
+    rows = [
+        {"url": f"http://a.example/{n}.jpg", "caption": captions[n % m], "n": n % 7}
+        for m in (1, 4, 9)
+        for n in range(9_000)
+    ]
+    path = tmp_path / "list.csv"
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, ["url", "caption", "n"])
+        writer.writeheader()
+        writer.writerows(rows)
+    found = frozen(make(tmp_path), path, samples_per_shard=10_000)
+    told = [{"url": r["url"], "caption": r["caption"] or "", "n": r["n"]} for r in found]
+    assert told == rows
+    lists = sorted((tmp_path / "dataset/lists").glob("*.parquet"))
+    places = [row for one in lists for row in pq.read_table(one)["source_row"].to_pylist()]
+    assert places == list(range(2, len(rows) + 2))

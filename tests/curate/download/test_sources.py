@@ -31,6 +31,43 @@ def test_hive_folders_are_columns(tmp_path: Path) -> None:
     assert {row["source_file"] for row in rows} == set(HIVE)
 
 
+@pytest.mark.parametrize("name", ["l.parquet", "l.csv", "l.txt", "l.jsonl"])
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "git lfs pull"),
+        (b"PK\x03\x04\x14\0", "a zip archive or spreadsheet"),
+        (b"\n<!DOCTYPE html><html>404</html>", "a web page or XML"),
+        (b"%PDF-1.7 ", "of a format that is not read"),
+    ],
+)
+def test_what_people_give_for_a_list_is_called_by_its_name(
+    tmp_path: Path, name: str, data: bytes, said: str
+) -> None:
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(UserError, match=f"{name}: .*{said}"):
+        check(tmp_path / name, Shape())
+
+
+def test_a_txt_with_captions_is_told_to_be_a_tsv(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    put(tmp_path / "l.txt", "http://a.example/1\nhttp://a.example/2\ta cat\n")
+    rows = frozen_rows(tmp_path / "l.txt", tmp_path / "dataset")
+    assert [row["url"] for row in rows] == ["http://a.example/1", "http://a.example/2\ta cat"]
+    said = capsys.readouterr().err
+    assert "a list with captions is a tsv: rename it to end in .tsv): 1 row, the first is 2" in said
+
+
+def test_columns_are_named_in_a_line_however_many_there_are(tmp_path: Path) -> None:
+    names = ["x" * 5_000_000, *(f"c{number}" for number in range(5_000))]
+    put(tmp_path / "l.csv", ",".join(names) + "\n")
+    put(tmp_path / "m.csv", ",".join(["1"] * len(names)) + "\n")
+    with pytest.raises(UserError, match=r"no URL column; .* and 4971 more; name it") as refused:
+        check([tmp_path / "l.csv", tmp_path / "m.csv"], Shape())
+    assert len(str(refused.value)) < 1_000
+
+
 def test_a_column_of_the_list_wins_over_its_folder(tmp_path: Path) -> None:
     table = pa.table({"url": ["d1"], "lang": ["own"]})
     put(tmp_path / "given/lang=d/city=K%C3%B6ln/p.parquet", table)
