@@ -50,6 +50,11 @@ YOUNGER: dict[str, Any] = {
     "times": "uniform",
     "times_mean": 0.0,
     "times_spread": 1.0,
+    "shift": 1.0,
+    "noise_offset": 0.0,
+    "caption": None,
+    "templates": [],
+    "held_out_keys": [],
 }
 """Settings that came after the first checkpoints, at the values that those were trained with."""
 
@@ -234,7 +239,9 @@ def order_of(settings: TrainSettings) -> dict[str, Any]:
     """The data settings that decide which samples a batch holds, and how they look."""
     data = as_dict(settings.data)
     names = ("batch", "size", "aspects", "flip", "crop", "shards_per_block")
-    return {name: data[name] for name in names} | {"held_out": settings.run.held_out}
+    found = {name: data[name] for name in names} | {"held_out": settings.run.held_out}
+    more = {"caption": data["caption"], "templates": list(settings.text.templates)}
+    return found | _chosen(more | {"held_out_keys": list(settings.run.held_out_keys)})
 
 
 def prepare_rows(settings: TrainSettings, folder: Path) -> tuple[TrainingRows, list[str] | None]:
@@ -244,6 +251,7 @@ def prepare_rows(settings: TrainSettings, folder: Path) -> tuple[TrainingRows, l
     Raises `UserError` where nothing is named, or it cannot be read.
     """
     data, held_out = settings.data, settings.run.held_out
+    keys = settings.run.held_out_keys
     if data.dataset is not None:
         if data.selection is None:
             raise UserError(
@@ -253,7 +261,9 @@ def prepare_rows(settings: TrainSettings, folder: Path) -> tuple[TrainingRows, l
         dataset = Dataset.open(data.dataset)
         words: Words = "label" if settings.run.task == "classifier" else "caption"
         edges = edges_of(data.aspects)
-        rows = rows_of_selection(dataset, data.selection, folder, edges, held_out, words)
+        rows = rows_of_selection(
+            dataset, data.selection, folder, edges, held_out, words, keys
+        )
         return rows, []
     if data.tars is None:
         raise UserError("nothing to train on: set data.dataset and data.selection, or data.tars")
@@ -263,7 +273,9 @@ def prepare_rows(settings: TrainSettings, folder: Path) -> tuple[TrainingRows, l
         )
     there, paths = open_rows(folder), tars_of(data.tars, folder / "piped")
     edges = edges_of(data.aspects)
-    if there is not None and there.stamp == stamp_of_tars(paths, held_out, edges):
+    if there is not None and there.stamp == stamp_of_tars(
+        paths, held_out, edges, data.caption, keys
+    ):
         there.check_tars()
         return there, None
-    return rows_of_tars(paths, folder, held_out, edges)
+    return rows_of_tars(paths, folder, held_out, edges, data.caption, keys)

@@ -27,6 +27,7 @@ from frenchcat.train.distributed import Ranks
 from frenchcat.train.loader import Batches, Cursor, Loaded, load, noise_of, places
 from frenchcat.train.log import Log
 from frenchcat.train.model import unet_output
+from frenchcat.train.permutation import key_of
 from frenchcat.train.optimizer import average, ema_decay, make_optimizer, rate_at
 from frenchcat.train.run import Parts, identity_of, make_parts, prepare_rows, save_about
 from frenchcat.train.settings import TrainSettings
@@ -69,6 +70,7 @@ class Trainer:
         self.settings, self.device, self.ranks = settings, device, ranks
         self.folder = Path(settings.run.out)
         _check_parts(settings, ranks)
+        _check_settings(settings)
         self.parts = self._make_parts()
         self.rows = self._rows()
         self.parts.codec.to(device)
@@ -80,7 +82,8 @@ class Trainer:
         self._resume(other_run)
         if ranks.first:
             check_space(self.folder, _checkpoint_bytes(self.weights), "a checkpoint")
-        self.log = Log(self.folder, ranks, self.step, settings.run.log_every)
+        run = settings.run
+        self.log = Log(self.folder, ranks, self.step, run.log_every, run.wandb)
 
     # -- the run ---------------------------------------------------------------------------------
 
@@ -162,11 +165,15 @@ class Trainer:
         diffusion, layout = self.parts.diffusion, self.weights.layout
         x_0 = self.parts.codec.encode(loaded.pixels.to(self.device))
         noise = noise_of(loaded.noise_seeds, x_0.shape[1:]).to(self.device)
+        if process.noise_offset:
+            seeds = [key_of(seed, "offset") >> 1 for seed in loaded.noise_seeds]
+            offset = noise_of(seeds, (x_0.shape[1], 1, 1)).to(self.device)
+            noise = noise + process.noise_offset * offset
         t = loaded.times.to(self.device)
         weight = None
         if process.loss == "velocity":
             weight = diffusion.velocity_weight(process.target, t).float()
-        elif process.min_snr:
+        elif isinstance(process.min_snr, float) and process.min_snr:
             weight = diffusion.min_snr_weight(process.target, t, process.min_snr).float()
         return {
             "x_t": diffusion.noised(x_0, t, noise).contiguous(memory_format=layout),
@@ -367,6 +374,30 @@ def _timed(batches: Iterator[Loaded]) -> Iterator[tuple[Loaded, float]]:
         if loaded is None:
             return
         yield loaded, time.perf_counter() - began
+
+
+def _check_settings(settings: TrainSettings) -> None:
+    """Raise `UserError` for settings that do not go together; say which fight each other."""
+    from frenchcat.curate.clip.image_tower import say_once
+
+    process = settings.diffusion
+    for template in settings.text.templates:
+        if "{caption}" not in template:
+            raise UserError(f"text.templates has {template!r} without {{caption}}; put it in")
+    if settings.data.caption is not None and settings.data.tars is None:
+        raise UserError(
+            "data.caption is the key of captions in the .json of data.tars; the captions of a "
+            "selection are the dataset's: leave it out"
+        )
+    if process.zero_terminal and process.min_snr and process.target in ("v", "x0", "flow"):
+        say_once(
+            "diffusion.min_snr gives the last time of diffusion.zero_terminal, pure noise, the weight "
+            "0: what it is for is not learned there; set diffusion.min_snr to 0"
+        )
+    if settings.optimizer.kind == "prodigy" and settings.optimizer.rate < 0.1:
+        say_once(
+            f"optimizer.rate {settings.optimizer.rate:g} scales Prodigy's own; it is meant to be 1"
+        )
 
 
 def _check_parts(settings: TrainSettings, ranks: Ranks) -> None:

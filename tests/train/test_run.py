@@ -64,6 +64,11 @@ DECIDES: dict[str, Any] = {
     "diffusion.zero_terminal": True,
     "diffusion.target": "x0",
     "diffusion.min_snr": 1.0,
+    "diffusion.shift": 3.0,
+    "diffusion.noise_offset": 0.1,
+    "text.templates": ["a photo of {caption}"],
+    "data.caption": "alt",
+    "run.held_out_keys": ["000000001"],
     "run.seed": 1,
 }
 DOES_NOT: dict[str, Any] = {
@@ -77,6 +82,9 @@ DOES_NOT: dict[str, Any] = {
     "optimizer.clip": 2.0,
     "optimizer.accumulate": 2,
     "optimizer.ema": 0.5,
+    "optimizer.kind": "prodigy",
+    "optimizer.shape": "constant",
+    "run.wandb": "cats",
     "run.out": "elsewhere",
     "run.device": "cuda",
     "run.precision": "bf16",
