@@ -71,6 +71,12 @@ class ModelSettings:
     """Without an autoencoder: the U-Net works on squares of so many pixels a side."""
     pooled: bool = False
     """Whether the caption's CLIP embedding joins the time embedding, beside cross-attention."""
+    start: str | None = None
+    """What to start from: the folder of a Stable Diffusion pipeline, a U-Net, or a run of ours."""
+    lora: int = Field(default=0, ge=0)
+    """Rank of low-rank updates to the attention's weights (2106.09685); 0: all weights are trained."""
+    lora_alpha: float | None = Field(default=None, gt=0)
+    """The updates count lora_alpha / lora times; None: once."""
     checkpointing: bool = False
     """Whether activations are recomputed: less memory, a third more time."""
 

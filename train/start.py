@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from frenchcat.curate.config import as_dict, changed, resolve
 from frenchcat.curate.dataset import file_sha256
 from frenchcat.curate.errors import NotFound, UserError
 from frenchcat.train.diffusion import Diffusion, Target
@@ -29,10 +30,12 @@ from frenchcat.train.text import Condition
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from frenchcat.train.settings import TrainSettings
+
 INDEX = "model_index.json"
 PIPELINES = ("StableDiffusionPipeline",)
 """The pipelines that can be trained."""
-_FROZEN = ("text_encoder", "tokenizer", "vae", "scheduler", "feature_extractor")
+_SCHEDULES = {"linear": "linear", "scaled_linear": "scaled_linear", "squaredcos_cap_v2": "cosine"}
 _TARGETS: dict[str, Target] = {"epsilon": "eps", "sample": "x0", "v_prediction": "v"}
 _QUIET = {"local_files_only": True}
 
@@ -209,11 +212,85 @@ class PipelineText:
 _KEPT, _AT_ONCE = 5_000, 32
 
 
+def with_start(settings: TrainSettings) -> TrainSettings:
+    """Settings in which what a start decides is the start's: its process, its text tower, its U-Net.
+
+    What is replaced is said. Raises `UserError` as `start_of` does, and for a start without what it
+    needs.
+    """
+    if settings.model.start is None:
+        return settings
+    start = start_of(settings.model.start)
+    model = changed(settings.model, start=str(start.folder.resolve()))
+    if start.kind == "unet":
+        return changed(settings, model=model)
+    if start.kind == "pipeline":
+        diffusion, target = process_of(start)
+        about = _json(start.folder / "scheduler" / "scheduler_config.json")
+        named = _SCHEDULES.get(about["beta_schedule"], settings.diffusion.schedule)
+        process = changed(
+            settings.diffusion,
+            schedule=named,
+            steps=len(diffusion),
+            target=target,
+            zero_terminal=float(diffusion.a[-1]) == 0.0,
+        )
+        found = changed(settings, model=changed(model, vae=None, patch=1), diffusion=process)
+    else:
+        found = _as_own(settings, start, model)
+    replaced = [
+        f"{section}.{name} is {value}"
+        for section in ("text", "model", "diffusion")
+        for name, value in as_dict(getattr(found, section)).items()
+        if value != as_dict(getattr(settings, section))[name] and name != "start"
+    ]
+    if replaced:
+        from frenchcat.curate.clip.image_tower import say_once
+
+        say_once(f"of model.start {settings.model.start}: {', '.join(replaced)}")
+    return found
+
+
+def _as_own(settings: TrainSettings, start: Start, model: Any) -> TrainSettings:
+    """Settings with the text tower, the process and the U-Net's shape of one of our checkpoints."""
+    from frenchcat.train.checkpoint import read_state
+    from frenchcat.train.settings import TrainSettings
+
+    if not (start.folder / "state.json").exists():
+        raise UserError(
+            f"model.start {start.folder} lost its state.json, which says how it was trained; give "
+            "the run's own checkpoint, or its unet/ with the settings that fit it"
+        )
+    then = resolve(TrainSettings, read_state(start.folder).settings, str(start.folder))
+    if then.run.task != "diffusion":
+        raise UserError(f"model.start {start.folder} is a {then.run.task}, which draws nothing")
+    mine = settings.model
+    shape = changed(
+        then.model,
+        start=model.start,
+        lora=mine.lora,
+        lora_alpha=mine.lora_alpha,
+        checkpointing=mine.checkpointing,
+    )
+    text = changed(settings.text, model=then.text.model, pretrained=then.text.pretrained)
+    return changed(settings, model=shape, text=text, diffusion=then.diffusion)
+
+
+def opened_as(settings: TrainSettings, folder: Path) -> TrainSettings:
+    """The settings by which a run's checkpoint is opened: it holds all, whatever it started from."""
+    if settings.model.start is None and not settings.model.lora:
+        return settings
+    index = folder / INDEX
+    pipeline = index.exists() and _json(index).get("_class_name") in PIPELINES
+    start = str(folder) if pipeline else None
+    return changed(settings, model=changed(settings.model, start=start, lora=0))
+
+
 def export_pipeline(start: Start, folder: Path) -> None:
     """Put a pipeline's parts but its U-Net into a checkpoint's folder, and its index."""
-    for name in _FROZEN:
-        if (start.folder / name).is_dir():
-            shutil.copytree(start.folder / name, folder / name, copy_function=_linked)
+    for part in sorted(start.folder.iterdir()):
+        if part.is_dir() and part.name not in ("unet", "lora"):
+            shutil.copytree(part, folder / part.name, copy_function=_linked)
     shutil.copyfile(start.folder / INDEX, folder / INDEX)
 
 

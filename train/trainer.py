@@ -26,11 +26,14 @@ from frenchcat.train import checkpoint
 from frenchcat.train.distributed import Ranks
 from frenchcat.train.loader import Batches, Cursor, Loaded, load, noise_of, places
 from frenchcat.train.log import Log
+from frenchcat.train.lora import FOLDER as LORA
+from frenchcat.train.lora import save_lora
 from frenchcat.train.model import unet_output
 from frenchcat.train.permutation import key_of
 from frenchcat.train.optimizer import average, ema_decay, make_optimizer, rate_at
 from frenchcat.train.run import Parts, identity_of, make_parts, prepare_rows, save_about
 from frenchcat.train.settings import TrainSettings
+from frenchcat.train.start import export_pipeline
 from frenchcat.train.weights import TrainableWeights
 
 if TYPE_CHECKING:
@@ -267,7 +270,7 @@ class Trainer:
         return self.parts.unet
 
     def _identity(self) -> dict[str, Any]:
-        return identity_of(self.settings, self.rows, self.parts.text)
+        return identity_of(self.settings, self.rows, self.parts.text, self.parts.start)
 
     def _rows(self) -> Any:
         """Laid out by the first rank, opened by all."""
@@ -326,10 +329,20 @@ class Trainer:
             state = self._state(losses)
             pixels = self.parts.codec.vae is None
             scheduler = scheduler_of(self.settings.diffusion, pixels=pixels)
-            checkpoint.save(self.folder, state, tensors, unet, scheduler)
+            checkpoint.save(self.folder, state, tensors, unet, scheduler, self._export_more)
             checkpoint.prune(self.folder, self.settings.run.keep)
             self.log.held_out(self.step, losses)
         self.ranks.barrier()
+
+    def _export_more(self, folder: Path) -> bool:
+        """Updates of low rank, and the parts of the pipeline that the run started from."""
+        model, start = self.settings.model, self.parts.start
+        if model.lora:
+            save_lora(folder / LORA, self.weights.averaged_state(), model)
+        if start is None or start.kind != "pipeline":
+            return False
+        export_pipeline(start, folder)
+        return True
 
     def _sample_grid(self) -> None:
         """The fixed prompts, drawn with the averaged weights."""

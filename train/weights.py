@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from frenchcat.train.attention import PlainAttention
 from frenchcat.train.distributed import Ranks
+from frenchcat.train.lora import merged
 from frenchcat.train.settings import TrainSettings
 
 if TYPE_CHECKING:
@@ -53,8 +54,9 @@ class TrainableWeights:
 
             gpu = [device.index] if device.type == "cuda" else None
             self.module = DistributedDataParallel(unet, device_ids=gpu)
-        self.names = [name for name, _ in unet.named_parameters()]
-        self.parameters = list(unet.parameters())
+        trained = [(n, p) for n, p in unet.named_parameters() if p.requires_grad]
+        self.names = [name for name, _ in trained]
+        self.parameters: list[Any] = [parameter for _, parameter in trained]
         self.averaged: list[Tensor] = [p.detach().clone() for p in self.parameters]
         if settings.run.compile:
             self._compile()
@@ -113,6 +115,10 @@ class TrainableWeights:
                 if f"group.{name}" in tensors:
                     group[name] = type(group[name])(float(tensors[f"group.{name}"]))
 
+    def averaged_state(self) -> dict[str, Tensor]:
+        """The averages of what is trained, by name, on the CPU. Every rank has to call it."""
+        return {n: _whole(mean) for n, mean in zip(self.names, self.averaged, strict=True)}
+
     def averaged_unet(self, parts: Parts) -> Any:
         """A U-Net of its own with the averaged weights, for sampling and saving.
 
@@ -120,8 +126,16 @@ class TrainableWeights:
         """
         from frenchcat.train.run import unet_of
 
-        unet = unet_of(self.settings, parts.text, parts.codec)
-        state = {n: _whole(mean) for n, mean in zip(self.names, self.averaged, strict=True)}
+        state = self.averaged_state()
+        model = self.settings.model
+        if model.lora:
+            state = merged(
+                {n: _whole(weight) for n, weight in parts.unet.state_dict().items()} | state, model
+            )
+        if parts.start is None:
+            unet = unet_of(self.settings, parts.text, parts.codec)
+        else:
+            unet = type(parts.unet).from_config(parts.unet.config)
         unet.load_state_dict(state, strict=True)
         return unet.to(self.device).eval()
 

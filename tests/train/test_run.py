@@ -65,6 +65,8 @@ DECIDES: dict[str, Any] = {
     "diffusion.target": "x0",
     "diffusion.min_snr": 1.0,
     "diffusion.shift": 3.0,
+    "model.lora": 4,
+    "model.lora_alpha": 2.0,
     "diffusion.noise_offset": 0.1,
     "text.templates": ["a photo of {caption}"],
     "data.caption": "alt",
@@ -100,7 +102,7 @@ DOES_NOT: dict[str, Any] = {
 }
 # By what is read (its digest), or of another task.
 BY_DIGEST = {"data.dataset", "data.selection", "data.tars", "text.model", "text.pretrained"}
-BY_DIGEST |= {"run.held_out", "run.task", "classifier.channels", "classifier.layers_per_block"}
+BY_DIGEST |= {"model.start", "run.held_out", "run.task", "classifier.channels", "classifier.layers_per_block"}
 
 
 @pytest.fixture(scope="module")
