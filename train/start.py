@@ -159,8 +159,10 @@ class PipelineText:
     def __init__(self, start: Start) -> None:
         import transformers
 
+        transformers.utils.logging.disable_progress_bar()
         model: Any = transformers.CLIPTextModel
-        tokenizer: Any = transformers.CLIPTokenizer
+        _, named = _json(start.folder / INDEX).get("tokenizer", ("", "CLIPTokenizer"))
+        tokenizer: Any = getattr(transformers, named, transformers.AutoTokenizer)
         try:
             self._tokenizer = tokenizer.from_pretrained(start.folder / "tokenizer", **_QUIET)
             loaded = model.from_pretrained(start.folder / "text_encoder", **_QUIET)

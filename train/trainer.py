@@ -29,8 +29,8 @@ from frenchcat.train.log import Log
 from frenchcat.train.lora import FOLDER as LORA
 from frenchcat.train.lora import save_lora
 from frenchcat.train.model import unet_output
-from frenchcat.train.permutation import key_of
 from frenchcat.train.optimizer import average, ema_decay, make_optimizer, rate_at
+from frenchcat.train.permutation import key_of
 from frenchcat.train.run import Parts, identity_of, make_parts, prepare_rows, save_about
 from frenchcat.train.settings import TrainSettings
 from frenchcat.train.start import export_pipeline
@@ -402,6 +402,10 @@ def _check_settings(settings: TrainSettings) -> None:
             "data.caption is the key of captions in the .json of data.tars; the captions of a "
             "selection are the dataset's: leave it out"
         )
+    if settings.model.lora and settings.run.shard_model:
+        raise UserError("model.lora trains little, and run.shard_model parts what is trained; drop one")
+    if settings.model.lora_alpha is not None and not settings.model.lora:
+        raise UserError("model.lora_alpha scales the updates of model.lora, which is 0; set it, too")
     if process.zero_terminal and process.min_snr and process.target in ("v", "x0", "flow"):
         say_once(
             "diffusion.min_snr gives the last time of diffusion.zero_terminal, pure noise, the weight "
