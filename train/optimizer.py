@@ -8,8 +8,10 @@ soon forgotten.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import math
+import sys
 from typing import TYPE_CHECKING, Any
 
 from frenchcat.curate.errors import UserError
@@ -67,9 +69,10 @@ def _of_package(parameters: Iterable[Any], settings: OptimizerSettings) -> Any:
             f"optimizer.kind {settings.kind} needs {package} ({error}); pip install {package}, or take "
             "adamw"
         ) from None
-    return made(
-        parameters, lr=settings.rate, betas=settings.betas, weight_decay=settings.decay
-    )
+    with contextlib.redirect_stdout(sys.stderr):  # they greet, and stdout is for JSON
+        return made(
+            parameters, lr=settings.rate, betas=settings.betas, weight_decay=settings.decay
+        )
 
 
 def ema_decay(step: int, settings: OptimizerSettings) -> float:

@@ -86,7 +86,7 @@ def start_of(named: str) -> Start:
     kind = _json(folder / "config.json").get("_class_name") if (folder / "config.json").exists() else ""
     if kind == "UNet2DConditionModel":
         return Start(folder, "unet")
-    there = f"is a {kind}" if kind else f"has neither {INDEX} nor a U-Net's config.json"
+    there = f"is of the class {kind}" if kind else f"has neither {INDEX} nor a U-Net's config.json"
     raise UserError(f"model.start {named} {there}; give the folder of a pipeline, a U-Net or a run")
 
 

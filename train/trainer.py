@@ -244,7 +244,8 @@ class Trainer:
         """Raise `Diverged` for weights, or a held-out loss, that are no numbers: none are kept."""
         import torch
 
-        bad = [name for name, tensor in tensors.items() if not bool(torch.isfinite(tensor).all())]
+        told = {n: t for n, t in tensors.items() if not n.startswith("group.")}  # may be infinite
+        bad = [name for name, tensor in told.items() if not bool(torch.isfinite(tensor).all())]
         if not bad and (losses is None or math.isfinite(losses.mean)):
             return
         what = f"{len(bad)} tensors such as {bad[0]} are" if bad else "the held-out loss is"

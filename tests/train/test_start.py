@@ -1,5 +1,6 @@
 """A training that starts from Stable Diffusion: diffusers' mathematics in, diffusers' folder out."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from frenchcat.train.loader import noise_of as noise_of_seeds
 from frenchcat.train.loop import train
 from frenchcat.train.run import open_run
 from frenchcat.train.settings import TrainSettings
+from frenchcat.train.start import PipelineText, start_of, with_start
 from tests.train.pipelines import POSITIONS, stable_diffusion
 from tests.train.runs import settings, steps_of, write_tars
 
@@ -148,17 +150,15 @@ def test_it_goes_on_and_is_a_start_itself(
 def test_what_the_start_decides_is_said(
     tars: Path, pipeline: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    made = chosen(tars, tmp_path / "run", pipeline, diffusion={"target": "v", "min_snr": 0})
-    train(made)
+    start = Path(shutil.copytree(pipeline, tmp_path / "start"))
+    with_start(chosen(tars, tmp_path / "run", start, diffusion={"target": "v", "min_snr": 0}))
     said = capsys.readouterr().err
-    assert f"of model.start {pipeline}: " in said
+    assert f"of model.start {start}: " in said
     assert "diffusion.target is eps" in said
     assert "diffusion.schedule is scaled_linear" in said
 
 
 def test_captions_are_cut_where_the_encoder_ends(pipeline: Path) -> None:
-    from frenchcat.train.start import PipelineText, start_of
-
     text = PipelineText(start_of(str(pipeline)))
     fits, long = "a" * (POSITIONS - 2), "a" * (POSITIONS - 1)
     assert text([fits, long]).states.shape == (2, POSITIONS, 16)
@@ -170,8 +170,9 @@ def test_a_run_of_ours_and_a_unet_are_starts(tars: Path, tmp_path: Path) -> None
     first = train(settings(tars, tmp_path / "first", data={"batch": 4}, optimizer=few))
     folder = checkpoint.newest(first)
     assert folder is not None
-    for n, start in enumerate((first, folder, folder / "unet")):
-        model = {"start": str(start)} | ({"channels": [8, 16], "head_dim": 8} if n == 2 else {})
+    assert with_start(settings(tars, tmp_path, model={"start": str(first)})).model.start == str(folder)
+    for n, start in enumerate((folder, folder / "unet")):
+        model = {"start": str(start)} | ({"channels": [8, 16], "head_dim": 8} if n else {})
         out = tmp_path / str(n)
         done = train(settings(tars, out, data={"batch": 4}, model=model, optimizer=few | {"rate": 1e-9}))
         before, after = (
@@ -202,7 +203,7 @@ def test_folders_that_nothing_starts_from_are_one_line(tars: Path, pipeline: Pat
     for start, match in (
         (tmp_path / "none", "is no folder"),
         (tmp_path, "has neither model_index.json nor a U-Net's"),
-        (pipeline / "vae", "is a AutoencoderKL"),
+        (pipeline / "vae", "is of the class AutoencoderKL"),
         (pipeline / "unet", "attends to states 16 wide"),
     ):
         with pytest.raises(UserError, match=match) as caught:
@@ -213,7 +214,7 @@ def test_folders_that_nothing_starts_from_are_one_line(tars: Path, pipeline: Pat
 # -- LoRA --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("alpha", [None, 8.0])
+@pytest.mark.parametrize("alpha", [pytest.param(None, marks=pytest.mark.slow), 8.0])
 def test_updates_of_low_rank_load_in_diffusers_and_are_merged_when_drawn(
     tars: Path, pipeline: Path, tmp_path: Path, alpha: float | None
 ) -> None:

@@ -88,6 +88,7 @@ def test_an_optimizer_without_its_package_is_one_line(monkeypatch: pytest.Monkey
         make_optimizer([torch.nn.Parameter(torch.zeros(2))], optimizer(kind="prodigy"))
 
 
+@pytest.mark.slow
 def test_prodigy_goes_on_where_it_was(tmp_path: Path) -> None:
     pytest.importorskip("prodigyopt")
     tars = write_tars(tmp_path / "tars", 1)
