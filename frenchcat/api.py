@@ -211,7 +211,12 @@ def sample(
     from frenchcat.drawing import Steering, draw_to_files, size_of
 
     pixels = size_of(size) if isinstance(size, str) else size
-    seldom = {"size": pixels, "rescale": rescale, "threshold": threshold, "spacing": spacing}
+    seldom: dict[str, Any] = {
+        "size": pixels,
+        "rescale": rescale,
+        "threshold": threshold,
+        "spacing": spacing,
+    }
     plain = {"size": None, "rescale": 0.0, "threshold": None, "spacing": "even"}
     return draw_to_files(
         Path(run),

@@ -7,6 +7,7 @@ into its weights, which is what draws.
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,14 +49,15 @@ def merged(state: dict[str, Tensor], settings: ModelSettings) -> dict[str, Tenso
 
 def save_lora(folder: Path, state: dict[str, Tensor], settings: ModelSettings) -> None:
     """Write the updates of a state as diffusers reads them: `load_lora_weights(folder)`."""
-    from diffusers import StableDiffusionPipeline
-    from diffusers.utils import convert_state_dict_to_diffusers
+    import diffusers
+    from diffusers.utils import state_dict_utils
 
     layers = {name.replace(".default.", "."): w for name, w in state.items() if ".lora_" in name}
-    pipeline: Any = StableDiffusionPipeline
+    pipeline: Any = diffusers.StableDiffusionPipeline
+    converted: Any = state_dict_utils.convert_state_dict_to_diffusers
     pipeline.save_lora_weights(
         str(folder),
-        unet_lora_layers=convert_state_dict_to_diffusers(layers),
+        unet_lora_layers=converted(layers),
         unet_lora_adapter_metadata=_config(settings).to_dict(),
     )
 
@@ -66,12 +68,12 @@ def _alpha(settings: ModelSettings) -> float:
 
 def _config(settings: ModelSettings) -> Any:
     try:
-        from peft import LoraConfig
+        config: Any = importlib.import_module("peft").LoraConfig
     except ImportError as error:
         raise UserError(
             f"model.lora needs peft ({error}); pip install 'frenchcat[lora]', or train all weights"
         ) from None
-    return LoraConfig(
+    return config(
         r=settings.lora,
         lora_alpha=_alpha(settings),
         init_lora_weights="gaussian",

@@ -1,7 +1,7 @@
 """The learning rate by step, and the averaged weights.
 
-Warmup, then a cosine to nothing (SGDR without restarts, 1608.03983 equation 5), a line to nothing, or
-one rate. The average is the
+Warmup, then a cosine to nothing (SGDR without restarts, 1608.03983 equation 5), a line to nothing,
+or one rate. The average is the
 one that samples: an exponential one whose decay grows from little, so that the first weights are
 soon forgotten.
 """
@@ -66,13 +66,11 @@ def _of_package(parameters: Iterable[Any], settings: OptimizerSettings) -> Any:
         made = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, RuntimeError) as error:
         raise UserError(
-            f"optimizer.kind {settings.kind} needs {package} ({error}); pip install {package}, or take "
-            "adamw"
+            f"optimizer.kind {settings.kind} needs {package} ({error}); pip install {package}, or "
+            "take adamw"
         ) from None
     with contextlib.redirect_stdout(sys.stderr):  # they greet, and stdout is for JSON
-        return made(
-            parameters, lr=settings.rate, betas=settings.betas, weight_decay=settings.decay
-        )
+        return made(parameters, lr=settings.rate, betas=settings.betas, weight_decay=settings.decay)
 
 
 def ema_decay(step: int, settings: OptimizerSettings) -> float:

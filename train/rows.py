@@ -344,8 +344,8 @@ def _plain(key: str) -> str:
 def _nothing_found(paths: Sequence[str], fields: Counter[str]) -> str:
     there = ", ".join(f"{count} .{name}" for name, count in fields.most_common(6)) or "no files"
     return (
-        f"no picture with a caption in {', '.join(paths[:3])}: found {there}; a sample is a picture "
-        "(jpg, png, webp, gif, avif …) and a .txt, .caption or .json of its key"
+        f"no picture with a caption in {', '.join(paths[:3])}: found {there}; a sample is a "
+        "picture (jpg, png, webp, gif, avif …) and a .txt, .caption or .json of its key"
     )
 
 
@@ -399,7 +399,8 @@ def numbers_of(keys: Sequence[str], wanted: Sequence[str]) -> list[int]:
     lost = chosen.difference(keys[number] for number in found)
     if lost:
         raise UserError(
-            f"run.held_out_keys names {', '.join(sorted(lost)[:3])}, which no sample has; leave it out"
+            f"run.held_out_keys names {', '.join(sorted(lost)[:3])}, which no sample has; "
+            "leave it out"
         )
     if len(found) == len(keys):
         raise UserError("run.held_out_keys holds out every sample; leave some to train on")

@@ -305,9 +305,7 @@ def prepare_rows(settings: TrainSettings, folder: Path) -> tuple[TrainingRows, l
         dataset = Dataset.open(data.dataset)
         words: Words = "label" if settings.run.task == "classifier" else "caption"
         edges = edges_of(data.aspects)
-        rows = rows_of_selection(
-            dataset, data.selection, folder, edges, held_out, words, keys
-        )
+        rows = rows_of_selection(dataset, data.selection, folder, edges, held_out, words, keys)
         return rows, []
     if data.tars is None:
         raise UserError("nothing to train on: set data.dataset and data.selection, or data.tars")

@@ -74,7 +74,7 @@ class ModelSettings:
     start: str | None = None
     """What to start from: the folder of a Stable Diffusion pipeline, a U-Net, or a run of ours."""
     lora: int = Field(default=0, ge=0)
-    """Rank of low-rank updates to the attention's weights (2106.09685); 0: all weights are trained."""
+    """Rank of low-rank updates to the attention (2106.09685); 0: all weights are trained."""
     lora_alpha: float | None = Field(default=None, gt=0)
     """The updates count lora_alpha / lora times; None: once."""
     checkpointing: bool = False
@@ -178,7 +178,7 @@ class RunSettings:
     held_out_keys: tuple[str, ...] = ()
     """The keys of those, in place of a number of them by chance."""
     wandb: str | None = None
-    """A project of Weights & Biases that hears of the run, too; WANDB_MODE=offline keeps it here."""
+    """A project of Weights & Biases that hears of the run; WANDB_MODE=offline keeps it here."""
     sample_every: int = Field(default=500, ge=1)
     """Steps between two grids of the prompts (count)."""
     sample_steps: int = Field(default=20, ge=1)

@@ -1,13 +1,14 @@
 """What a training starts from: somebody's Stable Diffusion, a U-Net, or a checkpoint of our own.
 
-    a folder of a StableDiffusionPipeline   U-Net, text encoder, tokenizer, autoencoder and the noise
-                                            of its scheduler: Stable Diffusion 1.5 and 2 and their kin
-    a folder of a UNet2DConditionModel      its weights; text tower and process are the settings'
-    a run or a checkpoint of frenchcat      its U-Net's weights, for the same text tower and process
+    a StableDiffusionPipeline    U-Net, text encoder, tokenizer, autoencoder and the noise of its
+                                 scheduler: Stable Diffusion 1.5 and 2 and their kin
+    a UNet2DConditionModel       its weights; text tower and process are the settings'
+    a run or checkpoint of ours  its U-Net's weights, with its text tower and process
 
-Reads folders, downloads nothing. Text encoder and autoencoder are frozen. A checkpoint of a run that
-started from a pipeline is such a pipeline: it opens in diffusers without code of ours, and a further
-training can start from it. Parts that did not change are linked, not copied, where that is possible.
+Reads folders, downloads nothing. Text encoder and autoencoder are frozen. A checkpoint of a run
+that started from a pipeline is such a pipeline: it opens in diffusers without code of ours, and a
+further training can start from it. Parts that did not change are linked, not copied, where that is
+possible.
 """
 
 from __future__ import annotations
@@ -64,7 +65,9 @@ def start_of(named: str) -> Start:
     """What `model.start` names. Raises `UserError` for a folder that nothing can start from."""
     folder = Path(named).expanduser()
     if not folder.is_dir():
-        raise NotFound(f"model.start {named} is no folder; give that of a pipeline, a U-Net or a run")
+        raise NotFound(
+            f"model.start {named} is no folder; give that of a pipeline, a U-Net or a run"
+        )
     if (folder / "run.json").exists():
         from frenchcat.train.checkpoint import best
 
@@ -78,12 +81,16 @@ def start_of(named: str) -> Start:
             return Start(folder, "pipeline")
         if not isinstance(name, list):
             raise UserError(
-                f"model.start {named} is a {name}; those that can be trained: {', '.join(PIPELINES)}, "
-                "a UNet2DConditionModel, a run of frenchcat"
+                f"model.start {named} is a {name}; those that can be trained: "
+                f"{', '.join(PIPELINES)}, a UNet2DConditionModel, a run of frenchcat"
             )
     if (folder / "state.json").exists() or (folder / INDEX).exists():
         return Start(folder, "own")
-    kind = _json(folder / "config.json").get("_class_name") if (folder / "config.json").exists() else ""
+    kind = (
+        _json(folder / "config.json").get("_class_name")
+        if (folder / "config.json").exists()
+        else ""
+    )
     if kind == "UNet2DConditionModel":
         return Start(folder, "unet")
     there = f"is of the class {kind}" if kind else f"has neither {INDEX} nor a U-Net's config.json"
@@ -116,8 +123,8 @@ def check_fits(start: Start, unet: Any, text_width: int, channels: int) -> None:
         )
     if getattr(config, "addition_embed_type", None) or getattr(config, "class_embed_type", None):
         raise UserError(
-            f"the U-Net of {start.folder} is conditioned on more than text (SDXL's kind), which is not "
-            "trained here yet"
+            f"the U-Net of {start.folder} is conditioned on more than text (SDXL's kind), which is "
+            "not trained here yet"
         )
 
 
@@ -146,8 +153,8 @@ def process_of(start: Start) -> tuple[Diffusion, Target]:
     kind = about.get("prediction_type", "epsilon")
     if "beta_schedule" not in about or kind not in _TARGETS:
         raise UserError(
-            f"the scheduler of {start.folder} is a {about.get('_class_name')} that predicts {kind}; "
-            "only those with betas are trained, that predict epsilon, sample or v_prediction"
+            f"the scheduler of {start.folder} is a {about.get('_class_name')} that predicts "
+            f"{kind}; only those with betas are trained, that predict epsilon, sample or v_prediction"
         )
     bar = ddpm.from_config(about).alphas_cumprod.to(torch.float64)
     return Diffusion(bar.sqrt(), (1 - bar).sqrt()), _TARGETS[kind]
@@ -159,7 +166,8 @@ class PipelineText:
     def __init__(self, start: Start) -> None:
         import transformers
 
-        transformers.utils.logging.disable_progress_bar()
+        quiet: Any = transformers.utils.logging.disable_progress_bar
+        quiet()
         model: Any = transformers.CLIPTextModel
         _, named = _json(start.folder / INDEX).get("tokenizer", ("", "CLIPTokenizer"))
         tokenizer: Any = getattr(transformers, named, transformers.AutoTokenizer)
@@ -167,7 +175,9 @@ class PipelineText:
             self._tokenizer = tokenizer.from_pretrained(start.folder / "tokenizer", **_QUIET)
             loaded = model.from_pretrained(start.folder / "text_encoder", **_QUIET)
         except (OSError, ValueError) as error:
-            raise UserError(f"the text encoder of {start.folder} does not load: {_first(error)}") from None
+            raise UserError(
+                f"the text encoder of {start.folder} does not load: {_first(error)}"
+            ) from None
         self._model = loaded.float().eval().requires_grad_(False)
         self.name, self.digest = type(loaded).__name__, start.digest()
         self.limit = int(self._tokenizer.model_max_length)

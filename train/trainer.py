@@ -230,10 +230,10 @@ class Trainer:
             )
         )
         return Diverged(
-            f"training stopped at step {self.step + 1}: the loss is {loss:g} and the gradient's norm "
-            f"{norm:g} in batch {loaded.k} of epoch {loaded.epoch} ({which}); {self._last_good()}; "
-            f"lower optimizer.rate (now {self.settings.optimizer.rate:g}), raise optimizer.warmup or "
-            "set run.precision fp32, and start the same command again"
+            f"training stopped at step {self.step + 1}: the loss is {loss:g} and the gradient's "
+            f"norm {norm:g} in batch {loaded.k} of epoch {loaded.epoch} ({which}); {self._last_good()}; "
+            f"lower optimizer.rate (now {self.settings.optimizer.rate:g}), raise optimizer.warmup "
+            "or set run.precision fp32, and start the same command again"
         )
 
     def _last_good(self) -> str:
@@ -250,8 +250,8 @@ class Trainer:
             return
         what = f"{len(bad)} tensors such as {bad[0]} are" if bad else "the held-out loss is"
         raise Diverged(
-            f"training stopped after step {self.step}: {what} no finite number any more, and nothing "
-            f"was saved; {self._last_good()}; lower optimizer.rate (now "
+            f"training stopped after step {self.step}: {what} no finite number any more, and "
+            f"nothing was saved; {self._last_good()}; lower optimizer.rate (now "
             f"{self.settings.optimizer.rate:g}) and start the same command again"
         )
 
@@ -370,8 +370,8 @@ class Trainer:
 def _left_out(rows: TrainingRows, folder: Path) -> str:
     counts = ", ".join(f"{reason} {count}" for reason, count in rows.left_out.items())
     return (
-        f"{len(rows)} samples of data.tars are trained on; {sum(rows.left_out.values())} members are "
-        f"left out ({counts}): {folder / 'damaged.txt'} names each"
+        f"{len(rows)} samples of data.tars are trained on; {sum(rows.left_out.values())} members "
+        f"are left out ({counts}): {folder / 'damaged.txt'} names each"
     )
 
 
@@ -404,13 +404,17 @@ def _check_settings(settings: TrainSettings) -> None:
             "selection are the dataset's: leave it out"
         )
     if settings.model.lora and settings.run.shard_model:
-        raise UserError("model.lora trains little, and run.shard_model parts what is trained; drop one")
+        raise UserError(
+            "model.lora trains little, and run.shard_model parts what is trained; drop one"
+        )
     if settings.model.lora_alpha is not None and not settings.model.lora:
-        raise UserError("model.lora_alpha scales the updates of model.lora, which is 0; set it, too")
+        raise UserError(
+            "model.lora_alpha scales the updates of model.lora, which is 0; set it, too"
+        )
     if process.zero_terminal and process.min_snr and process.target in ("v", "x0", "flow"):
         say_once(
-            "diffusion.min_snr gives the last time of diffusion.zero_terminal, pure noise, the weight "
-            "0: what it is for is not learned there; set diffusion.min_snr to 0"
+            "diffusion.min_snr gives the last time of diffusion.zero_terminal, pure noise, the "
+            "weight 0: what it is for is not learned there; set diffusion.min_snr to 0"
         )
     if settings.optimizer.kind == "prodigy" and settings.optimizer.rate < 0.1:
         say_once(

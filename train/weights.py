@@ -92,7 +92,11 @@ class TrainableWeights:
                 elif isinstance(value, int | float):
                     found[f"{moment}.{name}"] = torch.tensor(value, dtype=torch.float64)
         for name, value in optimizer.param_groups[0].items():
-            if name not in _GIVEN and isinstance(value, int | float) and not isinstance(value, bool):
+            if (
+                name not in _GIVEN
+                and isinstance(value, int | float)
+                and not isinstance(value, bool)
+            ):
                 found[f"group.{name}"] = torch.tensor(value, dtype=torch.float64)
         return found
 

@@ -102,7 +102,13 @@ DOES_NOT: dict[str, Any] = {
 }
 # By what is read (its digest), or of another task.
 BY_DIGEST = {"data.dataset", "data.selection", "data.tars", "text.model", "text.pretrained"}
-BY_DIGEST |= {"model.start", "run.held_out", "run.task", "classifier.channels", "classifier.layers_per_block"}
+BY_DIGEST |= {
+    "model.start",
+    "run.held_out",
+    "run.task",
+    "classifier.channels",
+    "classifier.layers_per_block",
+}
 
 
 @pytest.fixture(scope="module")

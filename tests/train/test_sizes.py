@@ -97,16 +97,24 @@ def test_held_out_pictures_are_measured_in_their_buckets(parts: Parts, tmp_path:
 def test_latents_are_made_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     vae_class: Any = diffusers.AutoencoderKL
     torch.manual_seed(0)
-    codec = Codec(vae_class(block_out_channels=[4, 4], norm_num_groups=2, latent_channels=4,
-                            down_block_types=["DownEncoderBlock2D"] * 2,
-                            up_block_types=["UpDecoderBlock2D"] * 2).eval())
+    codec = Codec(
+        vae_class(
+            block_out_channels=[4, 4],
+            norm_num_groups=2,
+            latent_channels=4,
+            down_block_types=["DownEncoderBlock2D"] * 2,
+            up_block_types=["UpDecoderBlock2D"] * 2,
+        ).eval()
+    )
     pixels = torch.randint(0, 256, (5, 3, 16, 24), dtype=torch.uint8)
     seen: list[int] = []
     whole = codec.encode(pixels), codec.decode(codec.encode(pixels))
     monkeypatch.setattr("frenchcat.train.model.AT_ONCE", 2)
     for name in ("encode", "decode"):
         inner = getattr(codec.vae, name)
-        monkeypatch.setattr(codec.vae, name, lambda x, inner=inner: (seen.append(len(x)), inner(x))[1])
+        monkeypatch.setattr(
+            codec.vae, name, lambda x, inner=inner: (seen.append(len(x)), inner(x))[1]
+        )
     parted = codec.encode(pixels), codec.decode(whole[0])
     torch.testing.assert_close(parted[0], whole[0])
     assert (parted[1].int() - whole[1].int()).abs().max() <= 1

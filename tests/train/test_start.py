@@ -1,4 +1,4 @@
-"""A training that starts from Stable Diffusion: diffusers' mathematics in, diffusers' folder out."""
+"""A training that starts from Stable Diffusion: diffusers' mathematics and folders."""
 
 import shutil
 from pathlib import Path
@@ -170,11 +170,15 @@ def test_a_run_of_ours_and_a_unet_are_starts(tars: Path, tmp_path: Path) -> None
     first = train(settings(tars, tmp_path / "first", data={"batch": 4}, optimizer=few))
     folder = checkpoint.newest(first)
     assert folder is not None
-    assert with_start(settings(tars, tmp_path, model={"start": str(first)})).model.start == str(folder)
+    assert with_start(settings(tars, tmp_path, model={"start": str(first)})).model.start == str(
+        folder
+    )
     for n, start in enumerate((folder, folder / "unet")):
         model = {"start": str(start)} | ({"channels": [8, 16], "head_dim": 8} if n else {})
         out = tmp_path / str(n)
-        done = train(settings(tars, out, data={"batch": 4}, model=model, optimizer=few | {"rate": 1e-9}))
+        done = train(
+            settings(tars, out, data={"batch": 4}, model=model, optimizer=few | {"rate": 1e-9})
+        )
         before, after = (
             checkpoint.load_tensors(checkpoint.newest(one) or one) for one in (first, done)
         )
@@ -199,7 +203,9 @@ def test_pipelines_that_are_not_trained_yet_are_refused(
         train(chosen(tars, tmp_path / "run", tmp_path))
 
 
-def test_folders_that_nothing_starts_from_are_one_line(tars: Path, pipeline: Path, tmp_path: Path) -> None:
+def test_folders_that_nothing_starts_from_are_one_line(
+    tars: Path, pipeline: Path, tmp_path: Path
+) -> None:
     for start, match in (
         (tmp_path / "none", "is no folder"),
         (tmp_path, "has neither model_index.json nor a U-Net's"),
@@ -230,7 +236,9 @@ def test_updates_of_low_rank_load_in_diffusers_and_are_merged_when_drawn(
     assert np.abs(merged - theirs(pipeline)).max() > 1
     state = checkpoint.load_tensors(folder)
     assert all(".lora_" in name for name in state)
-    again = train(chosen(tars, tmp_path / "two", pipeline, model=model, optimizer=fast | {"steps": 2}))
+    again = train(
+        chosen(tars, tmp_path / "two", pipeline, model=model, optimizer=fast | {"steps": 2})
+    )
     train(chosen(tars, again, pipeline, model=model, optimizer=fast))
     assert [line["loss"] for line in steps_of(again)] == pytest.approx(
         [line["loss"] for line in steps_of(done)]

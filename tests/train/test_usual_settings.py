@@ -72,8 +72,10 @@ def optimizer(**values: object) -> OptimizerSettings:
 
 
 def test_rates_are_linear_constant_or_a_cosine_after_the_same_warmup() -> None:
-    rates = {shape: [rate_at(n, optimizer(shape=shape)) for n in range(40)]
-             for shape in ("linear", "constant", "cosine")}
+    rates = {
+        shape: [rate_at(n, optimizer(shape=shape)) for n in range(40)]
+        for shape in ("linear", "constant", "cosine")
+    }
     assert rates["linear"][:10] == rates["constant"][:10] == rates["cosine"][:10]
     assert rates["linear"][10:30] == pytest.approx([0.1 * (1 - n / 20) for n in range(20)])
     assert rates["linear"][30:] == [0.0] * 10
@@ -138,7 +140,9 @@ def test_captions_under_a_key_of_ones_own_and_held_out_samples_by_key(tmp_path: 
     assert prepare_rows(made, tmp_path / "rows")[1] is None
     for keys, match in ((["9"], "names 9, which no sample has"), (list("012345"), "every sample")):
         with pytest.raises(UserError, match=match):
-            prepare_rows(settings(tar, tmp_path / "run", run={"held_out_keys": keys}), tmp_path / "r")
+            prepare_rows(
+                settings(tar, tmp_path / "run", run={"held_out_keys": keys}), tmp_path / "r"
+            )
 
 
 # -- guidance and the sampler's times ----------------------------------------------------------
@@ -169,8 +173,9 @@ def test_rescaled_guidance_is_diffusers_own() -> None:
 def test_dynamic_thresholding_is_that_of_diffusers_scheduler() -> None:
     x_0 = 3 * torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     x_0[1] *= 0.01  # nothing to cut
-    theirs = diffusers.DDPMScheduler(thresholding=True, dynamic_thresholding_ratio=0.9,
-                                     sample_max_value=1e9)
+    theirs = diffusers.DDPMScheduler(
+        thresholding=True, dynamic_thresholding_ratio=0.9, sample_max_value=1e9
+    )
     ours = guided(x_0, clip_x_0=1.0, threshold=0.9)
     torch.testing.assert_close(ours, theirs._threshold_sample(guided(x_0)))
     assert ours.abs().max() <= 1
