@@ -154,7 +154,8 @@ def process_of(start: Start) -> tuple[Diffusion, Target]:
     if "beta_schedule" not in about or kind not in _TARGETS:
         raise UserError(
             f"the scheduler of {start.folder} is a {about.get('_class_name')} that predicts "
-            f"{kind}; only those with betas are trained, that predict epsilon, sample or v_prediction"
+            f"{kind}; only those with betas are trained, that predict epsilon, "
+            "sample or v_prediction"
         )
     bar = ddpm.from_config(about).alphas_cumprod.to(torch.float64)
     return Diffusion(bar.sqrt(), (1 - bar).sqrt()), _TARGETS[kind]
@@ -225,7 +226,7 @@ _KEPT, _AT_ONCE = 5_000, 32
 
 
 def with_start(settings: TrainSettings) -> TrainSettings:
-    """Settings in which what a start decides is the start's: its process, its text tower, its U-Net.
+    """Settings in which what a start decides is the start's: process, text tower, U-Net.
 
     What is replaced is said. Raises `UserError` as `start_of` does, and for a start without what it
     needs.
@@ -289,7 +290,7 @@ def _as_own(settings: TrainSettings, start: Start, model: Any) -> TrainSettings:
 
 
 def opened_as(settings: TrainSettings, folder: Path) -> TrainSettings:
-    """The settings by which a run's checkpoint is opened: it holds all, whatever it started from."""
+    """The settings that open a run's checkpoint: it holds all, whatever it started from."""
     if settings.model.start is None and not settings.model.lora:
         return settings
     index = folder / INDEX

@@ -231,8 +231,8 @@ class Trainer:
         )
         return Diverged(
             f"training stopped at step {self.step + 1}: the loss is {loss:g} and the gradient's "
-            f"norm {norm:g} in batch {loaded.k} of epoch {loaded.epoch} ({which}); {self._last_good()}; "
-            f"lower optimizer.rate (now {self.settings.optimizer.rate:g}), raise optimizer.warmup "
+            f"norm {norm:g} in batch {loaded.k} of epoch {loaded.epoch} ({which}); "
+            f"{self._last_good()}; lower optimizer.rate (now {self.settings.optimizer.rate:g}), raise optimizer.warmup "
             "or set run.precision fp32, and start the same command again"
         )
 
@@ -403,6 +403,8 @@ def _check_settings(settings: TrainSettings) -> None:
             "data.caption is the key of captions in the .json of data.tars; the captions of a "
             "selection are the dataset's: leave it out"
         )
+    if settings.run.task == "classifier" and (settings.model.start or settings.model.lora):
+        raise UserError("model.start and model.lora are of models that draw; a classifier has none")
     if settings.model.lora and settings.run.shard_model:
         raise UserError(
             "model.lora trains little, and run.shard_model parts what is trained; drop one"

@@ -195,8 +195,10 @@ def evaluate(
         say_json(asdict(found))
         return
     for name, value in asdict(found).items():
-        shown = f"{value:.4g}" if isinstance(value, float) else value
-        say(f"{name}: {shown}")
+        figures = value if isinstance(value, dict) else {None: value}
+        for part, figure in figures.items():
+            shown = f"{figure:.4g}" if isinstance(figure, float) else figure
+            say(f"{name}: {shown}" if part is None else f"{name} {part}: {shown}")
     say(f"wrote {run / FILE}")
 
 

@@ -11,6 +11,7 @@ import torch
 
 from frenchcat.curate.config import resolve
 from frenchcat.curate.errors import UserError
+from frenchcat.curate.select import select
 from frenchcat.train import checkpoint
 from frenchcat.train.diffusion import Diffusion
 from frenchcat.train.guidance import Guided
@@ -18,11 +19,14 @@ from frenchcat.train.loader import drawn_time, in_template
 from frenchcat.train.loop import train
 from frenchcat.train.optimizer import make_optimizer, rate_at
 from frenchcat.train.randomness import SampleRandomness
+from frenchcat.train.rows import rows_of_selection
 from frenchcat.train.run import order_of, prepare_rows
 from frenchcat.train.sampler import karras_timesteps
 from frenchcat.train.settings import DiffusionSettings, OptimizerSettings, TrainSettings
+from tests.sample.embedded import embedded
 from tests.sample.pictures import picture
 from tests.sample.tars import write_tar as write_members
+from tests.sample.vectors import unit_rows
 from tests.train.runs import settings, write_tars
 
 
@@ -143,6 +147,31 @@ def test_captions_under_a_key_of_ones_own_and_held_out_samples_by_key(tmp_path: 
             prepare_rows(
                 settings(tar, tmp_path / "run", run={"held_out_keys": keys}), tmp_path / "r"
             )
+
+
+def test_a_selections_held_out_rows_by_key(tmp_path: Path) -> None:
+    dataset = embedded(tmp_path / "d", unit_rows(6))
+    select(dataset, "all")
+    keys = rows_of_selection(dataset, "all", tmp_path / "rows").keys()
+    chosen = rows_of_selection(dataset, "all", tmp_path / "rows", held_out_keys=[keys[4]])
+    assert chosen.held_out == (4,)
+    with pytest.raises(UserError, match="which no sample has"):
+        rows_of_selection(dataset, "all", tmp_path / "rows", held_out_keys=["none"])
+
+
+@pytest.mark.slow
+def test_weights_and_biases_hears_of_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("wandb")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    tars = write_tars(tmp_path / "tars", 1, 8)
+    run = {"wandb": "cats", "log_every": 1, "prompts": ["a cat"], "held_out": 0}
+    few = {"steps": 2, "warmup": 0}
+    done = train(settings(tars, tmp_path / "run", data={"batch": 4}, run=run, optimizer=few))
+    (kept,) = done.glob("wandb/offline-run-*/run-*.wandb")
+    assert b"train/loss" in kept.read_bytes()
+    assert list(done.glob("wandb/offline-run-*/files/media/images/samples_*.png"))
 
 
 # -- guidance and the sampler's times ----------------------------------------------------------
