@@ -232,7 +232,8 @@ class Trainer:
         return Diverged(
             f"training stopped at step {self.step + 1}: the loss is {loss:g} and the gradient's "
             f"norm {norm:g} in batch {loaded.k} of epoch {loaded.epoch} ({which}); "
-            f"{self._last_good()}; lower optimizer.rate (now {self.settings.optimizer.rate:g}), raise optimizer.warmup "
+            f"{self._last_good()}; lower optimizer.rate (now "
+            f"{self.settings.optimizer.rate:g}), raise optimizer.warmup "
             "or set run.precision fp32, and start the same command again"
         )
 
