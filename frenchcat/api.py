@@ -192,6 +192,9 @@ def sample(
     image: str | Path | None = None,
     strength: float = 0.6,
     size: str | tuple[int, int] | None = None,
+    rescale: float = 0.0,
+    threshold: float | None = None,
+    spacing: str = "even",
     neighbours: int = 5,
     credentials: Credentials | None = None,
     steering: Steering | None = None,
@@ -201,10 +204,20 @@ def sample(
 ) -> list[Path]:
     """Draw prompts with a trained run: a signed PNG each with its receipt, and a grid, the last.
 
-    `size` is `96x64` or (width, height) in pixels; None: as the model was trained.
+    `size` is `96x64` or (width, height) in pixels; None: as the model was trained. `rescale` is phi
+    of rescaled guidance, `threshold` the quantile of dynamic thresholding, `spacing` of the
+    sampler's times `even` or `karras`.
     """
     from frenchcat.drawing import Steering, draw_to_files, size_of
 
+    pixels = size_of(size) if isinstance(size, str) else size
+    seldom: dict[str, Any] = {
+        "size": pixels,
+        "rescale": rescale,
+        "threshold": threshold,
+        "spacing": spacing,
+    }
+    plain = {"size": None, "rescale": 0.0, "threshold": None, "spacing": "even"}
     return draw_to_files(
         Path(run),
         [prompts] if isinstance(prompts, str) else list(prompts),
@@ -217,13 +230,13 @@ def sample(
         seed=seed,
         image=None if image is None else Path(image),
         strength=strength,
-        size=size_of(size) if isinstance(size, str) else size,
         neighbours=neighbours,
         credentials=credentials,
         steering=steering or Steering(),
         checkpoint=None if checkpoint is None else Path(checkpoint),
         device=device,
         watch=watch,
+        **{name: value for name, value in seldom.items() if value != plain[name]},
     )
 
 

@@ -104,9 +104,7 @@ def draw_to_files(
         raise UserError(str(error)) from None
     receipts = receipts_of(parts.settings.data, run / "rows", pictures, neighbours)
     about = made_by(run, state, folder) | how | steered_by
-    if about.get("size") is None:
-        about.pop("size", None)
-    else:
+    if "size" in about:
         about["size"] = "x".join(map(str, about["size"]))
     if image is not None:
         about |= {"start": image.name, "strength": strength}

@@ -54,11 +54,23 @@ class State:
     settings: dict[str, Any] = field(default_factory=dict)
 
 
-def save(run: Path, state: State, tensors: dict[str, Tensor], unet: Any, scheduler: Any) -> Path:
-    """Write a diffusion model's checkpoint; it appears whole or not at all."""
+def save(
+    run: Path,
+    state: State,
+    tensors: dict[str, Tensor],
+    unet: Any,
+    scheduler: Any,
+    more: Callable[[Path], bool] | None = None,
+) -> Path:
+    """Write a diffusion model's checkpoint; it appears whole or not at all.
+
+    `more` writes further files, and says whether they make the folder a pipeline already.
+    """
 
     def export(folder: Path) -> None:
         unet.save_pretrained(folder / "unet", safe_serialization=True)
+        if more is not None and more(folder):
+            return
         scheduler.save_pretrained(folder / "scheduler")
         write_pipeline(folder, resolve(TrainSettings, state.settings), scheduler)
 

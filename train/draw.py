@@ -15,7 +15,7 @@ from frenchcat.train.guidance import Guided
 from frenchcat.train.model import network_of
 from frenchcat.train.pictures import squarest
 from frenchcat.train.run import Parts
-from frenchcat.train.sampler import Predict, sample, timesteps
+from frenchcat.train.sampler import Predict, karras_timesteps, sample, timesteps
 from frenchcat.train.steering import Guide
 
 if TYPE_CHECKING:
@@ -54,6 +54,9 @@ def draw(
     start: Image | None = None,
     strength: float = 1.0,
     size: tuple[int, int] | None = None,
+    rescale: float = 0.0,
+    threshold: float | None = None,
+    spacing: str = "even",
     guides: Sequence[Guide] = (),
     watch: Watch | None = None,
     stopped: Callable[[], bool] | None = None,
@@ -61,7 +64,8 @@ def draw(
     """One picture per request. `start` and `strength` below 1: from a noised picture (2108.01073).
 
     `size` is (width, height) in pixels; None: that of the trained bucket nearest to a square. More
-    than AT_ONCE requests are drawn in parts.
+    than AT_ONCE requests are drawn in parts. `rescale` and `threshold` are guidance.py's; `spacing`
+    is how the sampler's times lie, `even` or `karras`.
 
     `guides` steer beside classifier-free guidance; `watch` hears of each step; `stopped` is asked
     before each. Raises `Stopped` where it says so, ValueError for steps or a strength out of range,
@@ -75,6 +79,7 @@ def draw(
         parted = [requests[n : n + AT_ONCE] for n in range(0, len(requests), AT_ONCE)]
         how: dict[str, Any] = {"steps": steps, "guidance": guidance, "sampler": sampler}
         how |= {"start": start, "strength": strength, "size": size, "guides": guides}
+        how |= {"rescale": rescale, "threshold": threshold, "spacing": spacing}
         drawn = []
         for n, some in enumerate(parted):
             told = None if watch is None else _part_told(watch, n, len(parted))
@@ -83,7 +88,8 @@ def draw(
     width, height = size or squarest(parts.settings.data)
     shape = _shape(parts, width, height)
     device = next(parts.unet.parameters()).device
-    times = timesteps(len(parts.diffusion), steps, strength)
+    _check_guidance(parts, rescale, threshold)
+    times = _times(parts, steps, strength, spacing)
     noise = torch.stack([noise_of(wanted.seed, shape) for wanted in requests]).to(device)
     x = noise
     if start is not None:
@@ -107,6 +113,8 @@ def draw(
         guidance,
         [guide(parts, [wanted.prompt for wanted in requests], prompts) for guide in guides],
         None if parts.codec.vae is not None else 1.0,
+        rescale,
+        threshold,
     )
 
     if watch is not None:
@@ -174,6 +182,27 @@ def _cut(title: str, width: int, font: object) -> str:
     while title and font.getlength(title) > width:  # type: ignore[attr-defined]
         title = title[:-2].rstrip() + "…" if len(title) > 2 else ""
     return title
+
+
+def _times(parts: Parts, steps: int, strength: float, spacing: str) -> list[int]:
+    """The sampler's times. Raises ValueError for an unknown spacing or numbers out of range."""
+    if spacing == "karras":
+        return karras_timesteps(parts.diffusion, steps, strength)
+    if spacing != "even":
+        raise ValueError(f"unknown spacing {spacing!r}; known: even, karras")
+    return timesteps(len(parts.diffusion), steps, strength)
+
+
+def _check_guidance(parts: Parts, rescale: float, threshold: float | None) -> None:
+    """Raise ValueError for numbers out of range, and a threshold that would do nothing."""
+    if not 0 <= rescale <= 1:
+        raise ValueError(f"rescale is {rescale}; give 0 to 1, as .7")
+    if threshold is None:
+        return
+    if not 0 < threshold <= 1:
+        raise ValueError(f"threshold is {threshold}; give a quantile above 0, as .995")
+    if parts.codec.vae is not None:
+        raise ValueError("a threshold is for pixels, and this run draws latents; leave it out")
 
 
 def _part_told(watch: Watch, part: int, parts: int) -> Watch:

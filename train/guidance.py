@@ -7,6 +7,11 @@ guidance); any of them, alone or together.
 Classifier guidance (2105.05233, algorithm 2):  eps' = eps - s_t w grad_x log p(y | x_t)
 Classifier-free guidance (2207.12598, equation 6, with their w + 1 as our w):
                                                 eps' = eps_null + w (eps_cond - eps_null)
+
+Rescaled guidance (2305.08891, section 3.4), by phi: the output's deviation is drawn back to that of
+the conditional answer. Dynamic thresholding (2205.11487, section 2.3): x_0 is cut at the p-quantile
+of its sizes instead of at 1, and scaled back.
+
 so w = 1 is the conditional model itself, bit for bit, and w = 0 the unconditional one.
 
 Cost: classifier-free guidance doubles the network's batch; a gradient costs a backward pass
@@ -48,6 +53,8 @@ class Guided:
     weight: float = 1.0  # of classifier-free guidance; 1: none
     gradients: Sequence[Gradient] = field(default_factory=tuple)
     clip_x_0: float | None = None  # pictures end at +-1; None for latents
+    rescale: float = 0.0  # phi of rescaled guidance
+    threshold: float | None = None  # the quantile of dynamic thresholding; with clip_x_0 only
 
     def __call__(self, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
         """The guided (x_0, eps) at x_t."""
@@ -56,7 +63,7 @@ class Guided:
         for gradient in self.gradients:
             x_0, eps = self._climbed(x, t, x_0, eps, gradient(x, t, x_0))
         if self.clip_x_0 is not None:
-            x_0 = x_0.clamp(-self.clip_x_0, self.clip_x_0)
+            x_0 = self._clipped(x_0, self.clip_x_0)
             a, s = (float(part[0]) for part in self.diffusion.coefficients(t))
             eps = (x - a * x_0) / s
         return x_0, eps
@@ -76,7 +83,18 @@ class Guided:
         else:
             both = self.null.joined(self.condition)
         without, with_prompt = self.network(x.repeat(2, 1, 1, 1), t.repeat(2), both).chunk(2)
-        return without + self.weight * (with_prompt - without)
+        mixed: Tensor = without + self.weight * (with_prompt - without)
+        if not self.rescale:
+            return mixed
+        spread, own = (one.flatten(1).std(1).view(-1, 1, 1, 1) for one in (with_prompt, mixed))
+        return self.rescale * mixed * (spread / own) + (1 - self.rescale) * mixed
+
+    def _clipped(self, x_0: Tensor, bound: float) -> Tensor:
+        if self.threshold is None:
+            return x_0.clamp(-bound, bound)
+        sizes = x_0.abs().flatten(1).quantile(self.threshold, dim=1).clamp(min=bound)
+        largest = sizes.view(-1, 1, 1, 1)
+        return x_0.clamp(-largest, largest) / largest * bound
 
     def _climbed(
         self, x: Tensor, t: Tensor, x_0: Tensor, eps: Tensor, slope: Tensor

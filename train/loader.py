@@ -111,7 +111,16 @@ class Batches:
         if dropped:
             return ""
         variants = variants_of(sample.caption, self.settings.text)
-        return variants[int(chance.uniform("variant") * len(variants))]
+        chosen = variants[int(chance.uniform("variant") * len(variants))]
+        return in_template(chosen, self.settings.text.templates, chance)
+
+
+def in_template(caption: str, templates: Sequence[str], chance: SampleRandomness) -> str:
+    """A caption in one of the templates, by chance; as it is where there are none."""
+    if not templates:
+        return caption
+    chosen = templates[int(chance.uniform("template") * len(templates))]
+    return chosen.replace("{caption}", caption)
 
 
 @dataclass(frozen=True)
@@ -180,6 +189,7 @@ def drawn_time(share: float, process: DiffusionSettings) -> int:
     """The time of a draw, from a number in [0, 1); see diffusion.logit_normal."""
     if process.times == "logit_normal":
         share = logit_normal(share, process.times_mean, process.times_spread)
+    share = process.shift * share / (1 + (process.shift - 1) * share)
     return min(int(share * process.steps), process.steps - 1)
 
 

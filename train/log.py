@@ -12,6 +12,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from frenchcat.curate.atomic import write_whole
 from frenchcat.curate.dataset import digest_of
+from frenchcat.curate.errors import UserError
 from frenchcat.curate.json_text import json_text
 from frenchcat.train.distributed import Ranks
 from frenchcat.train.loader import Loaded
@@ -29,8 +30,11 @@ class Log:
     TensorBoard has a point `every` so many steps, log.jsonl a line at each.
     """
 
-    def __init__(self, folder: Path, ranks: Ranks, step: int, every: int = 1) -> None:
+    def __init__(
+        self, folder: Path, ranks: Ranks, step: int, every: int = 1, wandb: str | None = None
+    ) -> None:
         self._every = every
+        self._wandb: Any = _wandb_run(folder, wandb) if wandb and ranks.first else None
         self._losses = _open(folder / f"losses-{ranks.rank}.jsonl", step)
         self._steps = _open(folder / "log.jsonl", step) if ranks.first else None
         self._held_out = _open(folder / "held_out.jsonl", step) if ranks.first else None
@@ -58,6 +62,8 @@ class Log:
             return
         for name in ("loss", "rate", "grad_norm", "wait_sec", "compute_sec"):
             self._board.add_scalar(f"train/{name}", getattr(report, name), report.step)
+        names = ("loss", "rate", "grad_norm", "wait_sec", "compute_sec", "substituted")
+        self._tell({f"train/{name}": getattr(report, name) for name in names}, report.step)
 
     def held_out(self, step: int, losses: HeldOutLoss | None) -> None:
         """Note the loss on held-out pictures."""
@@ -66,6 +72,7 @@ class Log:
         _write(self._held_out, {"step": step, "loss": losses.mean, "by_time": losses.by_time})
         self._held_out.flush()
         self._board.add_scalar("held_out/loss", losses.mean, step)
+        self._tell({"held_out/loss": losses.mean}, step)
         for t, value in losses.by_time.items():
             self._board.add_scalar(f"held_out/t{t:04d}", value, step)
 
@@ -75,6 +82,14 @@ class Log:
 
         if self._board is not None:
             self._board.add_image("samples", np.asarray(picture), step, dataformats="HWC")
+        if self._wandb is not None:
+            import wandb
+
+            self._tell({"samples": wandb.Image(picture)}, step)
+
+    def _tell(self, values: dict[str, Any], step: int) -> None:
+        if self._wandb is not None:
+            self._wandb.log(values, step=step)
 
     def close(self) -> None:
         """Close the files."""
@@ -84,6 +99,26 @@ class Log:
                 file.close()
         if self._board is not None:
             self._board.close()
+        if self._wandb is not None:
+            self._wandb.finish()
+
+
+def _wandb_run(folder: Path, project: str) -> Any:
+    """A run of Weights & Biases that is gone on with by the folder's name.
+
+    Raises `UserError` without the package, or where it cannot begin.
+    """
+    try:
+        import wandb
+
+        return wandb.init(project=project, name=folder.name, dir=str(folder), resume="allow")
+    except ImportError:
+        raise UserError("run.wandb needs wandb; pip install wandb, or leave it out") from None
+    except Exception as error:  # whatever a service fails with
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"run.wandb {project} cannot begin ({reason}); set WANDB_MODE=offline, or leave it out"
+        ) from None
 
 
 def _open(path: Path, step: int) -> IO[str]:

@@ -15,6 +15,7 @@ from frenchcat.train.model import device_of
 from frenchcat.train.reader import BadSample
 from frenchcat.train.run import anchored
 from frenchcat.train.settings import TrainSettings
+from frenchcat.train.start import with_start
 from frenchcat.train.trainer import Trainer, Watch
 
 
@@ -26,7 +27,7 @@ def train(settings: TrainSettings, watch: Watch | None = None, *, other_run: boo
     """
     import torch
 
-    settings = anchored(settings)
+    settings = with_start(anchored(settings))
     device = device_of(settings.run.device)
     with join(device) as ranks:
         if device.type == "cuda":

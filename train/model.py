@@ -135,7 +135,7 @@ class Codec:
         if self.vae is None:
             return torch.nn.functional.pixel_unshuffle(x, self.patch)
         with torch.no_grad():
-            parts = x.to(self.vae.dtype).split(AT_ONCE)
+            parts = torch.split(x.to(self.vae.dtype), AT_ONCE)
             latents = [self.vae.encode(part).latent_dist.mode().float() for part in parts]
         return torch.cat(latents) * float(self.vae.config.scaling_factor)
 
@@ -146,7 +146,7 @@ class Codec:
         if self.vae is not None:
             with torch.no_grad():
                 scaled = x / float(self.vae.config.scaling_factor)
-                parts = scaled.to(self.vae.dtype).split(AT_ONCE)
+                parts = torch.split(scaled.to(self.vae.dtype), AT_ONCE)
                 x = torch.cat([self.vae.decode(part).sample.float() for part in parts])
         x = self.pixels(x)
         return ((x.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)

@@ -1,15 +1,20 @@
 """The learning rate by step, and the averaged weights.
 
-Warmup then a cosine to nothing (SGDR without restarts, 1608.03983 equation 5). The average is the
+Warmup, then a cosine to nothing (SGDR without restarts, 1608.03983 equation 5), a line to nothing,
+or one rate. The average is the
 one that samples: an exponential one whose decay grows from little, so that the first weights are
 soon forgotten.
 """
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import math
+import sys
 from typing import TYPE_CHECKING, Any
 
+from frenchcat.curate.errors import UserError
 from frenchcat.train.settings import OptimizerSettings
 
 if TYPE_CHECKING:
@@ -18,18 +23,34 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+_PACKAGES = {
+    "adamw8bit": ("bitsandbytes.optim", "AdamW8bit", "bitsandbytes"),
+    "prodigy": ("prodigyopt", "Prodigy", "prodigyopt"),
+}
+"""Kind -> module, class, and the package to install."""
+
+
 def rate_at(step: int, settings: OptimizerSettings) -> float:
     """The learning rate of a step, counted from 0."""
     if step < settings.warmup:
         return settings.rate * (step + 1) / settings.warmup
     share = (step - settings.warmup) / max(1, settings.steps - settings.warmup)
+    if settings.shape == "constant":
+        return settings.rate
+    if settings.shape == "linear":
+        return settings.rate * (1 - min(1.0, share))
     return settings.rate * 0.5 * (1 + math.cos(math.pi * min(1.0, share)))
 
 
 def make_optimizer(parameters: Iterable[Any], settings: OptimizerSettings) -> Any:
-    """AdamW (1711.05101), fused where the device has it."""
+    """The optimizer of the settings; AdamW is fused where the device has it.
+
+    Raises `UserError` for one whose package is not installed.
+    """
     import torch
 
+    if settings.kind != "adamw":
+        return _of_package(parameters, settings)
     return torch.optim.AdamW(
         parameters,
         lr=settings.rate,
@@ -37,6 +58,19 @@ def make_optimizer(parameters: Iterable[Any], settings: OptimizerSettings) -> An
         weight_decay=settings.decay,
         fused=True,
     )
+
+
+def _of_package(parameters: Iterable[Any], settings: OptimizerSettings) -> Any:
+    module, name, package = _PACKAGES[settings.kind]
+    try:
+        made = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, RuntimeError) as error:
+        raise UserError(
+            f"optimizer.kind {settings.kind} needs {package} ({error}); pip install {package}, or "
+            "take adamw"
+        ) from None
+    with contextlib.redirect_stdout(sys.stderr):  # they greet, and stdout is for JSON
+        return made(parameters, lr=settings.rate, betas=settings.betas, weight_decay=settings.decay)
 
 
 def ema_decay(step: int, settings: OptimizerSettings) -> float:

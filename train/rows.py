@@ -209,6 +209,7 @@ def rows_of_selection(
     edges: Sequence[float] = (),
     held_out: int = 0,
     words: Words = "caption",
+    held_out_keys: Sequence[str] = (),
 ) -> TrainingRows:
     """Lay out a selection's rows, once. `edges` part width/height into buckets; empty: one bucket.
 
@@ -221,7 +222,7 @@ def rows_of_selection(
 
     from frenchcat.curate.select import open_selection, require_images
 
-    stamp = _stamp(dataset, name, [*edges, held_out, words])
+    stamp = _stamp(dataset, name, [*edges, held_out, words, *held_out_keys])
     there = open_rows(folder)
     if there is not None and there.stamp == stamp:
         there.check_tars()
@@ -243,7 +244,10 @@ def rows_of_selection(
     }
     wide, high = (table[name].cast(pa.float64()).to_numpy() for name in ("width", "height"))
     aspects = np.nan_to_num(wide / np.maximum(high, 1), nan=1.0)  # of unknown size: square
-    kept_out = held_out_of(len(numbers), held_out, selection.digest)
+    if held_out_keys:
+        kept_out = numbers_of(table["key"].to_pylist(), held_out_keys)
+    else:
+        kept_out = held_out_of(len(numbers), held_out, selection.digest)
     weights = table["weight"].to_numpy().copy()
     weights[kept_out] = 0
     population = Population.of(numbers, weights, buckets_of(aspects, edges))
@@ -258,6 +262,7 @@ def rows_of_tars(
     held_out: int = 0,
     edges: Sequence[float] = (),
     caption: str | None = None,
+    held_out_keys: Sequence[str] = (),
 ) -> tuple[TrainingRows, list[str]]:
     """Lay out the samples of foreign tars from their headers; and what is left out, in words.
 
@@ -298,14 +303,17 @@ def rows_of_tars(
         + known_captions
     )
     weights = np.ones(len(columns["key"]))
-    kept_out = held_out_of(len(weights), held_out, digest)
+    if held_out_keys:
+        kept_out = numbers_of(columns["key"], held_out_keys)
+    else:
+        kept_out = held_out_of(len(weights), held_out, digest)
     weights[kept_out] = 0
     buckets = buckets_of(np.array(aspects), edges)
     population = Population.of(np.array(columns["shard"], np.int64), weights, buckets)
     table = pa.table(columns, _schema())
     if names is not None:
         table = table.append_column(pa.field("name", pa.string()), [names])
-    stamp = stamp_of_tars(paths, held_out, edges, caption)
+    stamp = stamp_of_tars(paths, held_out, edges, caption, held_out_keys)
     more = {"stamps": [astuple(one) for one in stamps], "left_out": dict(left_out.most_common())}
     rows = lay_out(folder, digest, paths, [table], population, kept_out, stamp, more)
     return rows, troubles
@@ -336,8 +344,8 @@ def _plain(key: str) -> str:
 def _nothing_found(paths: Sequence[str], fields: Counter[str]) -> str:
     there = ", ".join(f"{count} .{name}" for name, count in fields.most_common(6)) or "no files"
     return (
-        f"no picture with a caption in {', '.join(paths[:3])}: found {there}; a sample is a picture "
-        "(jpg, png, webp, gif, avif …) and a .txt, .caption or .json of its key"
+        f"no picture with a caption in {', '.join(paths[:3])}: found {there}; a sample is a "
+        "picture (jpg, png, webp, gif, avif …) and a .txt, .caption or .json of its key"
     )
 
 
@@ -346,9 +354,10 @@ def stamp_of_tars(
     held_out: int,
     edges: Sequence[float] = (),
     caption: str | None = None,
+    held_out_keys: Sequence[str] = (),
 ) -> str:
     """What rows of foreign tars were asked for; whether the tars changed, `check_tars` tells."""
-    more = [list(edges), caption] if edges or caption else []
+    more = [list(edges), caption, *held_out_keys] if edges or caption or held_out_keys else []
     return digest_of([list(paths), held_out, *more])
 
 
@@ -381,6 +390,21 @@ def held_out_of(rows: int, wanted: int, digest: str) -> list[int]:
     """Row numbers to keep out of training: the same for the same set, a tenth of it at most."""
     count = min(wanted, rows // 10)
     return sorted(permuted(np.arange(count), rows, key_of(digest, "held out")).tolist())
+
+
+def numbers_of(keys: Sequence[str], wanted: Sequence[str]) -> list[int]:
+    """The rows of some keys. Raises `UserError` for a key that none has, or where none is left."""
+    chosen = set(wanted)
+    found = [number for number, key in enumerate(keys) if key in chosen]
+    lost = chosen.difference(keys[number] for number in found)
+    if lost:
+        raise UserError(
+            f"run.held_out_keys names {', '.join(sorted(lost)[:3])}, which no sample has; "
+            "leave it out"
+        )
+    if len(found) == len(keys):
+        raise UserError("run.held_out_keys holds out every sample; leave some to train on")
+    return found
 
 
 def buckets_of(aspects: NDArray[np.float64], edges: Sequence[float]) -> NDArray[np.int64] | None:

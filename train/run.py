@@ -27,6 +27,7 @@ from frenchcat.curate.json_text import json_text
 from frenchcat.train import checkpoint, tar_urls
 from frenchcat.train.diffusion import Diffusion
 from frenchcat.train.export import renew_pipeline
+from frenchcat.train.lora import add_lora
 from frenchcat.train.model import Codec, device_of, make_unet
 from frenchcat.train.pictures import edges_of
 from frenchcat.train.rows import (
@@ -38,10 +39,21 @@ from frenchcat.train.rows import (
     stamp_of_tars,
 )
 from frenchcat.train.settings import TrainSettings
+from frenchcat.train.start import (
+    PipelineText,
+    Start,
+    check_fits,
+    open_unet,
+    open_vae,
+    opened_as,
+    process_of,
+    start_of,
+)
 from frenchcat.train.tar_urls import tars_of
 from frenchcat.train.text import TextEncoder
 
 ABOUT = "run.json"
+_NOT_OF_THE_MODEL = ("checkpointing", "start")  # a start counts by its digest, not by its path
 _NONE = object()
 YOUNGER: dict[str, Any] = {
     "patch": 1,
@@ -50,6 +62,13 @@ YOUNGER: dict[str, Any] = {
     "times": "uniform",
     "times_mean": 0.0,
     "times_spread": 1.0,
+    "shift": 1.0,
+    "noise_offset": 0.0,
+    "caption": None,
+    "templates": [],
+    "held_out_keys": [],
+    "lora": 0,
+    "lora_alpha": None,
 }
 """Settings that came after the first checkpoints, at the values that those were trained with."""
 
@@ -63,6 +82,7 @@ class Parts:
     text: TextEncoder
     codec: Codec
     diffusion: Diffusion
+    start: Start | None = None  # what a training started from
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -78,6 +98,8 @@ def make_parts(settings: TrainSettings) -> Parts:
     """
     import torch
 
+    if settings.model.start is not None:
+        return _started(settings, start_of(settings.model.start))
     process = settings.diffusion
     diffusion = Diffusion.make(process.schedule, process.steps, zero_terminal=process.zero_terminal)
     try:
@@ -88,7 +110,30 @@ def make_parts(settings: TrainSettings) -> Parts:
     text, codec = TextEncoder(settings.text), Codec.load(settings.model.vae, settings.model.patch)
     torch.manual_seed(settings.run.seed)
     unet = unet_of(settings, text, codec)
+    if settings.model.lora:
+        add_lora(unet, settings.model)
     return Parts(settings, unet, text, codec, diffusion)
+
+
+def _started(settings: TrainSettings, start: Start) -> Parts:
+    """Parts with the weights of `start`; of a pipeline all of its parts."""
+    import torch
+
+    text: Any
+    if start.kind == "pipeline":
+        text, codec = PipelineText(start), Codec(open_vae(start))
+        diffusion, _ = process_of(start)
+    else:
+        plain = make_parts(changed(settings, model=changed(settings.model, start=None, lora=0)))
+        text, codec, diffusion = plain.text, plain.codec, plain.diffusion
+    unet = open_unet(start)
+    check_fits(start, unet, text.width, codec.channels)
+    if settings.model.checkpointing:
+        unet.enable_gradient_checkpointing()
+    torch.manual_seed(settings.run.seed)
+    if settings.model.lora:
+        add_lora(unet, settings.model)
+    return Parts(settings, unet, text, codec, diffusion, start)
 
 
 def unet_of(settings: TrainSettings, text: TextEncoder, codec: Codec) -> Any:
@@ -135,6 +180,7 @@ def open_run(
             f"model's run, and this one as --classifier {path}"
         )
     _renew_pipelines({found, *checkpoint.steps(path)})
+    settings = opened_as(settings, found)
     parts = make_parts(settings)
     unet_class: Any = diffusers.UNet2DConditionModel
     quiet = {"local_files_only": True, "low_cpu_mem_usage": False}  # else it asks for accelerate
@@ -209,16 +255,19 @@ def save_about(
     write_whole(path / ABOUT, json_text(about, indent=1) + "\n")
 
 
-def identity_of(settings: TrainSettings, rows: TrainingRows, text: TextEncoder) -> dict[str, Any]:
+def identity_of(
+    settings: TrainSettings, rows: TrainingRows, text: TextEncoder, start: Start | None = None
+) -> dict[str, Any]:
     """What has to stay the same for a run to go on."""
-    return {
+    begun = {} if start is None else {"start": start.digest()}
+    return begun | {
         "selection": rows.digest,
         "seed": settings.run.seed,
         "text model": text.digest,
         "caption dropout": settings.text.dropout,
         "caption separator": settings.text.separator,
         "model": _chosen(
-            {k: v for k, v in as_dict(settings.model).items() if k != "checkpointing"}
+            {k: v for k, v in as_dict(settings.model).items() if k not in _NOT_OF_THE_MODEL}
         ),
         "diffusion": _chosen(as_dict(settings.diffusion)),
         "data": order_of(settings),
@@ -234,7 +283,9 @@ def order_of(settings: TrainSettings) -> dict[str, Any]:
     """The data settings that decide which samples a batch holds, and how they look."""
     data = as_dict(settings.data)
     names = ("batch", "size", "aspects", "flip", "crop", "shards_per_block")
-    return {name: data[name] for name in names} | {"held_out": settings.run.held_out}
+    found = {name: data[name] for name in names} | {"held_out": settings.run.held_out}
+    more = {"caption": data["caption"], "templates": list(settings.text.templates)}
+    return found | _chosen(more | {"held_out_keys": list(settings.run.held_out_keys)})
 
 
 def prepare_rows(settings: TrainSettings, folder: Path) -> tuple[TrainingRows, list[str] | None]:
@@ -244,6 +295,7 @@ def prepare_rows(settings: TrainSettings, folder: Path) -> tuple[TrainingRows, l
     Raises `UserError` where nothing is named, or it cannot be read.
     """
     data, held_out = settings.data, settings.run.held_out
+    keys = settings.run.held_out_keys
     if data.dataset is not None:
         if data.selection is None:
             raise UserError(
@@ -253,7 +305,7 @@ def prepare_rows(settings: TrainSettings, folder: Path) -> tuple[TrainingRows, l
         dataset = Dataset.open(data.dataset)
         words: Words = "label" if settings.run.task == "classifier" else "caption"
         edges = edges_of(data.aspects)
-        rows = rows_of_selection(dataset, data.selection, folder, edges, held_out, words)
+        rows = rows_of_selection(dataset, data.selection, folder, edges, held_out, words, keys)
         return rows, []
     if data.tars is None:
         raise UserError("nothing to train on: set data.dataset and data.selection, or data.tars")
@@ -263,7 +315,9 @@ def prepare_rows(settings: TrainSettings, folder: Path) -> tuple[TrainingRows, l
         )
     there, paths = open_rows(folder), tars_of(data.tars, folder / "piped")
     edges = edges_of(data.aspects)
-    if there is not None and there.stamp == stamp_of_tars(paths, held_out, edges):
+    if there is not None and there.stamp == stamp_of_tars(
+        paths, held_out, edges, data.caption, keys
+    ):
         there.check_tars()
         return there, None
-    return rows_of_tars(paths, folder, held_out, edges)
+    return rows_of_tars(paths, folder, held_out, edges, data.caption, keys)

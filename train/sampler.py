@@ -66,6 +66,25 @@ def timesteps(total: int, steps: int, strength: float = 1.0) -> list[int]:
     return times[steps - max(1, round(steps * strength)) :]
 
 
+def karras_timesteps(diffusion: Diffusion, steps: int, strength: float = 1.0) -> list[int]:
+    """The times nearest to the noise levels of 2206.00364, equation 5 with rho 7; falling.
+
+    Levels that share a time are asked once, so there may be fewer. `strength` as in `timesteps`.
+    """
+    import torch
+
+    total = len(diffusion)
+    timesteps(total, steps, strength)  # the same bounds
+    levels = (diffusion.s / diffusion.a).log()  # of sigma; infinite where nothing is left
+    known = levels[torch.isfinite(levels)]
+    high, low = float(known[-1].exp()) ** (1 / 7), float(known[0].exp()) ** (1 / 7)
+    ramp = torch.linspace(high, low, steps, dtype=torch.float64) ** 7
+    found = {int((known - sigma.log()).abs().argmin()) for sigma in ramp}
+    found.add(total - 1)  # where the noise begins
+    times = sorted(found, reverse=True)
+    return times[len(times) - max(1, round(len(times) * strength)) :]
+
+
 def ddpm(
     predict: Predict, diffusion: Diffusion, x: Tensor, times: Sequence[int], draw: Draw
 ) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -18,7 +18,9 @@ class DataSettings:
     selection: str | None = None
     """The name of a frozen selection of that dataset."""
     tars: str | None = None
-    """Or foreign tars of img2dataset's kind: a file, a folder or a glob."""
+    """Or foreign tars: a file, a folder, a glob, an address, or webdataset's forms of them."""
+    caption: str | None = None
+    """Of data.tars: the key of the caption in each sample's .json; None: .txt first."""
     batch: int = Field(default=64, ge=1)
     """Pictures per step, over all ranks (count)."""
     size: int = Field(default=32, ge=8)
@@ -47,6 +49,8 @@ class TextSettings:
     """Share of captions replaced by the empty one, for classifier-free guidance (2207.12598)."""
     separator: str | None = Field(default=None, min_length=1)
     """What stands between the variants of a caption; one is drawn anew each time. None: one."""
+    templates: tuple[str, ...] = ()
+    """Texts with {caption}, one of which each caption is put into, by chance; empty: as it is."""
 
 
 @settings
@@ -67,6 +71,12 @@ class ModelSettings:
     """Without an autoencoder: the U-Net works on squares of so many pixels a side."""
     pooled: bool = False
     """Whether the caption's CLIP embedding joins the time embedding, beside cross-attention."""
+    start: str | None = None
+    """What to start from: the folder of a Stable Diffusion pipeline, a U-Net, or a run of ours."""
+    lora: int = Field(default=0, ge=0)
+    """Rank of low-rank updates to the attention (2106.09685); 0: all weights are trained."""
+    lora_alpha: float | None = Field(default=None, gt=0)
+    """The updates count lora_alpha / lora times; None: once."""
     checkpointing: bool = False
     """Whether activations are recomputed: less memory, a third more time."""
 
@@ -83,8 +93,8 @@ class DiffusionSettings:
     """Whether the last time is pure noise (2305.08891)."""
     target: Literal["eps", "x0", "v", "flow"] = "v"
     """What the model predicts: the noise, the picture, or a mixture of both."""
-    min_snr: float | None = Field(default=5.0, ge=0)
-    """Gamma of 2303.09556; 0 or None: the plain error."""
+    min_snr: Annotated[float, Field(ge=0)] | Literal["auto"] | None = "auto"
+    """Gamma of 2303.09556; 0 or None: the plain error; auto: 5, and 0 for the target flow."""
     loss: Literal["target", "velocity"] = "target"
     """The error of the target itself, or of the velocity that follows from it (2511.13720)."""
     times: Literal["uniform", "logit_normal"] = "uniform"
@@ -93,6 +103,14 @@ class DiffusionSettings:
     """Of logit_normal, in the logit of time; above 0: towards noise."""
     times_spread: float = Field(default=1.0, gt=0)
     """Of logit_normal: the standard deviation of that logit."""
+    shift: float = Field(default=1.0, gt=0)
+    """Moves the trained times towards noise, for large pictures (2403.03206, equation 23)."""
+    noise_offset: float = Field(default=0.0, ge=0)
+    """Noise that is one number per channel, so that dark and bright pictures are learned."""
+
+    def __post_init__(self) -> None:
+        if self.min_snr == "auto":  # the paper has no flow
+            object.__setattr__(self, "min_snr", 0.0 if self.target == "flow" else 5.0)
 
 
 @settings
@@ -107,8 +125,12 @@ class ClassifierSettings:
 
 @settings
 class OptimizerSettings:
-    """AdamW, warmup then a cosine to nothing."""
+    """What moves the weights, and how fast."""
 
+    kind: Literal["adamw", "adamw8bit", "prodigy"] = "adamw"
+    """AdamW (1711.05101), the same with moments of 8 bits, or Prodigy (2306.06101, rate 1)."""
+    shape: Literal["cosine", "linear", "constant"] = "cosine"
+    """Of the rate after the warmup: falling to nothing, or staying."""
     rate: float = Field(default=4e-4, gt=0)
     """The learning rate after the warmup."""
     steps: int = Field(default=1000, ge=1)
@@ -153,6 +175,10 @@ class RunSettings:
     """Checkpoints that are kept, the best beside them (count)."""
     held_out: int = Field(default=64, ge=0)
     """Pictures that are kept out of training, for the loss by timestep."""
+    held_out_keys: tuple[str, ...] = ()
+    """The keys of those, in place of a number of them by chance."""
+    wandb: str | None = None
+    """A project of Weights & Biases that hears of the run; WANDB_MODE=offline keeps it here."""
     sample_every: int = Field(default=500, ge=1)
     """Steps between two grids of the prompts (count)."""
     sample_steps: int = Field(default=20, ge=1)

@@ -47,7 +47,8 @@ def read_tar(path: str, *, sized: bool = False, caption: str | None = None) -> T
 
     try:
         with fsspec.open(path, "rb") as file:
-            return _read(file, path, sized, (caption,) if caption else CAPTION_KEYS)
+            keys = (caption,) if caption else CAPTION_KEYS
+            return _read(file, path, sized, keys, ("json",) if caption else CAPTION_FIELDS)
     except (OSError, ValueError, ImportError) as error:
         raise UserError(f"{path} cannot be read ({error}); restore it, or leave it out") from None
 
@@ -99,10 +100,12 @@ def _is_damaged(file: IO[bytes], member: Member) -> bool:
     return kind in CAPTION_FIELDS and not file.read(member.size).strip(b"\0 \t\r\n")
 
 
-def _read(file: IO[bytes], path: str, sized: bool, keys: Sequence[str]) -> TarContents:
+def _read(
+    file: IO[bytes], path: str, sized: bool, keys: Sequence[str], fields: Sequence[str]
+) -> TarContents:
     members, damages = scan(file, path)
     stamp = TarStamp(seen_of(path), contents_of(file, members))
-    found, left = samples_of(members)
+    found, left = samples_of(members, fields)
     left += [
         LeftOut(f"byte {one.offset}", "damaged", f"is damaged: {one.reason}") for one in damages
     ]
@@ -112,8 +115,8 @@ def _read(file: IO[bytes], path: str, sized: bool, keys: Sequence[str]) -> TarCo
         samples.append(sample)
         captions.append(text)
     aspects = [_aspect(file, sample, left) for sample in samples] if sized else []
-    fields = [member.extension.lower() for member in members]
-    return TarContents(samples, captions, aspects, left, fields, stamp)
+    endings = [member.extension.lower() for member in members]
+    return TarContents(samples, captions, aspects, left, endings, stamp)
 
 
 def _captioned(

@@ -63,12 +63,17 @@ class _Group:
         return any(map(_is_picture, names)) and any(map(_is_caption, names))
 
 
-def samples_of(members: Sequence[Member]) -> tuple[list[TarSample], list[LeftOut]]:
-    """The samples of a tar in the order of their pictures, and what is left out of it."""
+def samples_of(
+    members: Sequence[Member], captions: Sequence[str] = CAPTION_FIELDS
+) -> tuple[list[TarSample], list[LeftOut]]:
+    """The samples of a tar in the order of their pictures, and what is left out of it.
+
+    `captions` are the fields in which a caption is looked for, the best first.
+    """
     left: list[LeftOut] = []
     found: list[TarSample] = []
     for group in _joined(_runs(members, left), left):
-        found += _samples(group, left)
+        found += _samples(group, captions, left)
     found.sort(key=lambda sample: sample.picture.offset)
     return found, left
 
@@ -126,13 +131,13 @@ def _joined(groups: Iterable[_Group], left: list[LeftOut]) -> list[_Group]:
     return found
 
 
-def _samples(group: _Group, left: list[LeftOut]) -> Iterator[TarSample]:
+def _samples(group: _Group, kinds: Sequence[str], left: list[LeftOut]) -> Iterator[TarSample]:
     """The samples of a key: one for each stem that has a picture and a caption."""
     pictures = _by_stem(group, left)
-    captions = _captions(group)
+    captions = _captions(group, kinds)
     if not pictures:
-        kinds = ", ".join(f".{name}" for name in group.fields)
-        said = f"has no picture among its fields: {kinds}"
+        fields = ", ".join(f".{name}" for name in group.fields)
+        said = f"has no picture among its fields: {fields}"
         left.append(LeftOut(group.key, "no_picture", said))
         return
     pairs = {stem: captions[stem] for stem in pictures if stem in captions}
@@ -148,7 +153,7 @@ def _samples(group: _Group, left: list[LeftOut]) -> Iterator[TarSample]:
             left.append(LeftOut(name_of(picture), "second_picture", said))
         else:
             fields = ", ".join(f".{name}" for name in group.fields)
-            said = f"has no caption (.{', .'.join(CAPTION_FIELDS)}) among its fields: {fields}"
+            said = f"has no caption (.{', .'.join(kinds)}) among its fields: {fields}"
             key = f"{group.key}.{stem}" if stem else group.key
             left.append(LeftOut(key, "no_caption", said))
     for stem, caption in captions.items():
@@ -172,10 +177,10 @@ def _by_stem(group: _Group, left: list[LeftOut]) -> dict[str, Member]:
     return found
 
 
-def _captions(group: _Group) -> dict[str, Member]:
+def _captions(group: _Group, kinds: Sequence[str]) -> dict[str, Member]:
     """The best caption of each stem."""
     found: dict[str, Member] = {}
-    for kind in reversed(CAPTION_FIELDS):
+    for kind in reversed(kinds):
         for name, member in group.fields.items():
             stem, _, ending = name.rpartition(".")
             if ending == kind:

@@ -26,10 +26,14 @@ from frenchcat.train import checkpoint
 from frenchcat.train.distributed import Ranks
 from frenchcat.train.loader import Batches, Cursor, Loaded, load, noise_of, places
 from frenchcat.train.log import Log
+from frenchcat.train.lora import FOLDER as LORA
+from frenchcat.train.lora import save_lora
 from frenchcat.train.model import unet_output
 from frenchcat.train.optimizer import average, ema_decay, make_optimizer, rate_at
+from frenchcat.train.permutation import key_of
 from frenchcat.train.run import Parts, identity_of, make_parts, prepare_rows, save_about
 from frenchcat.train.settings import TrainSettings
+from frenchcat.train.start import export_pipeline
 from frenchcat.train.weights import TrainableWeights
 
 if TYPE_CHECKING:
@@ -69,6 +73,7 @@ class Trainer:
         self.settings, self.device, self.ranks = settings, device, ranks
         self.folder = Path(settings.run.out)
         _check_parts(settings, ranks)
+        _check_settings(settings)
         self.parts = self._make_parts()
         self.rows = self._rows()
         self.parts.codec.to(device)
@@ -80,7 +85,8 @@ class Trainer:
         self._resume(other_run)
         if ranks.first:
             check_space(self.folder, _checkpoint_bytes(self.weights), "a checkpoint")
-        self.log = Log(self.folder, ranks, self.step, settings.run.log_every)
+        run = settings.run
+        self.log = Log(self.folder, ranks, self.step, run.log_every, run.wandb)
 
     # -- the run ---------------------------------------------------------------------------------
 
@@ -162,11 +168,15 @@ class Trainer:
         diffusion, layout = self.parts.diffusion, self.weights.layout
         x_0 = self.parts.codec.encode(loaded.pixels.to(self.device))
         noise = noise_of(loaded.noise_seeds, x_0.shape[1:]).to(self.device)
+        if process.noise_offset:
+            seeds = [key_of(seed, "offset") >> 1 for seed in loaded.noise_seeds]
+            offset = noise_of(seeds, (x_0.shape[1], 1, 1)).to(self.device)
+            noise = noise + process.noise_offset * offset
         t = loaded.times.to(self.device)
         weight = None
         if process.loss == "velocity":
             weight = diffusion.velocity_weight(process.target, t).float()
-        elif process.min_snr:
+        elif isinstance(process.min_snr, float) and process.min_snr:
             weight = diffusion.min_snr_weight(process.target, t, process.min_snr).float()
         return {
             "x_t": diffusion.noised(x_0, t, noise).contiguous(memory_format=layout),
@@ -220,10 +230,11 @@ class Trainer:
             )
         )
         return Diverged(
-            f"training stopped at step {self.step + 1}: the loss is {loss:g} and the gradient's norm "
-            f"{norm:g} in batch {loaded.k} of epoch {loaded.epoch} ({which}); {self._last_good()}; "
-            f"lower optimizer.rate (now {self.settings.optimizer.rate:g}), raise optimizer.warmup or "
-            "set run.precision fp32, and start the same command again"
+            f"training stopped at step {self.step + 1}: the loss is {loss:g} and the gradient's "
+            f"norm {norm:g} in batch {loaded.k} of epoch {loaded.epoch} ({which}); "
+            f"{self._last_good()}; lower optimizer.rate (now "
+            f"{self.settings.optimizer.rate:g}), raise optimizer.warmup "
+            "or set run.precision fp32, and start the same command again"
         )
 
     def _last_good(self) -> str:
@@ -234,13 +245,14 @@ class Trainer:
         """Raise `Diverged` for weights, or a held-out loss, that are no numbers: none are kept."""
         import torch
 
-        bad = [name for name, tensor in tensors.items() if not bool(torch.isfinite(tensor).all())]
+        told = {n: t for n, t in tensors.items() if not n.startswith("group.")}  # may be infinite
+        bad = [name for name, tensor in told.items() if not bool(torch.isfinite(tensor).all())]
         if not bad and (losses is None or math.isfinite(losses.mean)):
             return
         what = f"{len(bad)} tensors such as {bad[0]} are" if bad else "the held-out loss is"
         raise Diverged(
-            f"training stopped after step {self.step}: {what} no finite number any more, and nothing "
-            f"was saved; {self._last_good()}; lower optimizer.rate (now "
+            f"training stopped after step {self.step}: {what} no finite number any more, and "
+            f"nothing was saved; {self._last_good()}; lower optimizer.rate (now "
             f"{self.settings.optimizer.rate:g}) and start the same command again"
         )
 
@@ -260,7 +272,7 @@ class Trainer:
         return self.parts.unet
 
     def _identity(self) -> dict[str, Any]:
-        return identity_of(self.settings, self.rows, self.parts.text)
+        return identity_of(self.settings, self.rows, self.parts.text, self.parts.start)
 
     def _rows(self) -> Any:
         """Laid out by the first rank, opened by all."""
@@ -319,10 +331,20 @@ class Trainer:
             state = self._state(losses)
             pixels = self.parts.codec.vae is None
             scheduler = scheduler_of(self.settings.diffusion, pixels=pixels)
-            checkpoint.save(self.folder, state, tensors, unet, scheduler)
+            checkpoint.save(self.folder, state, tensors, unet, scheduler, self._export_more)
             checkpoint.prune(self.folder, self.settings.run.keep)
             self.log.held_out(self.step, losses)
         self.ranks.barrier()
+
+    def _export_more(self, folder: Path) -> bool:
+        """Updates of low rank, and the parts of the pipeline that the run started from."""
+        model, start = self.settings.model, self.parts.start
+        if model.lora:
+            save_lora(folder / LORA, self.weights.averaged_state(), model)
+        if start is None or start.kind != "pipeline":
+            return False
+        export_pipeline(start, folder)
+        return True
 
     def _sample_grid(self) -> None:
         """The fixed prompts, drawn with the averaged weights."""
@@ -349,8 +371,8 @@ class Trainer:
 def _left_out(rows: TrainingRows, folder: Path) -> str:
     counts = ", ".join(f"{reason} {count}" for reason, count in rows.left_out.items())
     return (
-        f"{len(rows)} samples of data.tars are trained on; {sum(rows.left_out.values())} members are "
-        f"left out ({counts}): {folder / 'damaged.txt'} names each"
+        f"{len(rows)} samples of data.tars are trained on; {sum(rows.left_out.values())} members "
+        f"are left out ({counts}): {folder / 'damaged.txt'} names each"
     )
 
 
@@ -367,6 +389,40 @@ def _timed(batches: Iterator[Loaded]) -> Iterator[tuple[Loaded, float]]:
         if loaded is None:
             return
         yield loaded, time.perf_counter() - began
+
+
+def _check_settings(settings: TrainSettings) -> None:
+    """Raise `UserError` for settings that do not go together; say which fight each other."""
+    from frenchcat.curate.clip.image_tower import say_once
+
+    process = settings.diffusion
+    for template in settings.text.templates:
+        if "{caption}" not in template:
+            raise UserError(f"text.templates has {template!r} without {{caption}}; put it in")
+    if settings.data.caption is not None and settings.data.tars is None:
+        raise UserError(
+            "data.caption is the key of captions in the .json of data.tars; the captions of a "
+            "selection are the dataset's: leave it out"
+        )
+    if settings.run.task == "classifier" and (settings.model.start or settings.model.lora):
+        raise UserError("model.start and model.lora are of models that draw; a classifier has none")
+    if settings.model.lora and settings.run.shard_model:
+        raise UserError(
+            "model.lora trains little, and run.shard_model parts what is trained; drop one"
+        )
+    if settings.model.lora_alpha is not None and not settings.model.lora:
+        raise UserError(
+            "model.lora_alpha scales the updates of model.lora, which is 0; set it, too"
+        )
+    if process.zero_terminal and process.min_snr and process.target in ("v", "x0", "flow"):
+        say_once(
+            "diffusion.min_snr gives the last time of diffusion.zero_terminal, pure noise, the "
+            "weight 0: what it is for is not learned there; set diffusion.min_snr to 0"
+        )
+    if settings.optimizer.kind == "prodigy" and settings.optimizer.rate < 0.1:
+        say_once(
+            f"optimizer.rate {settings.optimizer.rate:g} scales Prodigy's own; it is meant to be 1"
+        )
 
 
 def _check_parts(settings: TrainSettings, ranks: Ranks) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from frenchcat.train.attention import PlainAttention
 from frenchcat.train.distributed import Ranks
+from frenchcat.train.lora import merged
 from frenchcat.train.settings import TrainSettings
 
 if TYPE_CHECKING:
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
 
     from frenchcat.train.run import Parts
 
-_MOMENTS = ("exp_avg", "exp_avg_sq", "step")
+_GIVEN = frozenset({"lr", "weight_decay", "eps"})
+"""Numbers of an optimizer that the settings say; others, such as Prodigy's, it found itself."""
 
 
 class TrainableWeights:
@@ -52,8 +54,9 @@ class TrainableWeights:
 
             gpu = [device.index] if device.type == "cuda" else None
             self.module = DistributedDataParallel(unet, device_ids=gpu)
-        self.names = [name for name, _ in unet.named_parameters()]
-        self.parameters = list(unet.parameters())
+        trained = [(n, p) for n, p in unet.named_parameters() if p.requires_grad]
+        self.names = [name for name, _ in trained]
+        self.parameters: list[Any] = [parameter for _, parameter in trained]
         self.averaged: list[Tensor] = [p.detach().clone() for p in self.parameters]
         if settings.run.compile:
             self._compile()
@@ -77,28 +80,48 @@ class TrainableWeights:
 
     def tensors(self, optimizer: Any) -> dict[str, Tensor]:
         """Weights, averages and moments by name, whole, on the CPU. Every rank has to call it."""
+        import torch
+
         found: dict[str, Tensor] = {}
         for name, weight, mean in zip(self.names, self.parameters, self.averaged, strict=True):
             found[f"weights.{name}"] = _whole(weight)
             found[f"averaged.{name}"] = _whole(mean)
-            for moment in _MOMENTS:
-                if moment in optimizer.state[weight]:
-                    found[f"{moment}.{name}"] = _whole(optimizer.state[weight][moment])
+            for moment, value in optimizer.state[weight].items():
+                if hasattr(value, "to"):
+                    found[f"{moment}.{name}"] = _whole(value)
+                elif isinstance(value, int | float):
+                    found[f"{moment}.{name}"] = torch.tensor(value, dtype=torch.float64)
+        for name, value in optimizer.param_groups[0].items():
+            if (
+                name not in _GIVEN
+                and isinstance(value, int | float)
+                and not isinstance(value, bool)
+            ):
+                found[f"group.{name}"] = torch.tensor(value, dtype=torch.float64)
         return found
 
     def load(self, tensors: dict[str, Tensor], optimizer: Any) -> None:
         """Put back what `tensors` gave."""
         import torch
 
+        moments = {name.partition(".")[0] for name in tensors} - {"weights", "averaged", "group"}
         with torch.no_grad():
             for n, (name, weight) in enumerate(zip(self.names, self.parameters, strict=True)):
                 weight.copy_(_like(tensors[f"weights.{name}"], weight))
                 self.averaged[n].copy_(_like(tensors[f"averaged.{name}"], weight))
-                there = {m: f"{m}.{name}" for m in _MOMENTS if f"{m}.{name}" in tensors}
+                there = {m: f"{m}.{name}" for m in moments if f"{m}.{name}" in tensors}
                 if there:
                     optimizer.state[weight] = {
                         m: _moment(m, tensors[full], weight) for m, full in there.items()
                     }
+        for group in optimizer.param_groups:
+            for name in group:
+                if f"group.{name}" in tensors:
+                    group[name] = type(group[name])(float(tensors[f"group.{name}"]))
+
+    def averaged_state(self) -> dict[str, Tensor]:
+        """The averages of what is trained, by name, on the CPU. Every rank has to call it."""
+        return {n: _whole(mean) for n, mean in zip(self.names, self.averaged, strict=True)}
 
     def averaged_unet(self, parts: Parts) -> Any:
         """A U-Net of its own with the averaged weights, for sampling and saving.
@@ -107,8 +130,16 @@ class TrainableWeights:
         """
         from frenchcat.train.run import unet_of
 
-        unet = unet_of(self.settings, parts.text, parts.codec)
-        state = {n: _whole(mean) for n, mean in zip(self.names, self.averaged, strict=True)}
+        state = self.averaged_state()
+        model = self.settings.model
+        if model.lora:
+            state = merged(
+                {n: _whole(weight) for n, weight in parts.unet.state_dict().items()} | state, model
+            )
+        if parts.start is None:
+            unet = unet_of(self.settings, parts.text, parts.codec)
+        else:
+            unet = type(parts.unet).from_config(parts.unet.config)
         unet.load_state_dict(state, strict=True)
         return unet.to(self.device).eval()
 
@@ -145,10 +176,12 @@ def _like(tensor: Tensor, other: Any) -> Tensor:
     return distribute_tensor(tensor.to(other.device), other.device_mesh, other.placements)
 
 
-def _moment(name: str, tensor: Tensor, weight: Tensor) -> Tensor:
+def _moment(name: str, tensor: Tensor, weight: Tensor) -> Any:
     import torch
 
-    if name == "step":  # a scalar, which fused AdamW keeps beside the weight
+    if tensor.dtype == torch.float64 and not tensor.dim():  # a number, which is no tensor there
+        return int(tensor) if float(tensor).is_integer() else float(tensor)
+    if tensor.shape != weight.shape:  # a scalar, which fused AdamW keeps beside the weight
         return tensor.to(weight.device)
     moved = _like(tensor, weight)
     return torch.empty_like(weight).copy_(moved)

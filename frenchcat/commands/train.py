@@ -93,6 +93,13 @@ def sample(
     size: Annotated[
         str | None, typer.Option(metavar="WxH", help="Pixels, as 96x64; by default as trained.")
     ] = None,
+    rescale: Annotated[
+        float, typer.Option(help="Of strong guidance: how far contrast is drawn back, 0 to 1.")
+    ] = 0.0,
+    threshold: Annotated[
+        float | None, typer.Option(help="Dynamic thresholding at this quantile, as .995.")
+    ] = None,
+    spacing: Annotated[str, typer.Option(help="Of the sampler's times: even or karras.")] = "even",
     neighbours: Annotated[
         int, typer.Option(help="Nearest training pictures in each picture's .json.")
     ] = 5,
@@ -143,6 +150,9 @@ def sample(
             image=image,
             strength=strength,
             size=size,
+            rescale=rescale,
+            threshold=threshold,
+            spacing=spacing,
             neighbours=neighbours,
             credentials=credentials,
             steering=Steering(classifier, label, classifier_scale, clip_guidance),
@@ -185,8 +195,10 @@ def evaluate(
         say_json(asdict(found))
         return
     for name, value in asdict(found).items():
-        shown = f"{value:.4g}" if isinstance(value, float) else value
-        say(f"{name}: {shown}")
+        figures = value if isinstance(value, dict) else {None: value}
+        for part, figure in figures.items():
+            shown = f"{figure:.4g}" if isinstance(figure, float) else figure
+            say(f"{name}: {shown}" if part is None else f"{name} {part}: {shown}")
     say(f"wrote {run / FILE}")
 
 

@@ -94,6 +94,37 @@ def test_the_held_out_loss_is_the_error_at_ten_evenly_spaced_times(
     assert state.held_out_loss == pytest.approx(found.held_out_loss, rel=1e-4)
 
 
+def test_real_pictures_at_the_drawings_size_are_the_floor(run: Path, found: Evaluation) -> None:
+    """Of pictures of one colour, whose vectors are those of whole pictures but for rounding."""
+    parts, _, _ = open_run(run)
+    searcher = Searcher(Dataset.open(str(parts.settings.data.dataset)))
+    rows = open_rows(run / "rows")
+    assert rows is not None
+    from frenchcat.train.evaluate import _trained
+
+    chosen = _trained(rows, 8, 3)
+    stored = searcher.vectors(searcher.positions(chosen))
+    texts = searcher.clip.encode_texts([str(rows.row(n).caption) for n in chosen[:8]])
+    assert found.size == "16x16"
+    assert found.floor is not None
+    assert found.floor["cmmd"] == pytest.approx(cmmd(stored[:8], stored[8:]), rel=1e-2)
+    assert found.floor["recall"] == precision_recall(stored[8:], stored[:8])[1]
+    assert found.floor["clip_score"] == pytest.approx(found.clip_score_real, abs=1e-6)
+    assert found.full_size is not None
+    assert found.full_size["clip_score_whole"] == pytest.approx(
+        clip_score(stored[:8], texts).mean, abs=1e-3
+    )
+    assert found.held_out_prompts is not None
+    unseen = [str(rows.row(n).caption) for n in rows.held_out]
+    wishes = [SampleRequest(caption, 3 + n) for n, caption in enumerate(unseen)]
+    drawn = searcher.clip.encode_pictures(
+        draw(parts, wishes, steps=2, guidance=1.5, sampler="ddim")
+    )
+    expected = clip_score(drawn, searcher.clip.encode_texts(unseen)).mean
+    assert found.held_out_prompts["drawn"] == len(unseen) == 3
+    assert found.held_out_prompts["clip_score"] == pytest.approx(expected, abs=1e-3)
+
+
 def test_the_same_again_is_the_same(run: Path, found: Evaluation) -> None:
     again = evaluate(run, number=8, steps=2, guidance=1.5, sampler="ddim", seed=3)
     assert again == found

@@ -64,6 +64,13 @@ DECIDES: dict[str, Any] = {
     "diffusion.zero_terminal": True,
     "diffusion.target": "x0",
     "diffusion.min_snr": 1.0,
+    "diffusion.shift": 3.0,
+    "model.lora": 4,
+    "model.lora_alpha": 2.0,
+    "diffusion.noise_offset": 0.1,
+    "text.templates": ["a photo of {caption}"],
+    "data.caption": "alt",
+    "run.held_out_keys": ["000000001"],
     "run.seed": 1,
 }
 DOES_NOT: dict[str, Any] = {
@@ -77,6 +84,9 @@ DOES_NOT: dict[str, Any] = {
     "optimizer.clip": 2.0,
     "optimizer.accumulate": 2,
     "optimizer.ema": 0.5,
+    "optimizer.kind": "prodigy",
+    "optimizer.shape": "constant",
+    "run.wandb": "cats",
     "run.out": "elsewhere",
     "run.device": "cuda",
     "run.precision": "bf16",
@@ -92,7 +102,13 @@ DOES_NOT: dict[str, Any] = {
 }
 # By what is read (its digest), or of another task.
 BY_DIGEST = {"data.dataset", "data.selection", "data.tars", "text.model", "text.pretrained"}
-BY_DIGEST |= {"run.held_out", "run.task", "classifier.channels", "classifier.layers_per_block"}
+BY_DIGEST |= {
+    "model.start",
+    "run.held_out",
+    "run.task",
+    "classifier.channels",
+    "classifier.layers_per_block",
+}
 
 
 @pytest.fixture(scope="module")
