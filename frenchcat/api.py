@@ -168,7 +168,7 @@ def train(
 
 
 def sample(
-    run: str | Path,
+    run: str | Path | None,
     prompts: str | Sequence[str],
     out: str | Path | None = None,
     *,
@@ -187,13 +187,18 @@ def sample(
     device: str = "auto",
     watch: DrawWatch | None = None,
 ) -> list[Path]:
-    """Draw prompts with a trained run: a signed PNG each with its receipt, and a grid, the last."""
+    """Draw prompts with a trained run: a signed PNG each with its receipt, and a grid, the last.
+
+    A `run` of None is the bundled artist. Without `out` the files go to the folder `drawn`, of the
+    run or of the current folder. Raises `NotFound` where there is no such run.
+    """
     from frenchcat.drawing import Steering, draw_to_files
 
+    beside = Path("drawn") if run is None else Path(run) / "drawn"
     return draw_to_files(
-        Path(run),
+        None if run is None else Path(run),
         [prompts] if isinstance(prompts, str) else list(prompts),
-        Path(run) / "drawn" if out is None else Path(out),
+        beside if out is None else Path(out),
         number=number,
         guidance=guidance,
         negative=negative,
