@@ -4,8 +4,8 @@
     frenchcat train train-artist --set data.dataset=FOLDER/dataset --set run.out=RUN
     python -m tools.artist export RUN
 
-`make` writes FOLDER/dataset with the selections `artist` and `held-out`, and FOLDER/artist.json with
-the counts of every step. `export` writes frenchcat/artist/ from the run's newest checkpoint.
+`make` writes FOLDER/dataset with the selections `artist` and `held-out`, and FOLDER/artist.json
+with the counts of every step. `export` writes frenchcat/artist/ from the run's newest checkpoint.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ def main() -> None:
     make.add_argument("--work", type=Path, required=True, help="packages and rendered drawings")
     make.add_argument("--out", type=Path, required=True, help="the folder of the dataset")
     make.add_argument("--limit", type=int, help="names to take, for a trial")
+    make.add_argument("--no-embed", action="store_true", help="end with the selections")
     export = verbs.add_parser("export", help="a run to the bundled artist")
     export.add_argument("run", type=Path)
     export.add_argument("--checkpoint", type=Path, help="a folder; by default the newest")
@@ -45,7 +46,7 @@ def _done(given: argparse.Namespace) -> dict[str, object]:
     from tools.artist.recipe import make
 
     given.out.mkdir(parents=True, exist_ok=True)
-    return make(given.work, given.out / "dataset", given.limit)
+    return make(given.work, given.out / "dataset", given.limit, embed=not given.no_embed)
 
 
 if __name__ == "__main__":

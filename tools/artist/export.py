@@ -17,8 +17,8 @@ from frenchcat.train.artist import artist_folder, export_artist, write_seen
 from frenchcat.train.rows import open_rows
 from frenchcat.train.run import open_run
 from frenchcat.train.seen import seen_of
-from frenchcat.train.steering import clip_of
 from frenchcat.train.settings import TextSettings
+from frenchcat.train.steering import clip_of
 from frenchcat.train.text import variants_of
 
 ABOUT = "about.json"
