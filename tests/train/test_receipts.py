@@ -130,9 +130,15 @@ def test_of_more_than_can_be_embedded_the_stored_vectors_do(
     assert found.by_pixels == [[]]
     searcher = Searcher(Dataset.open(str(parts.settings.data.dataset)))
     (drawn,) = searcher.clip.encode_pictures([noise(1)])
-    near = found.neighbours[0][0]
-    position = searcher.positions([int(near.key)])
-    assert near.similarity == pytest.approx(float(searcher.vectors(position)[0] @ drawn), abs=1e-3)
+    rows = open_rows(run / "rows")
+    assert rows is not None
+    trained = [n for n in range(len(rows)) if n not in rows.held_out]
+    assert found.compared == len(trained)
+    cosines = searcher.vectors(searcher.positions(trained)) @ drawn
+    best = np.argsort(-cosines, kind="stable")[:2]
+    assert [one.key for one in found.neighbours[0]] == [rows.row(trained[n]).key for n in best]
+    similar = [one.similarity for one in found.neighbours[0]]
+    assert similar == pytest.approx(cosines[best].tolist(), abs=1e-3)
 
 
 def test_pictures_that_are_gone_are_said(run: Path, tmp_path: Path) -> None:
