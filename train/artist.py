@@ -79,17 +79,19 @@ def export_artist(unet: Any, state: checkpoint.State, folder: Path) -> str:
 
     `unet` holds the averaged weights. The state keeps neither paths nor prompts of its run.
     """
-    import copy
     from dataclasses import asdict, replace
 
     import torch
+    from safetensors.torch import save_file
 
     from frenchcat.curate.atomic import write_whole
     from frenchcat.curate.json_text import json_text
 
     folder.mkdir(parents=True, exist_ok=True)
-    half = copy.deepcopy(unet).to(torch.float16)
-    half.save_pretrained(folder, safe_serialization=True)
+    half = {name: one.to(torch.float16).contiguous() for name, one in unet.state_dict().items()}
+    save_file(half, folder / WEIGHTS, metadata={"format": "pt"})  # as diffusers expects it
+    (folder / WEIGHTS).chmod(0o644)  # safetensors keeps files to their owner
+    unet.save_config(folder)
     settings = {name: dict(section) for name, section in state.settings.items()}
     settings["data"] |= {"dataset": None, "tars": None}
     settings["run"] |= {"out": "artist", "prompts": []}
@@ -116,6 +118,7 @@ def write_seen(folder: Path, seen: Seen, about: list[dict[str, str | None]]) -> 
         "thumbs": seen.thumbs,
     }
     save_file(tensors, folder / SEEN)
+    (folder / SEEN).chmod(0o644)
     names = ("caption", "url", "creator", "licence")
     columns = {"key": list(seen.keys)} | {name: [row[name] for row in about] for name in names}
     pq.write_table(pa.table(columns), folder / ABOUT_SEEN, compression="zstd")
