@@ -65,8 +65,8 @@ soak: $(VENV)/.developing     ## the tests that take longer
 
 bench: $(VENV)/.developing    ## every measurement against a peer; results in .bench/results
 	for script in bench/[a-z]*.py; do \
-		case $$script in bench/steer.py) continue;; esac; \
-		$(BIN)/python -m bench.$$(basename $$script .py) || exit 1; done  # steer wants a RUN
+		case $$script in bench/steer.py|bench/artist.py) continue;; esac; \
+		$(BIN)/python -m bench.$$(basename $$script .py) || exit 1; done  # those want a RUN, or a dataset
 
 clean:                        ## remove what the targets made, .venv too
 	rm -rf $(VENV) .bench .mutants demo-output .mypy_cache .ruff_cache .hypothesis

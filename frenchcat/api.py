@@ -179,7 +179,7 @@ def train(
 
 
 def sample(
-    run: str | Path,
+    run: str | Path | None,
     prompts: str | Sequence[str],
     out: str | Path | None = None,
     *,
@@ -204,12 +204,15 @@ def sample(
 ) -> list[Path]:
     """Draw prompts with a trained run: a signed PNG each with its receipt, and a grid, the last.
 
-    `size` is `96x64` or (width, height) in pixels; None: as the model was trained. `rescale` is phi
-    of rescaled guidance, `threshold` the quantile of dynamic thresholding, `spacing` of the
-    sampler's times `even` or `karras`.
+    A `run` of None is the bundled artist. Without `out` the files go to the folder `drawn`, of the
+    run or of the current folder. `size` is `96x64` or (width, height) in pixels; None: as the model
+    was trained. `rescale` is phi of rescaled guidance, `threshold` the quantile of dynamic
+    thresholding, `spacing` of the sampler's times `even` or `karras`. Raises `NotFound` where there
+    is no such run.
     """
     from frenchcat.drawing import Steering, draw_to_files, size_of
 
+    beside = Path("drawn") if run is None else Path(run) / "drawn"
     pixels = size_of(size) if isinstance(size, str) else size
     seldom: dict[str, Any] = {
         "size": pixels,
@@ -219,9 +222,9 @@ def sample(
     }
     plain = {"size": None, "rescale": 0.0, "threshold": None, "spacing": "even"}
     return draw_to_files(
-        Path(run),
+        None if run is None else Path(run),
         [prompts] if isinstance(prompts, str) else list(prompts),
-        Path(run) / "drawn" if out is None else Path(out),
+        beside if out is None else Path(out),
         number=number,
         guidance=guidance,
         negative=negative,

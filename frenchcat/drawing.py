@@ -44,7 +44,7 @@ NO_STEERING = Steering()
 
 
 def draw_to_files(
-    run: Path,
+    run: Path | None,
     prompts: Sequence[str],
     out: Path,
     *,
@@ -65,6 +65,8 @@ def draw_to_files(
 ) -> list[Path]:
     """Draw `number` pictures per prompt into a folder; gives the files, the grid last.
 
+    A `run` of None is the bundled artist.
+
     Each is signed (train/provenance.py), with the user's self-issued key where no `credentials`
     are given, and has its nearest training pictures in a .json of its name (train/receipts.py).
     A file that is another drawing's keeps its name, and this one is numbered: the same call again
@@ -74,15 +76,20 @@ def draw_to_files(
     folder that is not a run, an unreadable picture or numbers out of range.
     """
     from frenchcat.curate.image import open_image
+    from frenchcat.train.artist import open_artist
     from frenchcat.train.credentials import own_credentials
     from frenchcat.train.draw import SampleRequest, draw, grid
     from frenchcat.train.provenance import signed
-    from frenchcat.train.receipts import receipts_of
+    from frenchcat.train.receipts import artist_receipts, receipts_of
     from frenchcat.train.run import open_run
 
     _check(number, neighbours, how)
     _check_steering(steering)
-    parts, state, folder = opened or open_run(run, checkpoint, device)
+    if run is None and checkpoint is not None:
+        raise UserError(f"the bundled artist has no checkpoint {checkpoint}; leave it out")
+    if opened is None:
+        opened = open_artist(device) if run is None else open_run(run, checkpoint, device)
+    parts, state, folder = opened
     check_writable(out, "folder with --out")
     guides, steered_by = _guides(steering, parts)
     start = None if image is None else open_image(image)
@@ -102,7 +109,10 @@ def draw_to_files(
         )
     except ValueError as error:
         raise UserError(str(error)) from None
-    receipts = receipts_of(parts.settings.data, run / "rows", pictures, neighbours)
+    if run is None:
+        receipts = artist_receipts(folder, parts, pictures, neighbours)
+    else:
+        receipts = receipts_of(parts.settings.data, run / "rows", pictures, neighbours)
     about = made_by(run, state, folder) | how | steered_by
     if "size" in about:
         about["size"] = "x".join(map(str, about["size"]))
@@ -113,7 +123,9 @@ def draw_to_files(
     paths: list[Path] = []
     facts_of = {wanted: about | _wished(wanted) for wanted in requests}
     names = _names(out, facts_of)
-    for wanted, picture, near in zip(requests, pictures, receipts.neighbours, strict=True):
+    by_pixels = receipts.by_pixels or [[] for _ in pictures]
+    nearest = zip(receipts.neighbours, by_pixels, strict=True)
+    for wanted, picture, (near, alike) in zip(requests, pictures, nearest, strict=True):
         facts = facts_of[wanted]
         path = out / f"{names[wanted.prompt]}-{wanted.seed}.png"
         write_whole(path, signed(_png(picture), facts, credentials))
@@ -121,6 +133,7 @@ def draw_to_files(
             "picture": path.name,
             "made": facts,
             "nearest": [asdict(one) for one in near],
+            "nearest_by_pixels": [asdict(one) for one in alike],
         }
         told |= {"compared": receipts.compared, "note": receipts.note, "about": receipts.said}
         text = json_text(told, indent=1) + "\n"
@@ -133,11 +146,16 @@ def draw_to_files(
     return [*paths, path]
 
 
-def made_by(run: Path, state: State, checkpoint: Path) -> dict[str, Any]:
-    """What a picture's manifest says of its model: the run's name, and digests that identify it."""
-    weights = checkpoint / "unet" / "diffusion_pytorch_model.safetensors"
+def made_by(run: Path | None, state: State, checkpoint: Path) -> dict[str, Any]:
+    """What a picture's manifest says of its model: the run's name, and digests that identify it.
+
+    Without a run it is the bundled artist, whose weights lie in its folder itself.
+    """
+    from frenchcat.train.artist import WEIGHTS
+
+    weights = checkpoint / WEIGHTS if run is None else checkpoint / "unet" / WEIGHTS
     return {
-        "model": run.resolve().name,
+        "model": "frenchcat artist" if run is None else run.resolve().name,
         "checkpoint": file_sha256(weights),
         "step": state.step,
         "selection": state.identity["selection"],

@@ -1,7 +1,10 @@
-"""Receipts: the training pictures nearest to drawn ones, in the CLIP space of their dataset.
+"""Receipts: the training pictures nearest to drawn ones, in CLIP space and by pixels.
 
-Reads a run's rows and its dataset's index, writes nothing. Only rows of the run's selection are
-compared, all of them: exact, and linear in the selection (a block of vectors at a time).
+Reads a run's rows and its dataset's index; what it makes of them is kept beside them (seen.py).
+Only rows of the run's selection are compared, all of them: exact, and linear in the selection.
+Training pictures are compared as the model saw them, of its size and cut as it cuts. A selection
+of more than `seen.LIMIT` is compared by the vectors that its dataset stores of whole pictures, and
+not by pixels; the note says so.
 
 Nearness is no proof of copying, and distance none of its absence: an embedding tells what a picture
 shows, not which training pictures moved the weights (2511.10721). `SAID` goes with every receipt.
@@ -21,16 +24,19 @@ from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.licence import licence_name
 from frenchcat.train.rows import TrainingRows, open_rows
+from frenchcat.train.seen import LIMIT, Seen, seen_of, thumbs_of
 from frenchcat.train.settings import DataSettings
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
     from frenchcat.index.search import Hit, Searcher
+    from frenchcat.train.run import Parts
 
 SAID = (
-    "nearest in the dataset's CLIP space among the pictures trained on; near means alike in what "
-    "is shown, not copied from, and a copied detail may have no near neighbour (arXiv 2511.10721)"
+    "nearest among the pictures trained on, as the model saw them: by cosine in the dataset's CLIP "
+    "space, and by pixels; near means alike in what is shown, not copied from, and a copied detail "
+    "may have no near neighbour (arXiv 2511.10721)"
 )
 _BLOCK = 65_536
 _CREATORS = ("creator", "artist", "author", "credit")
@@ -47,6 +53,7 @@ class Neighbour:
     creator: str | None
     licence: str | None
     caption: str | None
+    difference: float | None = None  # of thumbnails' RGB values, 0 … 255, root mean square
 
 
 @dataclass(frozen=True)
@@ -56,6 +63,7 @@ class Receipts:
     neighbours: list[list[Neighbour]]
     compared: int = 0  # training pictures
     note: str | None = None
+    by_pixels: list[list[Neighbour]] = field(default_factory=list)  # least difference first
     said: str = field(default=SAID)
 
 
@@ -79,10 +87,46 @@ def receipts_of(data: DataSettings, rows: Path, pictures: Sequence[Image], k: in
     except (UserError, OSError) as error:
         return Receipts(none, note=f"not compared: {error}")
     positions, gone = trained_positions(searcher, found)
-    note = f"{gone} of the pictures trained on are no longer in the index" if gone else None
+    notes = [f"{gone} of the pictures trained on are no longer in the index"] if gone else []
+    if len(positions) <= LIMIT:
+        try:
+            seen = seen_of(found, data, searcher.clip)
+        except (UserError, OSError) as error:
+            notes.append(f"compared by stored vectors: {error}")
+        else:
+            return _compared(searcher, seen, pictures, drawn, k, notes)
+    else:
+        notes.append(f"compared by stored vectors: more than {LIMIT:,} pictures were trained on")
     ranked = nearest(searcher, positions, drawn, k)
     neighbours = [[_neighbour(hit) for hit in hits] for hits in ranked]
-    return Receipts(neighbours, len(positions), note)
+    return Receipts(neighbours, len(positions), "; ".join(notes) or None, [[] for _ in pictures])
+
+
+def _compared(
+    searcher: Searcher,
+    seen: Seen,
+    pictures: Sequence[Image],
+    drawn: NDArray[np.float32],
+    k: int,
+    notes: list[str],
+) -> Receipts:
+    """By what the model saw, of the rows that are still in the index."""
+    from frenchcat.index.rows import id_of
+    from frenchcat.index.search import Ranked
+
+    positions = searcher.positions([id_of(key) for key in seen.keys])
+    there = np.flatnonzero(positions >= 0)
+    similar = seen.similarities(drawn)[:, there]
+    different = seen.differences(thumbs_of(pictures))[:, there]
+
+    def first(order: NDArray[np.int64], row: int) -> list[Neighbour]:
+        hits = searcher.hits(Ranked(positions[there][order], similar[row][order]))
+        found = zip(hits, different[row][order].tolist(), strict=True)
+        return [_neighbour(hit, difference) for hit, difference in found]
+
+    by_clip = [first(np.argsort(-row, kind="stable")[:k], n) for n, row in enumerate(similar)]
+    by_pixels = [first(np.argsort(row, kind="stable")[:k], n) for n, row in enumerate(different)]
+    return Receipts(by_clip, len(there), "; ".join(notes) or None, by_pixels)
 
 
 def nearest(
@@ -115,7 +159,7 @@ def trained_positions(searcher: Searcher, rows: TrainingRows) -> tuple[NDArray[n
     return found[found >= 0], int((found < 0).sum())
 
 
-def _neighbour(hit: Hit) -> Neighbour:
+def _neighbour(hit: Hit, difference: float | None = None) -> Neighbour:
     licence = _first(hit.columns, _LICENCES)
     return Neighbour(
         hit.key,
@@ -124,6 +168,7 @@ def _neighbour(hit: Hit) -> Neighbour:
         _first(hit.columns, _CREATORS),
         None if licence is None else licence_name(licence),
         hit.caption,
+        None if difference is None else round(difference, 2),
     )
 
 
@@ -133,3 +178,38 @@ def _first(columns: dict[str, Any], names: Sequence[str]) -> str | None:
         if value not in (None, ""):
             return str(value)
     return None
+
+
+def artist_receipts(folder: Path, parts: Parts, pictures: Sequence[Image], k: int) -> Receipts:
+    """As `receipts_of`, for the bundled artist, by what is bundled of its training pictures.
+
+    Where that is missing the note says so.
+    """
+    from frenchcat.train.artist import read_seen
+    from frenchcat.train.steering import clip_of
+
+    none: list[list[Neighbour]] = [[] for _ in pictures]
+    found = read_seen(folder)
+    if found is None:
+        return Receipts(none, note=f"not compared: {folder} tells nothing of its training pictures")
+    seen, about = found
+    drawn = clip_of(parts.settings.text).encode_pictures(list(pictures))
+    similar, different = seen.similarities(drawn), seen.differences(thumbs_of(pictures))
+
+    def first(order: NDArray[np.int64], row: int) -> list[Neighbour]:
+        return [
+            Neighbour(
+                seen.keys[n],
+                round(float(similar[row, n]), 4),
+                about[n]["url"],
+                about[n]["creator"],
+                about[n]["licence"],
+                about[n]["caption"],
+                round(float(different[row, n]), 2),
+            )
+            for n in order.tolist()
+        ]
+
+    by_clip = [first(np.argsort(-row, kind="stable")[:k], n) for n, row in enumerate(similar)]
+    by_pixels = [first(np.argsort(row, kind="stable")[:k], n) for n, row in enumerate(different)]
+    return Receipts(by_clip, len(seen), None, by_pixels)

@@ -62,8 +62,13 @@ def train(
 
 
 def sample(
-    run: Run,
-    prompt: Annotated[list[str], typer.Argument(metavar="PROMPT...", help="What to draw.")],
+    given: Annotated[
+        list[str],
+        typer.Argument(metavar="[RUN] PROMPT...", help="A run's folder, if any; what to draw."),
+    ],
+    artist: Annotated[
+        bool, typer.Option("--artist", help="Draw every argument with the bundled artist.")
+    ] = False,
     number: Annotated[int, typer.Option("-n", min=1, help="Pictures a prompt.")] = 4,
     guidance: Annotated[
         float, typer.Option(help="Weight of classifier-free guidance; 1: none, 0: no prompt.")
@@ -116,19 +121,22 @@ def sample(
         "auto"
     ),
     out: Annotated[
-        Path | None, typer.Option(help="Folder of the PNGs; by default RUN/drawn.")
+        Path | None, typer.Option(help="Folder of the PNGs; by default RUN/drawn, or drawn.")
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="A JSON object a file on stdout.")] = False,
 ) -> None:
-    """Draw prompts with a trained run: a signed PNG each with its receipt, and a grid.
+    """Draw prompts with a run or the bundled artist: signed PNGs with receipts, and a grid.
 
-    Example: frenchcat sample run "a french cat" -n 4 --guidance 5
+    Example: frenchcat sample "a french cat"
+
+    With a run of your own: frenchcat sample run "a french cat" -n 4 --guidance 5
     """
     from frenchcat.api import sample as draw
     from frenchcat.curate.errors import UserError
     from frenchcat.drawing import Steering
     from frenchcat.progress import DrawingBar
 
+    run, prompts = (None, given) if artist else _run_and_prompts(given)
     if (key is None) != (certificates is None):
         raise UserError("--key and --certificates go together; give both, or neither")
     credentials = None
@@ -139,7 +147,7 @@ def sample(
     with DrawingBar() as watch:
         paths = draw(
             run,
-            prompt,
+            prompts,
             out,
             number=number,
             guidance=guidance,
@@ -165,6 +173,30 @@ def sample(
             say_json({"picture": str(path)})
         else:
             say(path)
+
+
+def _run_and_prompts(given: list[str]) -> tuple[Path | None, list[str]]:
+    """The run that is named first, if any, and what to draw.
+
+    One argument is a prompt; of several, the first is a run unless it has blanks and is no folder.
+    """
+    from frenchcat.curate.errors import NotFound, UserError
+
+    first, *others = given
+    is_there = Path(first).exists()
+    if not others and is_there:
+        raise UserError(
+            f"{first} is a run's folder, and nothing is said to be drawn; add a prompt, or "
+            "--artist where the word itself is to be drawn"
+        )
+    if not others or (" " in first and not is_there):
+        return None, given
+    if not is_there and os.sep not in first:
+        raise NotFound(
+            f"there is no folder {first}; name a run's folder before the prompts, or add "
+            "--artist where each argument is to be drawn by the bundled artist"
+        )
+    return Path(first), others
 
 
 def evaluate(

@@ -1,4 +1,4 @@
-"""The artist's recipe: names, captions, what is held out, rendering; a small part of it end to end."""
+"""The artist's recipe: names, captions, what is held out, rendering; a part of it end to end."""
 
 import io
 import json
@@ -22,7 +22,8 @@ from tools.artist.materials import SOURCES, Drawing, Missing, drawings, fetch
 from tools.artist.recipe import COUNTS, SELECTION, make, served, write_list
 from tools.artist.render import render, write_pictures
 
-SVG = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 20 10"><rect width="20" height="10"{}/></svg>'
+BOX = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 20 10">'
+SVG = BOX + '<rect width="20" height="10"{}/></svg>'
 TEXTS = {"red apple": {"en": ["red apple", "fruit"]}}
 OTHERS = {"fr": "pomme rouge", "de": "roter Apfel", "es": "manzana roja", "it": "mela rossa"}
 OTHERS |= {"ja": "赤リンゴ", "zh": "红苹果"}

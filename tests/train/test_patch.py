@@ -13,10 +13,12 @@ from frenchcat.curate.clip import ClipSettings
 from frenchcat.curate.clip.model import load_clip
 from frenchcat.curate.errors import UserError
 from frenchcat.train.draw import SampleRequest, draw, noise_of
+from frenchcat.train.evaluate import held_out
 from frenchcat.train.loader import Batches
 from frenchcat.train.loader import noise_of as noises_of
 from frenchcat.train.loop import train
 from frenchcat.train.model import Codec, make_unet, unet_output
+from frenchcat.train.rows import open_rows
 from frenchcat.train.run import make_parts, open_run
 from frenchcat.train.settings import ModelSettings, TextSettings, TrainSettings
 from frenchcat.train.size import size_of
@@ -237,3 +239,14 @@ def test_one_of_a_captions_variants_is_drawn_each_time(run: Path) -> None:
     assert variants_of("red apple | pomme rouge || ", pipe) == ["red apple", "pomme rouge"]
     assert variants_of("", pipe) == [""]
     assert variants_of("a|b", TextSettings()) == ["a|b"]
+
+
+def test_held_out_pictures_have_the_first_variant(run: Path) -> None:
+    rows = open_rows(run / "rows")
+    assert rows is not None
+    chosen = settings(Path("unread"), run)
+    still = held_out(
+        chosen.data, Codec(), rows, torch.device("cpu"), text=TextSettings(separator=" ")
+    )
+    assert still is not None
+    assert set(still.captions) == {"cat"}

@@ -1,7 +1,11 @@
-"""``python -m tools.artist --work WORK --out FOLDER``: packages of drawings to a training set.
+"""``python -m tools.artist``: the artist's training set, and the artist from a run.
 
-Writes FOLDER/dataset with the selections `artist` and `held-out`, and FOLDER/artist.json with the
-counts of every step. Then: ``frenchcat train train-artist --set data.dataset=FOLDER/dataset``.
+    python -m tools.artist make --work WORK --out FOLDER
+    frenchcat train train-artist --set data.dataset=FOLDER/dataset --set run.out=RUN
+    python -m tools.artist export RUN
+
+`make` writes FOLDER/dataset with the selections `artist` and `held-out`, and FOLDER/artist.json
+with the counts of every step. `export` writes frenchcat/artist/ from the run's newest checkpoint.
 """
 
 from __future__ import annotations
@@ -13,21 +17,36 @@ from pathlib import Path
 from frenchcat.curate.errors import FrenchcatError
 from frenchcat.curate.json_text import json_text
 from tools.artist.materials import Missing
-from tools.artist.recipe import make
 
 
 def main() -> None:
-    """Parse, make, print."""
+    """Parse, do, print what was counted."""
     parser = argparse.ArgumentParser(prog="python -m tools.artist", description=__doc__)
-    parser.add_argument("--work", type=Path, required=True, help="packages and rendered drawings")
-    parser.add_argument("--out", type=Path, required=True, help="the folder of the dataset")
-    parser.add_argument("--limit", type=int, help="names to take, for a trial")
-    given = parser.parse_args()
-    given.out.mkdir(parents=True, exist_ok=True)
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    make = verbs.add_parser("make", help="packages of drawings to a training set")
+    make.add_argument("--work", type=Path, required=True, help="packages and rendered drawings")
+    make.add_argument("--out", type=Path, required=True, help="the folder of the dataset")
+    make.add_argument("--limit", type=int, help="names to take, for a trial")
+    make.add_argument("--no-embed", action="store_true", help="end with the selections")
+    export = verbs.add_parser("export", help="a run to the bundled artist")
+    export.add_argument("run", type=Path)
+    export.add_argument("--checkpoint", type=Path, help="a folder; by default the newest")
+    export.add_argument("--to", type=Path, help="by default frenchcat/artist/")
     try:
-        print(json_text(make(given.work, given.out / "dataset", given.limit), indent=1))
+        print(json_text(_done(parser.parse_args()), indent=1))
     except (Missing, FrenchcatError) as error:
         sys.exit(f"error: {error}")
+
+
+def _done(given: argparse.Namespace) -> dict[str, object]:
+    if given.verb == "export":
+        from tools.artist.export import export
+
+        return export(given.run, given.to, given.checkpoint)
+    from tools.artist.recipe import make
+
+    given.out.mkdir(parents=True, exist_ok=True)
+    return make(given.work, given.out / "dataset", given.limit, embed=not given.no_embed)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The material through the pipeline: list, serve, download, embed, dedup, verdict, select, count.
+"""The material through the pipeline: list, serve, download, dedup, verdict, select, embed, count.
 
 Reads the work folder's packages (materials.py), writes below it::
 
@@ -37,9 +37,12 @@ COUNTED = ("rows", "downloaded", "failed_reasons", "embedded", "kept", "dropped"
 HOST = "127.0.0.1"
 
 
-def make(work: Path, dataset: Path, limit: int | None = None) -> dict[str, Any]:
+def make(
+    work: Path, dataset: Path, limit: int | None = None, *, embed: bool = True
+) -> dict[str, Any]:
     """Every step, from packages to the selections; gives the counts, which it writes, too.
 
+    Without `embed` it ends with the selections, which is enough to begin the training.
     `limit` takes that many names of the material, those that most styles have first. Raises
     `Missing` for a package that cannot be had here.
     """
@@ -53,9 +56,17 @@ def make(work: Path, dataset: Path, limit: int | None = None) -> dict[str, Any]:
     with served(pictures, _port(urls)) as base:
         write_list(urls, base, paths, out, work)
         host = urlsplit(base).netloc
-        opened = api.build(str(urls), dataset, config=CONFIG, allow_hosts=[host], yes=True)
+        opened = api.download(str(urls), dataset, config=CONFIG, allow_hosts=[host], yes=True)
+    # What is trained on follows from bytes and perceptual hashes; vectors, which cost most, are
+    # for search and receipts, and come last.
+    opened.score(config=CONFIG)
+    opened.dedup(config=CONFIG)
+    opened.verdict(config=CONFIG)
     trained = opened.select(SELECTION, "keep and held_out = ''", replace=True)
     kept_out = opened.select(HELD_OUT, "keep and held_out <> ''", replace=True)
+    if not embed:
+        return {"selections": {SELECTION: len(trained), HELD_OUT: len(kept_out)}}
+    opened.embed(config=CONFIG, yes=True).index(config=CONFIG)
     found = opened.info().as_dict()
     counts = {
         "sources": [vars(source) | {"drawings": n} for source, n in _by_source(every)],

@@ -1,0 +1,136 @@
+"""Training pictures as a model saw them: of its size, cut as it cuts, in CLIP space and by pixels.
+
+Made from a run's rows and its settings, kept in the run's folder (``rows/seen-<model>.npz``), so
+that the next drawing finds it. Both sides of a comparison are then pictures of one size: a drawing
+of 64 pixels is nearer to a photograph of 64 pixels than to what that photograph was.
+
+Two measures. `similarity` is the cosine in CLIP space: alike in what is shown. `difference` is the
+root mean square over the RGB values (0 … 255) of thumbnails of THUMB pixels a side: alike as
+pixels. A memorised picture is first by both.
+
+Cost: one decoding and one CLIP pass per training picture, once; LIMIT of them at most.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from frenchcat.curate.config import changed
+from frenchcat.train.pictures import enough_of, fitted, shapes_of
+from frenchcat.train.randomness import SampleRandomness
+from frenchcat.train.reader import Reader
+from frenchcat.train.settings import DataSettings
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from frenchcat.curate.clip.model import Clip
+    from frenchcat.train.rows import TrainingRows
+
+LIMIT = 20_000
+"""Training pictures that are embedded anew for receipts; of a larger set the stored vectors do."""
+THUMB = 8
+_BLOCK = 256
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """Training pictures, as many as keys."""
+
+    keys: tuple[str, ...]
+    vectors: NDArray[np.float16]  # (N, D) unit rows
+    thumbs: NDArray[np.uint8]  # (N, THUMB * THUMB * 3)
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def similarities(self, drawn: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(M, N) cosines with unit rows (M, D)."""
+        found: NDArray[np.float32] = drawn @ self.vectors.astype(np.float32).T
+        return found
+
+    def differences(self, thumbs: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """(M, N) root mean square differences from thumbnails (M, THUMB * THUMB * 3)."""
+        ours, theirs = self.thumbs.astype(np.float32), thumbs.astype(np.float32)
+        squares = (theirs**2).sum(1)[:, None] + (ours**2).sum(1)[None] - 2 * theirs @ ours.T
+        found: NDArray[np.float32] = np.sqrt(squares.clip(min=0) / ours.shape[1])
+        return found
+
+
+def thumbs_of(pictures: Sequence[Image]) -> NDArray[np.uint8]:
+    """(N, THUMB * THUMB * 3): the pictures' means over a grid, whatever their sizes."""
+    from PIL import Image as Images
+
+    small = [one.convert("RGB").resize((THUMB, THUMB), Images.Resampling.BOX) for one in pictures]
+    return np.stack([np.asarray(one, np.uint8).reshape(-1) for one in small])
+
+
+def as_seen(picture: Image, data: DataSettings) -> Image:
+    """A picture as a model of these settings sees it: its size, its crop, unflipped."""
+    from PIL import Image as Images
+
+    still = changed(data, flip=False, crop="pad" if data.crop == "pad" else "center")
+    shapes = shapes_of(data)
+    aspect = picture.width / picture.height
+    shape = min(shapes, key=lambda one: abs(np.log(one[0] / one[1] / aspect)))
+    return Images.fromarray(fitted(picture, shape, still, SampleRandomness(0, 0, "seen")))
+
+
+def seen_of(rows: TrainingRows, data: DataSettings, clip: Clip) -> Seen:
+    """Every picture trained on, embedded as it was seen; from the run's folder where it is kept.
+
+    A damaged one, which was never trained on, is left out. Raises `UserError` where a tar is gone
+    or changed, and nothing is kept.
+    """
+    path = rows.folder / f"seen-{clip.digest[:16]}-{data.size}-{data.crop}.npz"
+    there = _read(path, rows.digest)
+    if there is not None:
+        return there
+    rows.check_tars()
+    held_out = set(rows.held_out)
+    numbers = np.array([n for n in range(len(rows)) if n not in held_out], np.int64)
+    reader = Reader(rows.folder, enough_of(data))
+    keys: list[str] = []
+    vectors, thumbs = [np.zeros((0, clip.dimension), np.float16)], []
+    for start in range(0, len(numbers), _BLOCK):
+        samples = reader.sound(numbers[start : start + _BLOCK])
+        pictures = [as_seen(sample.picture, data) for sample in samples]
+        keys += [sample.key for sample in samples]
+        if pictures:
+            vectors.append(clip.encode_pictures(pictures).astype(np.float16))
+            thumbs.append(thumbs_of(pictures))
+    empty = np.zeros((0, THUMB * THUMB * 3), np.uint8)
+    made = Seen(tuple(keys), np.concatenate(vectors), np.concatenate([empty, *thumbs]))
+    _keep(path, made, rows.digest)
+    return made
+
+
+def _read(path: Path, digest: str) -> Seen | None:
+    """What was kept, if it is of these rows."""
+    try:
+        with np.load(path, allow_pickle=False) as kept:
+            if str(kept["digest"]) != digest:
+                return None
+            return Seen(tuple(kept["keys"].tolist()), kept["vectors"], kept["thumbs"])
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def _keep(path: Path, made: Seen, digest: str) -> None:
+    """Write it beside the rows; a run that cannot be written does without."""
+    import contextlib
+    import io
+
+    from frenchcat.curate.atomic import write_whole
+
+    out = io.BytesIO()
+    keys = np.array(made.keys, dtype=np.str_)
+    np.savez(out, digest=digest, keys=keys, vectors=made.vectors, thumbs=made.thumbs)
+    with contextlib.suppress(OSError):
+        write_whole(path, out.getvalue())
