@@ -8,6 +8,7 @@ import { save, show } from "./pictures.js";
 
 const ELSEWHERE = ["picture", "thumbnail", "stored", "caption", "similarity", "copies"];
 const LONG = 600; // characters of a caption that is scrolled
+const SWIPE_PX = 50;
 const AHEAD = 3; // rows before the end of the list, where the next page is fetched
 
 export class Detail {
@@ -16,9 +17,31 @@ export class Detail {
     this.dialog = prepare(byId("detail"), () => this.closed());
     this.dialog.addEventListener("keydown", (event) => this.pressed(event));
     // Beside what changes, so that it is read when the picture does.
+    this.touches();
     this.said = el("p", { class: "unseen", role: "status" });
     this.body = el("div", { class: "detail-body" });
     this.dialog.append(this.body, this.said);
+  }
+
+  /** A swipe goes to the next picture; a tap or a click shows it larger, and all of it again. */
+  touches() {
+    let from = null;
+    this.dialog.addEventListener("touchstart", ({ touches, target }) => {
+      const zoomed = target.closest(".zoomed") || visualViewport.scale > 1.05;
+      from = touches.length === 1 && target.closest(".stage") && !zoomed ? touches[0] : null;
+    }, { passive: true });
+    this.dialog.addEventListener("touchend", ({ changedTouches: [to] }) => {
+      if (!from) return;
+      const [across, down] = [to.clientX - from.clientX, to.clientY - from.clientY];
+      from = null;
+      if (Math.abs(across) < SWIPE_PX || Math.abs(across) < 2 * Math.abs(down)) return;
+      const { before, after } = this.neighbours();
+      if (across > 0) before?.();
+      else if (after) after();
+    }, { passive: true });
+    this.dialog.addEventListener("click", ({ target }) => {
+      if (target.matches(".stage img")) target.closest(".stage").classList.toggle("zoomed");
+    });
   }
 
   /** Follow the state: open its row, or close. */

@@ -62,7 +62,7 @@ def cats(tmp_path_factory: pytest.TempPathFactory, clip: Clip) -> Dataset:
 
 @pytest.fixture(scope="module")
 def client(cats: Dataset, clip: Clip) -> Iterator[TestClient]:
-    with served(cats, clip=clip) as client:
+    with served(cats, clip=clip, condition_sec=60) as client:
         yield client
 
 

@@ -35,7 +35,8 @@ def cats(tmp_path_factory: pytest.TempPathFactory, clip: Clip) -> Dataset:
 
 @pytest.fixture(scope="module")
 def client(cats: Dataset, clip: Clip) -> Iterator[TestClient]:
-    with served(cats, clip=clip, allow_remove=True, allow_select=True) as client:
+    allowed: dict[str, Any] = {"allow_remove": True, "allow_select": True}
+    with served(cats, clip=clip, condition_sec=60, **allowed) as client:
         yield client
 
 
@@ -350,7 +351,8 @@ def test_a_key_is_sent_as_http_basic_too(tmp_path: Path, cats: Dataset, clip: Cl
             sent = {"Authorization": f"Basic {base64.b64encode(pair.encode()).decode()}"}
             answer = client.get("/v1/datasets", headers=sent)
             assert answer.status_code == status, pair
-        assert client.get("/v1/datasets", headers={"Authorization": "Basic é"}).status_code == 401
+        odd = client.get("/v1/datasets", headers={"Authorization": "Basic é".encode()})
+        assert odd.status_code == 401
         wrong = client.get("/v1/datasets", headers={"X-API-Key": "nonsense"}).json()["detail"]
         none = client.get("/v1/datasets").json()["detail"]
         assert "none of this service's" in wrong
