@@ -16,6 +16,7 @@ import { Removing } from "./removal.js";
 import { Results } from "./results.js";
 import { SearchBar } from "./search-bar.js";
 import { Selecting } from "./selection.js";
+import { Selections } from "./selections.js";
 import { ASKED, Store, placeOf } from "./state.js";
 import { welcome } from "./welcome.js";
 import { Where } from "./where.js";
@@ -38,6 +39,7 @@ class Page {
     this.detail = new Detail(this);
     this.drawer = new Duplicates(this);
     this.selecting = new Selecting(this);
+    this.selections = new Selections(this);
     this.removing = new Removing(this);
     this.drawing = new Drawing(this);
     prepare(byId("help"));

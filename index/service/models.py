@@ -465,6 +465,9 @@ class NewSelection(Filters):
     name: str = Field(max_length=100)
     query: Search | None = Field(None, description="Its k nearest rows are chosen from.")
     limit: int | None = Field(None, ge=1, le=100_000_000)
+    balance: Annotated[str, Field(max_length=200)] | None = Field(
+        None, description="A column: of its values as many rows of each as can be, up to limit."
+    )
     replace: bool = Field(False, description="Whether another selection of the name may be lost.")
 
 
