@@ -1,5 +1,6 @@
 // The page, put together: the state says what is seen, everything else follows it.
 
+import { AsCode } from "./as-code.js";
 import { Client, Problem } from "./client.js";
 import { Detail } from "./detail.js";
 import { confirmed, prepare } from "./dialogs.js";
@@ -40,6 +41,7 @@ class Page {
     this.drawer = new Duplicates(this);
     this.selecting = new Selecting(this);
     this.selections = new Selections(this);
+    this.asCode = new AsCode(this);
     this.removing = new Removing(this);
     this.drawing = new Drawing(this);
     prepare(byId("help"));
@@ -164,7 +166,8 @@ class Page {
       return this.start();
     }
     if (!this.datasets.length) return;
-    const place = this.store.left;
+    const place = this.store.left; // once: what is asked next begins at its top
+    this.store.left = null;
     if (changed.includes("index")) {
       this.picked.clear(); // rows of another dataset
       this.meet();

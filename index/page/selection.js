@@ -102,7 +102,7 @@ export class Selecting {
       ? { dataset, name, replace, where: `key IN (${listed})` }
       : k === null
       ? { dataset, name, replace, where: condition(state, page.where.columns ?? new Set()), ...this.sized() }
-      : { dataset, name, replace, query: { ...search({ ...state, sort: "" }, k), ...filters(state), dropped: false, dataset } };
+      : { dataset, name, replace, query: { ...search({ ...state, sort: "", hybrid: false }, k), ...filters(state), dropped: false, dataset } };
     try {
       this.made(await page.client.post("v1/selections", body));
     } catch (error) {

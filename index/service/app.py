@@ -26,12 +26,12 @@ from frenchcat.index.service import (
     compat,
     curation,
     drawing,
+    export,
     facets,
+    kept,
     media,
     operations,
     resources,
-    kept,
-    export,
 )
 from frenchcat.index.service.drawing import DrawBackend
 from frenchcat.index.service.guard import PICTURES, Guard, public_paths, read_keys
@@ -55,7 +55,8 @@ IDLE_STOP_SEC = 1.5  # that threads get to end where there are none
 Stoppable = Callable[[Callable[[], float]], AbstractContextManager[None]]
 LATE_SEC = 5  # that threads get after that
 ROUTERS = tuple(
-    module.router for module in (
+    module.router
+    for module in (
         *(api, browse, facets, resources, export, kept, media, curation, drawing, compat),
         operations,
     )

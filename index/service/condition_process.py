@@ -218,7 +218,9 @@ def _select(
     dataset = Dataset(root)
     with dataset.lock():
         try:
-            made = select.select(dataset, name, select.Choice(where=where, limit=limit, balance=balance), replace)
+            made = select.select(
+                dataset, name, select.Choice(where=where, limit=limit, balance=balance), replace
+            )
         except AlreadyThere:
             there = select.open_selection(dataset, name)
             return {"taken": {"rows": len(there), "digest": there.digest}}, None

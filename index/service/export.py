@@ -39,9 +39,7 @@ _FILES: dict[int | str, dict[str, Any]] = {
 }
 
 
-@router.get(
-    "/export", response_class=Response, responses={**documented(403, 404, 503), **_FILES}
-)
+@router.get("/export", response_class=Response, responses={**documented(403, 404, 503), **_FILES})
 async def export_link(
     request: Request, name: str, asked: Annotated[LinkedExport, Query()]
 ) -> Response:
@@ -174,7 +172,9 @@ async def _streamed(
         async with slots:
             made = write(rows.schema, rows.batches())
             try:
-                while (part := await asyncio.shield(service.work.disk(next, made, None))) is not None:
+                while (
+                    part := await asyncio.shield(service.work.disk(next, made, None))
+                ) is not None:
                     if part:
                         yield part
             finally:

@@ -133,7 +133,9 @@ class Guard:
         self.rates = self.picture_rates = None
         if settings.rate:
             self.rates = Rates(settings.rate)
-            self.picture_rates = Rates(settings.picture_rate or PICTURES_PER_REQUEST * settings.rate)
+            self.picture_rates = Rates(
+                settings.picture_rate or PICTURES_PER_REQUEST * settings.rate
+            )
         self.uploads = Uploads(settings.max_uploads, settings.upload_bytes)
         self.hosts = frozenset(settings.hosts or (LOOPBACK if settings.private else ()))
 
@@ -210,7 +212,9 @@ class Guard:
             return
         if wait := rates.wait_sec(client):
             retry = {"Retry-After": str(max(1, round(wait)))}
-            said = f"at most {rates.rate:g} {what} per second ({name}); wait {max(1, round(wait))} s"
+            said = (
+                f"at most {rates.rate:g} {what} per second ({name}); wait {max(1, round(wait))} s"
+            )
             raise Refused(429, said, retry)
 
     def _check_site(self, scope: Scope, headers: Headers) -> None:

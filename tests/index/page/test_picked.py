@@ -37,7 +37,8 @@ def test_rows_are_picked_by_box_range_and_key(page: Page) -> None:
     page.keyboard.press("x")
     expect(bar).to_contain_text("4 rows picked")
     page.keyboard.press("Control+a")
-    expect(bar).to_contain_text(f"{len(keys)} rows picked")
+    # A picture that is broken may be hidden by now, or not yet.
+    expect(bar).to_contain_text(re.compile(f"({len(keys) - 1}|{len(keys)}) rows picked"))
     expect(bar.get_by_role("button", name="Search by their sum")).to_be_disabled()
     bar.get_by_role("button", name="Clear").click()
     expect(bar).to_be_hidden()
@@ -68,7 +69,7 @@ def test_picked_rows_are_searched_by_frozen_and_written_out(page: Page, site: Si
     assert [row["key"] for row in rows] == keys
     with page.expect_request("**/v1/search") as asked:
         bar.get_by_role("button", name="Search by their sum").click()
-    terms: list[Any] = asked.value.post_data_json["terms"]
+    terms: list[Any] = (asked.value.post_data_json or {})["terms"]
     assert [term["like"]["key"] for term in terms] == keys
     expect(page.locator("#asked img")).to_have_count(3)
     expect(bar).to_be_hidden()
@@ -95,3 +96,45 @@ def test_all_that_match_becomes_a_selection_whose_size_is_chosen(page: Page) -> 
     pick(page, 1)
     page.locator("#picked").get_by_role("button", name=re.compile("All that match")).click()
     expect(page.locator("#selection-cut")).to_be_enabled()
+
+
+def test_selections_are_renamed_downloaded_and_deleted(page: Page, site: Site) -> None:
+    page.goto("/?where=caption like '%25number 2%25'")
+    settled(page)
+    page.get_by_role("button", name="Make this a training selection").click()
+    making = page.locator("#selecting")
+    making.locator("#selection-name").fill("twos")
+    making.locator("#selection-limit").fill("3")
+    making.get_by_role("button", name="Freeze it").click()
+    expect(making.locator("h2")).to_have_text("twos: 3 rows")
+    making.get_by_role("button", name="Close").click()
+    page.get_by_role("button", name="Selections", exact=True).click()
+    dialog = page.locator("#selections")
+    item = dialog.locator("[data-name=twos]")
+    with page.expect_download() as started:
+        item.get_by_role("combobox").select_option("csv")
+    rows = list(csv.DictReader(io.StringIO(started.value.path().read_text())))
+    kept = select.open_selection(site.dataset, "twos").table["key"].to_pylist()
+    assert [row["key"] for row in rows] == kept
+    item.get_by_role("button", name="Rename…").click()
+    item.get_by_label("New name").fill("deux")
+    item.get_by_role("button", name="Rename").click()
+    renamed = dialog.locator("[data-name=deux]")
+    expect(renamed).to_contain_text("3 rows")
+    for answer, there in (("Cancel", True), ("Delete it", False)):
+        renamed.get_by_role("button", name="Delete…").click()
+        page.locator("#confirm").get_by_role("button", name=answer).click()
+        expect(renamed).to_have_count(1 if there else 0)
+        assert ("deux" in select.names(site.dataset)) == there
+
+
+def test_a_view_is_told_as_code_that_gives_the_same(page: Page, site: Site) -> None:
+    search(page, more="&hybrid=1&hideImages=0")
+    keys = keys_of(page)
+    page.get_by_role("button", name="As code").click()
+    code = page.locator("#as-code pre").nth(2).inner_text()
+    curl = page.locator("#as-code pre").nth(1).inner_text()
+    assert curl.startswith(f"curl {site.address}/v1/datasets/cats/search --json '")
+    said: list[str] = []
+    exec(code, {"print": lambda key, caption: said.append(key)})  # what the page says of itself
+    assert said[: len(keys)] == keys

@@ -20,7 +20,7 @@ from tests.sample.pictures import picture
 
 ROWS = len(CAPTIONS)
 KEYS = [f"{row:09d}" for row in range(ROWS)]
-SCORES: dict[str, list[Any]] = {
+SCORES: dict[str, Any] = {
     "similarity": [row / 10 for row in range(ROWS)],
     "language": ["en", "fr", "en", None, "en", "fr", "de", "en"],
     "sharpness": [3.0, 1.0, None, 2.0, 8.0, 5.0, 5.0, 0.5],
