@@ -9,7 +9,7 @@ const SHORT = 50; // characters of a caption, as LAION's page shows
 
 /** A row's list item. `broken` is called where its picture does not load. */
 export function card(row, page, broken) {
-  const image = el("img", { alt: row.caption || "a picture without a caption", loading: "lazy" });
+  const image = el("img", { alt: row.caption || "a picture without a caption", lang: languageOf(row), loading: "lazy" });
   show(image, page.client, row, { size: 320, broken });
   image.addEventListener("load", () => image.classList.add("loaded"), { once: true });
   const open = el("a", { class: "open", tabindex: -1, href: format({ ...page.store.state, row: row.key }) },

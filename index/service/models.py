@@ -369,6 +369,12 @@ class LinkedExport(HitFilters):
         None, max_length=10_000, description="Columns, with commas; none: all."
     )
 
+    @model_validator(mode="after")
+    def _one(self) -> LinkedExport:
+        if self.q is not None and self.like is not None:
+            raise ValueError("a query has exactly one of q, like, or none")
+        return self
+
     def export(self) -> Export:
         """The same as a body."""
         fields = self.model_dump(exclude={"q", "columns"}, exclude_none=True)
