@@ -9,7 +9,7 @@ Needs the extra `mcp`.
 from __future__ import annotations
 
 import contextlib
-import json
+import shlex
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import quote
@@ -21,9 +21,9 @@ from frenchcat.index.service.guard import OWN
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
+    from mcp.server.mcpserver import MCPServer
 
     from frenchcat.curate.dataset import Dataset
-    from mcp.server.mcpserver import MCPServer
 
 SLIM = ["caption", "url", "width", "height", "reason"]
 """Columns of a row where none are named, as far as the dataset has them."""
@@ -123,7 +123,7 @@ def mcp_server_of(app: FastAPI, dataset: str, allow_select: bool = False) -> MCP
         """What a training selection of a condition would hold. Makes nothing."""
         body = {"where": where, "k": SAMPLE, "columns": await v1.columns(None)}
         found = await v1.post("/rows", body)
-        command = f"frenchcat select {dataset} NAME --where {json.dumps(where)}"
+        command = f"frenchcat select {dataset} NAME --where {shlex.quote(where)}"
         return {"rows": found["total"], "sample": found["rows"], "to_make_it": command}
 
     if allow_select:

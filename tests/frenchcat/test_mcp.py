@@ -3,7 +3,6 @@
 import base64
 import io
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +30,8 @@ def clip() -> Clip:
 
 
 @pytest.fixture(scope="module")
-def cats(tmp_path_factory: pytest.TempPathFactory, clip: Clip) -> Iterator[Dataset]:
-    yield make_dataset(tmp_path_factory.mktemp("mcp") / "cats", clip)
+def cats(tmp_path_factory: pytest.TempPathFactory, clip: Clip) -> Dataset:
+    return make_dataset(tmp_path_factory.mktemp("mcp") / "cats", clip)
 
 
 def value(result: Any) -> Any:

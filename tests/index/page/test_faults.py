@@ -40,12 +40,12 @@ def two(site: Site, clip: Clip, tmp_path_factory: pytest.TempPathFactory) -> Ite
 def asked_searches(page: Page) -> list[dict[str, Any]]:
     """The bodies of the searches that a page sends from now on."""
     sent: list[dict[str, Any]] = []
-    page.on(
-        "request",
-        lambda request: (
-            sent.append(request.post_data_json) if "/v1/search" in request.url else None
-        ),
-    )
+
+    def keep(request: Request) -> None:
+        if "/v1/search" in request.url:
+            sent.append(request.post_data_json or {})
+
+    page.on("request", keep)
     return sent
 
 
