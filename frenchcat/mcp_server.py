@@ -37,8 +37,11 @@ _ABOUT = (
 Where = Annotated[str | None, Field(description="A SQL condition over the columns.")]
 
 
-class Refused(Exception):
-    """What the service refused, in its words."""
+def _refused(said: str) -> Exception:
+    """What is wrong, as the SDK tells it: other exceptions have their words kept back."""
+    from mcp.server.mcpserver.exceptions import ToolError
+
+    return ToolError(said)
 
 
 def mcp_server_of(app: FastAPI, dataset: str, allow_select: bool = False) -> MCPServer[Any]:
@@ -77,7 +80,7 @@ def mcp_server_of(app: FastAPI, dataset: str, allow_select: bool = False) -> MCP
         given = {"text": text, "like": like, "picture": picture}
         body = {name: value for name, value in given.items() if value is not None}
         if len(body) != 1:
-            raise Refused("give exactly one of text, like, picture")
+            raise _refused("give exactly one of text, like, picture")
         body |= {"k": k, "where": where, "columns": await v1.columns(columns)}
         found = await v1.post("/search", body)
         return {"rows": found["hits"], "index_version": found["index_version"]}
@@ -99,10 +102,10 @@ def mcp_server_of(app: FastAPI, dataset: str, allow_select: bool = False) -> MCP
         """All that is known of one row: the list's columns and what every stage found."""
         return await v1.get(f"/rows/{quote(key, safe='')}")
 
-    @server.tool()
+    @server.tool(structured_output=False)
     async def picture(
         key: str, size: Annotated[int, Field(ge=16, le=1024, description="Pixels.")] = 256
-    ) -> Image:
+    ) -> Any:
         """A row's picture, at most so many pixels wide and high."""
         data = await v1.data(f"/thumbnails/{quote(key, safe='')}?size={size}")
         return Image(data=data, format="jpeg")
@@ -180,7 +183,7 @@ class _Service:
     def _read(answer: Any) -> Any:
         found = answer.json()
         if answer.status_code >= 400:
-            raise Refused(found["detail"])
+            raise _refused(found["detail"])
         return found
 
 
