@@ -78,7 +78,7 @@ def mcp_server_of(app: FastAPI, dataset: str, allow_select: bool = False) -> MCP
     ) -> dict[str, Any]:
         """The rows nearest to exactly one of a text, a row or a picture, nearest first."""
         given = {"text": text, "like": like, "picture": picture}
-        body = {name: value for name, value in given.items() if value is not None}
+        body: dict[str, Any] = {k: v for k, v in given.items() if v is not None}
         if len(body) != 1:
             raise _refused("give exactly one of text, like, picture")
         body |= {"k": k, "where": where, "columns": await v1.columns(columns)}
@@ -100,7 +100,8 @@ def mcp_server_of(app: FastAPI, dataset: str, allow_select: bool = False) -> MCP
     @server.tool()
     async def row(key: str) -> dict[str, Any]:
         """All that is known of one row: the list's columns and what every stage found."""
-        return await v1.get(f"/rows/{quote(key, safe='')}")
+        found: dict[str, Any] = await v1.get(f"/rows/{quote(key, safe='')}")
+        return found
 
     @server.tool(structured_output=False)
     async def picture(
@@ -134,7 +135,8 @@ def mcp_server_of(app: FastAPI, dataset: str, allow_select: bool = False) -> MCP
         @server.tool()
         async def make_selection(name: str, where: str) -> dict[str, Any]:
             """Freeze the rows that meet a condition as a selection to train on."""
-            return await v1.post("/selections", {"name": name, "where": where})
+            made: dict[str, Any] = await v1.post("/selections", {"name": name, "where": where})
+            return made
 
     return server
 
@@ -194,11 +196,13 @@ def serve_stdio(dataset: Dataset, allow_select: bool = False) -> None:
     """
     import asyncio
 
+    from frenchcat.curate.config import resolve
     from frenchcat.index.service.app import create_app
     from frenchcat.index.service.dataset_registry import name_of
     from frenchcat.index.service.settings import ServeSettings
 
-    app = create_app([dataset], ServeSettings(allow_select=allow_select))
+    settings = resolve(ServeSettings, {"allow_select": allow_select}, "frenchcat mcp")
+    app = create_app([dataset], settings)
     server = mcp_server_of(app, name_of(dataset), allow_select)
 
     async def answer() -> None:
@@ -233,4 +237,4 @@ def mount(app: FastAPI) -> None:
         async with before(of) as state, made.router.lifespan_context(made):
             yield state
 
-    app.router.lifespan_context = lifespan  # type: ignore[assignment]
+    app.router.lifespan_context = lifespan

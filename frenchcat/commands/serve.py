@@ -137,8 +137,8 @@ def mcp(
 
     Example: frenchcat mcp data/mine
     """
-    from frenchcat.api import open
+    from frenchcat.curate.dataset import Dataset
     from frenchcat.mcp_server import serve_stdio
 
     log_to_stderr()
-    serve_stdio(open(dataset).dataset, allow_select)
+    serve_stdio(Dataset.open(dataset), allow_select)

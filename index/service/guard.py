@@ -195,7 +195,8 @@ class Guard:
 
     def _admit(self, scope: Scope) -> None:
         headers = Headers(scope=scope)
-        if self._own and hmac.compare_digest(headers.get(OWN, "").encode(), self._own):
+        own = headers.get(OWN)
+        if own is not None and hmac.compare_digest(own.encode(), self._own) and self._own:
             return
         host = re.sub(r":\d*$", "", headers.get("host", "")).strip("[]").lower()
         if self.hosts and host not in self.hosts:
