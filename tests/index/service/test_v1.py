@@ -242,6 +242,23 @@ def test_removals_are_listed_and_taken_back(client: TestClient, cats: Dataset) -
     assert client.delete(f"{path}/999").status_code == 404
 
 
+def test_a_removal_names_several_rows_and_a_selection_is_balanced(client: TestClient) -> None:
+    several = {"by": "key", "value": KEYS[6], "keys": [KEYS[1], KEYS[7]]}
+    found = client.post(f"{CATS}/removals", json=several).json()
+    assert sorted(match["key"] for match in found["matches"]) == [KEYS[1], KEYS[6], KEYS[7]]
+    other = client.post(f"{CATS}/removals", json={**several, "by": "domain", "value": "a.org"})
+    assert other.status_code == 400
+    asked = {"name": "balanced", "where": "language in ('en', 'fr')"}
+    sizes = {"balance": "language", "limit": 2}
+    made = client.post(f"{CATS}/selections", json={**asked, **sizes}).json()
+    keys = [row["key"] for row in read("ndjson", client.get(
+        f"{CATS}/selections/balanced/rows").content)]  # fmt: skip
+    rows = client.post(f"{CATS}/rows", json={**EVERY, "columns": ["language"]}).json()["rows"]
+    languages = {row["key"]: row["language"] for row in rows}
+    assert sorted(languages[key] for key in keys) == ["en", "fr"]
+    client.delete(f"{CATS}/selections/balanced", params={"digest": made["digest"]})
+
+
 def test_what_may_not_be_done_is_refused(cats: Dataset, clip: Clip) -> None:
     with served(cats, clip=clip, allow_select=False) as client:
         for answer in (
