@@ -23,7 +23,7 @@ export function card(row, page, broken) {
   if (row.similarity !== undefined) about.append(similarity(row));
   about.append(actions(row, page));
   const pick = el("input", { type: "checkbox", class: "pick", tabindex: -1, "aria-label": `Pick ${row.caption || row.key}` });
-  const item = el("li", { class: "card", "data-key": row.key }, open, pick, about);
+  const item = el("li", { class: "card", "data-key": row.key }, open, about, pick); // last for Tab, too
   page.picked.dress(item);
   return dress(item, row, page.store.state);
 }
