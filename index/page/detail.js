@@ -11,6 +11,15 @@ const LONG = 600; // characters of a caption that is scrolled
 const SWIPE_PX = 50;
 const AHEAD = 3; // rows before the end of the list, where the next page is fetched
 
+const FIRST = ["keep", "reason", "opted_out", "language", "width", "height", "caption_similarity", "aesthetic", "punsafe", "pwatermark", "multiplicity"];
+const LAST = ["sha256", "stored_sha256", "pdq", "hash", "uid", "exif"]; // long, and for programs
+
+/** A value in few digits. */
+function said(value) {
+  if (typeof value === "number" && !Number.isInteger(value)) return String(Number(value.toPrecision(4)));
+  return typeof value === "object" ? JSON.stringify(value) : String(value);
+}
+
 export class Detail {
   constructor(page) {
     this.page = page;
@@ -132,10 +141,9 @@ export class Detail {
 
   columns(row) {
     const names = Object.keys(row).filter((name) => !ELSEWHERE.includes(name) && row[name] !== null && row[name] !== "");
-    const lines = names.map((name) => {
-      const value = typeof row[name] === "object" ? JSON.stringify(row[name]) : String(row[name]);
-      return el("div", {}, el("dt", {}, name), el("dd", {}, value));
-    });
+    const place = (name) => (FIRST.includes(name) ? FIRST.indexOf(name) - FIRST.length : LAST.includes(name) ? 1 : 0);
+    names.sort((one, other) => place(one) - place(other));
+    const lines = names.map((name) => el("div", {}, el("dt", {}, name), el("dd", {}, said(row[name]))));
     if (row.similarity !== undefined) {
       lines.unshift(el("div", {}, el("dt", {}, "similarity"), el("dd", {}, row.similarity.toFixed(4))));
     }
