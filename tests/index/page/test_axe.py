@@ -82,3 +82,20 @@ def test_no_state_has_a_violation(page: Page, size: Any, scheme: Any) -> None:
             found[f"{number} {one['id']}"] = nodes
         closed(page)
     assert found == {}
+
+
+def test_no_width_scrolls_sideways(page: Page) -> None:
+    """With rows picked, the options open, and a picture open."""
+    search(page, more="&fullCaptions=1&similarities=1")
+    page.locator(f"{CARDS} .open").first.focus()
+    page.keyboard.press("x")
+    expect(page.locator("#picked")).to_be_visible()
+    page.keyboard.press("Enter")
+    expect(page.locator("#detail")).to_be_visible()
+    for width in (320, 390, 768, 1280, 2560):
+        page.set_viewport_size({"width": width, "height": 844})
+        wide = page.evaluate(
+            "[document.documentElement, document.querySelector('#detail')]"
+            ".map(e => e.scrollWidth - e.clientWidth)"
+        )
+        assert wide == [0, 0], width
