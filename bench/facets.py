@@ -44,10 +44,10 @@ def main() -> None:
     for _ in range(given.rounds):
         begun = time.process_time()
         positions = np.flatnonzero(numbers[0].values > 0)
-        for column in numbers:
-            histogram(column, positions, 20)
-        for column in texts:
-            top_values(column, positions, 10)
+        for number in numbers:
+            histogram(number, positions, 20)
+        for text in texts:
+            top_values(text, positions, 10)
         rounds.append((time.process_time() - begun) * 1000)
     result = {"rows": given.rows, "facets_cpu_ms": common.median(rounds), "load_before": load}
     common.keep("facets", result, GOALS)

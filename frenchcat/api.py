@@ -283,8 +283,11 @@ def serve(
     draw: str | Path | None = None,
     told: Callable[[str], None] = lambda address: None,
     stoppable: Stoppable = lambda stop: nullcontext(),
+    mcp: bool = False,
 ) -> None:
     """Serve datasets over HTTP until the process is told to end; `told` hears the address.
+
+    `mcp` answers the Model Context Protocol at /mcp, too (docs/mcp.md).
 
     `stoppable` is entered with a function that stops the service from another thread.
     """
@@ -300,7 +303,12 @@ def serve(
         from frenchcat.draw_backend import draw_backend_of
 
         backend = draw_backend_of(Path(draw))
-    run(opened, settings, told, backend, stoppable)
+    if not mcp:
+        run(opened, settings, told, backend, stoppable)
+        return
+    from frenchcat.mcp_server import mount
+
+    run(opened, settings, told, backend, stoppable, mount)
 
 
 def _listed(given: Lists) -> list[str]:

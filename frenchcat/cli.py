@@ -68,6 +68,7 @@ for function in (
     settings.settings,
     search.search,
     serve.serve,
+    serve.mcp,
     adopt.adopt,
     select.select,
     select.export,

@@ -60,6 +60,9 @@ def serve(
     contact: Annotated[
         str | None, typer.Option(help="Where to ask for removals; shown on the page.")
     ] = None,
+    mcp: Annotated[
+        bool, typer.Option("--mcp", help="Answer the Model Context Protocol at /mcp, too.")
+    ] = False,
     set_: Annotated[
         Texts, typer.Option("--set", metavar="NAME=VALUE", help="Any other setting, docs/serve.md.")
     ] = None,
@@ -116,8 +119,26 @@ def serve(
         draw=draw,
         told=told,
         stoppable=stoppable,
+        mcp=mcp,
     )
 
 
 def _text(path: Path | None) -> str | None:
     return None if path is None else str(path)
+
+
+def mcp(
+    dataset: Annotated[str, typer.Argument(metavar="DATASET", help="A dataset folder.")],
+    allow_select: Annotated[
+        bool, typer.Option("--allow-select", help="Let the program make selections.")
+    ] = False,
+) -> None:
+    """Answer a program that talks, by the Model Context Protocol over standard input and output.
+
+    Example: frenchcat mcp data/mine
+    """
+    from frenchcat.curate.dataset import Dataset
+    from frenchcat.mcp_server import serve_stdio
+
+    log_to_stderr()
+    serve_stdio(Dataset.open(dataset), allow_select)

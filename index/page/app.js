@@ -1,5 +1,6 @@
 // The page, put together: the state says what is seen, everything else follows it.
 
+import { AsCode } from "./as-code.js";
 import { Client, Problem } from "./client.js";
 import { Detail } from "./detail.js";
 import { confirmed, prepare } from "./dialogs.js";
@@ -16,7 +17,9 @@ import { Removing } from "./removal.js";
 import { Results } from "./results.js";
 import { SearchBar } from "./search-bar.js";
 import { Selecting } from "./selection.js";
-import { ASKED, Store, placeOf } from "./state.js";
+import { Selections } from "./selections.js";
+import { rows } from "./query.js";
+import { ASKED, Store, askedOf, placeOf } from "./state.js";
 import { welcome } from "./welcome.js";
 import { Where } from "./where.js";
 
@@ -38,6 +41,8 @@ class Page {
     this.detail = new Detail(this);
     this.drawer = new Duplicates(this);
     this.selecting = new Selecting(this);
+    this.selections = new Selections(this);
+    this.asCode = new AsCode(this);
     this.removing = new Removing(this);
     this.drawing = new Drawing(this);
     prepare(byId("help"));
@@ -92,7 +97,8 @@ class Page {
     const { client } = this;
     byId("status").textContent = "Loading…";
     try {
-      // Together; what is wrong with the key the second one says.
+      // All three together: over a phone's network each wait is a sixth of a second.
+      this.early = this.searchEarly(client);
       const [config, datasets] = await Promise.all([client.get("config.json"),
         client.get("v1/datasets").catch((error) => error)]);
       if (client !== this.client) return;
@@ -109,6 +115,24 @@ class Page {
     }
     this.meet(); // meanwhile
     this.follow(this.store.state, Object.keys(this.store.state));
+  }
+
+  /** Look for what the address asks, before it is known what is served. */
+  searchEarly(client) {
+    const { state } = this.store;
+    if (this.store.left) return null; // the place that is returned to says how many rows
+    const k = this.results.enough();
+    const answer = rows(client, state, k, 0);
+    answer.catch(() => {}); // it is asked again, and said then
+    return { client, k, asked: askedOf(state), answer };
+  }
+
+  /** The answer to a search that was sent early, once; null where there is none that worked. */
+  async answeredEarly(state, k) {
+    const { early } = this;
+    this.early = null;
+    if (!early || early.client !== this.client || early.k !== k || early.asked !== askedOf(state)) return null;
+    return early.answer.catch(() => null);
   }
 
   refused(error) {
@@ -162,7 +186,8 @@ class Page {
       return this.start();
     }
     if (!this.datasets.length) return;
-    const place = this.store.left;
+    const place = this.store.left; // once: what is asked next begins at its top
+    this.store.left = null;
     if (changed.includes("index")) {
       this.picked.clear(); // rows of another dataset
       this.meet();
@@ -225,7 +250,7 @@ class Page {
   failed(error, again = error && error === this.error ? this.retry : null) {
     this.error = error;
     this.retry = again;
-    const conditional = CONDITION.includes(error?.code) && this.options.isOpen;
+    const conditional = CONDITION.includes(error?.code) && this.store.state.where && this.options.isOpen;
     this.where.fail(conditional ? error.message : "");
     const place = byId("problem");
     say(place, conditional ? "" : error?.message);

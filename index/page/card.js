@@ -9,7 +9,7 @@ const SHORT = 50; // characters of a caption, as LAION's page shows
 
 /** A row's list item. `broken` is called where its picture does not load. */
 export function card(row, page, broken) {
-  const image = el("img", { alt: row.caption || "a picture without a caption", loading: "lazy" });
+  const image = el("img", { alt: row.caption || "a picture without a caption", lang: languageOf(row), loading: "lazy" });
   show(image, page.client, row, { size: 320, broken });
   image.addEventListener("load", () => image.classList.add("loaded"), { once: true });
   const open = el("a", { class: "open", tabindex: -1, href: format({ ...page.store.state, row: row.key }) },
@@ -23,7 +23,7 @@ export function card(row, page, broken) {
   if (row.similarity !== undefined) about.append(similarity(row));
   about.append(actions(row, page));
   const pick = el("input", { type: "checkbox", class: "pick", tabindex: -1, "aria-label": `Pick ${row.caption || row.key}` });
-  const item = el("li", { class: "card", "data-key": row.key }, open, pick, about);
+  const item = el("li", { class: "card", "data-key": row.key }, open, about, pick); // last for Tab, too
   page.picked.dress(item);
   return dress(item, row, page.store.state);
 }

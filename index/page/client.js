@@ -69,6 +69,12 @@ export class Client {
     return this.answer(path, { method: "POST", headers, body: JSON.stringify(body), signal });
   }
 
+  /** Send by another method. */
+  async send(method, path, body) {
+    const headers = { ...this.headers, ...(body && { "Content-Type": "application/json" }) };
+    return this.answer(path, { method, headers, body: body && JSON.stringify(body) });
+  }
+
   /** The file that a body is answered with. */
   async file(path, body) {
     const headers = { ...this.headers, "Content-Type": "application/json" };

@@ -56,7 +56,7 @@ export class CutOff {
 
   body(k, skip) {
     // A selection never holds what verdicts drop.
-    return { ...search({ ...this.state, sort: "" }, k, skip), dataset: this.page.dataset.name, dropped: false };
+    return { ...search({ ...this.state, sort: "", hybrid: false }, k, skip), dataset: this.page.dataset.name, dropped: false };
   }
 
   /** Learn the ranking. */

@@ -8,7 +8,17 @@ import { save, show } from "./pictures.js";
 
 const ELSEWHERE = ["picture", "thumbnail", "stored", "caption", "similarity", "copies"];
 const LONG = 600; // characters of a caption that is scrolled
+const SWIPE_PX = 50;
 const AHEAD = 3; // rows before the end of the list, where the next page is fetched
+
+const FIRST = ["keep", "reason", "opted_out", "language", "width", "height", "caption_similarity", "aesthetic", "punsafe", "pwatermark", "multiplicity"];
+const LAST = ["sha256", "stored_sha256", "pdq", "hash", "uid", "exif"]; // long, and for programs
+
+/** A value in few digits. */
+function said(value) {
+  if (typeof value === "number" && !Number.isInteger(value)) return String(Number(value.toPrecision(4)));
+  return typeof value === "object" ? JSON.stringify(value) : String(value);
+}
 
 export class Detail {
   constructor(page) {
@@ -16,9 +26,31 @@ export class Detail {
     this.dialog = prepare(byId("detail"), () => this.closed());
     this.dialog.addEventListener("keydown", (event) => this.pressed(event));
     // Beside what changes, so that it is read when the picture does.
+    this.touches();
     this.said = el("p", { class: "unseen", role: "status" });
     this.body = el("div", { class: "detail-body" });
     this.dialog.append(this.body, this.said);
+  }
+
+  /** A swipe goes to the next picture; a tap or a click shows it larger, and all of it again. */
+  touches() {
+    let from = null;
+    this.dialog.addEventListener("touchstart", ({ touches, target }) => {
+      const zoomed = target.closest(".zoomed") || visualViewport.scale > 1.05;
+      from = touches.length === 1 && target.closest(".stage") && !zoomed ? touches[0] : null;
+    }, { passive: true });
+    this.dialog.addEventListener("touchend", ({ changedTouches: [to] }) => {
+      if (!from) return;
+      const [across, down] = [to.clientX - from.clientX, to.clientY - from.clientY];
+      from = null;
+      if (Math.abs(across) < SWIPE_PX || Math.abs(across) < 2 * Math.abs(down)) return;
+      const { before, after } = this.neighbours();
+      if (across > 0) before?.();
+      else if (after) after();
+    }, { passive: true });
+    this.dialog.addEventListener("click", ({ target }) => {
+      if (target.matches(".stage img")) target.closest(".stage").classList.toggle("zoomed");
+    });
   }
 
   /** Follow the state: open its row, or close. */
@@ -109,10 +141,9 @@ export class Detail {
 
   columns(row) {
     const names = Object.keys(row).filter((name) => !ELSEWHERE.includes(name) && row[name] !== null && row[name] !== "");
-    const lines = names.map((name) => {
-      const value = typeof row[name] === "object" ? JSON.stringify(row[name]) : String(row[name]);
-      return el("div", {}, el("dt", {}, name), el("dd", {}, value));
-    });
+    const place = (name) => (FIRST.includes(name) ? FIRST.indexOf(name) - FIRST.length : LAST.includes(name) ? 1 : 0);
+    names.sort((one, other) => place(one) - place(other));
+    const lines = names.map((name) => el("div", {}, el("dt", {}, name), el("dd", {}, said(row[name]))));
     if (row.similarity !== undefined) {
       lines.unshift(el("div", {}, el("dt", {}, "similarity"), el("dd", {}, row.similarity.toFixed(4))));
     }

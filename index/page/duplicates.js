@@ -1,5 +1,6 @@
 // The drawer of a picture's duplicates: the rows of its cluster.
 
+import { badge, languageOf } from "./card.js";
 import { credit } from "./credit.js";
 import { open, prepare } from "./dialogs.js";
 import { button, byId, el, some } from "./dom.js";
@@ -37,7 +38,7 @@ export class Duplicates {
     const frame = button("", () => this.look(row), { class: "frame", "aria-label": `Open ${row.caption || row.key}` });
     frame.append(image);
     return el("li", { "data-key": row.key }, frame,
-      el("div", {}, el("p", { class: "caption" }, row.caption ?? ""), credit(row),
+      el("div", {}, badge(row), el("p", { class: "caption", dir: "auto", lang: languageOf(row) }, row.caption ?? ""), credit(row),
         el("p", { class: "dim" }, [itself ? "this one" : "", size].filter(Boolean).join(" · "))));
   }
 

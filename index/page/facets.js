@@ -79,7 +79,7 @@ export class Facets {
     this.status.textContent = `Of ${some(rows, "row")}`;
     this.list.replaceChildren(...there.map(([name, facet]) =>
       el("section", { class: "facet", "data-facet": name },
-        el("h3", {}, name.replaceAll("_", " ")),
+        el("h2", {}, name.replaceAll("_", " ")),
         facet.kind === "number" ? this.histogram(name, facet) : this.values(name, facet))));
   }
 

@@ -14,6 +14,7 @@ const TOGGLES = {
   ],
   ranking: [
     ["aesthetic", "Aesthetic scoring", "ratings"],
+    ["hybrid", "Words in captions, too"],
     ["useMclip", "Multilingual search"],
   ],
   display: [
@@ -79,6 +80,7 @@ export class Options {
       return `${NO_QUERY} Duplicates were not looked for; run frenchcat dedup.`;
     }
     if (["aesthetic", "similarities"].includes(name) && !asks(state)) return NO_QUERY;
+    if (name === "hybrid" && !state.query.trim()) return "Only where words are searched for.";
     if (name === "captions" && state.fullCaptions) return "Full captions are shown.";
     if (name === "useMclip" && !datasets.some(multilingual)) {
       return `No dataset here has a multilingual model; ${dataset.model} knows one language.`;

@@ -35,7 +35,7 @@ export function looked(state) {
 /** The body of /v1/search. */
 export function search(state, k, skip = 0) {
   const rated = state.aesthetic && { aesthetic_score: state.score, aesthetic_weight: state.weight };
-  return { ...filters(state), ...looked(state), by: state.by, k, skip, ...rated, ...sorting(state) };
+  return { ...filters(state), ...looked(state), by: state.by, k, skip, ...rated, ...sorting(state), ...(state.hybrid && state.query.trim() && { hybrid: true }) };
 }
 
 /** Rows of a state: hits of its query, or, without one, what meets its filters. */

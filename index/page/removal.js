@@ -78,7 +78,7 @@ export class Removing {
     this.shown = { body, answer };
     this.found.replaceChildren(
       el("p", {}, el("b", {}, some(answer.total, "row")), ":"),
-      el("ul", {}, ...listed.map(({ key, caption, why }) => el("li", {}, `${caption || key} `, el("small", {}, why)))),
+      el("ul", {}, ...listed.map(({ key, caption, why }) => el("li", { dir: "auto" }, `${caption || key} `, el("small", {}, why)))),
       more > 0 ? `and ${more} more` : "");
     this.confirm.textContent = `Remove ${some(answer.total, "row")}`;
     this.totalField.hidden = !answer.confirm_total;

@@ -114,7 +114,8 @@ export class Results {
     const slow = setTimeout(() => this.saySearching(first), SLOW_MS);
     this.again = false;
     try {
-      const found = await rows(this.page.client, this.state, k, skip, running.signal);
+      const early = first ? await this.page.answeredEarly(this.state, k) : null;
+      const found = early ?? (await rows(this.page.client, this.state, k, skip, running.signal));
       if (running !== this.running) return;
       if (first) this.begin(found);
       this.done = found.rows.length < k || left <= k;

@@ -5,6 +5,8 @@ import { open, prepare } from "./dialogs.js";
 import { button, byId, el, say, some } from "./dom.js";
 import { asks, filters, search } from "./query.js";
 
+const BALANCED = /VARCHAR|BOOLEAN/; // types of columns
+
 /** A name made of a query. */
 export function named(text) {
   const words = text.normalize("NFKD").toLowerCase().replace(/[^a-z0-9]+/g, "-");
@@ -52,6 +54,7 @@ export class Selecting {
       el("p", { class: "dim" }, picked ? `${some(picked.length, "picked row")}; dropped and removed rows are never in it.` : this.said(state)),
       el("label", { class: "field" }, "Name", name),
       this.cutOff?.element,
+      this.cutOff || picked ? null : this.sizes(),
       this.error, this.replaceField,
       el("div", { class: "buttons" }, button("Cancel", () => this.dialog.close()),
         el("button", { class: "primary" }, "Freeze it")));
@@ -62,6 +65,16 @@ export class Selecting {
     open(this.dialog, form);
     name.select();
     this.cutOff?.begin();
+  }
+
+  /** How many of all rows, and how they are spread over a column. */
+  sizes() {
+    this.limit = el("input", { id: "selection-limit", type: "number", min: 1, placeholder: "all of them" });
+    const columns = this.page.where.names.columns.filter(({ type }) => BALANCED.test(type)).map(({ name }) => name);
+    this.balance = el("select", { id: "selection-balance" }, el("option", { value: "" }, "as they are"),
+      ...columns.map((name) => el("option", { value: name }, `as many of each ${name}`)));
+    this.balance.addEventListener("change", () => (this.limit.required = Boolean(this.balance.value)));
+    return el("div", { class: "cut" }, el("label", {}, "Balance", this.balance), el("label", {}, "At most", this.limit));
   }
 
   /** Offer to replace a selection; never for a name that was not refused. */
@@ -88,8 +101,8 @@ export class Selecting {
     const body = listed
       ? { dataset, name, replace, where: `key IN (${listed})` }
       : k === null
-      ? { dataset, name, replace, where: condition(state, page.where.columns ?? new Set()) }
-      : { dataset, name, replace, query: { ...search({ ...state, sort: "" }, k), ...filters(state), dropped: false, dataset } };
+      ? { dataset, name, replace, where: condition(state, page.where.columns ?? new Set()), ...this.sized() }
+      : { dataset, name, replace, query: { ...search({ ...state, sort: "", hybrid: false }, k), ...filters(state), dropped: false, dataset } };
     try {
       this.made(await page.client.post("v1/selections", body));
     } catch (error) {
@@ -98,9 +111,15 @@ export class Selecting {
     }
   }
 
+  sized() {
+    return {
+      ...(this.limit.value && { limit: Number(this.limit.value) }),
+      ...(this.balance.value && { balance: this.balance.value }),
+    };
+  }
+
   made(selection) {
-    const folder = quoted(selection.folder ?? "DATASET");
-    const command = `frenchcat train train-demo --set data.dataset=${folder} --set data.selection=${selection.name}`;
+    const command = trainCommand(selection);
     const copied = el("span", { role: "status" });
     const copy = async () => {
       await navigator.clipboard.writeText(command).then(() => (copied.textContent = " copied"), () => {});
@@ -116,3 +135,8 @@ export class Selecting {
 }
 
 const quoted = (text) => (/^[\w./:@-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`);
+
+/** The command that trains on a selection. */
+export function trainCommand({ folder, name }) {
+  return `frenchcat train train-demo --set data.dataset=${quoted(folder ?? "DATASET")} --set data.selection=${name}`;
+}

@@ -13,6 +13,7 @@ export const DEFAULTS = Object.freeze({
   picture: "", // base64 of an uploaded one
   where: "",
   by: "image",
+  hybrid: false, // words in captions, too
   sort: "", // a column; with - before it: greatest first
   captions: true,
   fullCaptions: false,
@@ -32,7 +33,7 @@ export const DEFAULTS = Object.freeze({
 
 /** What changes which rows are found. */
 export const ASKED = [
-  "query", "index", "back", "imageUrl", "like", "likeOf", "picture", "where", "by", "sort", "safe", "violence",
+  "query", "index", "back", "imageUrl", "like", "likeOf", "picture", "where", "by", "hybrid", "sort", "safe", "violence",
   "hideImages", "hideDropped", "aesthetic", "score", "weight",
 ];
 
@@ -90,7 +91,6 @@ export class Store {
     if (!ours) return history.replaceState({ picture: this.state.picture }, "");
     this.left = entry?.place ?? null;
     this.become({ ...next, picture: entry?.picture ?? "" });
-    this.left = null;
   }
 
   /** Write down the place in the list that is seen, for when it is returned to. */

@@ -73,12 +73,10 @@ export class Where {
       el("li", { role: "option", id: `where-${at}` }, el("span", {}, name), el("small", {}, type.toLowerCase()))));
     this.mark(-1);
     this.list.hidden = !this.found.length;
-    this.field.setAttribute("aria-expanded", String(!this.list.hidden));
   }
 
   close() {
     this.list.hidden = true;
-    this.field.setAttribute("aria-expanded", "false");
     this.mark(-1);
   }
 

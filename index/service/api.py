@@ -263,6 +263,7 @@ def _cluster(served: ServedDataset, key: str) -> Response:
 
 
 def about(service: Service, served: ServedDataset) -> DatasetInfo:
+    """What is told of a dataset that is served."""
     filters = served.filters()
     filters["safe"] |= service.content_policy.head is not None
     return DatasetInfo(

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import secrets
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
@@ -26,12 +27,12 @@ from frenchcat.index.service import (
     compat,
     curation,
     drawing,
+    export,
     facets,
+    kept,
     media,
     operations,
     resources,
-    kept,
-    export,
 )
 from frenchcat.index.service.drawing import DrawBackend
 from frenchcat.index.service.guard import PICTURES, Guard, public_paths, read_keys
@@ -55,7 +56,8 @@ IDLE_STOP_SEC = 1.5  # that threads get to end where there are none
 Stoppable = Callable[[Callable[[], float]], AbstractContextManager[None]]
 LATE_SEC = 5  # that threads get after that
 ROUTERS = tuple(
-    module.router for module in (
+    module.router
+    for module in (
         *(api, browse, facets, resources, export, kept, media, curation, drawing, compat),
         operations,
     )
@@ -96,6 +98,7 @@ def create_app(
         generate_unique_id_function=lambda route: route.name,
     )
     app.state.service = service
+    app.state.own = secrets.token_urlsafe(32)  # of what is asked by this process
     for router in ROUTERS:
         app.include_router(router)
     handle_problems(app, lambda path: allowed_methods(ROUTERS, path))
@@ -108,6 +111,7 @@ def create_app(
         public=public_paths(ROUTERS),
         keys=keys,
         page=mount_page(app),
+        own=app.state.own,
     )
     if settings.cors:
         app.add_middleware(
@@ -151,8 +155,11 @@ def serve(
     started: Callable[[str], None] | None = None,
     draw_backend: DrawBackend | None = None,
     stoppable: Stoppable = lambda stop: contextlib.nullcontext(),
+    extend: Callable[[FastAPI], None] = lambda app: None,
 ) -> None:
     """Answer until SIGTERM or Ctrl-C; running requests are finished.
+
+    `extend` may add routes to the application before it is served.
 
     `started` gets the address as soon as it answers. `stoppable` is entered while it does: it gets
     a function for other threads, which begins to stop and gives the seconds that this may take.
@@ -166,6 +173,7 @@ def serve(
     from frenchcat.curate.errors import UserError
 
     app = create_app(datasets, settings, draw_backend=draw_backend)
+    extend(app)
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

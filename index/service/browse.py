@@ -15,8 +15,8 @@ from starlette.responses import Response
 
 from frenchcat.curate.errors import UserError
 from frenchcat.index.service import cursors
-from frenchcat.index.service.cursors import Cursor
 from frenchcat.index.service.content_policy import ContentPolicy, violent
+from frenchcat.index.service.cursors import Cursor
 from frenchcat.index.service.models import Browse, Browsed, Filters, Mapped
 from frenchcat.index.service.problems import documented
 from frenchcat.index.service.rows import answer, rows, sorting

@@ -1,8 +1,8 @@
 """A column's values by position in the index: what facets count and a sorted list goes by.
 
-Reads one column of the catalog at its first use, writes nothing. Numbers are kept as
-float64, texts, times and truths as codes of a sorted dictionary, so that counting under a bitmap and
-sorting are a pass of numpy over arrays. Cost: at the first use a scan of the column, some .5 s a
+Reads columns of the catalog at their first use, writes nothing. Numbers are kept as float64; texts,
+times and truths as codes of a sorted dictionary, so that counting under a bitmap and sorting are a
+pass of numpy over arrays. Cost: at the first use a scan of the column, some .5 s a
 million rows; then 8 bytes a row, or 4 and the distinct texts. At most 256 MB are kept.
 """
 
@@ -145,9 +145,7 @@ def _sql(name: str, kind: str) -> str:
     return f"{quoted(name)}::{'DOUBLE' if number else 'VARCHAR'}"
 
 
-def histogram(
-    column: Numbers, positions: Positions | None, bins: int
-) -> dict[str, Any]:
+def histogram(column: Numbers, positions: Positions | None, bins: int) -> dict[str, Any]:
     """How many rows have a number in each of `bins` equal intervals from the least to the greatest.
 
     The last one includes its end, the others do not.

@@ -203,7 +203,12 @@ def _keys(root: str, where: str) -> tuple[dict[str, Any], pa.Array]:
 
 
 def _select(
-    root: str, name: str, where: str | None, limit: int | None, replace: bool
+    root: str,
+    name: str,
+    where: str | None,
+    limit: int | None,
+    replace: bool,
+    balance: str | None = None,
 ) -> tuple[dict[str, Any], None]:
     """Freeze a selection."""
     from frenchcat.curate import select
@@ -213,7 +218,9 @@ def _select(
     dataset = Dataset(root)
     with dataset.lock():
         try:
-            made = select.select(dataset, name, select.Choice(where=where, limit=limit), replace)
+            made = select.select(
+                dataset, name, select.Choice(where=where, limit=limit, balance=balance), replace
+            )
         except AlreadyThere:
             there = select.open_selection(dataset, name)
             return {"taken": {"rows": len(there), "digest": there.digest}}, None

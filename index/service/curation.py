@@ -55,7 +55,12 @@ async def make_selection(request: Request, asked: NewSelection) -> Made:
     if asked.query is not None:
         where = await _hits_as_condition(service, served, asked)
     made = await service.conditions.select(
-        served, name=asked.name, where=where, limit=asked.limit, replace=asked.replace
+        served,
+        name=asked.name,
+        where=where,
+        limit=asked.limit,
+        replace=asked.replace,
+        balance=asked.balance,
     )
     if (there := made.get("taken")) is not None:
         raise Refused(

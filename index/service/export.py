@@ -39,9 +39,7 @@ _FILES: dict[int | str, dict[str, Any]] = {
 }
 
 
-@router.get(
-    "/export", response_class=Response, responses={**documented(403, 404, 503), **_FILES}
-)
+@router.get("/export", response_class=Response, responses={**documented(403, 404, 503), **_FILES})
 async def export_link(
     request: Request, name: str, asked: Annotated[LinkedExport, Query()]
 ) -> Response:
@@ -173,15 +171,28 @@ async def _streamed(
     async def parts() -> Any:
         async with slots:
             made = write(rows.schema, rows.batches())
+            reading: asyncio.Future[bytes | None] | None = None
             try:
-                while (part := await asyncio.shield(service.work.disk(next, made, None))) is not None:
+                while True:
+                    reading = asyncio.ensure_future(service.work.disk(next, made, None))
+                    if (part := await asyncio.shield(reading)) is None:
+                        break
                     if part:
                         yield part
             finally:
-                await asyncio.shield(service.work.disk(rows.close))
+                await asyncio.shield(asyncio.ensure_future(_closed(service, rows, reading)))
 
     headers = {"Content-Disposition": f'attachment; filename="{_plain(name)}.{format}"'}
     return StreamingResponse(parts(), media_type=kind, headers=headers)
+
+
+async def _closed(
+    service: Service, rows: _Rows | _Table, reading: asyncio.Future[bytes | None] | None
+) -> None:
+    """Close what is read, once no thread reads from it: its asker may have left meanwhile."""
+    if reading is not None:
+        await asyncio.wait({reading})
+    await service.work.disk(rows.close)
 
 
 def _plain(name: str) -> str:

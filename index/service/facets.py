@@ -52,9 +52,7 @@ async def facets(request: Request, name: str, asked: FacetsRequest) -> Response:
     return await service.conditions.within(served, service.work.disk, _counted, *given)
 
 
-def _counted(
-    served: ServedDataset, asked: FacetsRequest, wanted: Wanted, begun: float
-) -> Response:
+def _counted(served: ServedDataset, asked: FacetsRequest, wanted: Wanted, begun: float) -> Response:
     return _answer(served, asked, served.allowed(wanted.view), begun)
 
 

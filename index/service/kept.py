@@ -70,9 +70,7 @@ async def rename_selection(request: Request, name: str, selection: str, to: Rena
 
 
 @router.delete("/selections/{selection}", responses=documented(403, 404, 409))
-async def delete_selection(
-    request: Request, name: str, selection: str, digest: str
-) -> Selected:
+async def delete_selection(request: Request, name: str, selection: str, digest: str) -> Selected:
     """Delete a selection, whose digest says that it is the one that was seen."""
     service: Service = request.app.state.service
     served = service.registry.get(name)

@@ -20,7 +20,7 @@ def allowed_methods(routers: Iterable[APIRouter], path: str) -> list[str]:
         for router in routers
         for route in router.routes
         if isinstance(route, APIRoute) and route.path_regex.match(path)
-        for method in route.methods
+        for method in route.methods or ()
     }
     return sorted(found | ({"HEAD"} if "GET" in found else set()))
 

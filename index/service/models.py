@@ -369,6 +369,12 @@ class LinkedExport(HitFilters):
         None, max_length=10_000, description="Columns, with commas; none: all."
     )
 
+    @model_validator(mode="after")
+    def _one(self) -> LinkedExport:
+        if self.q is not None and self.like is not None:
+            raise ValueError("a query has exactly one of q, like, or none")
+        return self
+
     def export(self) -> Export:
         """The same as a body."""
         fields = self.model_dump(exclude={"q", "columns"}, exclude_none=True)
@@ -465,6 +471,9 @@ class NewSelection(Filters):
     name: str = Field(max_length=100)
     query: Search | None = Field(None, description="Its k nearest rows are chosen from.")
     limit: int | None = Field(None, ge=1, le=100_000_000)
+    balance: Annotated[str, Field(max_length=200)] | None = Field(
+        None, description="A column: of its values as many rows of each as can be, up to limit."
+    )
     replace: bool = Field(False, description="Whether another selection of the name may be lost.")
 
 

@@ -44,9 +44,7 @@ def part(request: Request, size: int, tag: str) -> tuple[int, int] | None:
     return min(int(first), size), end
 
 
-def answer_bytes(
-    request: Request, data: bytes, kind: str, headers: Mapping[str, str]
-) -> Response:
+def answer_bytes(request: Request, data: bytes, kind: str, headers: Mapping[str, str]) -> Response:
     """200 with all of it, 206 with the part asked for, 304 where the asker has it, or 416."""
     tag = tag_of(data)
     sent = {**headers, "ETag": tag, "Accept-Ranges": "bytes"}

@@ -129,9 +129,7 @@ async def row_duplicates(request: Request, name: str, key: str) -> Response:
 
 
 @router.get("/rows/{key}/vector", response_model=Vectors, responses=documented(404))
-async def row_vector(
-    request: Request, name: str, key: str, by: By = "image"
-) -> Response:
+async def row_vector(request: Request, name: str, key: str, by: By = "image") -> Response:
     """The stored vector of a row."""
     return await vectors(request, name, VectorsOf(keys=[key], by=by))
 
@@ -151,9 +149,7 @@ async def row_picture(request: Request, name: str, key: str) -> Response:
     response_class=Response,
     responses={**documented(404), **media.CONTENT, 200: {"content": {"image/jpeg": {}}}},
 )
-async def row_thumbnail(
-    request: Request, name: str, key: str, size: media.Size = 256
-) -> Response:
+async def row_thumbnail(request: Request, name: str, key: str, size: media.Size = 256) -> Response:
     """A small JPEG of a row's picture."""
     return await media.thumbnail(request, name, key, size)
 

@@ -82,9 +82,7 @@ def find(
     return NearestRows(ranked.positions[kept], ranked.similarities[kept], dict(hidden))
 
 
-def _ranked(
-    served: ServedDataset, vector: Rows, count: int, wanted: Wanted, view: View
-) -> Ranked:
+def _ranked(served: ServedDataset, vector: Rows, count: int, wanted: Wanted, view: View) -> Ranked:
     if wanted.words is None:
         return served.searcher.ranked(vector, count, wanted.by, view)
     return served.searcher.hybrid(wanted.words, vector, count, wanted.by, view)

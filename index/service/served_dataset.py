@@ -76,7 +76,8 @@ class ServedDataset:
     def copies(self, keys: Sequence[str]) -> list[int]:
         """Of rows that are there, how many others are duplicates of each."""
         positions = self.searcher.places.of([id_of(key) for key in keys])
-        return self.searcher.visible.copies(positions).tolist()
+        found: list[int] = self.searcher.visible.copies(positions).tolist()
+        return found
 
     def vector_of(self, key: str) -> NDArray[np.float32]:
         """The picture's vector of a key, (D,), unit length."""

@@ -88,7 +88,9 @@ class StageColumns:
             if not chosen:
                 continue
             places = pc.index_in(pa.array(keys, pa.string()), table["key"])
-            for row, values in zip(rows, table.select(chosen).take(places).to_pylist(), strict=True):
+            for row, values in zip(
+                rows, table.select(chosen).take(places).to_pylist(), strict=True
+            ):
                 row.update({name: value for name, value in values.items() if name not in row})
         return rows
 

@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
-from playwright.sync_api import Browser, Page, Route, expect
+from playwright.sync_api import Browser, Page, Request, Route, expect
 
 from frenchcat.curate import select
 from frenchcat.curate.clip.model import Clip, load_clip
@@ -31,18 +32,20 @@ def two(site: Site, clip: Clip, tmp_path_factory: pytest.TempPathFactory) -> Ite
     other = make(tmp_path_factory.mktemp("two") / "dogs", clip)
     other.update_manifest({"name": "dogs"})
     with serving([site.dataset, other], clip, rate=10) as address:
+        # What only the first search costs is not what is tested.
+        httpx.post(f"{address}/v1/search", json={"text": "a cat"}, timeout=120).raise_for_status()
         yield address
 
 
 def asked_searches(page: Page) -> list[dict[str, Any]]:
     """The bodies of the searches that a page sends from now on."""
     sent: list[dict[str, Any]] = []
-    page.on(
-        "request",
-        lambda request: (
-            sent.append(request.post_data_json) if "/v1/search" in request.url else None
-        ),
-    )
+
+    def keep(request: Request) -> None:
+        if "/v1/search" in request.url:
+            sent.append(request.post_data_json or {})
+
+    page.on("request", keep)
     return sent
 
 
@@ -81,7 +84,6 @@ def test_a_picture_that_failed_once_is_asked_for_again(page: Page) -> None:
     card = shown(page, FRENCH)
     expect(card.locator("img.loaded")).to_be_visible()
     assert any(KEY[FRENCH] in url for url in failed)
-    expect(page.locator("#hidden [data-reason=broken]")).to_have_count(0)
 
 
 def test_pictures_that_do_not_come_keep_their_places_and_no_page_is_asked_for(page: Page) -> None:
@@ -89,7 +91,7 @@ def test_pictures_that_do_not_come_keep_their_places_and_no_page_is_asked_for(pa
     page.route(PICTURES, lambda route: route.abort())
     search(page)
     expect(page.locator("img[data-waiting]").first).to_be_attached()
-    expect(page.locator(CARDS)).to_have_count(39)  # one address is there twice
+    expect(page.locator(CARDS)).to_have_count(40)
     assert len(sent) == 1
 
 
@@ -98,7 +100,7 @@ def test_where_all_are_broken_nothing_is_fetched_without_being_asked(page: Page)
     page.route(PICTURES, lambda route: route.fulfill(status=404, body="{}"))
     page.goto("/?query=french cat")
     # Pictures are fetched as they come near, so all are once those before them are hidden.
-    expect(page.locator("#hidden [data-reason=broken]")).to_have_text("39 broken")
+    expect(page.locator("#hidden [data-reason=broken]")).to_have_text("40 broken")
     assert len(sent) == 1
     page.get_by_role("button", name="Show more").click()
     expect(page.locator("#more")).to_be_hidden()
@@ -232,7 +234,7 @@ def test_like_is_the_same_picture_in_another_dataset(browser: Browser, two: str)
         )
         with page.expect_request("**/v1/search") as asked:
             page.locator("#index").select_option("dogs")
-        body = asked.value.post_data_json
+        body = asked.value.post_data_json or {}
         assert (body["dataset"], body["like"]) == ("dogs", {"dataset": "cats", "key": KEYS[0]})
         expect(page.locator("#asked img")).to_have_attribute(
             "alt", f"the picture {KEYS[0]} of cats"
@@ -265,6 +267,11 @@ def test_back_returns_to_the_place(page: Page) -> None:
     assert abs(page.evaluate("scrollY") - top) < 5
     page.reload()
     expect(page.locator(f'{CARDS}[data-key="{key}"]')).to_be_in_viewport()
+    page.keyboard.press("/")
+    page.keyboard.type("a red car")
+    page.keyboard.press("Enter")  # another list begins at its top
+    expect(page.locator(CARDS).first).to_contain_text("a red car")
+    assert page.evaluate("scrollY") == 0
 
 
 def test_arrows_go_on_past_the_fortieth_and_captions_are_announced(page: Page) -> None:

@@ -1,11 +1,12 @@
 """The page's files: served from a folder, under a policy that lets nothing in from elsewhere."""
 
+import re
 from pathlib import Path
 
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from frenchcat.index.service.page import POLICY, mount_page
+from frenchcat.index.service.page import FOLDER, POLICY, mount_page
 
 
 def test_files_are_served_with_policy_type_and_revalidation(tmp_path: Path) -> None:
@@ -34,3 +35,10 @@ def test_the_policy_lets_no_script_in_from_elsewhere() -> None:
     assert rules["script-src"] == rules["style-src"] == "'self'"
     assert "unsafe" not in POLICY
     assert rules["frame-ancestors"] == "'none'"
+
+
+def test_every_module_is_preloaded() -> None:
+    """A phone far away waits once for them, not once for each level of imports."""
+    page = (FOLDER / "index.html").read_text()
+    modules = {path.name for path in FOLDER.glob("*.js")} - {"theme.js", "app.js"}
+    assert set(re.findall('rel="modulepreload" href="([^"]+)"', page)) == modules

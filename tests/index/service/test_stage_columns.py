@@ -20,7 +20,7 @@ from tests.sample.pictures import picture
 
 ROWS = len(CAPTIONS)
 KEYS = [f"{row:09d}" for row in range(ROWS)]
-SCORES: dict[str, list[Any]] = {
+SCORES: dict[str, Any] = {
     "similarity": [row / 10 for row in range(ROWS)],
     "language": ["en", "fr", "en", None, "en", "fr", "de", "en"],
     "sharpness": [3.0, 1.0, None, 2.0, 8.0, 5.0, 5.0, 0.5],
@@ -62,7 +62,7 @@ def cats(tmp_path_factory: pytest.TempPathFactory, clip: Clip) -> Dataset:
 
 @pytest.fixture(scope="module")
 def client(cats: Dataset, clip: Clip) -> Iterator[TestClient]:
-    with served(cats, clip=clip) as client:
+    with served(cats, clip=clip, condition_sec=60) as client:
         yield client
 
 

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -35,11 +34,12 @@ def cats(tmp_path_factory: pytest.TempPathFactory, clip: Clip) -> Dataset:
 
 @pytest.fixture(scope="module")
 def client(cats: Dataset, clip: Clip) -> Iterator[TestClient]:
-    with served(cats, clip=clip, allow_remove=True, allow_select=True) as client:
+    allowed: dict[str, Any] = {"allow_remove": True, "allow_select": True}
+    with served(cats, clip=clip, condition_sec=60, **allowed) as client:
         yield client
 
 
-def without_times(answer: httpx.Response) -> Any:
+def without_times(answer: Any) -> Any:
     found = answer.json()
     assert answer.status_code == 200, found
     found.pop("took_ms")
@@ -48,7 +48,8 @@ def without_times(answer: httpx.Response) -> Any:
 
 
 def test_a_search_can_be_linked(client: TestClient) -> None:
-    asked = {"k": 3, "where": "width > 1", "columns": ["caption", "reason"], **EVERY}
+    asked: dict[str, Any] = {"k": 3, "where": "width > 1", **EVERY}
+    asked["columns"] = ["caption", "reason"]
     body = client.post(SEARCH, json={"text": "a cat", **asked})
     link = client.get(SEARCH, params={"q": "a cat", **asked, "columns": "caption,reason"})
     assert without_times(link) == without_times(body)
@@ -67,7 +68,7 @@ def pages(client: TestClient, path: str, field: str, body: dict[str, Any]) -> li
     found: list[list[str]] = []
     cursor = None
     while True:
-        more = {} if cursor is None else {"cursor": cursor}
+        more: dict[str, Any] = {} if cursor is None else {"cursor": cursor}
         answer = client.post(path, json={**body, **more})
         assert answer.status_code == 200, answer.json()
         found.append([row["key"] for row in answer.json()[field]])
@@ -163,7 +164,7 @@ def test_several_datasets_are_ranked_together(tmp_path: Path, cats: Dataset, cli
         assert (wrong.status_code, "two models" in wrong.json()["error"]) == (400, True)
 
 
-def read(format: str, data: bytes) -> list[dict[str, Any]]:
+def read(format: str, data: bytes) -> Any:
     """A file's rows, with a reader that is not ours."""
     if format == "ndjson":
         return [json.loads(line) for line in data.decode().splitlines()]
@@ -177,7 +178,7 @@ def read(format: str, data: bytes) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("format", ["ndjson", "csv", "parquet", "arrow"])
 def test_rows_are_written_out(client: TestClient, format: str) -> None:
-    asked = {"where": "language = 'en'", "format": format, **EVERY}
+    asked: dict[str, Any] = {"where": "language = 'en'", "format": format, **EVERY}
     answer = client.get(f"{CATS}/export", params=asked)
     assert answer.status_code == 200, answer.text
     assert f'filename="cats.{format}"' in answer.headers["content-disposition"]
@@ -186,7 +187,7 @@ def test_rows_are_written_out(client: TestClient, format: str) -> None:
     assert [row["caption"] for row in rows] == [CAPTIONS[at] for at in (0, 2, 4, 7)]
     assert float(rows[1]["caption_similarity"]) == pytest.approx(0.2)
     assert rows[1]["opted_out"] == "noai, tdm-reservation"
-    query = {"text": "a cat", "k": 5, **EVERY}
+    query: dict[str, Any] = {"text": "a cat", "k": 5, **EVERY}
     body = {**query, "format": format, "columns": ["similarity", "domain"]}
     found = read(format, client.post(f"{CATS}/export", json=body).content)
     hits = client.post(SEARCH, json=query).json()["hits"]
@@ -239,6 +240,23 @@ def test_removals_are_listed_and_taken_back(client: TestClient, cats: Dataset) -
     assert removed_keys(cats) == frozenset()
     assert client.delete(f"{path}/{number}").status_code == 400
     assert client.delete(f"{path}/999").status_code == 404
+
+
+def test_a_removal_names_several_rows_and_a_selection_is_balanced(client: TestClient) -> None:
+    several = {"by": "key", "value": KEYS[6], "keys": [KEYS[1], KEYS[7]]}
+    found = client.post(f"{CATS}/removals", json=several).json()
+    assert sorted(match["key"] for match in found["matches"]) == [KEYS[1], KEYS[6], KEYS[7]]
+    other = client.post(f"{CATS}/removals", json={**several, "by": "domain", "value": "a.org"})
+    assert other.status_code == 400
+    asked = {"name": "balanced", "where": "language in ('en', 'fr')"}
+    sizes = {"balance": "language", "limit": 2}
+    made = client.post(f"{CATS}/selections", json={**asked, **sizes}).json()
+    keys = [row["key"] for row in read("ndjson", client.get(
+        f"{CATS}/selections/balanced/rows").content)]  # fmt: skip
+    rows = client.post(f"{CATS}/rows", json={**EVERY, "columns": ["language"]}).json()["rows"]
+    languages = {row["key"]: row["language"] for row in rows}
+    assert sorted(languages[key] for key in keys) == ["en", "fr"]
+    client.delete(f"{CATS}/selections/balanced", params={"digest": made["digest"]})
 
 
 def test_what_may_not_be_done_is_refused(cats: Dataset, clip: Clip) -> None:
@@ -350,7 +368,8 @@ def test_a_key_is_sent_as_http_basic_too(tmp_path: Path, cats: Dataset, clip: Cl
             sent = {"Authorization": f"Basic {base64.b64encode(pair.encode()).decode()}"}
             answer = client.get("/v1/datasets", headers=sent)
             assert answer.status_code == status, pair
-        assert client.get("/v1/datasets", headers={"Authorization": "Basic é"}).status_code == 401
+        odd = client.get("/v1/datasets", headers={b"Authorization": "Basic é".encode()})
+        assert odd.status_code == 401
         wrong = client.get("/v1/datasets", headers={"X-API-Key": "nonsense"}).json()["detail"]
         none = client.get("/v1/datasets").json()["detail"]
         assert "none of this service's" in wrong
