@@ -72,7 +72,7 @@ class Damaged(UserError):
 
 
 class Diverged(UserError):
-    """A training whose loss, gradient or weights are no numbers any more; nothing was saved of it."""
+    """Training whose loss, gradient or weights are not finite; nothing of it was saved."""
 
 
 class UnreadableImage(UserError):

@@ -1,7 +1,7 @@
 """Shards' tars: where every member lies, so that it can be read alone.
 
 Reads tars in the webdataset convention (``<key>.<extension>``, one file per member, not compressed)
-and opens none for writing. `members` reads the headers only, 512 bytes per member, and skips over the
+and opens none for writing. `members` reads the headers only, 512 bytes per member, and skips the
 data; a tar that was cut short or is none ends in a `Damaged` that names it, never in fewer samples.
 """
 
@@ -32,7 +32,7 @@ class Member:
 def members(path: str | Path) -> list[Member]:
     """The members of a tar, in its order; directories are left out.
 
-    Raises `Damaged` where the file is missing, is not a tar, or ends before its end-of-archive mark.
+    Raises `Damaged` where the file is missing, not a tar, or ends before its end-of-archive mark.
     """
     try:
         with tarfile.open(path, "r:", ignore_zeros=False) as tar:

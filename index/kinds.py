@@ -9,7 +9,7 @@ High-Dimensional Vectors with a Theoretical Error Bound" (SIGMOD 2024) and its m
 (SIGMOD 2025), as faiss has them. The trade-off: 2 bits take twice the memory and time of one, and
 find text queries, which lie far from all pictures, with a fourth of the candidates.
 
-Cost of building: linear in rows; the codes (about 150 bytes per row of 512) are in memory meanwhile.
+Cost of building: linear in rows; the codes (about 150 bytes per row of 512) are in memory.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ _CHANGED = {
     "claimSignature.mismatch": "the signature does not fit what the manifest claims",
     "ingredient.hashedURI.mismatch": "a picture that it was made from is not the one it names",
     "ingredient.manifest.mismatch": "the manifest of a picture that it was made from was changed",
-    "ingredient.claimSignature.mismatch": "the signature of a picture it was made from does not fit",
+    "ingredient.claimSignature.mismatch": "the signature of a picture it comes from does not fit",
     "manifest.mismatch": "the manifest is not the one that is named",
 }
 _BROKEN = {
@@ -48,7 +48,7 @@ _BROKEN = {
     "manifest.inaccessible": "a manifest that is named cannot be reached",
     "manifest.multipleParents": "the manifest names more than one parent",
     "manifest.update.invalid": "the manifest updates another in a way that is not allowed",
-    "manifest.update.wrongParents": "the manifest updates another and does not name it as its parent",
+    "manifest.update.wrongParents": "the manifest updates another and does not name it as parent",
     "ingredient.manifest.missing": "the manifest of a picture that it was made from is missing",
     "ingredient.claimSignature.missing": "a picture that it was made from has no signature",
     "ingredient.malformed": "what it says of a picture that it was made from cannot be read",
@@ -57,12 +57,12 @@ _BROKEN = {
 }
 _SIGNER = {
     "signingCredential.invalid": "the signer's certificate is not one for C2PA",
-    "signingCredential.expired": "the signer's certificate has expired, and no time stamp proves that "
-    "it was valid at signing",
+    "signingCredential.expired": "the signer's certificate has expired, and no time stamp proves "
+    "that it was valid at signing",
     "signingCredential.revoked": "the signer's certificate was revoked",
     "signingCredential.ocsp.revoked": "the signer's certificate was revoked",
     "signingCredential.ocsp.unknown": "the issuer does not know the signer's certificate",
-    "signingCredential.ocsp.inaccessible": "nobody could be asked whether the certificate was revoked",
+    "signingCredential.ocsp.inaccessible": "nobody could say whether the certificate was revoked",
     "claimSignature.outsideValidity": "it was signed while the signer's certificate was not valid",
     "timeOfSigning.outsideValidity": "it was signed while the signer's certificate was not valid",
     "timeStamp.mismatch": "the time stamp is that of another signature",

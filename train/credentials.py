@@ -56,8 +56,8 @@ def own_credentials(folder: Path | None = None) -> Credentials:
 def read_credentials(key: Path, certificates: Path) -> Credentials:
     """A key and its certificates from PEM files, as C2PA wants them.
 
-    A key in SEC1's or PKCS#1's form becomes PKCS#8; certificates in any order are put in theirs, the
-    signer's first. Raises `UserError` where they are none, or do not go together.
+    A key in SEC1's or PKCS#1's form becomes PKCS#8; certificates in any order are put in theirs,
+    the signer's first. Raises `UserError` where they are none, or do not go together.
     """
     try:
         found = Credentials(key.read_bytes(), certificates.read_bytes())
@@ -76,8 +76,8 @@ def read_credentials(key: Path, certificates: Path) -> Credentials:
         ) from None
     if ready is None:
         raise UserError(
-            f"none of the certificates in {certificates} is that of the key {key}; give the one that "
-            "was issued for it, then its issuers'"
+            f"none of the certificates in {certificates} is that of the key {key}; give the one "
+            "that was issued for it, then its issuers'"
         )
     return ready
 

@@ -5,8 +5,8 @@ run. Nothing is downloaded: the space is the dataset's own, so figures compare w
 datasets of the same model, and with no published ones.
 
 Drawn pictures are compared with real ones of the same size and crop: a CLIP model sees 32 pixels of
-anything as 32 pixels first of all. `floor` is what as many real pictures reach against the rest, and
-`full_size` what they reach against the dataset's vectors of whole pictures.
+anything as 32 pixels first of all. `floor` is what as many real pictures reach against the rest,
+and `full_size` what they reach against the dataset's vectors of whole pictures.
 
 Cost: N drawn pictures (twice that with held-out prompts) and 16 N real ones, one CLIP pass each.
 """

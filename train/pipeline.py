@@ -256,7 +256,7 @@ class FrenchcatPipeline(_Pipeline):  # type: ignore[misc]
         """Pixels a side of one of x's numbers."""
         if self.vae is None:
             return int(self.config.patch)
-        return 2 ** (len(self.vae.config.block_out_channels) - 1)
+        return int(2 ** (len(self.vae.config.block_out_channels) - 1))
 
     def _step_arguments(self, eta: float, generator: Any) -> dict[str, Any]:
         """What the scheduler's step takes of these; an eta that it does not take is refused."""

@@ -183,8 +183,8 @@ def _why_not(error: str, credentials: Credentials) -> str:
     if "EKU" in error or "certificate is invalid" in error:
         return (
             "the signer's certificate is not one for C2PA (it has to be for e-mail protection, "
-            "document signing or C2PA claim signing, and not self-signed); ask its issuer for such a "
-            "one, or leave out --key"
+            "document signing or C2PA claim signing, and not self-signed); ask its issuer for such "
+            "a one, or leave out --key"
         )
     return f"the key does not sign a picture ({' '.join(error.split())[:200]}); give another"
 

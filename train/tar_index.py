@@ -1,8 +1,8 @@
 """Where the samples of a foreign tar lie, from its headers alone.
 
 Reads any uncompressed tar in the webdataset convention, local or at an fsspec address: ustar, PAX
-and GNU long names. 512 bytes per member are read and data is skipped. A header that is damaged costs
-the members whose headers it was, and no others: reading goes on at the next sound one.
+and GNU long names. 512 bytes per member are read and data is skipped. A damaged header costs the
+members whose headers it was, and no others: reading goes on at the next sound one.
 
 Cost: one small read a member; on an object store fsspec's block cache bundles them.
 """

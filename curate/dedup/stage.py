@@ -1,4 +1,4 @@
-"""The stage `dedup`: a whole dataset's duplicates -> ``duplicates/00000.parquet``, a file per shard.
+"""The stage `dedup`: a dataset's duplicates -> ``duplicates/00000.parquet``, a file per shard.
 
 Reads the sidecars, scores/ (pdq, similarity), embeddings/img_emb and the removal log; writes for
 every stored picture that is not removed, in key order::

@@ -4,9 +4,9 @@ Reads the view `outcomes` and, where there is one, `duplicates`; writes nothing.
 a sparse table (group of domains, term, outcome) and the totals, which the audit resamples.
 
 Captions and spellings are compared in Unicode's composed form, in lower case, with everything that
-is not a letter, mark or number taken for a space. Domains are hashed into at most MAX_GROUPS groups,
-so that the tables stay small for lists of many domains. Cost: one pass over the captions and a hash
-join of their words; memory grows with the captions that hold a term.
+is not a letter, mark or number taken for a space. Domains are hashed into at most MAX_GROUPS
+groups, so that the tables stay small for lists of many domains. Cost: one pass over the captions and
+a hash join of their words; memory grows with the captions that hold a term.
 """
 
 from __future__ import annotations

@@ -63,7 +63,7 @@ class Extra:
         return load_one, (self.reference,)
 
     def checked(self, made: Any, rows: int) -> Columns:
-        """What the class gave, if it is a value per row for each of its columns; else `UserError`."""
+        """What the class gave: a value per row for each of its columns. Raises `UserError`."""
         import pyarrow as pa
 
         if not isinstance(made, Mapping):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 UNDETERMINED_BELOW = 0.02
-"""A text that the model knows no part of gets a confidence of 1/71 = .014: that is not an answer."""
+"""A text of which the model knows no part gets a confidence of 1/71 = .014: not an answer."""
 
 
 class Language:

@@ -154,7 +154,7 @@ def test_what_does_not_sign_is_said_with_its_cure(tmp_path: Path) -> None:
     pem, certificates = tmp_path / "key.pem", tmp_path / "chain.pem"
     pem.write_bytes(private(key))
     certificates.write_bytes(b"".join(chain(other, [EMAIL])))
-    with pytest.raises(UserError, match="none of the certificates in .* is that of the key"):
+    with pytest.raises(UserError, match=r"none of the certificates in .* is that of the key"):
         read_credentials(pem, certificates)
     locked = serialization.BestAvailableEncryption(b"secret")
     pem.write_bytes(key.private_bytes(PEM, serialization.PrivateFormat.PKCS8, locked))

@@ -49,8 +49,15 @@ def trained(tmp_path: Path, members: Members) -> tuple[list[tuple[str, str, int]
 
 @pytest.mark.parametrize(
     ("ending", "kind"),
-    [("JPG", "JPEG"), ("Jpeg", "JPEG"), ("gif", "GIF"), ("avif", "AVIF"), ("WebP", "WEBP")]
-    + [("bmp", "BMP"), ("TIFF", "TIFF")],
+    [
+        ("JPG", "JPEG"),
+        ("Jpeg", "JPEG"),
+        ("gif", "GIF"),
+        ("avif", "AVIF"),
+        ("WebP", "WEBP"),
+        ("bmp", "BMP"),
+        ("TIFF", "TIFF"),
+    ],
 )
 def test_every_kind_of_picture_in_any_case(tmp_path: Path, ending: str, kind: str) -> None:
     members = [(f"0.{ending}", saved(200, kind)), ("0.TXT", b"a cat")]

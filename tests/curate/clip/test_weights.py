@@ -251,7 +251,8 @@ def test_a_text_tower_or_tokenizer_that_cannot_be_fetched(
         ({"model": "ViT-B-32"}, "needs weights: --set clip.pretrained=FILE or one of its tags: op"),
         (
             {"model": "ViT-B-32", "pretrained": "laion2b_s34b"},
-            "'laion2b_s34b' is neither a file nor a tag of ViT-B-32; did you mean laion2b_s34b_b79k?",
+            "'laion2b_s34b' is neither a file nor a tag of ViT-B-32; "
+            "did you mean laion2b_s34b_b79k?",
         ),
         ({"model": "local-dir:/nowhere"}, "/nowhere holds no open_clip_config.json"),
     ],
