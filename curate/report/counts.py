@@ -5,8 +5,8 @@ a sparse table (group of domains, term, outcome) and the totals, which the audit
 
 Captions and spellings are compared in Unicode's composed form, in lower case, with everything that
 is not a letter, mark or number taken for a space. Domains are hashed into at most MAX_GROUPS
-groups, so that the tables stay small for lists of many domains. Cost: one pass over the captions and
-a hash join of their words; memory grows with the captions that hold a term.
+groups, so that the tables stay small for lists of many domains. Cost: one pass over the captions
+and a hash join of their words; memory grows with the captions that hold a term.
 """
 
 from __future__ import annotations
