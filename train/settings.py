@@ -171,6 +171,8 @@ class RunSettings:
     """Steps between two entries of the log (count)."""
     checkpoint_every: int = Field(default=500, ge=1)
     """Steps between two checkpoints (count)."""
+    checkpoint_minutes: float | None = Field(default=None, ge=0)
+    """Minutes between two checkpoints, where so many steps take longer; None: by steps alone."""
     keep: int = Field(default=2, ge=1)
     """Checkpoints that are kept, the best beside them (count)."""
     held_out: int = Field(default=64, ge=0)

@@ -93,6 +93,7 @@ class Trainer:
     def fit(self, watch: Watch) -> None:
         """Train to the end, with checkpoints and samples on the way."""
         run, total = self.settings.run, self.settings.optimizer.steps
+        saved_at = time.monotonic()
         with contextlib.closing(self.log):
             for loaded, wait in _timed(self._batches(total - self.step)):
                 report = self._train_step(loaded, wait)
@@ -102,12 +103,20 @@ class Trainer:
                 last = self.step == total
                 if self.step % run.sample_every == 0 or last:
                     self._sample_grid()
-                if self.step % run.checkpoint_every == 0 or last:
+                if self.step % run.checkpoint_every == 0 or last or self._is_due(saved_at):
                     self.save()
+                    saved_at = time.monotonic()
             if self.cut and self.ranks.first:
                 from frenchcat.curate.clip.image_tower import say_once
 
                 say_once(f"{self.cut} captions were longer than the text tower reads, and were cut")
+
+    def _is_due(self, saved_at: float) -> bool:
+        """Whether a checkpoint is due by the clock of any rank; all of them hear the same."""
+        minutes = self.settings.run.checkpoint_minutes
+        if minutes is None:
+            return False
+        return self.ranks.total(int(time.monotonic() - saved_at >= 60 * minutes)) > 0
 
     def _batches(self, steps: int) -> Iterator[Loaded]:
         batches = Batches(self.folder / "rows", self.settings, self.ranks.rank, self.ranks.world)

@@ -250,3 +250,15 @@ def test_held_out_pictures_have_the_first_variant(run: Path) -> None:
     )
     assert still is not None
     assert set(still.captions) == {"cat"}
+
+
+def test_checkpoints_are_due_by_the_clock_too(tars: Path, tmp_path: Path) -> None:
+    """After no minutes each step is due; without minutes the last one alone."""
+    few = {"optimizer": {"steps": 3, "warmup": 1}}
+    names = {}
+    for minutes in (None, 0.0):
+        spaced = {"checkpoint_every": 100, "checkpoint_minutes": minutes, "keep": 9}
+        run = train(settings(tars, tmp_path / str(minutes), run=spaced, **few))
+        names[minutes] = sorted(path.name for path in (run / "checkpoints").iterdir())
+    assert names[None] == ["step-00000003"]
+    assert names[0.0] == [f"step-{step:08d}" for step in (1, 2, 3)]

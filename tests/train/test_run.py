@@ -94,6 +94,7 @@ DOES_NOT: dict[str, Any] = {
     "run.shard_model": True,
     "run.log_every": 3,
     "run.checkpoint_every": 9,
+    "run.checkpoint_minutes": 20.0,
     "run.keep": 5,
     "run.sample_every": 9,
     "run.sample_steps": 3,
