@@ -28,6 +28,7 @@ from frenchcat.index.build import build_index
 from frenchcat.index.search import Searcher
 from tests.curate.adopt.folders import rows
 from tests.sample.pictures import file_of, noise
+from tests.sample.tars import write_tar
 from tests.trees import tree_digest
 
 pytestmark = [pytest.mark.slow, pytest.mark.server]
@@ -117,22 +118,22 @@ def clip_retrieval() -> Path:
 def theirs(clip_retrieval: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Seven images with their texts, as `clip-retrieval inference` leaves them in `emb`."""
     folder = tmp_path_factory.mktemp("theirs")
-    (folder / "images").mkdir()
-    for number, (data, words) in enumerate(zip(IMAGES, WORDS, strict=True)):
-        (folder / f"images/{number}.jpg").write_bytes(data)
-        (folder / f"images/{number}.txt").write_text(words)
+    members = [(f"{number}.jpg", data) for number, data in enumerate(IMAGES)]
+    members += [(f"{number}.txt", words.encode()) for number, words in enumerate(WORDS)]
+    write_tar(folder / "00000.tar", sorted(members))
     torch.manual_seed(0)
     torch.save(open_clip.create_model(MODEL).state_dict(), folder / "weights.pt")
     options = {
-        "input_dataset": folder / "images",
-        "input_format": "files",
+        "input_dataset": folder / "00000.tar",
+        "input_format": "webdataset",  # its reader of files fails where texts lie beside images
+        "wds_number_file_per_input_file": 7,
         "output_folder": folder / "emb",
         "clip_model": f"open_clip:{MODEL}/{folder / 'weights.pt'}",
         "batch_size": 4,
         "num_prepro_workers": 1,
     }
-    words = [clip_retrieval, "inference", *(f"--{n}={v}" for n, v in options.items())]
-    common.run(words, "clip-retrieval")
+    command = [clip_retrieval, "inference", *(f"--{n}={v}" for n, v in options.items())]
+    common.run(command, "clip-retrieval")
     return folder
 
 

@@ -488,3 +488,10 @@ def test_plain_and_quoted_lines_give_the_same_rows(tmp_path: Path) -> None:
     lists = sorted((tmp_path / "dataset/lists").glob("*.parquet"))
     places = [row for one in lists for row in pq.read_table(one)["source_row"].to_pylist()]
     assert places == list(range(2, len(rows) + 2))
+
+
+def test_a_carriage_return_before_the_end_of_a_line_is_the_captions(tmp_path: Path) -> None:
+    lines = ["url,caption", 'http://a.example/1,"one, two"', "http://a.example/2,x\r\r", ""]
+    (tmp_path / "list.csv").write_text("\n".join(lines), newline="")
+    found = frozen(make(tmp_path), tmp_path / "list.csv")
+    assert [row["caption"] for row in found] == ["one, two", "x\r"]
