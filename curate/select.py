@@ -132,14 +132,14 @@ def open_selection(dataset: Dataset, name: str) -> Selection:
     return Selection(name, digest, about["sql"], Choice(**about["choice"]), table)
 
 
-def delete(dataset: Dataset, name: str) -> Selection:
+def delete_selection(dataset: Dataset, name: str) -> Selection:
     """Delete a selection, and give what it was; the lock is held. Raises `NotFound`."""
     found = open_selection(dataset, name)
     dataset.remove(f"{FOLDER}/{name}.parquet")
     return found
 
 
-def rename(dataset: Dataset, name: str, new: str) -> Selection:
+def rename_selection(dataset: Dataset, name: str, new: str) -> Selection:
     """Give a selection another name; the lock is held. Its digest stays.
 
     Raises `NotFound`, `UserError` for a bad name, and `AlreadyThere` where the name is taken.

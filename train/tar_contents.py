@@ -18,7 +18,7 @@ from frenchcat.train.tar_samples import (
     CAPTION_FIELDS,
     CAPTION_KEYS,
     PICTURE_FIELDS,
-    LeftOut,
+    LeftOutMember,
     TarSample,
     name_of,
     samples_of,
@@ -33,7 +33,7 @@ class TarContents:
     samples: list[TarSample]
     captions: list[str | None]  # of each sample; None: the text lies in the tar as it is
     aspects: list[float]  # width/height of each sample's picture; empty where nobody asked
-    left: list[LeftOut]
+    left: list[LeftOutMember]
     fields: list[str]  # the endings of all members, in lower case
     stamp: TarStamp
 
@@ -107,7 +107,8 @@ def _read(
     stamp = TarStamp(seen_of(path), contents_of(file, members))
     found, left = samples_of(members, fields)
     left += [
-        LeftOut(f"byte {one.offset}", "damaged", f"is damaged: {one.reason}") for one in damages
+        LeftOutMember(f"byte {one.offset}", "damaged", f"is damaged: {one.reason}")
+        for one in damages
     ]
     samples: list[TarSample] = []
     captions: list[str | None] = []
@@ -120,7 +121,7 @@ def _read(
 
 
 def _captioned(
-    file: IO[bytes], samples: Sequence[TarSample], keys: Sequence[str], left: list[LeftOut]
+    file: IO[bytes], samples: Sequence[TarSample], keys: Sequence[str], left: list[LeftOutMember]
 ) -> Iterator[tuple[TarSample, str | None]]:
     """The samples that have a caption, with those that are told by JSON."""
     for sample in samples:
@@ -131,7 +132,7 @@ def _captioned(
         try:
             about: Any = json.loads(file.read(sample.caption.size))
         except ValueError:
-            left.append(LeftOut(name_of(sample.caption), "no_caption", "is not JSON"))
+            left.append(LeftOutMember(name_of(sample.caption), "no_caption", "is not JSON"))
             continue
         about = about if isinstance(about, dict) else {}
         text = next((about[key] for key in keys if isinstance(about.get(key), str)), None)
@@ -139,12 +140,12 @@ def _captioned(
             said = (
                 f"has no text under {', '.join(keys)}; its keys: {', '.join(map(str, about))[:120]}"
             )
-            left.append(LeftOut(name_of(sample.caption), "no_caption", said))
+            left.append(LeftOutMember(name_of(sample.caption), "no_caption", said))
             continue
         yield sample, text.encode("utf-8", "replace").decode()
 
 
-def _aspect(file: IO[bytes], sample: TarSample, left: list[LeftOut]) -> float:
+def _aspect(file: IO[bytes], sample: TarSample, left: list[LeftOutMember]) -> float:
     """Width/height of a picture as it will be seen; square where it does not tell."""
     from frenchcat.curate.image import upright_size
 
@@ -153,6 +154,6 @@ def _aspect(file: IO[bytes], sample: TarSample, left: list[LeftOut]) -> float:
         width, height = upright_size(file.read(sample.picture.size))
     except UnreadableImage as error:
         said = f"does not tell its size ({error.reason}) and is put with the squares"
-        left.append(LeftOut(name_of(sample.picture), "no_size", said))
+        left.append(LeftOutMember(name_of(sample.picture), "no_size", said))
         return 1.0
     return width / height

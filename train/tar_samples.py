@@ -39,7 +39,7 @@ class TarSample:
 
 
 @dataclass(frozen=True, slots=True)
-class LeftOut:
+class LeftOutMember:
     """A member or a sample that is not trained on.
 
     `reason` is counted; `said` continues a sentence that begins with its name.
@@ -51,7 +51,7 @@ class LeftOut:
 
 
 @dataclass
-class _Group:
+class _Members:
     """Members of one key."""
 
     key: str
@@ -65,12 +65,12 @@ class _Group:
 
 def samples_of(
     members: Sequence[Member], captions: Sequence[str] = CAPTION_FIELDS
-) -> tuple[list[TarSample], list[LeftOut]]:
+) -> tuple[list[TarSample], list[LeftOutMember]]:
     """The samples of a tar in the order of their pictures, and what is left out of it.
 
     `captions` are the fields in which a caption is looked for, the best first.
     """
-    left: list[LeftOut] = []
+    left: list[LeftOutMember] = []
     found: list[TarSample] = []
     for group in _joined(_runs(members, left), left):
         found += _samples(group, captions, left)
@@ -83,39 +83,39 @@ def name_of(member: Member) -> str:
     return f"{member.key}.{member.extension}" if member.extension else member.key
 
 
-def _runs(members: Iterable[Member], left: list[LeftOut]) -> Iterator[_Group]:
+def _runs(members: Iterable[Member], left: list[LeftOutMember]) -> Iterator[_Members]:
     """Neighbours of one key."""
-    group: _Group | None = None
+    group: _Members | None = None
     for member in members:
         name = name_of(member)
         if _META.match(name):
             continue
         if not member.extension or member.key.endswith("/") or not member.key:
             said = "belongs to no sample: its name has no ending, or begins with a dot"
-            left.append(LeftOut(name, "no_sample", said))
+            left.append(LeftOutMember(name, "no_sample", said))
             continue
         if group is None or member.key != group.key:
             if group is not None:
                 yield group
-            group = _Group(member.key)
+            group = _Members(member.key)
         _put(group, member, left)
     if group is not None:
         yield group
 
 
-def _put(group: _Group, member: Member, left: list[LeftOut]) -> None:
+def _put(group: _Members, member: Member, left: list[LeftOutMember]) -> None:
     """Add a field; of two of one name the later counts, as it does when a tar is unpacked."""
     name = member.extension.lower()
     before = group.fields.pop(name, None)
     if before is not None:
         said = f"at byte {before.offset} comes again at byte {member.offset}, which counts"
-        left.append(LeftOut(name_of(before), "replaced", said))
+        left.append(LeftOutMember(name_of(before), "replaced", said))
     group.fields[name] = member
 
 
-def _joined(groups: Iterable[_Group], left: list[LeftOut]) -> list[_Group]:
+def _joined(groups: Iterable[_Members], left: list[LeftOutMember]) -> list[_Members]:
     """Parts of one key that lie apart are one sample, unless one of them is whole already."""
-    by_key: dict[str, list[_Group]] = {}
+    by_key: dict[str, list[_Members]] = {}
     for group in groups:
         by_key.setdefault(group.key, []).append(group)
     found = []
@@ -123,7 +123,7 @@ def _joined(groups: Iterable[_Group], left: list[LeftOut]) -> list[_Group]:
         if len(parts) == 1 or any(part.whole for part in parts):
             found += parts
             continue
-        whole = _Group(parts[0].key)
+        whole = _Members(parts[0].key)
         for part in parts:
             for member in part.fields.values():
                 _put(whole, member, left)
@@ -131,14 +131,16 @@ def _joined(groups: Iterable[_Group], left: list[LeftOut]) -> list[_Group]:
     return found
 
 
-def _samples(group: _Group, kinds: Sequence[str], left: list[LeftOut]) -> Iterator[TarSample]:
+def _samples(
+    group: _Members, kinds: Sequence[str], left: list[LeftOutMember]
+) -> Iterator[TarSample]:
     """The samples of a key: one for each stem that has a picture and a caption."""
     pictures = _by_stem(group, left)
     captions = _captions(group, kinds)
     if not pictures:
         fields = ", ".join(f".{name}" for name in group.fields)
         said = f"has no picture among its fields: {fields}"
-        left.append(LeftOut(group.key, "no_picture", said))
+        left.append(LeftOutMember(group.key, "no_picture", said))
         return
     pairs = {stem: captions[stem] for stem in pictures if stem in captions}
     if not pairs and len(pictures) == len(captions) == 1:  # 22.image.jpg with 22.txt
@@ -150,19 +152,19 @@ def _samples(group: _Group, kinds: Sequence[str], left: list[LeftOut]) -> Iterat
             yield TarSample(key, picture, pairs[stem])
         elif pairs:
             said = "is a further picture of its sample, without a caption of its own name"
-            left.append(LeftOut(name_of(picture), "second_picture", said))
+            left.append(LeftOutMember(name_of(picture), "second_picture", said))
         else:
             fields = ", ".join(f".{name}" for name in group.fields)
             said = f"has no caption (.{', .'.join(kinds)}) among its fields: {fields}"
             key = f"{group.key}.{stem}" if stem else group.key
-            left.append(LeftOut(key, "no_caption", said))
+            left.append(LeftOutMember(key, "no_caption", said))
     for stem, caption in captions.items():
         if stem not in pictures and not caption.extension.lower().endswith("json"):
             said = "is a caption without a picture of its own name"
-            left.append(LeftOut(name_of(caption), "no_picture", said))
+            left.append(LeftOutMember(name_of(caption), "no_picture", said))
 
 
-def _by_stem(group: _Group, left: list[LeftOut]) -> dict[str, Member]:
+def _by_stem(group: _Members, left: list[LeftOutMember]) -> dict[str, Member]:
     """The first picture of each stem."""
     found: dict[str, Member] = {}
     for name, member in group.fields.items():
@@ -171,13 +173,13 @@ def _by_stem(group: _Group, left: list[LeftOut]) -> dict[str, Member]:
         stem = name.rpartition(".")[0]
         if stem in found:
             said = f"is a further picture of its sample, beside {name_of(found[stem])}"
-            left.append(LeftOut(name_of(member), "second_picture", said))
+            left.append(LeftOutMember(name_of(member), "second_picture", said))
         else:
             found[stem] = member
     return found
 
 
-def _captions(group: _Group, kinds: Sequence[str]) -> dict[str, Member]:
+def _captions(group: _Members, kinds: Sequence[str]) -> dict[str, Member]:
     """The best caption of each stem."""
     found: dict[str, Member] = {}
     for kind in reversed(kinds):
@@ -196,6 +198,6 @@ def _is_caption(name: str) -> bool:
     return name.rpartition(".")[2] in CAPTION_FIELDS
 
 
-def counted(left: Iterable[LeftOut]) -> dict[str, int]:
+def counted(left: Iterable[LeftOutMember]) -> dict[str, int]:
     """Reason -> how many, the most frequent first."""
     return dict(Counter(one.reason for one in left).most_common())

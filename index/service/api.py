@@ -14,7 +14,7 @@ from starlette.responses import Response
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.expression import FUNCTIONS
 from frenchcat.index.service import cursors
-from frenchcat.index.service.cursors import Cursor
+from frenchcat.index.service.cursors import PageCursor
 from frenchcat.index.service.models import (
     Columns,
     DatasetInfo,
@@ -165,7 +165,7 @@ async def found(
     return await service.work.search(_answer, served, ranked, skip, after, times, asked)
 
 
-def _cursor(served: ServedDataset, asked: PictureSearch | Search) -> Cursor | None:
+def _cursor(served: ServedDataset, asked: PictureSearch | Search) -> PageCursor | None:
     if not isinstance(asked, Search) or asked.cursor is None:
         return None
     if asked.skip:
@@ -223,7 +223,7 @@ def _answer(
     served: ServedDataset,
     found: NearestRows,
     skip: int,
-    after: Cursor | None,
+    after: PageCursor | None,
     times: dict[str, float],
     asked: PictureSearch | Search,
 ) -> Response:
@@ -236,7 +236,7 @@ def _answer(
     following = None
     if isinstance(asked, Search) and len(hits) == asked.k:
         given = (after.given if after else skip) + len(hits)
-        last = Cursor(int(positions[-1]), given, similarities[-1])
+        last = PageCursor(int(positions[-1]), given, similarities[-1])
         following = cursors.write(last, asked, served.name, served.version)
     return answer(
         {
@@ -250,7 +250,7 @@ def _answer(
     )
 
 
-def _first(found: NearestRows, after: Cursor) -> int:
+def _first(found: NearestRows, after: PageCursor) -> int:
     """The place after the row that was given last, which may have been removed since."""
     at = np.flatnonzero(found.positions == after.position)
     if at.size:

@@ -16,7 +16,7 @@ from starlette.responses import Response
 from frenchcat.curate.errors import UserError
 from frenchcat.index.service import cursors
 from frenchcat.index.service.content_policy import ContentPolicy, violent
-from frenchcat.index.service.cursors import Cursor
+from frenchcat.index.service.cursors import PageCursor
 from frenchcat.index.service.models import Browse, Browsed, Filters, Mapped
 from frenchcat.index.service.problems import documented
 from frenchcat.index.service.rows import answer, rows, sorting
@@ -73,7 +73,7 @@ def _browse(
     page = positions[skip : skip + wanted.k]
     following = None
     if len(page) == wanted.k:
-        last = Cursor(int(page[-1]), (after.given if after else skip) + len(page))
+        last = PageCursor(int(page[-1]), (after.given if after else skip) + len(page))
         following = cursors.write(last, asked, served.name, served.version)
     return answer(
         {
@@ -86,7 +86,7 @@ def _browse(
     )
 
 
-def _first(positions: Positions, after: Cursor, asked: Browse) -> int:
+def _first(positions: Positions, after: PageCursor, asked: Browse) -> int:
     """The place after the row that was given last, which may have been removed since."""
     if asked.sort is None:
         return int(np.searchsorted(positions, after.position, side="right"))

@@ -49,7 +49,7 @@ class Numbers:
 
 
 @dataclass(frozen=True)
-class Texts:
+class TextCodes:
     """Of each row a text's code; -1 where there is none. Codes rise as the texts do."""
 
     codes: NDArray[np.int32]  # (N,)
@@ -71,13 +71,13 @@ class ColumnValues:
 
     def __init__(self, searcher: Searcher, kept_bytes: int = KEPT_BYTES) -> None:
         self._searcher, self._limit, self._lock = searcher, kept_bytes, Lock()
-        self._kept: OrderedDict[Hashable, Numbers | Texts] = OrderedDict()
+        self._kept: OrderedDict[Hashable, Numbers | TextCodes] = OrderedDict()
 
-    def get(self, name: str) -> Numbers | Texts:
+    def get(self, name: str) -> Numbers | TextCodes:
         """A column. Raises `UserError` for an unknown one, and for lists, structs and bytes."""
         return self.all([name])[name]
 
-    def all(self, names: Sequence[str]) -> dict[str, Numbers | Texts]:
+    def all(self, names: Sequence[str]) -> dict[str, Numbers | TextCodes]:
         """Several columns, those that are not kept read in one scan. Raises as `get` does."""
         version = self._searcher.visible.facts_version()
         with self._lock:  # one at a time: a scan takes memory and all of the cores
@@ -98,7 +98,7 @@ class ColumnValues:
         order = np.argsort(-ranks if descending else ranks, kind="stable")
         return positions[order]
 
-    def _read(self, names: Sequence[str]) -> dict[str, Numbers | Texts]:
+    def _read(self, names: Sequence[str]) -> dict[str, Numbers | TextCodes]:
         import pyarrow.compute as pc
 
         with Catalog(self._searcher.dataset) as catalog:
@@ -116,7 +116,7 @@ class ColumnValues:
         }
 
 
-def _column(values: pa.Array) -> Numbers | Texts:
+def _column(values: pa.Array) -> Numbers | TextCodes:
     """DOUBLE or VARCHAR as arrays."""
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -129,7 +129,7 @@ def _column(values: pa.Array) -> Numbers | Texts:
     rank[order.to_numpy()] = np.arange(len(order))
     rank[-1] = -1
     codes = pc.fill_null(coded.indices, len(order)).to_numpy()
-    return Texts(rank[codes], coded.dictionary.take(order))
+    return TextCodes(rank[codes], coded.dictionary.take(order))
 
 
 _NUMBERS = ("INT", "FLOAT", "DOUBLE", "DECIMAL")
@@ -169,7 +169,7 @@ def histogram(column: Numbers, positions: Positions | None, bins: int) -> dict[s
     return found
 
 
-def top_values(column: Texts, positions: Positions | None, top: int) -> dict[str, Any]:
+def top_values(column: TextCodes, positions: Positions | None, top: int) -> dict[str, Any]:
     """The `top` most frequent texts, how many rows each has, and how many have others."""
     codes = column.codes if positions is None else column.codes[positions]
     counts = np.bincount(codes + 1, minlength=len(column.dictionary) + 1)

@@ -21,7 +21,7 @@ _BESIDE = {"cursor", "k", "skip", "columns", "count_hidden"}
 
 
 @dataclass(frozen=True)
-class Cursor:
+class PageCursor:
     """The row that was given last, and how many were given before and with it."""
 
     position: int
@@ -29,19 +29,19 @@ class Cursor:
     similarity: float = 0.0
 
 
-def write(cursor: Cursor, asked: BaseModel, dataset: str, version: str) -> str:
+def write(cursor: PageCursor, asked: BaseModel, dataset: str, version: str) -> str:
     """A cursor as a text for an address."""
     made_of = _made_of(asked, dataset, version)
     values = [cursor.position, cursor.given, cursor.similarity, made_of]
     return base64.urlsafe_b64encode(json.dumps(values).encode()).decode().rstrip("=")
 
 
-def read(text: str, asked: BaseModel, dataset: str, version: str) -> Cursor:
+def read(text: str, asked: BaseModel, dataset: str, version: str) -> PageCursor:
     """The cursor of a text. Raises `Refused` for one of another query or version."""
     try:
         data = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
         position, given, similarity, made_of = json.loads(data)
-        cursor = Cursor(int(position), int(given), float(similarity))
+        cursor = PageCursor(int(position), int(given), float(similarity))
     except (ValueError, TypeError):
         raise Refused(400, f"{text[:40]!r} is no cursor; send `next` of an answer") from None
     if made_of != _made_of(asked, dataset, version) or cursor.position < 0 or cursor.given < 0:

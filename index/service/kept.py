@@ -64,7 +64,7 @@ async def rename_selection(request: Request, name: str, selection: str, to: Rena
 
     def renamed() -> Selected:
         with served.dataset.lock():
-            return _selected(served, select.rename(served.dataset, selection, to.name))
+            return _selected(served, select.rename_selection(served.dataset, selection, to.name))
 
     return await service.work.disk(renamed)
 
@@ -86,7 +86,7 @@ async def delete_selection(request: Request, name: str, selection: str, digest: 
                     f"{found.digest[:16]}, or shorter than 8; nothing was deleted",
                     code="preview-changed",
                 )
-            return _selected(served, select.delete(served.dataset, selection))
+            return _selected(served, select.delete_selection(served.dataset, selection))
 
     return await service.work.disk(deleted)
 

@@ -294,7 +294,7 @@ class LinkedBrowse(Filters, Sorting, Paging):
         return Browse.model_validate({**fields, "columns": columns})
 
 
-class Batch(Strict):
+class SearchBatch(Strict):
     """Queries that are answered together."""
 
     queries: list[Search] = Field(min_length=1, max_length=64)

@@ -20,7 +20,6 @@ from starlette.responses import Response
 from frenchcat.curate.errors import UserError
 from frenchcat.index.service import api, browse, media
 from frenchcat.index.service.models import (
-    Batch,
     BatchResponse,
     Browse,
     Browsed,
@@ -34,6 +33,7 @@ from frenchcat.index.service.models import (
     PictureSearch,
     RowResponse,
     Search,
+    SearchBatch,
     SearchResponse,
     Vectors,
     VectorsOf,
@@ -72,7 +72,7 @@ async def search_dataset(request: Request, name: str, asked: Search) -> Response
 @router.post(
     "/search/batch", response_model=BatchResponse, responses=documented(403, 404, 409, 413)
 )
-async def search_batch(request: Request, name: str, asked: Batch) -> Response:
+async def search_batch(request: Request, name: str, asked: SearchBatch) -> Response:
     """Several searches; their texts are encoded together."""
     service: Service = request.app.state.service
     if (total := sum(query.k for query in asked.queries)) > service.settings.max_hits:

@@ -185,7 +185,7 @@ def test_a_setting_that_cannot_be_is_not_kept(tmp_path: Path) -> None:
 
 def test_a_verb_takes_the_settings_of_its_stage_alone(tmp_path: Path) -> None:
     dataset = embedded(tmp_path / "d", unit_rows(4))
-    with pytest.raises(UserError, match="frenchcat index does not use clip, only index"):
+    with pytest.raises(UserError, match=r"frenchcat index does not use clip\.model, only index"):
         frenchcat.open(dataset.root).index(set={"clip.model": "ViT-B-32"})
     whole = tmp_path / "whole.toml"
     whole.write_text('[clip]\nmodel = "ViT-B-32"\n[verdict.rules]\nsmall = "width < 9"\n')

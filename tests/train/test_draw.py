@@ -144,7 +144,7 @@ def test_verify_says_it_in_words_with_a_status(run: Path, tmp_path: Path) -> Non
     assert "no Content Credentials" in bare.stdout
     for name, content in (("words.txt", b"hello"), ("empty.png", b"")):
         (tmp_path / name).write_bytes(content)
-        with pytest.raises(UserError, match="no picture of a known kind"):
+        with pytest.raises(UserError, match="not a picture of a known kind"):
             verify_file(tmp_path / name)
     with pytest.raises(UserError, match="cannot be read"):
         verify_file(tmp_path / "nowhere.png")
