@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 
 from bench import _common as common
-from frenchcat.index.service.column_values import Numbers, Texts, histogram, top_values
+from frenchcat.index.service.column_values import Numbers, TextCodes, histogram, top_values
 
 GOALS = {"facets_cpu_ms": ("<=", 300.0)}
 NUMBERS = 8
@@ -34,7 +34,7 @@ def main() -> None:
     rng = np.random.default_rng(0)
     numbers = [Numbers(rng.standard_normal(given.rows)) for _ in range(NUMBERS)]
     texts = [
-        Texts(
+        TextCodes(
             (distinct * rng.random(given.rows) ** 3).astype(np.int32),
             pa.array([f"value {n:06d}" for n in range(distinct)]),
         )
