@@ -7,6 +7,7 @@ temporary: those alone belong to their connection.
 
 from __future__ import annotations
 
+import atexit
 import os
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -37,6 +38,9 @@ def _local(root: str, pid: int) -> DuckDBPyConnection:
     duck.execute("SET enable_external_access = false")
     duck.execute("SET lock_configuration = true")
     return duck
+
+
+atexit.register(_local.cache_clear)  # DuckDB's binding reports what is alive after that
 
 
 def _started() -> DuckDBPyConnection:

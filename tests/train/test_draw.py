@@ -133,6 +133,9 @@ def test_verify_says_it_in_words_with_a_status(run: Path, tmp_path: Path) -> Non
     for word in ("unchanged", "own self-issued key", "prompt: a cat", "seed: 0", "checkpoint: "):
         assert word in good.stdout
     data = bytearray(path.read_bytes())
+    for name in ("download", "photo.jpg"):  # told by its bytes, whatever it is called
+        (tmp_path / name).write_bytes(data)
+        assert call(app, ["verify", str(tmp_path / name)]).exit_code == 0
     data[-20] ^= 1
     path.write_bytes(data)
     bad = call(app, ["verify", str(path), "--json"])
