@@ -78,7 +78,7 @@ def mcp_server_of(app: FastAPI, dataset: str, allow_select: bool = False) -> MCP
     ) -> dict[str, Any]:
         """The rows nearest to exactly one of a text, a row or a picture, nearest first."""
         given = {"text": text, "like": like, "picture": picture}
-        body: dict[str, Any] = {k: v for k, v in given.items() if v is not None}
+        body: dict[str, Any] = {name: part for name, part in given.items() if part is not None}
         if len(body) != 1:
             raise _refused("give exactly one of text, like, picture")
         body |= {"k": k, "where": where, "columns": await v1.columns(columns)}

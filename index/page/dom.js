@@ -29,6 +29,13 @@ export function say(element, text) {
 export const typing = (event) =>
   event.target instanceof Element && event.target.matches("input:not([type=checkbox]), textarea, select");
 
+/** Have the browser save a file. */
+export function saveFile(blob, name) {
+  const link = el("a", { href: URL.createObjectURL(blob), download: name });
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 60_000); // it is read after the click
+}
+
 /** A function that runs once its calls have ceased for a while. */
 export function later(milliseconds, run) {
   let timer;

@@ -1,5 +1,6 @@
 // The result list as a file: what is asked for, further than it was scrolled.
 
+import { saveFile } from "./dom.js";
 import { rows } from "./query.js";
 
 const MOST = 3000; // as many as LAION's page asks for
@@ -10,12 +11,8 @@ export async function download(page) {
   const k = Math.min(MOST, page.maxHits);
   const found = await rows(page.client, state, k, 0);
   const text = JSON.stringify(found.rows.map(listed), null, 1);
-  const address = URL.createObjectURL(new Blob([text], { type: "application/json" }));
-  const link = document.createElement("a");
-  link.href = address;
-  link.download = `${found.dataset}-${(state.query || "rows").replace(/[^\p{L}\p{N}]+/gu, "-")}.json`;
-  link.click();
-  URL.revokeObjectURL(address);
+  const name = `${found.dataset}-${(state.query || "rows").replace(/[^\p{L}\p{N}]+/gu, "-")}.json`;
+  saveFile(new Blob([text], { type: "application/json" }), name);
 }
 
 function listed({ picture, thumbnail, stored, ...row }) {

@@ -1,7 +1,7 @@
 // How the rows are spread over columns: histograms and frequent values. Pressing one filters by it.
 
 import { byId, button, count, el, later, some } from "./dom.js";
-import { asks, filters, looked } from "./query.js";
+import { asks, filters, literal, looked } from "./query.js";
 import { askedOf } from "./state.js";
 
 const OF = 1000; // nearest rows of a query that are counted
@@ -10,8 +10,6 @@ const BINS = 16;
 
 /** A name as a condition has it. */
 export const quoted = (name) => (/^[A-Za-z_]\w*$/.test(name) ? name : `"${name.replaceAll('"', '""')}"`);
-
-const literal = (text) => `'${text.replaceAll("'", "''")}'`;
 
 /** Parts of a condition that are joined by AND. */
 const joined = (parts) => parts.filter(Boolean).join(" AND ");

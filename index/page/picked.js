@@ -1,7 +1,7 @@
 // Rows that are picked among the results, by click, range and key, and what is done with them all.
 
 import { button, byId, el, some } from "./dom.js";
-import { asks, filters, looked } from "./query.js";
+import { asks, filters, keyIn, looked } from "./query.js";
 import { saveExport } from "./export.js";
 
 const TERMS = 16; // parts of a query, at most
@@ -126,10 +126,9 @@ export class Picked {
   }
 
   download(format) {
-    const keys = [...this.rows.keys()].map((key) => `'${key.replaceAll("'", "''")}'`).join(", ");
     const { dataset, ...body } = filters(this.page.store.state);
     // Whatever the filters: what was picked was seen.
-    const all = { ...body, where: `key IN (${keys})`, safe: false, dropped: true, duplicates: true, violence: true };
+    const all = { ...body, where: keyIn([...this.rows.keys()]), safe: false, dropped: true, duplicates: true, violence: true };
     const nearest = asks(this.page.store.state) && { ...looked(this.page.store.state), k: this.rows.size };
     saveExport(this.page, { ...all, ...nearest, format }).catch((error) => this.page.failed(error));
   }

@@ -1,6 +1,8 @@
 // Pictures of rows: from the back end's tars; only of a dataset that holds none, from their sites.
 // One that does not come is asked for again, later and later; its place stays meanwhile.
 
+import { saveFile } from "./dom.js";
+
 const WAITS_MS = [700, 2000, 6000, 15_000];
 const KINDS = { "image/jpeg": "jpg", "image/png": "png", "image/webp": "webp" };
 
@@ -82,9 +84,5 @@ function attempts(image, { load, ask, broken }) {
 /** Have the browser save a row's stored picture; with a key, too, and from another back end. */
 export async function save(client, row) {
   const blob = await client.blob(row.picture);
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(blob);
-  link.download = `${row.key}.${KINDS[blob.type.split(";")[0]] ?? "bin"}`;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+  saveFile(blob, `${row.key}.${KINDS[blob.type.split(";")[0]] ?? "bin"}`);
 }

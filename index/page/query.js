@@ -18,6 +18,12 @@ export function filters(state) {
   };
 }
 
+/** A text as a condition has it. */
+export const literal = (text) => `'${text.replaceAll("'", "''")}'`;
+
+/** A condition that rows of these keys meet. */
+export const keyIn = (keys) => `key IN (${keys.map(literal).join(", ")})`;
+
 /** In which order rows are given. */
 const sorting = (state) => (state.sort ? { sort: state.sort } : {});
 

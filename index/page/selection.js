@@ -3,7 +3,7 @@
 import { CutOff } from "./cut-off.js";
 import { open, prepare } from "./dialogs.js";
 import { button, byId, el, say, some } from "./dom.js";
-import { asks, filters, search } from "./query.js";
+import { asks, filters, keyIn, search } from "./query.js";
 
 const BALANCED = /VARCHAR|BOOLEAN/; // types of columns
 
@@ -97,9 +97,8 @@ export class Selecting {
     const { state } = page.store;
     const dataset = page.dataset.name;
     const replace = this.replace.checked;
-    const listed = this.picked?.map((key) => `'${key.replaceAll("'", "''")}'`).join(", ");
-    const body = listed
-      ? { dataset, name, replace, where: `key IN (${listed})` }
+    const body = this.picked?.length
+      ? { dataset, name, replace, where: keyIn(this.picked) }
       : k === null
       ? { dataset, name, replace, where: condition(state, page.where.columns ?? new Set()), ...this.sized() }
       : { dataset, name, replace, query: { ...search({ ...state, sort: "", hybrid: false }, k), ...filters(state), dropped: false, dataset } };

@@ -1,7 +1,7 @@
 // The frozen selections of a dataset: what each is, training on it, its files, another name, its end.
 
 import { confirmed, open, prepare } from "./dialogs.js";
-import { button, byId, el, say, some } from "./dom.js";
+import { button, byId, el, saveFile, say, some } from "./dom.js";
 import { trainCommand } from "./selection.js";
 
 const FORMATS = ["csv", "parquet", "ndjson"];
@@ -66,9 +66,7 @@ export class Selections {
     field.value = "";
     return this.attempt(async () => {
       const blob = await this.page.client.blob(`${this.path}/${encodeURIComponent(one.name)}/rows?format=${format}`);
-      const link = el("a", { href: URL.createObjectURL(blob), download: `${one.name}.${format}` });
-      link.click();
-      setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+      saveFile(blob, `${one.name}.${format}`);
     });
   }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -133,6 +133,41 @@ async def duplicates(request: Request, dataset: str, key: str) -> Response:
     return await service.work.disk(_cluster, served, key)
 
 
+@dataclass(frozen=True)
+class RankedPage:
+    """The nearest rows of a query, before anything of them is read."""
+
+    served: ServedDataset
+    found: NearestRows
+    skip: int
+    after: PageCursor | None
+    times: dict[str, float]
+    asked: PictureSearch | Search
+
+    def fields(self) -> dict[str, Any]:
+        """The answer's, with the rows of the hits."""
+        served, found, asked, after = self.served, self.found, self.asked, self.after
+        first = self.skip if after is None else _first(found, after)
+        positions = found.positions[first : first + asked.k]
+        similarities = found.similarities[first : first + asked.k].tolist()
+        hits = rows(served, served.hits(positions), asked.columns)
+        for hit, similarity in zip(hits, similarities, strict=True):
+            hit["similarity"] = round(similarity, 6)
+        following = None
+        if isinstance(asked, Search) and len(hits) == asked.k:
+            given = (after.given if after else self.skip) + len(hits)
+            last = PageCursor(int(positions[-1]), given, similarities[-1])
+            following = cursors.write(last, asked, served.name, served.version)
+        return {
+            "dataset": served.name,
+            "index_version": served.version,
+            "hits": hits,
+            "hidden": found.hidden,
+            "took_ms": {name: round(sec * 1000, 3) for name, sec in self.times.items()},
+            "next": following,
+        }
+
+
 async def found(
     service: Service,
     served: ServedDataset,
@@ -142,6 +177,19 @@ async def found(
     begun: float,
 ) -> Response:
     """The answer to a query whose vector is known."""
+    page = await ranked_page(service, served, vector, asked, skip, begun)
+    return await service.work.search(lambda: answer(page.fields()))
+
+
+async def ranked_page(
+    service: Service,
+    served: ServedDataset,
+    vector: Unit,
+    asked: PictureSearch | Search,
+    skip: int,
+    begun: float,
+) -> RankedPage:
+    """Rank for a query whose vector is known. Raises `UserError` for more than `max_hits`."""
     if asked.k + skip > service.settings.max_hits:
         raise UserError(
             f"k + skip is {asked.k + skip}; this service gives at most "
@@ -162,7 +210,7 @@ async def found(
     if sort is not None:
         ranked = await service.work.disk(_sorted, served, ranked, sort, count)
     times = {"encode": encoded - begun, "search": perf_counter() - encoded}
-    return await service.work.search(_answer, served, ranked, skip, after, times, asked)
+    return RankedPage(served, ranked, skip, after, times, asked)
 
 
 def _cursor(served: ServedDataset, asked: PictureSearch | Search) -> PageCursor | None:
@@ -217,37 +265,6 @@ def _sorted(served: ServedDataset, found: NearestRows, sort: str, count: int) ->
     positions = served.values.sorted(found.positions, *sorting(sort))[:count]
     at = places[np.searchsorted(found.positions, positions, sorter=places)]
     return replace(found, positions=positions, similarities=found.similarities[at])
-
-
-def _answer(
-    served: ServedDataset,
-    found: NearestRows,
-    skip: int,
-    after: PageCursor | None,
-    times: dict[str, float],
-    asked: PictureSearch | Search,
-) -> Response:
-    first = skip if after is None else _first(found, after)
-    positions = found.positions[first : first + asked.k]
-    similarities = found.similarities[first : first + asked.k].tolist()
-    hits = rows(served, served.hits(positions), asked.columns)
-    for hit, similarity in zip(hits, similarities, strict=True):
-        hit["similarity"] = round(similarity, 6)
-    following = None
-    if isinstance(asked, Search) and len(hits) == asked.k:
-        given = (after.given if after else skip) + len(hits)
-        last = PageCursor(int(positions[-1]), given, similarities[-1])
-        following = cursors.write(last, asked, served.name, served.version)
-    return answer(
-        {
-            "dataset": served.name,
-            "index_version": served.version,
-            "hits": hits,
-            "hidden": found.hidden,
-            "took_ms": {name: round(sec * 1000, 3) for name, sec in times.items()},
-            "next": following,
-        }
-    )
 
 
 def _first(found: NearestRows, after: PageCursor) -> int:

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
@@ -37,10 +36,9 @@ class Numbers:
 
     values: NDArray[np.float64]  # (N,)
 
-    @cached_property
-    def ranks(self) -> NDArray[np.float64]:
-        """(N,) what rows are sorted by; NaN for a row without a value."""
-        return self.values
+    def ranks(self, positions: Positions) -> NDArray[np.float64]:
+        """What rows are sorted by; NaN for a row without a value."""
+        return self.values[positions]
 
     @property
     def size(self) -> int:
@@ -55,10 +53,10 @@ class TextCodes:
     codes: NDArray[np.int32]  # (N,)
     dictionary: pa.Array  # sorted
 
-    @cached_property
-    def ranks(self) -> NDArray[np.float64]:
-        """(N,) what rows are sorted by; NaN for a row without a value."""
-        return np.where(self.codes < 0, np.nan, self.codes)
+    def ranks(self, positions: Positions) -> NDArray[np.float64]:
+        """What rows are sorted by; NaN for a row without a value."""
+        codes = self.codes[positions]
+        return np.where(codes < 0, np.nan, codes)
 
     @property
     def size(self) -> int:
@@ -94,7 +92,7 @@ class ColumnValues:
 
     def sorted(self, positions: Positions, name: str, descending: bool) -> Positions:
         """Positions by a column's values; equal ones stay in order, those without one come last."""
-        ranks = self.get(name).ranks[positions]
+        ranks = self.get(name).ranks(positions)
         order = np.argsort(-ranks if descending else ranks, kind="stable")
         return positions[order]
 

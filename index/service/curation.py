@@ -102,10 +102,7 @@ async def _hits_as_condition(service: Service, served: ServedDataset, asked: New
         raise Refused(400, f"the query is for {query.dataset!r}, the selection for {served.name!r}")
     if query.where is None and asked.where is not None:
         query = query.model_copy(update={"where": asked.where})
-    vector = await service.queries.search(served, query)
-    vector = service.content_policy.rated(vector, query.aesthetic_score, query.aesthetic_weight)
-    wanted = service.wanted(query, query.k)
-    ranked = await service.find(served, vector, wanted)
+    ranked = await service.nearest(served, query)
     keys = served.keys(ranked.positions.tolist())
     if not keys:
         raise Refused(400, "the query has no hits; widen its condition")

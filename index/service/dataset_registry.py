@@ -29,6 +29,12 @@ from frenchcat.index.service.work import Work
 _log = logging.getLogger("frenchcat.serve")
 
 
+def check_address(name: str, body: str | None) -> None:
+    """Raise `Refused` (400) where a body names another dataset than its address."""
+    if body not in (None, name):
+        raise Refused(400, f"the address names {name!r}, and the body {body!r}; give one dataset")
+
+
 class DatasetRegistry:
     """Name -> volume, in the order given; the first one is the default."""
 

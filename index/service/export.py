@@ -20,6 +20,7 @@ from frenchcat.curate import select
 from frenchcat.curate.catalog import Catalog
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.promote import quoted
+from frenchcat.index.service.dataset_registry import check_address
 from frenchcat.index.service.models import Export, ExportFormat, LinkedExport
 from frenchcat.index.service.problems import Refused, documented
 from frenchcat.index.service.search import Wanted
@@ -54,17 +55,14 @@ async def export(request: Request, name: str, asked: Export) -> Response:
     """Rows as a file."""
     service: Service = request.app.state.service
     served = service.registry.get(name)
-    if asked.dataset not in (None, name):
-        raise UserError(f"the address names {name!r}, and the query {asked.dataset!r}")
+    check_address(name, asked.dataset)
     query = asked.query
     if query is None:
         wanted = service.wanted(asked, 1)
         keys = await service.conditions.within(served, service.work.disk, _keys, served, wanted)
         scores = None
     else:
-        vector = await service.queries.search(served, query)
-        vector = service.content_policy.rated(vector, query.aesthetic_score, query.aesthetic_weight)
-        ranked = await service.find(served, vector, service.wanted(query, query.k))
+        ranked = await service.nearest(served, query)
         keys = await service.work.disk(_keys_at, served, ranked.positions)
         scores = ranked.similarities
     rows = await service.work.disk(_Rows, served, keys, scores, asked.columns)

@@ -6,6 +6,7 @@ service may make them, removals where it may remove.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
 from fastapi import APIRouter, Request
@@ -14,6 +15,7 @@ from frenchcat.curate import remove as removal
 from frenchcat.curate import select
 from frenchcat.curate.removals import removed
 from frenchcat.index.service import curation
+from frenchcat.index.service.dataset_registry import check_address
 from frenchcat.index.service.models import (
     Made,
     NewSelection,
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from frenchcat.index.service.service import Service
 
 Named = TypeVar("Named", NewSelection, Removal)
+Changed = TypeVar("Changed")
 router = APIRouter(prefix="/v1/datasets/{name}", tags=["curation"])
 
 
@@ -58,37 +61,29 @@ async def one_selection(request: Request, name: str, selection: str) -> Selected
 @router.patch("/selections/{selection}", responses=documented(403, 404, 409, 413))
 async def rename_selection(request: Request, name: str, selection: str, to: Rename) -> Selected:
     """Give a selection another name."""
-    service: Service = request.app.state.service
-    served = service.registry.get(name)
-    curation.check_may_select(service)
 
-    def renamed() -> Selected:
-        with served.dataset.lock():
-            return _selected(served, select.rename_selection(served.dataset, selection, to.name))
+    def renamed(served: ServedDataset) -> Selected:
+        return _selected(served, select.rename_selection(served.dataset, selection, to.name))
 
-    return await service.work.disk(renamed)
+    return await _changed(request, name, curation.check_may_select, renamed)
 
 
 @router.delete("/selections/{selection}", responses=documented(403, 404, 409))
 async def delete_selection(request: Request, name: str, selection: str, digest: str) -> Selected:
     """Delete a selection, whose digest says that it is the one that was seen."""
-    service: Service = request.app.state.service
-    served = service.registry.get(name)
-    curation.check_may_select(service)
 
-    def deleted() -> Selected:
-        with served.dataset.lock():
-            found = select.open_selection(served.dataset, selection)
-            if not digest or not found.digest.startswith(digest) or len(digest) < 8:
-                raise Refused(
-                    409,
-                    f"the digest {digest[:80]!r} is not that of {selection!r}, "
-                    f"{found.digest[:16]}, or shorter than 8; nothing was deleted",
-                    code="preview-changed",
-                )
-            return _selected(served, select.delete_selection(served.dataset, selection))
+    def deleted(served: ServedDataset) -> Selected:
+        found = select.open_selection(served.dataset, selection)
+        if not digest or not found.digest.startswith(digest) or len(digest) < 8:
+            raise Refused(
+                409,
+                f"the digest {digest[:80]!r} is not that of {selection!r}, "
+                f"{found.digest[:16]}, or shorter than 8; nothing was deleted",
+                code="preview-changed",
+            )
+        return _selected(served, select.delete_selection(served.dataset, selection))
 
-    return await service.work.disk(deleted)
+    return await _changed(request, name, curation.check_may_select, deleted)
 
 
 @router.get("/removals", responses=documented(403, 404))
@@ -109,22 +104,35 @@ async def create_removal(request: Request, name: str, asked: Removal) -> Removal
 @router.delete("/removals/{number}", responses=documented(403, 404, 409))
 async def undo_removal(request: Request, name: str, number: int) -> RemovalRequest:
     """Take a removal back, as long as its rows were not compacted away."""
-    service: Service = request.app.state.service
-    served = service.registry.get(name)
-    curation.check_may_remove(service)
 
-    def undone() -> RemovalRequest:
-        with served.dataset.lock():
-            removal.undo(served.dataset, number, "")
+    def undone(served: ServedDataset) -> RemovalRequest:
+        removal.undo(served.dataset, number, "")
         return next(one for one in _removals(served) if one.number == number)
 
-    return await service.work.disk(undone)
+    return await _changed(request, name, curation.check_may_remove, undone)
+
+
+async def _changed(
+    request: Request,
+    name: str,
+    check: Callable[[Service], None],
+    change: Callable[[ServedDataset], Changed],
+) -> Changed:
+    """What `change` makes of a dataset, whose lock is held, where `check` allows it."""
+    service: Service = request.app.state.service
+    served = service.registry.get(name)
+    check(service)
+
+    def locked() -> Changed:
+        with served.dataset.lock():
+            return change(served)
+
+    return await service.work.disk(locked)
 
 
 def _named(asked: Named, name: str) -> Named:
     """A body with the dataset of its path. Raises `Refused` where it names another one."""
-    if asked.dataset not in (None, name):
-        raise Refused(400, f"the address names {name!r}, and the body {asked.dataset!r}")
+    check_address(name, asked.dataset)
     return asked.model_copy(update={"dataset": name})
 
 

@@ -254,6 +254,11 @@ class SeveralResponse(BaseModel):
     took_ms: dict[str, float]
 
 
+def _listed(columns: str | None) -> list[str] | None:
+    """Names as an address has them, with commas."""
+    return None if columns is None else [name for name in columns.split(",") if name]
+
+
 class LinkedSearch(HitFilters, Sorting, Paging):
     """A search as an address has it."""
 
@@ -275,8 +280,7 @@ class LinkedSearch(HitFilters, Sorting, Paging):
     def search(self) -> Search:
         """The same as a body."""
         fields = self.model_dump(exclude={"q", "columns"}, exclude_none=True)
-        columns = None if self.columns is None else [c for c in self.columns.split(",") if c]
-        return Search.model_validate({**fields, "text": self.q, "columns": columns})
+        return Search.model_validate({**fields, "text": self.q, "columns": _listed(self.columns)})
 
 
 class LinkedBrowse(Filters, Sorting, Paging):
@@ -290,8 +294,7 @@ class LinkedBrowse(Filters, Sorting, Paging):
     def browse(self) -> Browse:
         """The same as a body."""
         fields = self.model_dump(exclude={"columns"}, exclude_none=True)
-        columns = None if self.columns is None else [c for c in self.columns.split(",") if c]
-        return Browse.model_validate({**fields, "columns": columns})
+        return Browse.model_validate({**fields, "columns": _listed(self.columns)})
 
 
 class SearchBatch(Strict):
@@ -378,8 +381,7 @@ class LinkedExport(HitFilters):
     def export(self) -> Export:
         """The same as a body."""
         fields = self.model_dump(exclude={"q", "columns"}, exclude_none=True)
-        columns = None if self.columns is None else [c for c in self.columns.split(",") if c]
-        return Export.model_validate({**fields, "text": self.q, "columns": columns})
+        return Export.model_validate({**fields, "text": self.q, "columns": _listed(self.columns)})
 
 
 class Rename(Strict):

@@ -8,7 +8,6 @@ browse.py, media.py) answer the same, of the first dataset or that of the body.
 from __future__ import annotations
 
 import asyncio
-import json
 from time import perf_counter
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,6 +18,7 @@ from starlette.responses import Response
 
 from frenchcat.curate.errors import UserError
 from frenchcat.index.service import api, browse, media
+from frenchcat.index.service.dataset_registry import check_address
 from frenchcat.index.service.models import (
     BatchResponse,
     Browse,
@@ -80,8 +80,8 @@ async def search_batch(request: Request, name: str, asked: SearchBatch) -> Respo
             f"the queries ask for {total} hits; this service gives {service.settings.max_hits} at "
             "a time; send fewer queries or a smaller k"
         )
-    found = await asyncio.gather(*(_searched(service, name, query) for query in asked.queries))
-    return answer({"answers": [json.loads(bytes(one.body)) for one in found]})
+    pages = await asyncio.gather(*(_ranked(service, name, query) for query in asked.queries))
+    return await service.work.search(lambda: answer({"answers": [page.fields() for page in pages]}))
 
 
 @router.post(
@@ -179,17 +179,20 @@ async def dataset_columns(request: Request, name: str) -> Response:
 
 
 async def _searched(service: Service, name: str, asked: Search) -> Response:
+    page = await _ranked(service, name, asked)
+    return await service.work.search(lambda: answer(page.fields()))
+
+
+async def _ranked(service: Service, name: str, asked: Search) -> api.RankedPage:
     begun = perf_counter()
     served = _served(service, name, asked)
     vector = await service.queries.search(served, asked)
-    return await api.found(service, served, vector, asked, asked.skip, begun)
+    return await api.ranked_page(service, served, vector, asked, asked.skip, begun)
 
 
 def _served(service: Service, name: str, asked: BaseModel) -> ServedDataset:
-    """The dataset of the path. Raises `UserError` where the body names another one."""
-    named = getattr(asked, "dataset", None)
-    if named not in (None, name):
-        raise UserError(f"the address names {name!r}, and the query {named!r}; give one dataset")
+    """The dataset of the path. Raises `Refused` where the body names another one."""
+    check_address(name, getattr(asked, "dataset", None))
     return service.registry.get(name)
 
 

@@ -103,6 +103,12 @@ class Service:
         given = (served, vector, wanted, self.content_policy, self.metrics)
         return await self.conditions.within(served, self.work.search, find, *given)
 
+    async def nearest(self, served: ServedDataset, query: Search) -> NearestRows:
+        """The k nearest rows of a query."""
+        vector = await self.queries.search(served, query)
+        vector = self.content_policy.rated(vector, query.aesthetic_score, query.aesthetic_weight)
+        return await self.find(served, vector, self.wanted(query, query.k))
+
     def wanted(self, asked: Filters, k: int) -> Wanted:
         """What a body's filters come to."""
         return Wanted(

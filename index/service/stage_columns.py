@@ -15,7 +15,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from frenchcat.curate import files
-from frenchcat.curate.errors import UserError
+from frenchcat.curate.errors import UserError, first_line
 from frenchcat.curate.urls import domain_of
 from frenchcat.index.hit import Hit
 
@@ -124,7 +124,7 @@ class StageColumns:
             return None
         except pa.ArrowException as error:
             raise UserError(
-                f"{self._dataset.path(relative)} cannot be read ({str(error).splitlines()[0]}); "
+                f"{self._dataset.path(relative)} cannot be read ({first_line(error)}); "
                 f"delete it and run: frenchcat build {self._dataset.root}"
             ) from None
         return table.rename_columns([_RENAMED.get(name, name) for name in table.column_names])
