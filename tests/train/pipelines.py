@@ -20,6 +20,18 @@ def tokenizer() -> Any:
     return made(vocab=vocabulary, merges=[], model_max_length=POSITIONS)
 
 
+def tiny_vae() -> Any:
+    """An AutoencoderKL that halves a side once: four channels of latents."""
+    vae: Any = diffusers.AutoencoderKL
+    return vae(
+        block_out_channels=[8, 8],
+        norm_num_groups=4,
+        latent_channels=4,
+        down_block_types=["DownEncoderBlock2D"] * 2,
+        up_block_types=["UpDecoderBlock2D"] * 2,
+    )
+
+
 def stable_diffusion(folder: Path, prediction: str = "epsilon") -> Path:
     """A StableDiffusionPipeline: 16 pixels a side in latents of 8."""
     torch.manual_seed(0)
@@ -37,17 +49,10 @@ def stable_diffusion(folder: Path, prediction: str = "epsilon") -> Path:
         pad_token_id=len(_VOCABULARY) - 1,
     )
     unet: Any = diffusers.UNet2DConditionModel
-    vae: Any = diffusers.AutoencoderKL
     ddim: Any = diffusers.DDIMScheduler
     pipeline: Any = diffusers.StableDiffusionPipeline
     made = pipeline(
-        vae=vae(
-            block_out_channels=[8, 8],
-            norm_num_groups=4,
-            latent_channels=4,
-            down_block_types=["DownEncoderBlock2D"] * 2,
-            up_block_types=["UpDecoderBlock2D"] * 2,
-        ),
+        vae=tiny_vae(),
         text_encoder=text(words),
         tokenizer=tokenizer(),
         unet=unet(

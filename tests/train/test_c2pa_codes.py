@@ -1,14 +1,12 @@
 """Every failure of C2PA in words of its own; certificates and keys as issuers hand them out."""
 
-import datetime
 import io
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from PIL import Image
 
@@ -17,38 +15,13 @@ from frenchcat.drawing import verify_file
 from frenchcat.train.c2pa_codes import meaning_of
 from frenchcat.train.credentials import Credentials, read_credentials
 from frenchcat.train.provenance import signed, verified
+from tests.train.certificates import EMAIL, PEM, certificate, private
 from tests.train.test_credentials import png
 
-PEM = serialization.Encoding.PEM
-EMAIL, DOCUMENTS = "1.3.6.1.5.5.7.3.4", "1.3.6.1.5.5.7.3.36"
+DOCUMENTS = "1.3.6.1.5.5.7.3.36"
 C2PA, MICROSOFT = "1.3.6.1.4.1.62558.2.1", "1.3.6.1.4.1.311.76.59.1.9"
 FILES = Path(__file__).parent / "files"
 """A picture signed while its certificate of ten seconds was valid, and that certificate's root."""
-
-
-def certificate(key: Any, issuer: Any, name: str, by: str, purposes: list[str], days: int) -> Any:
-    authority, now = not purposes, datetime.datetime.now(datetime.UTC)
-    uses = "content_commitment key_encipherment data_encipherment key_agreement crl_sign "
-    usage = dict.fromkeys((uses + "encipher_only decipher_only").split(), False)
-    usage |= {"digital_signature": not authority, "key_cert_sign": authority}
-    by_key = x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer.public_key())
-    builder = (
-        x509.CertificateBuilder()
-        .subject_name(x509.Name([x509.NameAttribute(x509.oid.NameOID.ORGANIZATION_NAME, name)]))
-        .issuer_name(x509.Name([x509.NameAttribute(x509.oid.NameOID.ORGANIZATION_NAME, by)]))
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=900))
-        .not_valid_after(now + datetime.timedelta(days=days))
-        .add_extension(x509.BasicConstraints(authority, None), critical=True)
-        .add_extension(x509.KeyUsage(**usage), critical=True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .add_extension(by_key, critical=False)
-    )
-    if purposes:
-        oids = [x509.ObjectIdentifier(one) for one in purposes]
-        builder = builder.add_extension(x509.ExtendedKeyUsage(oids), critical=False)
-    return builder.sign(issuer, hashes.SHA256())
 
 
 def chain(key: Any, purposes: list[str], days: int = 9) -> list[bytes]:
@@ -60,12 +33,6 @@ def chain(key: Any, purposes: list[str], days: int = 9) -> list[bytes]:
         certificate(root, root, "A root", "A root", [], 900),
     ]
     return [one.public_bytes(PEM) for one in made]
-
-
-def private(key: Any, form: str = "PKCS8") -> bytes:
-    plain = serialization.NoEncryption()
-    found: bytes = key.private_bytes(PEM, getattr(serialization.PrivateFormat, form), plain)
-    return found
 
 
 @pytest.mark.parametrize("purpose", [EMAIL, DOCUMENTS, C2PA, MICROSOFT])

@@ -13,7 +13,7 @@ import pytest
 from c2pa import Builder, C2paSignerInfo, Context, Reader, Settings, Signer
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed25519, rsa
 from PIL import Image
 
@@ -21,11 +21,11 @@ from frenchcat.curate.errors import UserError
 from frenchcat.train.credentials import Credentials, own_credentials, read_credentials, self_issued
 from frenchcat.train.provenance import signed, verified
 from tests.sample.pictures import noise
+from tests.train.certificates import EMAIL, PEM, certificate, private
 
 FACTS = {"prompt": "a cat", "selection": "5" * 64}
 NOW = datetime.datetime.now(datetime.UTC)
 SOURCES = "http://cv.iptc.org/newscodes/digitalsourcetype"
-PEM = serialization.Encoding.PEM
 
 
 def png() -> bytes:
@@ -37,41 +37,12 @@ def png() -> bytes:
 def issued(key: Any, serial: int | None = None) -> Credentials:
     """A key certified by an issuer of its own, as openssl's library makes it."""
     root = ec.generate_private_key(ec.SECP256R1())
-    chain = [_certificate(key, root, serial)]
-    chain.append(_certificate(root, root, None))
-    private = key.private_bytes(
-        PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    return Credentials(private, b"".join(one.public_bytes(PEM) for one in chain))
-
-
-def _certificate(key: Any, issuer: Any, serial: int | None) -> Any:
-    root = key is issuer
-    name, by = (
-        x509.Name([x509.NameAttribute(x509.oid.NameOID.ORGANIZATION_NAME, text)])
-        for text in ("Someone's root" if root else "Someone", "Someone's root")
-    )
-    uses = "content_commitment key_encipherment data_encipherment key_agreement crl_sign "
-    usage = dict.fromkeys((uses + "encipher_only decipher_only").split(), False)
-    usage |= {"digital_signature": not root, "key_cert_sign": root}
-    by_key = x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer.public_key())
-    builder = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(by)
-        .public_key(key.public_key())
-        .serial_number(serial or x509.random_serial_number())
-        .not_valid_before(NOW + datetime.timedelta(days=-9))
-        .not_valid_after(NOW + datetime.timedelta(days=9))
-        .add_extension(x509.BasicConstraints(root, None), critical=True)
-        .add_extension(x509.KeyUsage(**usage), critical=True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .add_extension(by_key, critical=False)
-    )
-    if not root:
-        purpose = x509.ExtendedKeyUsage([x509.oid.ExtendedKeyUsageOID.EMAIL_PROTECTION])
-        builder = builder.add_extension(purpose, critical=False)
-    return builder.sign(issuer, hashes.SHA256())
+    authority = "Someone's root"
+    chain = [
+        certificate(key, root, "Someone", authority, [EMAIL], 9, since=9, serial=serial),
+        certificate(root, root, authority, authority, [], 9, since=9),
+    ]
+    return Credentials(private(key), b"".join(one.public_bytes(PEM) for one in chain))
 
 
 KEYS: dict[str, Any] = {
@@ -104,11 +75,8 @@ def test_ones_own_key_of_every_kind_signs_what_c2pa_reads(kind: str, tmp_path: P
     ids=["secp256k1", "dsa"],
 )
 def test_a_key_that_c2pa_has_no_name_for_is_one_line(key: Any, tmp_path: Path) -> None:
-    private = key.private_bytes(
-        PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
     with pytest.raises(UserError) as raised:
-        signed(png(), FACTS, Credentials(private, self_issued().certificates))
+        signed(png(), FACTS, Credentials(private(key), self_issued().certificates))
     assert "\n" not in str(raised.value)
 
 

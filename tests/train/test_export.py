@@ -22,6 +22,7 @@ from frenchcat.train.export import scheduler_of, write_pipeline
 from frenchcat.train.loop import train
 from frenchcat.train.run import open_run
 from frenchcat.train.settings import DiffusionSettings, TrainSettings
+from tests.train.pipelines import tiny_vae
 from tests.train.runs import settings, write_tars
 
 # diffusers' DDIM steps back by 1000 // steps; where that has a rest, it asks at other times than
@@ -185,15 +186,8 @@ def test_the_folder_is_enough_and_its_code_has_to_be_trusted(
 def test_latents_are_decoded_by_the_autoencoder_of_the_run(
     tars: Path, tmp_path: Path, modules: Path
 ) -> None:
-    vae_class: Any = diffusers.AutoencoderKL
     torch.manual_seed(0)
-    vae = vae_class(
-        block_out_channels=[8, 8],
-        norm_num_groups=4,
-        latent_channels=4,
-        down_block_types=["DownEncoderBlock2D"] * 2,
-        up_block_types=["UpDecoderBlock2D"] * 2,
-    )
+    vae = tiny_vae()
     vae.save_pretrained(tmp_path / "vae")
     model = {"vae": str(tmp_path / "vae")}
     run = train(settings(tars, tmp_path / "run", model=model, optimizer={"steps": 1}))
@@ -205,7 +199,7 @@ def test_latents_are_decoded_by_the_autoencoder_of_the_run(
     difference = np.abs(np.asarray(ours, np.float64) - np.asarray(theirs, np.float64))
     assert difference.max() <= 1
     shutil.move(tmp_path / "vae", tmp_path / "elsewhere")
-    moved = pipeline(folder, vae=vae_class.from_pretrained(tmp_path / "elsewhere"))
+    moved = pipeline(folder, vae=type(vae).from_pretrained(tmp_path / "elsewhere"))
     assert (
         np.asarray(moved(PROMPT, num_inference_steps=STEPS, latents=noise).images[0])
         == np.asarray(theirs)
