@@ -137,9 +137,10 @@ class Material:
 
     def pictures(self, rows: Sequence[dict[str, Any]]) -> list[Image]:
         """Pictures of rows, as the model saw them, or would have."""
-        from frenchcat.train.seen import as_seen
+        from frenchcat.train.seen import view_of
 
-        return [as_seen(self.opened.picture(row["key"]), self.data) for row in rows]
+        view = view_of(self.data)
+        return [view(self.opened.picture(row["key"])) for row in rows]
 
 
 # -- (a) it draws what is asked --------------------------------------------------------------------

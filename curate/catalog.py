@@ -68,8 +68,10 @@ class Catalog:
         for folder in (*chosen, "rights"):
             if found := self._parquets(folder):
                 self._files[folder] = ParquetFiles(self.duck, dataset, found)
-        scores = self._files["scores"].schema.names if "scores" in self._files else ()
-        made = list_names.score_columns(dataset) | set(map(folded, scores))
+        if "scores" in self._files:
+            made = frozenset(map(folded, self._files["scores"].schema.names))
+        else:
+            made = list_names.score_columns(dataset)
         self._files["shards"] = ParquetFiles(
             self.duck,
             dataset,

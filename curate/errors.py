@@ -6,6 +6,11 @@ class, never for its words.
 """
 
 
+def first_line(error: BaseException | str, most: int = 160) -> str:
+    """What an error says, in one line of at most `most` characters; its class where it is mute."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:most]
+
+
 class FrenchcatError(Exception):
     """The root: everything that frenchcat raises on purpose."""
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from frenchcat.curate import files
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.failures import COLUMNS
-from frenchcat.curate.list_names import score_columns, shown_of_sidecar
+from frenchcat.curate.list_names import shown_of_sidecar
 from frenchcat.curate.promote import folded, promoted, sql_type
 from frenchcat.curate.sidecar import LATER, NAMES
 
@@ -41,10 +41,9 @@ def known_columns(dataset: Dataset) -> dict[str, KnownColumn]:
     import pyarrow as pa
 
     scores = {folded(name) for name, *_ in _of_folder(dataset, files.SCORES)}
-    made = score_columns(dataset) | scores
     kinds: dict[str, pa.DataType] = {}
     found: dict[str, tuple[str, str, str | None]] = {}  # folded -> name, maker, the list's name
-    for written, name, kind in _of_sidecars(dataset, made):
+    for written, name, kind in _of_sidecars(dataset, scores):
         maker = files.SIDECAR.stage if written in NAMES else LIST
         own = written if name != written and maker == LIST else None
         _add(found, kinds, name, kind, maker, own)

@@ -16,7 +16,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from frenchcat.curate.dataset import Dataset
-from frenchcat.curate.errors import Damaged
+from frenchcat.curate.errors import Damaged, first_line
 from frenchcat.curate.promote import folded, selected, unified
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ def _schema(dataset: Dataset, path: str) -> pa.Schema:
         schema = pq.read_schema(path, filesystem=None if dataset.local else dataset.fs)
     except (pa.ArrowException, OSError) as error:
         raise Damaged(
-            f"{path} is not a readable parquet file ({str(error).splitlines()[0]}); "
+            f"{path} is not a readable parquet file ({first_line(error)}); "
             "restore that file, or make it again"
         ) from None
     return pa.schema([pa.field(field.name, field.type) for field in schema])

@@ -213,14 +213,6 @@ def sample(
     from frenchcat.drawing import Steering, draw_to_files, size_of
 
     beside = Path("drawn") if run is None else Path(run) / "drawn"
-    pixels = size_of(size) if isinstance(size, str) else size
-    seldom: dict[str, Any] = {
-        "size": pixels,
-        "rescale": rescale,
-        "threshold": threshold,
-        "spacing": spacing,
-    }
-    plain = {"size": None, "rescale": 0.0, "threshold": None, "spacing": "even"}
     return draw_to_files(
         None if run is None else Path(run),
         [prompts] if isinstance(prompts, str) else list(prompts),
@@ -233,13 +225,16 @@ def sample(
         seed=seed,
         image=None if image is None else Path(image),
         strength=strength,
+        size=size_of(size) if isinstance(size, str) else size,
+        rescale=rescale,
+        threshold=threshold,
+        spacing=spacing,
         neighbours=neighbours,
         credentials=credentials,
         steering=steering or Steering(),
         checkpoint=None if checkpoint is None else Path(checkpoint),
         device=device,
         watch=watch,
-        **{name: value for name, value in seldom.items() if value != plain[name]},
     )
 
 

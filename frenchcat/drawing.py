@@ -41,6 +41,8 @@ class Steering:
 
 
 NO_STEERING = Steering()
+USUAL: dict[str, Any] = {"size": None, "rescale": 0.0, "threshold": None, "spacing": "even"}
+"""Of what train.draw is told, what a manifest names only where it differs from this."""
 
 
 def draw_to_files(
@@ -72,8 +74,7 @@ def draw_to_files(
     A file that is another drawing's keeps its name, and this one is numbered: the same call again
     gives the same files. `checkpoint` is the folder of one, the best by default; `opened` is the
     run where it is open already; `watch`, `stopped` and `how` go to train.draw. Raises `UserError`
-    for a
-    folder that is not a run, an unreadable picture or numbers out of range.
+    for a folder that is not a run, an unreadable picture or numbers out of range.
     """
     from frenchcat.curate.image import open_image
     from frenchcat.train.artist import open_artist
@@ -113,7 +114,8 @@ def draw_to_files(
         receipts = artist_receipts(folder, parts, pictures, neighbours)
     else:
         receipts = receipts_of(parts.settings.data, run / "rows", pictures, neighbours)
-    about = made_by(run, state, folder) | how | steered_by
+    told_how = {n: value for n, value in how.items() if n not in USUAL or value != USUAL[n]}
+    about = made_by(run, state, folder) | told_how | steered_by
     if "size" in about:
         about["size"] = "x".join(map(str, about["size"]))
     if image is not None:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from frenchcat.curate.config import resolve
 from frenchcat.curate.dataset import file_sha256
-from frenchcat.curate.errors import NotFound, UserError
+from frenchcat.curate.errors import NotFound, UserError, first_line
 from frenchcat.train import checkpoint
 from frenchcat.train.model import device_of
 from frenchcat.train.settings import TrainSettings
@@ -65,7 +65,7 @@ def open_artist(
     try:
         unet = unet_class.from_pretrained(found, **how)
     except (OSError, ValueError, RuntimeError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        reason = first_line(error, 200)
         raise UserError(
             f"the bundled artist in {found} does not load ({reason}); install frenchcat again"
         ) from None

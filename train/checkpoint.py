@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 from frenchcat.curate.atomic import move_folder
 from frenchcat.curate.config import resolve
-from frenchcat.curate.errors import UserError
+from frenchcat.curate.errors import UserError, first_line
 from frenchcat.curate.json_text import json_text
 from frenchcat.curate.system_errors import writing
 from frenchcat.train.export import write_pipeline
@@ -175,7 +175,7 @@ def check_identity(path: Path, state: State, identity: dict[str, Any]) -> None:
 
 
 def _not_whole(path: Path, error: Exception) -> UserError:
-    reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+    reason = first_line(error, 200)
     return UserError(
         f"{path} is no whole checkpoint ({reason}); delete it, and the one before is used"
     )

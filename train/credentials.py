@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from frenchcat.curate.atomic import write_whole
-from frenchcat.curate.errors import UserError
+from frenchcat.curate.errors import UserError, first_line
 
 _YEARS = 10
 _ISSUER = "frenchcat, self-issued"
@@ -141,7 +141,7 @@ def algorithm(credentials: Credentials, path: Path | None = None) -> bytes:
     try:
         key = load_pem_private_key(credentials.key, None)
     except (ValueError, TypeError) as error:
-        reason = str(error).splitlines()[0][:120]
+        reason = first_line(error, 120)
         cure = _cure(credentials.key, str(named))
         raise UserError(f"{named} is no plain PEM private key ({reason}){cure}") from None
     if isinstance(key, ec.EllipticCurvePrivateKey) and key.curve.key_size in (256, 384):

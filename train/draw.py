@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from frenchcat.curate.errors import UserError
+from frenchcat.curate.notices import say_once
 from frenchcat.train.guidance import Guided
 from frenchcat.train.model import network_of
 from frenchcat.train.pictures import squarest
@@ -72,8 +73,6 @@ def draw(
     `UserError` for a guide that does not fit the model.
     """
     import torch
-
-    from frenchcat.curate.clip.image_tower import say_once
 
     if len(requests) > AT_ONCE:
         parted = [requests[n : n + AT_ONCE] for n in range(0, len(requests), AT_ONCE)]

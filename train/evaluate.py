@@ -19,14 +19,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from frenchcat.curate.atomic import write_whole
-from frenchcat.curate.config import changed
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.json_text import json_text
 from frenchcat.curate.system_errors import check_writable
 from frenchcat.train.loader import noise_of
 from frenchcat.train.model import unet_output
 from frenchcat.train.permutation import key_of, permuted
-from frenchcat.train.pictures import edges_of, enough_of, fitted, shapes_of, squarest
+from frenchcat.train.pictures import (
+    edges_of,
+    enough_of,
+    fitted,
+    shapes_of,
+    squarest,
+    without_chance,
+)
 from frenchcat.train.plan import Batch
 from frenchcat.train.randomness import SampleRandomness
 from frenchcat.train.reader import BadSample, Read, Reader
@@ -143,7 +149,7 @@ def held_out_groups(
 
     samples = Reader(rows.folder, enough_of(data)).sound(np.array(rows.held_out, np.int64))
     still = SampleRandomness(0, 0, "held out")
-    plain = changed(data, flip=False, crop="pad" if data.crop == "pad" else "center")
+    plain = without_chance(data)
     shapes = shapes_of(data)
     aspects = np.array([s.picture.width / s.picture.height for s in samples])
     buckets = buckets_of(aspects, edges_of(data.aspects)) if samples else None
@@ -414,7 +420,7 @@ def _sized(
 
     data = parts.settings.data
     still = SampleRandomness(0, 0, "evaluate")
-    plain = changed(data, flip=False, crop="pad" if data.crop == "pad" else "center")
+    plain = without_chance(data)
     vectors, captions = [np.zeros((0, clip.dimension), np.float32)], []
     for start in range(0, len(chosen), _BATCH):
         samples = _read(rows, chosen[start : start + _BATCH]).samples

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from frenchcat.curate.config import Overrides
-from frenchcat.curate.errors import UserError
+from frenchcat.curate.errors import UserError, first_line
 from frenchcat.train.classifier_loop import ClassifierTrainer
 from frenchcat.train.distributed import join
 from frenchcat.train.model import device_of
@@ -68,7 +68,7 @@ def _trainer_of(settings: TrainSettings) -> type[Trainer]:
 
 
 def _too_large(settings: TrainSettings, error: BaseException) -> UserError:
-    first = (str(error).splitlines() or [type(error).__name__])[0][:120]
+    first = first_line(error, 120)
     return UserError(
         f"out of memory at {settings.data.batch} pictures of {settings.data.size} px a step "
         f"({first}); raise optimizer.accumulate (now {settings.optimizer.accumulate}), set "

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from frenchcat.curate.errors import UserError
+from frenchcat.curate.errors import UserError, first_line
 from frenchcat.train.settings import ModelSettings
 from frenchcat.train.text import Condition
 
@@ -117,7 +117,7 @@ class Codec:
             vae_class: Any = diffusers.AutoencoderKL
             vae = vae_class.from_pretrained(path, local_files_only=True)
         except (OSError, ValueError, KeyError) as error:
-            reason = str(error).splitlines()[0][:200]
+            reason = first_line(error, 200)
             raise UserError(f"model.vae {path} does not load: {reason}") from None
         return cls(vae.eval().requires_grad_(False))
 

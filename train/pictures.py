@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from frenchcat.curate.config import changed
 from frenchcat.train.randomness import SampleRandomness
 from frenchcat.train.settings import DataSettings
 
@@ -29,6 +30,11 @@ def shapes_of(data: DataSettings) -> list[tuple[int, int]]:
 def squarest(data: DataSettings) -> tuple[int, int]:
     """(width, height) in pixels of the bucket nearest to a square: what is drawn unless told."""
     return min(shapes_of(data), key=lambda shape: max(shape) / min(shape))
+
+
+def without_chance(data: DataSettings) -> DataSettings:
+    """Settings by which a picture always looks the same: unflipped, cut in the middle."""
+    return changed(data, flip=False, crop="pad" if data.crop == "pad" else "center")
 
 
 def edges_of(aspects: Sequence[float]) -> list[float]:

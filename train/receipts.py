@@ -12,7 +12,7 @@ shows, not which training pictures moved the weights (2511.10721). `SAID` goes w
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -124,9 +124,17 @@ def _compared(
         found = zip(hits, different[row][order].tolist(), strict=True)
         return [_neighbour(hit, difference) for hit, difference in found]
 
-    by_clip = [first(np.argsort(-row, kind="stable")[:k], n) for n, row in enumerate(similar)]
-    by_pixels = [first(np.argsort(row, kind="stable")[:k], n) for n, row in enumerate(different)]
+    by_clip, by_pixels = _nearest_first(-similar, k, first), _nearest_first(different, k, first)
     return Receipts(by_clip, len(there), "; ".join(notes) or None, by_pixels)
+
+
+def _nearest_first(
+    distances: NDArray[np.float32],
+    k: int,
+    told: Callable[[NDArray[np.int64], int], list[Neighbour]],
+) -> list[list[Neighbour]]:
+    """Of each drawn picture the k nearest, as `told` tells them by their order and its number."""
+    return [told(np.argsort(row, kind="stable")[:k], n) for n, row in enumerate(distances)]
 
 
 def nearest(
@@ -210,6 +218,5 @@ def artist_receipts(folder: Path, parts: Parts, pictures: Sequence[Image], k: in
             for n in order.tolist()
         ]
 
-    by_clip = [first(np.argsort(-row, kind="stable")[:k], n) for n, row in enumerate(similar)]
-    by_pixels = [first(np.argsort(row, kind="stable")[:k], n) for n, row in enumerate(different)]
+    by_clip, by_pixels = _nearest_first(-similar, k, first), _nearest_first(different, k, first)
     return Receipts(by_clip, len(seen), None, by_pixels)

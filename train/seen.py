@@ -13,7 +13,7 @@ Cost: one decoding and one CLIP pass per training picture, once; LIMIT of them a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from frenchcat.curate.config import changed
-from frenchcat.train.pictures import enough_of, fitted, shapes_of
+from frenchcat.train.pictures import edges_of, enough_of, fitted, shapes_of, without_chance
 from frenchcat.train.randomness import SampleRandomness
 from frenchcat.train.reader import Reader
+from frenchcat.train.rows import buckets_of
 from frenchcat.train.settings import DataSettings
 
 if TYPE_CHECKING:
@@ -71,15 +71,19 @@ def thumbs_of(pictures: Sequence[Image]) -> NDArray[np.uint8]:
     return np.stack([np.asarray(one, np.uint8).reshape(-1) for one in small])
 
 
-def as_seen(picture: Image, data: DataSettings) -> Image:
-    """A picture as a model of these settings sees it: its size, its crop, unflipped."""
+def view_of(data: DataSettings) -> Callable[[Image], Image]:
+    """How a model of these settings sees a picture: its size, its crop, unflipped."""
     from PIL import Image as Images
 
-    still = changed(data, flip=False, crop="pad" if data.crop == "pad" else "center")
-    shapes = shapes_of(data)
-    aspect = picture.width / picture.height
-    shape = min(shapes, key=lambda one: abs(np.log(one[0] / one[1] / aspect)))
-    return Images.fromarray(fitted(picture, shape, still, SampleRandomness(0, 0, "seen")))
+    still, plain = SampleRandomness(0, 0, "seen"), without_chance(data)
+    shapes, edges = shapes_of(data), edges_of(data.aspects)
+
+    def seen(picture: Image) -> Image:
+        buckets = buckets_of(np.array([picture.width / picture.height]), edges)
+        shape = shapes[0 if buckets is None else int(buckets[0])]
+        return Images.fromarray(fitted(picture, shape, plain, still))
+
+    return seen
 
 
 def seen_of(rows: TrainingRows, data: DataSettings, clip: Clip) -> Seen:
@@ -95,12 +99,12 @@ def seen_of(rows: TrainingRows, data: DataSettings, clip: Clip) -> Seen:
     rows.check_tars()
     held_out = set(rows.held_out)
     numbers = np.array([n for n in range(len(rows)) if n not in held_out], np.int64)
-    reader = Reader(rows.folder, enough_of(data))
+    reader, view = Reader(rows.folder, enough_of(data)), view_of(data)
     keys: list[str] = []
     vectors, thumbs = [np.zeros((0, clip.dimension), np.float16)], []
     for start in range(0, len(numbers), _BLOCK):
         samples = reader.sound(numbers[start : start + _BLOCK])
-        pictures = [as_seen(sample.picture, data) for sample in samples]
+        pictures = [view(sample.picture) for sample in samples]
         keys += [sample.key for sample in samples]
         if pictures:
             vectors.append(clip.encode_pictures(pictures).astype(np.float16))

@@ -24,7 +24,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from frenchcat.curate.config import as_dict, changed, resolve
 from frenchcat.curate.dataset import file_sha256
-from frenchcat.curate.errors import NotFound, UserError
+from frenchcat.curate.errors import NotFound, UserError, first_line
+from frenchcat.curate.notices import say_once
 from frenchcat.train.diffusion import Diffusion, Target
 from frenchcat.train.text import Condition
 
@@ -105,7 +106,7 @@ def open_unet(start: Start) -> Any:
     try:
         return unet_class.from_pretrained(start.unet, low_cpu_mem_usage=False, **_QUIET).float()
     except (OSError, ValueError, RuntimeError) as error:
-        raise UserError(f"{start.unet} does not load: {_first(error)}") from None
+        raise UserError(f"{start.unet} does not load: {first_line(error, 200)}") from None
 
 
 def check_fits(start: Start, unet: Any, text_width: int, channels: int) -> None:
@@ -136,7 +137,7 @@ def open_vae(start: Start) -> Any:
     try:
         vae = vae_class.from_pretrained(start.folder / "vae", low_cpu_mem_usage=False, **_QUIET)
     except (OSError, ValueError) as error:
-        raise UserError(f"{start.folder / 'vae'} does not load: {_first(error)}") from None
+        raise UserError(f"{start.folder / 'vae'} does not load: {first_line(error, 200)}") from None
     return vae.eval().requires_grad_(False)
 
 
@@ -177,7 +178,7 @@ class PipelineText:
             loaded = model.from_pretrained(start.folder / "text_encoder", **_QUIET)
         except (OSError, ValueError) as error:
             raise UserError(
-                f"the text encoder of {start.folder} does not load: {_first(error)}"
+                f"the text encoder of {start.folder} does not load: {first_line(error, 200)}"
             ) from None
         self._model = loaded.float().eval().requires_grad_(False)
         self.name, self.digest = type(loaded).__name__, start.digest()
@@ -258,8 +259,6 @@ def with_start(settings: TrainSettings) -> TrainSettings:
         if value != as_dict(getattr(settings, section))[name] and name != "start"
     ]
     if replaced:
-        from frenchcat.curate.clip.image_tower import say_once
-
         say_once(f"of model.start {settings.model.start}: {', '.join(replaced)}")
     return found
 
@@ -326,9 +325,5 @@ def _json(path: Path) -> dict[str, Any]:
     try:
         found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read ({_first(error)}); restore it") from None
+        raise UserError(f"{path} cannot be read ({first_line(error, 200)}); restore it") from None
     return found
-
-
-def _first(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from frenchcat.curate.config import as_dict
 from frenchcat.curate.errors import Diverged, UserError
+from frenchcat.curate.notices import say_once
 from frenchcat.curate.safe_text import for_terminal
 from frenchcat.curate.system_errors import check_space, check_writable
 from frenchcat.train import checkpoint
@@ -107,8 +108,6 @@ class Trainer:
                     self.save()
                     saved_at = time.monotonic()
             if self.cut and self.ranks.first:
-                from frenchcat.curate.clip.image_tower import say_once
-
                 say_once(f"{self.cut} captions were longer than the text tower reads, and were cut")
 
     def _is_due(self, saved_at: float) -> bool:
@@ -214,8 +213,6 @@ class Trainer:
             return 0
         cut = self.ranks.total(len(self.parts.text.too_long(loaded.captions)))
         if cut and self.ranks.first:
-            from frenchcat.curate.clip.image_tower import say_once
-
             say_once(
                 f"captions of more than {self.parts.text.limit} tokens are cut to that: "
                 f"captions_cut in {self.folder / 'log.jsonl'} counts them"
@@ -295,8 +292,6 @@ class Trainer:
                 lines = map(for_terminal, troubles)  # names of members are a stranger's
                 (self.folder / "damaged.txt").write_text("\n".join(lines), encoding="utf-8")
             if rows.left_out:
-                from frenchcat.curate.clip.image_tower import say_once
-
                 say_once(_left_out(rows, self.folder))
             save_about(self.folder, self.settings, rows, self.parts.text)
         self.ranks.barrier()
@@ -402,8 +397,6 @@ def _timed(batches: Iterator[Loaded]) -> Iterator[tuple[Loaded, float]]:
 
 def _check_settings(settings: TrainSettings) -> None:
     """Raise `UserError` for settings that do not go together; say which fight each other."""
-    from frenchcat.curate.clip.image_tower import say_once
-
     process = settings.diffusion
     for template in settings.text.templates:
         if "{caption}" not in template:

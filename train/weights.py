@@ -9,6 +9,7 @@ import contextlib
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
+from frenchcat.curate.notices import say_once
 from frenchcat.train.attention import PlainAttention
 from frenchcat.train.distributed import Ranks
 from frenchcat.train.lora import merged
@@ -147,7 +148,6 @@ class TrainableWeights:
         import torch
 
         from frenchcat.curate.clip.hardware import can_compile
-        from frenchcat.curate.clip.image_tower import say_once
 
         if obstacle := can_compile(str(self.device)):
             say_once(f"training uncompiled: {obstacle}")

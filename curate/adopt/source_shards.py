@@ -25,7 +25,7 @@ from frenchcat.curate.adopt.left_out import LeftOut
 from frenchcat.curate.adopt.schema import distinct
 from frenchcat.curate.adopt.shards import Sample
 from frenchcat.curate.dataset import digest_of
-from frenchcat.curate.errors import UserError
+from frenchcat.curate.errors import UserError, first_line
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -134,7 +134,7 @@ def _schema(path: Path) -> pa.Schema:
     try:
         return pq.read_schema(path).remove_metadata()
     except (pa.ArrowException, OSError) as error:
-        said = str(error).splitlines()[0][:80]
+        said = first_line(error, 80)
         raise UserError(f"{path} is not a parquet file ({said}); restore it") from None
 
 

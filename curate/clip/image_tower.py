@@ -9,7 +9,6 @@ twice; the cost is at most one padded batch per call.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -19,6 +18,8 @@ from numpy.typing import NDArray
 
 from frenchcat.curate.clip.hardware import can_compile, device_of, precision_of
 from frenchcat.curate.clip.settings import ClipSettings
+from frenchcat.curate.errors import first_line
+from frenchcat.curate.notices import say_once
 
 Vectors = NDArray[np.float32]  # (N, D), unit rows
 Pixels = NDArray[np.uint8]  # (N, H, W, 3)
@@ -84,18 +85,6 @@ def unit(rows: torch.Tensor | tuple[torch.Tensor, ...]) -> Vectors:
         rows = rows[0]
     found: Vectors = torch.nn.functional.normalize(rows.float(), dim=-1, eps=0.0).cpu().numpy()
     return found
-
-
-def first_line(error: Exception) -> str:
-    """What an error says, in one line of at most 160 characters."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:160]
-
-
-def say_once(message: str, _said: set[str] = set()) -> None:  # noqa: B006
-    """Print a line on stderr the first time it is said in this process."""
-    if message not in _said:
-        _said.add(message)
-        print(f"frenchcat: {message}", file=sys.stderr)  # noqa: T201
 
 
 def _wants_compile(settings: ClipSettings, device: str, rows: int | None) -> str:

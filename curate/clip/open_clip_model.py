@@ -12,12 +12,12 @@ import torch
 from open_clip.model import get_model_preprocess_cfg
 from open_clip.transform import PreprocessCfg
 
-from frenchcat.curate.clip.image_tower import ImageTower, Vectors, first_line, placed, unit
+from frenchcat.curate.clip.image_tower import ImageTower, Vectors, placed, unit
 from frenchcat.curate.clip.preprocess import Preprocess
 from frenchcat.curate.clip.settings import ClipSettings
 from frenchcat.curate.clip.text import TextTower
 from frenchcat.curate.clip.weights import ClipWeights
-from frenchcat.curate.errors import UserError
+from frenchcat.curate.errors import UserError, first_line
 
 _PARTS = {"hf_model_name": "text tower", "hf_tokenizer_name": "tokenizer"}
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from frenchcat.curate.clip.settings import ClipSettings
 from frenchcat.curate.dataset import file_sha256
-from frenchcat.curate.errors import ModelUnavailable, UserError
+from frenchcat.curate.errors import ModelUnavailable, UserError, first_line
 
 MINI = Path(__file__).resolve().parent / "mini"
 _CONFIG = "open_clip_config.json"
@@ -128,7 +128,7 @@ def _download(model: str, tag: str) -> str:
 
 
 def _unavailable(model: str, wanted: str, error: Exception) -> ModelUnavailable:
-    why = str(error).strip().splitlines()[0][:120] if str(error).strip() else type(error).__name__
+    why = first_line(error, 120)
     return ModelUnavailable(
         f"the weights of {model} cannot be had ({why}); wanted is {wanted.rstrip('/')}: fetch it "
         "where there is a network and give it with --set clip.pretrained=FILE "
