@@ -31,9 +31,10 @@ from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import BadCondition, NotFound, UnknownColumn
 from frenchcat.curate.expression import checked, columns_of
 from frenchcat.curate.failures import COLUMNS
-from frenchcat.curate.parquets import ParquetFiles, literal
-from frenchcat.curate.promote import folded, quoted
+from frenchcat.curate.parquets import ParquetFiles
+from frenchcat.curate.promote import folded
 from frenchcat.curate.sidecar import LATER, filled_sql
+from frenchcat.curate.sql_text import literal, quoted
 
 if TYPE_CHECKING:
     import pyarrow as pa

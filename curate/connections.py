@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from frenchcat.curate.dataset import Dataset
-from frenchcat.curate.parquets import literal
+from frenchcat.curate.sql_text import literal
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

@@ -17,7 +17,7 @@ from frenchcat.curate.catalog import Catalog
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.failures import COLUMNS, NAME_SQL
-from frenchcat.curate.promote import quoted
+from frenchcat.curate.sql_text import quoted
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import Damaged, first_line
 from frenchcat.curate.promote import folded, selected, unified
+from frenchcat.curate.sql_text import literal
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -117,11 +118,6 @@ def free(name: str, taken: Iterable[str]) -> str:
     while folded(name) in folded_names:
         name += "_"
     return name
-
-
-def literal(text: str) -> str:
-    """A text as SQL has it."""
-    return "'" + text.replace("'", "''") + "'"
 
 
 def _schemas(dataset: Dataset, paths: Sequence[str]) -> list[pa.Schema]:

@@ -23,6 +23,8 @@ from collections.abc import Iterable, Mapping
 from string import ascii_uppercase
 from typing import TYPE_CHECKING
 
+from frenchcat.curate.sql_text import literal, quoted
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -212,11 +214,6 @@ def _is_nested(kind: pa.DataType) -> bool:
 # -- SQL -----------------------------------------------------------------------------------------
 
 
-def quoted(name: str) -> str:
-    """A column's name as SQL has it."""
-    return '"' + name.replace('"', '""') + '"'
-
-
 def sql_type(kind: pa.DataType) -> str:
     """DuckDB's name of a type."""
     import pyarrow as pa
@@ -296,8 +293,8 @@ def _as_struct(value: str, kind: pa.DataType, wanted: pa.DataType, depth: int) -
     for field in wanted:
         part = f"NULL::{sql_type(field.type)}"
         if (own := has.get(folded(field.name))) is not None:
-            literal = "'" + own.name.replace("'", "''") + "'"
-            part = as_type(f"struct_extract({value}, {literal})", own.type, field.type, depth + 1)
+            field_of = f"struct_extract({value}, {literal(own.name)})"
+            part = as_type(field_of, own.type, field.type, depth + 1)
         parts.append(f"{quoted(field.name)} := {part}")
     return f"CASE WHEN {value} IS NOT NULL THEN struct_pack({', '.join(parts)}) END"
 

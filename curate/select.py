@@ -27,7 +27,7 @@ from frenchcat.curate.expression import checked
 from frenchcat.curate.json_text import json_text
 from frenchcat.curate.markers import outputs_of
 from frenchcat.curate.parquets import free
-from frenchcat.curate.promote import quoted
+from frenchcat.curate.sql_text import quoted
 
 if TYPE_CHECKING:
     import pyarrow as pa

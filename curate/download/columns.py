@@ -22,10 +22,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from frenchcat.curate.download.column_names import IMAGE_NAMES, pick, usual
-from frenchcat.curate.download.list_reader import describe, here, quote, reader, typed_csv
+from frenchcat.curate.download.list_reader import describe, here, reader, typed_csv
 from frenchcat.curate.download.list_source import ROW, SOURCE, Source, broken, listed
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.sidecar import NAMES
+from frenchcat.curate.sql_text import quoted
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -110,7 +111,7 @@ def open_table(connection: DuckDBPyConnection, source: Source) -> Table:
     table = _open_table(connection, source)
     if table.uid is None:
         return table
-    fits = f"coalesce({_fitting_sql(table)}, false)"
+    fits = f"coalesce({_fitting_sql(table, table.uid)}, false)"
     sql = f"SELECT bool_and({fits}) FROM {here(table.sql, [source])}"
     ((all_fit,),) = connection.sql(sql).fetchall()
     return replace(table, keeps_uid=not all_fit)
@@ -207,7 +208,7 @@ def selection(
         *([] if table.source.copied else [f"file_row_number + 1 AS {ROW}"]),
     ]
     extras = [
-        f"{_cast(quote(name), table.type_of(name), wanted[new.lower()])} AS {quote(new)}"
+        f"{_cast(quoted(name), table.type_of(name), wanted[new.lower()])} AS {quoted(new)}"
         for name, new in table.extras()
     ]
     outer = [
@@ -234,13 +235,13 @@ def _uid_sql(table: Table, images: bool) -> str:
     computed = f"left(sha256({text}), 32)"
     if table.uid is None:
         return computed
-    given = f"lower({quote(table.uid)}::VARCHAR)"
-    return f"CASE WHEN {_fitting_sql(table)} THEN {given} ELSE {computed} END"
+    given = f"lower({quoted(table.uid)}::VARCHAR)"
+    return f"CASE WHEN {_fitting_sql(table, table.uid)} THEN {given} ELSE {computed} END"
 
 
-def _fitting_sql(table: Table) -> str:
-    """Whether a row's own uid is one."""
-    fits = f"regexp_matches(lower({quote(table.uid)}::VARCHAR), '{_UID}')"
+def _fitting_sql(table: Table, uid: str) -> str:
+    """Whether a row's own uid, of the column `uid`, is one."""
+    fits = f"regexp_matches(lower({quoted(uid)}::VARCHAR), '{_UID}')"
     if table.source.reading.captions == "all" and (several := _several_sql(table, table.caption)):
         fits += f" AND coalesce(len({several}), 0) < 2"  # rows of one uid would be one row
     return fits
@@ -248,7 +249,8 @@ def _fitting_sql(table: Table) -> str:
 
 def _url_sql(table: Table) -> str:
     if table.url is None:
-        image = quote(table.image)
+        assert table.image is not None, "a list has URLs or images"
+        image = quoted(table.image)
         if table.type_of(table.image) == "BLOB":
             return "NULL::VARCHAR"
         path = f"{image}.path"
@@ -274,7 +276,7 @@ def _caption_sql(table: Table) -> str:
 
 def _text_sql(table: Table, name: str) -> str:
     """A column's value as text; NULL where it has several."""
-    kind, column = table.type_of(name), quote(name)
+    kind, column = table.type_of(name), quoted(name)
     if kind == "JSON":
         return f"CASE WHEN json_type({column}) <> 'ARRAY' THEN {column} ->> '$' END"
     if kind == "BLOB":
@@ -289,10 +291,10 @@ def _several_sql(table: Table, name: str | None) -> str:
     """
     if name is None:
         return ""
-    kind, column = table.type_of(name), quote(name)
+    kind, column = table.type_of(name), quoted(name)
     if kind == "JSON":
         column = f"CASE WHEN json_type({column}) = 'ARRAY' "
-        column += f"THEN from_json({quote(name)}, '[\"VARCHAR\"]') END"
+        column += f"THEN from_json({quoted(name)}, '[\"VARCHAR\"]') END"
     elif kind == "BLOB[]":
         column = f"list_transform({column}, lambda b: {_decoded_sql('b')})"
     elif kind != "VARCHAR[]":
@@ -311,7 +313,7 @@ def _image_sql(table: Table) -> list[str]:
     """The path and the bytes of an image inside the list."""
     path, data = "NULL::VARCHAR", "NULL::BLOB"
     if table.image is not None:
-        data = image = quote(table.image)
+        data = image = quoted(table.image)
         if (kind := table.type_of(table.image)) != "BLOB":
             data = f"{image}.bytes"
             path = f"{image}.path" if re.search(r"\bpath\"? VARCHAR", kind) else path

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from frenchcat.curate.download.list_source import ROW, SOURCE, Source, broken
+from frenchcat.curate.sql_text import literal, quoted
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -64,7 +65,7 @@ def typed_csv(
 
     plain = reader(source)
     files = here(plain, [source])
-    tests = [test for name in names for test in _tests(quote(name))]
+    tests = [test for name in names for test in _tests(quoted(name))]
     try:
         (row,) = connection.sql(f"SELECT {', '.join(tests)} FROM {files}").fetchall()
     except (duckdb.Error, RuntimeError, UnicodeDecodeError) as error:  # of a damaged file
@@ -76,7 +77,7 @@ def typed_csv(
         if name not in keep:
             kind = next((kind for kind in _TYPES if fits[kind]), "VARCHAR")
         columns.append((name, kind))
-    casts = ", ".join(f"{quote(name)}::{kind} AS {quote(name)}" for name, kind in columns)
+    casts = ", ".join(f"{quoted(name)}::{kind} AS {quoted(name)}" for name, kind in columns)
     return f"(SELECT {casts}, {ROW}, {SOURCE} FROM {plain})", tuple(columns)
 
 
@@ -94,13 +95,3 @@ def _tests(column: str) -> list[str]:
         f"bool_and({column} IS NULL OR lower({column}) IN ('true', 'false'))"
         f" AND count({column}) > 0",
     ]
-
-
-def quote(name: str | None) -> str:
-    """A column's name in SQL."""
-    return '"' + str(name).replace('"', '""') + '"'
-
-
-def literal(value: str) -> str:
-    """A text in SQL."""
-    return "'" + value.replace("'", "''") + "'"

@@ -13,8 +13,8 @@ from hashlib import md5
 from typing import Any
 
 from frenchcat.curate.catalog import Catalog
-from frenchcat.curate.promote import quoted
 from frenchcat.curate.report.outcomes import columns_of, rows_of
+from frenchcat.curate.sql_text import literal, quoted
 
 SHARDS = 8
 _CAPTION_CHARS = 200
@@ -92,7 +92,7 @@ def turn(key: str) -> str:
 
 def among(column: str, values: Sequence[str]) -> str:
     """The condition that a column has one of these values."""
-    texts = ", ".join("'" + value.replace("'", "''") + "'" for value in values)
+    texts = ", ".join(map(literal, values))
     return f"{column} IN ({texts})" if values else "FALSE"
 
 

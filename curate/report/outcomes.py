@@ -18,6 +18,7 @@ from typing import Any
 from frenchcat.curate.catalog import Catalog
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.failures import NAME_SQL, OPTED_OUT, REASON, SIGNAL
+from frenchcat.curate.sql_text import literal
 
 OUTCOMES = ("failed", "opted_out", "removed", "dropped", "stored", "kept")
 """`stored` are pictures that no verdict speaks of: none was made, or not of their shard."""
@@ -101,8 +102,7 @@ def _add_unembedded(catalog: Catalog) -> bool:
     dataset, folder = catalog.dataset, "embeddings/failed"
     names = [name for name in dataset.files(folder) if name.endswith(".parquet")]
     if names:
-        paths = [dataset.path(f"{folder}/{name}").replace("'", "''") for name in names]
-        listed = ", ".join(f"'{path}'" for path in paths)
+        listed = ", ".join(literal(dataset.path(f"{folder}/{name}")) for name in names)
         catalog.duck.execute(
             "CREATE TEMP VIEW unembedded AS SELECT key::VARCHAR AS key, "
             f"'{NOT_EMBEDDED}:' || string_split(reason::VARCHAR, ':')[1] AS why "

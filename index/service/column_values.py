@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from frenchcat.curate.catalog import Catalog
 from frenchcat.curate.errors import UnknownColumn, UserError
-from frenchcat.curate.promote import quoted
+from frenchcat.curate.sql_text import quoted
 
 if TYPE_CHECKING:
     import pyarrow as pa

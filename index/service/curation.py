@@ -17,6 +17,7 @@ from frenchcat.curate import remove as removal
 from frenchcat.curate import select
 from frenchcat.curate.dataset import digest_of
 from frenchcat.curate.remove.request import remove
+from frenchcat.curate.sql_text import literal
 from frenchcat.index.service.models import (
     Made,
     Matched,
@@ -106,7 +107,7 @@ async def _hits_as_condition(service: Service, served: ServedDataset, asked: New
     keys = served.keys(ranked.positions.tolist())
     if not keys:
         raise Refused(400, "the query has no hits; widen its condition")
-    listed = ", ".join("'" + key.replace("'", "''") + "'" for key in keys)
+    listed = ", ".join(map(literal, keys))
     return f"key IN ({listed})"
 
 

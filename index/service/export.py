@@ -19,7 +19,7 @@ from starlette.responses import Response, StreamingResponse
 from frenchcat.curate import select
 from frenchcat.curate.catalog import Catalog
 from frenchcat.curate.errors import UserError
-from frenchcat.curate.promote import quoted
+from frenchcat.curate.sql_text import quoted
 from frenchcat.index.service.dataset_registry import check_address
 from frenchcat.index.service.models import Export, ExportFormat, LinkedExport
 from frenchcat.index.service.problems import Refused, documented

@@ -10,8 +10,8 @@ from frenchcat.curate.catalog import Catalog
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.known_columns import KnownColumn, known_columns
-from frenchcat.curate.promote import quoted
 from frenchcat.curate.removals import Request, log
+from frenchcat.curate.sql_text import quoted
 from tests.sample.embedded import add_shard
 from tests.sample.vectors import unit_rows
 

@@ -26,8 +26,8 @@ from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.download.lists import Shape, freeze, relative
 from frenchcat.curate.download.shards import Outcome, write
 from frenchcat.curate.markers import Counts, Signature, output_sha256
-from frenchcat.curate.promote import quoted
 from frenchcat.curate.run_stage import run_stage
+from frenchcat.curate.sql_text import quoted
 from frenchcat.curate.stage import Output, ShardFunction
 from tests.sample.pictures import picture
 from tests.sample.vectors import unit_rows
