@@ -62,4 +62,5 @@ def hit_of(row: dict[str, Any], similarity: float, names: Mapping[str, str]) -> 
     place = {name: row.pop(name) for name in PLACE}
     first = {name: row.pop(name, None) for name in ("url", "caption")}
     columns = {names[name]: value for name, value in row.items()}
-    return Hit(similarity=similarity, columns=columns, **place, **first)
+    cosine = max(-1.0, min(similarity, 1.0))  # of float32 vectors it may come out as 1.0000001
+    return Hit(similarity=cosine, columns=columns, **place, **first)

@@ -121,9 +121,14 @@ def _show(found: Sequence[Match], json: bool) -> None:
 
 def _agreed(rows: int) -> bool:
     if not sys.stdin.isatty():
-        tell("say --yes to remove without being asked")
+        tell(
+            "say --yes to remove without being asked"
+            if rows
+            else "no row matches; --yes records the request all the same, for later crawls to skip"
+        )
         return False
-    return typer.confirm(f"Remove {rows} rows?", err=True)
+    question = f"Remove {rows} rows?" if rows else "No row matches. Record it for later crawls?"
+    return typer.confirm(question, err=True)
 
 
 def _check(dataset: Dataset, json: bool) -> None:

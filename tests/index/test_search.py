@@ -57,6 +57,13 @@ def test_a_row_finds_itself_with_its_own_caption_url_and_picture(searcher: Searc
         assert by_text.key == key
 
 
+def test_a_similarity_is_a_cosine_whatever_is_rounded(searcher: Searcher) -> None:
+    """Stored vectors are float16: some are longer than 1 by up to half a thousandth."""
+    found = [searcher.query(vector=row, k=1)[0].similarity for row in PICTURES]
+    assert min(found) > 0.999
+    assert max(found) == 1
+
+
 def test_a_vector_of_any_length_is_made_a_unit(searcher: Searcher) -> None:
     (hit,) = searcher.query(vector=(7 * PICTURES[3]).tolist(), k=1)
     assert hit.similarity == pytest.approx(1, abs=1e-3)
