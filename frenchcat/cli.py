@@ -6,26 +6,13 @@ import inspect
 import os
 import re
 import sys
-from collections.abc import Callable
-from typing import NoReturn
+from collections.abc import Callable, Iterator, Mapping
+from importlib import import_module
+from typing import Any, NoReturn, cast
 
 import typer
+from typer.core import TyperGroup
 
-from frenchcat.commands import (
-    adopt,
-    build,
-    dedup,
-    diff,
-    remove,
-    report,
-    score,
-    search,
-    select,
-    serve,
-    settings,
-    train,
-    verdict,
-)
 from frenchcat.curate.errors import FrenchcatError
 from frenchcat.curate.system_errors import system_error
 from frenchcat.terminal import forgive_encodings, make_tracebacks_safe, say, tell
@@ -34,16 +21,38 @@ _EXAMPLE = re.compile(r"^(Example|Several GPUs): ", re.MULTILINE)
 _ENDS = """Exit status: 0 done; 1 no: nothing was removed, or a picture is changed or unsigned; 2 a
 mistake, or a disk, a network or a memory that failed, told in one line on stderr; 130 stopped by
 Ctrl-C. Anything else is a fault of frenchcat, with a traceback."""
-
-app = typer.Typer(
-    name="frenchcat",
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,  # it would take "[clip]" for markup, and wrap examples in boxes
-    context_settings={"help_option_names": ["-h", "--help"]},
-    help="From a list of image URLs with captions to a dataset one can search, clean, "
-    "answer for and train on.\n\nTry it: frenchcat demo",
-    epilog=_ENDS,
-)
+VERBS = {  # verb -> its module of commands/, in the order of the help
+    "demo": "build",
+    "build": "build",
+    "download": "build",
+    "embed": "build",
+    "score": "score",
+    "dedup": "dedup",
+    "verdict": "verdict",
+    "report": "report",
+    "index": "build",
+    "info": "build",
+    "settings": "settings",
+    "search": "search",
+    "serve": "serve",
+    "mcp": "serve",
+    "adopt": "adopt",
+    "select": "select",
+    "export": "select",
+    "lineage": "diff",
+    "diff": "diff",
+    "train": "train",
+    "sample": "train",
+    "evaluate": "train",
+    "verify": "train",
+    "remove": "remove",
+    "compact": "remove",
+}
+_LOOK: dict[str, Any] = {
+    "pretty_exceptions_enable": False,
+    "rich_markup_mode": None,  # it would take "[clip]" for markup, and wrap examples in boxes
+    "context_settings": {"help_option_names": ["-h", "--help"]},
+}
 
 
 def help_of(verb: Callable[..., None]) -> str:
@@ -54,34 +63,36 @@ def help_of(verb: Callable[..., None]) -> str:
     )
 
 
-for function in (
-    build.demo,
-    build.build,
-    build.download,
-    build.embed,
-    score.score,
-    dedup.dedup,
-    verdict.verdict,
-    report.report,
-    build.index,
-    build.info,
-    settings.settings,
-    search.search,
-    serve.serve,
-    serve.mcp,
-    adopt.adopt,
-    select.select,
-    select.export,
-    diff.lineage,
-    diff.diff,
-    train.train,
-    train.sample,
-    train.evaluate,
-    train.verify,
-    remove.remove,
-    remove.compact,
-):
-    app.command(help=help_of(function))(function)
+class _Commands(Mapping[str, Any]):
+    """The verbs as commands; a verb's module is imported when it is asked for."""
+
+    def __getitem__(self, verb: str) -> Any:
+        function = getattr(import_module(f"frenchcat.commands.{VERBS[verb]}"), verb)
+        alone = typer.Typer(add_completion=False, **_LOOK)
+        alone.command(verb, help=help_of(function))(function)
+        return typer.main.get_command(alone)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(VERBS)
+
+    def __len__(self) -> int:
+        return len(VERBS)
+
+
+class _Group(TyperGroup):
+    def __init__(self, **given: Any) -> None:
+        super().__init__(**given)
+        self.commands = cast(Any, _Commands())
+
+
+app = typer.Typer(
+    name="frenchcat",
+    cls=_Group,
+    **_LOOK,
+    help="From a list of image URLs with captions to a dataset one can search, clean, "
+    "answer for and train on.\n\nTry it: frenchcat demo",
+    epilog=_ENDS,
+)
 
 
 @app.callback(invoke_without_command=True)
