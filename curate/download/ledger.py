@@ -18,7 +18,7 @@ from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.download.fetched import Fetched
 from frenchcat.curate.download.rights.headers import header_signals
 from frenchcat.curate.download.rights.metadata import metadata_signals
-from frenchcat.curate.download.rights.provenance import provenance_signals
+from frenchcat.curate.download.rights.provenance import Manifests
 from frenchcat.curate.download.rights.settings import RightsSettings
 from frenchcat.curate.download.rights.signal import FACT, Signal, date_of, opted_out, shortened
 from frenchcat.curate.failures import OPTED_OUT, Failure
@@ -58,7 +58,8 @@ def signals_of(
     if fetched.body is not None:
         time = date_of(fetched.hops[-1].headers) if fetched.hops else None
         found += metadata_signals(fetched.body, time)
-        found += provenance_signals(fetched.body, fetched.format or "", time)
+        manifests = Manifests(fetched.body, fetched.format or "", time)
+        found += manifests.uses() + manifests.facts()
     found += _of_list(listed or {})
     return list(dict.fromkeys(found))
 

@@ -38,7 +38,6 @@ from frenchcat.curate.stage import Output
 if TYPE_CHECKING:
     import pyarrow as pa
 
-"""Of the row in the key ``{shard:05d}{row:04d}``: img2dataset's 9 digits at its 10,000 a shard."""
 NO_URL = "no_url"
 UNEXPECTED = "unexpected"
 SUCCESS, NOT_FETCHED, NOT_RESIZED = "success", "failed_to_download", "failed_to_resize"

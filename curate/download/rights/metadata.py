@@ -19,6 +19,7 @@ from xml.etree import ElementTree
 
 from frenchcat.curate.download.rights.headers import reservation
 from frenchcat.curate.download.rights.signal import ALLOW, FACT, OPT_OUT, Signal, shortened
+from frenchcat.curate.download.rights.synthetic import SYNTHETIC, of_source_type, of_text
 from frenchcat.curate.image.header import boxes
 from frenchcat.curate.image.plugins import register
 from frenchcat.curate.image.quiet import quiet
@@ -45,6 +46,13 @@ _FACTS = {
 _EXIF = {0x013B: "creator", 0x8298: "copyright"}
 _IPTC = {(2, 80): "creator", (2, 110): "credit", (2, 116): "copyright"}
 _PNG = {"author": "creator", "copyright": "copyright", "license": "license"}
+_IPTC_TEXTS = {(2, 65): "program", (2, 110): "credit"}
+_EXIF_TEXTS = {0x0131: "software", 0x010E: "description", 0x010F: "make", 0x0110: "model"}
+_XMP_TEXTS = frozenset(
+    "creatortool aisystemused aipromptinformation credit usercomment description aigc".split()
+)
+"""Properties, in lower case, that may say which program generated an image (synthetic.py)."""
+_NO_TEXTS = frozenset({"xmp", "XML:com.adobe.xmp", "exif", "icc_profile", "photoshop"})
 _MAX_PACKET = 4 * 2**20
 _MAX_PACKETS = 8
 _MAX_PROPERTIES = 100  # of a packet
@@ -114,17 +122,48 @@ def _of_picture(
             packet = packet.encode("utf-8", "surrogateescape")
         if isinstance(packet, bytes):
             packets.append(_trimmed(packet))
-    for tag, value in picture.getexif().items():
+    exif = picture.getexif()
+    for tag, value in exif.items():
         if tag in _EXIF and (text := _text(value)):
             yield _EXIF[tag], text, "exif", FACT
+    for name, text in _texts(exif):
+        if maker := of_text(name, text):
+            yield SYNTHETIC, maker, "exif", FACT
     iptc: dict[Any, Any] = IptcImagePlugin.getiptcinfo(picture) or {}
     for tag, value in iptc.items():
         for item in value if isinstance(value, list) else [value]:
             if tag in _IPTC and (text := _text(item)):
                 yield _IPTC[tag], text, "iptc", FACT
+            if tag in _IPTC_TEXTS and (maker := of_text(_IPTC_TEXTS[tag], _text(item))):
+                yield SYNTHETIC, maker, "iptc", FACT
     for field, said in picture.info.items():
         if str(field).lower() in _PNG and isinstance(said, str) and said.strip():
             yield _PNG[str(field).lower()], said, "png", FACT
+        if (
+            field not in _NO_TEXTS
+            and (text := _comment(said))
+            and (maker := of_text(str(field), text))
+        ):
+            yield SYNTHETIC, maker, "png" if picture.format == "PNG" else "comment", FACT
+
+
+def _texts(exif: Any) -> Iterator[tuple[str, str]]:
+    """The tags of EXIF in which generators write, by name: the main ones and the user's comment."""
+    for tag, name in _EXIF_TEXTS.items():
+        if text := _text(exif.get(tag, "")):
+            yield name, text
+    with contextlib.suppress(Exception):  # a broken part costs that part
+        yield "usercomment", _comment(exif.get_ifd(0x8769).get(0x9286, ""))
+
+
+def _comment(value: object) -> str:
+    """A text, or a comment in bytes: EXIF names its encoding in the first 8 (EXIF 2.3, 4.6.5)."""
+    if not isinstance(value, bytes):
+        return value if isinstance(value, str) else ""
+    if value[:8] == b"UNICODE\0":
+        even = value[8::2].count(0) > value[9::2].count(0)  # the writer's byte order is not said
+        return value[8:].decode("utf-16-be" if even else "utf-16-le", "replace")
+    return value.removeprefix(b"ASCII\0\0\0").decode("utf-8", "replace").strip("\0")
 
 
 def _trimmed(packet: bytes) -> bytes:
@@ -173,6 +212,10 @@ def _property(space: str, name: str, values: list[str]) -> Iterator[tuple[str, s
             yield "tdm_policy", value, FACT
         elif (space, name) in _FACTS:
             yield _FACTS[space, name], value, FACT
+            if name == "DigitalSourceType" and (code := of_source_type(value)):
+                yield SYNTHETIC, code, FACT
+        if name.lower() in _XMP_TEXTS and (maker := of_text(name, value)):
+            yield SYNTHETIC, maker, FACT
 
 
 def data_mining(value: str) -> str | None:
