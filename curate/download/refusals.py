@@ -62,6 +62,8 @@ _CURES: Mapping[str, str] = {
     "scheme_refused": _COLUMN,
     "not_an_image": f"the URLs lead to something else than pictures; {_COLUMN}",
     "opted_out": "the sites or files forbid this use, which is respected; see docs/rights.md",
+    "hash_mismatch": "the URLs answer with other images than the list's hashes name; if you want "
+    "those: --set download.verify_hashes=false",
     "too_small": "allow smaller pictures: --set download.resize.min_image_size=0",
     "aspect_ratio": "allow longer pictures: --set download.resize.max_aspect_ratio=none",
 }

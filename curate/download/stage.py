@@ -23,6 +23,7 @@ from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.download import lists
 from frenchcat.curate.download.block import BLOCKED, Block, guarded, read_block
 from frenchcat.curate.download.columns import IMAGE_BYTES
+from frenchcat.curate.download.expected import HASH_MISMATCH
 from frenchcat.curate.download.list_source import BadRows, Captions, Quotes
 from frenchcat.curate.download.pictures import CUT_SHORT, REASONS, ResizeSettings
 from frenchcat.curate.download.refusals import failures_of
@@ -31,6 +32,8 @@ from frenchcat.curate.download.rights.signal import OPTED_OUT
 from frenchcat.curate.download.settings import FetchSettings
 from frenchcat.curate.download.sources import Lists
 from frenchcat.curate.errors import UserError
+from frenchcat.curate.failures import OPTED_OUT as REFUSED
+from frenchcat.curate.failures import Failure
 from frenchcat.curate.markers import Inputs, Signature, counts_of, marker, output_sha256
 from frenchcat.curate.reasons import PERMANENT
 from frenchcat.curate.redo import Redo, redo_of
@@ -51,14 +54,16 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from anyio.from_thread import BlockingPortal
 
+    from frenchcat.curate.download.expected import Expected
     from frenchcat.curate.download.fetch import Fetcher
+    from frenchcat.curate.download.fetched import Fetched
     from frenchcat.curate.download.ledger import Ledger
     from frenchcat.curate.download.pictures import StoredImage
     from frenchcat.curate.download.shards import Outcome, Spool
 
 STAGE = "download"
 VERSION = 1
-LASTING = PERMANENT | REASONS - {CUT_SHORT} | {"no_url"} | OPTED_OUT | BLOCKED
+LASTING = PERMANENT | REASONS - {CUT_SHORT} | {"no_url", HASH_MISMATCH} | OPTED_OUT | BLOCKED
 """Reasons that `retry_failed` leaves alone unless told otherwise: asking again brings the same.
 A file that is cut short may have been cut on its way, where the server announced no length."""
 
@@ -91,6 +96,8 @@ class DownloadSettings:
     """Threads that resize, per process; none: by the number of cores."""
     resize: ResizeSettings = ResizeSettings()
     """How pictures are resized and encoded."""
+    verify_hashes: bool = True
+    """Whether an image is refused that has another hash than the list's sha256, md5 or pdq."""
     block: tuple[str, ...] = ()
     """Files of hashes (md5, SHA-256, .pdq) of pictures that are not stored."""
     rights: RightsSettings = RightsSettings()
@@ -183,7 +190,8 @@ def retry_failed(
         )
     resize = resolve(ResizeSettings, made_with["resize"], dataset.path("dataset.json"))
     rights = resolve(RightsSettings, made_with["rights"], dataset.path("dataset.json"))
-    settings = changed(settings, resize=resize, rights=rights)
+    verify = bool(made_with.get("verify_hashes", True))
+    settings = changed(settings, resize=resize, rights=rights, verify_hashes=verify)
     block = read_block(dataset, settings.block)
     if block.digest != made_with["block"]:
         raise UserError(
@@ -216,7 +224,7 @@ def redo(
     stage = DownloadStage(settings, block=read_block(dataset, settings.block))
     asked = as_dict(settings)
     changes = differences(DownloadSettings, before or asked, asked, "download.")
-    shaping = tuple(f"download.{name}" for name in ("resize.", "rights.", "block"))
+    shaping = tuple(f"download.{name}" for name in ("resize.", "rights.", "block", "verify_hashes"))
     found = {name: values for name, values in changes.items() if name.startswith(shaping)}
     return redo_of(dataset, stage, shards, _said_of(stage.signature.settings), found)
 
@@ -228,7 +236,11 @@ def _said_of(settings: Mapping[str, Any]) -> dict[str, str]:
         for section in ("resize", "rights")
         for name in settings[section]
     }
-    return {**sections, "block": "hashes in the lists of download.block"}
+    return {
+        **sections,
+        "block": "hashes in the lists of download.block",
+        "verify_hashes": "download.verify_hashes",
+    }
 
 
 def asks_again(name: str, permanent: bool) -> bool:
@@ -283,7 +295,9 @@ class DownloadStage:
     def signature(self) -> Signature:
         """What a stored picture depends on, and whether it is stored."""
         resize, rights = as_dict(self.download.resize), as_dict(self.download.rights)
-        settings = {"resize": resize, "rights": rights, "block": self.block.digest}
+        settings: dict[str, Any] = {"resize": resize, "rights": rights, "block": self.block.digest}
+        if not self.download.verify_hashes:  # older datasets were made without a word of it
+            settings["verify_hashes"] = False
         return Signature(STAGE, VERSION, settings)
 
     def inputs(self, dataset: Dataset, shard: str) -> Inputs:
@@ -349,6 +363,7 @@ class _Worker:
         """Fetch a shard's rows, or those of its failed ones that are asked again."""
         import pyarrow.parquet as pq
 
+        from frenchcat.curate.download.expected import Expected
         from frenchcat.curate.download.ledger import Ledger
         from frenchcat.curate.download.shards import Spool, write
         from frenchcat.curate.keys import key_of
@@ -362,11 +377,12 @@ class _Worker:
             rows = emptied(pq.read_table(path, columns=there), removed(self.dataset))
             keys = [key_of(shard, row) for row in range(rows.num_rows)]
             ledger = Ledger(self.stage.download.rights, rows)
+            expected = Expected(rows) if self.stage.download.verify_hashes else None
             outcomes: dict[int, Outcome] = {}
             if self.stage.again is not None:
                 outcomes = self._present(shard, spool, encode_format, self.stage.again)
                 ledger.restore(self.dataset, shard, outcomes, keys)
-            self._fetch(path, rows, outcomes, spool, output, ledger)
+            self._fetch(path, rows, outcomes, spool, output, ledger, expected)
             ordered = [outcomes[row] for row in range(rows.num_rows)]
             counts = write(output, shard, rows, ordered, spool.get, encode_format)
             ledger.write(output, shard, keys)
@@ -380,28 +396,35 @@ class _Worker:
         spool: Spool,
         output: Output,
         ledger: Ledger,
+        expected: Expected | None,
     ) -> None:
         """Store or fetch the rows that have no outcome; each gets exactly one."""
         from frenchcat.curate.download.given_images import given_images
-        from frenchcat.curate.download.shards import NOT_RESIZED, gather, store
+        from frenchcat.curate.download.shards import SUCCESS, gather, store
 
         def keep(row: int, outcome: Outcome, data: bytes | None) -> None:
             if row in outcomes:
                 raise RuntimeError(f"row {row} came twice")
             outcomes[row] = outcome
-            if outcome.status == NOT_RESIZED:
+            if outcome.status != SUCCESS and outcome.failure_reason != REFUSED:
                 ledger.forget(row)
             if data is not None:
                 spool.put(row, data)
             output.advance(1)
 
+        def judge(row: int, fetched: Fetched) -> Failure | None:
+            refused = ledger.judge(row, fetched)
+            if refused or expected is None or fetched.body is None:
+                return refused
+            return expected.judge(row, fetched.body)
+
         uids, urls = rows["uid"].to_pylist(), rows["url"].to_pylist()
         # A row that was removed is empty; the frozen list has its image until it is compacted.
         open_rows = [row for row, uid in enumerate(uids) if row not in outcomes and uid]
         images = given_images(path, set(open_rows), self.stage.download.fetch)
-        store(images, self.develop, self.pool, self.in_hand, keep, ledger.judge)
+        store(images, self.develop, self.pool, self.in_hand, keep, judge)
         asked = [(row, url) for row, url in enumerate(urls) if row not in outcomes]
-        parts = (self.fetcher, self.develop, self.pool, self.in_hand, asked, keep, ledger.judge)
+        parts = (self.fetcher, self.develop, self.pool, self.in_hand, asked, keep, judge)
         self.portal.call(gather, *parts)
         if lost := [row for row, _ in asked if row not in outcomes]:
             raise RuntimeError(f"{len(lost)} rows never came back, the first is row {lost[0]}")
