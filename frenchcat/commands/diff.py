@@ -12,11 +12,11 @@ from frenchcat.commands.build import Folder, Json
 def lineage(
     dataset: Folder,
     file: Annotated[
-        str, typer.Argument(metavar="FILE", help="As it lies in the folder: shards/00000.tar")
+        str, typer.Argument(metavar="FILE", help="Path in the dataset, such as shards/00000.tar")
     ],
     json: Json = False,
 ) -> None:
-    """Say what made a file: stage, settings, version, digests, and so on back to the URL list.
+    """Show what made a file: stage, settings, version and inputs, back to the URL list.
 
     Example: frenchcat lineage data/mine verdicts/00000.parquet
     """
@@ -37,7 +37,7 @@ def diff(
     after: Annotated[str, typer.Argument(metavar="B", help="Another build's.")],
     json: Json = False,
 ) -> None:
-    """Compare two builds by uid: rows added, removed and changed, and verdicts that changed.
+    """Compare two builds by uid: rows added, removed or changed, and changed verdicts.
 
     Example: frenchcat diff data/november data/december --json
     """

@@ -1,4 +1,4 @@
-"""The verb `score`: measures what is stored, one column a score, and says what it came to."""
+"""The verb `score`: measures images and captions, one or more columns per score."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def score(
     workers: Workers = None,
     json: Json = False,
 ) -> None:
-    """Score pictures and captions: similarity, punsafe, pwatermark, language, sharpness and more.
+    """Score images and captions: similarity, punsafe, pwatermark, language, sharpness and more.
 
     Columns whose score and input did not change are kept, so a new concept takes no picture again.
 

@@ -7,7 +7,7 @@ The text of a block is never changed. In the processes that run it (`tests.docs.
 - The bundled sample's list has some fifty rows: cats, flags, food, others, a few faults.
 - Every CLIP model is the bundled one, uncompiled: the weights of the others would be fetched.
 - Training takes STEPS steps of BATCH pictures of SIZE pixels with a tiny U-Net; an evaluation draws
-  EVALUATED pictures.
+  EVALUATED pictures. `models/stable-diffusion` is a tiny pipeline with random weights.
 - `frenchcat serve` listens at a free port in place of 1234.
 - Who is asked whether rows may be removed says yes.
 
