@@ -20,9 +20,7 @@ def check_files(dataset: Dataset, entry: PartEntry) -> None:
     """
     for relative, said in entry.files.items():
         size = dataset.size(relative)
-        if (
-            size is not None and size != said["bytes"]
-        ):  # a missing file is noticed when it is opened
+        if size is not None and size != said["bytes"]:  # a missing one fails when it is opened
             raise _misaligned(dataset, f"{dataset.path(relative)} has {size} bytes", said["bytes"])
     if entry.exact:
         return  # it holds the numbers itself

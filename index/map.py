@@ -124,7 +124,7 @@ def _squares(apart: Places) -> NDArray[np.float32]:
 
 
 def _scaled(at: Places) -> Places:
-    """Centre the places and scale them: all but a few outliers lie within 1, outliers are pulled in."""
+    """Centre the places and scale them: nearly all lie within 1, outliers are clipped to it."""
     at = np.asarray(at - np.median(at, axis=0), np.float32)
     reach = max(float(np.quantile(np.abs(at), 0.998)), 1e-9)
     return np.asarray(np.clip(at / reach, -1, 1), np.float32)

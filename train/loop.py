@@ -1,6 +1,6 @@
-"""Training, as a call: the trainer of the run's task, on this rank's device, to the end.
+"""Training in one call: runs the trainer for the run's task on this rank's device, to the end.
 
-A killed run, started again, goes on from its newest checkpoint (trainer.py).
+A killed run, started again, resumes from its newest checkpoint (trainer.py).
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ from frenchcat.train.trainer import Trainer, Watch
 
 
 def train(settings: TrainSettings, watch: Watch | None = None, *, other_run: bool = False) -> Path:
-    """Train until `optimizer.steps`, from the newest checkpoint if there is one; gives the folder.
+    """Train until `optimizer.steps`, from the newest checkpoint if there is one; returns the
+    folder.
 
-    `other_run` goes on from a checkpoint of another selection, model or seed. Raises `UserError`
-    for settings that do not fit, damaged data beyond substitutes, or too little memory.
+    `other_run` resumes from a checkpoint of another selection, model or seed. Raises `UserError`
+    for settings that do not fit, data too damaged for substitutes, or too little memory.
     """
     import torch
 
@@ -53,7 +54,7 @@ def train_by_name(
     watch: Watch | None = None,
     other_run: bool = False,
 ) -> Path:
-    """Train by a TOML file or a preset with settings over it; gives the run's folder. See `train`.
+    """Train by a TOML file or a preset with overrides; returns the run's folder. See `train`.
 
     Example: ``frenchcat.train("train-demo", set={"data.dataset": "data/mine", "run.out": "run"})``
     """

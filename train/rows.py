@@ -1,4 +1,4 @@
-"""The rows that a run trains on, laid out so that any of them is read at once.
+"""The rows that a run trains on, laid out for random access.
 
 Made from a selection of a dataset, or from the headers of foreign tars; written once into the run's
 folder, memory-mapped ever after::
@@ -10,7 +10,7 @@ folder, memory-mapped ever after::
                          that they were rewritten (tar_stamps.py), and what was left out by reason;
                          written last
 
-A tar that is not the recorded one is refused: its offsets mean nothing.
+A tar that differs from the recorded one is refused: its offsets would be wrong.
 Cost: opening is O(shards), a row O(1); 100 bytes per row and its caption on disk.
 """
 
@@ -49,21 +49,21 @@ BATCH_ROWS = 65_536
 
 @dataclass(frozen=True, slots=True)
 class TrainingRow:
-    """One sample: what it is and where its bytes lie."""
+    """One sample: what it is and where its bytes are."""
 
     key: str
     path: str  # of its tar, or an fsspec address
     offset: int
     size: int  # bytes
-    caption: str | None  # None: it lies in the tar, at the next two
+    caption: str | None  # None: it is in the tar, at the next two
     caption_offset: int
     caption_size: int
-    sha256: str | None  # of the picture's bytes, where it is known
-    name: str  # the key, or the key with its tar's number where several samples have that key
+    sha256: str | None  # of the image's bytes, if known
+    name: str  # the key, with its tar's number if several samples have that key
 
     @property
     def label(self) -> str:
-        """The key as people know it; with its tar where the key alone is not enough."""
+        """The key for people; with its tar if the key is not unique."""
         return self.key if self.name == self.key else f"{self.key} of {self.path}"
 
 
@@ -76,7 +76,7 @@ class TrainingRows:
     paths: tuple[str, ...]  # of the tars
     sizes: tuple[int, ...]  # bytes
     held_out: tuple[int, ...]  # row numbers that are never drawn
-    stamp: str  # of what the rows were made from
+    stamp: str  # of the rows' inputs
     population: Population
     _batches: Sequence[pa.RecordBatch]
     stamps: tuple[TarStamp, ...] = ()  # of foreign tars
@@ -98,7 +98,7 @@ class TrainingRows:
             places = np.flatnonzero(batches == which)
             for place, row in zip(places.tolist(), self._taken(which, wanted[places]), strict=True):
                 found[place] = row
-        return found  # type: ignore[return-value]  # every place lies in a batch
+        return found  # type: ignore[return-value]  # every place is in a batch
 
     def _taken(self, which: int, numbers: NDArray[np.int64]) -> Iterator[TrainingRow]:
         """Rows of one record batch."""
@@ -116,16 +116,16 @@ class TrainingRows:
         return [key for batch in self._batches for key in batch.column("key").to_pylist()]
 
     def captions(self) -> list[str]:
-        """The distinct captions of a selection's rows, sorted; labels: the classes."""
+        """The distinct captions of a selection's rows, sorted; for labels: the classes."""
         import pyarrow.compute as pc
 
         parts = [pc.unique(batch.column("caption")).to_pylist() for batch in self._batches]
         return sorted({caption for part in parts for caption in part})
 
     def check_tars(self) -> None:
-        """Raise `UserError` where a tar is missing or is not the one that was indexed.
+        """Raise `UserError` if a tar is missing or differs from the one that was indexed.
 
-        By its size; a foreign tar also by what tells that it was rewritten.
+        By its size; for a foreign tar also by stamps that show rewriting.
         """
         for path, size in zip(self.paths, self.sizes, strict=True):
             found = _size_of(path)
@@ -140,7 +140,9 @@ class TrainingRows:
 
     @property
     def _of_tars(self) -> bool:
-        """Whether captions lie in the tars: rows of foreign tars, as they were laid out first."""
+        """Whether captions are in the tars: rows of foreign tars, as older versions laid them
+        out.
+        """
         return len(self) > 0 and self._batches[0].column("caption").null_count > 0
 
     def _check_stamps(self) -> None:
@@ -163,7 +165,7 @@ class TrainingRows:
             _note_stamps(self.folder, now)
 
     def _fits(self, shard: int) -> bool:
-        """Whether a tar has members where the rows of it lie."""
+        """Whether a tar has members where its rows expect them."""
         import pyarrow.compute as pc
 
         from frenchcat.train.tar_contents import holds_all
@@ -178,7 +180,7 @@ class TrainingRows:
 
 
 def open_rows(folder: Path) -> TrainingRows | None:
-    """The rows that were written into a folder; None where there are none."""
+    """The rows that were written into a folder; None if there are none."""
     import pyarrow as pa
 
     if not (folder / "rows.json").exists():
@@ -211,11 +213,12 @@ def rows_of_selection(
     words: Words = "caption",
     held_out_keys: Sequence[str] = (),
 ) -> TrainingRows:
-    """Lay out a selection's rows, once. `edges` part width/height into buckets; empty: one bucket.
+    """Lay out a selection's rows, once.
 
-    `held_out` rows, a tenth at most, are never drawn. For the words `label`, rows without one are
-    left out. Rows that lie there already are opened where nothing that they were made from has
-    changed. Raises `UserError` where there is no such selection, or fewer than two labels in it.
+    `edges` divide width/height into buckets; empty: one bucket. `held_out` rows, a tenth at most,
+    are never drawn. For the words `label`, rows without one are left out. Existing rows are opened
+    if none of their inputs has changed. Raises `UserError` if there is no such selection, or fewer
+    than two labels in it.
     """
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -264,11 +267,12 @@ def rows_of_tars(
     caption: str | None = None,
     held_out_keys: Sequence[str] = (),
 ) -> tuple[TrainingRows, list[str]]:
-    """Lay out the samples of foreign tars from their headers; and what is left out, in words.
+    """Lay out the samples of foreign tars from their headers; also returns what is left out, in
+    words.
 
-    tar_samples.py says what a sample is. `edges` part width/height into buckets, for which every
-    picture is read once; `caption` is the key of captions in JSON. Raises `UserError` for tars that
-    cannot be read or hold no sample.
+    tar_samples.py defines a sample. `edges` divide width/height into buckets, for which every image
+    is read once; `caption` is the key of captions in JSON. Raises `UserError` for tars that cannot
+    be read or contain no sample.
     """
     import pyarrow as pa
 
@@ -297,7 +301,7 @@ def rows_of_tars(
         raise UserError(_nothing_found(paths, fields))
     names = _names(columns["key"], columns["shard"])
     known_captions = [columns["caption"]] if any(columns["caption"]) else []
-    digest = digest_of(  # of what a plan follows from; as ever where keys are names
+    digest = digest_of(  # of the plan's inputs; unchanged from older versions if keys are unique
         [columns[name] for name in ("key", "shard", "size", "caption_size")]
         + ([] if names is None else [names])
         + known_captions
@@ -320,7 +324,7 @@ def rows_of_tars(
 
 
 def _names(keys: Sequence[str], shards: Sequence[int]) -> list[str] | None:
-    """What tells rows of one key apart, from which their noise follows; None: the keys do."""
+    """What distinguishes rows with equal keys, and seeds their noise; None: keys are unique."""
     times = Counter(keys)
     if len(times) == len(keys):
         return None
@@ -337,15 +341,15 @@ def _names(keys: Sequence[str], shards: Sequence[int]) -> list[str] | None:
 
 
 def _plain(key: str) -> str:
-    """A key as Unicode text: names of members may be bytes of any kind."""
+    """A key as Unicode text: member names may be arbitrary bytes."""
     return key.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def _nothing_found(paths: Sequence[str], fields: Counter[str]) -> str:
     there = ", ".join(f"{count} .{name}" for name, count in fields.most_common(6)) or "no files"
     return (
-        f"no picture with a caption in {', '.join(paths[:3])}: found {there}; a sample is a "
-        "picture (jpg, png, webp, gif, avif …) and a .txt, .caption or .json of its key"
+        f"no image with a caption in {', '.join(paths[:3])}: found {there}; a sample is an "
+        "image (jpg, png, webp, gif, avif …) and a .txt, .caption or .json of its key"
     )
 
 
@@ -356,7 +360,7 @@ def stamp_of_tars(
     caption: str | None = None,
     held_out_keys: Sequence[str] = (),
 ) -> str:
-    """What rows of foreign tars were asked for; whether the tars changed, `check_tars` tells."""
+    """What the rows of foreign tars depend on; `check_tars` tells whether the tars changed."""
     more = [list(edges), caption, *held_out_keys] if edges or caption or held_out_keys else []
     return digest_of([list(paths), held_out, *more])
 
@@ -387,19 +391,21 @@ def _labelled(dataset: Dataset, selection: Selection) -> pa.Table:
 
 
 def held_out_of(rows: int, wanted: int, digest: str) -> list[int]:
-    """Row numbers to keep out of training: the same for the same set, a tenth of it at most."""
+    """Row numbers that are held out of training: deterministic for a set, a tenth of it at most."""
     count = min(wanted, rows // 10)
     return sorted(permuted(np.arange(count), rows, key_of(digest, "held out")).tolist())
 
 
 def numbers_of(keys: Sequence[str], wanted: Sequence[str]) -> list[int]:
-    """The rows of some keys. Raises `UserError` for a key that none has, or where none is left."""
+    """The rows with some keys. Raises `UserError` for an unknown key, or if no other row is
+    left.
+    """
     chosen = set(wanted)
     found = [number for number, key in enumerate(keys) if key in chosen]
     lost = chosen.difference(keys[number] for number in found)
     if lost:
         raise UserError(
-            f"run.held_out_keys names {', '.join(sorted(lost)[:3])}, which no sample has; "
+            f"run.held_out_keys names {', '.join(sorted(lost)[:3])}, but no sample has that key; "
             "leave it out"
         )
     if len(found) == len(keys):
@@ -408,7 +414,9 @@ def numbers_of(keys: Sequence[str], wanted: Sequence[str]) -> list[int]:
 
 
 def buckets_of(aspects: NDArray[np.float64], edges: Sequence[float]) -> NDArray[np.int64] | None:
-    """The bucket of each width/height: how many of the rising `edges` it passes; None for one."""
+    """The bucket of each width/height: how many of the ascending `edges` it passes; None for one
+    bucket.
+    """
     if not edges:
         return None
     return np.searchsorted(np.asarray(edges), aspects, side="right").astype(np.int64)
@@ -443,8 +451,8 @@ def lay_out(
 ) -> TrainingRows:
     """Write rows into a folder and open them.
 
-    `tables` have the columns of rows.arrow, `name` where keys are not unique; each but the last a
-    multiple of BATCH_ROWS rows. `more` goes into rows.json.
+    `tables` have the columns of rows.arrow, and `name` if keys are not unique; each but the last
+    has a multiple of BATCH_ROWS rows. `more` goes into rows.json.
     """
     import pyarrow as pa
 
@@ -471,7 +479,9 @@ def lay_out(
 
 
 def _note_stamps(folder: Path, stamps: Sequence[TarStamp]) -> None:
-    """Keep what was found of tars that are the same under another time; where it can be kept."""
+    """Keep the stamps of tars that are unchanged but have another time, if the folder is
+    writable.
+    """
     path = folder / "rows.json"
     about = json.loads(path.read_text(encoding="utf-8"))
     about["stamps"] = [astuple(stamp) for stamp in stamps]
@@ -480,10 +490,10 @@ def _note_stamps(folder: Path, stamps: Sequence[TarStamp]) -> None:
 
 
 def _stamp(dataset: Dataset, name: str, how: Sequence[object]) -> str:
-    """A digest of all that a selection's rows follow from, without reading any of it.
+    """A digest of everything that a selection's rows depend on, without reading the rows.
 
-    The files' sizes and times: the selection's, the removals', and those of the markers, which
-    change with every tar. Equal stamps: nothing changed.
+    It uses the sizes and times of files: the selection's, the removals', and those of the markers,
+    which change with every tar. Equal stamps mean that nothing changed.
     """
     found: list[object] = [name, *how]
     for folder in ("selections", "removals", "stages/download"):

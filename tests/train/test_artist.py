@@ -161,7 +161,7 @@ def test_what_is_no_prompt_is_said(
         sample("run")
     with pytest.raises(NotFound, match=r"there is no folder rum; .*--artist"):
         sample("rum", "a cat")
-    with pytest.raises(NotFound, match=r"run is no run: it has no run\.json"):
+    with pytest.raises(NotFound, match=r"run is not a run: it has no run\.json"):
         sample("run", "a cat")
     with pytest.raises(UserError, match="the bundled artist has no checkpoint"):
         sample("a cat", "--checkpoint", "run")
