@@ -1,9 +1,9 @@
 """Download: URL lists -> frozen rows -> shards in img2dataset's layout; failed rows again.
 
 Reads URL lists and the web, writes ``lists/``, ``shards/`` and ``rights/`` of a dataset. A shard is
-done again only when its rows, the resize or the rights settings or the hash lists changed. How the
-fetch behaves (limits, deadlines, caps) is not among them: it decides who fails, and failed rows are
-asked again by `retry_failed`, so that a longer deadline does not cost the crawl anew.
+made again only if its rows, the resize or the rights settings or the hash lists changed. The
+settings of the fetch (limits, deadlines, caps) do not matter: they decide which rows fail, and
+`retry_failed` requests failed rows again, so a longer deadline does not repeat the whole crawl.
 """
 
 from __future__ import annotations
@@ -59,20 +59,23 @@ if TYPE_CHECKING:
 STAGE = "download"
 VERSION = 1
 LASTING = PERMANENT | REASONS - {CUT_SHORT} | {"no_url"} | OPTED_OUT | BLOCKED
-"""Reasons that `retry_failed` leaves alone unless told otherwise: asking again brings the same.
-A file that is cut short may have been cut on its way, where the server announced no length."""
+"""Reasons that `retry_failed` skips by default, because another request gives the same.
+
+A file that is cut short is not among them: if the server announced no length, it may have been cut
+on its way.
+"""
 
 
 @settings
 class DownloadSettings:
-    """Everything that a download can be told."""
+    """All settings of the download."""
 
     url_column: str | None = None
     """The list's column of URLs; none: found by its usual names."""
     caption_column: str | None = None
     """The list's column of captions; none: found by its usual names, or there are no captions."""
     image_column: str | None = None
-    """The list's column of images, where it brings them; none: found by its usual names."""
+    """The list's column of images, if it contains them; none: found by its usual names."""
     columns: tuple[str, ...] = ()
     """The names of the columns of a csv or tsv without a header, in their order."""
     captions: Captions = "first"
@@ -83,23 +86,24 @@ class DownloadSettings:
     encoding: str | None = None
     """The encoding of a list's text; none: UTF-8, or what its first bytes say."""
     bad_rows: BadRows = "refuse"
-    """What becomes of a line that cannot be read: refuse: the list is refused; keep: it is a row
-    without a URL, which fails and is counted."""
+    """What to do about an unreadable line. refuse: the list is refused; keep: it becomes a row
+    without a URL, which fails and is counted.
+    """
     samples_per_shard: int = Field(default=1000, ge=1, le=10_000)
-    """Rows of a shard (count). Shards that are there keep theirs."""
+    """Rows per shard (count). Existing shards keep theirs."""
     threads: int | None = Field(default=None, ge=1)
     """Threads that resize, per process; none: by the number of cores."""
     resize: ResizeSettings = ResizeSettings()
-    """How pictures are resized and encoded."""
+    """How images are resized and encoded."""
     block: tuple[str, ...] = ()
-    """Files of hashes (md5, SHA-256, .pdq) of pictures that are not stored."""
+    """Files of hashes (md5, SHA-256, .pdq) of images that must not be stored."""
     rights: RightsSettings = RightsSettings()
     """What is done about opt-outs."""
     fetch: FetchSettings = FetchSettings()
     """How URLs are fetched."""
 
 
-_USUAL_PX = 1024  # most pictures of the web are not much larger, whatever size they may have
+_USUAL_PX = 1024  # most images on the web are not much larger
 
 
 def check_lists(urls: Lists, settings: DownloadSettings | None = None) -> None:
@@ -117,11 +121,10 @@ def download(
 ) -> StageReport:
     """Download the rows of `urls` that the dataset does not have; the lock is held.
 
-    The same call again goes on where it was cut off; a grown list adds shards. Rows of finished
-    shards that failed for one of the reasons `refused` are asked for again; where an earlier
-    download brought no picture at all, those that may pass are. Raises `UserError` for a list that
-    is missing, broken, empty, of no known kind or without a URL column, for such hash lists, and
-    for a dataset that was adopted.
+    The same call resumes; a grown list adds shards. Rows of finished shards that failed for one of
+    the reasons `refused` are requested again; if an earlier download brought no image at all, so
+    are those that may succeed now. Raises `UserError` for a list that is missing, broken, empty, of
+    unknown format or without a URL column, for such hash lists, and for an adopted dataset.
     """
     refuse_adopted(dataset)
     settings, engine = settings or DownloadSettings(), engine or Engine()
@@ -139,7 +142,7 @@ def download(
 
 
 def retry_of(dataset: Dataset, refused: Collection[str]) -> Retry:
-    """What is asked for again without being told to: the refused, and where nothing came, more."""
+    """The rows to request again unasked: the refused and, if nothing was downloaded, others."""
     counted = failures_of(dataset)
     return Retry(frozenset(refused), passing=counted.failed > 0 and not counted.downloaded)
 
@@ -147,7 +150,7 @@ def retry_of(dataset: Dataset, refused: Collection[str]) -> Retry:
 def _refused(
     dataset: Dataset, stage: DownloadStage, shards: Sequence[str], retry: Retry
 ) -> list[str]:
-    """The finished shards with rows that are asked for again."""
+    """The finished shards with rows to request again."""
     if not retry.names and not retry.passing:
         return []
     worth = (shard for shard in shards if _worth_asking(dataset, shard, retry))
@@ -162,24 +165,24 @@ def retry_failed(
     *,
     permanent: bool = False,
 ) -> StageReport:
-    """Ask again for failed rows only, and add what comes to their shards; the lock is held.
+    """Request only failed rows again, and add the results to their shards; the lock is held.
 
-    Rows whose reason will not pass (`LASTING`: 404, not an image, …) only with `permanent`.
-    Pictures are resized as the dataset's others were; of `settings`, only `fetch` counts. The
-    shards stay up to date for a later `download`; stages behind it redo those that changed.
-    Raises `UserError` where the download has not been run to its end, or the dataset was adopted.
+    Rows with a permanent reason (`LASTING`: 404, not an image, …) only with `permanent`. Images are
+    resized as the dataset's others were; of `settings`, only `fetch` counts. The shards stay up to
+    date for a later `download`; stages after it redo those that changed. Raises `UserError` if the
+    download was never completed, or the dataset was adopted.
     """
     settings, engine = settings or DownloadSettings(), engine or Engine()
     made_with = dataset.manifest().entry(STAGE).settings
     if made_with is None:
         raise UserError(
-            f"{dataset.root}: nothing was downloaded to its end yet; "
+            f"{dataset.root}: no download was completed yet; "
             f"first: frenchcat download URLS --out {dataset.root}"
         )
     if kind := adopted_from(dataset):
         raise UserError(
             f"{dataset.root} was adopted from {kind}: it has no URL list, so "
-            "failed rows cannot be asked again; download them anew with frenchcat download"
+            "failed rows cannot be requested again; download them anew with frenchcat download"
         )
     resize = resolve(ResizeSettings, made_with["resize"], dataset.path("dataset.json"))
     rights = resolve(RightsSettings, made_with["rights"], dataset.path("dataset.json"))
@@ -206,9 +209,9 @@ def retry_failed(
 def redo(
     dataset: Dataset, settings: DownloadSettings, before: Mapping[str, Any] | None
 ) -> Redo | None:
-    """What a download with these settings would do again; `before` is the section as remembered.
+    """What a download with these settings would repeat; `before` is the remembered section.
 
-    None where nothing is to be asked. Raises `UserError` as `read_block` does.
+    None if there is nothing to confirm. Raises `UserError` as `read_block` does.
     """
     shards = [shard for shard in lists.shards(dataset) if marker(dataset, STAGE, shard)]
     if not shards:
@@ -232,20 +235,20 @@ def _said_of(settings: Mapping[str, Any]) -> dict[str, str]:
 
 
 def asks_again(name: str, permanent: bool) -> bool:
-    """Whether `retry_failed` asks for a row whose failure has this name."""
+    """Whether `retry_failed` requests a row whose failure has this name."""
     return permanent or name not in LASTING
 
 
 @dataclass(frozen=True)
 class Retry:
-    """Which failed rows are asked for again."""
+    """Which failed rows are requested again."""
 
     names: frozenset[str] = frozenset()  # of failures
-    passing: bool = False  # those that may pass, too
+    passing: bool = False  # also those that may succeed now
     permanent: bool = False  # all
 
     def asks(self, name: str) -> bool:
-        """Whether rows whose failure has this name are asked for again."""
+        """Whether rows whose failure has this name are requested again."""
         return name in self.names or (self.passing and asks_again(name, self.permanent))
 
 
@@ -270,7 +273,7 @@ def _sharers(engine: Engine, shards: int) -> int | None:
 
 @dataclass(frozen=True)
 class DownloadStage:
-    """The stage `download`; with `again`, failed rows of finished shards only."""
+    """The stage `download`; with `again`, only failed rows of finished shards."""
 
     download: DownloadSettings
     sharers: int | None = 1
@@ -281,7 +284,7 @@ class DownloadStage:
 
     @property
     def signature(self) -> Signature:
-        """What a stored picture depends on, and whether it is stored."""
+        """What a stored image depends on, and whether it is stored."""
         resize, rights = as_dict(self.download.resize), as_dict(self.download.rights)
         settings = {"resize": resize, "rights": rights, "block": self.block.digest}
         return Signature(STAGE, VERSION, settings)
@@ -291,7 +294,7 @@ class DownloadStage:
         return {"rows": output_sha256(dataset, lists.STAGE, shard, lists.relative(shard))}
 
     def output_bytes(self, dataset: Dataset, shard: str) -> float:
-        """Half a bit per pixel and row: little enough for a list of which half cannot be had."""
+        """Half a bit per pixel and row: small, as half of a list may be unavailable."""
         if self.again:
             return 0.0
         rows = counts_of(dataset, lists.STAGE, shard).get("rows", 0)
@@ -317,7 +320,7 @@ class DownloadStage:
 
 
 def shared(fetch: FetchSettings, sharers: int) -> FetchSettings:
-    """The part of the limits that one of several processes may use; at least one connection."""
+    """One process's share of the limits; at least one connection."""
     rate = fetch.requests_per_sec_per_host
     return changed(
         fetch,
@@ -342,11 +345,11 @@ class _Worker:
     portal: BlockingPortal
     fetcher: Fetcher
     pool: ThreadPoolExecutor
-    in_hand: int  # pictures at the resizer
+    in_hand: int  # images at the resizer
     develop: Callable[[bytes, str], StoredImage]
 
     def work(self, shard: str, output: Output) -> Mapping[str, int]:
-        """Fetch a shard's rows, or those of its failed ones that are asked again."""
+        """Fetch a shard's rows, or those of its failed ones that are requested again."""
         import pyarrow.parquet as pq
 
         from frenchcat.curate.download.ledger import Ledger
@@ -409,7 +412,7 @@ class _Worker:
     def _present(
         self, shard: str, spool: Spool, encode_format: str, retry: Retry
     ) -> dict[int, Outcome]:
-        """The rows that are not asked again, with their pictures in the spool."""
+        """The rows that are not requested again, with their images in the spool."""
         from frenchcat.curate.download import shards
 
         outcomes = {
