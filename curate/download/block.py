@@ -38,16 +38,16 @@ def read_block(dataset: Dataset, paths: tuple[str, ...]) -> Block:
 
 
 def guarded(
-    develop: Callable[[bytes, str], StoredImage], block: Block
+    process: Callable[[bytes, str], StoredImage], block: Block
 ) -> Callable[..., StoredImage]:
-    """`develop`, but raises `Unfit` for a listed image."""
+    """`process`, but raises `Unfit` for a listed image."""
     if not block.lists:
-        return develop
+        return process
 
-    def developed(body: bytes, kind: str) -> StoredImage:
-        picture = develop(body, kind)
+    def processed(body: bytes, kind: str) -> StoredImage:
+        picture = process(body, kind)
         if found := block.lists.holds(body, picture.data):
             raise Unfit(f"blocked_{found}")
         return picture
 
-    return developed
+    return processed

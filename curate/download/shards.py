@@ -134,7 +134,7 @@ class Spool:
 
 async def gather(
     fetches: Fetches,
-    develop: Callable[[bytes, str], StoredImage],
+    process: Callable[[bytes, str], StoredImage],
     pool: Executor,
     in_hand: int,
     urls: Sequence[tuple[int, str | None]],
@@ -160,7 +160,7 @@ async def gather(
                 failure = (judge and judge(row, fetched)) or _failure(fetched)
                 keep(row, Outcome.failed(NOT_FETCHED, failure), None)
                 continue
-            working.add(loop.run_in_executor(pool, _develop, develop, row, fetched, judge))
+            working.add(loop.run_in_executor(pool, _process, process, row, fetched, judge))
             if len(working) >= in_hand:
                 finished, working = await asyncio.wait(working, return_when=asyncio.FIRST_COMPLETED)
                 for future in finished:
@@ -171,7 +171,7 @@ async def gather(
 
 def store(
     images: Iterable[tuple[int, Fetched]],
-    develop: Callable[[bytes, str], StoredImage],
+    process: Callable[[bytes, str], StoredImage],
     pool: Executor,
     in_hand: int,
     keep: Callable[[int, Outcome, bytes | None], None],
@@ -185,13 +185,13 @@ def store(
             if fetched.body is None:
                 keep(row, Outcome.failed(NOT_FETCHED, _failure(fetched)), None)
             else:
-                working.append(pool.submit(_develop, develop, row, fetched, judge))
+                working.append(pool.submit(_process, process, row, fetched, judge))
         for future in working:
             keep(*future.result())
 
 
-def _develop(
-    develop: Callable[[bytes, str], StoredImage],
+def _process(
+    process: Callable[[bytes, str], StoredImage],
     row: int,
     fetched: Fetched,
     judge: Judge | None,
@@ -201,7 +201,7 @@ def _develop(
         # First: what is opted out is not examined any further.
         if judge is not None and (failure := judge(row, fetched)):
             return row, Outcome.failed(NOT_FETCHED, failure), None
-        picture = develop(fetched.body, fetched.format or "")
+        picture = process(fetched.body, fetched.format or "")
     except Unfit as unfit:
         return row, Outcome.failed(NOT_RESIZED, unfit.failure), None
     except Exception as error:  # a row is never lost, and does not lose others

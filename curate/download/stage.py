@@ -311,11 +311,11 @@ class DownloadStage:
         sharers = self.sharers or _ray_cores()
         fetch = shared(self.download.fetch, sharers)
         threads = self.download.threads or max(1, -(-(os.cpu_count() or 1) // sharers))
-        develop = guarded(ImageProcessor(self.download.resize, fetch.max_pixels), self.block)
+        process = guarded(ImageProcessor(self.download.resize, fetch.max_pixels), self.block)
         with ThreadPoolExecutor(threads, "resize") as pool, start_blocking_portal() as portal:
             asking = Fetcher(fetch, rights=self.download.rights)
             with portal.wrap_async_context_manager(asking) as fetcher:
-                worker = _Worker(self, dataset, portal, fetcher, pool, 2 * threads, develop)
+                worker = _Worker(self, dataset, portal, fetcher, pool, 2 * threads, process)
                 yield worker.work
 
 
@@ -346,7 +346,7 @@ class _Worker:
     fetcher: Fetcher
     pool: ThreadPoolExecutor
     in_hand: int  # images at the resizer
-    develop: Callable[[bytes, str], StoredImage]
+    process: Callable[[bytes, str], StoredImage]
 
     def work(self, shard: str, output: Output) -> Mapping[str, int]:
         """Fetch a shard's rows, or those of its failed ones that are requested again."""
@@ -402,9 +402,9 @@ class _Worker:
         # A row that was removed is empty; the frozen list has its image until it is compacted.
         open_rows = [row for row, uid in enumerate(uids) if row not in outcomes and uid]
         images = given_images(path, set(open_rows), self.stage.download.fetch)
-        store(images, self.develop, self.pool, self.in_hand, keep, ledger.judge)
+        store(images, self.process, self.pool, self.in_hand, keep, ledger.judge)
         asked = [(row, url) for row, url in enumerate(urls) if row not in outcomes]
-        parts = (self.fetcher, self.develop, self.pool, self.in_hand, asked, keep, ledger.judge)
+        parts = (self.fetcher, self.process, self.pool, self.in_hand, asked, keep, ledger.judge)
         self.portal.call(gather, *parts)
         if lost := [row for row, _ in asked if row not in outcomes]:
             raise RuntimeError(f"{len(lost)} rows never came back, the first is row {lost[0]}")
