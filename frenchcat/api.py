@@ -12,7 +12,8 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from frenchcat.curate.config import Overrides
+from frenchcat.curate.config import Overrides, merged, resolve
+from frenchcat.curate.dataset import Dataset
 from frenchcat.opened import OpenDataset, open
 
 if TYPE_CHECKING:
@@ -90,7 +91,6 @@ def download(
     """
     from frenchcat import pipeline
     from frenchcat.curate.adopted import refuse_adopted
-    from frenchcat.curate.dataset import Dataset
     from frenchcat.curate.download import check_lists
     from frenchcat.curate.redo import confirm
 
@@ -287,7 +287,6 @@ def serve(
     With `mcp`, the Model Context Protocol is answered at /mcp (docs/mcp.md). `stoppable` is entered
     with a function that stops the service from another thread.
     """
-    from frenchcat.curate.config import merged, resolve
     from frenchcat.index.service.app import serve as run
     from frenchcat.index.service.settings import ServeSettings
 

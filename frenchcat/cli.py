@@ -13,6 +13,7 @@ from typing import Any, NoReturn, cast
 import typer
 from typer.core import TyperGroup
 
+from frenchcat import __version__
 from frenchcat.curate.errors import FrenchcatError
 from frenchcat.curate.system_errors import system_error
 from frenchcat.terminal import forgive_encodings, make_tracebacks_safe, say, tell
@@ -101,8 +102,6 @@ def _root(
     version: bool = typer.Option(False, "--version", help="Print the version and stop."),
 ) -> None:
     if version:
-        from frenchcat import __version__
-
         say(f"frenchcat {__version__}")
         raise typer.Exit
     if context.invoked_subcommand is None:

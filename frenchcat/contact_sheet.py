@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from frenchcat.curate.atomic import write_whole
-from frenchcat.curate.errors import UserError
+from frenchcat.curate.errors import UnreadableImage, UserError
 from frenchcat.curate.licence import licence_name
 from frenchcat.curate.safe_text import for_html
 from frenchcat.curate.urls import host_of
@@ -104,7 +104,6 @@ def _origin(hit: Hit) -> str:
 
 def _data_uri(data: bytes) -> str:
     """A stored image as a small JPEG data URI; an empty one if the image is broken."""
-    from frenchcat.curate.errors import UnreadableImage
     from frenchcat.curate.image import open_image
 
     try:

@@ -318,7 +318,6 @@ def _is_free(path: Path, facts: Mapping[str, Any], sheet: Image | None = None) -
     import json
 
     from frenchcat.curate.image import open_image
-    from frenchcat.curate.json_text import json_text
     from frenchcat.train.provenance import verified
 
     if not path.exists():

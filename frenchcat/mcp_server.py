@@ -15,8 +15,10 @@ from urllib.parse import quote
 
 from pydantic import Field
 
+from frenchcat.curate.config import resolve
 from frenchcat.curate.errors import UserError
 from frenchcat.index.service.guard import OWN
+from frenchcat.index.service.settings import ServeSettings
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -195,10 +197,8 @@ def serve_stdio(dataset: Dataset, allow_select: bool = False) -> None:
     """
     import asyncio
 
-    from frenchcat.curate.config import resolve
     from frenchcat.index.service.app import create_app
     from frenchcat.index.service.dataset_registry import name_of
-    from frenchcat.index.service.settings import ServeSettings
 
     settings = resolve(ServeSettings, {"allow_select": allow_select}, "frenchcat mcp")
     app = create_app([dataset], settings)

@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from frenchcat.curate import embed
+from frenchcat.curate.adopted import refuse_adopted
 from frenchcat.curate.clip import ClipSettings
 from frenchcat.curate.config import (
     Layer,
@@ -32,15 +34,19 @@ from frenchcat.curate.config import (
     settings,
 )
 from frenchcat.curate.dataset import Dataset
-from frenchcat.curate.dedup.settings import DedupSettings
-from frenchcat.curate.download import DownloadSettings
+from frenchcat.curate.dedup import DedupSettings, dedup
+from frenchcat.curate.download import DownloadSettings, check_lists
+from frenchcat.curate.download import stage as download_stage
+from frenchcat.curate.download.refusals import failures_of, refused_before, require_pictures
 from frenchcat.curate.errors import NotFound, UserError
 from frenchcat.curate.manifest import StageEntry
 from frenchcat.curate.redo import Redo, confirm
 from frenchcat.curate.score.settings import ScoreSettings
 from frenchcat.curate.stage import Engine, Progress, Silent
-from frenchcat.curate.verdict.settings import VerdictSettings
-from frenchcat.index.build import IndexSettings
+from frenchcat.curate.verdict import verdict
+from frenchcat.curate.verdict.rules import check_rules
+from frenchcat.curate.verdict.settings import VerdictSettings, rules_of
+from frenchcat.index.build import IndexSettings, build_index
 
 _READING = (
     *("url_column", "caption_column", "columns", "captions", "quotes", "encoding", "bad_rows"),
@@ -90,17 +96,8 @@ def build(
     setting would repeat costly work and `yes` is false, and `NothingDownloaded` after a download
     without a single image.
     """
-    from frenchcat.curate.adopted import refuse_adopted
-    from frenchcat.curate.dedup import dedup
-    from frenchcat.curate.download import check_lists
-    from frenchcat.curate.download.refusals import require_pictures
-    from frenchcat.curate.embed import embed
     from frenchcat.curate.score.extra import load_extra
     from frenchcat.curate.score.stage import score
-    from frenchcat.curate.verdict.rules import check_rules
-    from frenchcat.curate.verdict.settings import rules_of
-    from frenchcat.curate.verdict.stage import verdict
-    from frenchcat.index.build import build_index
 
     check_lists(urls, settings.download)  # check before an unusable folder is made
     check_rules(rules_of(settings.verdict))
@@ -112,7 +109,7 @@ def build(
         download(dataset, urls, settings, engine, progress)
         require_pictures(dataset)
         with remembering(dataset, settings, "clip", progress=progress) as told:
-            embed(dataset, settings.clip, engine, told)
+            embed.embed(dataset, settings.clip, engine, told)
         with remembering(dataset, settings, "score", progress=progress) as told:
             score(dataset, settings.score, settings.clip, engine, told)
         with remembering(dataset, settings, "dedup"):
@@ -134,28 +131,22 @@ def download(
     """Run the first stage, under the lock; rows that a limit refused are requested again if it
     grew.
     """
-    from frenchcat.curate.download import download as stage
-
     refused = _refused(dataset, settings)
     # The old limits tell which rows to request again, even after an interruption: keep them.
     early = None if refused else progress or Silent()
     with remembering(dataset, settings, "name", "download", progress=early) as told:
-        stage(dataset, urls, settings.download, engine, progress if refused else told, refused)
+        told = progress if refused else told
+        download_stage.download(dataset, urls, settings.download, engine, told, refused)
 
 
 def refused_rows(dataset: Dataset, settings: BuildSettings) -> int:
     """The failed rows that a download with these settings requests again."""
-    from frenchcat.curate.download.refusals import failures_of
-    from frenchcat.curate.download.stage import retry_of
-
-    retry = retry_of(dataset, _refused(dataset, settings))
+    retry = download_stage.retry_of(dataset, _refused(dataset, settings))
     return sum(n for name, n in failures_of(dataset).names.items() if retry.asks(name))
 
 
 def _refused(dataset: Dataset, settings: BuildSettings) -> frozenset[str]:
     """The reasons that rows failed for under the remembered limits and may not under these."""
-    from frenchcat.curate.download.refusals import refused_before
-
     if "download" not in dataset.manifest().settings:
         return frozenset()
     return refused_before(saved_settings(dataset).download.fetch, settings.download.fetch)
@@ -168,16 +159,10 @@ def made_anew(
 
     `stale`: the existing index holds removed rows, or places that changed.
     """
-    from frenchcat.index.build import build_index
-
     if "dedup" in stages:
-        from frenchcat.curate.dedup import DedupSettings, dedup
-
         kept = stages["dedup"].settings or {}
         dedup(dataset, resolve(DedupSettings, kept, dataset.path("dataset.json")), progress)
     if "verdict" in stages:
-        from frenchcat.curate.verdict import verdict
-
         verdict(dataset, saved_settings(dataset).verdict, progress=progress, again=True)
     if "index" in stages:
         build_index(dataset, saved_settings(dataset).index, progress, anew=stale)
@@ -260,14 +245,11 @@ def _remembered(dataset: Dataset, over: Sequence[Layer], given: Sequence[str]) -
 
 def redone(dataset: Dataset, settings: BuildSettings, *sections: str) -> list[Redo]:
     """The costly work that stages would repeat with these settings; the lock is held."""
-    from frenchcat.curate import embed
-    from frenchcat.curate.download import stage
-
     whole = as_dict(saved_settings(dataset))
     before = {name: whole[name] for name in dataset.manifest().settings}
     found = []
     if "download" in sections:
-        found.append(stage.redo(dataset, settings.download, before.get("download")))
+        found.append(download_stage.redo(dataset, settings.download, before.get("download")))
     if "clip" in sections:
         found.append(embed.redo(dataset, settings.clip, before.get("clip")))
     return [one for one in found if one is not None]

@@ -22,8 +22,9 @@ from typing import TYPE_CHECKING, Any
 from frenchcat.curate import files
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.download import DownloadSettings, check_lists
+from frenchcat.curate.download.block import read_block
 from frenchcat.curate.download.lists import freeze
-from frenchcat.curate.download.stage import shape_of
+from frenchcat.curate.download.stage import DownloadStage, shape_of
 from frenchcat.curate.markers import Signature, counts_of, marker, outputs_of
 from frenchcat.curate.redo import Redo
 from frenchcat.curate.stage import up_to_date
@@ -189,9 +190,6 @@ def _todo(
 
 def _late(dataset: Dataset, settings: BuildSettings, shards: Sequence[str]) -> dict[str, list[str]]:
     """Stage -> shards that differ from what it would make now."""
-    from frenchcat.curate.download.block import read_block
-    from frenchcat.curate.download.stage import DownloadStage
-
     download = DownloadStage(settings.download, block=read_block(dataset, settings.download.block))
     late = {
         "download": [

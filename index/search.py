@@ -24,6 +24,7 @@ from frenchcat.curate import files, tars
 from frenchcat.curate.clip.settings import ClipSettings
 from frenchcat.curate.config import resolve
 from frenchcat.curate.dataset import Dataset
+from frenchcat.curate.embed import require_same_model
 from frenchcat.curate.errors import NotFound, UserError
 from frenchcat.curate.image import open_image
 from frenchcat.curate.list_names import PLACE, score_columns, shown_of_hit
@@ -298,7 +299,6 @@ class Searcher:
         with self._clip_lock:
             if self._clip is None:
                 from frenchcat.curate.clip.model import load_clip
-                from frenchcat.curate.embed import require_same_model
 
                 clip = load_clip(clip_settings(self.dataset))
                 require_same_model(self.dataset, clip)

@@ -17,9 +17,11 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from frenchcat.curate.atomic import write_whole
 from frenchcat.curate.config import resolve
 from frenchcat.curate.dataset import file_sha256
 from frenchcat.curate.errors import NotFound, UserError, first_line
+from frenchcat.curate.json_text import json_text
 from frenchcat.train import checkpoint
 from frenchcat.train.model import device_of
 from frenchcat.train.settings import TrainSettings
@@ -83,9 +85,6 @@ def export_artist(unet: Any, state: checkpoint.State, folder: Path) -> str:
 
     import torch
     from safetensors.torch import save_file
-
-    from frenchcat.curate.atomic import write_whole
-    from frenchcat.curate.json_text import json_text
 
     folder.mkdir(parents=True, exist_ok=True)
     half = {name: one.to(torch.float16).contiguous() for name, one in unet.state_dict().items()}

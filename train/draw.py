@@ -10,10 +10,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.notices import say_once
 from frenchcat.train.guidance import Guided
 from frenchcat.train.model import network_of
+from frenchcat.train.permutation import key_of
 from frenchcat.train.pictures import squarest
 from frenchcat.train.run import Parts
 from frenchcat.train.sampler import Predict, karras_timesteps, sample, timesteps
@@ -152,8 +155,6 @@ def noise_of(seed: int, shape: tuple[int, ...], turn: int = 0) -> Tensor:
     """Standard normal noise from a seed; `turn` counts the sampler's draws."""
     import torch
 
-    from frenchcat.train.permutation import key_of
-
     generator = torch.Generator().manual_seed(key_of(seed, turn, "draw") >> 1)
     return torch.randn(*shape, generator=generator)
 
@@ -224,7 +225,6 @@ def _shape(parts: Parts, width: int, height: int) -> tuple[int, int, int]:
 
 def _encoded(parts: Parts, picture: Image, size: tuple[int, int], device: torch.device) -> Tensor:
     """An image, cropped to (width, height) pixels, as x_0."""
-    import numpy as np
     import torch
     from PIL import ImageOps
 

@@ -16,7 +16,11 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from frenchcat.curate.atomic import write_whole
+from frenchcat.curate.config import resolve
+from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.json_text import json_text
 from frenchcat.curate.system_errors import check_writable
@@ -142,7 +146,6 @@ def held_out_groups(
     Of a caption with variants (`text.separator`) the first is taken. A damaged image is left out,
     because its substitute was trained on.
     """
-    import numpy as np
     import torch
 
     samples = Reader(rows.folder, enough_of(data)).sound(np.array(rows.held_out, np.int64))
@@ -345,8 +348,6 @@ def _of_unseen(drawn: Vectors, unseen: _Real) -> dict[str, float] | None:
 
 def _trained(rows: TrainingRows, number: int, seed: int) -> list[int]:
     """Rows that were trained on, shuffled by the set and the seed; REAL at most."""
-    import numpy as np
-
     held_out = set(rows.held_out)
     wanted = max(number, min(REAL, REAL_PER_DRAWN * number))
     first = np.arange(min(len(rows), wanted + len(held_out)))
@@ -390,7 +391,6 @@ def _stored(
     dataset: str, rows: TrainingRows, chosen: list[int]
 ) -> tuple[Searcher, Vectors, list[int]]:
     """The dataset's searcher; the vectors of the rows that are in its index, and those rows."""
-    from frenchcat.curate.dataset import Dataset
     from frenchcat.index.rows import id_of
     from frenchcat.index.search import Searcher
 
@@ -405,7 +405,6 @@ def _own_clip(parts: Parts) -> Clip:
     """The model of the run's own text tower."""
     from frenchcat.curate.clip import ClipSettings
     from frenchcat.curate.clip.model import load_clip
-    from frenchcat.curate.config import resolve
 
     text = parts.settings.text
     return load_clip(
@@ -417,8 +416,6 @@ def _sized(
     parts: Parts, rows: TrainingRows, chosen: list[int], number: int, clip: Clip, *notes: str
 ) -> _Real:
     """Real images as the model saw them, unflipped. Raises `UserError` if tars are gone."""
-    import numpy as np
-
     data = parts.settings.data
     still = SampleRandomness(0, 0, "evaluate")
     plain = without_chance(data)
@@ -448,8 +445,6 @@ def _unseen(parts: Parts, rows: TrainingRows, clip: Clip, number: int) -> _Real:
 
 def _read(rows: TrainingRows, numbers: Sequence[int]) -> Read:
     """Rows' samples. Raises `UserError` if their tars are gone."""
-    import numpy as np
-
     chosen = np.array(numbers)
     try:
         return Reader(rows.folder).read(Batch(chosen, np.zeros_like(chosen), 0))

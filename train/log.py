@@ -10,6 +10,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+import numpy as np
+
 from frenchcat.curate.atomic import write_whole
 from frenchcat.curate.dataset import digest_of
 from frenchcat.curate.errors import UserError
@@ -78,8 +80,6 @@ class Log:
 
     def picture(self, step: int, picture: Image) -> None:
         """Log a grid of samples."""
-        import numpy as np
-
         if self._board is not None:
             self._board.add_image("samples", np.asarray(picture), step, dataformats="HWC")
         if self._wandb is not None:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from frenchcat.curate.config import Overrides
+import torch
+
+from frenchcat.curate.config import Overrides, as_overrides, load_settings
 from frenchcat.curate.errors import UserError, first_line
 from frenchcat.train.classifier_loop import ClassifierTrainer
 from frenchcat.train.distributed import join
@@ -26,8 +28,6 @@ def train(settings: TrainSettings, watch: Watch | None = None, *, other_run: boo
     `other_run` resumes from a checkpoint of another selection, model or seed. Raises `UserError`
     for settings that do not fit, data too damaged for substitutes, or too little memory.
     """
-    import torch
-
     settings = with_start(anchored(settings))
     device = device_of(settings.run.device)
     with join(device) as ranks:
@@ -58,8 +58,6 @@ def train_by_name(
 
     Example: ``frenchcat.train("train-demo", set={"data.dataset": "data/mine", "run.out": "run"})``
     """
-    from frenchcat.curate.config import as_overrides, load_settings
-
     settings = load_settings(TrainSettings, config, as_overrides(set))
     return train(settings, watch, other_run=other_run)
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from frenchcat.curate.errors import UnreadableImage
 from frenchcat.train.permutation import key_of
 from frenchcat.train.plan import Batch
 from frenchcat.train.ranges import Range, read_ranges
@@ -166,7 +167,6 @@ def _decoded(fetched: ReadBytes, repeat: int, at_least: tuple[int, int] | None) 
 
 
 def _picture(data: bytes, at_least: tuple[int, int] | None) -> Image:
-    from frenchcat.curate.errors import UnreadableImage
     from frenchcat.curate.image import open_image
 
     try:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from frenchcat.curate.atomic import write_whole
 from frenchcat.train.pictures import edges_of, enough_of, fitted, shapes_of, without_chance
 from frenchcat.train.randomness import SampleRandomness
 from frenchcat.train.reader import Reader
@@ -132,8 +133,6 @@ def _keep(path: Path, made: Seen, digest: str) -> None:
     """Write it beside the rows; skipped if the run cannot be written."""
     import contextlib
     import io
-
-    from frenchcat.curate.atomic import write_whole
 
     out = io.BytesIO()
     keys = np.array(made.keys, dtype=np.str_)

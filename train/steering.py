@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from frenchcat.curate.config import resolve
 from frenchcat.curate.errors import UserError
 from frenchcat.train.guidance import Gradient, classifier_gradient, clip_gradient
 from frenchcat.train.model import unet_output
@@ -96,7 +97,6 @@ def clip_of(settings: TextSettings) -> Clip:
     """
     from frenchcat.curate.clip import ClipSettings
     from frenchcat.curate.clip.model import load_clip
-    from frenchcat.curate.config import resolve
 
     named = {"model": settings.model, "pretrained": settings.pretrained}
     plain = {"device": "cpu", "precision": "fp32", "compile": "no"}

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from frenchcat.curate.config import resolve
 from frenchcat.train.settings import TextSettings
 
 if TYPE_CHECKING:
@@ -65,7 +66,6 @@ class TextEncoder:
         """Load it. Raises `UserError` if the weights are unavailable."""
         from frenchcat.curate.clip import ClipSettings
         from frenchcat.curate.clip.model import load_clip
-        from frenchcat.curate.config import resolve
 
         named = {"model": settings.model, "pretrained": settings.pretrained}
         plain = {"device": "cpu", "precision": "fp32", "compile": "no"}

@@ -23,6 +23,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from frenchcat.curate import files
 from frenchcat.curate.dataset import Dataset, Publication, file_sha256
 from frenchcat.curate.download import columns as cols
@@ -316,8 +318,6 @@ def _fresh(dataset: Dataset, duck: DuckDBPyConnection) -> Iterator[Any]:
 
 def _masked(batches: Iterator[pa.Table], positions: Iterator[Any]) -> Iterator[pa.Table]:
     """The rows of the batches whose position, counted from 1, is among the ascending positions."""
-    import numpy as np
-
     known = np.empty(0, np.int64)
     more, start = True, 1
     for batch in batches:

@@ -19,6 +19,7 @@ import struct
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
 from pydantic import Field
 
 from frenchcat.curate.config import settings
@@ -141,8 +142,6 @@ class ImageProcessor:
 
     def _bitmap(self, body: bytes, kind: str) -> bytes:
         """The file as every stage sees it, in a form that the Resizer cannot misread."""
-        import numpy as np
-
         try:
             pixels = np.asarray(open_image(body, max_pixels=self._max_pixels))
         except UnreadableImage as error:

@@ -24,13 +24,14 @@ from frenchcat.curate.download import lists
 from frenchcat.curate.download.block import BLOCKED, Block, guarded, read_block
 from frenchcat.curate.download.columns import IMAGE_BYTES
 from frenchcat.curate.download.list_source import BadRows, Captions, Quotes
-from frenchcat.curate.download.pictures import CUT_SHORT, REASONS, ResizeSettings
+from frenchcat.curate.download.pictures import CUT_SHORT, REASONS, ImageProcessor, ResizeSettings
 from frenchcat.curate.download.refusals import failures_of
 from frenchcat.curate.download.rights.settings import RightsSettings
 from frenchcat.curate.download.rights.signal import OPTED_OUT
 from frenchcat.curate.download.settings import FetchSettings
 from frenchcat.curate.download.sources import Lists
 from frenchcat.curate.errors import UserError
+from frenchcat.curate.keys import key_of
 from frenchcat.curate.markers import Inputs, Signature, counts_of, marker, output_sha256
 from frenchcat.curate.reasons import PERMANENT
 from frenchcat.curate.redo import Redo, redo_of
@@ -306,7 +307,6 @@ class DownloadStage:
         from anyio.from_thread import start_blocking_portal
 
         from frenchcat.curate.download.fetch import Fetcher
-        from frenchcat.curate.download.pictures import ImageProcessor
 
         sharers = self.sharers or _ray_cores()
         fetch = shared(self.download.fetch, sharers)
@@ -354,7 +354,6 @@ class _Worker:
 
         from frenchcat.curate.download.ledger import Ledger
         from frenchcat.curate.download.shards import Spool, write
-        from frenchcat.curate.keys import key_of
 
         encode_format = self.stage.download.resize.encode_format
         with (

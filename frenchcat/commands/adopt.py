@@ -7,7 +7,17 @@ from typing import Annotated, Any
 
 import typer
 
-from frenchcat.commands.build import Json, Out, Set, Yes
+import frenchcat
+from frenchcat.commands.build import (
+    Json,
+    Out,
+    Set,
+    Yes,
+    agreed,
+    print_info,
+    say_changed,
+    say_unused,
+)
 
 
 def adopt(
@@ -58,8 +68,6 @@ def adopt(
 
     Example: frenchcat adopt coco --out data/coco --set download.captions=all
     """
-    import frenchcat
-    from frenchcat.commands.build import agreed, print_info, say_changed, say_unused
     from frenchcat.progress import Bars
     from frenchcat.terminal import tell
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+import frenchcat
+
 if TYPE_CHECKING:
     from frenchcat.opened import OpenDataset
     from frenchcat.plan import BuildPlan
@@ -74,7 +76,6 @@ def demo(
 
     Example: frenchcat demo --out demo-output
     """
-    import frenchcat
     from frenchcat.demo import run
 
     dataset = run(out, train=train, quiet=json)
@@ -105,7 +106,6 @@ def build(
 
     Example: frenchcat build my-urls.parquet --out data/mine --plan
     """
-    import frenchcat
     from frenchcat.progress import Bars
 
     how: dict[str, Any] = {"config": config, "set": set_ or (), "allow_hosts": allow_host or ()}
@@ -147,7 +147,6 @@ def download(
 
     Example: frenchcat download --retry-failed --out data/mine
     """
-    import frenchcat
     from frenchcat.curate.errors import UserError
     from frenchcat.progress import Bars
 
@@ -185,7 +184,6 @@ def embed(
 
     Example: frenchcat embed data/mine --config vit-b-32
     """
-    import frenchcat
     from frenchcat.progress import Bars
 
     how = {"config": config, "set": set_ or (), "engine": engine, "workers": workers}
@@ -209,7 +207,6 @@ def index(
 
     Example: frenchcat index data/mine --target-recall .99
     """
-    import frenchcat
     from frenchcat.progress import Bars
 
     asked = [] if target_recall is None else [f"index.target_recall={target_recall}"]
@@ -224,8 +221,6 @@ def info(dataset: Folder, json: Json = False) -> None:
 
     Example: frenchcat info data/mine --json
     """
-    import frenchcat
-
     print_info(frenchcat.open(dataset), json)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from frenchcat.commands.build import Config, Folder, Json, Set
+import frenchcat
+from frenchcat.commands.build import Config, Folder, Json, Set, say_unused
 
 
 def dedup(dataset: Folder, config: Config = None, set_: Set = None, json: Json = False) -> None:
@@ -10,8 +11,6 @@ def dedup(dataset: Folder, config: Config = None, set_: Set = None, json: Json =
 
     Example: frenchcat dedup data/mine --set dedup.semantic_cosine=0.97
     """
-    import frenchcat
-    from frenchcat.commands.build import say_unused
     from frenchcat.progress import Bars
     from frenchcat.terminal import say, say_json, tell
 

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+import frenchcat
 from frenchcat.commands.build import Folder, Json
 
 
@@ -20,7 +21,6 @@ def lineage(
 
     Example: frenchcat lineage data/mine verdicts/00000.parquet
     """
-    import frenchcat
     from frenchcat.terminal import say_json
 
     for made in frenchcat.open(dataset).lineage(file):
@@ -41,7 +41,6 @@ def diff(
 
     Example: frenchcat diff data/november data/december --json
     """
-    import frenchcat
     from frenchcat.terminal import say_json_lines
 
     found = frenchcat.diff(before, after)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+import frenchcat
 from frenchcat.commands.build import Folder, Json
 from frenchcat.terminal import say, say_json, say_json_lines, tell
 
@@ -58,7 +59,6 @@ def remove(
 
     Example: frenchcat remove data/mine --undo 3
     """
-    import frenchcat
     from frenchcat.curate.errors import UserError
 
     opened = frenchcat.open(dataset)
@@ -100,7 +100,6 @@ def compact(dataset: Folder, json: Json = False) -> None:
 
     Example: frenchcat compact data/mine
     """
-    import frenchcat
     from frenchcat.progress import Bars
 
     done = frenchcat.open(dataset).compact(progress=Bars())

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+import frenchcat
 from frenchcat.commands.build import Folder
 
 
@@ -34,7 +35,6 @@ def report(
 
     Example: frenchcat report data/mine --out mine.html --terms my-words.toml
     """
-    import frenchcat
     from frenchcat.terminal import say, say_json
 
     path = frenchcat.open(dataset).report(out, terms=terms or (), set=set_ or ())

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from frenchcat.commands.build import Config, EngineOption, Folder, Json, Set, Workers
+import frenchcat
+from frenchcat.commands.build import Config, EngineOption, Folder, Json, Set, Workers, say_unused
 
 
 def score(
@@ -22,8 +23,6 @@ def score(
     Example: frenchcat score data/mine --set 'score.concepts.violence=["a picture of violence",
     "a peaceful picture"]'
     """
-    import frenchcat
-    from frenchcat.commands.build import say_unused
     from frenchcat.progress import Bars
     from frenchcat.terminal import say, say_json, tell
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+import frenchcat
 from frenchcat.commands.build import Folder
 
 if TYPE_CHECKING:
@@ -73,7 +74,6 @@ def search(
 
     Example: frenchcat search data/mine cat --plus beret.jpg --minus drawing --where 'width >= 512'
     """
-    import frenchcat
     from frenchcat.index.search import View, check
     from frenchcat.terminal import say, tell
 

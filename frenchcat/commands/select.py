@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+import frenchcat
 from frenchcat.commands.build import Folder
 
 if TYPE_CHECKING:
@@ -46,7 +47,6 @@ def select(
 
     Example: frenchcat select data/mine cats --where "similarity > .25 and width >= 256"
     """
-    import frenchcat
     from frenchcat.terminal import say, say_json, tell
 
     made = frenchcat.open(dataset).select(
@@ -83,7 +83,6 @@ def export(
 
     Example: frenchcat export data/mine cats --to cats-tars --format webdataset
     """
-    import frenchcat
     from frenchcat.progress import Rows
     from frenchcat.terminal import say, say_json, tell
 

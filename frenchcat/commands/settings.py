@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+import frenchcat
 from frenchcat.commands.build import Config, Json, Set
 
 
@@ -32,7 +33,6 @@ def settings(
 
     Example: frenchcat settings --config vit-b-32 --json
     """
-    import frenchcat
     from frenchcat.curate.config import layered, read_layer, shown
     from frenchcat.curate.errors import UserError
     from frenchcat.described import class_of, described

@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from frenchcat.commands.build import Config, Folder, Json, Set
+import frenchcat
+from frenchcat.commands.build import Config, Folder, Json, Set, print_info, say_unused
 
 
 def verdict(
@@ -29,8 +30,6 @@ def verdict(
 
     Example: frenchcat verdict data/mine --set 'verdict.rules.small="width < 200"'
     """
-    import frenchcat
-    from frenchcat.commands.build import print_info, say_unused
     from frenchcat.progress import Bars
 
     how = {"config": config, "set": set_ or ()}

@@ -21,6 +21,7 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from frenchcat.curate.dataset import Dataset
+from frenchcat.curate.errors import UserError
 from frenchcat.index.service import (
     api,
     browse,
@@ -169,8 +170,6 @@ def serve(
     import signal
     import socket
     import sys
-
-    from frenchcat.curate.errors import UserError
 
     app = create_app(datasets, settings, draw_backend=draw_backend)
     extend(app)

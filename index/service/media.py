@@ -18,6 +18,7 @@ from starlette.responses import Response
 
 from frenchcat.curate import files, tars
 from frenchcat.curate.errors import UnreadableImage
+from frenchcat.curate.image import open_image
 from frenchcat.index.service.pixels import PIXELS, PixelBudget
 from frenchcat.index.service.problems import Refused, documented
 from frenchcat.index.service.ranges import answer_bytes
@@ -143,8 +144,6 @@ class ThumbnailCache:
 
 def shrunk(data: bytes, size: int) -> bytes:
     """A picture's file -> a JPEG of at most `size` x `size` pixels."""
-    from frenchcat.curate.image import open_image
-
     try:
         small = open_image(data, at_least=(size, size))
     except UnreadableImage as error:
