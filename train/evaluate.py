@@ -24,6 +24,7 @@ from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.json_text import json_text
 from frenchcat.curate.system_errors import check_writable
+from frenchcat.train.layout import buckets_of
 from frenchcat.train.loader import noise_of
 from frenchcat.train.model import unet_output
 from frenchcat.train.permutation import key_of, permuted
@@ -38,7 +39,7 @@ from frenchcat.train.pictures import (
 from frenchcat.train.plan import Batch
 from frenchcat.train.randomness import SampleRandomness
 from frenchcat.train.reader import BadSample, Read, Reader
-from frenchcat.train.rows import TrainingRows, buckets_of, open_rows
+from frenchcat.train.rows import TrainingRows, open_rows
 from frenchcat.train.run import Parts, open_run
 from frenchcat.train.settings import TextSettings
 from frenchcat.train.text import variants_of

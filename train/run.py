@@ -27,17 +27,11 @@ from frenchcat.curate.json_text import json_text
 from frenchcat.train import checkpoint, tar_urls
 from frenchcat.train.diffusion import Diffusion
 from frenchcat.train.export import renew_pipeline
+from frenchcat.train.layout import Words, rows_of_selection, rows_of_tars, stamp_of_tars
 from frenchcat.train.lora import add_lora
 from frenchcat.train.model import Codec, device_of, make_unet
 from frenchcat.train.pictures import edges_of
-from frenchcat.train.rows import (
-    TrainingRows,
-    Words,
-    open_rows,
-    rows_of_selection,
-    rows_of_tars,
-    stamp_of_tars,
-)
+from frenchcat.train.rows import TrainingRows, open_rows
 from frenchcat.train.settings import TrainSettings
 from frenchcat.train.start import (
     PipelineText,

@@ -21,10 +21,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from frenchcat.curate.atomic import write_whole
+from frenchcat.train.layout import buckets_of
 from frenchcat.train.pictures import edges_of, enough_of, fitted, shapes_of, without_chance
 from frenchcat.train.randomness import SampleRandomness
 from frenchcat.train.reader import Reader
-from frenchcat.train.rows import buckets_of
 from frenchcat.train.settings import DataSettings
 
 if TYPE_CHECKING:

@@ -15,11 +15,11 @@ from frenchcat.curate.select import select
 from frenchcat.train import checkpoint
 from frenchcat.train.diffusion import Diffusion
 from frenchcat.train.guidance import Guided
+from frenchcat.train.layout import rows_of_selection
 from frenchcat.train.loader import drawn_time, in_template
 from frenchcat.train.loop import train
 from frenchcat.train.optimizer import make_optimizer, rate_at
 from frenchcat.train.randomness import SampleRandomness
-from frenchcat.train.rows import rows_of_selection
 from frenchcat.train.run import order_of, prepare_rows
 from frenchcat.train.sampler import karras_timesteps
 from frenchcat.train.settings import DiffusionSettings, OptimizerSettings, TrainSettings
