@@ -109,7 +109,7 @@ def _train(made: Any, changed: Callable[..., Any]) -> Any:
         text=changed(made.text, model="mini", pretrained=None),
         model=changed(made.model, channels=(8, 16), head_dim=8, layers_per_block=1, vae=None),
         classifier=changed(made.classifier, channels=(8, 16)),
-        optimizer=changed(made.optimizer, steps=STEPS, warmup=1),
+        optimizer=changed(made.optimizer, steps=STEPS, warmup=1, accumulate=1),
         run=changed(
             made.run,
             held_out=2,
@@ -118,6 +118,7 @@ def _train(made: Any, changed: Callable[..., Any]) -> Any:
             sample_steps=1,
             device="cpu",
             precision="fp32",
+            compile=False,
         ),
     )
 
