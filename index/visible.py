@@ -4,7 +4,7 @@ Reads the catalog (verdicts/, scores/, duplicates/) and the removal log, returns
 positions of an index; writes nothing. A row is hidden for the first of these reasons that applies:
 
     removed     a removal request names it
-    where       it does not meet the user's condition
+    where       the user's condition is not true of it
     unsafe      `punsafe` is at least .5 (LAION's threshold), or a verdict drops it by a rule whose
                 name begins with unsafe, punsafe, nsfw or violence; `safe=False` shows it
     dropped     a verdict drops it by another rule; `dropped=True` shows it
@@ -87,9 +87,7 @@ class Visible:
         self._cached: OrderedDict[Hashable, Any] = OrderedDict()
 
     def mask(self, view: View) -> Mask | None:
-        """(N,) the rows that may be found; None if all may. Raises `UserError` for a bad
-        `where`.
-        """
+        """(N,) the rows that may be found; None where all may. Raises `UserError` for `where`."""
         gone = removed_keys(self._dataset)
         stamp = self._stamp()
         found: Mask | None = self._remember((view, gone, stamp), lambda: self._mask(view))

@@ -64,7 +64,7 @@ def save(
 ) -> Path:
     """Write a diffusion model's checkpoint; it appears whole or not at all.
 
-    `more` writes further files and returns whether they already make the folder a pipeline.
+    `more` writes further files, and says whether they make the folder a pipeline already.
     """
 
     def export(folder: Path) -> None:

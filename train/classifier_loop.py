@@ -38,7 +38,7 @@ class ClassifierParts:
     settings: TrainSettings
     codec: Codec
     diffusion: Diffusion
-    text: None = None  # a label is not a sentence
+    text: None = None  # a label is no sentence
 
 
 class ClassifierTrainer(Trainer):

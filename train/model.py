@@ -160,7 +160,7 @@ class Codec:
 
 
 def network_of(unet: Any) -> Callable[[Tensor, Tensor, Condition], Tensor]:
-    """The U-Net as guidance.py calls it: without gradients, float32 output."""
+    """The U-Net as guidance.py asks for it: without gradients, float32 out."""
     import torch
 
     def network(x: Tensor, t: Tensor, condition: Condition) -> Tensor:

@@ -19,7 +19,7 @@ from frenchcat.train.settings import DataSettings
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-_MULTIPLE = 8  # of a side, so that a U-Net can halve it three times
+_MULTIPLE = 8  # a side's, so that a U-Net can halve it three times
 
 
 def shapes_of(data: DataSettings) -> list[tuple[int, int]]:

@@ -56,7 +56,7 @@ class Sample:
     picture: Image  # RGB
     caption: str
     repeat: int = 0  # how often its row was drawn before in this epoch
-    name: str = ""  # distinguishes samples with equal keys; the key itself if it is unique
+    name: str = ""  # tells samples of one key apart; the key itself where that is enough
 
     def __post_init__(self) -> None:
         if not self.name:

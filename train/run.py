@@ -177,7 +177,7 @@ def open_run(
     settings = opened_as(settings, found)
     parts = make_parts(settings)
     unet_class: Any = diffusers.UNet2DConditionModel
-    quiet = {"local_files_only": True, "low_cpu_mem_usage": False}  # else it requires accelerate
+    quiet = {"local_files_only": True, "low_cpu_mem_usage": False}  # else it asks for accelerate
     on = device_of(device)
     parts.unet = unet_class.from_pretrained(found / "unet", **quiet).eval().to(on)
     parts.codec.to(on)

@@ -26,7 +26,7 @@ class DataSettings:
     size: int = Field(default=32, ge=8)
     """The shorter side after resizing (pixels)."""
     aspects: tuple[float, ...] = (1.0,)
-    """Width/height of the buckets; each image goes to the nearest. A single 1: all square."""
+    """Width/height of the buckets; each picture goes to the nearest. One: everything is square."""
     flip: bool = True
     """Whether half of the images are mirrored, at random."""
     crop: Literal["random", "center", "pad"] = "center"
@@ -76,11 +76,11 @@ class ModelSettings:
     attention.
     """
     start: str | None = None
-    """What to start from: the folder of a Stable Diffusion pipeline, of a U-Net, or of a run."""
+    """What to start from: the folder of a Stable Diffusion pipeline, a U-Net, or a run of ours."""
     lora: int = Field(default=0, ge=0)
     """Rank of low-rank updates to the attention (2106.09685); 0: all weights are trained."""
     lora_alpha: float | None = Field(default=None, gt=0)
-    """The updates are scaled by lora_alpha / lora; none: by 1."""
+    """The updates count lora_alpha / lora times; None: once."""
     checkpointing: bool = False
     """Whether activations are recomputed: less memory, a third more time."""
 

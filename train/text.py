@@ -39,17 +39,17 @@ class Condition:
     pooled: Tensor | None = None  # (B, P) float32: the captions' CLIP embeddings, of length sqrt(P)
 
     def to(self, device: Any) -> Condition:
-        """The same on another device."""
+        """The same on a device."""
         pooled = None if self.pooled is None else self.pooled.to(device)
         return Condition(self.states.to(device), self.mask.to(device), pooled)
 
     def part(self, start: int, stop: int) -> Condition:
-        """Some of the captions, with the width of all of them."""
+        """Some of the captions, as wide as all of them."""
         pooled = None if self.pooled is None else self.pooled[start:stop]
         return Condition(self.states[start:stop], self.mask[start:stop], pooled)
 
     def joined(self, other: Condition) -> Condition:
-        """Both, one after the other; their widths must be equal, as in parts of a batch."""
+        """Both, one after the other; they have to be of one width, as parts of a batch are."""
         import torch
 
         states = torch.cat([self.states, other.states])
@@ -60,7 +60,7 @@ class Condition:
 
 
 class TextEncoder:
-    """The text tower of a CLIP model, returning states instead of a vector. Runs on the CPU."""
+    """The text tower of a CLIP model, giving states instead of a vector. Runs on the CPU."""
 
     def __init__(self, settings: TextSettings) -> None:
         """Load it. Raises `UserError` if the weights are unavailable."""
@@ -116,8 +116,8 @@ class TextEncoder:
         """Each caption's states up to its end, (L, D) float32, and its embedding, (P,) float32.
 
         The embedding's length is sqrt(P): its numbers vary by about 1, as a network expects.
-        Captions are encoded one by one, so that the result does not depend on the others, to the
-        last bit.
+
+        One by one: they must not depend on what stood beside a caption, to the last bit.
         """
         import torch
 

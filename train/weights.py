@@ -127,9 +127,9 @@ class TrainableWeights:
         return {n: _whole(mean) for n, mean in zip(self.names, self.averaged, strict=True)}
 
     def averaged_unet(self, parts: Parts) -> Any:
-        """A separate U-Net with the averaged weights, for sampling and saving.
+        """A U-Net of its own with the averaged weights, for sampling and saving.
 
-        Every rank must call it: under FSDP2 each has a part of them.
+        Every rank has to call it: under FSDP2 each holds a part of them.
         """
         from frenchcat.train.run import unet_of
 

@@ -30,7 +30,7 @@ USUAL = (
     *("width", "height", "caption_similarity", "aesthetic", "punsafe", "pwatermark"),
     *("caption_words", "multiplicity"),
 )
-"""The columns that are counted if none are named, in this order."""
+"""The columns that are counted where none are named, in this order."""
 
 
 @router.post(

@@ -23,7 +23,7 @@ class ServeSettings:
     allow_remove: bool = False
     """Whether /v1/remove may remove rows."""
     allow_select: bool | None = None
-    """Whether /v1/selections may write; none: if the service is at loopback or needs keys."""
+    """Whether /v1/selections writes; None: where the service is at loopback or asks for keys."""
     confirm_rows: int = Field(100, ge=0)
     """A removal of more rows must be confirmed with their number."""
     cors: tuple[str, ...] = ()
