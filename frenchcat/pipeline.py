@@ -135,8 +135,8 @@ def download(
     # The old limits tell which rows to request again, even after an interruption: keep them.
     early = None if refused else progress or Silent()
     with remembering(dataset, settings, "name", "download", progress=early) as told:
-        told = progress if refused else told
-        download_stage.download(dataset, urls, settings.download, engine, told, refused)
+        heard = progress if refused else told
+        download_stage.download(dataset, urls, settings.download, engine, heard, refused)
 
 
 def refused_rows(dataset: Dataset, settings: BuildSettings) -> int:

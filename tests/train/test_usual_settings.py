@@ -142,7 +142,10 @@ def test_captions_under_a_key_of_ones_own_and_held_out_samples_by_key(tmp_path: 
     assert [row.caption for row in rows.take(range(6))] == [f"cat {n}" for n in range(6)]
     assert rows.held_out == (1, 4)
     assert prepare_rows(made, tmp_path / "rows")[1] is None
-    for keys, match in ((["9"], "names 9, but no sample has that key"), (list("012345"), "every sample")):
+    for keys, match in (
+        (["9"], "names 9, but no sample has that key"),
+        (list("012345"), "every sample"),
+    ):
         with pytest.raises(UserError, match=match):
             prepare_rows(
                 settings(tar, tmp_path / "run", run={"held_out_keys": keys}), tmp_path / "r"

@@ -183,7 +183,7 @@ def test_rows_that_do_not_match_are_refused(tmp_path: Path) -> None:
     ("broken", "said"),
     [
         ("nothing", "no such folder"),
-        ("empty", "is neither of img2dataset"),
+        ("empty", "is not a folder of img2dataset"),
         ("index", "gives no vectors back"),
         ("metadata", "vectors and no metadata"),
     ],
