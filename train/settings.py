@@ -72,9 +72,7 @@ class ModelSettings:
     patch: Literal[1, 2, 4, 8] = 1
     """Without an autoencoder: the U-Net works on squares with this many pixels per side."""
     pooled: bool = False
-    """Whether the caption's CLIP embedding is added to the time embedding, beside cross-
-    attention.
-    """
+    """Whether the caption's CLIP embedding is added to the time embedding."""
     start: str | None = None
     """What to start from: the folder of a Stable Diffusion pipeline, a U-Net, or a run of ours."""
     lora: int = Field(default=0, ge=0)
