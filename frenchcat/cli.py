@@ -1,4 +1,4 @@
-"""The command `frenchcat`: mounts the verbs, turns a user's mistake into one line and status 2."""
+"""The command `frenchcat`: mounts the verbs; turns a user's mistake into one line and status 2."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from typing import Any, NoReturn, cast
 import typer
 from typer.core import TyperGroup
 
+from frenchcat import __version__
 from frenchcat.curate.errors import FrenchcatError
 from frenchcat.curate.system_errors import system_error
 from frenchcat.terminal import forgive_encodings, make_tracebacks_safe, say, tell
 
 _EXAMPLE = re.compile(r"^(Example|Several GPUs): ", re.MULTILINE)
 _ENDS = """Exit status: 0 done; 1 no: nothing was removed, or a picture is changed or unsigned; 2 a
-mistake, or a disk, a network or a memory that failed, told in one line on stderr; 130 stopped by
+mistake, or a failure of disk, network or memory, named in one line on stderr; 130 stopped by
 Ctrl-C. Anything else is a fault of frenchcat, with a traceback."""
 VERBS = {  # verb -> its module of commands/, in the order of the help
     "demo": "build",
@@ -56,7 +57,7 @@ _LOOK: dict[str, Any] = {
 
 
 def help_of(verb: Callable[..., None]) -> str:
-    """A verb's help: its docstring, each example on one line that can be copied."""
+    """A verb's help: its docstring, with each example on one line so that it can be copied."""
     paragraphs = (inspect.getdoc(verb) or "").split("\n\n")
     return "\n\n".join(
         f"\b\n{part.replace(chr(10), ' ')}" if _EXAMPLE.match(part) else part for part in paragraphs
@@ -101,8 +102,6 @@ def _root(
     version: bool = typer.Option(False, "--version", help="Print the version and stop."),
 ) -> None:
     if version:
-        from frenchcat import __version__
-
         say(f"frenchcat {__version__}")
         raise typer.Exit
     if context.invoked_subcommand is None:
@@ -111,8 +110,8 @@ def _root(
 
 
 def main() -> None:
-    """Run the command line; exit status 2 and one line on stderr for a mistake or a full disk."""
-    # albumentations, which img2dataset imports, asks a server for news unless told not to.
+    """Run the command line: a mistake or a full disk gives status 2 and one line on stderr."""
+    # albumentations, which img2dataset imports, asks a server for updates unless this is set.
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")

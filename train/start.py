@@ -27,12 +27,12 @@ from frenchcat.curate.dataset import file_sha256
 from frenchcat.curate.errors import NotFound, UserError, first_line
 from frenchcat.curate.notices import say_once
 from frenchcat.train.diffusion import Diffusion, Target
+from frenchcat.train.settings import TrainSettings
 from frenchcat.train.text import Condition
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from frenchcat.train.settings import TrainSettings
 
 INDEX = "model_index.json"
 PIPELINES = ("StableDiffusionPipeline",)
@@ -266,7 +266,6 @@ def with_start(settings: TrainSettings) -> TrainSettings:
 def _as_own(settings: TrainSettings, start: Start, model: Any) -> TrainSettings:
     """Settings with the text tower, the process and the U-Net's shape of one of our checkpoints."""
     from frenchcat.train.checkpoint import read_state
-    from frenchcat.train.settings import TrainSettings
 
     if not (start.folder / "state.json").exists():
         raise UserError(

@@ -25,6 +25,7 @@ from frenchcat.curate.safe_text import for_terminal
 from frenchcat.curate.system_errors import check_space, check_writable
 from frenchcat.train import checkpoint
 from frenchcat.train.distributed import Ranks
+from frenchcat.train.export import scheduler_of
 from frenchcat.train.loader import Batches, Cursor, Loaded, load, noise_of, places
 from frenchcat.train.log import Log
 from frenchcat.train.lora import FOLDER as LORA
@@ -32,6 +33,7 @@ from frenchcat.train.lora import save_lora
 from frenchcat.train.model import unet_output
 from frenchcat.train.optimizer import average, ema_decay, make_optimizer, rate_at
 from frenchcat.train.permutation import key_of
+from frenchcat.train.rows import TrainingRows, open_rows
 from frenchcat.train.run import Parts, identity_of, make_parts, prepare_rows, save_about
 from frenchcat.train.settings import TrainSettings
 from frenchcat.train.start import export_pipeline
@@ -42,7 +44,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from frenchcat.train.evaluate import HeldOutLoss
-    from frenchcat.train.rows import TrainingRows
 
 
 @dataclass(frozen=True)
@@ -282,8 +283,6 @@ class Trainer:
 
     def _rows(self) -> Any:
         """Laid out by the first rank, opened by all."""
-        from frenchcat.train.rows import open_rows
-
         if self.ranks.first:
             check_writable(self.folder, "run.out")
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -325,7 +324,6 @@ class Trainer:
     def save(self) -> None:
         """Write a checkpoint of this step, with its held-out loss."""
         from frenchcat.train.evaluate import held_out_loss
-        from frenchcat.train.export import scheduler_of
 
         tensors = self.weights.tensors(self.optimizer)
         unet = self.weights.averaged_unet(self.parts)

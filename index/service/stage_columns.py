@@ -1,4 +1,4 @@
-"""What later stages say of a row: scores, verdict, copies, rights signals, beside a hit's columns.
+"""The results of later stages for a row: scores, verdict, duplicates, rights signals.
 
 Reads a shard's files of `files.joined()` and of rights/, writes nothing. Names are those of the
 catalog (curate/catalog.py): of two files the earlier one's column counts, the score `similarity` is
@@ -39,9 +39,9 @@ class StageColumns:
         self._kept: OrderedDict[Hashable, pa.Table | None] = OrderedDict()
 
     def of(self, hits: Sequence[Hit], names: Collection[str] | None = None) -> list[dict[str, Any]]:
-        """Of each hit, name -> value; of `names`, or of all but `domain` and `shard`.
+        """For each hit: name -> value, of `names`, or of all but `domain` and `shard`.
 
-        All hits have the same names, with None where a shard lacks one.
+        All hits have the same names, with None if a shard lacks one.
         """
         found: list[dict[str, Any]] = [{} for _ in hits]
         shards: dict[str, list[int]] = {}
@@ -94,7 +94,7 @@ class StageColumns:
         return rows
 
     def _table(self, folder: str, shard: str) -> pa.Table | None:
-        """A shard's rows of a folder, by the catalog's names; None where there is no file."""
+        """A shard's rows of a folder, with the catalog's names; None if there is no file."""
         relative = f"{folder}/{shard}.parquet"
         name = (relative, self._stamp(relative))
         with self._lock:

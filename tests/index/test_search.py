@@ -72,8 +72,8 @@ def test_a_vector_of_any_length_is_made_a_unit(searcher: Searcher) -> None:
 @pytest.mark.parametrize(
     ("query", "said"),
     [
-        ({}, "one of: a text, a picture, a vector"),
-        ({"text": "a", "vector": [1.0]}, "one of: a text, a picture, a vector"),
+        ({}, "exactly one of: a text, an image, a vector"),
+        ({"text": "a", "vector": [1.0]}, "exactly one of: a text, an image, a vector"),
         ({"text": "  "}, "the query is empty"),
         ({"vector": [1.0, 2.0]}, "has 2 numbers; this index is of 16"),
         ({"vector": [[1.0] * DIM]}, "has the shape"),

@@ -1,9 +1,9 @@
-"""Signals in a picture's own metadata: XMP (PLUS, TDMRep, Dublin Core), EXIF, IPTC, PNG texts.
+"""Signals in an image's own metadata: XMP (PLUS, TDMRep, Dublin Core), EXIF, IPTC, PNG texts.
 
-Reads a file's original bytes, writes nothing; no pixel is decoded. The XMP packet is looked for in
-the bytes as well as through Pillow, so a format that Pillow does not read is searched, too. In
-one that is no XML, a prohibition is looked for by its name: broken is not allowed.
-Cost: one pass over the bytes, and a bounded one over each packet.
+Reads a file's original bytes, writes nothing; decodes no pixels. The XMP packet is searched for in
+the bytes as well as through Pillow, so formats that Pillow cannot read are searched, too. If a
+packet is not XML, a prohibition is searched for by its name: broken does not mean allowed. Cost:
+one pass over the bytes, and a bounded one over each packet.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ _PROHIBITED = re.compile(rb"DMI-PROHIBITED[A-Z-]*")
 
 
 def metadata_signals(body: bytes, time: str | None = None) -> list[Signal]:
-    """What a file says of itself; `time` is that of the answer that brought it. Never raises."""
+    """What a file says about itself; `time` is that of the answer that brought it. Never raises."""
     found: dict[Signal, None] = {}  # in order, each once
     packets = list(_packets(body))
     for signal, value, where, decision in _of_pillow(body, packets):
@@ -72,7 +72,7 @@ def metadata_signals(body: bytes, time: str | None = None) -> list[Signal]:
 
 
 def _packets(body: bytes) -> Iterator[bytes]:
-    """XMP packets that lie in the bytes as they are, or in a box of their own."""
+    """XMP packets that are in the bytes as they are, or in a box of their own."""
     for part in (body, *_compressed(body)):
         start = 0
         for _ in range(_MAX_PACKETS):
@@ -86,8 +86,8 @@ def _packets(body: bytes) -> Iterator[bytes]:
 
 
 def _compressed(body: bytes) -> Iterator[bytes]:
-    """XMP of a JPEG XL that Brotli has packed (ISO/IEC 18181-2, box `brob`)."""
-    if sniff(body) != "jxl" or not register("jxl"):  # what is not read is not stored either
+    """XMP of a JPEG XL that is compressed with Brotli (ISO/IEC 18181-2, box `brob`)."""
+    if sniff(body) != "jxl" or not register("jxl"):  # a file that is not read is not stored either
         return
     import brotli
 
@@ -101,12 +101,12 @@ def _compressed(body: bytes) -> Iterator[bytes]:
 def _of_pillow(body: bytes, packets: list[bytes]) -> Iterator[tuple[str, str, str, str | None]]:
     from PIL import Image
 
-    register(sniff(body))  # or what is found would depend on the files before this one
+    register(sniff(body))  # else the result would depend on earlier files
     try:
         with quiet():
             with Image.open(io.BytesIO(body)) as picture:
                 found = list(_of_picture(picture, packets))
-    except Exception:  # a decoder fails in any way it likes, and most often on purpose
+    except Exception:  # a decoder may fail in any way
         return
     yield from found
 
@@ -169,7 +169,7 @@ def _comment(value: object) -> str:
 def _trimmed(packet: bytes) -> bytes:
     start, end = packet.find(b"<x:xmpmeta"), packet.rfind(b"</x:xmpmeta>")
     if b"<!ENTITY" in packet[: max(start, 0)]:
-        return packet  # entities may name a prohibition
+        return packet  # entities may spell a prohibition
     return packet[start : end + len(b"</x:xmpmeta>")] if 0 <= start < end else packet
 
 
@@ -189,7 +189,7 @@ def _of_xmp(packet: bytes) -> Iterator[tuple[str, str, str | None]]:
 
 
 def _parsed(packet: bytes) -> ElementTree.Element:
-    # A packet needs no document type, and entities are what makes XML dangerous.
+    # A packet needs no document type, and entities make XML dangerous.
     if len(packet) > _MAX_PACKET or b"<!DOCTYPE" in packet or b"<!ENTITY" in packet:
         raise ValueError("no packet of ours")
     return ElementTree.fromstring(packet)
@@ -221,8 +221,8 @@ def _property(space: str, name: str, values: list[str]) -> Iterator[tuple[str, s
 def data_mining(value: str) -> str | None:
     """The decision of a plus:DataMining value (PLUS LDF vocabulary; IPTC 2023.1).
 
-    Any DMI-PROHIBITED… opts out: the partial ones forbid training, or tie it to words that only
-    a reader can weigh.
+    Any DMI-PROHIBITED… opts out: the partial ones forbid training, or depend on words that only a
+    human can judge.
     """
     code = value.rstrip("/").rsplit("/", 1)[-1].upper()
     if code.startswith("DMI-PROHIBITED"):

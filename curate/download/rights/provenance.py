@@ -1,8 +1,8 @@
 """What a picture's C2PA manifests (Content Credentials) say: of mining, of who made it and how.
 
-Reads a file's original bytes, writes nothing and asks nobody: manifests that lie elsewhere are not
-fetched. What any manifest in the file says counts, valid signature or not: it tells what its maker
-wants, and nobody gains by a forged wish to be left out.
+Reads a file's original bytes, writes nothing and contacts no server: remote manifests are not
+fetched. Every manifest in the file counts, with a valid signature or not: it says what its maker
+wants, and nobody gains by forging a wish to be left out.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ def _store(body: bytes, media: str) -> Mapping[str, Any]:
 def _offline() -> Any:
     from c2pa import Context, Settings
 
-    # Signatures are not judged here, so nothing is asked for to judge them.
+    # Signatures are not judged here, so nothing is fetched to judge them.
     verify = {"remote_manifest_fetch": False, "ocsp_fetch": False, "verify_trust": False}
     return Context(Settings.from_dict({"verify": verify}))
 
@@ -121,7 +121,7 @@ def _decision(entries: Any) -> str | None:
         for name, entry in entries.items()
         if name.split(".", 1)[-1] in _OURS
     ]
-    # `constrained` allows under conditions that only a reader can weigh.
+    # `constrained` allows under conditions that only a human can judge.
     if any(use in ("notAllowed", "constrained") for use in uses):
         return OPT_OUT
     return ALLOW if uses and all(use == "allowed" for use in uses) else FACT

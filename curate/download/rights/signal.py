@@ -1,6 +1,6 @@
-"""What a signal is: something that a site or a file says about the use of a picture.
+"""A signal: something that a site or a file says about the use of an image.
 
-Reads and writes nothing. Names are stable: they end up in datasets, and are only ever added to.
+Reads and writes nothing. Names are stable: datasets contain them, and new ones are only added.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from frenchcat.curate.failures import Failure
 OPT_OUT = "opt_out"
 ALLOW = "allow"
 FACT = None
-"""Neither: a licence, a name, or something that we cannot read."""
+"""Neither: a licence, a name, or something that we cannot interpret."""
 
 OPT_OUTS = (
     "robots_txt",  # Disallow for us
@@ -33,7 +33,7 @@ OPT_OUTS = (
 )
 """Signals that can opt out, in the order in which one is named as the reason."""
 OPTED_OUT = frozenset(Failure(failures.OPTED_OUT, name).name for name in OPT_OUTS)
-"""The names of the failures that they are."""
+"""The failure names of these signals."""
 FACTS = (
     "license",
     "usage_terms",
@@ -51,28 +51,30 @@ _MAX_CHARS = 1000
 
 @dataclass(frozen=True, slots=True)
 class Signal:
-    """One thing said, and where and when it was read."""
+    """One statement, and where and when it was read."""
 
     signal: str
     """One of OPT_OUTS or FACTS."""
     value: str
-    """As it was said, at most 1000 characters."""
+    """The literal statement, at most 1000 characters."""
     where: str
-    """The URL that was asked, or the part of the file (`xmp`, `exif`, …), or `list:<column>`."""
+    """The requested URL, or the part of the file (`xmp`, `exif`, …), or `list:<column>`."""
     time: str | None = None
-    """The Date of the answer, ISO 8601 in UTC, where there is one: ours would differ each run."""
+    """The Date of the answer, ISO 8601 in UTC, if there is one: our own time would differ
+    each run.
+    """
     decision: str | None = FACT
     """opt_out, allow, or None."""
 
 
 def shortened(value: str) -> str:
-    """A value as it is kept: one line, bounded, valid text."""
+    """A value as it is stored: one line, bounded, valid text."""
     text = " ".join(value.split())[:_MAX_CHARS]
     return text.encode("utf-8", "backslashreplace").decode()
 
 
 def date_of(headers: Sequence[tuple[str, str]]) -> str | None:
-    """The Date header as ISO 8601 in UTC; None where it is missing or unreadable."""
+    """The Date header as ISO 8601 in UTC; None if it is missing or unreadable."""
     for name, value in headers:
         if name.lower() == "date":
             try:
@@ -85,6 +87,6 @@ def date_of(headers: Sequence[tuple[str, str]]) -> str | None:
 
 
 def opted_out(signals: Sequence[Signal]) -> Signal | None:
-    """The first signal that opts out, by the order of OPT_OUTS; None where none does."""
+    """The first signal that opts out, in the order of OPT_OUTS; None if none does."""
     found = [signal for signal in signals if signal.decision == OPT_OUT]
     return min(found, key=lambda signal: OPT_OUTS.index(signal.signal), default=None)

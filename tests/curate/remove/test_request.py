@@ -180,6 +180,6 @@ def test_near_copies_go_where_the_verb_is_told_so(tmp_path: Path, near: bool) ->
 
 @pytest.mark.parametrize("given", [(), ("--key", KEYS[0], "--domain", "example.org")])
 def test_a_removal_is_by_one_thing(dataset: Dataset, given: tuple[str, ...]) -> None:
-    with pytest.raises(UserError, match="name what shall go by one of"):
+    with pytest.raises(UserError, match="say what to remove with one of"):
         verb(dataset, *given, "--yes")
     assert not dataset.exists("removals")
