@@ -98,8 +98,9 @@ def _print(found: Uses) -> None:
             say(f"  at steps {', '.join(map(str, steps[:_STEPS]))}{more}")
         if use.held_out:
             say(f"  held out, never trained on: {len(use.held_out)}")
-        for one in use.checkpoints:
-            say(f"  {one.name}: {f'trained on them {one.times} times' if one.times else 'not'}")
+        for checkpoint in use.checkpoints:
+            times = f"trained on them {checkpoint.times} times" if checkpoint.times else "not"
+            say(f"  {checkpoint.name}: {times}")
 
 
 def _advise(found: Uses, dataset: str) -> None:
