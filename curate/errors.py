@@ -94,6 +94,14 @@ class UnreadableImage(UserError):
         return f"{name} cannot be decoded ({reason}); {cure}"
 
 
+class NotAllowed(UserError):
+    """What a service does not do for this key, or for nobody; or a key that it does not know."""
+
+
+class Unreachable(UserError):
+    """A service that does not answer, answers in part, or is no frenchcat's."""
+
+
 class Unwritable(UserError):
     """A file or folder that may not be written, or cannot be made."""
 

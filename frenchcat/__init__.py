@@ -18,6 +18,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     **dict.fromkeys(("OpenDataset", "open"), "frenchcat.opened"),
+    **dict.fromkeys(("RemoteDataset", "RemoteSelection", "connect"), "frenchcat.connected"),
     "OpenSelection": "frenchcat.selected",
     "FrenchcatError": "frenchcat.errors",
     **dict.fromkeys(
@@ -30,8 +31,11 @@ __all__ = [
     "FrenchcatError",
     "OpenDataset",
     "OpenSelection",
+    "RemoteDataset",
+    "RemoteSelection",
     "adopt",
     "build",
+    "connect",
     "diff",
     "download",
     "evaluate",
@@ -54,6 +58,7 @@ if TYPE_CHECKING:
         train,
         verify,
     )
+    from frenchcat.connected import RemoteDataset, RemoteSelection, connect
     from frenchcat.errors import FrenchcatError
     from frenchcat.opened import OpenDataset, open
     from frenchcat.selected import OpenSelection

@@ -77,7 +77,7 @@ class OpenDataset:
         from frenchcat.curate.catalog import Catalog
 
         with Catalog(self.dataset) as catalog:
-            return catalog.columns()
+            return {**catalog.columns(), "domain": "VARCHAR"}  # worked out where it is named
 
     def rows(self, columns: Sequence[str] | None = None, where: str | None = None) -> pa.Table:
         """The stored images' rows that meet a condition, as an Arrow table in key order.
@@ -88,7 +88,7 @@ class OpenDataset:
         from frenchcat.curate.catalog import Catalog
 
         with Catalog(self.dataset) as catalog:
-            catalog.add_for(where)
+            catalog.add_for(where, *(["domain"] if "domain" in (columns or ()) else []))
             known = catalog.columns()
             for name in columns or ():
                 if name not in known:
@@ -180,6 +180,33 @@ class OpenDataset:
             hybrid=hybrid,
             min_similarity=min_similarity,
         )
+
+    def facets(
+        self,
+        columns: Sequence[str] | None = None,
+        where: str | None = None,
+        *,
+        bins: int = 20,
+        top: int = 10,
+        unsafe: bool = False,
+        duplicates: bool = False,
+        dropped: bool = False,
+    ) -> dict[str, dict[str, Any]]:
+        """How the indexed rows that a search may find are spread over columns.
+
+        Of numbers a histogram (`min`, `max`, `mean` and `bins`: `from`, `to`, `rows`), of texts
+        the `top` most frequent `values` (`value`, `rows`), how many are `distinct`, and `others`;
+        of both `rows` and `missing`. `columns` default to the usual ones. Raises `NotFound`
+        without an index, `BadCondition` and `UnknownColumn`.
+        """
+        from frenchcat.index.service.column_values import ColumnValues, usual_of
+        from frenchcat.index.visible import View
+
+        searcher = self.searcher()
+        mask = searcher.visible.mask(View(where, not unsafe, duplicates, dropped))
+        positions = None if mask is None else mask.nonzero()[0]
+        names = usual_of(self.columns()) if columns is None else columns
+        return ColumnValues(searcher).facets(names, positions, bins, top)
 
     def searcher(self) -> Searcher:
         """The current index, open; the model stays loaded when the index is replaced."""

@@ -6,6 +6,12 @@ decoded, colour.py turns any mode and depth into RGB, profile.py applies ICC pro
 finds the optional decoders.
 """
 
-from frenchcat.curate.image.opening import MAX_PIXELS, is_plain, open_image, upright_size
+from frenchcat.curate.image.opening import (
+    MAX_PIXELS,
+    is_plain,
+    open_image,
+    read_image,
+    upright_size,
+)
 
-__all__ = ["MAX_PIXELS", "is_plain", "open_image", "upright_size"]
+__all__ = ["MAX_PIXELS", "is_plain", "open_image", "read_image", "upright_size"]

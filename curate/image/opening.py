@@ -56,7 +56,7 @@ def open_image(
             return _finished(source, source.copy())
     name, data = "the picture", source
     if not isinstance(data, bytes):
-        name, data = str(source), _read(Path(str(source)))
+        name, data = str(source), read_image(Path(str(source)))
     kind = sniff(data)
     if kind not in IMAGE_KINDS:
         raise UnreadableImage(name, f"it is not an image but {kind}")
@@ -242,8 +242,11 @@ def _odd_tiff(data: bytes, max_pixels: int) -> Image:
     return _bare(_turned(to_rgb(image), tags.get(_ORIENTATION, 1)))
 
 
-def _read(path: Path) -> bytes:
-    """A file's bytes; of what is not an image, only the first ones."""
+def read_image(path: Path) -> bytes:
+    """A file's bytes; of what is not an image, only the first ones.
+
+    Raises `NotFound`, and `UnreadableImage` where it cannot be read.
+    """
     try:
         with path.open("rb") as file:
             head = file.read(SNIFF_BYTES)

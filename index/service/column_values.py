@@ -9,7 +9,7 @@ rows; then 8 bytes per row, or 4 and the distinct texts. At most 256 MB are kept
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Hashable, Sequence
+from collections.abc import Collection, Hashable, Sequence
 from dataclasses import dataclass
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -28,6 +28,12 @@ if TYPE_CHECKING:
 
 KEPT_BYTES = 256 * 2**20
 Positions = NDArray[np.int64]
+USUAL = (
+    *("domain", "language", "license", "licence", "reason", "opted_out", "source_file", "kind"),
+    *("width", "height", "caption_similarity", "aesthetic", "punsafe", "pwatermark"),
+    *("caption_words", "multiplicity"),
+)
+"""The columns that are counted where none are named, in this order."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +70,11 @@ class TextCodes:
         return self.codes.nbytes + int(self.dictionary.nbytes)
 
 
+def usual_of(columns: Collection[str]) -> list[str]:
+    """Those of a dataset's columns that are counted where none are named."""
+    return [name for name in USUAL if name in columns]
+
+
 class ColumnValues:
     """The columns of one open index; may be used from several threads."""
 
@@ -95,6 +106,18 @@ class ColumnValues:
         ranks = self.get(name).ranks(positions)
         order = np.argsort(-ranks if descending else ranks, kind="stable")
         return positions[order]
+
+    def facets(
+        self, names: Sequence[str], positions: Positions | None, bins: int, top: int
+    ) -> dict[str, dict[str, Any]]:
+        """How rows are spread over columns, by column; None: all rows. Raises as `get` does."""
+        found: dict[str, dict[str, Any]] = {}
+        for name, column in self.all(names).items():
+            if isinstance(column, Numbers):
+                found[name] = histogram(column, positions, bins)
+            else:
+                found[name] = top_values(column, positions, top)
+        return found
 
     def _read(self, names: Sequence[str]) -> dict[str, Numbers | TextCodes]:
         import pyarrow.compute as pc

@@ -209,9 +209,10 @@ def _select(
     where: str | None,
     limit: int | None,
     replace: bool,
-    balance: str | None = None,
+    balance: str | None,
+    **more: Any,
 ) -> tuple[dict[str, Any], None]:
-    """Freeze a selection."""
+    """Freeze a selection; `more` are further fields of `Choice`."""
     from frenchcat.curate import select
     from frenchcat.curate.dataset import Dataset
     from frenchcat.curate.errors import AlreadyThere
@@ -219,9 +220,8 @@ def _select(
     dataset = Dataset(root)
     with dataset.lock():
         try:
-            made = select.select(
-                dataset, name, select.Choice(where=where, limit=limit, balance=balance), replace
-            )
+            choice = select.Choice(where=where, limit=limit, balance=balance, **more)
+            made = select.select(dataset, name, choice, replace)
         except AlreadyThere:
             there = select.open_selection(dataset, name)
             return {"taken": {"rows": len(there), "digest": there.digest}}, None

@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from frenchcat.index.service.service import Service
 
 router = APIRouter(prefix="/v1", tags=["curation"])
-SHOWN = 1000  # matches of a removal that are listed
 
 
 @router.get("/selections", responses=documented(404))
@@ -62,6 +61,9 @@ async def make_selection(request: Request, asked: NewSelection) -> Made:
         limit=asked.limit,
         replace=asked.replace,
         balance=asked.balance,
+        weight=asked.weight,
+        label=asked.label,
+        seed=asked.seed,
     )
     if (there := made.get("taken")) is not None:
         raise Refused(
@@ -133,7 +135,7 @@ def _remove(served: ServedDataset, asked: Removal, bound: int) -> RemovalRespons
             number = remove(served.dataset, asked_for, matches, asked.note).number
     shown = [
         Matched(key=match.key, url=match.url, caption=match.caption, why=match.why)
-        for match in matches[:SHOWN]
+        for match in matches[: asked.shown]
     ]
     return RemovalResponse(
         removed=number is not None,

@@ -18,7 +18,7 @@ from starlette.responses import Response, StreamingResponse
 
 from frenchcat.curate import select
 from frenchcat.curate.catalog import Catalog
-from frenchcat.curate.errors import UserError
+from frenchcat.curate.errors import UnknownColumn
 from frenchcat.curate.sql_text import quoted
 from frenchcat.index.service.dataset_registry import check_address
 from frenchcat.index.service.models import Export, ExportFormat, LinkedExport
@@ -107,7 +107,7 @@ class _Rows:
         similarities: Any,
         columns: list[str] | None,
     ) -> None:
-        """Open it. Raises `UserError` for an unknown column."""
+        """Open it. Raises `UnknownColumn`."""
         import pyarrow as pa
 
         self._catalog = Catalog(served.dataset)
@@ -128,13 +128,17 @@ class _Rows:
             self._catalog.add_domains()
         there = list(self._catalog.columns())
         # A hit's similarity is to the query; the score of that name is caption_similarity.
+        scored = "similarity" in there
         there = [name for name in there if name != "similarity"]
         own = ["similarity"] if ranked else []
+        if scored and not ranked and columns is not None:
+            there.append("similarity")  # asked for by name, and there is no query
         chosen = [*own, *there] if columns is None else list(dict.fromkeys(["key", *columns]))
         if unknown := [name for name in chosen if name not in (*there, *own)]:
-            raise UserError(
+            raise UnknownColumn(
                 f"there is no column {unknown[0]!r} to write out; there are: "
-                + ", ".join([*own, *there, "domain"])
+                + ", ".join([*own, *there, "domain"]),
+                unknown[0],
             )
         said = [
             "wanted._similarity AS similarity" if name in own else f"samples.{quoted(name)}"

@@ -7,9 +7,9 @@ service may make them, removals where it may remove.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 
 from frenchcat.curate import remove as removal
 from frenchcat.curate import select
@@ -102,11 +102,13 @@ async def create_removal(request: Request, name: str, asked: Removal) -> Removal
 
 
 @router.delete("/removals/{number}", responses=documented(403, 404, 409))
-async def undo_removal(request: Request, name: str, number: int) -> RemovalRequest:
+async def undo_removal(
+    request: Request, name: str, number: int, note: Annotated[str, Query(max_length=2_000)] = ""
+) -> RemovalRequest:
     """Take a removal back, as long as its rows were not compacted away."""
 
     def undone(served: ServedDataset) -> RemovalRequest:
-        removal.undo(served.dataset, number, "")
+        removal.undo(served.dataset, number, note)
         return next(one for one in _removals(served) if one.number == number)
 
     return await _changed(request, name, curation.check_may_remove, undone)

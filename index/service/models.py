@@ -11,6 +11,7 @@ Base64 = Annotated[str, Field(description="A jpg, png or webp file, base64.")]
 Address = Annotated[str, Field(max_length=4_096, description="http(s) address of a picture.")]
 Numbers = Annotated[list[float], Field(max_length=8_192)]
 Key = Annotated[str, Field(max_length=200)]
+Expression = Annotated[str, Field(max_length=10_000)]
 By = Literal["image", "text"]
 ExportFormat = Literal["ndjson", "csv", "parquet", "arrow"]
 PARTS = ("text", "picture", "picture_url", "vector", "like")
@@ -453,6 +454,39 @@ class DatasetInfo(BaseModel):
     filters: dict[str, bool] = Field(description="Which filters have something to go by.")
 
 
+class RuleCounts(BaseModel):
+    """What a rule of the verdicts did, in rows."""
+
+    dropped: int = Field(description="As the first rule that dropped them.")
+    alone: int = Field(description="That it would drop if it were the only rule.")
+    unknown: int = Field(description="For which it is null, so that it did not drop them.")
+
+
+class CountedColumn(BaseModel):
+    """A column that a condition may name."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: str | None = Field(None, description="DuckDB's.")
+
+
+class Counts(BaseModel):
+    """A dataset's rows by what became of them: failed, kept, or dropped."""
+
+    name: str
+    rows: int
+    downloaded: int
+    failed: int
+    failed_reasons: dict[str, int]
+    embedded: int
+    kept: int
+    dropped: dict[str, int] = Field(description="By reason.")
+    indexed: int
+    model: str | None
+    rules: dict[str, RuleCounts]
+    columns: dict[str, CountedColumn]
+
+
 class ColumnInfo(BaseModel):
     """A column that a condition may name."""
 
@@ -476,6 +510,13 @@ class NewSelection(Filters):
     balance: Annotated[str, Field(max_length=200)] | None = Field(
         None, description="A column: of its values as many rows of each as can be, up to limit."
     )
+    weight: Expression | None = Field(
+        None, description="How often training draws a row: a number for each."
+    )
+    label: Expression | None = Field(
+        None, description="What a classifier learns: a text for each row, or null."
+    )
+    seed: int = Field(0, ge=0, le=2**31 - 1, description="Which rows a limit keeps.")
     replace: bool = Field(False, description="Whether another selection of the name may be lost.")
 
 
@@ -506,6 +547,7 @@ class Removal(Strict):
     )
     near: bool = Field(False, description="Near copies of the matching rows, too.")
     note: str = Field("", max_length=2_000)
+    shown: int = Field(1_000, ge=0, le=100_000, description="Matches that are listed.")
     confirm: bool = Field(False, description="False: only show what matches.")
     token: str | None = Field(
         None, max_length=100, description="To confirm: that of the preview; its rows must be these."
@@ -529,7 +571,7 @@ class RemovalResponse(BaseModel):
 
     removed: bool
     request: int | None = Field(description="Its number in the log.")
-    matches: list[Matched] = Field(description="The first 1,000.")
+    matches: list[Matched] = Field(description="The first `shown`.")
     total: int
     token: str | None = Field(description="Of a preview: what confirms it.")
     confirm_total: bool = Field(description="Whether to confirm it `total` must be sent, too.")

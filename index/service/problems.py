@@ -14,6 +14,7 @@ import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -21,7 +22,16 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field, ValidationError
 from starlette.exceptions import HTTPException
 
-from frenchcat.curate.errors import AlreadyThere, Busy, NoSpace, NotFound, Unwritable, UserError
+from frenchcat.curate.errors import (
+    AlreadyThere,
+    Busy,
+    NoSpace,
+    NotFound,
+    UnknownColumn,
+    UnreadableImage,
+    Unwritable,
+    UserError,
+)
 from frenchcat.index.service.rows import StrictJSON
 
 _log = logging.getLogger("frenchcat.serve")
@@ -57,6 +67,8 @@ class Problem(BaseModel):
     detail: str = Field(description="One line: what is wrong, the value and the fix.")
     code: str = Field(description="The kind of mistake; stable.")
     error: str = Field(description="The detail again.")
+    column: str | None = Field(None, description="Of unknown-column: its name.")
+    reason: str | None = Field(None, description="Of unreadable-image: why, without its name.")
 
 
 class Refused(Exception):
@@ -79,9 +91,13 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 def problem(
-    status: int, error: str, headers: Mapping[str, str] | None = None, code: str | None = None
+    status: int,
+    error: str,
+    headers: Mapping[str, str] | None = None,
+    code: str | None = None,
+    more: Mapping[str, str] = MappingProxyType({}),
 ) -> StrictJSON:
-    """The answer."""
+    """The answer; `more` are its further members."""
     code = code or CODES.get(status, "failed")
     content = {
         "type": f"urn:frenchcat:{code}",
@@ -90,6 +106,7 @@ def problem(
         "detail": error,
         "code": code,
         "error": error,
+        **more,
     }
     return StrictJSON(content, status, headers=dict(headers or {}), media_type=MEDIA_TYPE)
 
@@ -129,7 +146,12 @@ def _quoted(value: Any) -> str:
 def _user_error(request: Request, error: Exception) -> StrictJSON:
     statuses = {AlreadyThere: 409, Busy: 409, NotFound: 404, NoSpace: 507, Unwritable: 503}
     found = (status for kind, status in statuses.items() if isinstance(error, kind))
-    return problem(next(found, 400), str(error), code=_code(type(error)))
+    more = {}
+    if isinstance(error, UnknownColumn):
+        more["column"] = error.column
+    if isinstance(error, UnreadableImage):
+        more["reason"] = error.reason
+    return problem(next(found, 400), str(error), code=_code(type(error)), more=more)
 
 
 def _code(kind: type[Exception]) -> str | None:

@@ -25,6 +25,7 @@ from frenchcat.index.service.models import (
     Browsed,
     By,
     Columns,
+    Counts,
     DatasetInfo,
     Embed,
     Embedded,
@@ -53,6 +54,14 @@ async def dataset(request: Request, name: str) -> DatasetInfo:
     """Describe one dataset."""
     service: Service = request.app.state.service
     return await service.work.disk(api.about, service, service.registry.get(name))
+
+
+@router.get("/info", response_model=Counts, responses=documented(404))
+async def dataset_info(request: Request, name: str) -> Response:
+    """Rows counted by what became of them: failed, kept, dropped, each by reason."""
+    service: Service = request.app.state.service
+    served = service.registry.get(name)
+    return await service.work.disk(lambda: answer({**served.info().as_dict(), "name": name}))
 
 
 @router.get("/search", response_model=SearchResponse, responses=documented(403, 404, 409))

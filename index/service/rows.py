@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from starlette.responses import JSONResponse, Response
 
-from frenchcat.curate.errors import UserError
+from frenchcat.curate.errors import UnknownColumn
 from frenchcat.curate.json_text import json_text, plain
 from frenchcat.curate.list_names import told_apart
 from frenchcat.index.search import Hit
@@ -52,7 +52,7 @@ def rows(
 ) -> list[dict[str, Any]]:
     """Rows of /v1 with what every stage says of them and the number of their copies.
 
-    Of `columns`, where these are given, and the key. Raises `UserError` for one that no row has.
+    Of `columns`, where these are given, and the key. Raises `UnknownColumn`.
     """
     if columns is not None:
         _check(served, columns)
@@ -73,9 +73,10 @@ def rows(
 def _check(served: ServedDataset, columns: Sequence[str]) -> None:
     known = {*served.hit_columns, *FIELDS, "key", "similarity"}
     if unknown := [name for name in columns if name not in known]:
-        raise UserError(
+        raise UnknownColumn(
             f"no row of {served.name} has a column {unknown[0]!r}; there are: "
-            + ", ".join(sorted(known))
+            + ", ".join(sorted(known)),
+            unknown[0],
         )
 
 

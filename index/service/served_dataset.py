@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from frenchcat.curate.catalog import Catalog
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.embed import model_of
+from frenchcat.curate.info import Info, info
 from frenchcat.curate.list_names import told_apart
 from frenchcat.index.map import LazyMap
 from frenchcat.index.rows import id_of
@@ -38,6 +39,7 @@ class ServedDataset:
         model = model_of(dataset)
         self.model, self.weights = str(model["model"]), str(model["weights"])
         self.version = str(self.searcher.version)
+        self._info: tuple[object, Info] | None = None
 
     def __len__(self) -> int:
         return len(self.searcher)
@@ -92,6 +94,13 @@ class ServedDataset:
             "verdicts": "keep" in there,
             "duplicates": "cluster" in there,
         }
+
+    def info(self) -> Info:
+        """The dataset's rows counted, once for every state of its files and removals."""
+        version = self.searcher.visible.version_of("")
+        if self._info is None or self._info[0] != version:
+            self._info = version, info(self.dataset)
+        return self._info[1]
 
     @cached_property
     def columns(self) -> dict[str, str]:

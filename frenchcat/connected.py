@@ -1,0 +1,509 @@
+"""A dataset that a frenchcat service serves: the methods of an opened one, over HTTP.
+
+    with frenchcat.connect("http://127.0.0.1:1234", key="…") as cats:
+        cats.search("french cat", k=5)
+        cats.rows(["key", "caption"], where="width >= 256")
+
+Methods, arguments and results are those of `OpenDataset` as far as they make sense from afar: no
+stages, no training, no files of this machine but those that are read here. Rows are those of the
+index. What the service refuses is raised as the class that `OpenDataset` raises (docs/python.md).
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import quote, urlencode, urlsplit
+
+from frenchcat.curate import errors
+from frenchcat.curate.errors import (
+    Busy,
+    FrenchcatError,
+    NotAllowed,
+    NotFound,
+    UnknownColumn,
+    Unreachable,
+    UnreadableImage,
+    UserError,
+    first_line,
+)
+
+if TYPE_CHECKING:
+    import httpx
+    import numpy as np
+    import pyarrow as pa
+    from numpy.typing import NDArray
+    from PIL.Image import Image
+
+    from frenchcat.curate.info import Info
+    from frenchcat.curate.removals import Request
+    from frenchcat.curate.remove import Match
+    from frenchcat.index.hit import Hit
+    from frenchcat.index.terms import Terms
+    from frenchcat.opened import Agree
+
+TIMEOUT_SEC = 75.0
+"""For one answer; the service itself ends a request after `deadline_sec` (60)."""
+MOST_VECTORS = 1_000
+"""Rows of one request for vectors."""
+MOST_MATCHES = 100_000
+"""Rows of a removal that are listed; a removal of more is not made from here."""
+_EVERY = {"safe": False, "violence": True, "dropped": True, "duplicates": True}
+"""Filters that hide nothing."""
+_OF_ROW = ("key", "similarity", "url", "caption", "picture", "thumbnail", "stored")
+
+
+def connect(
+    address: str,
+    *,
+    key: str | None = None,
+    dataset: str | None = None,
+    timeout_sec: float = TIMEOUT_SEC,
+) -> RemoteDataset:
+    """A dataset of the service at `address`, such as ``http://127.0.0.1:1234``.
+
+    `key` is one of the service's keys. `dataset` may be left out where only one is served. Raises
+    `NotFound` for an unknown dataset, `NotAllowed` for a wrong or missing key, `Unreachable` where
+    no frenchcat service answers.
+    """
+    service = _Service(address, key, timeout_sec)
+    try:
+        names = [str(one["name"]) for one in service.json("GET", "/v1/datasets")]
+        if dataset is None and len(names) != 1:
+            raise UserError(
+                f"{service.address} serves {len(names)} datasets; give one: "
+                f"connect(…, dataset={names[0]!r}) or {', '.join(map(repr, names[1:]))}"
+            )
+        if dataset is not None and dataset not in names:
+            raise NotFound(f"{service.address} serves no {dataset!r}, but {', '.join(names)}")
+    except BaseException:
+        service.close()
+        raise
+    return RemoteDataset(service, dataset or names[0])
+
+
+class RemoteDataset:
+    """A served dataset; `frenchcat.connect` gives it. Usable from several threads."""
+
+    def __init__(self, service: _Service, name: str) -> None:
+        self._service, self.name = service, name
+        self._path = f"/v1/datasets/{quote(name, safe='')}"
+
+    def __repr__(self) -> str:
+        return f"frenchcat.connect({self._service.address!r}, dataset={self.name!r})"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._service.close()
+
+    # -- reading -----------------------------------------------------------------------------------
+
+    def info(self) -> Info:
+        """Rows counted by what became of them: failed, kept, dropped, each by reason."""
+        from frenchcat.curate.info import Info, Rule
+        from frenchcat.curate.known_columns import KnownColumn
+
+        found = self._json("GET", "/info")
+        found["rules"] = {name: Rule(**rule) for name, rule in found["rules"].items()}
+        found["columns"] = {name: KnownColumn(**one) for name, one in found["columns"].items()}
+        return Info(**found)
+
+    def columns(self) -> dict[str, str]:
+        """Name -> DuckDB type of every column that a condition may use."""
+        return {one["name"]: one["type"] for one in self._json("GET", "/columns")["columns"]}
+
+    def rows(self, columns: Sequence[str] | None = None, where: str | None = None) -> pa.Table:
+        """The indexed rows that meet a condition, in key order; all columns by default.
+
+        Removed rows are absent, dropped ones have ``keep = false``. Raises `UnknownColumn` and
+        `BadCondition`.
+        """
+        asked = {**_EVERY, "where": where, "format": "arrow"}
+        if columns is not None:
+            asked["columns"] = list(columns)
+        found = _table(self._bytes("POST", "/export", asked))
+        found = found.sort_by("key")
+        return found if columns is None else found.select(list(columns))
+
+    def vectors(
+        self, keys: Iterable[str] | None = None, by: str = "image"
+    ) -> tuple[list[str], NDArray[np.float16]]:
+        """Keys, and their CLIP vectors as (N, D) float16 unit rows: of pictures or of captions.
+
+        Without `keys`: of every indexed row, in key order. Raises `NotFound` for an unknown key.
+        """
+        import numpy as np
+
+        wanted = self.rows(["key"])["key"].to_pylist() if keys is None else list(keys)
+        found: list[list[float]] = []
+        for start in range(0, len(wanted), MOST_VECTORS):
+            asked = {"keys": wanted[start : start + MOST_VECTORS], "by": by}
+            found += self._json("POST", "/vectors", asked)["vectors"]
+        if not found:
+            dimension = self._json("GET", "")["dimension"]
+            return [], np.empty((0, dimension), np.float16)
+        return wanted, np.array(found, np.float16)
+
+    def picture(self, key: str) -> Image:
+        """The stored picture of a row, upright, mode RGB.
+
+        Raises `NotFound` for a key without one, `UnreadableImage` for one that is broken.
+        """
+        from frenchcat.curate.image import open_image
+
+        return open_image(self.picture_bytes(key))
+
+    def picture_bytes(self, key: str) -> bytes:
+        """The stored picture's file. Raises `NotFound`."""
+        return self._bytes("GET", f"/pictures/{quote(key, safe='')}")
+
+    def search(
+        self,
+        query: str | None = None,
+        *,
+        image: str | Path | bytes | Image | None = None,
+        vector: Sequence[float] | NDArray[np.floating[Any]] | None = None,
+        terms: Terms | None = None,
+        k: int = 10,
+        by: str = "image",
+        where: str | None = None,
+        unsafe: bool = False,
+        duplicates: bool = False,
+        dropped: bool = False,
+        hybrid: bool = False,
+        min_similarity: float | None = None,
+    ) -> list[Hit]:
+        """The k rows nearest to a text, a picture, a vector or weighted terms, nearest first.
+
+        As `OpenDataset.search`; a hit's `columns` have, besides the list's own, what every stage
+        found. `unsafe` lets through what the service takes for violent, too.
+        """
+        from frenchcat.index.terms import one_query
+
+        asked: dict[str, Any] = {
+            "terms": [_term(*term) for term in one_query(query, image, vector, terms)],
+            "k": k,
+            "by": by,
+            "where": where,
+            "safe": not unsafe,
+            "violence": unsafe,
+            "duplicates": duplicates,
+            "dropped": dropped,
+            "hybrid": hybrid,
+            "min_similarity": min_similarity,
+        }
+        return [_hit(row) for row in self._json("POST", "/search", asked)["hits"]]
+
+    def facets(
+        self,
+        columns: Sequence[str] | None = None,
+        where: str | None = None,
+        *,
+        bins: int = 20,
+        top: int = 10,
+        unsafe: bool = False,
+        duplicates: bool = False,
+        dropped: bool = False,
+    ) -> dict[str, dict[str, Any]]:
+        """How the indexed rows that a search may find are spread over columns.
+
+        As `OpenDataset.facets`.
+        """
+        asked = {
+            "facets": None if columns is None else list(columns),
+            "where": where,
+            "bins": bins,
+            "top": top,
+            "safe": not unsafe,
+            "duplicates": duplicates,
+            "dropped": dropped,
+        }
+        found: dict[str, dict[str, Any]] = self._json("POST", "/facets", asked)["facets"]
+        return found
+
+    # -- selections --------------------------------------------------------------------------------
+
+    def select(
+        self,
+        name: str,
+        where: str | None = None,
+        *,
+        limit: int | None = None,
+        balance: str | None = None,
+        weight: str | None = None,
+        label: str | None = None,
+        seed: int = 0,
+        replace: bool = False,
+    ) -> RemoteSelection:
+        """Freeze the rows that meet a condition under a name, where the service allows it.
+
+        Raises `BadCondition`, `UnknownColumn`, `UserError` where no row meets it, `AlreadyThere`
+        for the name of another selection, unless `replace` agrees to lose it, and `NotAllowed`.
+        """
+        asked = {
+            "name": name,
+            "where": where,
+            "limit": limit,
+            "balance": balance,
+            "weight": weight,
+            "label": label,
+            "seed": seed,
+            "replace": replace,
+        }
+        return RemoteSelection(self, self._json("POST", "/selections", asked))
+
+    def selection(self, name: str) -> RemoteSelection:
+        """A frozen selection. Raises `NotFound`."""
+        return RemoteSelection(self, self._json("GET", f"/selections/{quote(name, safe='')}"))
+
+    def selections(self) -> list[str]:
+        """The names of the selections."""
+        return [str(one["name"]) for one in self._json("GET", "/selections")]
+
+    # -- removal -----------------------------------------------------------------------------------
+
+    def matches(self, *, near: bool = False, **what: str) -> list[Match]:
+        """The rows that a removal would name, by one of url, domain, sha256, uid, key."""
+        return self._matches(_removal(near, "", what))[0]
+
+    def remove(
+        self, *, near: bool = False, note: str = "", agree: Agree | None = None, **what: str
+    ) -> Request | None:
+        """Remove rows by one of url, domain, sha256, uid, key: absent at once, for good.
+
+        `near` takes near copies along. `agree` is asked first, with the rows; where it says no,
+        nothing is removed and None comes back. Exactly the rows that it was asked about go: where
+        others match meanwhile, `UserError` is raised and nothing is removed.
+        """
+        asked = _removal(near, note, what)
+        found, token = self._matches(asked)
+        if agree is not None and not agree(found):
+            return None
+        confirmed = {**asked, "confirm": True, "token": token, "total": len(found), "shown": 0}
+        number = self._json("POST", "/removals", confirmed)["request"]
+        return self._request(number, found)
+
+    def undo_removal(self, number: int, note: str = "") -> Request:
+        """Take a removal request back before it is compacted; gives that request, without keys."""
+        path = f"/removals/{number}?{urlencode({'note': note})}"
+        return _request(self._json("DELETE", path), ())
+
+    # -- inside ------------------------------------------------------------------------------------
+
+    def _matches(self, asked: Mapping[str, Any]) -> tuple[list[Match], str]:
+        """What a removal would take, and the token that confirms it."""
+        from frenchcat.curate.remove import Match
+
+        found = self._json("POST", "/removals", {**asked, "shown": MOST_MATCHES})
+        if found["total"] > MOST_MATCHES:
+            raise UserError(
+                f"{asked['by']} {asked['value'][:200]} matches {found['total']} rows, more than "
+                f"{MOST_MATCHES}; remove them where the dataset lies: frenchcat remove"
+            )
+        return [Match(**match) for match in found["matches"]], str(found["token"])
+
+    def _request(self, number: int, found: Sequence[Match]) -> Request:
+        logged = self._json("GET", "/removals")
+        (one,) = (one for one in logged if one["number"] == number)
+        return _request(one, tuple(sorted(match.key for match in found)))
+
+    def _json(self, method: str, path: str, body: Any = None) -> Any:
+        return self._service.json(method, self._path + path, body)
+
+    def _bytes(self, method: str, path: str, body: Any = None) -> bytes:
+        return self._service.answer(method, self._path + path, body).content
+
+
+class RemoteSelection:
+    """Frozen rows of a served dataset; `RemoteDataset.select` and `.selection` give it."""
+
+    def __init__(self, dataset: RemoteDataset, about: Mapping[str, Any]) -> None:
+        self.dataset, self._about = dataset, about
+
+    def __repr__(self) -> str:
+        return f"{self.dataset!r}.selection({self.name!r})"
+
+    def __len__(self) -> int:
+        return int(self._about["rows"])
+
+    @property
+    def name(self) -> str:
+        """As it was given."""
+        return str(self._about["name"])
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 (hex) of its keys, captions, pictures' digests and weights."""
+        return str(self._about["digest"])
+
+    @property
+    def sql(self) -> str:
+        """The query that chose the rows."""
+        return str(self._about["sql"])
+
+    @property
+    def rows(self) -> pa.Table:
+        """Key, shard, offset and size in the shard's tar, caption, url, weight and more.
+
+        As they are now: a removal takes rows out.
+        """
+        path = f"/selections/{quote(self.name, safe='')}/rows?format=arrow"
+        return _table(self.dataset._bytes("GET", path))
+
+
+class _Service:
+    """Requests to one service, and its refusals as errors of this package."""
+
+    def __init__(self, address: str, key: str | None, timeout_sec: float) -> None:
+        import httpx
+
+        parts = urlsplit(address)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise UserError(
+                f"{address!r} is not the address of a service; give one such as "
+                "http://127.0.0.1:1234"
+            )
+        self.address = address.rstrip("/")
+        headers = {} if key is None else {"Authorization": f"Bearer {key}"}
+        self._client = httpx.Client(headers=headers, timeout=timeout_sec)
+
+    def close(self) -> None:
+        self._client.close()
+
+    def json(self, method: str, path: str, body: Any = None) -> Any:
+        """The answer's value."""
+        answer = self.answer(method, path, body)
+        try:
+            return answer.json()
+        except ValueError:
+            raise self._another(answer) from None
+
+    def answer(self, method: str, path: str, body: Any = None) -> httpx.Response:
+        """The answer. Raises what the service refuses, and `Unreachable`."""
+        import httpx
+
+        try:
+            answer = self._client.request(method, self.address + path, json=body)
+        except httpx.TimeoutException:
+            raise Busy(
+                f"{self.address} did not answer within {self._client.timeout.read:g} s; "
+                "ask again later, or give connect(…, timeout_sec=…)"
+            ) from None
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
+            raise Unreachable(
+                f"{self.address} cannot be reached ({first_line(error)}); is `frenchcat serve` "
+                "running there?"
+            ) from None
+        if answer.is_success:
+            return answer
+        try:
+            problem = answer.json()
+            raise _error(int(answer.status_code), str(problem["code"]), problem)
+        except (ValueError, KeyError, TypeError):
+            raise self._another(answer) from None
+
+    def _another(self, answer: httpx.Response) -> Unreachable:
+        said = f"answers with status {answer.status_code}"
+        if answer.has_redirect_location:
+            said = f"redirects to {answer.headers['location']}"
+        return Unreachable(
+            f"{self.address} {said}, as no frenchcat service does; give the address that "
+            "`frenchcat serve` prints"
+        )
+
+
+def _error(status: int, code: str, problem: Mapping[str, Any]) -> FrenchcatError:
+    """A problem of RFC 9457 as the class that its stable code names."""
+    detail = str(problem["detail"])
+    if code == "unknown-column":
+        return UnknownColumn(detail, str(problem.get("column") or ""))
+    if code == "unreadable-image":
+        reason = str(problem.get("reason") or "")
+        name, _, cure = detail.partition(f" cannot be decoded ({reason}); ")
+        return UnreadableImage(name, reason, cure)
+    kind = getattr(errors, "".join(map(str.capitalize, code.split("-"))), None)
+    if isinstance(kind, type) and issubclass(kind, UserError):
+        return kind(detail)
+    if status in (401, 403):
+        return NotAllowed(detail)
+    if status in (408, 429, 503):
+        return Busy(detail)
+    return UserError(detail) if status < 500 else FrenchcatError(detail)
+
+
+def _table(data: bytes) -> pa.Table:
+    """An Arrow stream as a table. Raises `Unreachable` for one that was cut short."""
+    import pyarrow as pa
+
+    try:
+        with pa.ipc.open_stream(data) as reader:
+            return reader.read_all()
+    except pa.ArrowInvalid as error:
+        raise Unreachable(
+            f"the service's answer was cut short ({first_line(error)}); ask again, for fewer rows "
+            "or columns"
+        ) from None
+
+
+def _hit(row: dict[str, Any]) -> Hit:
+    from frenchcat.index.hit import Hit
+
+    columns = {name: value for name, value in row.items() if name not in _OF_ROW}
+    return Hit(row["key"], row["similarity"], row["url"], row["caption"], columns)
+
+
+def _term(weight: float, term: Any) -> dict[str, Any]:
+    """A term of a query as the service takes it."""
+    from frenchcat.index.terms import Text, Vector
+
+    if isinstance(term, Text):
+        return {"text": term.value, "weight": weight}
+    if isinstance(term, Vector):
+        return {"vector": [float(number) for number in term.value], "weight": weight}
+    return {"picture": base64.b64encode(_file_of(term.value)).decode(), "weight": weight}
+
+
+def _file_of(picture: str | Path | bytes | Image) -> bytes:
+    """A picture's file. Raises as `open_image` does for a path that cannot be read."""
+    from frenchcat.curate.image import read_image
+
+    if isinstance(picture, bytes):
+        return picture
+    if isinstance(picture, str | Path):
+        return read_image(Path(picture))
+    file = io.BytesIO()
+    picture.save(file, "PNG")
+    return file.getvalue()
+
+
+def _removal(near: bool, note: str, what: Mapping[str, str | None]) -> dict[str, Any]:
+    given = {by: value for by, value in what.items() if value is not None}
+    if len(given) != 1 or not given.keys() <= {"url", "domain", "sha256", "uid", "key"}:
+        raise UserError("name what shall go by one of url, domain, sha256, uid, key")
+    ((by, value),) = given.items()
+    return {"by": by, "value": str(value), "near": near, "note": note}
+
+
+def _request(logged: Mapping[str, Any], keys: tuple[str, ...]) -> Request:
+    from frenchcat.curate.removals import Request
+
+    names = ("number", "by", "time", "note", "undoes")
+    return Request(**{name: logged[name] for name in names}, keys=keys)
+
+
+__all__ = ["RemoteDataset", "RemoteSelection", "connect"]
