@@ -10,6 +10,7 @@ reason and counted. Cost: linear in rows; the tars are copied member by member, 
 from __future__ import annotations
 
 import csv
+import io
 import json
 import shutil
 import tarfile
@@ -152,20 +153,43 @@ def _webdataset(
     The text is the selection's caption; json has its weight and label, where some were chosen.
     """
     require_images(dataset, selection)
-    chosen = [name for name, there in _chosen(selection).items() if there]
-    rows = iter(selection.table.select(["key", "caption", *chosen]).to_pylist())
-    samples = _samples(dataset, selection)
+    samples = _written_samples(dataset, selection)
     total = len(selection)
     for number, start in enumerate(range(0, total, SAMPLES_PER_TAR)):
         with tarfile.open(folder / f"{number:05d}.tar", "w", format=tarfile.USTAR_FORMAT) as tar:
             for _ in range(min(SAMPLES_PER_TAR, total - start)):
-                row, found = next(rows), next(samples)
-                if any(member.extension in tars.PICTURES for member, _ in found):
-                    for extension, data in _said(row, chosen, found).items():
-                        tars.add(tar, f"{row['key']}.{extension}", data)
-                else:
-                    made.refused[NO_IMAGE] += 1
+                key, members = next(samples)
+                for extension, data in members.items():
+                    tars.add(tar, f"{key}.{extension}", data)
+                made.refused[NO_IMAGE] += not members
                 advance(1)
+
+
+def webdataset_tar(dataset: Dataset, selection: Selection) -> Iterator[bytes]:
+    """One tar of a selection's samples, as `webdataset` writes several, in parts as it is made.
+
+    A row without an image is left out.
+    """
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w|", format=tarfile.USTAR_FORMAT) as tar:
+        for key, members in _written_samples(dataset, selection):
+            for extension, data in members.items():
+                tars.add(tar, f"{key}.{extension}", data)
+            yield made.getvalue()
+            made.seek(0)
+            made.truncate()
+    yield made.getvalue()
+
+
+def _written_samples(
+    dataset: Dataset, selection: Selection
+) -> Iterator[tuple[str, dict[str, bytes]]]:
+    """Key, and extension -> bytes of each sample; no member where a row has no image."""
+    chosen = [name for name, there in _chosen(selection).items() if there]
+    rows = selection.table.select(["key", "caption", *chosen]).to_pylist()
+    for row, found in zip(rows, _samples(dataset, selection), strict=True):
+        pictured = any(member.extension in tars.PICTURES for member, _ in found)
+        yield row["key"], _said(row, chosen, found) if pictured else {}
 
 
 def _chosen(selection: Selection) -> dict[str, bool]:

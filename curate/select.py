@@ -27,6 +27,7 @@ from frenchcat.curate.expression import checked
 from frenchcat.curate.json_text import json_text
 from frenchcat.curate.markers import outputs_of
 from frenchcat.curate.parquets import free
+from frenchcat.curate.removals import removed_keys
 from frenchcat.curate.sql_text import quoted
 
 if TYPE_CHECKING:
@@ -118,18 +119,53 @@ def _require_same(dataset: Dataset, there: Selection, made: Selection) -> None:
 
 
 def open_selection(dataset: Dataset, name: str) -> Selection:
-    """A frozen selection. Raises `UserError` where there is none of that name."""
+    """A frozen selection. Raises `NotFound` where there is none of that name."""
     import pyarrow.parquet as pq
 
-    relative = f"{FOLDER}/{name}.parquet"
-    if not _NAME.fullmatch(name) or not dataset.exists(relative):
-        known = ", ".join(names(dataset)) or "none yet"
-        raise NotFound(f"{dataset.root} has no selection {name!r}; there are: {known}")
-    with dataset.as_local(relative) as path:
+    with dataset.as_local(_existing(dataset, name)) as path:
         table = pq.read_table(path)
     about = json.loads(table.schema.metadata[_METADATA])
     table, digest = _present(dataset, table.replace_schema_metadata(), about)
     return Selection(name, digest, about["sql"], Choice(**about["choice"]), table)
+
+
+def keys_of(dataset: Dataset, name: str) -> pa.Array:
+    """The keys of a frozen selection, sorted; removed rows are absent. Raises `NotFound`."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    with dataset.as_local(_existing(dataset, name)) as path:
+        keys = pq.read_table(path, columns=["key"])["key"].combine_chunks()
+    gone = pa.array(sorted(removed_keys(dataset)), keys.type)
+    return keys.filter(pc.invert(pc.is_in(keys, gone)))
+
+
+def version_of(dataset: Dataset, name: str) -> str:
+    """Another one where another selection has taken the name. Raises `NotFound`."""
+    import pyarrow.parquet as pq
+
+    with dataset.as_local(_existing(dataset, name)) as path:
+        digest: str = json.loads(pq.read_schema(path).metadata[_METADATA])["digest"]
+    return digest
+
+
+def compare(dataset: Dataset, one: str, other: str) -> tuple[int, int, int]:
+    """How many rows are only in one selection, only in the other, in both. Raises `NotFound`."""
+    import pyarrow.compute as pc
+
+    ours, theirs = keys_of(dataset, one), keys_of(dataset, other)
+    both = int(pc.sum(pc.is_in(ours, theirs)).as_py() or 0)
+    return len(ours) - both, len(theirs) - both, both
+
+
+def _existing(dataset: Dataset, name: str) -> str:
+    """Where a selection lies. Raises `NotFound`."""
+    relative = f"{FOLDER}/{name}.parquet"
+    if not _NAME.fullmatch(name) or not dataset.exists(relative):
+        known = ", ".join(names(dataset)) or "none yet"
+        raise NotFound(f"{dataset.root} has no selection {name!r}; there are: {known}")
+    return relative
 
 
 def delete_selection(dataset: Dataset, name: str) -> Selection:
@@ -185,8 +221,6 @@ def _present(dataset: Dataset, table: pa.Table, about: dict[str, Any]) -> tuple[
     """
     import pyarrow as pa
     import pyarrow.compute as pc
-
-    from frenchcat.curate.removals import removed_keys
 
     digest: str = about["digest"]
     removed = pa.array(sorted(removed_keys(dataset)), pa.string())

@@ -5,6 +5,7 @@ positions of an index; writes nothing. A row is hidden for the first of these re
 
     removed     a removal request names it
     where       the user's condition is not true of it
+    selection   it is not in the selections asked for, or in one that shall be left out
     unsafe      `punsafe` is at least .5 (LAION's threshold), or a verdict drops it by a rule whose
                 name begins with unsafe, punsafe, nsfw or violence; `safe=False` shows it
     dropped     a verdict drops it by another rule; `dropped=True` shows it
@@ -31,6 +32,7 @@ from frenchcat.curate import files
 from frenchcat.curate.catalog import Catalog
 from frenchcat.curate.dataset import MANIFEST, Dataset, digest_of
 from frenchcat.curate.removals import removed_keys
+from frenchcat.curate.select import keys_of, version_of
 from frenchcat.index.rows import IndexRows, Places, id_of
 
 if TYPE_CHECKING:
@@ -41,7 +43,7 @@ Positions = NDArray[np.int64]
 UNSAFE = 0.5
 UNSAFE_RULES = ("unsafe", "punsafe", "nsfw", "violence")
 DUPLICATE_RULES = ("duplicate",)
-REASONS = ("removed", "where", "unsafe", "dropped", "duplicate")
+REASONS = ("removed", "where", "selection", "unsafe", "dropped", "duplicate")
 REMEMBERED_BYTES = 128_000_000
 _COLUMNS = ("keep", "reason", "punsafe", "cluster", "duplicate_of")
 
@@ -62,6 +64,10 @@ class View:
     safe: bool = True
     duplicates: bool = False
     dropped: bool = False
+    selections: tuple[str, ...] = ()
+    """Frozen selections, of all of which a row is."""
+    outside: tuple[str, ...] = ()
+    """Frozen selections, of none of which a row is."""
 
 
 @dataclass(frozen=True)
@@ -87,9 +93,12 @@ class Visible:
         self._cached: OrderedDict[Hashable, Any] = OrderedDict()
 
     def mask(self, view: View) -> Mask | None:
-        """(N,) the rows that may be found; None where all may. Raises `UserError` for `where`."""
+        """(N,) the rows that may be found; None where all may.
+
+        Raises `UserError` for `where`, and `NotFound` for a selection.
+        """
         gone = removed_keys(self._dataset)
-        stamp = self._stamp()
+        stamp = (self._stamp(), self._selections_stamp(view))
         found: Mask | None = self._remember((view, gone, stamp), lambda: self._mask(view))
         return found
 
@@ -174,13 +183,31 @@ class Visible:
         if view.where is not None:
             where = view.where
             elsewhere = self._remember(self.version_of(where), lambda: ~self._meeting(where))
+        unselected = self._unselected(view)
         unsafe = facts.unsafe if facts and view.safe else None
         dropped = facts.dropped if facts and not view.dropped else None
-        before = [hides for hides in (removed, elsewhere, unsafe, dropped) if hides is not None]
+        first = (removed, elsewhere, unselected, unsafe, dropped)
+        before = [hides for hides in first if hides is not None]
         double = None
         if facts and not view.duplicates and len(facts.members):
             double = self._doubles(facts, before)
-        return [removed, elsewhere, unsafe, dropped, double]
+        return [*first, double]
+
+    def _unselected(self, view: View) -> Mask | None:
+        """The rows that a view's selections leave out; None for none."""
+        if not (view.selections or view.outside):
+            return None
+        hidden = np.zeros(self._rows.count, bool)
+        for name in view.selections:
+            hidden |= ~self._among(keys_of(self._dataset, name))
+        for name in view.outside:
+            hidden |= self._among(keys_of(self._dataset, name))
+        return hidden
+
+    def _selections_stamp(self, view: View) -> Hashable:
+        """Changes when one of the selections of a view is another one."""
+        names = (*view.selections, *view.outside)
+        return tuple(version_of(self._dataset, name) for name in names)
 
     def _doubles(self, facts: _Facts, before: list[Mask]) -> Mask:
         """The members of clusters that another row represents."""

@@ -27,12 +27,14 @@ from frenchcat.index.service.models import (
     Selected,
 )
 from frenchcat.index.service.problems import Refused, documented
+from frenchcat.index.visible import View
 
 if TYPE_CHECKING:
     from frenchcat.index.service.served_dataset import ServedDataset
     from frenchcat.index.service.service import Service
 
 router = APIRouter(prefix="/v1", tags=["curation"])
+MOST_LISTED = 100_000  # rows of other selections that a selection is made of
 
 
 @router.get("/selections", responses=documented(404))
@@ -54,6 +56,8 @@ async def make_selection(request: Request, asked: NewSelection) -> Made:
     where = asked.where
     if asked.query is not None:
         where = await _hits_as_condition(service, served, asked)
+    elif asked.selections or asked.outside:
+        where = await _within_selections(service, served, asked)
     made = await service.conditions.select(
         served,
         name=asked.name,
@@ -103,14 +107,32 @@ async def _hits_as_condition(service: Service, served: ServedDataset, asked: New
     assert query is not None
     if query.dataset not in (None, served.name):
         raise Refused(400, f"the query is for {query.dataset!r}, the selection for {served.name!r}")
-    if query.where is None and asked.where is not None:
-        query = query.model_copy(update={"where": asked.where})
+    given = {"where": asked.where, "selections": asked.selections, "outside": asked.outside}
+    query = query.model_copy(
+        update={name: value for name, value in given.items() if value and not getattr(query, name)}
+    )
     ranked = await service.nearest(served, query)
     keys = served.keys(ranked.positions.tolist())
     if not keys:
         raise Refused(400, "the query has no hits; widen its condition")
     listed = ", ".join(map(literal, keys))
     return f"key IN ({listed})"
+
+
+async def _within_selections(service: Service, served: ServedDataset, asked: NewSelection) -> str:
+    """The condition of what lies in the selections named, and outside of others."""
+    view = View(asked.where, False, True, True, tuple(asked.selections), tuple(asked.outside))
+    positions = await service.conditions.within(served, service.work.disk, served.allowed, view)
+    assert positions is not None  # a selection always leaves out, or is checked
+    if not 0 < len(positions) <= MOST_LISTED:
+        raise Refused(
+            400,
+            f"{len(positions)} rows lie in {', '.join(asked.selections) or 'the dataset'} and "
+            f"outside of {', '.join(asked.outside) or 'nothing'}; a selection is made so of 1 to "
+            f"{MOST_LISTED}",
+        )
+    keys = await service.work.disk(served.keys, positions.tolist())
+    return f"key IN ({', '.join(map(literal, keys))})"
 
 
 def _selections(served: ServedDataset) -> list[Selected]:

@@ -1,4 +1,4 @@
-"""/v1/datasets/{name}/export: rows written out while they are read: NDJSON, CSV, Parquet, Arrow.
+"""/v1/datasets/{name}/export: rows written out while they are read: JSON, CSV, Parquet, Arrow.
 
 Which rows, the filters or a query say, as everywhere; their columns are those of the catalog, every
 stage's with them, and of a query `similarity`. A selection is written out the same way. Cost: a
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 from fastapi import APIRouter, Query, Request
@@ -19,6 +19,7 @@ from starlette.responses import Response, StreamingResponse
 from frenchcat.curate import select
 from frenchcat.curate.catalog import Catalog
 from frenchcat.curate.errors import UnknownColumn
+from frenchcat.curate.export import webdataset_tar
 from frenchcat.curate.sql_text import quoted
 from frenchcat.index.service.dataset_registry import check_address
 from frenchcat.index.service.models import Export, ExportFormat, LinkedExport
@@ -29,12 +30,15 @@ from frenchcat.index.service.tables import FORMATS
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from frenchcat.curate.dataset import Dataset
     from frenchcat.index.search import Positions
     from frenchcat.index.service.served_dataset import ServedDataset
     from frenchcat.index.service.service import Service
 
 router = APIRouter(prefix="/v1/datasets/{name}", tags=["export"])
 PART = 4096  # rows
+TAR = "application/x-tar"
+SelectionFormat = ExportFormat | Literal["tar"]
 _FILES: dict[int | str, dict[str, Any]] = {
     200: {"content": {kind.partition(";")[0]: {} for kind, _ in FORMATS.values()}}
 }
@@ -75,12 +79,17 @@ async def export(request: Request, name: str, asked: Export) -> Response:
     responses={**documented(404, 503), **_FILES},
 )
 async def selection_rows(
-    request: Request, name: str, selection: str, format: ExportFormat = "ndjson"
+    request: Request, name: str, selection: str, format: SelectionFormat = "ndjson"
 ) -> Response:
-    """The rows of a selection as a file, as training reads them."""
+    """The rows of a selection as a file, as training reads them; `tar` has their pictures, too.
+
+    Rows without an image have no place in a tar; the header X-Rows-Left-Out says how many.
+    """
     service: Service = request.app.state.service
     served = service.registry.get(name)
     found = await service.work.disk(select.open_selection, served.dataset, selection)
+    if format == "tar":
+        return await _streamed(service, _Tar(served.dataset, found), format, found.name)
     return await _streamed(service, _Table(found.table), format, found.name)
 
 
@@ -92,6 +101,23 @@ class _Table:
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         yield from self._table.to_batches(max_chunksize=PART)
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+class _Tar:
+    """The samples of a selection as webdataset has them, read while they are written."""
+
+    def __init__(self, dataset: Dataset, selection: select.Selection) -> None:
+        """Raises `UserError` where no row has an image."""
+        select.require_images(dataset, selection)
+        self._dataset, self._selection = dataset, selection
+        self.left_out = selection.table["size"].to_pylist().count(0)
+
+    def written(self) -> Iterator[bytes]:
+        """The file in parts."""
+        return webdataset_tar(self._dataset, self._selection)
 
     def close(self) -> None:
         """Nothing is held."""
@@ -158,9 +184,8 @@ class _Rows:
 
 
 async def _streamed(
-    service: Service, rows: _Rows | _Table, format: ExportFormat, name: str
+    service: Service, rows: _Rows | _Table | _Tar, format: SelectionFormat, name: str
 ) -> Response:
-    kind, write = FORMATS[format]
     slots = service.exports
     if slots.locked():
         rows.close()
@@ -172,7 +197,7 @@ async def _streamed(
 
     async def parts() -> Any:
         async with slots:
-            made = write(rows.schema, rows.batches())
+            made = _written(rows, format)
             reading: asyncio.Future[bytes | None] | None = None
             try:
                 while True:
@@ -185,11 +210,21 @@ async def _streamed(
                 await asyncio.shield(asyncio.ensure_future(_closed(service, rows, reading)))
 
     headers = {"Content-Disposition": f'attachment; filename="{_plain(name)}.{format}"'}
+    if isinstance(rows, _Tar) and rows.left_out:
+        headers["X-Rows-Left-Out"] = str(rows.left_out)
+    kind = TAR if format == "tar" else FORMATS[format][0]
     return StreamingResponse(parts(), media_type=kind, headers=headers)
 
 
+def _written(rows: _Rows | _Table | _Tar, format: SelectionFormat) -> Iterator[bytes]:
+    """A file in parts."""
+    if isinstance(rows, _Tar):
+        return rows.written()
+    return FORMATS[format][1](rows.schema, rows.batches())
+
+
 async def _closed(
-    service: Service, rows: _Rows | _Table, reading: asyncio.Future[bytes | None] | None
+    service: Service, rows: _Rows | _Table | _Tar, reading: asyncio.Future[bytes | None] | None
 ) -> None:
     """Close what is read, once no thread reads from it: its asker may have left meanwhile."""
     if reading is not None:

@@ -17,6 +17,7 @@ from frenchcat.curate.removals import removed
 from frenchcat.index.service import curation
 from frenchcat.index.service.dataset_registry import check_address
 from frenchcat.index.service.models import (
+    Compared,
     Made,
     NewSelection,
     Removal,
@@ -56,6 +57,20 @@ async def one_selection(request: Request, name: str, selection: str) -> Selected
     return await service.work.disk(
         lambda: _selected(served, select.open_selection(served.dataset, selection))
     )
+
+
+@router.get("/selections/{selection}/compare", responses=documented(404))
+async def compare_selections(
+    request: Request,
+    name: str,
+    selection: str,
+    other: Annotated[str, Query(alias="with", max_length=100)],
+) -> Compared:
+    """How many rows two selections have in common, and alone."""
+    service: Service = request.app.state.service
+    served = service.registry.get(name)
+    ours, theirs, both = await service.work.disk(select.compare, served.dataset, selection, other)
+    return Compared(only={selection: ours, other: theirs}, both=both)
 
 
 @router.patch("/selections/{selection}", responses=documented(403, 404, 409, 413))

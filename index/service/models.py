@@ -11,9 +11,10 @@ Base64 = Annotated[str, Field(description="A jpg, png or webp file, base64.")]
 Address = Annotated[str, Field(max_length=4_096, description="http(s) address of a picture.")]
 Numbers = Annotated[list[float], Field(max_length=8_192)]
 Key = Annotated[str, Field(max_length=200)]
+SelectionName = Annotated[str, Field(max_length=100)]
 Expression = Annotated[str, Field(max_length=10_000)]
 By = Literal["image", "text"]
-ExportFormat = Literal["ndjson", "csv", "parquet", "arrow"]
+ExportFormat = Literal["ndjson", "json", "csv", "parquet", "arrow"]
 PARTS = ("text", "picture", "picture_url", "vector", "like")
 
 
@@ -73,6 +74,12 @@ class Filters(Strict):
     dropped: bool = Field(False, description="Show what a verdict drops.")
     violence: bool = Field(False, description="Let through what looks violent.")
     duplicates: bool = Field(False, description="Show all of a cluster, not one of it.")
+    selections: list[SelectionName] = Field(
+        default_factory=list, max_length=16, description="Frozen selections; rows are in all."
+    )
+    outside: list[SelectionName] = Field(
+        default_factory=list, max_length=16, description="Frozen selections; rows are in none."
+    )
     count_hidden: bool = Field(False, description="Tell why nearer rows are not shown.")
     aesthetic_score: int | None = Field(
         None, ge=0, le=9, description="Move the query to pictures rated so (--ratings)."
@@ -528,6 +535,13 @@ class Selected(BaseModel):
     rows: int
     digest: str
     sql: str | None = None
+
+
+class Compared(BaseModel):
+    """How two selections overlap, in rows."""
+
+    only: dict[str, int] = Field(description="By selection: rows that the other one lacks.")
+    both: int
 
 
 class Made(Selected):

@@ -114,7 +114,14 @@ class Service:
         return Wanted(
             k=k,
             by=asked.by,
-            view=View(asked.where, asked.safe, asked.duplicates, asked.dropped),
+            view=View(
+                asked.where,
+                asked.safe,
+                asked.duplicates,
+                asked.dropped,
+                tuple(asked.selections),
+                tuple(asked.outside),
+            ),
             count_hidden=asked.count_hidden,
             prompts=None if asked.violence else self.content_policy.violence,
             min_similarity=asked.min_similarity if isinstance(asked, HitFilters) else None,

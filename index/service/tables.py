@@ -1,4 +1,4 @@
-"""A table in parts -> the bytes of a file, as they are made: NDJSON, CSV, Parquet, Arrow.
+"""A table in parts -> the bytes of a file, as they are made: NDJSON, JSON, CSV, Parquet, Arrow.
 
 Reads and writes nothing. Memory: a part, and of Parquet the footer of all.
 """
@@ -25,6 +25,16 @@ def ndjson(schema: pa.Schema, batches: Batches) -> Iterator[bytes]:
         rows = (json_text({name: plain(value) for name, value in row.items()}, compact=True)
                 for row in batch.to_pylist())  # fmt: skip
         yield "".join(f"{row}\n" for row in rows).encode()
+
+
+def json_rows(schema: pa.Schema, batches: Batches) -> Iterator[bytes]:
+    """A list of objects."""
+    before = b"[\n"
+    for part in ndjson(schema, batches):
+        if part:
+            yield before + part.rstrip(b"\n").replace(b"\n", b",\n")
+            before = b",\n"
+    yield b"\n]\n" if before == b",\n" else b"[]\n"
 
 
 def csv_rows(schema: pa.Schema, batches: Batches) -> Iterator[bytes]:
@@ -66,6 +76,7 @@ def arrow(schema: pa.Schema, batches: Batches) -> Iterator[bytes]:
 Writer = Callable[["pa.Schema", Batches], Iterator[bytes]]
 FORMATS: dict[str, tuple[str, Writer]] = {
     "ndjson": ("application/x-ndjson", ndjson),
+    "json": ("application/json", json_rows),
     "csv": ("text/csv; charset=utf-8", csv_rows),
     "parquet": ("application/vnd.apache.parquet", parquet),
     "arrow": ("application/vnd.apache.arrow.stream", arrow),

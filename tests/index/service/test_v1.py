@@ -5,6 +5,7 @@ import csv
 import gzip
 import io
 import json
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from fastapi.testclient import TestClient
 
-from frenchcat.curate import select
+from frenchcat.curate import export, select
 from frenchcat.curate.clip.model import Clip
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.removals import Request, log, removed_keys
@@ -402,3 +403,58 @@ def test_a_picture_of_another_form_is_a_query_too(client: TestClient) -> None:
     body = client.post(f"{SEARCH}/picture", params={"k": 2}, content=data).json()["hits"]
     same = client.post(SEARCH, json={"picture": base64_of(data), "k": 2}).json()["hits"]
     assert [hit["key"] for hit in body] == [hit["key"] for hit in same]
+
+
+def chosen(client: TestClient, name: str, where: str) -> None:
+    made = client.post(f"{CATS}/selections", json={"name": name, "where": where, "replace": True})
+    assert made.status_code == 201, made.json()
+
+
+def found_keys(client: TestClient, **asked: Any) -> list[str]:
+    answer = client.post(f"{CATS}/rows", json={**EVERY, **asked})
+    assert answer.status_code == 200, answer.json()
+    return [row["key"] for row in answer.json()["rows"]]
+
+
+def test_rows_are_those_of_selections(client: TestClient) -> None:
+    chosen(client, "few", f"key < '{KEYS[4]}'")
+    chosen(client, "late", f"key > '{KEYS[1]}'")
+    few, late = ([KEYS[at] for at in places] for places in ((0, 2, 3), (2, 3, 4, 5, 7)))
+    assert found_keys(client, selections=["few"]) == few
+    assert found_keys(client, selections=["few", "late"]) == [KEYS[2], KEYS[3]]
+    assert found_keys(client, selections=["late"], outside=["few"]) == [KEYS[4], KEYS[5], KEYS[7]]
+    assert found_keys(client, selections=["late"], where="sharpness > 4") == [KEYS[4], KEYS[5]]
+    link = client.get(SEARCH, params={"q": "a cat", "selections": ["few", "late"], **EVERY}).json()
+    assert {hit["key"] for hit in link["hits"]} == {KEYS[2], KEYS[3]}
+    hidden = client.post(
+        SEARCH, json={"text": "a cat", "k": 1, "selections": ["few"], "count_hidden": True}
+    ).json()["hidden"]
+    assert hidden.keys() <= {"selection"}
+    compared = client.get(f"{CATS}/selections/few/compare", params={"with": "late"}).json()
+    assert compared == {"only": {"few": 1, "late": 3}, "both": 2}
+    both = {"name": "both", "selections": ["few"], "outside": ["late"], "replace": True}
+    assert client.post(f"{CATS}/selections", json=both).json()["rows"] == 1
+    chosen(client, "few", f"key = '{KEYS[7]}'")  # another one of the name
+    assert found_keys(client, selections=["few"]) == [KEYS[7]]
+    for path in ("selections/none/compare?with=few", "selections/few/compare?with=none"):
+        assert client.get(f"{CATS}/{path}").status_code == 404
+    assert client.post(f"{CATS}/rows", json={"selections": ["none"]}).json()["code"] == "not-found"
+
+
+def test_a_selection_is_written_out_with_its_pictures(
+    client: TestClient, cats: Dataset, tmp_path: Path
+) -> None:
+    chosen(client, "pictures", f"key > '{KEYS[3]}'")
+    answer = client.get(f"{CATS}/selections/pictures/rows", params={"format": "tar"})
+    assert answer.headers["content-type"] == "application/x-tar"
+    assert "x-rows-left-out" not in answer.headers
+    folder = export.export(cats, "pictures", tmp_path / "tars")
+    with tarfile.open(fileobj=io.BytesIO(answer.content)) as found:
+        with tarfile.open(folder / "00000.tar") as written:
+            assert found.getnames() == written.getnames() != []
+            for name in written.getnames():
+                assert found.extractfile(name).read() == written.extractfile(name).read()  # type: ignore[union-attr]
+    rows = client.get(f"{CATS}/selections/pictures/rows", params={"format": "json"}).json()
+    assert [row["key"] for row in rows] == [KEYS[4], KEYS[5], KEYS[7]]
+    none = client.post(f"{CATS}/export", json={"where": "width < 0", "format": "json"})
+    assert none.json() == []
