@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL.Image import Image
 
+    from frenchcat.curate.decisions import Decision
     from frenchcat.curate.info import Info
     from frenchcat.curate.removals import Request
     from frenchcat.curate.remove import Match
@@ -133,7 +134,7 @@ class RemoteDataset:
         Removed rows are absent, dropped ones have ``keep = false``. Raises `UnknownColumn` and
         `BadCondition`.
         """
-        asked = {**_EVERY, "where": where, "format": "arrow"}
+        asked: dict[str, Any] = {**_EVERY, "where": where, "format": "arrow"}
         if columns is not None:
             asked["columns"] = list(columns)
         found = _table(self._bytes("POST", "/export", asked))
@@ -275,6 +276,31 @@ class RemoteDataset:
         """The names of the selections."""
         return [str(one["name"]) for one in self._json("GET", "/selections")]
 
+    # -- decisions ---------------------------------------------------------------------------------
+
+    def keep(
+        self, keys: str | Iterable[str] = (), *, where: str | None = None, note: str = ""
+    ) -> Decision:
+        """Keep rows whatever the rules of the verdicts say; by keys, or all that meet a condition.
+
+        Of a condition: the indexed rows. Raises as `OpenDataset.keep` does, and `NotAllowed`.
+        """
+        return self._decide(True, keys, where, note)
+
+    def drop(
+        self, keys: str | Iterable[str] = (), *, where: str | None = None, note: str = ""
+    ) -> Decision:
+        """Drop rows whatever the rules of the verdicts say; their reason is `by_hand`."""
+        return self._decide(False, keys, where, note)
+
+    def decisions(self) -> list[Decision]:
+        """What was kept and dropped by hand, in order; those that undo others among them."""
+        return [_decision(one) for one in self._json("GET", "/decisions")]
+
+    def undo_decision(self, number: int, note: str = "") -> Decision:
+        """Take a decision back: the rules say again what becomes of its rows; gives it."""
+        return _decision(self._json("DELETE", f"/decisions/{number}?{urlencode({'note': note})}"))
+
     # -- removal -----------------------------------------------------------------------------------
 
     def matches(self, *, near: bool = False, **what: str) -> list[Match]:
@@ -304,6 +330,17 @@ class RemoteDataset:
         return _request(self._json("DELETE", path), ())
 
     # -- inside ------------------------------------------------------------------------------------
+
+    def _decide(
+        self, keep: bool, keys: str | Iterable[str], where: str | None, note: str
+    ) -> Decision:
+        named = [keys] if isinstance(keys, str) else list(keys)
+        if where is not None:
+            if named:
+                raise UserError("rows are named by keys or by a condition; give one of them")
+            named = self.rows(["key"], where)["key"].to_pylist()
+        asked = {"keep": keep, "keys": named, "note": note}
+        return _decision(self._json("POST", "/decisions", asked))
 
     def _matches(self, asked: Mapping[str, Any]) -> tuple[list[Match], str]:
         """What a removal would take, and the token that confirms it."""
@@ -497,6 +534,13 @@ def _removal(near: bool, note: str, what: Mapping[str, str | None]) -> dict[str,
         raise UserError("name what shall go by one of url, domain, sha256, uid, key")
     ((by, value),) = given.items()
     return {"by": by, "value": str(value), "near": near, "note": note}
+
+
+def _decision(logged: Mapping[str, Any]) -> Decision:
+    from frenchcat.curate.decisions import Decision
+
+    names = ("number", "keep", "time", "note", "undoes")
+    return Decision(**{name: logged[name] for name in names}, keys=tuple(logged["keys"]))
 
 
 def _request(logged: Mapping[str, Any], keys: tuple[str, ...]) -> Request:

@@ -155,6 +155,21 @@ class Visible:
         """Cache the keys of rows that meet a condition, as of an earlier `version_of`."""
         self._keep(version, ~self._among(keys))
 
+    def groups(self) -> list[Positions]:
+        """The positions of each cluster of two rows and more that are not removed; largest first.
+
+        Of clusters of one size the earlier one comes first.
+        """
+        facts = self._facts(self._stamp())
+        if facts is None or not len(facts.members):
+            return []
+        there = ~np.isin(facts.members, self.gone())
+        members, clusters = facts.members[there], facts.clusters[there]
+        order = np.argsort(clusters, kind="stable")
+        starts = np.flatnonzero(np.diff(clusters[order], prepend=-1))
+        groups = [one for one in np.split(members[order], starts[1:]) if len(one) > 1]
+        return sorted(groups, key=lambda one: (-len(one), int(one[0])))
+
     def clusters(self) -> NDArray[np.int64] | None:
         """(N,) a number by position, equal for duplicates; None if there was no dedup."""
         stamp = self._stamp()

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from frenchcat.curate.adopted import without_images
+from frenchcat.curate.decisions import BY_HAND
 from frenchcat.curate.errors import UnknownColumn, UserError
 from frenchcat.curate.expression import checked
 from frenchcat.curate.score.builtin import COLUMNS, SCORES
@@ -63,17 +64,20 @@ def _with_maker(error: UnknownColumn, condition: str, blind: bool) -> str:
 def verdict_sql(shard_sql: str, rules: Mapping[str, str]) -> str:
     """SQL: a shard's rows in key order: key, `reason`, and `rule_0`… as each rule says.
 
-    The tables `removed` (key) and `failed` (key, reason) must be there: what a removal request
-    names and what has no vector comes before all rules, and no rule is asked of it.
+    The tables `removed` (key), `failed` (key, reason) and `decided` (key, keep) must be there: what
+    a removal request names and what has no vector comes before all rules, and no rule is asked of
+    it; then what somebody has decided by hand, of which rules are counted as of the others.
     """
     said = "".join(f", {checked(sql)} AS rule_{n}" for n, sql in enumerate(rules.values()))
     cases = "".join(f" WHEN rule_{n} THEN '{name}'" for n, name in enumerate(rules))
-    first = f"CASE{cases} END" if cases else "NULL"
+    by_hand = f" WHEN decided.keep THEN NULL WHEN NOT decided.keep THEN '{BY_HAND}'"
+    first = f"CASE{by_hand}{cases} END"
     return (
         "SELECT judged.*, coalesce(removed.reason, failed.reason) AS before, "
         f"coalesce(before, {first})::VARCHAR AS reason "
         f"FROM (SELECT key{said} FROM ({shard_sql})) judged "
-        "LEFT JOIN removed USING (key) LEFT JOIN failed USING (key) ORDER BY key"
+        "LEFT JOIN removed USING (key) LEFT JOIN failed USING (key) "
+        "LEFT JOIN decided USING (key) ORDER BY key"
     )
 
 

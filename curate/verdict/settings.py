@@ -20,6 +20,7 @@ from typing import Any
 from pydantic import Field
 
 from frenchcat.curate.config import preset_path, resolve, settings
+from frenchcat.curate.decisions import BY_HAND
 from frenchcat.curate.errors import UserError
 
 REMOVED = "removed"
@@ -41,7 +42,7 @@ class VerdictSettings:
 
     def __post_init__(self) -> None:
         for name in self.rules:
-            if not _NAME.fullmatch(name) or name.lower() == REMOVED:
+            if not _NAME.fullmatch(name) or name.lower() in (REMOVED, BY_HAND):
                 raise ValueError(f"{name!r} names no rule; use letters, digits and _")
         if unknown := [name for name in self.order if name not in self.rules]:
             raise ValueError(f"order names {unknown[0]!r}, which is not a rule")

@@ -1,12 +1,12 @@
 """The stage `verdict`: the rules over each shard -> ``verdicts/00000.parquet``.
 
-Reads the catalog (sidecars, scores, duplicates, rights), embeddings/failed/ and the removal log;
-writes for every stored row, in key order::
+Reads the catalog (sidecars, scores, duplicates, rights), embeddings/failed/, the removal log and
+the log of decisions; writes for every stored row, in key order::
 
     key      as everywhere
     keep     whether it is searched, selected and trained on
-    reason   null where it is kept; else `removed`, `not_embedded:<why>`, or the name of the first
-             rule that drops it
+    reason   null where it is kept; else `removed`, `not_embedded:<why>`, `by_hand` (somebody has
+             decided so, see curate/decisions.py), or the name of the first rule that drops it
 
 The marker's counts say of each rule how many rows it dropped as the first, how many it would drop
 alone, and for how many it is null (see rules.py). No model, no picture: another rule costs seconds.
@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 from frenchcat.curate import files
 from frenchcat.curate.catalog import Catalog
 from frenchcat.curate.dataset import Dataset, digest_of
+from frenchcat.curate.decisions import decided_by_shard
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.markers import Counts, Inputs, Signature, outputs_of
 from frenchcat.curate.parquets import text_array
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
 
 STAGE = "verdict"
 VERSION = 1
+_DECIDED = "decided"
+"""What a marker's inputs call the decisions about a shard's rows."""
 
 
 def relative(shard: str) -> str:
@@ -70,7 +73,11 @@ class VerdictStage:
             for file, stage in wanted.items()
             if (output := made[stage].get(file)) is not None
         }
-        return found | {REMOVED: digest_of(_removed(dataset, shard))}
+        found[REMOVED] = digest_of(_removed(dataset, shard))
+        # Only where there are some: without, shards that were judged before stay as they are.
+        if by_hand := decided_by_shard(dataset).get(shard):
+            found[_DECIDED] = digest_of(sorted(by_hand.items()))
+        return found
 
     @contextlib.contextmanager
     def start(self, dataset: Dataset) -> Iterator[ShardFunction]:
@@ -103,6 +110,16 @@ def verdict(
     return run_stage(dataset, stage, shards, engine, progress, shards if again else ())
 
 
+def judge_again(dataset: Dataset) -> StageReport:
+    """Judge by the rules of the last time the shards whose rows were decided about since.
+
+    The lock is held. Where nothing was judged before, there are no rules.
+    """
+    entry = dataset.manifest().entry(STAGE)
+    rules = tuple((str(name), str(sql)) for name, sql in entry.setting("rules", []))
+    return run_stage(dataset, VerdictStage(rules), dataset.shards("download"))
+
+
 def reasons(dataset: Dataset, shard: str) -> pa.Table:
     """What is not kept of a shard as it is now: key, reason; a row per key.
 
@@ -129,6 +146,7 @@ def _judge(catalog: Catalog, rules: Mapping[str, str], shard: str, output: Outpu
     duck = catalog.duck
     duck.register("removed", _before(dict.fromkeys(_removed(catalog.dataset, shard), REMOVED)))
     duck.register("failed", _before(_not_embedded(catalog.dataset, shard)))
+    duck.register("decided", _table(decided_by_shard(catalog.dataset).get(shard, {})))
     sql = verdict_sql(catalog.of_shard(shard), rules)
     try:
         found = catalog.run(sql, "a rule")
@@ -156,6 +174,13 @@ def _before(reasons: Mapping[str, str]) -> pa.Table:
     import pyarrow as pa
 
     return pa.table({"key": text_array(reasons), "reason": text_array(reasons.values())})
+
+
+def _table(decisions: Mapping[str, bool]) -> pa.Table:
+    import pyarrow as pa
+
+    keep = pa.array(list(decisions.values()), pa.bool_())
+    return pa.table({"key": text_array(decisions), "keep": keep})
 
 
 def _removed(dataset: Dataset, shard: str) -> list[str]:

@@ -1,7 +1,9 @@
 // The page, put together: the state says what is seen, everything else follows it.
 
 import { AsCode } from "./as-code.js";
+import { Beside } from "./beside.js";
 import { Client, Problem } from "./client.js";
+import { Composer, sayWithin } from "./composer.js";
 import { Detail } from "./detail.js";
 import { confirmed, prepare } from "./dialogs.js";
 import { button, byId, count, el, say, typing } from "./dom.js";
@@ -16,10 +18,12 @@ import { web } from "./pictures.js";
 import { Removing } from "./removal.js";
 import { Results } from "./results.js";
 import { SearchBar } from "./search-bar.js";
+import { Searches } from "./searches.js";
 import { Selecting } from "./selection.js";
 import { Selections } from "./selections.js";
 import { rows } from "./query.js";
 import { ASKED, Store, askedOf, placeOf } from "./state.js";
+import { saidOf } from "./terms.js";
 import { welcome } from "./welcome.js";
 import { Where } from "./where.js";
 
@@ -38,6 +42,9 @@ class Page {
     this.where = new Where(this);
     this.facets = new Facets(this);
     this.bar = new SearchBar(this);
+    this.composer = new Composer(this);
+    this.beside = new Beside(this);
+    this.searches = new Searches(this);
     this.detail = new Detail(this);
     this.drawer = new Duplicates(this);
     this.selecting = new Selecting(this);
@@ -195,15 +202,22 @@ class Page {
     this.options.show(state);
     this.where.show(state);
     this.bar.show(state);
+    this.composer.show(state);
+    sayWithin(this, state);
+    this.beside.show(state);
     this.drawing.show(state);
     this.facets.show(state);
     this.showView(state);
     welcome(this, state);
-    document.title = state.query ? `${state.query} - frenchcat` : "frenchcat";
+    const said = saidOf(state);
+    document.title = said ? `${said.slice(0, 100)} - frenchcat` : "frenchcat";
     if (this.unknown(state)) this.sayUnknown(state);
     else if (changed.some((name) => ASKED.includes(name))) this.look(state, place);
     else if (changed.includes("hideUrls")) this.results.redo();
-    if (changed.some((name) => ["captions", "fullCaptions", "similarities"].includes(name))) this.results.dress(state);
+    if (changed.some((name) => ["captions", "fullCaptions", "similarities"].includes(name))) {
+      this.results.dress(state);
+      this.beside.dress(state);
+    }
     this.detail.show(state);
   }
 
@@ -262,7 +276,7 @@ class Page {
 
   /** Search by something else, from a result. */
   ask(changes) {
-    this.store.set({ query: "", imageUrl: "", like: "", likeOf: "", picture: "", row: "", view: "pictures", ...changes });
+    this.store.set({ query: "", imageUrl: "", like: "", likeOf: "", picture: "", terms: "", row: "", view: "pictures", ...changes });
   }
 
   duplicates(row) {

@@ -3,9 +3,9 @@
 import { open, prepare } from "./dialogs.js";
 import { button, byId, el } from "./dom.js";
 import { saveExport } from "./export.js";
+import { FORMATS } from "./formats.js";
 import { PAGE, asks, filters, looked, search } from "./query.js";
 
-const FORMATS = ["csv", "ndjson", "parquet", "arrow"];
 const MOST = 10_000;
 
 /** A text as a shell has it. */
@@ -27,7 +27,8 @@ export class AsCode {
   request(state) {
     const route = asks(state) ? "search" : "rows";
     const { dataset, ...body } = asks(state) ? search(state, PAGE) : { ...filters(state), k: PAGE, ...(state.sort && { sort: state.sort }) };
-    if (state.picture) body.picture = body.picture ? "BASE64" : undefined;
+    if (body.picture) body.picture = "BASE64"; // too long to be read
+    for (const term of body.terms ?? []) if (term.picture) term.picture = "BASE64";
     return { path: `v1/datasets/${encodeURIComponent(this.page.dataset.name)}/${route}`, body };
   }
 
@@ -41,7 +42,7 @@ export class AsCode {
     const curl = `curl ${address}${key} --json ${shell(JSON.stringify(body))}`;
     const code = `import httpx\n\nanswer = httpx.post("${address}", json=${python(body)}${headers})\nfor row in answer.json()["${asks(state) ? "hits" : "rows"}"]:\n    print(row["key"], row["caption"])`;
     const error = el("p", { class: "error", role: "alert", hidden: true });
-    const file = (format) => button(format.toUpperCase(), () => {
+    const file = ([format, name]) => button(name, () => {
       const { k, skip, sort, hybrid, aesthetic_score, aesthetic_weight, ...rest } = body;
       const nearest = asks(state) ? { ...looked(state), k: Math.min(MOST, this.page.maxHits) } : {};
       saveExport(this.page, { ...rest, ...nearest, format }).catch(({ message }) => {
@@ -56,7 +57,7 @@ export class AsCode {
       el("h3", {}, "curl"), this.block(curl),
       el("h3", {}, "Python"), this.block(code),
       el("h3", {}, asks(state) ? `The nearest ${Math.min(MOST, this.page.maxHits).toLocaleString("en")} rows as a file` : "All of these rows as a file"),
-      error, el("div", { class: "buttons" }, ...FORMATS.map(file)));
+      error, el("div", { class: "buttons" }, ...Object.entries(FORMATS).map(file)));
   }
 
   block(text) {

@@ -66,6 +66,9 @@ function actions(row, page) {
   const made = el("div", { class: "card-actions" });
   made.append(by("Picture", page.like(row), "Search by this picture"));
   if (row.caption) made.append(by("Caption", { query: row.caption }, "Search by this caption"));
+  const weighed = (text, w, label) =>
+    button(text, () => page.composer.addRow(row, w), { tabindex: -1, "aria-label": label, title: label, class: "weighed" });
+  made.append(weighed("+", 1, "Add this picture to the query"), weighed("−", -1, "Subtract this picture from the query"));
   if (row.copies) {
     const text = some(row.copies, "copy", "copies");
     const label = `${text} of this picture`;

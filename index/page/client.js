@@ -104,6 +104,13 @@ export class Client {
     }
   }
 
+  /** A file and its headers. */
+  async got(path) {
+    const response = await this.fetch(path, { headers: this.headers });
+    if (!response.ok) await this.read(response);
+    return { blob: await response.blob(), headers: response.headers };
+  }
+
   /** A picture's file, where a key must be sent for it. */
   async blob(path) {
     const response = await this.fetch(path, { headers: this.headers });

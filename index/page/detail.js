@@ -131,6 +131,7 @@ export class Detail {
     const { page } = this;
     const made = el("div", { class: "detail-actions" },
       button("Search by picture", () => page.ask(page.like(row))));
+    made.append(button("+ to the query", () => page.composer.addRow(row, 1)), button("− from the query", () => page.composer.addRow(row, -1)));
     if (row.caption) made.append(button("Search by caption", () => page.ask({ query: row.caption })));
     if (row.copies) made.append(button(some(row.copies, "copy", "copies"), () => page.duplicates(row)));
     if (row.stored) made.append(button("Save picture", () => save(page.client, row).catch((error) => page.failed(error))));

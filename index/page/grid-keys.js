@@ -12,59 +12,64 @@ export class GridKeys {
     list.addEventListener("focusin", (event) => this.rove(event.target.closest(".card")));
   }
 
-  get cards() {
-    return [...this.list.querySelectorAll(".card:not([hidden])")];
+  get window() {
+    return this.page.results.window;
+  }
+
+  /** The card that can be tabbed to. */
+  get current() {
+    return this.window.card(this.key);
   }
 
   /** Let one card, and what is in it, be reached by Tab; by default the first. */
-  rove(card = this.list.querySelector(".card:not([hidden])")) {
-    if (!card || card === this.current) return;
-    for (const one of [this.current, card]) {
+  rove(card = this.current ?? this.list.querySelector(".card")) {
+    if (!card || card === this.roved) return;
+    for (const one of [this.roved, card]) {
       for (const part of one?.querySelectorAll("a, button, input") ?? []) part.tabIndex = one === card ? 0 : -1;
     }
-    this.current = card;
+    this.roved = card;
+    this.key = card.dataset.key;
   }
 
   forget() {
-    this.current = undefined;
+    this.roved = this.key = undefined;
   }
 
   /** Give the focus to a row's card; whether it is there. */
   focus(key) {
-    const card = this.cards.find((one) => one.dataset.key === key);
+    const card = this.window.reveal(key);
     card?.querySelector(".open").focus();
     return Boolean(card);
   }
 
   /** Give the focus to the card that can be tabbed to. */
   enter() {
-    this.current?.querySelector(".open").focus();
+    this.focus(this.key);
   }
 
   pressed(event) {
-    const card = event.target.closest(".card");
-    if (!card || typing(event) || event.altKey) return;
-    if (this.page.picked.pressed(event, card.dataset.key)) return event.preventDefault();
+    // The list itself has the focus where the card that had it is no longer near the window.
+    const key = event.target === this.list ? this.key : event.target.closest(".card")?.dataset.key;
+    if (!key || typing(event) || event.altKey) return;
+    if (this.page.picked.pressed(event, key)) return event.preventDefault();
     if (event.ctrlKey || event.metaKey) return;
     if (MOVES.includes(event.key)) {
       event.preventDefault();
-      this.aim(card, event.key)?.querySelector(".open").focus();
+      const aim = this.aim(key, event.key);
+      if (aim) this.focus(aim);
       return;
     }
-    const row = this.page.results.row(card.dataset.key);
-    const done = this.page.shortcut(event.key, row);
-    if (done) event.preventDefault();
+    if (this.page.shortcut(event.key, this.page.results.row(key))) event.preventDefault();
   }
 
-  /** The card that a key leads to. */
-  aim(card, key) {
-    const cards = this.cards;
-    const at = cards.indexOf(card);
-    if (key === "Home") return cards[0];
-    if (key === "End") return cards.at(-1);
-    if (key === "ArrowLeft") return cards[at - 1];
-    if (key === "ArrowRight") return cards[at + 1];
-    const row = key === "ArrowUp" ? cards.slice(0, at).reverse() : cards.slice(at + 1);
-    return row.find((one) => Math.abs(one.offsetLeft - card.offsetLeft) < card.offsetWidth / 2);
+  /** The row that a key of the keyboard leads to. */
+  aim(key, pressed) {
+    const { rows, places } = this.window;
+    const at = places.get(key);
+    const line = this.window.count();
+    const steps = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -line, ArrowDown: line };
+    if (pressed === "Home") return rows[0]?.key;
+    if (pressed === "End") return rows.at(-1)?.key;
+    return rows[at + steps[pressed]]?.key;
   }
 }

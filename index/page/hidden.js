@@ -9,6 +9,7 @@ const REASONS = {
   url: ["of an address already shown", { hideUrls: false }],
   dropped: ["dropped by a verdict", { hideDropped: false }],
   where: ["outside the condition", { where: "" }],
+  selection: ["outside the selection", { selections: "", outside: "" }],
   removed: ["removed on request", null],
   broken: ["broken", null],
 };

@@ -30,7 +30,7 @@ export class DatasetMap {
   /** Show the map of a state's dataset and filters. */
   async show(state) {
     const { dataset: name, ...asked } = filters(state);
-    const path = `v1/datasets/${encodeURIComponent(this.page.dataset.name)}/map?${new URLSearchParams(asked)}`;
+    const path = `v1/datasets/${encodeURIComponent(this.page.dataset.name)}/map?${new URLSearchParams(Object.entries(asked).flatMap(([key, value]) => [value].flat().map((one) => [key, one])))}`;
     if (path === this.path) return this.draw();
     this.path = path;
     byId("map-said").textContent = "The map is being made…";

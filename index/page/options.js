@@ -1,7 +1,7 @@
 // The toggles, with LAION's names and defaults, and what stands beside them.
 
 import { byId, button, el, say } from "./dom.js";
-import { asks } from "./query.js";
+import { asks, worded } from "./query.js";
 import { DEFAULTS } from "./state.js";
 
 const TOGGLES = {
@@ -80,7 +80,7 @@ export class Options {
       return `${NO_QUERY} Duplicates were not looked for; run frenchcat dedup.`;
     }
     if (["aesthetic", "similarities"].includes(name) && !asks(state)) return NO_QUERY;
-    if (name === "hybrid" && !state.query.trim()) return "Only where words are searched for.";
+    if (name === "hybrid" && !worded(state)) return "Only where words are searched for.";
     if (name === "captions" && state.fullCaptions) return "Full captions are shown.";
     if (name === "useMclip" && !datasets.some(multilingual)) {
       return `No dataset here has a multilingual model; ${dataset.model} knows one language.`;
@@ -138,7 +138,7 @@ export class Options {
   }
 
   reset() {
-    const { query, index, back, imageUrl, like, likeOf, picture, view, row, ...others } = DEFAULTS;
+    const { query, index, back, imageUrl, like, likeOf, picture, terms, beside, selections, outside, view, row, ...others } = DEFAULTS;
     this.page.store.set(others);
   }
 

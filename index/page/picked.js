@@ -1,11 +1,11 @@
 // Rows that are picked among the results, by click, range and key, and what is done with them all.
 
 import { button, byId, el, some } from "./dom.js";
+import { FORMATS, formatMenu } from "./formats.js";
 import { asks, filters, keyIn, looked } from "./query.js";
 import { saveExport } from "./export.js";
 
 const TERMS = 16; // parts of a query, at most
-const FORMATS = ["csv", "ndjson", "parquet"];
 
 export class Picked {
   constructor(page) {
@@ -54,7 +54,7 @@ export class Picked {
   }
 
   range(key) {
-    const keys = this.page.results.keys.cards.map((card) => card.dataset.key);
+    const keys = this.page.results.shown.map((row) => row.key);
     const [from, to] = [keys.indexOf(this.last ?? key), keys.indexOf(key)].sort((a, b) => a - b);
     if (from < 0) return this.pick(key, true);
     for (const one of keys.slice(from, to + 1)) this.rows.set(one, this.page.results.row(one));
@@ -103,10 +103,7 @@ export class Picked {
     if (count > TERMS) Object.assign(sum, { disabled: true, title: `A query has at most ${TERMS} pictures.` });
     const made = [sum];
     if (page.config.maySelect) made.push(one("Training selection", () => page.selecting.openPicked([...this.rows.keys()])));
-    const format = el("select", { "aria-label": "Download as" }, el("option", { value: "" }, "Download…"),
-      ...FORMATS.map((name) => el("option", { value: name }, name.toUpperCase())));
-    format.addEventListener("change", () => format.value && this.download(format.value));
-    made.push(format);
+    made.push(formatMenu("Download as", FORMATS, (format) => this.download(format)));
     if (page.config.mayRemove) made.push(one("Remove…", () => page.removing.openPicked([...this.rows.values()]), { class: "warn" }));
     const { done, shown } = page.results;
     if (shown.length > count || !done) made.push(one(`All ${done ? "" : "loaded "}(${shown.length})`, () => this.all(), { "data-focus": "all" }));

@@ -1,10 +1,12 @@
 // A state as the body of a search.
 
+import { asTerm, parseTerms, termsOf } from "./terms.js";
+
 export const PAGE = 40; // rows a page, as LAION's has it
 
 /** Whether something is looked for; else rows are browsed. */
 export const asks = (state) =>
-  Boolean(state.query.trim() || state.picture || state.imageUrl || state.like);
+  Boolean(state.query.trim() || state.picture || state.imageUrl || state.like || parseTerms(state.terms).length);
 
 /** Which rows may be found. */
 export function filters(state) {
@@ -15,6 +17,8 @@ export function filters(state) {
     violence: !state.violence,
     duplicates: !state.hideImages,
     dropped: !state.hideDropped,
+    ...(state.selections && { selections: state.selections.split(",") }),
+    ...(state.outside && { outside: state.outside.split(",") }),
   };
 }
 
@@ -27,21 +31,19 @@ export const keyIn = (keys) => `key IN (${keys.map(literal).join(", ")})`;
 /** In which order rows are given. */
 const sorting = (state) => (state.sort ? { sort: state.sort } : {});
 
-/** What is looked for: one thing, or the sum of a text and a picture. */
+/** What is looked for: one thing, or a weighted sum of several. */
 export function looked(state) {
-  const terms = [];
-  if (state.query.trim()) terms.push({ text: state.query.trim() });
-  if (state.picture) terms.push({ picture: state.picture });
-  if (state.imageUrl) terms.push({ picture_url: state.imageUrl });
-  const { like, likeOf } = state;
-  for (const key of like.split(",").filter(Boolean)) terms.push({ like: likeOf ? { dataset: likeOf, key } : key });
-  return terms.length === 1 ? terms[0] : { terms };
+  const terms = termsOf(state).map((term) => asTerm(term, state));
+  return terms.length === 1 && terms[0].weight === undefined ? terms[0] : { terms };
 }
+
+/** Whether words are among what is looked for, and not subtracted. */
+export const worded = (state) => termsOf(state).some(({ t, w }) => t && w > 0);
 
 /** The body of /v1/search. */
 export function search(state, k, skip = 0) {
   const rated = state.aesthetic && { aesthetic_score: state.score, aesthetic_weight: state.weight };
-  return { ...filters(state), ...looked(state), by: state.by, k, skip, ...rated, ...sorting(state), ...(state.hybrid && state.query.trim() && { hybrid: true }) };
+  return { ...filters(state), ...looked(state), by: state.by, k, skip, ...rated, ...sorting(state), ...(state.hybrid && worded(state) && { hybrid: true }) };
 }
 
 /** Rows of a state: hits of its query, or, without one, what meets its filters. */

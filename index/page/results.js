@@ -1,6 +1,7 @@
 // The pictures found: a page at a time, the next one when somebody scrolls towards the end. What is
 // there stays until the next answer comes, and comes back as it was left.
 
+import { CardWindow } from "./card-window.js";
 import { card, dress } from "./card.js";
 import { byId, count, el, some } from "./dom.js";
 import { GridKeys } from "./grid-keys.js";
@@ -13,12 +14,14 @@ const NEAR_PX = 900; // to the end of the list: the next page is asked for
 const SLOW_MS = 300; // until it is said that something is searched
 const KEPT = 8; // lists that were left and can be returned to
 const MOST = 1000; // rows that are asked for at once where a list is returned to
+const LARGEST = 200; // rows of a page further down, where one scrolls fast
 
 export class Results {
   constructor(page) {
     this.page = page;
     this.list = byId("results");
     this.end = byId("more");
+    this.window = new CardWindow(this.list, (row) => this.item(row), (cards) => this.came(cards));
     this.keys = new GridKeys(this.list, page);
     this.fetched = []; // rows, as they came
     this.answered = null; // the state that they answer; another one may be asked meanwhile
@@ -54,8 +57,8 @@ export class Results {
 
   /** Where the list is: how many rows, how far scrolled, which one has the focus. */
   get place() {
-    const key = this.keys.current?.dataset.key;
-    return { shown: this.fetched.length, top: scrollY, key };
+    const { key } = this.keys;
+    return { shown: this.fetched.length, top: scrollY, key, anchor: this.window.anchor };
   }
 
   /** Look for what the state asks; return to a place of it, if it was left there. */
@@ -85,10 +88,11 @@ export class Results {
     if (this.left.size > KEPT) this.left.delete(this.left.keys().next().value);
   }
 
-  returnTo({ top, key }) {
+  returnTo({ top, key, anchor }) {
     scrollTo({ top });
+    if (anchor && this.list.classList.contains("windowed")) this.window.returnTo(anchor);
     this.top = scrollY;
-    const card = key && this.keys.cards.find((one) => one.dataset.key === key);
+    const card = key && this.window.card(key);
     if (card) this.keys.rove(card);
     if (card && document.activeElement === document.body) {
       card.querySelector(".open").focus({ preventScroll: true });
@@ -104,7 +108,7 @@ export class Results {
   }
 
   /** Fetch the next rows. */
-  async more(wanted = PAGE) {
+  async more(wanted = Math.min(LARGEST, PAGE * Math.ceil((this.fetched.length + 1) / MOST * 4))) {
     if (this.done || this.running) return;
     const running = (this.running = new AbortController());
     const { first } = this;
@@ -120,6 +124,7 @@ export class Results {
       if (first) this.begin(found);
       this.done = found.rows.length < k || left <= k;
       this.add(found.rows);
+      if (first) this.page.searches.remember(this.state);
       this.page.failed(null);
       retryPictures();
     } catch (error) {
@@ -150,12 +155,13 @@ export class Results {
     this.first = false;
     this.answered = this.state;
     this.fetched = [];
+    this.byKey = new Map();
     this.total = found.total;
     this.took = found.took;
     this.hidden = { ...found.hidden };
     this.seen = new Set();
     this.keys.forget();
-    this.list.replaceChildren();
+    this.window.clear();
     if (within) this.list.focus({ preventScroll: true }); // what had it is gone
     scrollTo({ top: 0 });
     this.top = 0;
@@ -163,25 +169,38 @@ export class Results {
 
   add(found) {
     this.fetched.push(...found);
-    this.list.append(...found.map((row) => this.item(row)).filter(Boolean));
+    for (const row of found) this.byKey.set(row.key, row);
+    this.window.push(found.filter((row) => this.isNew(row)));
+    this.window.sayTotal(this.done ? this.window.rows.length : -1);
     this.keys.rove();
     if (this.page.picked.rows.size) this.page.picked.show();
     this.sayAll();
+    this.page.beside?.mark();
   }
 
-  /** A row's card; null where one of its address is there already. */
-  item(row) {
-    if (row.url && this.page.store.state.hideUrls && this.seen.has(row.url)) {
-      this.hide("url");
-      return null;
-    }
+  /** Whether a row is shown: none of its address is there already. */
+  isNew(row) {
+    const there = row.url && this.page.store.state.hideUrls && this.seen.has(row.url);
+    if (there) this.hide("url");
     this.seen.add(row.url);
-    const item = card(row, this.page, () => {
-      item.hidden = true;
+    return !there;
+  }
+
+  /** A row's card. */
+  item(row) {
+    return card(row, this.page, () => {
+      this.window.remove(row.key);
       this.hide("broken");
+      this.keys.rove();
       this.sayAll();
     });
-    return item;
+  }
+
+  /** Cards came into the document: the one that can be tabbed to may be among them. */
+  came(cards) {
+    const current = cards.find((one) => one.dataset.key === this.keys.key);
+    if (current) this.keys.rove(current);
+    if (this.list.classList.contains("windowed")) this.page.beside.mark();
   }
 
   hide(reason) {
@@ -196,22 +215,23 @@ export class Results {
     this.hidden = hidden;
     this.seen = new Set();
     this.keys.forget();
-    this.list.replaceChildren();
+    this.window.clear();
     this.add(fetched);
     this.watch();
   }
 
   dress(state) {
     for (const item of this.list.children) dress(item, this.row(item.dataset.key), state);
+    this.window.measureAnew();
   }
 
   row(key) {
-    return this.fetched.find((row) => row.key === key);
+    return this.byKey?.get(key);
   }
 
   /** The rows that are seen, in order. */
   get shown() {
-    return this.keys.cards.map((item) => this.row(item.dataset.key));
+    return this.window.rows;
   }
 
   /** Ask for the next page once somebody scrolls down towards the end.
@@ -244,7 +264,7 @@ export class Results {
   }
 
   said() {
-    const number = this.list.querySelectorAll(".card:not([hidden])").length;
+    const number = this.window.rows.length;
     if (!this.answered) return [];
     if (this.answered !== this.state && askedOf(this.answered) !== askedOf(this.state)) {
       const { query } = this.answered;

@@ -4,6 +4,7 @@ import { site } from "./credit.js";
 import { button, byId, el, typing } from "./dom.js";
 import { show, web } from "./pictures.js";
 import { placeOf } from "./state.js";
+import { parseTerms } from "./terms.js";
 import { encoded } from "./upload.js";
 
 export class SearchBar {
@@ -38,7 +39,7 @@ export class SearchBar {
   async upload(file) {
     if (!file) return;
     const picture = await encoded(file);
-    this.page.store.set({ picture, query: "", imageUrl: "", like: "", row: "", view: "pictures" });
+    this.page.store.set({ picture, query: "", imageUrl: "", like: "", terms: "", row: "", view: "pictures" });
   }
 
   /** A picture, or an address of one, that was pasted or dropped. */
@@ -47,7 +48,7 @@ export class SearchBar {
     const address = data?.getData("text/uri-list") || data?.getData("text/plain") || "";
     if (file) this.upload(file);
     else if (!textIsTyped && web(address)) {
-      this.page.store.set({ query: "", imageUrl: web(address), like: "", picture: "", row: "" });
+      this.page.store.set({ query: "", imageUrl: web(address), like: "", picture: "", terms: "", row: "" });
     } else return;
     event.preventDefault();
   }
@@ -74,14 +75,15 @@ export class SearchBar {
   show(state) {
     if (document.activeElement !== this.field || state.query) this.field.value = state.query;
     const asked = byId("asked");
-    const shown = this.picture(state);
+    const shown = this.picture(state, parseTerms(state.terms).some(({ p }) => p));
     asked.hidden = !shown;
     asked.replaceChildren(...(shown ? [shown, this.drop()] : []));
     this.field.placeholder = shown ? "and words" : "french cat";
   }
 
-  picture(state) {
-    if (state.picture) return el("img", { alt: "your picture", src: `data:image/jpeg;base64,${state.picture}` });
+  /** The picture that is asked; `weighed`: the uploaded one is a chip. */
+  picture(state, weighed) {
+    if (state.picture && !weighed) return el("img", { alt: "your picture", src: `data:image/jpeg;base64,${state.picture}` });
     if (state.imageUrl) return el("span", { title: state.imageUrl }, `picture at ${site(state.imageUrl) || "?"}`);
     if (!state.like) return null;
     const dataset = state.likeOf || (this.page.dataset?.name ?? "");

@@ -4,6 +4,7 @@ import { CutOff } from "./cut-off.js";
 import { open, prepare } from "./dialogs.js";
 import { button, byId, el, say, some } from "./dom.js";
 import { asks, filters, keyIn, search } from "./query.js";
+import { saidOf } from "./terms.js";
 
 const BALANCED = /VARCHAR|BOOLEAN/; // types of columns
 
@@ -20,6 +21,12 @@ export function condition(state, columns) {
   if (state.safe && columns.has("punsafe")) parts.push("(punsafe IS NULL OR punsafe < 0.5)");
   if (state.hideImages && columns.has("duplicate_of")) parts.push("(duplicate_of IS NULL)");
   return parts.join(" AND ") || null;
+}
+
+/** The selections that a view is of. */
+function within(state) {
+  const { selections, outside } = filters(state);
+  return { ...(selections && { selections }), ...(outside && { outside }) };
 }
 
 export class Selecting {
@@ -42,7 +49,7 @@ export class Selecting {
       maxlength: 100,
       pattern: "[A-Za-z0-9][A-Za-z0-9._\\-]*",
       title: "letters, digits, dots, dashes",
-      value: named(state.query || state.where),
+      value: named(saidOf(state) || state.where || state.selections),
     });
     this.cutOff = asks(state) && !picked ? new CutOff(this.page, state) : null;
     this.error = el("p", { class: "error", role: "alert", hidden: true });
@@ -85,7 +92,9 @@ export class Selecting {
 
   said(state) {
     const query = asks(state) ? "The nearest rows to this query" : "All rows";
-    const where = state.where.trim() ? ` where ${state.where.trim()}` : "";
+    const within = state.selections ? ` of ${state.selections.replaceAll(",", " and ")}` : "";
+    const outside = state.outside ? ` outside of ${state.outside.replaceAll(",", " and ")}` : "";
+    const where = `${within}${outside}${state.where.trim() ? ` where ${state.where.trim()}` : ""}`;
     return (
       `${query}${where}, as they are filtered now; dropped and removed rows are never in it. ` +
       "Training reads it straight from the shards, and its digest names it ever after."
@@ -100,7 +109,7 @@ export class Selecting {
     const body = this.picked?.length
       ? { dataset, name, replace, where: keyIn(this.picked) }
       : k === null
-      ? { dataset, name, replace, where: condition(state, page.where.columns ?? new Set()), ...this.sized() }
+      ? { dataset, name, replace, where: condition(state, page.where.columns ?? new Set()), ...within(state), ...this.sized() }
       : { dataset, name, replace, query: { ...search({ ...state, sort: "", hybrid: false }, k), ...filters(state), dropped: false, dataset } };
     try {
       this.made(await page.client.post("v1/selections", body));

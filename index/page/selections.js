@@ -2,9 +2,10 @@
 
 import { confirmed, open, prepare } from "./dialogs.js";
 import { button, byId, el, saveFile, say, some } from "./dom.js";
+import { WITH_PICTURES, formatMenu } from "./formats.js";
 import { trainCommand } from "./selection.js";
 
-const FORMATS = ["csv", "parquet", "ndjson"];
+const EVERY = { safe: false, violence: false, hideUrls: false, hideImages: false, hideDropped: false };
 
 export class Selections {
   constructor(page) {
@@ -30,6 +31,7 @@ export class Selections {
   async load() {
     try {
       const found = await this.page.client.get(this.path);
+      this.found = found;
       this.list.replaceChildren(...found.map((one) => this.item(one)));
       if (!found.length) this.list.append(el("li", { class: "dim" }, "None yet. Make one from what you look at."));
     } catch (error) {
@@ -39,10 +41,9 @@ export class Selections {
 
   item(one) {
     const command = trainCommand(one);
-    const format = el("select", { "aria-label": `Download ${one.name} as` }, el("option", { value: "" }, "Download…"),
-      ...FORMATS.map((name) => el("option", { value: name }, name.toUpperCase())));
-    format.addEventListener("change", () => format.value && this.download(one, format.value, format));
-    const buttons = [format];
+    const buttons = [button("Show its rows", () => this.look({ selections: one.name })),
+      formatMenu(`Download ${one.name} as`, WITH_PICTURES, (format) => this.download(one, format))];
+    if (this.found.length > 1) buttons.push(this.comparing(one));
     if (this.page.config.maySelect) {
       buttons.push(button("Rename…", () => this.rename(one, item)), button("Delete…", () => this.remove(one), { class: "warn" }));
     }
@@ -62,11 +63,45 @@ export class Selections {
     }
   }
 
-  download(one, format, field) {
-    field.value = "";
+  download(one, format) {
     return this.attempt(async () => {
-      const blob = await this.page.client.blob(`${this.path}/${encodeURIComponent(one.name)}/rows?format=${format}`);
+      const { blob, headers } = await this.page.client.got(`${this.path}/${encodeURIComponent(one.name)}/rows?format=${format}`);
       saveFile(blob, `${one.name}.${format}`);
+      const leftOut = Number(headers.get("X-Rows-Left-Out"));
+      if (leftOut) throw new Error(`${some(leftOut, "row")} of ${one.name} without a picture cannot be in a tar.`);
+    });
+  }
+
+  /** Look at rows as results, all of them, whatever is left out otherwise. */
+  look(changes) {
+    this.dialog.close();
+    this.page.ask({ where: "", selections: "", outside: "", sort: "", ...EVERY, ...changes });
+  }
+
+  /** A menu of the other selections, to compare one with. */
+  comparing(one) {
+    const others = this.found.filter(({ name }) => name !== one.name);
+    const menu = el("select", { "aria-label": `Compare ${one.name} with` }, el("option", { value: "" }, "Compare with…"),
+      ...others.map(({ name }) => el("option", { value: name }, name)));
+    menu.addEventListener("change", () => menu.value && this.compare(one, menu.value, menu));
+    return menu;
+  }
+
+  /** Say how two overlap; each part can be looked at. */
+  compare(one, other, menu) {
+    return this.attempt(async () => {
+      const { only, both } = await this.page.client.get(
+        `${this.path}/${encodeURIComponent(one.name)}/compare?with=${encodeURIComponent(other)}`);
+      const part = (words, number, changes) => el("li", {},
+        button(`${words}: ${some(number, "row")}`, () => this.look(changes), { disabled: !number }));
+      const said = el("ul", { class: "compared", "aria-label": `${one.name} and ${other}`, role: "list" },
+        part(`Only in ${one.name}`, only[one.name], { selections: one.name, outside: other }),
+        part(`Only in ${other}`, only[other], { selections: other, outside: one.name }),
+        part("In both", both, { selections: `${one.name},${other}` }));
+      const item = menu.closest("li");
+      item.querySelector(".compared")?.remove();
+      item.append(said);
+      said.querySelector("button:enabled")?.focus();
     });
   }
 

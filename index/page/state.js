@@ -11,6 +11,10 @@ export const DEFAULTS = Object.freeze({
   like: "", // the key of a row; of several, with commas
   likeOf: "", // its dataset; "" is the one that is searched, as in older links
   picture: "", // base64 of an uploaded one
+  terms: "", // further parts of the query, weighted; see terms.js
+  beside: "", // the words of another query, whose results stand beside
+  selections: "", // frozen ones that rows are in, with commas
+  outside: "", // and those that rows are not in
   where: "",
   by: "image",
   hybrid: false, // words in captions, too
@@ -33,7 +37,7 @@ export const DEFAULTS = Object.freeze({
 
 /** What changes which rows are found. */
 export const ASKED = [
-  "query", "index", "back", "imageUrl", "like", "likeOf", "picture", "where", "by", "hybrid", "sort", "safe", "violence",
+  "query", "index", "back", "imageUrl", "like", "likeOf", "picture", "terms", "selections", "outside", "where", "by", "hybrid", "sort", "safe", "violence",
   "hideImages", "hideDropped", "aesthetic", "score", "weight",
 ];
 

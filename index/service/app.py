@@ -27,6 +27,7 @@ from frenchcat.index.service import (
     browse,
     compat,
     curation,
+    decisions,
     drawing,
     export,
     facets,
@@ -59,7 +60,8 @@ LATE_SEC = 5  # for threads to end after that
 ROUTERS = tuple(
     module.router
     for module in (
-        *(api, browse, facets, resources, export, kept, media, curation, drawing, compat),
+        *(api, browse, facets, resources, export, kept, decisions, media, curation, drawing),
+        compat,
         operations,
     )
 )

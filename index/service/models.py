@@ -537,6 +537,64 @@ class Selected(BaseModel):
     sql: str | None = None
 
 
+class NewDecision(Strict):
+    """Rows that are kept or dropped by hand."""
+
+    keep: bool = Field(description="False: they are dropped, with the reason by_hand.")
+    keys: list[Key] = Field(min_length=1, max_length=10_000)
+    note: str = Field("", max_length=2_000)
+
+
+class DecisionMade(BaseModel):
+    """A decision that was logged."""
+
+    number: int
+    keep: bool | None = Field(description="null: it undoes another one.")
+    keys: list[str]
+    time: str
+    note: str
+    undoes: int | None = Field(description="The number of the decision that it takes back.")
+    undone: bool = Field(description="Whether another decision takes it back.")
+
+
+class ClusterMember(RowResponse):
+    """A row of a cluster."""
+
+    by_hand: bool | None = Field(None, description="Whether somebody keeps or drops it.")
+
+
+class Cluster(BaseModel):
+    """Rows that are duplicates of each other."""
+
+    rows: int
+    members: list[ClusterMember] = Field(description="The first 200.")
+
+
+class Clusters(BaseModel):
+    """Clusters of duplicates, the largest first."""
+
+    dataset: str
+    total: int
+    clusters: list[Cluster]
+
+
+class FailedRow(BaseModel):
+    """A row of the list without a picture."""
+
+    key: str
+    url: str | None
+    caption: str | None
+    detail: str | None = Field(description="What exactly went wrong, where that is known.")
+
+
+class Failed(BaseModel):
+    """Rows that failed for one reason."""
+
+    dataset: str
+    total: int
+    rows: list[FailedRow]
+
+
 class Compared(BaseModel):
     """How two selections overlap, in rows."""
 

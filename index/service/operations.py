@@ -63,6 +63,7 @@ async def config(request: Request) -> dict[str, Any]:
             "asksForKey": settings.api_key_file is not None,
             "mayRemove": settings.allow_remove,
             "maySelect": settings.may_select,
+            "mayDecide": settings.may_decide,
             "maxHits": settings.max_hits,
             "remotePictures": settings.remote_pictures,
             "ratings": service.content_policy.ratings is not None,

@@ -24,6 +24,8 @@ class ServeSettings:
     """Whether /v1/remove may remove rows."""
     allow_select: bool | None = None
     """Whether /v1/selections writes; None: where the service is at loopback or asks for keys."""
+    allow_decide: bool | None = None
+    """Whether rows are kept and dropped by hand through it; None: as with `allow_select`."""
     confirm_rows: int = Field(100, ge=0)
     """A removal of more rows must be confirmed with their number."""
     cors: tuple[str, ...] = ()
@@ -103,6 +105,13 @@ class ServeSettings:
         """Whether selections can be made through it."""
         if self.allow_select is not None:
             return self.allow_select
+        return self.private or self.api_key_file is not None
+
+    @property
+    def may_decide(self) -> bool:
+        """Whether rows can be kept and dropped by hand through it."""
+        if self.allow_decide is not None:
+            return self.allow_decide
         return self.private or self.api_key_file is not None
 
     def check(self) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -57,7 +58,7 @@ def both(tmp_path_factory: pytest.TempPathFactory, clip: Clip) -> Iterator[Both]
     dataset = make(folder / "cats", clip)
     keys = folder / "keys.txt"
     keys.write_text(KEY + "\n")
-    closed = {"api_key_file": str(keys), "allow_remove": True, "condition_sec": 60}
+    closed: dict[str, Any] = {"api_key_file": str(keys), "allow_remove": True, "condition_sec": 60}
     with live(dataset, clip=clip, **closed) as service:
         address = f"http://127.0.0.1:{service.port}"
         with frenchcat.connect(address + "/", key=KEY) as remote:
@@ -250,3 +251,26 @@ def test_a_service_of_several_datasets_asks_which(tmp_path: Path, clip: Clip) ->
             assert dogs.info().name == "dogs"
             error = refused(lambda: dogs.remove(key=KEYS[0]))
             assert (type(error), "--allow-remove" in str(error)) == (NotAllowed, True)
+
+
+def test_rows_are_kept_and_dropped_by_hand(both: Both, cats: EITHER) -> None:
+    first, second = KEYS[3], KEYS[4]
+    made = cats.drop([first, second], note="upside down")
+    assert (made.keep, made.keys, made.note) == (False, (first, second), "upside down")
+    for one in (both.opened, both.remote):
+        assert one.rows(["key"], "reason = 'by_hand'")["key"].to_pylist() == [first, second]
+        assert first not in [hit.key for hit in one.search("a cat", k=8, duplicates=True)]
+    kept = cats.keep(first)
+    assert cats.rows(["reason"], f"key = '{first}'")["reason"].to_pylist() == [None]
+    assert cats.decisions() == both.opened.decisions()
+    assert cats.decisions()[-1] == kept
+    assert cats.undo_decision(kept.number) == kept
+    assert cats.rows(["reason"], f"key = '{first}'")["reason"].to_pylist() == ["by_hand"]
+    assert cats.undo_decision(made.number).keys == made.keys
+    assert cats.drop(where="sharpness = 8").keys == (second,)
+    cats.undo_decision(cats.decisions()[-1].number)
+    assert type(refused(lambda: cats.keep("000009999"))) is NotFound
+    assert type(refused(lambda: cats.keep("a", where="width > 1"))) is UserError
+    assert type(refused(lambda: cats.drop(where="widht > 1"))) is UnknownColumn
+    assert type(refused(lambda: cats.undo_decision(made.number))) is UserError
+    assert isinstance(refused(lambda: cats.drop([])), UserError)

@@ -1,0 +1,140 @@
+"""Decisions by hand: rows that somebody keeps or drops, whatever the rules of the verdicts say.
+
+``decisions/000001.json``, one file a decision, with its rows, its time and a note. Of several about
+a row the last one counts; one that is undone does not count. A file is never changed, but for the
+keys of removed rows, which leave it when the dataset is compacted. The verdicts read the log
+(verdict/stage.py), so search, new selections and exports follow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from frenchcat.curate import sidecar
+from frenchcat.curate.dataset import Dataset
+from frenchcat.curate.errors import NotFound, UserError
+from frenchcat.curate.keys import by_shard
+from frenchcat.curate.removals import removed_keys
+
+FOLDER = "decisions"
+BY_HAND = "by_hand"
+"""The reason of rows that somebody dropped; no rule can have this name."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """One decision, as it is logged."""
+
+    number: int
+    keep: bool | None  # None: it undoes another one
+    keys: tuple[str, ...]
+    time: str  # ISO 8601, UTC, when it was made
+    note: str = ""
+    undoes: int | None = None
+
+
+def decisions(dataset: Dataset) -> list[Decision]:
+    """All that were made, in their order."""
+    names = sorted(name for name in dataset.files(FOLDER) if name.endswith(".json"))
+    return [_parsed(dataset.read_json(f"{FOLDER}/{name}")) for name in names]
+
+
+def undone(made: Iterable[Decision]) -> set[int]:
+    """The numbers of those that do not count any more."""
+    return {one.undoes for one in made if one.undoes is not None}
+
+
+def decided(dataset: Dataset) -> dict[str, bool]:
+    """Key -> whether it is kept, of the rows about which somebody has decided."""
+    made = decisions(dataset)
+    gone = undone(made)
+    found: dict[str, bool] = {}
+    for one in made:
+        if one.keep is not None and one.number not in gone:
+            found |= dict.fromkeys(one.keys, one.keep)
+    return found
+
+
+def decided_by_shard(dataset: Dataset) -> dict[str, dict[str, bool]]:
+    """The same by shard."""
+    found = decided(dataset)
+    return {
+        shard: {key: found[key] for key in sorted(keys)}
+        for shard, keys in by_shard(dataset, found).items()
+    }
+
+
+def decide(dataset: Dataset, keep: bool, keys: Collection[str], note: str = "") -> Decision:
+    """Log that rows are kept, or dropped; the lock is held.
+
+    Raises `UserError` without a key, `NotFound` for one that is no stored picture's.
+    """
+    wanted = sorted(set(keys))
+    if not wanted:
+        raise UserError("no row is named; give the keys of some")
+    _check_stored(dataset, wanted)
+    return _log(dataset, keep, tuple(wanted), note)
+
+
+def undo(dataset: Dataset, number: int, note: str = "") -> Decision:
+    """Log that a decision does not count any more; gives that decision. The lock is held.
+
+    Raises `NotFound` for a number that the log lacks, `UserError` for one that was undone before,
+    or undoes another one.
+    """
+    made = {one.number: one for one in decisions(dataset)}
+    found = made.get(number)
+    if found is None:
+        known = ", ".join(map(str, made)) or "none"
+        raise NotFound(f"{dataset.root} has no decision {number}; there are: {known}")
+    if found.undoes is not None:
+        raise UserError(f"decision {number} undoes {found.undoes}; decide anew instead")
+    if number in undone(made.values()):
+        raise UserError(f"decision {number} is undone already; there is nothing to do")
+    _log(dataset, None, (), note, number)
+    return found
+
+
+def purge(dataset: Dataset) -> None:
+    """Take the keys of removed rows out of the log; the lock is held."""
+    gone = removed_keys(dataset)
+    for one in decisions(dataset):
+        left = tuple(key for key in one.keys if key not in gone)
+        if left != one.keys:
+            _write(dataset, Decision(**{**asdict(one), "keys": left}))
+
+
+def _check_stored(dataset: Dataset, keys: Collection[str]) -> None:
+    gone = removed_keys(dataset)
+    there = set(dataset.shards("download"))
+    for shard, wanted in by_shard(dataset, keys).items():
+        stored: set[str] = set()
+        if shard in there:
+            table = sidecar.read(dataset, shard, ["key"])
+            rows = zip(table["key"].to_pylist(), table["status"].to_pylist(), strict=True)
+            stored = {key for key, status in rows if status == "success"}
+        if missing := sorted(wanted - (stored - gone)):
+            raise NotFound(
+                f"{dataset.root} holds no picture of {missing[0]!r}; nothing was decided"
+            )
+
+
+def _log(
+    dataset: Dataset, keep: bool | None, keys: tuple[str, ...], note: str, undoes: int | None = None
+) -> Decision:
+    number = max((one.number for one in decisions(dataset)), default=0) + 1
+    time = datetime.now(UTC).isoformat(timespec="seconds")
+    made = Decision(number, keep, keys, time, note, undoes)
+    _write(dataset, made)
+    return made
+
+
+def _write(dataset: Dataset, one: Decision) -> None:
+    dataset.write_json(f"{FOLDER}/{one.number:06d}.json", asdict(one))
+
+
+def _parsed(value: dict[str, Any]) -> Decision:
+    return Decision(**{**value, "keys": tuple(value["keys"])})
