@@ -26,6 +26,7 @@ import { ASKED, Store, askedOf, placeOf } from "./state.js";
 import { saidOf } from "./terms.js";
 import { welcome } from "./welcome.js";
 import { Where } from "./where.js";
+import { Work } from "./work.js";
 
 const CONDITION = ["bad-condition", "unknown-column"]; // codes of problems
 
@@ -51,6 +52,7 @@ class Page {
     this.selections = new Selections(this);
     this.asCode = new AsCode(this);
     this.removing = new Removing(this);
+    this.work = new Work(this);
     this.drawing = new Drawing(this);
     prepare(byId("help"));
     const wide = matchMedia("(min-width: 600px)");
@@ -162,7 +164,8 @@ class Page {
     const { contact } = this.config;
     if (contact) byId("about").append(" Removals: ", this.contactLink(contact));
     byId("select").hidden = !this.config.maySelect;
-    await this.where.learn().catch((error) => this.failed(error));
+    this.learnt = this.where.learn().catch((error) => this.failed(error));
+    await this.learnt;
     this.options.order(this.store.state);
   }
 
@@ -208,6 +211,7 @@ class Page {
     this.drawing.show(state);
     this.facets.show(state);
     this.showView(state);
+    if (changed.some((name) => ASKED.includes(name))) say(byId("decided"), "");
     welcome(this, state);
     const said = saidOf(state);
     document.title = said ? `${said.slice(0, 100)} - frenchcat` : "frenchcat";
@@ -218,6 +222,7 @@ class Page {
       this.results.dress(state);
       this.beside.dress(state);
     }
+    this.work.show(state);
     this.detail.show(state);
   }
 
@@ -285,6 +290,15 @@ class Page {
 
   remove(row) {
     this.removing.open(row);
+  }
+
+  /** Keep or drop rows by hand. */
+  async decide(keep, keys) {
+    const done = await this.work.decide(keep, keys);
+    if (!done) return;
+    this.picked.clear();
+    const { row } = this.store.state;
+    if (keys.includes(row)) this.detail.renew(row);
   }
 
   clicks() {

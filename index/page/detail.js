@@ -74,6 +74,12 @@ export class Detail {
     }
   }
 
+  /** Show anew what is open: something about it has changed. */
+  async renew(key) {
+    const row = await this.fetched(key);
+    if (row && this.row?.key === key) this.open(row);
+  }
+
   open(row) {
     const stepped = this.dialog.open;
     this.row = row;
@@ -135,6 +141,9 @@ export class Detail {
     if (row.caption) made.append(button("Search by caption", () => page.ask({ query: row.caption })));
     if (row.copies) made.append(button(some(row.copies, "copy", "copies"), () => page.duplicates(row)));
     if (row.stored) made.append(button("Save picture", () => save(page.client, row).catch((error) => page.failed(error))));
+    if (page.config.mayDecide) {
+      made.append(row.keep === false ? button("Keep it", () => page.decide(true, [row.key])) : button("Drop it", () => page.decide(false, [row.key])));
+    }
     if (page.config.mayRemove) made.append(button("Remove…", () => page.remove(row), { class: "warn" }));
     else if (page.contact(row)) made.append(el("a", { class: "button warn", href: page.contact(row) }, "Report…"));
     return made;

@@ -138,7 +138,7 @@ export class Options {
   }
 
   reset() {
-    const { query, index, back, imageUrl, like, likeOf, picture, terms, beside, selections, outside, view, row, ...others } = DEFAULTS;
+    const { query, index, back, imageUrl, like, likeOf, picture, terms, beside, selections, outside, view, row, work, ...others } = DEFAULTS;
     this.page.store.set(others);
   }
 

@@ -104,6 +104,9 @@ export class Picked {
     const made = [sum];
     if (page.config.maySelect) made.push(one("Training selection", () => page.selecting.openPicked([...this.rows.keys()])));
     made.push(formatMenu("Download as", FORMATS, (format) => this.download(format)));
+    if (page.config.mayDecide) {
+      made.push(one("Keep", () => page.decide(true, [...this.rows.keys()])), one("Drop", () => page.decide(false, [...this.rows.keys()])));
+    }
     if (page.config.mayRemove) made.push(one("Remove…", () => page.removing.openPicked([...this.rows.values()]), { class: "warn" }));
     const { done, shown } = page.results;
     if (shown.length > count || !done) made.push(one(`All ${done ? "" : "loaded "}(${shown.length})`, () => this.all(), { "data-focus": "all" }));

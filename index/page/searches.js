@@ -48,7 +48,7 @@ export class Searches {
 
   /** A state's address, without what is open; an uploaded picture has none. */
   address(state) {
-    return format({ ...state, row: "", view: "pictures" });
+    return format({ ...state, row: "", work: "", view: "pictures" });
   }
 
   /** Remember what was asked. */

@@ -33,6 +33,7 @@ export const DEFAULTS = Object.freeze({
   useMclip: false,
   view: "pictures",
   row: "", // whose details are open
+  work: "", // the work-list that is open
 });
 
 /** What changes which rows are found. */
@@ -107,7 +108,8 @@ export class Store {
     const next = { ...this.state, ...changes };
     if (!next.like) next.likeOf = "";
     if (Object.keys(next).every((name) => next[name] === this.state[name])) return;
-    const opened = Boolean(next.row) && (replace ? Boolean(history.state?.opened) : !this.state.row);
+    const something = (state) => Boolean(state.row || state.work);
+    const opened = something(next) && (replace ? Boolean(history.state?.opened) : !something(this.state));
     if (!replace) this.keep();
     const entry = { picture: next.picture, opened };
     history[replace ? "replaceState" : "pushState"](entry, "", format(next));
@@ -117,7 +119,7 @@ export class Store {
   /** Leave what was opened from a list: one step back, so that Back does not open it again. */
   close() {
     if (history.state?.opened) history.back();
-    else this.set({ row: "" }, { replace: true });
+    else this.set({ row: "", work: "" }, { replace: true });
   }
 
   become(next) {

@@ -27,8 +27,12 @@ export function termsOf(state) {
   return [...found, ...weighted.filter(({ p }) => !p || state.picture)].slice(0, MOST);
 }
 
-/** A state in which every part of the query is weighted; what is typed next is another part. */
-export const weighed = (state) => ({ query: "", imageUrl: "", like: "", likeOf: "", terms: formatTerms(termsOf(state)) });
+/** A state in which every part of the query is weighted, the last one last; what is typed next is another. */
+export function weighed(state) {
+  const before = parseTerms(state.terms);
+  const added = termsOf(state).slice(0, Math.max(0, termsOf(state).length - before.length));
+  return { query: "", imageUrl: "", like: "", likeOf: "", terms: formatTerms([...before, ...added]) };
+}
 
 /** A part as the server takes it. */
 export function asTerm({ t, l, d, u, p, w }, state) {

@@ -58,10 +58,11 @@ def both(tmp_path_factory: pytest.TempPathFactory, clip: Clip) -> Iterator[Both]
     dataset = make(folder / "cats", clip)
     keys = folder / "keys.txt"
     keys.write_text(KEY + "\n")
-    closed: dict[str, Any] = {"api_key_file": str(keys), "allow_remove": True, "condition_sec": 60}
+    closed: dict[str, Any] = {"api_key_file": str(keys), "allow_remove": True, "condition_sec": 300}
+    closed["deadline_sec"] = 300  # a busy machine is no failure
     with live(dataset, clip=clip, **closed) as service:
         address = f"http://127.0.0.1:{service.port}"
-        with frenchcat.connect(address + "/", key=KEY) as remote:
+        with frenchcat.connect(address + "/", key=KEY, timeout_sec=300) as remote:
             yield Both(frenchcat.open(dataset.root), remote, address)
 
 

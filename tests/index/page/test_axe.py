@@ -49,6 +49,30 @@ def closed(page: Page) -> None:
         page.keyboard.press("Escape")
 
 
+def menu(name: str, dialog: str) -> Callable[[Page], Any]:
+    """Press a button beside the results, which opens a dialog."""
+
+    def act(page: Page) -> None:
+        page.locator("#doing").evaluate("e => { e.open = true }")
+        page.get_by_role("button", name=name, exact=True).click()
+        expect(page.locator(dialog)).to_be_visible()
+        expect(page.locator(f"{dialog} :text('Looking…')")).to_have_count(0)
+
+    return act
+
+
+def composed(page: Page) -> None:
+    """Parts with weights, and another query beside."""
+    page.locator("#add-term").click()
+    page.get_by_label("Subtract french cat").click()
+    page.locator("#doing").evaluate("e => { e.open = true }")
+    page.get_by_role("button", name="Another query beside").click()
+    page.locator("#beside-query").fill("a cat")
+    page.locator("#beside-query").press("Enter")
+    expect(page.locator("#beside-results .card").first).to_be_visible()
+    expect(page.locator("#results:not([aria-busy]) .card").first).to_be_visible()
+
+
 def mapped(page: Page) -> None:
     page.keyboard.press("m")
     expect(page.locator("#canvas[data-points]")).to_be_visible()
@@ -61,6 +85,9 @@ STATES: list[Callable[[Page], Any]] = [
     cut_off,
     facets,
     lambda page: page.keyboard.press("?"),
+    menu("Searches", "#searches"),
+    menu("Work-lists", "#work"),
+    composed,
     mapped,
 ]
 PHONE: Any = {"width": 390, "height": 844}
