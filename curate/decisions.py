@@ -98,7 +98,7 @@ def undo(dataset: Dataset, number: int, note: str = "") -> Decision:
     return found
 
 
-def purge(dataset: Dataset) -> None:
+def forget_removed(dataset: Dataset) -> None:
     """Take the keys of removed rows out of the log; the lock is held."""
     gone = removed_keys(dataset)
     for one in decisions(dataset):

@@ -21,8 +21,9 @@ from typing import Any
 
 import numpy as np
 
-from frenchcat.curate import decisions, files, sidecar, tars
+from frenchcat.curate import files, sidecar, tars
 from frenchcat.curate.dataset import Dataset, Publication
+from frenchcat.curate.decisions import forget_removed
 from frenchcat.curate.failures import REASON, SIGNAL, Failure
 from frenchcat.curate.manifest import StageEntry
 from frenchcat.curate.markers import (
@@ -71,7 +72,7 @@ def compact(
         _drop_spanning(dataset)
     _count_anew(dataset)
     purge(dataset)
-    decisions.purge(dataset)
+    forget_removed(dataset)
     if remake is not None:
         remake(stale)
         if _spanning_hold(dataset):  # of a stage that was not made again

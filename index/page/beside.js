@@ -49,7 +49,7 @@ export class Beside {
       this.found = [];
       this.list.replaceChildren();
       this.status.textContent = "";
-      return;
+      return this.mark();
     }
     // The filters of the first one, and nothing of what it looks for.
     const asked = { ...state, query: state.beside, imageUrl: "", like: "", likeOf: "", picture: "", terms: "" };

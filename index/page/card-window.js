@@ -31,6 +31,7 @@ export class CardWindow {
     this.first = this.last = 0; // what is in the document: rows[first] up to, not with, rows[last]
     this.heights = []; // of lines of the grid, where they were seen; pixels
     this.gap = 0;
+    this.total = -1; // not known
     this.list.replaceChildren();
     this.whole();
   }
@@ -208,6 +209,7 @@ export class CardWindow {
     const cards = (from, to) => rows.slice(from, to).map((row, at) => {
       const card = this.make(row);
       card.setAttribute("aria-posinset", from + at + 1);
+      card.setAttribute("aria-setsize", this.total);
       came.push(card);
       return card;
     });
@@ -227,6 +229,7 @@ export class CardWindow {
 
   /** Say how many there are in all, as far as that is known. */
   sayTotal(total) {
+    this.total = total;
     for (const card of this.list.children) card.setAttribute("aria-setsize", total);
   }
 }

@@ -6,10 +6,11 @@ import pytest
 
 from frenchcat.curate.catalog import Catalog
 from frenchcat.curate.dataset import Dataset
-from frenchcat.curate.decisions import decide, decided, decisions, purge, undo
+from frenchcat.curate.decisions import decide, decided, decisions, undo
 from frenchcat.curate.errors import NotFound, UserError
 from frenchcat.curate.info import info
 from frenchcat.curate.removals import Request, log
+from frenchcat.curate.remove import compact, residue
 from frenchcat.curate.select import Choice, select
 from frenchcat.curate.verdict.stage import judge_again, verdict
 from tests.curate.verdict.judged import verdicts
@@ -105,7 +106,8 @@ def test_the_keys_of_removed_rows_leave_the_log(dataset: Dataset) -> None:
     log(dataset, Request(1, "key", "2026-01-01T00:00:00Z", keys=(LAST,)))
     judge_again(dataset)
     assert verdicts(dataset)[LAST] == (False, "removed")
-    purge(dataset)
+    compact(dataset)
+    assert residue(dataset) == []
     assert decided(dataset) == {LARGE: False}
 
 

@@ -16,10 +16,13 @@ from tests.sample.pictures import picture
 
 
 def asked(page: Page, act: Any) -> dict[str, Any]:
-    """The body of the search that an act sends."""
-    with page.expect_request("**/v1/search") as sent:
+    """The body of the search that an act sends, once it is answered and shown."""
+    with page.expect_response("**/v1/search") as sent:
         act()
-    body: dict[str, Any] = sent.value.post_data_json
+    sent.value.finished()
+    page.evaluate("new Promise(requestAnimationFrame)")
+    settled(page)
+    body: dict[str, Any] = sent.value.request.post_data_json
     return body
 
 
