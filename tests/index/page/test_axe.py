@@ -66,7 +66,7 @@ def composed(page: Page) -> None:
     page.locator("#add-term").click()
     page.get_by_label("Subtract french cat").click()
     page.locator("#doing").evaluate("e => { e.open = true }")
-    page.get_by_role("button", name="Another query beside").click()
+    page.get_by_role("button", name="Side by side").click()
     page.locator("#beside-query").fill("a cat")
     page.locator("#beside-query").press("Enter")
     expect(page.locator("#beside-results .card").first).to_be_visible()

@@ -61,7 +61,7 @@ def test_a_query_is_made_of_weighted_parts(page: Page) -> None:
 
 def test_two_queries_stand_side_by_side(page: Page) -> None:
     search(page, "a cat asleep")
-    page.get_by_role("button", name="Another query beside").click()
+    page.get_by_role("button", name="Side by side").click()
     field = page.locator("#beside-query")
     expect(field).to_be_focused()
     field.fill("a red car")
