@@ -10,6 +10,11 @@ over a network of 150 ms and 1.6 Mbit/s, with a processor four times slower:
     shift               the layout shift (CLS) until then and for two seconds more
     above_pictures      the part of the window above the first picture
     scroll_fps          frames per second while the list is scrolled for 3 s, without these limits
+    long_fps            the same in a list of 10,000 rows, all of which were fetched
+    long_cards          how many of them are in the document
+    long_heap_ratio     the page's JavaScript heap then, by that of a list of 1,000 rows
+
+The long list's rows and pictures are made here, so that only the page is measured.
 
 Writes .bench/results/page.json.
 """
@@ -19,6 +24,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from functools import cache
 from typing import Any
 
 from bench import _common as common
@@ -28,7 +34,10 @@ GOALS = {
     "first_picture_sec": ("<=", 2.0),
     "shift": ("<=", 0.1),
     "above_pictures": ("<=", 0.25),
+    "long_fps": (">=", 50.0),
+    "long_heap_ratio": ("<=", 5.0),
 }
+LONG = 10_000  # rows
 CHROMIUM = "/usr/bin/chromium"
 FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync")
 WIDTH, HEIGHT = 390, 844
@@ -70,10 +79,11 @@ def main() -> None:
         assert serving.stdout is not None
         address = serving.stdout.readline().split('"')[3]
         rounds = [opened(address) for _ in range(given.rounds + 1)][1:]  # the first one warms up
+        long = long_list(address)
     finally:
         serving.terminate()
         serving.wait()
-    result = {name: common.median([one[name] for one in rounds]) for name in rounds[0]}
+    result = {name: common.median([one[name] for one in rounds]) for name in rounds[0]} | long
     common.keep("page", {**result, "load_before": load}, GOALS)
 
 
@@ -114,6 +124,67 @@ def opened(address: str) -> dict[str, float]:
         found["scroll_fps"] = page.evaluate(_SCROLL)
         browser.close()
     return found
+
+
+def long_list(address: str) -> dict[str, float]:
+    """A list of 10,000 rows, fetched to its end, then scrolled from its beginning."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS])
+        page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT})
+        page.set_default_timeout(120_000)
+        page.route("**/v1/browse", _rows)
+        page.route("**/v1/thumbnails/**", lambda route: route.fulfill(body=_picture()))
+        devices = page.context.new_cdp_session(page)
+        heaps = {}
+        page.goto(address)
+        page.wait_for_selector(".card img.loaded")
+        while page.locator("#more").is_visible():
+            page.evaluate("scrollTo(0, document.body.scrollHeight)")
+            page.wait_for_timeout(20)
+            if "few" not in heaps and page.evaluate(_FETCHED) >= LONG // 10:
+                heaps["few"] = _heap(devices)
+        heaps["all"] = _heap(devices)
+        page.evaluate("scrollTo(0, 0)")
+        page.wait_for_timeout(500)
+        found = {
+            "long_fps": page.evaluate(_SCROLL),
+            "long_cards": float(page.locator(".card").count()),
+            "long_heap_ratio": heaps["all"] / heaps["few"],
+        }
+        browser.close()
+    return found
+
+
+_FETCHED = "Number(document.querySelector('#results').lastChild.getAttribute('aria-posinset'))"
+
+
+def _rows(route: Any) -> None:
+    asked = route.request.post_data_json
+    numbers = range(asked["skip"], min(LONG, asked["skip"] + asked["k"]))
+    more = {"stored": True, "thumbnail": "/v1/thumbnails/long/x", "copies": 0}
+    rows = [
+        {"key": f"{n:09d}", "caption": f"row {n}, as long as most are", **more} for n in numbers
+    ]
+    route.fulfill(json={"rows": rows, "total": LONG, "dataset": "long", "next": None})
+
+
+@cache
+def _picture() -> bytes:
+    import io
+
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.linear_gradient("L").resize((160, 160)).convert("RGB").save(file, "JPEG")
+    return file.getvalue()
+
+
+def _heap(devices: Any) -> float:
+    """Bytes of the page's JavaScript heap, garbage left out."""
+    devices.send("HeapProfiler.collectGarbage")
+    return float(devices.send("Runtime.getHeapUsage")["usedSize"])
 
 
 def _demo() -> str:

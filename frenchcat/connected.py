@@ -441,6 +441,11 @@ class _Service:
                 f"{self.address} did not answer within {self._client.timeout.read:g} s; "
                 "ask again later, or give connect(…, timeout_sec=…)"
             ) from None
+        except (httpx.RemoteProtocolError, httpx.ReadError) as error:
+            raise Unreachable(
+                f"{self.address} ended its answer early ({first_line(error)}); ask for fewer rows "
+                "or columns, or have its deadline_sec raised"
+            ) from None
         except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
             raise Unreachable(
                 f"{self.address} cannot be reached ({first_line(error)}); is `frenchcat serve` "

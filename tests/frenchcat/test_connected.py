@@ -216,6 +216,12 @@ class Website(BaseHTTPRequestHandler):
     """Something else than a frenchcat service."""
 
     def do_GET(self) -> None:
+        if self.path.startswith("/short"):
+            self.send_response(200)
+            self.send_header("Content-Length", "100")
+            self.end_headers()
+            self.wfile.write(b"[")
+            return
         moved = self.path.startswith("/moved")
         self.send_response(301 if moved else 200)
         self.send_header("Location", "https://example.org/")
@@ -232,7 +238,11 @@ def test_another_website_is_told_from_a_service() -> None:
         thread.start()
         address = f"http://127.0.0.1:{other.server_port}"
         try:
-            for path, said in (("", "status 200"), ("/moved", "redirects to https://example.org/")):
+            for path, said in (
+                ("", "status 200"),
+                ("/moved", "redirects to https://example.org/"),
+                ("/short", "ended its answer early"),
+            ):
                 error = refused(lambda path=path: frenchcat.connect(address + path))  # type: ignore[misc]
                 assert (type(error), said in str(error)) == (Unreachable, True), error
         finally:
