@@ -108,7 +108,7 @@ export class Work {
 
   cluster({ rows, members }) {
     const more = rows > members.length ? `, of which ${members.length} are shown` : "";
-    return el("section", { class: "cluster", "aria-label": some(rows, "row") }, el("h3", {}, `${some(rows, "row")}${more}`),
+    return el("div", { class: "cluster", role: "group", "aria-label": `Cluster of ${some(rows, "row")}` }, el("h3", {}, `${some(rows, "row")}${more}`),
       el("ul", { class: "samples" }, ...members.map((row) => this.member(row, members))));
   }
 
