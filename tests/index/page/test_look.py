@@ -270,7 +270,7 @@ def test_a_wrong_condition_is_said(page: Page) -> None:
 def test_the_list_is_downloaded(page: Page, site: Site) -> None:
     search(page)
     with page.expect_download() as started:
-        page.get_by_role("button", name="Download the list").click()
+        page.get_by_role("button", name="Download list").click()
     rows = json.loads(started.value.path().read_text())
     assert started.value.suggested_filename == "cats-french-cat.json"
     assert rows[0]["key"] == KEY["a french cat with a beret"]

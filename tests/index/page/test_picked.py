@@ -112,7 +112,7 @@ def test_selections_are_renamed_downloaded_and_deleted(page: Page, site: Site) -
     dialog = page.locator("#selections")
     item = dialog.locator("[data-name=twos]")
     with page.expect_download() as started:
-        item.get_by_role("combobox").select_option("csv")
+        item.get_by_role("combobox", name="Download twos as").select_option("csv")
     rows = list(csv.DictReader(io.StringIO(started.value.path().read_text())))
     kept = select.open_selection(site.dataset, "twos").table["key"].to_pylist()
     assert [row["key"] for row in rows] == kept
