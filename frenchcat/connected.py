@@ -338,7 +338,8 @@ class RemoteDataset:
         if where is not None:
             if named:
                 raise UserError("rows are named by keys or by a condition; give one of them")
-            named = self.rows(["key"], where)["key"].to_pylist()
+            if not (named := self.rows(["key"], where)["key"].to_pylist()):
+                raise UserError(f"no row meets {where!r}; nothing was decided")
         asked = {"keep": keep, "keys": named, "note": note}
         return _decision(self._json("POST", "/decisions", asked))
 

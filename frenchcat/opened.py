@@ -400,7 +400,8 @@ class OpenDataset:
                 raise UserError("rows are named by keys or by a condition; give one of them")
             with Catalog(self.dataset) as catalog:
                 catalog.add_for(where)
-                named = catalog.keys(where)
+                if not (named := catalog.keys(where)):
+                    raise UserError(f"no row meets {where!r}; nothing was decided")
         with self.dataset.lock():
             made = decide(self.dataset, keep, named, note)
             judge_again(self.dataset)

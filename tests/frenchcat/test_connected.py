@@ -285,3 +285,4 @@ def test_rows_are_kept_and_dropped_by_hand(both: Both, cats: EITHER) -> None:
     assert type(refused(lambda: cats.drop(where="widht > 1"))) is UnknownColumn
     assert type(refused(lambda: cats.undo_decision(made.number))) is UserError
     assert isinstance(refused(lambda: cats.drop([])), UserError)
+    assert "no row meets" in str(refused(lambda: cats.keep(where="sharpness > 99")))

@@ -153,3 +153,23 @@ def test_info_is_the_librarys_count(dataset: Dataset) -> None:
     assert told == json.loads(json.dumps(count(dataset).as_dict()))
     assert (told["downloaded"], told["indexed"]) == (30, 30)
     assert "30 downloaded" in " ".join(call("info", dataset.root).stdout.split())
+
+
+def test_rows_are_kept_and_dropped_by_hand_and_that_is_taken_back(dataset: Dataset) -> None:
+    (made,) = objects("drop", dataset.root, KEY, "000000008", "--note", "upside down")
+    assert (made["number"], made["keep"], made["note"]) == (1, False, "upside down")
+    assert made["keys"] == [KEY, "000000008"]
+    assert count(dataset).dropped == {"by_hand": 2}
+    (kept,) = objects("keep", dataset.root, "--where", f"key = '{KEY}' and reason = 'by_hand'")
+    assert kept["keys"] == [KEY]
+    assert count(dataset).dropped == {"by_hand": 1}
+    (undone,) = objects("decisions", dataset.root, "--undo", "2")
+    assert undone == {"undone": 2, "rows": 1}
+    listed = objects("decisions", dataset.root)
+    assert [(one["number"], one["undoes"]) for one in listed] == [(1, None), (2, None), (3, 2)]
+    said = call("decisions", dataset.root).stdout.splitlines()
+    assert "drop 2 rows  upside down" in said[0]
+    assert "keep 1 rows, undone" in said[1]
+    assert "undoes 2" in said[2]
+    with pytest.raises(UserError, match="no row meets"):
+        call("keep", dataset.root, "--where", "width < 0")

@@ -74,7 +74,7 @@ def composed(page: Page) -> None:
 
 
 def mapped(page: Page) -> None:
-    page.keyboard.press("m")
+    page.locator("#view-map").click()
     expect(page.locator("#canvas[data-points]")).to_be_visible()
 
 
