@@ -2,12 +2,13 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Error, Page, expect, sync_playwright
 
 from frenchcat.curate.clip.model import Clip, load_clip
 from frenchcat.curate.clip.settings import ClipSettings
@@ -60,30 +61,52 @@ def browser() -> Iterator[Browser]:
         opened.close()
 
 
-def new_page(
-    browser: Browser, address: str, others: tuple[str, ...] = (), **options: Any
-) -> Iterator[Page]:
-    """A page in a context of its own, which must ask nobody but its server, nor fail."""
+def new_context(browser: Browser, address: str, **options: Any) -> BrowserContext:
     context = browser.new_context(
         base_url=address, viewport={"width": 1280, "height": 860}, **options
     )
     context.set_default_timeout(WAIT_MS)
+    return context
+
+
+def watched(context: BrowserContext, *own: str) -> Iterator[Page]:
+    """A page of a context, which must ask nobody but its own server, nor fail."""
     asked: list[str] = []
     wrong: list[str] = []
-    context.on("request", lambda request: asked.append(request.url))
     page = context.new_page()
+    page.on("request", lambda request: asked.append(request.url))
     page.on("pageerror", lambda error: wrong.append(str(error)))
     page.on("console", lambda line: wrong.append(line.text) if "Refused to" in line.text else None)
     yield page
-    context.close()
-    own = (address, *others, "data:", "blob:")
-    assert [url for url in asked if not url.startswith(own)] == []
+    page.close()
+    assert [url for url in asked if not url.startswith((*own, "data:", "blob:"))] == []
     assert wrong == []
 
 
+def new_page(
+    browser: Browser, address: str, others: tuple[str, ...] = (), **options: Any
+) -> Iterator[Page]:
+    """A page in a context of its own."""
+    context = new_context(browser, address, **options)
+    yield from watched(context, address, *others)
+    context.close()
+
+
+@pytest.fixture(scope="package")
+def shared(browser: Browser, site: Site) -> Iterator[BrowserContext]:
+    """A context for all tests: the page's modules are fetched and compiled once."""
+    context = new_context(browser, site.address)
+    yield context
+    context.close()
+
+
 @pytest.fixture
-def page(browser: Browser, site: Site) -> Iterator[Page]:
-    yield from new_page(browser, site.address)
+def page(shared: BrowserContext, site: Site) -> Iterator[Page]:
+    """A page as of a new visitor, but that its modules are in the browser's cache."""
+    for page in watched(shared, site.address):
+        yield page
+        with suppress(Error):  # of a page that nobody opened
+            page.evaluate("localStorage.clear()")
 
 
 @pytest.fixture
