@@ -16,7 +16,7 @@ import numpy as np
 from frenchcat.curate import embed
 from frenchcat.curate.adopt import sources
 from frenchcat.curate.adopt.left_out import LeftOut
-from frenchcat.curate.adopt.schema import cast, distinct, spelt, with_text
+from frenchcat.curate.adopt.schema import cast, distinct, sound, spelt, with_text
 from frenchcat.curate.adopt.shards import READING, Vectors, VectorShard, write_rows
 from frenchcat.curate.adopt.texts import ColumnNames, as_texts, with_texts
 from frenchcat.curate.adopted import SETTING, TEXT_VECTORS
@@ -27,7 +27,7 @@ from frenchcat.curate.download.lists import in_tables_of
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.failures import COLUMNS
 from frenchcat.curate.keys import key_of
-from frenchcat.curate.markers import Signature, record
+from frenchcat.curate.markers import Signature, counts_of, record
 from frenchcat.curate.promote import unified
 from frenchcat.curate.system_errors import check_space
 
@@ -76,7 +76,7 @@ class ClipRetrieval:
         rows, schemas = 0, []
         for table in sources.metadata(folder):
             rows += table.num_rows
-            if (schema := distinct(table).schema) not in schemas:
+            if (schema := distinct(table.schema)) not in schemas:
                 schemas.append(schema)
         if rows != len(images):
             raise UserError(
@@ -148,6 +148,11 @@ class ClipRetrieval:
             shards.append(name)
             written += rows.num_rows
         progress.end()
+        if not sum(counts_of(dataset, embed.STAGE, name).get("embedded", 0) for name in shards):
+            raise UserError(
+                f"none of the {written} vectors of {self._folder} is usable (each is zero, or not "
+                "a number); see how they were made"
+            )
         for signature in self._signatures:
             record(dataset, signature, shards)
         if self._clip is not None:
@@ -160,9 +165,10 @@ class ClipRetrieval:
 
         start = 0
         for table in sources.metadata(self._folder):
-            rows = spelt(distinct(table), self._schema)
+            where = f"from row {start}"
+            rows = spelt(sound(table, self._left_out, where), self._schema)
             rows, numbers = with_texts(
-                rows, self._url, self._caption, self._captions, self._left_out, f"from row {start}"
+                rows, self._url, self._caption, self._captions, self._left_out, where
             )
             yield cast(rows, self._schema).append_column(_SOURCE, pa.array(start + numbers))
             start += table.num_rows
@@ -218,9 +224,12 @@ def _taken(vectors: sources.StoredVectorFiles | sources.Indexed, numbers: Any) -
 def unit(rows: Vectors) -> tuple[Vectors, dict[int, str]]:
     """Rows of length one, and row -> why for those that have no direction; these become zero."""
     with np.errstate(all="ignore"):
-        lengths = np.linalg.norm(rows.astype(np.float64), axis=1, keepdims=True)
+        wide = rows.astype(np.float64)
+        largest = np.abs(wide).max(axis=1, keepdims=True)
+        wide /= np.where(largest == 0, 1, largest)  # the square of 1e300 is infinite
+        lengths = np.linalg.norm(wide, axis=1, keepdims=True)
         bad = ~np.isfinite(lengths[:, 0]) | (lengths[:, 0] == 0)
-        made = np.asarray(rows / lengths, np.float32)
+        made = np.asarray(wide / lengths, np.float32)
     made[bad] = 0
     why = {int(row): ZERO if lengths[row, 0] == 0 else NOT_A_NUMBER for row in np.flatnonzero(bad)}
     return made, why

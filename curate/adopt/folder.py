@@ -32,6 +32,7 @@ from frenchcat.curate.system_errors import check_space
 if TYPE_CHECKING:
     from frenchcat.curate.clip.settings import ClipSettings
 
+_LISTS = (".parquet", ".csv", ".tsv", ".jsonl", ".json", ".txt")
 VERSION = 1  # of the signatures that stand for what other tools did
 
 
@@ -101,6 +102,8 @@ def _with_images(
     inside = [path for path in sorted(folder.iterdir()) if path.is_dir()]
     near = next((p for p in inside if _known(p)), None)
     hint = f"; did you mean {near}?" if near else ""
+    if not hint and any(path.suffix in _LISTS for path in folder.iterdir()):
+        hint = f"; if it holds URL lists, or parquet files with images: frenchcat build {folder}"
     raise UserError(
         f"{folder} is not a folder of img2dataset (00000.tar, 00000.parquet) or clip-retrieval "
         f"(img_emb/ or image.index, and metadata/), and contains no image{hint}"

@@ -23,11 +23,12 @@ from typing import TYPE_CHECKING, Any
 from frenchcat.curate.adopt.image_tree import METADATA, UNKNOWN, Tree
 from frenchcat.curate.adopt.left_out import LeftOut
 from frenchcat.curate.adopt.schema import cast
-from frenchcat.curate.adopt.texts import ColumnNames, chosen, further
+from frenchcat.curate.adopt.texts import ColumnNames, chosen, further, several, text_of
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.download import lists
 from frenchcat.curate.download.columns import uid_of
 from frenchcat.curate.download.list_source import Captions
+from frenchcat.curate.download.list_text import HALF, mended
 from frenchcat.curate.promote import unified
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ FILE = "file_name"
 """The column with an image's place in the folder, as Hugging Face's imagefolder calls it."""
 _LONE_TEXT = "left out, texts without an image"
 _UNUSED_TEXT = "left out, texts of images that have a caption already"
+_HALVES = f"texts with {HALF}"
 _NOT_UTF8 = "texts that are not UTF-8, read as Latin-1"
 _PER_SHARD = 1000  # of the scratch folder
 
@@ -70,7 +72,8 @@ def _of_metadata(
         ruled.add(within)
         table = _frozen(tree.folder / path, names, scratch / str(len(ruled)))
         prefix = f"{within}/" if within else ""
-        listed = [prefix + os.path.normpath(name or "") for name in table["url"].to_pylist()]
+        named = [os.path.normpath(name) if name else "" for name in table["url"].to_pylist()]
+        listed = [prefix + name for name in named]
         own = next((n for n in table.column_names if n in ("list_url", "list.url")), None)
         urls = (
             pa.nulls(table.num_rows, pa.string()) if own is None else table[own].cast(pa.string())
@@ -135,7 +138,11 @@ def _coco_rows(
 
     captions: dict[str, list[str]] = {}
     for one in coco["annotations"]:
-        if isinstance(one, dict) and (text := str(one.get("caption") or "").strip()):
+        if not isinstance(one, dict):
+            continue
+        given = one.get("caption")
+        for value in several(given if isinstance(given, list) else [given]):
+            text = _sound(text_of(value), path, left_out).strip()
             captions.setdefault(json.dumps(one.get("image_id")), []).append(text)
     places, used = _Places(tree, path), set[str]()
     rows: dict[str, list[Any]] = {FILE: [], "caption": [], "url": [], "coco_id": []}
@@ -143,7 +150,8 @@ def _coco_rows(
         if not isinstance(image, dict):
             left_out.add("left out, entries of COCO's images that are no objects", path)
             continue
-        number, name = json.dumps(image.get("id")), str(image.get("file_name"))
+        number = json.dumps(image.get("id"))
+        name = _sound(str(image.get("file_name")), path, left_out)
         used.add(number)
         texts: list[str | None] = list(captions.get(number, []))
         taken = chosen(texts or [None], rule)
@@ -151,7 +159,8 @@ def _coco_rows(
         for caption in taken:
             rows[FILE].append(places.of(name))
             rows["caption"].append(caption)
-            rows["url"].append(_text(image.get("coco_url") or image.get("flickr_url")))
+            url = image.get("coco_url") or image.get("flickr_url")
+            rows["url"].append(_sound(url, path, left_out) if isinstance(url, str) else None)
             rows["coco_id"].append(image.get("id"))
     for number, lost in captions.items():
         if number not in used:
@@ -159,13 +168,16 @@ def _coco_rows(
             left_out.add(kind, f"{path}: {number}", len(lost))
     types = [(FILE, pa.string()), ("caption", pa.string()), ("url", pa.string())]
     whole = all(type(n) is int and -(2**63) <= n < 2**63 for n in rows["coco_id"])
-    ids = rows["coco_id"] if whole else [str(number) for number in rows["coco_id"]]
+    ids = rows["coco_id"] if whole else [mended(str(number)) for number in rows["coco_id"]]
     schema = pa.schema([*types, ("coco_id", pa.int64() if whole else pa.string())])
     return pa.table({**rows, "coco_id": ids}, schema)
 
 
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) else None
+def _sound(text: str | None, path: str, left_out: LeftOut) -> str:
+    """A text of a JSON file without halves of surrogate pairs, which are counted."""
+    found = mended(text or "")
+    left_out.add(_HALVES, path, found != (text or ""))
+    return found
 
 
 class _Places:

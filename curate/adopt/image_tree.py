@@ -18,6 +18,7 @@ _TEXTS = (".txt", ".caption")
 UNKNOWN = "left out, files of no known kind"
 _HIDDEN = "left out, hidden files"
 _CLOSED = "left out, folders that cannot be read"
+_SECOND_TEXT = "left out, texts beside another of the same image"
 _NAMES = "left out, files whose names are not UTF-8"
 _NOT_FILES = "left out, links to nothing and other things that are not files"
 
@@ -44,7 +45,8 @@ class Tree:
             elif ending[1:] in IMAGE_ENDINGS:
                 self.images.append(path)
             elif ending in _TEXTS:
-                self.texts.setdefault(path[: -len(ending)], path)
+                if self.texts.setdefault(path[: -len(ending)], path) != path:
+                    left_out.add(_SECOND_TEXT, path)
             elif name in METADATA:
                 self.metadata.append(path)
             elif ending == ".json":

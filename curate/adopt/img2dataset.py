@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +28,7 @@ from frenchcat.curate.adopt.shards import (
     with_failures,
     write_tar,
 )
-from frenchcat.curate.adopt.source_shards import SourceShard
+from frenchcat.curate.adopt.source_shards import SourceShard, members_of
 from frenchcat.curate.adopt.texts import (
     ColumnNames,
     as_texts,
@@ -50,6 +51,11 @@ KIND = "img2dataset"
 _NO_IMAGE = "rows without their image, now failed (missing_file)"
 _EXTRA_IMAGE = "left out, images of no stored row"
 _CONVERTED = "images converted to PNG"
+_SECOND_IMAGE = "left out, further images of a sample"
+_LONG_NAME = "left out, files of a sample whose names are too long for a tar"
+_MAX_NAME = 100  # bytes; what a tar's header holds (POSIX.1-1988)
+_PLAIN = re.compile(r"[A-Za-z0-9_-]{1,60}")
+"""Keys and shards' names that are names of files everywhere, in a tar and in SQL's globs, too."""
 
 
 # -- the rows ------------------------------------------------------------------------------------
@@ -70,9 +76,12 @@ class Img2dataset:
         needed = ("key", self._url or "url", "status")
         for shard in shards:
             if lacking := [name for name in needed if name not in shard.schema.names]:
+                cure = "restore the file"
+                if lacking[0] == "url":
+                    cure = f"name the URL's with --set download.url_column=NAME, or {cure}"
                 raise UserError(
                     f"{shard.sidecar} has no column {lacking[0]!r}, which img2dataset writes; "
-                    "name the URL's with --set download.url_column=NAME, or restore the file"
+                    f"{cure}"
                 )
         self._schema = with_text(listed, self._url, self._caption)
         self._names, self._captions = names, names.reading.captions
@@ -90,7 +99,7 @@ class Img2dataset:
         if self._new_keys:
             why = "captions are rows of their own"
             if not self._keys_fit:
-                why = "keys do not begin with their shard's name"
+                why = "keys do not begin with their shard's name, or are no names for files"
             said.append(f"{why}: rows have new keys, and original_key has the old ones")
         return said
 
@@ -138,8 +147,7 @@ class Img2dataset:
         if self.shards[number].layout == "webdataset":
             same = dataset.local and os.stat(dataset.root).st_dev == content.stat().st_dev
             return 0.0 if same else content.stat().st_size
-        inside = content.iterdir() if content.is_dir() else [content]
-        return sum(path.stat().st_size for path in inside)
+        return self.shards[number].size
 
     def digest(self, number: int) -> str:
         """Tells a shard's files from others of their names."""
@@ -149,7 +157,7 @@ class Img2dataset:
         """The sidecar with our columns, and old key -> those that its rows have now."""
         import pyarrow as pa
 
-        rows = spelt(shard.rows(), self._schema)
+        rows = spelt(shard.rows(self._left_out), self._schema)
         where = f"{shard.name}.parquet"
         rows, _ = with_texts(rows, self._url, self._caption, self._captions, self._left_out, where)
         table = cast(rows, self._schema)
@@ -191,7 +199,7 @@ class Img2dataset:
             return False  # its texts are other ones
         if not all(pa.types.is_string(kind) for kind in self._caption_types(shard)):
             return False  # img2dataset writes a list's or bytes' Python form: ['a cat'], b'a cat'
-        members = tars.members(shard.content)
+        members = members_of(shard.content)
         if self._caption is None and any(member.extension == "txt" for member in members):
             return False  # captions to be read
         images = [member.key for member in members if member.extension in tars.PICTURES]
@@ -256,7 +264,7 @@ class _Samples:
         """The samples under their keys, each with its image first, then json, txt and others."""
         for old, members in self._shard.samples():
             image = _image_of(members)
-            keys = self._renamed.get(old, [])
+            keys = self._keys_of(old)
             numbers = [self._place[key] for key in keys]
             if not numbers or any(
                 self._rows[number]["status"] != SUCCESS or number in self._had for number in numbers
@@ -270,6 +278,11 @@ class _Samples:
                 if made is not None:
                     self._had.add(number)
                     yield key, made | self._beside(number, key != old, members, image)
+
+    def _keys_of(self, old: str) -> list[str]:
+        """The keys of a sample's rows; where keys became numbers, they lost their zeros."""
+        found = self._renamed.get(old, [])
+        return found or (self._renamed.get(str(int(old)), []) if old.isdecimal() else [])
 
     def _stored(self, number: int, extension: str, data: bytes) -> dict[str, bytes] | None:
         if extension in tars.PICTURES:
@@ -286,7 +299,7 @@ class _Samples:
     def _beside(
         self, number: int, rekeyed: bool, members: Mapping[str, bytes], image: str
     ) -> dict[str, bytes]:
-        row = self._rows[number]
+        row, key = self._rows[number], self._rows[number]["key"]
         if self._captions and "txt" in members:
             row["caption"] = members["txt"].decode("utf-8", "replace")
         meta = members.get("json")
@@ -297,8 +310,15 @@ class _Samples:
         beside = {"json": meta}
         if row["caption"] is not None:
             beside["txt"] = row["caption"].encode("utf-8", "replace")
-        others = {e: d for e, d in members.items() if e not in (image, "json", "txt")}
-        return beside | {e: d for e, d in others.items() if e not in tars.PICTURES}
+        for extension, data in members.items():
+            if extension in (image, "json", "txt"):
+                continue
+            kind = _unfit(key, extension)
+            if kind is None:
+                beside[extension] = data
+            else:
+                self._left_out.add(kind, f"{key}.{extension}")
+        return beside
 
     def rows(self) -> pa.Table:
         """The sidecar now: rows whose image did not come failed."""
@@ -325,8 +345,18 @@ def _image_of(members: Mapping[str, bytes]) -> str | None:
     return next((e for e in members if e.lower() in IMAGE_ENDINGS), None)
 
 
+def _unfit(key: str, extension: str) -> str | None:
+    """Why a further file of a sample is left out; None: it is taken."""
+    if extension in tars.PICTURES:
+        return _SECOND_IMAGE
+    return _LONG_NAME if len(f"{key}.{extension}".encode(errors="replace")) > _MAX_NAME else None
+
+
 def _own_keys(shards: list[SourceShard]) -> bool:
-    """Whether keys begin with their shard's name, names are of one length, and no key is twice."""
+    """Whether keys begin with their shard's name and are such as ours: short, of plain characters.
+
+    Names of shards have to be of one length then. Raises `UserError` where a key is there twice.
+    """
     import pyarrow.parquet as pq
 
     if len({len(shard.name) for shard in shards}) > 1:
@@ -339,6 +369,9 @@ def _own_keys(shards: list[SourceShard]) -> bool:
         if len(set(keys)) < len(keys):
             twice = next(key for key in keys if keys.count(key) > 1)
             raise UserError(f"{shard.sidecar} has the key {twice!r} twice; a row's key is its own")
-        if not all(key.startswith(shard.name) and len(key) > len(shard.name) for key in keys):
+        if not _PLAIN.fullmatch(shard.name):
+            return False
+        begins = all(key.startswith(shard.name) and len(key) > len(shard.name) for key in keys)
+        if not begins or not all(map(_PLAIN.fullmatch, keys)):
             return False
     return True

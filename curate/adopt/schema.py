@@ -9,16 +9,50 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from frenchcat.curate import promote
-from frenchcat.curate.adopt.texts import text_of
+from frenchcat.curate.adopt.left_out import LeftOut
+from frenchcat.curate.adopt.texts import REPLACED, text_of
 from frenchcat.curate.download import column_names
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 
-def distinct(table: pa.Table) -> pa.Table:
-    """The table with names of which none is empty and no two differ in case alone."""
-    return table.rename_columns(column_names.unique(table.column_names))
+def distinct(schema: pa.Schema) -> pa.Schema:
+    """The schema with names of which none is empty and no two differ in case alone."""
+    import pyarrow as pa
+
+    return pa.schema(list(zip(column_names.unique(schema.names), schema.types, strict=True)))
+
+
+def sound(table: pa.Table, left_out: LeftOut, where: str) -> pa.Table:
+    """The table with the names of `distinct`, and every text in UTF-8.
+
+    Some writers let other bytes pass as text; these become U+FFFD, and such values are counted.
+    """
+    import pyarrow as pa
+
+    columns = []
+    for column in table.columns:
+        if pa.types.is_string(column.type) and not _is_valid(column):
+            values = column.cast(pa.binary()).to_pylist()
+            column = pa.chunked_array([pa.array([text_of(value) for value in values], pa.string())])
+            left_out.add(REPLACED, where, sum(_is_odd(value) for value in values))
+        columns.append(column)
+    return pa.table(columns, names=column_names.unique(table.column_names))
+
+
+def _is_valid(column: pa.ChunkedArray) -> bool:
+    import pyarrow as pa
+
+    try:
+        column.validate(full=True)
+    except pa.ArrowInvalid:
+        return False
+    return True
+
+
+def _is_odd(value: bytes | None) -> bool:
+    return "\ufffd" in (text_of(value) or "")
 
 
 def spelt(table: pa.Table, schema: pa.Schema) -> pa.Table:

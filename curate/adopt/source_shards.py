@@ -22,15 +22,22 @@ from frenchcat.curate import tars
 from frenchcat.curate.adopt import tfrecord
 from frenchcat.curate.adopt.kept import IMAGE_ENDINGS
 from frenchcat.curate.adopt.left_out import LeftOut
-from frenchcat.curate.adopt.schema import distinct
+from frenchcat.curate.adopt.schema import distinct, sound
 from frenchcat.curate.adopt.shards import Sample
+from frenchcat.curate.adopt.texts import text_of
 from frenchcat.curate.dataset import digest_of
-from frenchcat.curate.errors import UserError, first_line
+from frenchcat.curate.errors import Damaged, UserError, first_line
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 LAYOUTS = ("webdataset", "files", "parquet", "tfrecord")
+_PACKED = (
+    (b"\x1f\x8b", "gzip"),
+    (b"BZh", "bzip2"),
+    (b"\xfd7zXZ", "xz"),
+    (b"\x28\xb5\x2f\xfd", "zstd"),
+)
 _BESIDE = "left out, files of no shard"
 
 
@@ -49,13 +56,19 @@ class SourceShard:
         sizes = [[path.name, path.stat().st_size] for path in (self.sidecar, self.content)]
         return digest_of([self.layout, *sizes])
 
+    @property
+    def size(self) -> int:
+        """The bytes of its images."""
+        inside = _files(self.content) if self.content.is_dir() else [self.content]
+        return sum(path.stat().st_size for path in inside)
+
     @cached_property
     def schema(self) -> pa.Schema:
         """The columns of the rows: those of the parquet file but for the images."""
         import pyarrow as pa
 
         fields = [field for field in _schema(self.sidecar) if field.name in self._columns]
-        return distinct(pa.schema(fields).empty_table()).schema
+        return distinct(pa.schema(fields))
 
     @cached_property
     def _columns(self) -> list[str]:
@@ -63,11 +76,12 @@ class SourceShard:
         images = {image_column(found), "txt" if "caption" in found.names else None}
         return [name for name in found.names if self.layout != "parquet" or name not in images]
 
-    def rows(self) -> pa.Table:
-        """The rows, without images."""
+    def rows(self, left_out: LeftOut) -> pa.Table:
+        """The rows, without images; texts that are not UTF-8 are counted."""
         import pyarrow.parquet as pq
 
-        return distinct(pq.read_table(self.sidecar, columns=self._columns))
+        table = pq.read_table(self.sidecar, columns=self._columns)
+        return sound(table, left_out, self.sidecar.name)
 
     def samples(self) -> Iterator[Sample]:
         """Each key with its files: extension -> bytes. Raises `Damaged` where broken."""
@@ -122,8 +136,15 @@ def image_column(schema: pa.Schema) -> str | None:
     """The column of the images' bytes, as img2dataset names it."""
     import pyarrow as pa
 
+    bytes_ = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view)
     return next(
-        (f.name for f in schema if f.name in tars.PICTURES and pa.types.is_binary(f.type)), None
+        (
+            field.name
+            for field in schema
+            if field.name.lower() in tars.PICTURES
+            and any(is_kind(field.type) for is_kind in bytes_)
+        ),
+        None,
     )
 
 
@@ -148,10 +169,24 @@ def _of_tar(shard: SourceShard) -> Iterator[Sample]:
             yield key, sample
 
 
+def members_of(tar: Path) -> list[tars.Member]:
+    """The members of a tar that another tool wrote. Raises `Damaged` with a cure for such."""
+    with open(tar, "rb") as file:
+        begin = file.read(6)
+    packed = next((name for mark, name in _PACKED if begin.startswith(mark)), None)
+    try:
+        return tars.members(tar)
+    except Damaged as error:
+        if packed is not None:
+            raise Damaged(f"{tar} is compressed ({packed}); unpack it first") from None
+        said = str(error).rpartition("; ")[0]
+        raise Damaged(f"{said}; restore it, or leave it and its parquet out") from None
+
+
 def by_key(tar: Path) -> dict[str, list[tars.Member]]:
     """Key without folders -> its members, in the tar's order. Raises `Damaged`."""
     found: dict[str, list[tars.Member]] = {}
-    for member in tars.members(tar):
+    for member in members_of(tar):
         found.setdefault(member.key.rpartition("/")[2], []).append(member)
     return found
 
@@ -159,9 +194,7 @@ def by_key(tar: Path) -> dict[str, list[tars.Member]]:
 def _of_folder(shard: SourceShard) -> Iterator[Sample]:
     sample: dict[str, bytes] = {}
     last = None
-    for path in sorted(shard.content.iterdir()):
-        if not path.is_file():
-            continue
+    for path in _files(shard.content):
         key, extension = tars.split(path.name)
         if key != last and last is not None:
             yield last, sample
@@ -169,6 +202,11 @@ def _of_folder(shard: SourceShard) -> Iterator[Sample]:
         sample[extension], last = path.read_bytes(), key
     if last is not None:
         yield last, sample
+
+
+def _files(folder: Path) -> list[Path]:
+    """The files of a folder that can be read, sorted; folders and links to nothing are none."""
+    return sorted(path for path in folder.iterdir() if path.is_file())
 
 
 def _of_tfrecord(shard: SourceShard) -> Iterator[Sample]:
@@ -187,7 +225,7 @@ def _of_column(shard: SourceShard) -> Iterator[Sample]:
     for batch in file.iter_batches(64, columns=["key", image]):
         for row in batch.to_pylist():
             if row[image] is not None:
-                yield str(row["key"]), {image: row[image]}
+                yield text_of(row["key"]) or "", {image.lower(): row[image]}
 
 
 _READERS = {

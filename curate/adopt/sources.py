@@ -22,7 +22,9 @@ from frenchcat.curate.extras import how_to_install
 if TYPE_CHECKING:
     import pyarrow as pa
 
-Vectors = NDArray[np.float32]
+Vectors = NDArray[Any]
+"""(N, D) float32, or float64 where files hold numbers that float32 does not."""
+_NUMBERS = "biuf"  # numpy's kinds of what can be a vector's number
 _LOSSLESS = ("IndexFlat", "IndexFlatIP", "IndexIVFFlat", "IndexHNSWFlat")
 
 
@@ -44,12 +46,13 @@ class StoredVectorFiles:
         return int(self._starts[-1])
 
     def rows(self, start: int, count: int) -> Vectors:
-        """(count, D) float32, as stored."""
+        """(count, D) float32, as stored; float64 where a file holds such or large integers."""
         parts = [
             file[max(0, start - begin) : max(0, start + count - begin)]
             for file, begin in zip(self._files, self._starts, strict=False)
         ]
-        return np.concatenate([np.asarray(part, np.float32) for part in parts])
+        wide = [np.asarray(part, np.result_type(part.dtype, np.float32)) for part in parts]
+        return np.concatenate(wide)
 
 
 class Indexed:
@@ -161,9 +164,16 @@ def _plain(values: NDArray[Any]) -> list[Any]:
 
 def _array(path: Path) -> NDArray[Any]:
     try:
-        found: NDArray[Any] = np.load(path, mmap_mode="r")
-    except ValueError as error:
-        raise UserError(f"{path} is no .npy file ({str(error)[:80]})") from None
-    if found.ndim != 2:
-        raise UserError(f"{path} has the shape {found.shape}; vectors have two dimensions")
+        found: Any = np.load(path, mmap_mode="r")
+    except (ValueError, EOFError) as error:  # EOFError of an empty file
+        raise UserError(f"{path} is no .npy file ({str(error)[:80]}); restore it") from None
+    if not isinstance(found, np.ndarray):
+        raise UserError(f"{path} is a .npz archive; save its array alone, with numpy.save")
+    if found.ndim != 2 or not found.shape[1]:
+        raise UserError(
+            f"{path} has the shape {found.shape}; vectors have two dimensions, and "
+            "at least one number each"
+        )
+    if found.dtype.kind not in _NUMBERS:
+        raise UserError(f"{path} holds {found.dtype}, not real numbers; save vectors as float32")
     return found

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _FURTHER_URLS = "further URLs of a row, of which the first was taken"
-_REPLACED = "captions and URLs with bytes that are not UTF-8, shown as U+FFFD"
+REPLACED = "texts with bytes that are not UTF-8, shown as U+FFFD"
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ def with_texts(
             continue
         texts = as_texts(table[name], rule)
         left_out.add(left, where, texts.further)
-        left_out.add(_REPLACED, where, texts.replaced)
+        left_out.add(REPLACED, where, texts.replaced)
         if texts.source is not None:
             table, rows = table.take(texts.source), rows[texts.source]
         at = table.schema.get_field_index(name)

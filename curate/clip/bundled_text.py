@@ -19,6 +19,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from frenchcat.curate.clip.text import shortened
+
 Floats = NDArray[np.float32]
 Tokens = NDArray[np.int64]
 
@@ -67,7 +69,7 @@ class BundledText:
 
     def tokens(self, texts: Sequence[str]) -> Tokens:
         """Texts -> (N, L) int64, padded to the longest of them."""
-        encoded = self.tokenizer.encode_batch([cleaned(text) for text in texts])
+        encoded = self.tokenizer.encode_batch([cleaned(shortened(text)) for text in texts])
         return np.array([each.ids for each in encoded], np.int64)
 
     def _norm(self, x: Floats, name: str) -> Floats:

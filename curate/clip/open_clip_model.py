@@ -15,7 +15,7 @@ from open_clip.transform import PreprocessCfg
 from frenchcat.curate.clip.image_tower import ImageTower, Vectors, placed, unit
 from frenchcat.curate.clip.preprocess import Preprocess
 from frenchcat.curate.clip.settings import ClipSettings
-from frenchcat.curate.clip.text import TextTower
+from frenchcat.curate.clip.text import TextTower, shortened
 from frenchcat.curate.clip.weights import ClipWeights
 from frenchcat.curate.errors import UserError, first_line
 
@@ -78,12 +78,14 @@ def create(weights: ClipWeights) -> Any:
 def tokenizer_of(weights: ClipWeights) -> Callable[[list[str]], torch.Tensor]:
     """Texts -> (N, L) int64. Raises `UserError` where its files cannot be had."""
     try:
-        tokenizer: Callable[[list[str]], torch.Tensor] = open_clip.get_tokenizer(
-            weights.open_clip_name
-        )
+        tokenizer: Callable[..., torch.Tensor] = open_clip.get_tokenizer(weights.open_clip_name)
     except (OSError, ValueError) as error:
         raise _lacks(weights, "hf_tokenizer_name", error) from None
-    return tokenizer
+
+    def bounded(texts: Sequence[str], **how: Any) -> torch.Tensor:
+        return tokenizer([shortened(text) for text in texts], **how)
+
+    return bounded
 
 
 def _lacks(weights: ClipWeights, part: str, error: Exception) -> UserError:

@@ -3,7 +3,7 @@
 A caption fills about 12 of CLIP's 77 positions, and attention and MLP cost grow with all of them.
 Cutting is exact where what follows a text cannot reach its vector: in a causal tower pooled at the
 end-of-text token, and in a tower that masks padding. Elsewhere (SigLIP pools the last position)
-nothing is cut.
+nothing is cut. Before that, `shortened` bounds what a tokenizer is given.
 """
 
 from __future__ import annotations
@@ -14,6 +14,16 @@ if TYPE_CHECKING:
     import torch
 
 BUCKET = 8  # lengths are rounded up to a multiple, so that few shapes occur
+MAX_CHARS = 8192  # of a text; the longest context of open_clip's models is far below it
+
+
+def shortened(text: str) -> str:
+    """The part of a text that can reach a model: its first 8,192 characters.
+
+    Tokenizers read a text to its end before they cut it to their context, and merging one word of
+    a million letters takes a minute.
+    """
+    return text.lstrip()[:MAX_CHARS]
 
 
 class TextTower:

@@ -273,3 +273,38 @@ def test_names_of_control_characters_do_not_reach_the_terminal(tmp_path: Path) -
     (note,) = adopt(folder, tmp_path / "d").notes
     assert "\x1b" not in note
     assert "red.xyz" in note
+
+
+def test_coco_of_halves_of_characters_and_of_lists(tmp_path: Path) -> None:
+    folder = put(tmp_path / "f", a_jpg=picture(1), b_jpg=picture(2))
+    coco = {
+        "images": [
+            {"id": "\ud83d", "file_name": "a.jpg", "coco_url": "http://a.example/\udc00"},
+            {"id": 2, "file_name": "b.jpg"},
+            {"id": 3, "file_name": "\ud83d.jpg"},
+        ],
+        "annotations": [
+            {"image_id": "\ud83d", "caption": "half \ud83d"},
+            {"image_id": 2, "caption": ["", "one", "two"]},
+        ],
+    }
+    (folder / "captions.json").write_text(json.dumps(coco))
+    adopted = adopt(folder, tmp_path / "d")
+    told = captions(adopted)
+    assert told == {"a.jpg": "half \ufffd", "b.jpg": "one", "\ufffd.jpg": None}
+    said = "\n".join(adopted.notes)
+    assert "half a surrogate pair, replaced by U+FFFD: 3 (captions.json" in said
+    assert "of which the first was taken: 1 (b.jpg)" in said
+
+
+def test_a_second_text_of_an_image_is_named(tmp_path: Path) -> None:
+    folder = put(tmp_path / "f", a_jpg=picture(1), a_txt="a text", a_caption="a caption")
+    adopted = adopt(folder, tmp_path / "d")
+    assert captions(adopted) == {"a.jpg": "a caption"}
+    assert any("beside another of the same image: 1 (a.txt)" in note for note in adopted.notes)
+
+
+def test_a_folder_of_lists_is_told_the_verb(tmp_path: Path) -> None:
+    folder = put(tmp_path / "f", rows_csv="url\nhttp://a.example/1\n")
+    with pytest.raises(UserError, match=r"holds no image; .*: frenchcat build .*f$"):
+        adopt(folder, tmp_path / "d")

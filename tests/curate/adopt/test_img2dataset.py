@@ -1,13 +1,16 @@
 """img2dataset's folders in all layouts: no image lost, no caption at another row."""
 
+import gzip
 import json
 import re
+import tarfile
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from frenchcat.curate import tars
 from frenchcat.curate.adopt import ColumnNames, adopt
 from frenchcat.curate.catalog import Catalog
 from frenchcat.curate.download.list_source import Reading
@@ -251,3 +254,92 @@ def test_large_strings_and_categories_are_text(tmp_path: Path) -> None:
     captions = pa.array(WORDS, pa.large_string()).dictionary_encode()
     folder = img2dataset(tmp_path / "theirs", IMAGES, captions)
     assert [row["caption"] for row in rows(adopt(folder, tmp_path / "d").dataset)] == WORDS
+
+
+@pytest.mark.parametrize("name", ["00000.a", "00000/a", "00000 a", "00000\n", "00000" + "x" * 150])
+def test_keys_that_are_no_names_for_files_are_replaced(tmp_path: Path, name: str) -> None:
+    folder = img2dataset(tmp_path / "theirs", IMAGES[:1], WORDS[:1], layout="parquet", names=[name])
+    adopted = adopt(folder, tmp_path / "d")
+    (row,) = rows(adopted.dataset)
+    assert (row["key"], row["original_key"]) == ("000000000", name)
+    assert members(adopted.dataset)["000000000.jpg"] == IMAGES[0]
+    assert any("are no names for files" in note for note in adopted.notes)
+
+
+def test_keys_that_became_numbers_find_their_images(tmp_path: Path) -> None:
+    folder = img2dataset(tmp_path / "theirs", IMAGES, WORDS)
+    table = pq.read_table(folder / "00000.parquet")
+    at = table.schema.get_field_index("key")
+    pq.write_table(table.set_column(at, "key", pa.array(range(4))), folder / "00000.parquet")
+    adopted = adopt(folder, tmp_path / "d")
+    found = members(adopted.dataset)
+    assert [found[f"{key}.jpg"] for key in keys(4)] == IMAGES
+    assert [row["original_key"] for row in rows(adopted.dataset)] == list("0123")
+
+
+def test_further_files_of_a_sample_are_kept_or_named(tmp_path: Path) -> None:
+    folder = img2dataset(tmp_path / "theirs", IMAGES[:1], WORDS[:1])
+    more = {"000000000.seg": b"kept", "000000000.png": picture(9), f"000000000.{'e' * 150}": b"x"}
+    with tarfile.open(folder / "00000.tar", "a") as tar:
+        for name, data in more.items():
+            tars.add(tar, name, data)
+    adopted = adopt(folder, tmp_path / "d")
+    found = members(adopted.dataset)
+    assert sorted(found) == [f"000000000.{e}" for e in ("jpg", "json", "seg", "txt")]
+    said = "\n".join(adopted.notes)
+    assert "further images of a sample: 1 (000000000.png)" in said
+    assert "too long for a tar: 1 (000000000.eee" in said
+
+
+def not_utf8(texts: list[bytes]) -> pa.Array:
+    """A column of texts as careless writers leave it."""
+    given = pa.array(texts, pa.binary())
+    return pa.StringArray.from_buffers(len(given), *given.buffers()[1:])
+
+
+def test_texts_that_are_not_utf_8_are_mended_and_counted(tmp_path: Path) -> None:
+    odd = not_utf8([b"a", b"caf\xe9", b"c", b"\xff"])
+    folder = img2dataset(tmp_path / "theirs", IMAGES, WORDS, more={"title": odd})
+    table = pq.read_table(folder / "00000.parquet")
+    at = table.schema.get_field_index("caption")
+    pq.write_table(table.set_column(at, "caption", odd), folder / "00000.parquet")
+    adopted = adopt(folder, tmp_path / "d")
+    for name in ("caption", "title"):
+        assert [row[name] for row in rows(adopted.dataset)] == ["a", "caf\ufffd", "c", "\ufffd"]
+    assert any("not UTF-8, shown as U+FFFD: 4 (" in note for note in adopted.notes)
+
+
+def test_links_to_nothing_in_a_folder_of_files_are_missing(tmp_path: Path) -> None:
+    folder = img2dataset(tmp_path / "theirs", IMAGES, WORDS, layout="files")
+    (folder / "00000/000000001.jpg").unlink()
+    (folder / "00000/000000001.jpg").symlink_to("nowhere")
+    adopted = adopt(folder, tmp_path / "d")
+    failed = {row["key"]: row["error_message"] for row in rows(adopted.dataset)}
+    assert failed.pop("000000001") == "missing_file: 00000"
+    assert set(failed.values()) == {None}
+
+
+@pytest.mark.parametrize("kind", [pa.binary(), pa.large_binary()], ids=str)
+@pytest.mark.parametrize("name", ["jpg", "JPG", "PNG"])
+def test_a_column_of_images_of_any_case_and_size(
+    tmp_path: Path, name: str, kind: pa.DataType
+) -> None:
+    folder = tmp_path / "theirs"
+    folder.mkdir()
+    table = sidecar(keys(4), WORDS).append_column(name, pa.array(IMAGES, kind))
+    pq.write_table(table, folder / "00000.parquet")
+    found = members(adopt(folder, tmp_path / "d").dataset)
+    assert [found[f"{key}.{name.lower()}"] for key in keys(4)] == IMAGES
+
+
+def test_a_compressed_or_broken_tar_is_refused_with_a_cure(tmp_path: Path) -> None:
+    folder = img2dataset(tmp_path / "theirs", IMAGES, WORDS)
+    tar = folder / "00000.tar"
+    whole = tar.read_bytes()
+    for data, said in (
+        (gzip.compress(whole), r"00000\.tar is compressed \(gzip\); unpack it first"),
+        (whole[:700], r"00000\.tar \(.*\); restore it, or leave it and its parquet out$"),
+    ):
+        tar.write_bytes(data)
+        with pytest.raises(UserError, match=said):
+            adopt(folder, tmp_path / "d")

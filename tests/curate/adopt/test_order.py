@@ -1,6 +1,8 @@
 """What is adopted keeps its order, its columns and its failures; what does not fit is refused."""
 
+import io
 import os
+import shutil
 from pathlib import Path
 
 import faiss
@@ -196,3 +198,61 @@ def test_a_sidecar_without_a_column_is_refused(tmp_path: Path, column: str) -> N
     with pytest.raises(UserError, match=f"has no column '{column}'"):
         adopt(folder, tmp_path / "d")
     assert not (tmp_path / "d/shards").exists()
+
+
+def put_vectors(folder: Path, file: bytes | np.ndarray) -> None:
+    """One file in the place of all files of the images' vectors."""
+    for path in (folder / "img_emb").iterdir():
+        path.unlink()
+    path = folder / "img_emb/a.npy"
+    path.write_bytes(file) if isinstance(file, bytes) else np.save(path, file)
+
+
+def _npz() -> bytes:
+    out = io.BytesIO()
+    np.savez(out, PICTURES)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("file", "said"),
+    [
+        (b"", "is no .npy file"),
+        (_npz(), "is a .npz archive"),
+        (np.array([["a"] * 16] * 6), "holds <U1, not real numbers"),
+        (PICTURES * (1 + 1j), "holds complex64, not real numbers"),
+        (np.zeros((6, 16), [("a", "f4")]), "not real numbers"),
+        (np.zeros((6, 16), "M8[s]"), "not real numbers"),
+        (np.zeros((6, 0), np.float32), "at least one number each"),
+        (np.zeros((6, 16)), "none of the 6 vectors .* is usable"),
+        (np.full((6, 16), np.nan), "none of the 6 vectors .* is usable"),
+    ],
+    ids=["empty", "npz", "texts", "complex", "records", "times", "width 0", "zero", "nan"],
+)
+def test_what_is_no_vector_is_refused_and_leaves_nothing(
+    tmp_path: Path, file: bytes | np.ndarray, said: str
+) -> None:
+    folder = theirs(tmp_path / "theirs")
+    shutil.rmtree(folder / "text_emb")
+    put_vectors(folder, file)
+    with pytest.raises(UserError, match=said):
+        adopt(folder, tmp_path / "d")
+    assert not (tmp_path / "d").exists()
+
+
+@pytest.mark.parametrize(
+    "stored_as",
+    [
+        np.asfortranarray(PICTURES),
+        PICTURES.astype(np.float64) * 1e300,  # beyond float32, and so are its squares
+        PICTURES.astype(np.float64) * 1e-300,
+        PICTURES.astype(np.float16),
+        np.rint(PICTURES * 1e6).astype(np.int64),
+    ],
+    ids=["fortran", "large", "small", "half", "integers"],
+)
+def test_vectors_of_any_number_type_and_order(tmp_path: Path, stored_as: np.ndarray) -> None:
+    folder = theirs(tmp_path / "theirs")
+    put_vectors(folder, stored_as)
+    found = stored(adopt(folder, tmp_path / "d").dataset, "img")
+    assert found == pytest.approx(PICTURES, abs=1e-3)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from frenchcat.curate.clip.bundled_text import BundledText, gelu
 from frenchcat.curate.clip.model import Clip, load_clip
+from frenchcat.curate.clip.text import MAX_CHARS, shortened
 from frenchcat.curate.clip.weights import MINI
 from tests.curate.clip.models import CAPTIONS, clip_settings, reference_pictures, reference_texts
 from tests.sample.pictures import random_pictures
@@ -53,11 +54,18 @@ def test_pictures_equal_open_clip(clip: Clip) -> None:
 @example("<eos> <pad> a cat")
 @example("caf\u00c3\u00a9 &lt;b&gt;")
 @example("word " * 60)
+@example("  " + "word " * 3000)
+@example("x" * 10_000)
 def test_any_text_has_open_clips_tokens(text: str) -> None:
     found = TEXT.tokens([text])[0]
     expected = TOKENS([text])[0].numpy()
     np.testing.assert_array_equal(found, expected[: len(found)])
     assert not expected[len(found) :].any()  # what was left out is padding
+
+
+def test_of_a_text_without_end_a_model_is_given_what_can_reach_it() -> None:
+    assert len(shortened("\n" * 10_000 + "a cat" * 1_000_000)) == MAX_CHARS
+    assert shortened("\n" * 10_000 + "a cat") == "a cat"
 
 
 def test_a_text_does_not_depend_on_its_batch(clip: Clip) -> None:
