@@ -10,16 +10,13 @@ from __future__ import annotations
 import hashlib
 import io
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from frenchcat.curate.download.pictures import UNDECODABLE
+from frenchcat.curate.errors import UnreadableImage
 from frenchcat.curate.failures import Failure
-from frenchcat.curate.image import open_image
+from frenchcat.curate.image import open_image, upright_size
 from frenchcat.curate.image.sniff import IMAGE_KINDS, sniff
 from frenchcat.curate.reasons import FailureReason
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
 
 ENDINGS = {"jpeg": "jpg", "png": "png", "webp": "webp"}
 """Kind -> extension in the tar, of the formats that are kept byte for byte."""
@@ -27,7 +24,6 @@ IMAGE_ENDINGS = frozenset(
     "jpg jpeg jpe jfif png webp gif bmp tif tiff avif heic heif jxl jp2 j2k".split()
 )
 """Extensions of image files, in lower case."""
-_ORIENTATION, _TURNED = 0x112, range(5, 9)  # EXIF 2.32, 4.6.4: width and height are swapped
 
 
 class NotKept(Exception):
@@ -57,21 +53,13 @@ def kept(data: bytes) -> KeptImage:
         raise NotKept(FailureReason.NOT_AN_IMAGE, "the file is empty")
     if kind not in IMAGE_KINDS:
         raise NotKept(FailureReason.NOT_AN_IMAGE, kind)
-    from PIL import Image
-
     digest = hashlib.sha256(data).hexdigest()
     try:
-        with Image.open(io.BytesIO(data)) as image:
-            if kind in ENDINGS:
-                return KeptImage(data, ENDINGS[kind], *_looked_at(image), digest, converted=False)
-            plain = open_image(image)
-    except Exception as error:  # decoders fail in any way they like
-        raise NotKept(UNDECODABLE, f"{kind}: {type(error).__name__}") from None
+        if kind in ENDINGS:
+            return KeptImage(data, ENDINGS[kind], *upright_size(data), digest, converted=False)
+        plain = open_image(data)
+    except UnreadableImage as error:
+        raise NotKept(UNDECODABLE, error.reason) from None
     out = io.BytesIO()
     plain.save(out, "PNG")
     return KeptImage(out.getvalue(), "png", plain.width, plain.height, digest, converted=True)
-
-
-def _looked_at(image: Image) -> tuple[int, int]:
-    turned = image.getexif().get(_ORIENTATION) in _TURNED
-    return (image.height, image.width) if turned else (image.width, image.height)

@@ -4,18 +4,24 @@ import hashlib
 import io
 import json
 import os
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
+from frenchcat.curate import tars
 from frenchcat.curate.adopt import Adopted, ColumnNames, adopt
+from frenchcat.curate.adopt.kept import NotKept, kept
 from frenchcat.curate.catalog import Catalog
 from frenchcat.curate.download.list_source import Reading
 from frenchcat.curate.errors import UserError
+from frenchcat.curate.image import open_image, plugins
 from frenchcat.curate.info import info
 from frenchcat.curate.select import Choice, select
 from tests.curate.adopt.folders import members, rows
+from tests.sample.odd_images import drawn, people_have, saved
 from tests.sample.pictures import noise, picture
 from tests.trees import tree_digest
 
@@ -308,3 +314,43 @@ def test_a_folder_of_lists_is_told_the_verb(tmp_path: Path) -> None:
     folder = put(tmp_path / "f", rows_csv="url\nhttp://a.example/1\n")
     with pytest.raises(UserError, match=r"holds no image; .*: frenchcat build .*f$"):
         adopt(folder, tmp_path / "d")
+
+
+def test_every_kind_of_image_that_people_have_is_adopted(tmp_path: Path) -> None:
+    """As it looks: PNG, WebP and JPEG by their file, all others by what becomes of it."""
+    endings = {"JPEG2000": "jp2", "TIFF": "tif", "HEIF": "heic"}
+    have = {
+        f"{number}.{endings.get(kind, kind.lower())}": (data, seen)
+        for number, (name, (data, seen)) in enumerate(people_have().items())
+        for kind in [name.split()[0]]
+        if kind != "MPO"
+    }
+    folder = tmp_path / "f"
+    folder.mkdir()
+    for name, (data, _) in have.items():
+        (folder / name).write_bytes(data)
+    adopted = adopt(folder, tmp_path / "d")
+    stored = members(adopted.dataset)
+    for row in rows(adopted.dataset):
+        data, seen = have[row["file_name"]]
+        assert (row["error_message"], row["width"], row["height"]) == (None, *seen.size)
+        names = [f"{row['key']}.{extension}" for extension in tars.PICTURES]
+        (file,) = (stored[name] for name in names if name in stored)
+        difference = np.asarray(open_image(file), float) - np.asarray(seen, float)
+        assert np.abs(difference).mean() < 8
+        assert file == data or file.startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(("kind", "pip"), [("HEIF", "pi-heif"), ("JXL", "pillow-jxl-plugin")])
+def test_an_image_without_a_decoder_names_it(
+    monkeypatch: pytest.MonkeyPatch, kind: str, pip: str
+) -> None:
+    data = saved(drawn(1), kind)
+    for name in ("pi_heif", "pillow_heif", "pillow_jxl"):
+        monkeypatch.setitem(sys.modules, name, None)
+    plugins.register.cache_clear()
+    try:
+        with pytest.raises(NotKept, match=f"^undecodable: .* is not read; pip install {pip}"):
+            kept(data)
+    finally:
+        plugins.register.cache_clear()
