@@ -29,6 +29,7 @@ from frenchcat.curate.markers import outputs_of
 from frenchcat.curate.parquets import free
 from frenchcat.curate.removals import removed_keys
 from frenchcat.curate.sql_text import quoted
+from frenchcat.curate.verdict.settings import REMOVED
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -301,10 +302,15 @@ def _why_empty(catalog: Catalog, where: str | None) -> str:
     )
     dropped = ", ".join(f"{row['reason']} {row['n']}" for row in catalog.run(sql).to_pylist())
     root = catalog.dataset.root
-    return (
-        f"the {met} rows{said} were dropped by verdicts: {dropped}; "
-        f"change that rule: frenchcat verdict {root}"
-    )
+    return f"the {met} rows{said} were dropped by verdicts: {dropped}; {_cure(root, dropped)}"
+
+
+def _cure(root: str, dropped: str) -> str:
+    """How rows of the commonest reason come back, as far as a rule dropped them."""
+    reason = dropped.split(" ")[0]
+    if reason == REMOVED or not reason.isidentifier():
+        return f"see: frenchcat info {root}"
+    return f"to switch that rule off: frenchcat verdict {root} --set verdict.rules.{reason}=false"
 
 
 def _group(catalog: Catalog, column: str) -> str:

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import re
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from frenchcat.curate.config import settings
+
+_DEVICE = re.compile(r"auto|cpu|mps|(cuda|xpu)(:\d{1,3})?")
+
+
+def _device(name: str) -> str:
+    # A device that is only missing here is told when it is used: a dataset may move.
+    if not _DEVICE.fullmatch(name):
+        raise ValueError("a device is auto, cpu, cuda, cuda:1, mps or xpu")
+    return name
 
 
 @settings
@@ -20,7 +30,7 @@ class ClipSettings:
     """For an architecture: open_clip's tag of the weights (`laion2b_s34b_b79k`), or a file."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """Of the weights; auto: bf16 where the processor computes with it, else fp32."""
-    device: str = "auto"
+    device: Annotated[str, AfterValidator(_device)] = "auto"
     """auto (a GPU where there is one), cpu, cuda, cuda:1, mps."""
     compile: Literal["auto", "yes", "no"] = "auto"
     """torch.compile; auto: where a dataset is long enough to pay for compiling."""

@@ -15,9 +15,9 @@ import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from frenchcat.curate.config import preset_path, resolve, settings
 from frenchcat.curate.decisions import BY_HAND
@@ -28,13 +28,18 @@ REMOVED = "removed"
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 
 
+def _condition(value: Any) -> Any:
+    # `--set verdict.rules.small=false` and TOML's false are meant as SQL's.
+    return str(value).lower() if isinstance(value, bool) else value
+
+
 @settings
 class VerdictSettings:
     """What is dropped. By default nothing: what to leave out is the user's to say."""
 
     preset: str | None = None
     """A settings file whose verdict.rules are tried first; datacomp-basic, laion-5b, re-laion."""
-    rules: dict[str, str] = Field(default_factory=dict)
+    rules: dict[str, Annotated[str, BeforeValidator(_condition)]] = Field(default_factory=dict)
     """Name -> SQL condition over the catalog that drops a row. One of a preset's names takes that
     rule's place; `false` switches it off."""
     order: tuple[str, ...] = ()
@@ -79,4 +84,4 @@ def read_rules(file: str | Path) -> dict[str, str]:
 
 
 def _are_rules(found: Any) -> bool:
-    return isinstance(found, Mapping) and all(isinstance(sql, str) for sql in found.values())
+    return isinstance(found, Mapping) and all(isinstance(sql, str | bool) for sql in found.values())

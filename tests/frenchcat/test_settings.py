@@ -173,6 +173,7 @@ def test_a_setting_that_cannot_be_is_not_kept(tmp_path: Path) -> None:
     before = dataset.read_bytes("dataset.json")
     for call in (
         lambda: opened.embed(set={"clip.model": "local-dir:nowhere"}),
+        lambda: opened.embed(set={"clip.device": "tpu"}),
         lambda: opened.verdict(set={"verdict.rules.none": "no_such_column > 1"}),
         lambda: opened.index(set={"index.factory": "Nonsense"}),
         lambda: opened.dedup(set={"dedup.methods": ["perceptual"]}),
@@ -181,6 +182,28 @@ def test_a_setting_that_cannot_be_is_not_kept(tmp_path: Path) -> None:
             call()
         assert dataset.read_bytes("dataset.json") == before
     assert len(opened.search(vector=unit_rows(4)[0], k=1, dropped=True)) == 1
+
+
+def test_a_device_that_is_none_is_refused_by_every_verb_that_reads_it(tmp_path: Path) -> None:
+    dataset = embedded(tmp_path / "d", unit_rows(4))
+    opened = frenchcat.open(dataset.root)
+    for device in ("tpu", "gpu", "cuda:", "cuda:x", ""):
+        with pytest.raises(UserError, match=r"clip\.device = .* a device is auto, cpu, cuda"):
+            opened.embed(set={"clip": {"device": device}})
+    opened.embed(set={"clip.device": "cpu"})
+
+
+def test_the_rule_that_emptied_a_selection_is_switched_off_as_its_message_says(
+    tmp_path: Path,
+) -> None:
+    dataset = embedded(tmp_path / "d", unit_rows(4))
+    opened = frenchcat.open(dataset.root)
+    opened.verdict(set={"verdict.rules.narrow": "width < 5000"})
+    with pytest.raises(UserError, match=r"narrow 4; to switch that rule off: ") as refused:
+        opened.select("all")
+    line = str(refused.value).rpartition("frenchcat ")[2]
+    assert CliRunner().invoke(app, line.split()).exit_code == 0
+    assert len(opened.select("all")) == 4
 
 
 def test_a_verb_takes_the_settings_of_its_stage_alone(tmp_path: Path) -> None:
