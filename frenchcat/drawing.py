@@ -153,12 +153,11 @@ def made_by(run: Path | None, state: State, checkpoint: Path) -> dict[str, Any]:
 
     Without a run it is the bundled artist, whose weights lie in its folder itself.
     """
-    from frenchcat.train.artist import WEIGHTS
+    from frenchcat.train.start import weights_digest
 
-    weights = checkpoint / WEIGHTS if run is None else checkpoint / "unet" / WEIGHTS
     return {
         "model": "frenchcat artist" if run is None else run.resolve().name,
-        "checkpoint": file_sha256(weights),
+        "checkpoint": weights_digest(checkpoint),
         "step": state.step,
         "selection": state.identity["selection"],
         "selection_name": state.settings.get("data", {}).get("selection"),

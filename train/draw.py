@@ -14,7 +14,7 @@ from frenchcat.curate.errors import UserError
 from frenchcat.curate.notices import say_once
 from frenchcat.train.guidance import Guided
 from frenchcat.train.model import network_of
-from frenchcat.train.pictures import squarest
+from frenchcat.train.pictures import plain_sizes, squarest
 from frenchcat.train.run import Parts
 from frenchcat.train.sampler import Predict, karras_timesteps, sample, timesteps
 from frenchcat.train.steering import Guide
@@ -86,6 +86,7 @@ def draw(
         return drawn
     width, height = size or squarest(parts.settings.data)
     shape = _shape(parts, width, height)
+    parts.family.check_size(shape[1:])
     device = next(parts.unet.parameters()).device
     _check_guidance(parts, rescale, threshold)
     times = _times(parts, steps, strength, spacing)
@@ -100,11 +101,12 @@ def draw(
     condition = parts.text(
         [wanted.negative for wanted in requests] + [wanted.prompt for wanted in requests]
     ).to(device)
+    condition = condition.sized(torch.tensor([plain_sizes((width, height))] * 2 * count))
     for wanted in parts.text.too_long([one.prompt for one in requests]):
         say_once(f"the prompt {wanted!r} is cut to the text tower's {parts.text.limit} tokens")
     null, prompts = condition.part(0, count), condition.part(count, 2 * count)
     predict: Predict = Guided(
-        network_of(parts.unet),
+        network_of(parts.unet, parts.family.answer),
         parts.diffusion,
         parts.settings.diffusion.target,
         prompts,

@@ -23,13 +23,13 @@ from frenchcat.curate.errors import UserError
 from frenchcat.curate.json_text import json_text
 from frenchcat.curate.system_errors import check_writable
 from frenchcat.train.loader import noise_of
-from frenchcat.train.model import unet_output
 from frenchcat.train.permutation import key_of, permuted
 from frenchcat.train.pictures import (
     edges_of,
     enough_of,
     fitted,
     shapes_of,
+    sizes_of,
     squarest,
     without_chance,
 )
@@ -92,7 +92,7 @@ def held_out_loss(
     totals = dict.fromkeys(held_out_times(process.steps), 0.0)
     for still in groups:
         x_0, noise = still.x_0, still.noise
-        condition = parts.text(still.captions).to(device)
+        condition = parts.text(still.captions).to(device).sized(still.sizes)
         for time in totals:
             t = torch.full((len(x_0),), time, device=device)
             x_t = parts.diffusion.noised(x_0, t, noise)
@@ -100,7 +100,7 @@ def held_out_loss(
             for start in range(0, len(x_0), _BATCH):
                 chosen = slice(start, start + _BATCH)
                 with torch.no_grad():
-                    output = unet_output(
+                    output = parts.family.answer(
                         unet, x_t[chosen], t[chosen], condition.part(start, start + _BATCH)
                     )
                 error = (output.float() - target[chosen]).square().flatten(1).mean(1)
@@ -116,6 +116,7 @@ class HeldOut:
     x_0: Tensor  # (N, C, H, W) float32
     noise: Tensor  # likewise
     captions: list[str]
+    sizes: Tensor  # (N, 6) float32: see pictures.sizes_of
 
 
 def held_out(
@@ -163,7 +164,8 @@ def held_out_groups(
         seeds = [SampleRandomness(0, 0, s.name, draw).number("noise") for s in mine]
         noise = noise_of(seeds, x_0.shape[1:]).to(device)
         captions = [variants_of(sample.caption, text or TextSettings())[0] for sample in mine]
-        found.append(HeldOut(x_0, noise, captions))
+        sizes = torch.tensor([sizes_of(s.size, shape, plain, still) for s in mine])
+        found.append(HeldOut(x_0, noise, captions, sizes.float()))
     return found
 
 

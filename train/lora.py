@@ -1,8 +1,9 @@
-"""LoRA (2106.09685): low-rank updates to a frozen U-Net's attention, trained in its weights' place.
+"""LoRA (2106.09685): low-rank updates to a frozen network's attention, in its weights' place.
 
-By peft, on the layers that diffusers' `train_text_to_image_lora.py` takes. A checkpoint holds the
-updates as diffusers' `load_lora_weights` reads them (lora/), and the U-Net with the updates merged
-into its weights, which is what draws.
+By peft, on the layers that diffusers' own scripts take. A checkpoint holds the updates as
+diffusers' `load_lora_weights` reads them (lora/), and the network with the updates merged into its
+weights, which is what draws. PixArt's pipelines have no `load_lora_weights`; their updates are
+written as peft reads them: `PeftModel.from_pretrained(pipe.transformer, folder)`.
 """
 
 from __future__ import annotations
@@ -16,25 +17,32 @@ from frenchcat.curate.errors import UserError
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from frenchcat.train.families import Family
     from frenchcat.train.settings import ModelSettings
 
-LAYERS = ("to_k", "to_q", "to_v", "to_out.0")
 FOLDER = "lora"
 _A, _B, _BASE = ".lora_A.default.weight", ".lora_B.default.weight", ".base_layer."
 
 
-def add_lora(unet: Any, settings: ModelSettings) -> None:
-    """Freeze a U-Net and give it updates to train, which change nothing at first.
+def check_lora() -> None:
+    """Raise `UserError` without peft."""
+    try:
+        importlib.import_module("peft")
+    except ImportError as error:
+        raise UserError(
+            f"model.lora needs peft ({error}); pip install 'frenchcat[lora]', or train all weights"
+        ) from None
 
-    Raises `UserError` without peft.
-    """
-    config = _config(settings)
-    unet.requires_grad_(False)
-    unet.add_adapter(config)
+
+def add_lora(network: Any, settings: ModelSettings, family: Family) -> None:
+    """Freeze a network and give it updates to train, which change nothing at first."""
+    config = _config(settings, family)
+    network.requires_grad_(False)
+    importlib.import_module("peft").inject_adapter_in_model(config, network)
 
 
 def merged(state: dict[str, Tensor], settings: ModelSettings) -> dict[str, Tensor]:
-    """The weights of a U-Net with updates -> those of a plain one that answers the same."""
+    """The weights of a network with updates -> those of a plain one that answers the same."""
     scale = _alpha(settings) / settings.lora
     found = {}
     for name, weight in state.items():
@@ -47,35 +55,47 @@ def merged(state: dict[str, Tensor], settings: ModelSettings) -> dict[str, Tenso
     return found
 
 
-def save_lora(folder: Path, state: dict[str, Tensor], settings: ModelSettings) -> None:
+def save_lora(
+    folder: Path, state: dict[str, Tensor], settings: ModelSettings, family: Family
+) -> None:
     """Write the updates of a state as diffusers reads them: `load_lora_weights(folder)`."""
     import diffusers
-    from diffusers.utils import state_dict_utils
 
     layers = {name.replace(".default.", "."): w for name, w in state.items() if ".lora_" in name}
-    pipeline: Any = diffusers.StableDiffusionPipeline
-    converted: Any = state_dict_utils.convert_state_dict_to_diffusers
-    pipeline.save_lora_weights(
-        str(folder),
-        unet_lora_layers=converted(layers),
-        unet_lora_adapter_metadata=_config(settings).to_dict(),
-    )
+    config = _config(settings, family)
+    pipeline: Any = getattr(diffusers, family.pipeline or "StableDiffusionPipeline")
+    if not hasattr(pipeline, "save_lora_weights"):
+        _save_for_peft(folder, layers, config)
+        return
+    if family.part == "unet":
+        from diffusers.utils import state_dict_utils
+
+        converted: Any = state_dict_utils.convert_state_dict_to_diffusers
+        layers = converted(layers)
+    named = {f"{family.part}_lora_layers": layers}
+    named[f"{family.part}_lora_adapter_metadata"] = config.to_dict()
+    pipeline.save_lora_weights(str(folder), **named)
+
+
+def _save_for_peft(folder: Path, layers: dict[str, Tensor], config: Any) -> None:
+    """As peft's own models write them."""
+    from safetensors.torch import save_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    named = {f"base_model.model.{name}": weight for name, weight in layers.items()}
+    save_file(named, folder / "adapter_model.safetensors", {"format": "pt"})
+    config.save_pretrained(str(folder))
 
 
 def _alpha(settings: ModelSettings) -> float:
     return float(settings.lora if settings.lora_alpha is None else settings.lora_alpha)
 
 
-def _config(settings: ModelSettings) -> Any:
-    try:
-        config: Any = importlib.import_module("peft").LoraConfig
-    except ImportError as error:
-        raise UserError(
-            f"model.lora needs peft ({error}); pip install 'frenchcat[lora]', or train all weights"
-        ) from None
+def _config(settings: ModelSettings, family: Family) -> Any:
+    config: Any = importlib.import_module("peft").LoraConfig
     return config(
         r=settings.lora,
         lora_alpha=_alpha(settings),
         init_lora_weights="gaussian",
-        target_modules=list(LAYERS),
+        target_modules=list(family.lora_layers),
     )

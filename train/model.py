@@ -137,7 +137,7 @@ class Codec:
         with torch.no_grad():
             parts = torch.split(x.to(self.vae.dtype), AT_ONCE)
             latents = [self.vae.encode(part).latent_dist.mode().float() for part in parts]
-        return torch.cat(latents) * float(self.vae.config.scaling_factor)
+        return (torch.cat(latents) - self._shift()) * float(self.vae.config.scaling_factor)
 
     def decode(self, x: Tensor) -> Tensor:
         """x_0 -> uint8 pictures (B, 3, H, W)."""
@@ -145,11 +145,15 @@ class Codec:
 
         if self.vae is not None:
             with torch.no_grad():
-                scaled = x / float(self.vae.config.scaling_factor)
+                scaled = x / float(self.vae.config.scaling_factor) + self._shift()
                 parts = torch.split(scaled.to(self.vae.dtype), AT_ONCE)
                 x = torch.cat([self.vae.decode(part).sample.float() for part in parts])
         x = self.pixels(x)
         return ((x.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+
+    def _shift(self) -> float:
+        """What the latents' mean is moved by, before they are scaled: 0 up to SDXL."""
+        return float(getattr(self.vae.config, "shift_factor", None) or 0.0)
 
     def pixels(self, x: Tensor) -> Tensor:
         """Patches -> pixels (B, 3, H, W), differentiable; anything else stays as it is."""
@@ -160,13 +164,18 @@ class Codec:
         return torch.nn.functional.pixel_shuffle(x, self.patch)
 
 
-def network_of(unet: Any) -> Callable[[Tensor, Tensor, Condition], Tensor]:
-    """The U-Net as guidance.py asks for it: without gradients, float32 out."""
+def network_of(
+    unet: Any, answer: Callable[[Any, Tensor, Tensor, Condition], Tensor] = unet_output
+) -> Callable[[Tensor, Tensor, Condition], Tensor]:
+    """A network as guidance.py asks for it: without gradients, float32 out.
+
+    `answer` is how its family asks it.
+    """
     import torch
 
     def network(x: Tensor, t: Tensor, condition: Condition) -> Tensor:
         with torch.no_grad():
-            return unet_output(unet, x.to(unet.dtype), t, condition).float()
+            return answer(unet, x.to(unet.dtype), t, condition).float()
 
     return network
 

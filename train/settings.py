@@ -27,6 +27,8 @@ class DataSettings:
     """The shorter side after resizing (pixels)."""
     aspects: tuple[float, ...] = (1.0,)
     """Width/height of the buckets; each picture goes to the nearest. One: everything is square."""
+    multiple: int = Field(default=8, ge=1)
+    """Sides of buckets are multiples of it; a pipeline that is started from may need more."""
     flip: bool = True
     """Whether half of the pictures are mirrored, by chance."""
     crop: Literal["random", "center", "pad"] = "center"

@@ -14,7 +14,7 @@ import contextlib
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,8 +28,7 @@ from frenchcat.train.distributed import Ranks
 from frenchcat.train.loader import Batches, Cursor, Loaded, load, noise_of, places
 from frenchcat.train.log import Log
 from frenchcat.train.lora import FOLDER as LORA
-from frenchcat.train.lora import save_lora
-from frenchcat.train.model import unet_output
+from frenchcat.train.lora import check_lora, save_lora
 from frenchcat.train.optimizer import average, ema_decay, make_optimizer, rate_at
 from frenchcat.train.permutation import key_of
 from frenchcat.train.run import Parts, identity_of, make_parts, prepare_rows, save_about
@@ -77,8 +76,8 @@ class Trainer:
         _check_settings(settings)
         self.parts = self._make_parts()
         self.rows = self._rows()
-        self.parts.codec.to(device)
-        self.weights = TrainableWeights(self._network(), settings, device, ranks)
+        self.parts.to(device)
+        self.weights = TrainableWeights(self._network(), settings, device, ranks, self.parts.family)
         self.optimizer = make_optimizer(self.weights.parameters, settings.optimizer)
         self.step, self.cursor, self.planned, self.substituted = 0, Cursor(), 0, 0
         self.cut = 0  # captions, since this process began
@@ -191,14 +190,14 @@ class Trainer:
             "t": t,
             "target": diffusion.target(process.target, x_0, noise, t),
             "weight": weight,
-            "condition": self.parts.text(loaded.captions).to(self.device),
+            "condition": self.parts.text(loaded.captions).to(self.device).sized(loaded.sizes),
         }
 
     def _loss(self, batch: dict[str, Any], chosen: slice) -> Tensor:
         """The mean over samples of the weighted squared error."""
         condition = batch["condition"].part(chosen.start, chosen.stop)
         with self.weights.autocast():
-            output = unet_output(
+            output = self.parts.family.answer(
                 self.weights.module, batch["x_t"][chosen], batch["t"][chosen], condition
             )
         error = (output.float() - batch["target"][chosen]).square().flatten(1).mean(1)
@@ -335,7 +334,8 @@ class Trainer:
             state = self._state(losses)
             pixels = self.parts.codec.vae is None
             scheduler = scheduler_of(self.settings.diffusion, pixels=pixels)
-            checkpoint.save(self.folder, state, tensors, unet, scheduler, self._export_more)
+            part = self.parts.family.part
+            checkpoint.save(self.folder, state, tensors, unet, scheduler, self._export_more, part)
             checkpoint.prune(self.folder, self.settings.run.keep)
             self.log.held_out(self.step, losses)
         self.ranks.barrier()
@@ -344,7 +344,7 @@ class Trainer:
         """Updates of low rank, and the parts of the pipeline that the run started from."""
         model, start = self.settings.model, self.parts.start
         if model.lora:
-            save_lora(folder / LORA, self.weights.averaged_state(), model)
+            save_lora(folder / LORA, self.weights.averaged_state(), model, self.parts.family)
         if start is None or start.kind != "pipeline":
             return False
         export_pipeline(start, folder)
@@ -360,9 +360,7 @@ class Trainer:
         unet = self.weights.averaged_unet(self.parts)
         if self.ranks.first:
             requests = [SampleRequest(prompt, seed=0) for prompt in run.prompts]
-            parts = Parts(
-                self.settings, unet, self.parts.text, self.parts.codec, self.parts.diffusion
-            )
+            parts = replace(self.parts, unet=unet)
             pictures = draw(parts, requests, steps=run.sample_steps, guidance=run.guidance)
             folder = self.folder / "samples"
             folder.mkdir(exist_ok=True)
@@ -408,6 +406,8 @@ def _check_settings(settings: TrainSettings) -> None:
         )
     if settings.run.task == "classifier" and (settings.model.start or settings.model.lora):
         raise UserError("model.start and model.lora are of models that draw; a classifier has none")
+    if settings.model.lora:
+        check_lora()
     if settings.model.lora and settings.run.shard_model:
         raise UserError(
             "model.lora trains little, and run.shard_model parts what is trained; drop one"

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 from frenchcat.curate.notices import say_once
 from frenchcat.train.attention import PlainAttention
 from frenchcat.train.distributed import Ranks
+from frenchcat.train.families import Family
 from frenchcat.train.lora import merged
 from frenchcat.train.settings import TrainSettings
+from frenchcat.train.text import TextEncoder
 
 if TYPE_CHECKING:
     import torch
@@ -29,7 +31,12 @@ class TrainableWeights:
     """What the optimizer moves."""
 
     def __init__(
-        self, unet: Any, settings: TrainSettings, device: torch.device, ranks: Ranks
+        self,
+        unet: Any,
+        settings: TrainSettings,
+        device: torch.device,
+        ranks: Ranks,
+        family: Family | None = None,
     ) -> None:
         import torch
 
@@ -41,13 +48,15 @@ class TrainableWeights:
         in_parts = ranks.world > 1 and settings.run.shard_model  # FSDP2 takes no other layout
         self.layout = torch.contiguous_format if plain or in_parts else torch.channels_last
         unet = unet.to(device).to(memory_format=self.layout).train()
-        if plain and hasattr(unet, "set_attn_processor"):  # a classifier has no attention
+        family = family or Family()
+        if plain and family.part == "unet" and hasattr(unet, "set_attn_processor"):
+            # a classifier has no attention, and a transformer's is of other kinds
             unet.set_attn_processor(PlainAttention())
         self.module: Any = unet
         if in_parts:
             from torch.distributed.fsdp import fully_shard
 
-            for block in (*unet.down_blocks, unet.mid_block, *unet.up_blocks):
+            for block in family.blocks(unet):
                 fully_shard(block)
             fully_shard(unet)
         elif ranks.world > 1:
@@ -131,13 +140,16 @@ class TrainableWeights:
         """
         from frenchcat.train.run import unet_of
 
-        state = self.averaged_state()
+        buffers = {name for name, _ in parts.unet.named_buffers()}
+        kept = {n: _whole(b) for n, b in parts.unet.state_dict().items() if n in buffers}
+        state = kept | self.averaged_state()
         model = self.settings.model
         if model.lora:
             state = merged(
                 {n: _whole(weight) for n, weight in parts.unet.state_dict().items()} | state, model
             )
         if parts.start is None:
+            assert isinstance(parts.text, TextEncoder)
             unet = unet_of(self.settings, parts.text, parts.codec)
         else:
             unet = type(parts.unet).from_config(parts.unet.config)
