@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from frenchcat.train.families import Family
 
 KEPT_BYTES = 2**30
-_AT_ONCE = 32
+_AT_ONCE, _COUNTED = 32, 100_000
 
 
 class PipelineText:
@@ -30,7 +30,7 @@ class PipelineText:
         self.limit = max(limit for _, limit in self._readers)
         self._device: Any = "cpu"
         self._kept: dict[str, Condition] = {}
-        self._too_long: set[str] = set()
+        self._cut: dict[str, bool] = {}
 
     def to(self, device: Any) -> PipelineText:
         """The same, its encoders on a device."""
@@ -38,6 +38,10 @@ class PipelineText:
             encoder.to(device)
         self._device = device
         return self
+
+    def encoders(self) -> dict[str, Any]:
+        """The encoders that updates can be trained for, by their names in the pipeline."""
+        return self._family.trained_encoders()
 
     def __call__(self, captions: Sequence[str]) -> Condition:
         """Captions -> their conditions, one after the other, on the CPU."""
@@ -49,18 +53,24 @@ class PipelineText:
         return joined([self._kept[caption] for caption in captions])
 
     def too_long(self, captions: Sequence[str]) -> list[str]:
-        """Those of the captions just encoded that have more than `limit` tokens, and were cut."""
-        return [caption for caption in captions if caption in self._too_long]
+        """Those of some captions that have more than `limit` tokens, and were cut."""
+        return [caption for caption in captions if self._is_cut(caption)]
+
+    def _is_cut(self, caption: str) -> bool:
+        """Whether each tokenizer makes more of it than its encoder reads."""
+        if caption not in self._cut:
+            if len(self._cut) > _COUNTED:
+                self._cut = {}
+            with _quiet():
+                lengths = [(_tokens(one, caption), limit) for one, limit in self._readers]
+            self._cut[caption] = all(found > limit for found, limit in lengths)
+        return self._cut[caption]
 
     def _encode(self, captions: list[str]) -> None:
         import torch
 
-        with _quiet():
-            for caption in captions:
-                if all(_tokens(one, caption) > limit for one, limit in self._readers):
-                    self._too_long.add(caption)
-            with torch.no_grad():
-                found = self._family.encode(captions, self._device).to("cpu")
+        with _quiet(), torch.no_grad():
+            found = self._family.encode(captions, self._device).to("cpu")
         for n, caption in enumerate(captions):
             self._kept[caption] = found.part(n, n + 1)
 

@@ -28,7 +28,7 @@ from frenchcat.train import checkpoint, tar_urls
 from frenchcat.train.diffusion import Diffusion
 from frenchcat.train.export import renew_pipeline
 from frenchcat.train.families import Family
-from frenchcat.train.lora import add_lora
+from frenchcat.train.lora import add_lora, add_text_lora
 from frenchcat.train.model import Codec, device_of, make_unet
 from frenchcat.train.pictures import edges_of
 from frenchcat.train.pipeline_text import PipelineText
@@ -71,6 +71,7 @@ YOUNGER: dict[str, Any] = {
     "held_out_keys": [],
     "lora": 0,
     "lora_alpha": None,
+    "lora_text": False,
 }
 """Settings that came after the first checkpoints, at the values that those were trained with."""
 
@@ -144,6 +145,8 @@ def _started(settings: TrainSettings, start: Start) -> Parts:
     torch.manual_seed(settings.run.seed)
     if settings.model.lora:
         add_lora(parts.unet, settings.model, parts.family)
+    if settings.model.lora_text:
+        add_text_lora(start, settings.model, parts.family)
     return parts
 
 

@@ -79,6 +79,8 @@ class ModelSettings:
     """Rank of low-rank updates to the attention (2106.09685); 0: all weights are trained."""
     lora_alpha: float | None = Field(default=None, gt=0)
     """The updates count lora_alpha / lora times; None: once."""
+    lora_text: bool = False
+    """Whether the CLIP text encoders of a pipeline get such updates, too."""
     checkpointing: bool = False
     """Whether activations are recomputed: less memory, a third more time."""
 

@@ -218,6 +218,7 @@ def _as_own(settings: TrainSettings, start: Start, model: Any) -> TrainSettings:
         start=model.start,
         lora=mine.lora,
         lora_alpha=mine.lora_alpha,
+        lora_text=mine.lora_text,
         checkpointing=mine.checkpointing,
     )
     text = changed(settings.text, model=then.text.model, pretrained=then.text.pretrained)
@@ -232,13 +233,18 @@ def opened_as(settings: TrainSettings, folder: Path) -> TrainSettings:
     name = read_json(index).get("_class_name") if index.exists() else None
     pipeline = isinstance(name, str) and name in FAMILIES
     start = str(folder) if pipeline else None
-    return changed(settings, model=changed(settings.model, start=start, lora=0))
+    return changed(settings, model=changed(settings.model, start=start, lora=0, lora_text=False))
 
 
-def export_pipeline(start: Start, folder: Path) -> None:
-    """Put a pipeline's parts but its network into a checkpoint's folder, and its index."""
+def export_pipeline(start: Start, folder: Path, trained: dict[str, Any]) -> None:
+    """Put a pipeline's parts but its network into a checkpoint's folder, and its index.
+
+    `trained` are text encoders that changed, by name.
+    """
+    for name, encoder in trained.items():
+        encoder.save_pretrained(folder / name)
     for part in sorted(start.folder.iterdir()):
-        if part.is_dir() and part.name not in (start.family.part, "lora"):
+        if part.is_dir() and part.name not in (start.family.part, "lora", *trained):
             shutil.copytree(part, folder / part.name, copy_function=_linked)
     shutil.copyfile(start.folder / INDEX, folder / INDEX)
 

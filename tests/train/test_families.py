@@ -354,3 +354,51 @@ def test_updates_of_low_rank_load_in_diffusers(
     else:
         loaded = theirs(start, lora=folder / "lora")
     assert np.abs(merged - loaded).max() <= 1
+
+
+@pytest.mark.parametrize("name", ["sdxl", "sd3"])
+def test_updates_of_text_encoders_load_in_diffusers(
+    tars: Path, started: Callable[[str], Any], tmp_path: Path, name: str
+) -> None:
+    pytest.importorskip("peft")
+    start, _ = started(name)
+    model = {"lora": 2, "lora_text": True}
+    text = {"dropout": 0.5}
+    fast = {"rate": 0.05}
+    run = train(chosen(tars, tmp_path / "run", start, model=model, text=text, optimizer=fast))
+    folder = checkpoint.newest(run)
+    assert folder is not None
+    before, after = opened(start), opened(folder)
+    for encoder in ("text_encoder", "text_encoder_2"):
+        changes = zip(
+            getattr(before, encoder).parameters(), getattr(after, encoder).parameters(), strict=True
+        )
+        assert any(not torch.equal(one, other) for one, other in changes)
+    merged = theirs(folder)
+    assert np.abs(merged - ours(run)).max() <= 1
+    assert np.abs(merged - theirs(start, lora=folder / "lora")).max() <= 1
+    state = checkpoint.load_tensors(folder)
+    assert any(".encoders.text_encoder_2." in name for name in state)
+    longer = fast | {"steps": 3}
+    whole = train(chosen(tars, tmp_path / "whole", start, model=model, text=text, optimizer=longer))
+    train(chosen(tars, run, start, model=model, text=text, optimizer=longer))
+    assert [line["loss"] for line in steps_of(run)] == pytest.approx(
+        [line["loss"] for line in steps_of(whole)]
+    )
+
+
+def test_text_encoders_that_cannot_be_trained_are_one_line(
+    tars: Path, started: Callable[[str], Any], tmp_path: Path
+) -> None:
+    pytest.importorskip("peft")
+    model = {"lora": 2, "lora_text": True}
+    for start, given, match in (
+        (started("pixart-sigma")[0], model, "has none that diffusers could load updates for"),
+        (
+            started("sdxl")[0],
+            {"lora_text": True},
+            r"model\.lora_text is of the updates of model\.lora",
+        ),
+    ):
+        with pytest.raises(UserError, match=match):
+            train(chosen(tars, tmp_path / "run", start, model=given))

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _TARGETS: dict[str, Target] = {"epsilon": "eps", "sample": "x0", "v_prediction": "v"}
+_CLIP = ("clip_text_model",)
 _NOT_NEEDED = ("safety_checker", "feature_extractor", "image_encoder")
 
 
@@ -128,6 +129,11 @@ class Family:
         names = sorted(name for name in self.pipe.components if name.startswith("text_encoder"))
         found = {name: getattr(self.pipe, name) for name in names}
         return {name: encoder for name, encoder in found.items() if encoder is not None}
+
+    def trained_encoders(self) -> dict[str, Any]:
+        """Those that updates of low rank can be trained for: CLIP's, as diffusers loads them."""
+        found = self.encoders()
+        return {name: one for name, one in found.items() if one.config.model_type in _CLIP}
 
     def encode(self, captions: Sequence[str], device: Any) -> Condition:
         """Captions -> what the network is given of them, by the pipeline's own `encode_prompt`."""
