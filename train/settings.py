@@ -74,7 +74,7 @@ class ModelSettings:
     pooled: bool = False
     """Whether the caption's CLIP embedding joins the time embedding, beside cross-attention."""
     start: str | None = None
-    """What to start from: the folder of a Stable Diffusion pipeline, a U-Net, or a run of ours."""
+    """What to start from: the folder of a pipeline of diffusers, a U-Net, or a run of ours."""
     lora: int = Field(default=0, ge=0)
     """Rank of low-rank updates to the attention (2106.09685); 0: all weights are trained."""
     lora_alpha: float | None = Field(default=None, gt=0)
