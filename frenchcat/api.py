@@ -190,7 +190,8 @@ def sample(
     sampler: str = "dpm++",
     seed: int = 0,
     image: str | Path | None = None,
-    strength: float = 0.6,
+    strength: float | None = None,
+    mask: str | Path | None = None,
     size: str | tuple[int, int] | None = None,
     rescale: float = 0.0,
     threshold: float | None = None,
@@ -207,8 +208,9 @@ def sample(
     A `run` of None is the bundled artist. Without `out` the files go to the folder `drawn`, of the
     run or of the current folder. `size` is `96x64` or (width, height) in pixels; None: as the model
     was trained. `rescale` is phi of rescaled guidance, `threshold` the quantile of dynamic
-    thresholding, `spacing` of the sampler's times `even` or `karras`. Raises `NotFound` where there
-    is no such run.
+    thresholding, `spacing` of the sampler's times `even` or `karras`. An `image` is noised to
+    `strength` (.6; 1 with a mask); with a `mask` of its size it is drawn anew where that is white.
+    Raises `NotFound` where there is no such run.
     """
     from frenchcat.drawing import Steering, draw_to_files, size_of
 
@@ -225,6 +227,7 @@ def sample(
         seed=seed,
         image=None if image is None else Path(image),
         strength=strength,
+        mask=None if mask is None else Path(mask),
         size=size_of(size) if isinstance(size, str) else size,
         rescale=rescale,
         threshold=threshold,

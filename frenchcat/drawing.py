@@ -43,6 +43,8 @@ class Steering:
 NO_STEERING = Steering()
 USUAL: dict[str, Any] = {"size": None, "rescale": 0.0, "threshold": None, "spacing": "even"}
 """Of what train.draw is told, what a manifest names only where it differs from this."""
+STRENGTH = 0.6
+"""How far an image is noised unless told; one with a mask wholly."""
 
 
 def draw_to_files(
@@ -54,7 +56,8 @@ def draw_to_files(
     seed: int = 0,
     negative: str = "",
     image: Path | None = None,
-    strength: float = 1.0,
+    strength: float | None = None,
+    mask: Path | None = None,
     neighbours: int = NEIGHBOURS,
     credentials: Credentials | None = None,
     steering: Steering = NO_STEERING,
@@ -94,7 +97,13 @@ def draw_to_files(
     check_writable(out, "folder with --out")
     guides, steered_by = _guides(steering, parts)
     start = None if image is None else open_image(image)
-    strength = 1.0 if start is None else strength
+    if mask is not None and start is None:
+        raise UserError(f"the mask {mask} says where an image is drawn anew; add --image FILE")
+    inside = None if mask is None else open_image(mask)
+    if start is None:
+        strength = 1.0
+    elif strength is None:
+        strength = 1.0 if mask is not None else STRENGTH
     credentials = credentials or own_credentials()
     requests = [SampleRequest(p, seed + n, negative) for p in prompts for n in range(number)]
     try:
@@ -103,6 +112,7 @@ def draw_to_files(
             requests,
             start=start,
             strength=strength,
+            mask=inside,
             guides=guides,
             watch=watch,
             stopped=stopped,
@@ -121,6 +131,8 @@ def draw_to_files(
     if image is not None:
         about |= {"start": image.name, "strength": strength}
         about |= {"start_sha256": file_sha256(image)}
+    if mask is not None:
+        about |= {"mask": mask.name, "mask_sha256": file_sha256(mask)}
     out.mkdir(parents=True, exist_ok=True)
     paths: list[Path] = []
     facts_of = {wanted: about | _wished(wanted) for wanted in requests}

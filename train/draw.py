@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from frenchcat.curate.errors import UserError
+from frenchcat.curate.image import open_image
 from frenchcat.curate.notices import say_once
 from frenchcat.train.guidance import Guided
+from frenchcat.train.inpaint import known_of
 from frenchcat.train.model import network_of
 from frenchcat.train.pictures import plain_sizes, squarest
 from frenchcat.train.run import Parts
@@ -27,7 +29,8 @@ if TYPE_CHECKING:
 Watch = Callable[[int, int], None]
 """Told after each step of the sampler: its number, and how many there are."""
 AT_ONCE = 64
-"""Pictures that are drawn together, which is what memory follows from."""
+"""Pictures that are drawn together at most, which is what memory follows from."""
+_POSITIONS = 2**16  # of x in the pictures that are drawn together: 64 of 32 x 32, 4 of 128 x 128
 _MARGIN = 2  # pixels between the pictures of a grid
 _LETTERS = 14  # pixels under a picture, for its prompt
 
@@ -54,6 +57,7 @@ def draw(
     sampler: str = "dpm++",
     start: Image | None = None,
     strength: float = 1.0,
+    mask: Image | None = None,
     size: tuple[int, int] | None = None,
     rescale: float = 0.0,
     threshold: float | None = None,
@@ -64,9 +68,11 @@ def draw(
 ) -> list[Image]:
     """One picture per request. `start` and `strength` below 1: from a noised picture (2108.01073).
 
+    With a `mask` of the same size, `start` is drawn anew where that is white (inpaint.py).
+
     `size` is (width, height) in pixels; None: that of the trained bucket nearest to a square. More
-    than AT_ONCE requests are drawn in parts. `rescale` and `threshold` are guidance.py's; `spacing`
-    is how the sampler's times lie, `even` or `karras`.
+    than AT_ONCE requests are drawn in parts, and fewer at once where they are large. `rescale` and
+    `threshold` are guidance.py's; `spacing` is how the sampler's times lie, `even` or `karras`.
 
     `guides` steer beside classifier-free guidance; `watch` hears of each step; `stopped` is asked
     before each. Raises `Stopped` where it says so, ValueError for steps or a strength out of range,
@@ -74,18 +80,19 @@ def draw(
     """
     import torch
 
-    if len(requests) > AT_ONCE:
-        parted = [requests[n : n + AT_ONCE] for n in range(0, len(requests), AT_ONCE)]
+    width, height = size or squarest(parts.settings.data)
+    shape = _shape(parts, width, height)
+    at_once = max(1, min(AT_ONCE, _POSITIONS // (shape[1] * shape[2])))
+    if len(requests) > at_once:
+        parted = [requests[n : n + at_once] for n in range(0, len(requests), at_once)]
         how: dict[str, Any] = {"steps": steps, "guidance": guidance, "sampler": sampler}
-        how |= {"start": start, "strength": strength, "size": size, "guides": guides}
+        how |= {"start": start, "strength": strength, "size": size, "guides": guides, "mask": mask}
         how |= {"rescale": rescale, "threshold": threshold, "spacing": spacing}
         drawn = []
         for n, some in enumerate(parted):
             told = None if watch is None else _part_told(watch, n, len(parted))
             drawn += draw(parts, some, watch=told, stopped=stopped, **how)
         return drawn
-    width, height = size or squarest(parts.settings.data)
-    shape = _shape(parts, width, height)
     parts.family.check_size(shape[1:])
     device = next(parts.unet.parameters()).device
     _check_guidance(parts, rescale, threshold)
@@ -118,6 +125,11 @@ def draw(
         threshold,
     )
 
+    known = None
+    if mask is not None and start is not None:
+        known = known_of(open_image(start), mask, (width, height), parts.codec, noise)
+        predict = known.within(predict, parts.diffusion)
+
     if watch is not None:
         predict = _watched(predict, watch, times)
 
@@ -131,6 +143,8 @@ def draw(
         return torch.stack(drawn).to(device)
 
     pixels = parts.codec.decode(sample(sampler, step, parts.diffusion, x, times, fresh))
+    if known is not None:
+        pixels = known.finished(pixels)
     return [_picture(one) for one in pixels]
 
 
@@ -227,8 +241,6 @@ def _encoded(parts: Parts, picture: Image, size: tuple[int, int], device: torch.
     import numpy as np
     import torch
     from PIL import ImageOps
-
-    from frenchcat.curate.image import open_image
 
     fitted = np.asarray(ImageOps.fit(open_image(picture), size), np.uint8)
     pixels = torch.from_numpy(fitted.copy()).permute(2, 0, 1)[None]

@@ -23,7 +23,15 @@ if TYPE_CHECKING:
 
 
 AT_ONCE = 8
-"""Pictures that the autoencoder sees together: it takes .165 GB for each of 256 pixels a side."""
+"""Pictures that the autoencoder sees together, which is what its memory follows from."""
+
+
+def vae_bytes(pixels: int) -> float:
+    """What Stable Diffusion's autoencoder takes for a picture of so many pixels, in float32.
+
+    .165 GB for 256 x 256 (measured on a CPU); it grows with the pixels.
+    """
+    return 0.165e9 * pixels / 256**2
 
 
 def make_unet(
@@ -131,12 +139,13 @@ class Codec:
         """uint8 pictures -> float32 x_0; latents are the posterior's mode, scaled."""
         import torch
 
-        x = pixels.to(torch.float32) / 127.5 - 1
         if self.vae is None:
-            return torch.nn.functional.pixel_unshuffle(x, self.patch)
+            return torch.nn.functional.pixel_unshuffle(_scaled(pixels), self.patch)
         with torch.no_grad():
-            parts = torch.split(x.to(self.vae.dtype), AT_ONCE)
-            latents = [self.vae.encode(part).latent_dist.mode().float() for part in parts]
+            latents = [
+                self.vae.encode(_scaled(part).to(self.vae.dtype)).latent_dist.mode().float()
+                for part in torch.split(pixels, AT_ONCE)
+            ]
         return (torch.cat(latents) - self._shift()) * float(self.vae.config.scaling_factor)
 
     def decode(self, x: Tensor) -> Tensor:
@@ -162,6 +171,11 @@ class Codec:
         if self.vae is not None or self.patch == 1:
             return x
         return torch.nn.functional.pixel_shuffle(x, self.patch)
+
+
+def _scaled(pixels: Tensor) -> Tensor:
+    """0 … 255 -> -1 … 1, float32."""
+    return pixels.float() / 127.5 - 1
 
 
 def network_of(

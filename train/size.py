@@ -3,7 +3,7 @@
     python -m frenchcat.train.size train-sd-256
 
 Reads a preset or a settings file; builds the U-Net without weights, so that no file and no memory
-of its size is needed. What activations take is not told: it grows with the pictures of a step.
+of its size is needed. What activations take is forecast.py's: `frenchcat train PRESET --plan`.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def size_of(settings: TrainSettings) -> Size:
     """
     import torch
 
-    channels, shrinks = _latent(settings.model.vae, settings.model.patch)
+    channels, shrinks = latent_of(settings.model.vae, settings.model.patch)
     side = settings.data.size // shrinks
     width, pooled = text_widths(settings.text)
     with torch.device("meta"):
@@ -83,7 +83,7 @@ def text_widths(settings: TextSettings) -> tuple[int, int]:
     return int(width), int(found["embed_dim"])
 
 
-def _latent(vae: str | None, patch: int) -> tuple[int, int]:
+def latent_of(vae: str | None, patch: int) -> tuple[int, int]:
     """Channels of x, and pixels a side of one of its numbers."""
     if vae is None:
         return 3 * patch**2, patch

@@ -32,6 +32,7 @@ from frenchcat.train.lora import FOLDER as LORA
 from frenchcat.train.lora import check_lora, save_lora
 from frenchcat.train.optimizer import average, ema_decay, make_optimizer, rate_at
 from frenchcat.train.permutation import key_of
+from frenchcat.train.pipeline_text import PipelineText
 from frenchcat.train.run import Parts, identity_of, make_parts, prepare_rows, save_about
 from frenchcat.train.settings import TrainSettings
 from frenchcat.train.start import export_pipeline
@@ -366,7 +367,10 @@ class Trainer:
             save_lora(folder / LORA, self.weights.averaged_state(), model, self.parts.family)
         if start is None or start.kind != "pipeline":
             return False
-        trained = averaged.text.encoders() if model.lora_text else {}
+        trained: dict[str, Any] = {}
+        if model.lora_text:
+            assert isinstance(averaged.text, PipelineText)
+            trained = averaged.text.encoders()
         export_pipeline(start, folder, trained)
         return True
 

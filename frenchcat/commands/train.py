@@ -30,6 +30,10 @@ def train(
             "--other-run", help="Go on from a checkpoint of another selection, model or seed."
         ),
     ] = False,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Tell memory, work and time; train nothing.")
+    ] = False,
+    ranks: Annotated[int, typer.Option(min=1, help="With --plan: of how many ranks.")] = 1,
     json: Annotated[bool, typer.Option("--json", help="A JSON object a step on stdout.")] = False,
 ) -> None:
     """Train a text-conditioned diffusion model on a selection. The same command again goes on.
@@ -46,6 +50,17 @@ def train(
     from frenchcat.train.settings import TrainSettings
 
     settings = load_settings(TrainSettings, config, set_ or ())
+    if plan:
+        from frenchcat.train.forecast import forecast
+        from frenchcat.train.start import with_start
+
+        told = forecast(with_start(settings), ranks)
+        if json:
+            say_json(asdict(told))
+        else:
+            for line in told.lines():
+                say(line)
+        return
     with Steps(settings.optimizer.steps) as steps:
 
         def watch(report: StepReport) -> None:
@@ -93,8 +108,13 @@ def sample(
         Path | None, typer.Option(metavar="FILE", help="Start from this picture, noised.")
     ] = None,
     strength: Annotated[
-        float, typer.Option(help="With --image: how far to noise it, up to 1.")
-    ] = 0.6,
+        float | None,
+        typer.Option(help="With --image: how far to noise it, up to 1; .6, with --mask 1."),
+    ] = None,
+    mask: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="With --image: draw where it is white, keep the rest."),
+    ] = None,
     size: Annotated[
         str | None, typer.Option(metavar="WxH", help="Pixels, as 96x64; by default as trained.")
     ] = None,
@@ -157,6 +177,7 @@ def sample(
             seed=seed,
             image=image,
             strength=strength,
+            mask=mask,
             size=size,
             rescale=rescale,
             threshold=threshold,

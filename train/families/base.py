@@ -103,6 +103,14 @@ class Family:
         """
         return unet_output(network, x, t, condition)
 
+    @classmethod
+    def widths(cls, config: Any, positions: int) -> tuple[int, int, int | None]:
+        """Of a network with this config: a caption's positions, their width, the pooled text's.
+
+        `positions` are those of the pipeline's CLIP encoders.
+        """
+        return positions, int(config.cross_attention_dim), None
+
     def blocks(self, network: Any) -> list[Any]:
         """The parts of a network that several ranks share one by one (FSDP2)."""
         return [*network.down_blocks, network.mid_block, *network.up_blocks]

@@ -44,6 +44,13 @@ class PixArtSigma(Family):
         )[0]
         return answer[:, : x.shape[1]]
 
+    @classmethod
+    def widths(cls, config: Any, positions: int) -> tuple[int, int, int | None]:
+        """T5's alone."""
+        import diffusers
+
+        return longest_prompt(getattr(diffusers, cls.pipeline)), int(config.caption_channels), None
+
     def sizes_of(self, x: Tensor) -> dict[str, Tensor | None]:
         """What the network is told of the picture's size."""
         return {"resolution": None, "aspect_ratio": None}

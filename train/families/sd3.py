@@ -7,7 +7,6 @@ share times the number of steps, as diffusers does. T5 may be missing, as many p
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +35,14 @@ class StableDiffusion3(Family):
         "attn.to_q",
         "attn.to_v",
     )
+
+    def __init__(self, pipe: Any = None) -> None:
+        import diffusers
+
+        super().__init__(pipe)
+        made: Any = diffusers.FlowMatchEulerDiscreteScheduler
+        # What the network is told at each time, rising.
+        self._times: Tensor = made.from_config(pipe.scheduler.config).timesteps.flip(0)
 
     @classmethod
     def process(cls, config: dict[str, Any], folder: Path) -> tuple[Diffusion, Target]:
@@ -76,14 +83,13 @@ class StableDiffusion3(Family):
         )[0]
         return answer
 
-    @cached_property
-    def _times(self) -> Tensor:
-        """What the network is told at each time, rising."""
+    @classmethod
+    def widths(cls, config: Any, positions: int) -> tuple[int, int, int | None]:
+        """CLIP's positions and T5's."""
         import diffusers
 
-        made: Any = diffusers.FlowMatchEulerDiscreteScheduler
-        times: Tensor = made.from_config(self.pipe.scheduler.config).timesteps.flip(0)
-        return times
+        length = positions + longest_prompt(getattr(diffusers, cls.pipeline))
+        return length, int(config.joint_attention_dim), int(config.pooled_projection_dim)
 
     def blocks(self, network: Any) -> list[Any]:
         """The transformer's."""

@@ -52,6 +52,13 @@ class StableDiffusionXL(Family):
         )[0]
         return answer
 
+    @classmethod
+    def widths(cls, config: Any, positions: int) -> tuple[int, int, int | None]:
+        """The pooled text joins six numbers, embedded, in the U-Net's projection."""
+        told = 6 * config.addition_time_embed_dim
+        pooled = config.projection_class_embeddings_input_dim - told
+        return positions, int(config.cross_attention_dim), int(pooled)
+
     def readers(self) -> list[tuple[Any, int]]:
         """Both encoders'."""
         pipe = self.pipe
