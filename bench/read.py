@@ -39,8 +39,9 @@ from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.markers import Counts, Signature, counts_of
 from frenchcat.curate.run_stage import run_stage
 from frenchcat.curate.stage import Output, ShardFunction
+from frenchcat.train.layout import rows_of_selection
 from frenchcat.train.plan import Plan
-from frenchcat.train.rows import TrainingRows, rows_of_selection
+from frenchcat.train.rows import TrainingRows
 
 GOALS = {"subset_ratio": (">=", 50.0), "bytes_ratio": ("<=", 1.3), "whole_ratio": (">=", 0.95)}
 SHARD = 1000  # rows

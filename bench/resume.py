@@ -108,8 +108,8 @@ def first(folder: Path) -> dict[str, float]:
 def laid_out(rows: int) -> dict[str, float]:
     """Write the rows where they are missing; seconds and bytes of it."""
     from frenchcat.curate.tars import members
+    from frenchcat.train.layout import held_out_of, lay_out
     from frenchcat.train.population import Population
-    from frenchcat.train.rows import held_out_of, lay_out
 
     folder = BENCH / f"resume-{rows}"
     done = folder / "laid.json"

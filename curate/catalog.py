@@ -7,6 +7,7 @@ writes nothing. The views::
               (curate/sidecar.py), whatever the age of its sidecar
     samples   the stored pictures: `rows`, and whatever scores, duplicates, verdicts there are;
               `opted_out` names the signals that opt a row out, null where none does;
+              `synthetic` says what tells that a program generated the picture, else null;
               `caption_similarity` is the score `similarity` by a name that no hit has
     rights    every signal, a row each, where there are any
 
@@ -39,10 +40,14 @@ from frenchcat.curate.sql_text import literal, quoted
 if TYPE_CHECKING:
     import pyarrow as pa
 
-OPTED_OUT = (
-    "SELECT key, string_agg(DISTINCT signal, ', ' ORDER BY signal) "
-    "FILTER (decision = 'opt_out') AS opted_out FROM {} GROUP BY key"
+_OPTED_OUT = (
+    "string_agg(DISTINCT signal, ', ' ORDER BY signal) FILTER (decision = 'opt_out') AS opted_out"
 )
+_SYNTHETIC = (
+    "string_agg(DISTINCT value, ', ' ORDER BY value) FILTER (signal = 'synthetic') AS synthetic"
+)
+SAID = f"SELECT key, {_OPTED_OUT}, {_SYNTHETIC} FROM {{}} GROUP BY key"
+"""SQL: a row's signals in two columns, of a table of signals."""
 _SUCCESS = "status = 'success'"
 _SIMILARITY = "similarity"
 """The score that `caption_similarity` stands for: a hit's own similarity is to the query."""
@@ -136,10 +141,10 @@ class Catalog:
 
     def _of_shard(self, folder: str, shard: str) -> str:
         """SQL of the rows that a folder has of a shard: all of its columns, be it no row."""
-        source = "rights" if folder == "opt_outs" else folder
+        source = "rights" if folder == "said" else folder
         found, file = self._files[source], f"{source}/{shard}.parquet"
         sql = found.sql(relative=file) if found.has(file) else f"{found.sql()} LIMIT 0"
-        return OPTED_OUT.format(f"({sql})") if folder == "opt_outs" else sql
+        return SAID.format(f"({sql})") if folder == "said" else sql
 
     def count(self, where: str | None = None) -> int:
         """How many stored pictures meet a condition. Raises `UserError` for a bad one."""
@@ -239,8 +244,8 @@ class Catalog:
             joins += self._join(folder, self._files[folder].schema.names, taken)
         if "rights" in self._files:
             self._view("rights", self._files["rights"].sql())
-            self._view("opt_outs", OPTED_OUT.format("rights"))
-            joins += self._join("opt_outs", ("key", "opted_out"), taken)
+            self._view("said", SAID.format("rights"))
+            joins += self._join("said", ("key", *files.SAID), taken)
         for folder, names in list(self._from.items())[1:]:
             chosen += "".join(f", {folder}.{quoted(name)}" for name in names)
         chosen += self._alias() + self._later()

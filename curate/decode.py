@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from frenchcat.curate.clip.preprocess import Preprocess
+from frenchcat.curate.errors import UnreadableImage
 from frenchcat.curate.tars import Member
 
 if TYPE_CHECKING:
@@ -78,7 +79,6 @@ class Decoder:
 
 def decode(preprocess: Preprocess, tar: str, members: Sequence[Member]) -> DecodedBatch:
     """Decode members of a tar; runs in a pool's process."""
-    from frenchcat.curate.errors import UnreadableImage
     from frenchcat.curate.image import open_image
 
     keys, arrays, failed = [], [], {}

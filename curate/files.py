@@ -84,7 +84,9 @@ SHARD_FILES = (
 )
 """All of them, in the order in which they are made."""
 CAPTION_SIMILARITY = "caption_similarity"
-DERIVED = ("shard", "domain", "opted_out", CAPTION_SIMILARITY)
+SAID = ("opted_out", "synthetic")
+"""Columns that the catalog makes of a row's signals in `RIGHTS`."""
+DERIVED = ("shard", "domain", *SAID, CAPTION_SIMILARITY)
 """Columns that the catalog works out."""
 
 

@@ -60,7 +60,8 @@ def known_columns(dataset: Dataset) -> dict[str, KnownColumn]:
         kind = kinds["similarity"]
         _add(found, kinds, files.CAPTION_SIMILARITY, kind, files.SCORES.stage, None)
     if any(name.endswith(".parquet") for name in dataset.files(files.RIGHTS.folder)):
-        _add(found, kinds, "opted_out", pa.string(), files.RIGHTS.stage, None)
+        for name in files.SAID:
+            _add(found, kinds, name, pa.string(), files.RIGHTS.stage, None)
     _add(found, kinds, "domain", pa.string(), files.SIDECAR.stage, None)
     return {
         name: KnownColumn(sql_type(kinds[key]), maker, own)

@@ -46,8 +46,11 @@ _SCHEME = re.compile(r"([a-zA-Z][a-zA-Z0-9+.\-]*):")
 _NAME = re.compile(r"(?=.{1,253}\Z)[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*")
 _NUMBER = re.compile(r"0x[0-9a-f]*|[0-9]+")
 _PATH_SAFE = "%/:=&?+!$,;'@()*[]~|-._"
-_PLAIN = re.compile(r"https?://((?:[a-z0-9-]+\.)*[a-z][a-z0-9-]*)(?::[0-9]+)?(?:[/?#]|$)")
-"""URLs whose host is plain as it stands: nearly all of a list's, and read ten times as fast."""
+PLAIN_URL = r"https?://((?:[a-z0-9-]+\.)*[a-z][a-z0-9-]*)(?::[0-9]+)?(?:[/?#]|$)"
+"""URLs whose host is in its plain form: nearly all of a list's, and read ten times as fast. The
+pattern means the same to Python and, in SQL, to RE2.
+"""
+_PLAIN = re.compile(PLAIN_URL)
 _PLAIN_PATH = re.compile(r"/[A-Za-z0-9%/:=&?+!$,;'@()*\[\]~|._-]*")
 
 

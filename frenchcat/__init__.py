@@ -1,4 +1,4 @@
-"""From a list of image URLs with captions to a dataset one can search, clean and train on.
+"""From a list of image URLs with captions to a dataset that you can search, clean and train on.
 
     import frenchcat
 

@@ -1,4 +1,4 @@
-"""`frenchcat`, and `python -m frenchcat`: answers Ctrl-C first, then imports the command line."""
+"""`frenchcat` and `python -m frenchcat`: handle Ctrl-C first, then import the command line."""
 
 import sys
 

@@ -1,8 +1,8 @@
-"""The verbs as functions: what `import frenchcat` gives beside `open`.
+"""The public functions of `import frenchcat`; `open` is in opened.py.
 
-Each is the one call behind a verb of the command line, takes the same settings (`config`: a TOML
-file or a preset's name; `set`: ``{"clip.model": "ViT-B-32"}`` over it) and raises the errors of
-`frenchcat.errors`. Progress is silent unless a `progress` is given.
+Each is the one call behind a verb of the command line. It takes the same settings (`config`: a TOML
+file or a preset's name; `set`: overrides such as ``{"clip.model": "ViT-B-32"}``) and raises the
+errors of `frenchcat.errors`. Progress is silent unless `progress` is given.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from frenchcat.curate.config import Overrides
+from frenchcat.curate.config import Overrides, merged, resolve
+from frenchcat.curate.dataset import Dataset
 from frenchcat.opened import OpenDataset, open
 
 if TYPE_CHECKING:
@@ -41,11 +42,11 @@ def build(
     yes: bool = False,
     progress: Progress | None = None,
 ) -> OpenDataset:
-    """Every stage, from lists of URLs with captions to a searchable dataset; again = resume.
+    """Run every stage, from lists of URLs with captions to a searchable dataset. Resumable.
 
-    A dataset that is there keeps its settings, but for those that are given. Raises
-    `ConfirmationNeeded` before shards are downloaded or embedded again because a setting changed,
-    unless `yes` agrees, and `NothingDownloaded` where no row has a picture.
+    An existing dataset keeps its settings, except for those given here. Raises `ConfirmationNeeded`
+    before shards are downloaded or embedded again because a setting changed, unless `yes` is true,
+    and `NothingDownloaded` if no row has an image.
     """
     from frenchcat import pipeline
 
@@ -62,7 +63,9 @@ def plan(
     set: Overrides = (),
     allow_hosts: Sequence[str] = (),
 ) -> BuildPlan:
-    """What `build` with the same arguments would do, and how long and large; writes nothing."""
+    """What `build` with the same arguments would do, how long it takes and how large it gets.
+    Writes nothing.
+    """
     from frenchcat import pipeline
     from frenchcat.plan import plan_of
 
@@ -82,13 +85,12 @@ def download(
     yes: bool = False,
     progress: Progress | None = None,
 ) -> OpenDataset:
-    """Download lists of URLs into shards; rows that a grown list adds become new shards.
+    """Download lists of URLs into shards. Rows added to a list later become new shards.
 
-    Settings, and what is raised, are as with `build`.
+    Settings and errors are those of `build`.
     """
     from frenchcat import pipeline
     from frenchcat.curate.adopted import refuse_adopted
-    from frenchcat.curate.dataset import Dataset
     from frenchcat.curate.download import check_lists
     from frenchcat.curate.redo import confirm
 
@@ -118,11 +120,11 @@ def adopt(
 ) -> OpenDataset:
     """Make a dataset of a folder of img2dataset, clip-retrieval or plain images, and index it.
 
-    The folder is left as it is; what the adoption has to say is in the result's `notes`. The
-    columns default to `download.url_column` and `download.caption_column` of the settings, then to
-    the usual names; `download.captions` says which of several captions is taken. Adopted again, a
-    dataset goes on with the settings it remembers. Raises `ConfirmationNeeded` where images would
-    be embedded again because of a setting, unless `yes`.
+    The folder is not changed. What was left out or changed is reported in the result's `notes`. The
+    columns default to `download.url_column` and `download.caption_column`, then to their usual
+    names; `download.captions` decides which of several captions is taken. An existing dataset keeps
+    its settings. Raises `ConfirmationNeeded` if a changed setting means that images are embedded
+    again, unless `yes` is true.
     """
     from frenchcat import pipeline
     from frenchcat.curate.adopt import ColumnNames, has_vectors
@@ -137,7 +139,7 @@ def adopt(
     resolved = pipeline.resolved_for(pipeline.existing(out), config, set)
     settings = resolved.value
     if not has_vectors(folder):
-        find_weights(settings.clip)  # without them a dataset would be made for nothing
+        find_weights(settings.clip)  # check before an unusable dataset is made
     reading = {name: getattr(settings.download, name) for name in vars(Reading())}
     columns = ColumnNames(
         url_column or settings.download.url_column,
@@ -172,7 +174,7 @@ def train(
     watch: Watch | None = None,
     other_run: bool = False,
 ) -> Path:
-    """Train a diffusion model, or go on with it; gives the run's folder."""
+    """Train a diffusion model, or resume its training; returns the run's folder."""
     from frenchcat.train.loop import train_by_name
 
     return train_by_name(config, set=set, watch=watch, other_run=other_run)
@@ -203,14 +205,14 @@ def sample(
     device: str = "auto",
     watch: DrawWatch | None = None,
 ) -> list[Path]:
-    """Draw prompts with a trained run: a signed PNG each with its receipt, and a grid, the last.
+    """Draw prompts with a trained run: a signed PNG per image with its receipt, and the grid last.
 
-    A `run` of None is the bundled artist. Without `out` the files go to the folder `drawn`, of the
-    run or of the current folder. `size` is `96x64` or (width, height) in pixels; None: as the model
-    was trained. `rescale` is phi of rescaled guidance, `threshold` the quantile of dynamic
-    thresholding, `spacing` of the sampler's times `even` or `karras`. An `image` is noised to
-    `strength` (.6; 1 with a mask); with a `mask` of its size it is drawn anew where that is white.
-    Raises `NotFound` where there is no such run.
+    A `run` of None is the bundled artist. Without `out`, files go to the folder `drawn` in the run
+    or, for the artist, in the current folder. `size` is ``"96x64"`` or (width, height) in pixels;
+    None: the size it was trained at. `rescale` is phi of rescaled guidance, `threshold` the
+    quantile of dynamic thresholding, `spacing` (`even` or `karras`) that of the sampler's times.
+    An `image` is noised to `strength` (.6; 1 with a mask). With a `mask` of the same size, only
+    what is white there is drawn. Raises `NotFound` if there is no such run.
     """
     from frenchcat.drawing import Steering, draw_to_files, size_of
 
@@ -268,7 +270,7 @@ def evaluate(
 
 
 def verify(picture: str | Path, trust: str | Path | None = None) -> dict[str, Any]:
-    """What a picture's Content Credentials tell, and whether a byte of it was changed."""
+    """What an image's Content Credentials say, and whether any byte changed since it was signed."""
     from frenchcat.drawing import verify_file
 
     return verify_file(Path(picture), None if trust is None else Path(trust))
@@ -283,13 +285,11 @@ def serve(
     stoppable: Stoppable = lambda stop: nullcontext(),
     mcp: bool = False,
 ) -> None:
-    """Serve datasets over HTTP until the process is told to end; `told` hears the address.
+    """Serve datasets over HTTP until the process is stopped; `told` receives the address.
 
-    `mcp` answers the Model Context Protocol at /mcp, too (docs/mcp.md).
-
-    `stoppable` is entered with a function that stops the service from another thread.
+    With `mcp`, the Model Context Protocol is answered at /mcp (docs/mcp.md). `stoppable` is entered
+    with a function that stops the service from another thread.
     """
-    from frenchcat.curate.config import merged, resolve
     from frenchcat.index.service.app import serve as run
     from frenchcat.index.service.settings import ServeSettings
 

@@ -1,4 +1,4 @@
-"""The command `frenchcat`: mounts the verbs, turns a user's mistake into one line and status 2."""
+"""The command `frenchcat`: mounts the verbs; turns a user's mistake into one line and status 2."""
 
 from __future__ import annotations
 
@@ -6,82 +6,94 @@ import inspect
 import os
 import re
 import sys
-from collections.abc import Callable
-from typing import NoReturn
+from collections.abc import Callable, Iterator, Mapping
+from importlib import import_module
+from typing import Any, NoReturn, cast
 
 import typer
+from typer.core import TyperGroup
 
-from frenchcat.commands import (
-    adopt,
-    build,
-    dedup,
-    diff,
-    remove,
-    report,
-    score,
-    search,
-    select,
-    serve,
-    settings,
-    train,
-    verdict,
-)
+from frenchcat import __version__
 from frenchcat.curate.errors import FrenchcatError
 from frenchcat.curate.system_errors import system_error
 from frenchcat.terminal import forgive_encodings, make_tracebacks_safe, say, tell
 
 _EXAMPLE = re.compile(r"^(Example|Several GPUs): ", re.MULTILINE)
 _ENDS = """Exit status: 0 done; 1 no: nothing was removed, or a picture is changed or unsigned; 2 a
-mistake, or a disk, a network or a memory that failed, told in one line on stderr; 130 stopped by
+mistake, or a failure of disk, network or memory, named in one line on stderr; 130 stopped by
 Ctrl-C. Anything else is a fault of frenchcat, with a traceback."""
-
-app = typer.Typer(
-    name="frenchcat",
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,  # it would take "[clip]" for markup, and wrap examples in boxes
-    context_settings={"help_option_names": ["-h", "--help"]},
-    help="From a list of image URLs with captions to a dataset one can search, clean, "
-    "answer for and train on.\n\nTry it: frenchcat demo",
-    epilog=_ENDS,
-)
+VERBS = {  # verb -> its module of commands/, in the order of the help
+    "demo": "build",
+    "build": "build",
+    "download": "build",
+    "embed": "build",
+    "score": "score",
+    "dedup": "dedup",
+    "verdict": "verdict",
+    "report": "report",
+    "index": "build",
+    "info": "build",
+    "settings": "settings",
+    "search": "search",
+    "serve": "serve",
+    "mcp": "serve",
+    "adopt": "adopt",
+    "select": "select",
+    "export": "select",
+    "lineage": "diff",
+    "diff": "diff",
+    "train": "train",
+    "sample": "train",
+    "evaluate": "train",
+    "verify": "train",
+    "remove": "remove",
+    "compact": "remove",
+}
+_LOOK: dict[str, Any] = {
+    "pretty_exceptions_enable": False,
+    "rich_markup_mode": None,  # it would take "[clip]" for markup, and wrap examples in boxes
+    "context_settings": {"help_option_names": ["-h", "--help"]},
+}
 
 
 def help_of(verb: Callable[..., None]) -> str:
-    """A verb's help: its docstring, each example on one line that can be copied."""
+    """A verb's help: its docstring, with each example on one line so that it can be copied."""
     paragraphs = (inspect.getdoc(verb) or "").split("\n\n")
     return "\n\n".join(
         f"\b\n{part.replace(chr(10), ' ')}" if _EXAMPLE.match(part) else part for part in paragraphs
     )
 
 
-for function in (
-    build.demo,
-    build.build,
-    build.download,
-    build.embed,
-    score.score,
-    dedup.dedup,
-    verdict.verdict,
-    report.report,
-    build.index,
-    build.info,
-    settings.settings,
-    search.search,
-    serve.serve,
-    serve.mcp,
-    adopt.adopt,
-    select.select,
-    select.export,
-    diff.lineage,
-    diff.diff,
-    train.train,
-    train.sample,
-    train.evaluate,
-    train.verify,
-    remove.remove,
-    remove.compact,
-):
-    app.command(help=help_of(function))(function)
+class _Commands(Mapping[str, Any]):
+    """The verbs as commands; a verb's module is imported when it is asked for."""
+
+    def __getitem__(self, verb: str) -> Any:
+        function = getattr(import_module(f"frenchcat.commands.{VERBS[verb]}"), verb)
+        alone = typer.Typer(add_completion=False, **_LOOK)
+        alone.command(verb, help=help_of(function))(function)
+        return typer.main.get_command(alone)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(VERBS)
+
+    def __len__(self) -> int:
+        return len(VERBS)
+
+
+class _Group(TyperGroup):
+    def __init__(self, **given: Any) -> None:
+        super().__init__(**given)
+        self.commands = cast(Any, _Commands())
+
+
+app = typer.Typer(
+    name="frenchcat",
+    cls=_Group,
+    **_LOOK,
+    help="From a list of image URLs with captions to a dataset one can search, clean, "
+    "answer for and train on.\n\nTry it: frenchcat demo",
+    epilog=_ENDS,
+)
 
 
 @app.callback(invoke_without_command=True)
@@ -90,8 +102,6 @@ def _root(
     version: bool = typer.Option(False, "--version", help="Print the version and stop."),
 ) -> None:
     if version:
-        from frenchcat import __version__
-
         say(f"frenchcat {__version__}")
         raise typer.Exit
     if context.invoked_subcommand is None:
@@ -100,8 +110,8 @@ def _root(
 
 
 def main() -> None:
-    """Run the command line; exit status 2 and one line on stderr for a mistake or a full disk."""
-    # albumentations, which img2dataset imports, asks a server for news unless told not to.
+    """Run the command line: a mistake or a full disk gives status 2 and one line on stderr."""
+    # albumentations, which img2dataset imports, asks a server for updates unless this is set.
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")

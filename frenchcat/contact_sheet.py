@@ -1,7 +1,7 @@
-"""Hits -> one self-contained HTML page of pictures, to look at without a server.
+"""Hits -> one self-contained HTML page of images that needs no server.
 
-Writes one file, pictures included as data, nothing fetched from elsewhere. Page-sized results: a
-thumbnail takes about 20 kB of the file.
+Writes one file; images are embedded as data, and nothing is fetched from elsewhere. Meant for pages
+of results: a thumbnail takes about 20 kB.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from frenchcat.curate.atomic import write_whole
-from frenchcat.curate.errors import UserError
+from frenchcat.curate.errors import UnreadableImage, UserError
 from frenchcat.curate.licence import licence_name
 from frenchcat.curate.safe_text import for_html
 from frenchcat.curate.urls import host_of
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from frenchcat.index.search import Hit
 
 THUMBNAIL_PX = 256
-CAPTION_CHARS = 1_000  # three lines are shown, the rest is for those who copy it
+CAPTION_CHARS = 1_000  # three lines are shown; the rest is there to copy
 
 _STYLE = """
 :root { color-scheme: light dark; --back: #faf9f7; --card: #fff; --ink: #1d1b19; --dim: #77716a;
@@ -56,9 +56,9 @@ figcaption { padding: .7rem .85rem .8rem; border-top: 1px solid var(--line); fle
 def contact_sheet(
     hits: Sequence[Hit], query: str, path: Path, picture: Callable[[Hit], bytes]
 ) -> None:
-    """Write the hits' pictures, captions and similarities as one page.
+    """Write the hits' images, captions and similarities as one page.
 
-    `picture` gives a hit's stored bytes. Raises `UserError` where `path` cannot be written.
+    `picture` returns a hit's stored bytes. Raises `UserError` if `path` cannot be written.
     """
     best = max((hit.similarity for hit in hits), default=1.0)
     cards = "\n".join(_card(hit, picture(hit), best) for hit in hits)
@@ -92,7 +92,7 @@ def _card(hit: Hit, data: bytes, best: float) -> str:
 
 
 def _origin(hit: Hit) -> str:
-    """Who made it and under which licence where the list says so, else where it came from."""
+    """Creator and licence if the list has them, else the site that the image came from."""
     creator, licence = (hit.columns.get(name) for name in ("creator", "license"))
     named = [str(creator)] if creator else []
     named += [licence_name(str(licence))] if licence else []
@@ -103,8 +103,7 @@ def _origin(hit: Hit) -> str:
 
 
 def _data_uri(data: bytes) -> str:
-    """A stored picture as a small JPEG in the page itself; an empty one where it is broken."""
-    from frenchcat.curate.errors import UnreadableImage
+    """A stored image as a small JPEG data URI; an empty one if the image is broken."""
     from frenchcat.curate.image import open_image
 
     try:

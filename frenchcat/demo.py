@@ -1,9 +1,9 @@
 """`frenchcat demo`: the whole pipeline on the bundled sample, and what became of its faults.
 
-Serves the sample's pictures from a loopback server, downloads them from their URL list, embeds,
-scores, finds duplicates, judges, indexes, selects, searches, and trains a small model for a few
-steps: enough to see every part at work, far too few to see a cat. Writes everything below one
-folder; the same command again goes on.
+Serves the sample's images at loopback, downloads them from their URL list, embeds, scores, finds
+duplicates, judges, indexes, selects, searches, and trains a small model for a few steps: enough to
+see each part work, far too few to draw a cat. Writes everything into one folder; the same command
+resumes.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ BRIEFLY = (
     "run.sample_steps=10",
     'run.prompts=["a cat", "a red apple", "a flag", "a flower"]',
 )
-"""Over the preset train-demo: some twenty seconds on two cores."""
+"""Settings over the preset train-demo; takes about twenty seconds on two cores."""
 console = Terminal()
 
 
 def run(out: Path, *, train: bool = True, quiet: bool = False) -> Dataset:
-    """Make `out`/dataset, french-cat.html, report.html and, with `train`, run; gives the dataset.
+    """Make `out`/dataset, french-cat.html, report.html and, with `train`, run; returns the dataset.
 
-    `quiet` leaves out all but the bars. Raises `UserError` where `out` is not ours to write or its
-    server's port is taken.
+    `quiet` prints nothing but progress bars. Raises `UserError` if `out` cannot be written or the
+    port of its server is taken.
     """
     from frenchcat import pipeline
     from frenchcat.curate.config import changed
@@ -64,8 +64,8 @@ def run(out: Path, *, train: bool = True, quiet: bool = False) -> Dataset:
         console.rule("[bold]download, embed, score, judge, index[/bold]", align="left")
         if urls.exists() and _port_of(urls) != _port(site.base_url):
             raise UserError(
-                f"{out} was made with a server at port {_port_of(urls)}, which another program "
-                "holds now; end that program or give another folder with --out"
+                f"{out} was made with a server on port {_port_of(urls)}, which another program "
+                "uses now; stop that program or give another folder with --out"
             )
         fetch = changed(settings.download.fetch, allow_hosts=site.hosts)
         download = changed(settings.download, fetch=fetch)
@@ -87,7 +87,7 @@ def run(out: Path, *, train: bool = True, quiet: bool = False) -> Dataset:
 
 
 def _port_of(urls: Path) -> int | None:
-    """The port of an earlier demo's list, so that the same command again finds the same URLs."""
+    """The port of an earlier demo's list, so that the same command finds the same URLs."""
     import pyarrow.parquet as pq
 
     if not urls.exists():
@@ -103,7 +103,7 @@ def _port(url: str) -> int | None:
 
 
 def _planted_table(dataset: Dataset) -> Table:
-    """What became of each kind of fault that the sample holds: kept, dropped or failed, and why."""
+    """What became of each kind of planted fault: kept, dropped or failed, and why."""
     outcomes: dict[str, Counter[str]] = defaultdict(Counter)
     for row in _rows(dataset):
         outcomes[row["planted"] or "ordinary pictures"][_outcome(row)] += 1
@@ -119,7 +119,7 @@ def _planted_table(dataset: Dataset) -> Table:
 
 
 def _rows(dataset: Dataset) -> list[dict[str, Any]]:
-    """Every row of the list with what the stages say of it; `failed` names why it failed."""
+    """Every row of the list with each stage's result; `failed` names why it failed."""
     from frenchcat.curate.catalog import Catalog
     from frenchcat.curate.failures import NAME_SQL
 
@@ -133,18 +133,18 @@ def _rows(dataset: Dataset) -> list[dict[str, Any]]:
 
 
 def _outcome(row: Mapping[str, Any]) -> str:
-    """One row's end in words."""
+    """What became of one row, in words."""
     if row["status"] != "success":
         return str(row["failed"])
     if not row["keep"]:
         return f"dropped ({row['reason']})"
     if "duplicate" in row["planted"] and row["multiplicity"] > 1:
-        return "kept, its copy dropped"
+        return "kept, its duplicate dropped"
     return "kept"
 
 
 def _select(dataset: Dataset) -> None:
-    """Freeze a selection and say what it came to."""
+    """Freeze a selection and print its size."""
     from frenchcat.curate.info import info
     from frenchcat.curate.select import Choice, select
 
@@ -180,9 +180,9 @@ def _report(dataset: Dataset, out: Path) -> Path:
 
 
 def train_briefly(dataset: Dataset, run: Path, how: Sequence[str] = BRIEFLY) -> Path:
-    """A run on the demo's selection by the preset train-demo and `how`, or what is left of it.
+    """Train on the demo's selection with the preset train-demo and `how`, or resume.
 
-    Raises `UserError` where `run` was trained on another selection or with other settings.
+    Raises `UserError` if `run` was trained on another selection or with other settings.
     """
     from frenchcat.curate.config import load_settings
     from frenchcat.progress import Steps
@@ -198,9 +198,9 @@ def train_briefly(dataset: Dataset, run: Path, how: Sequence[str] = BRIEFLY) -> 
     assert checkpoint is not None
     done = read_state(checkpoint).step
     console.print(
-        f"{done} steps of {settings.data.batch} pictures of {settings.data.size} px: the model is "
-        f"[bold]{checkpoint}[/bold], what it draws [bold]{run / 'samples'}[/bold]; "
-        "so few steps draw hardly more than noise"
+        f"{done} steps of {settings.data.batch} images of {settings.data.size} px: the model is "
+        f"[bold]{checkpoint}[/bold], its drawings are in [bold]{run / 'samples'}[/bold]; "
+        "after so few steps it draws little more than noise"
     )
     return run
 

@@ -1,7 +1,7 @@
-"""Every setting with its meaning, type, default, value and origin: for people, programs, the docs.
+"""Every setting with its meaning, type, default, value and origin, for people, programs and docs.
 
-Reads the settings classes and, for the meanings, their source: a setting's meaning is the text
-below it, and stands nowhere else. Writes nothing.
+Reads the settings classes and their source: a setting's meaning is the docstring below it, and is
+written nowhere else. Writes nothing.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class DescribedSetting:
 
 
 def kinds() -> Mapping[str, type[Any]]:
-    """What there are settings for, by the verb that takes them."""
+    """The verbs that take settings, and their settings classes."""
     from frenchcat.curate.report.settings import ReportSettings
     from frenchcat.index.service.settings import ServeSettings
     from frenchcat.pipeline import BuildSettings
@@ -54,7 +54,7 @@ def kinds() -> Mapping[str, type[Any]]:
 
 
 def class_of(kind: str) -> type[Any]:
-    """The settings class of a verb. Raises `UserError` for one that has none."""
+    """The settings class of a verb. Raises `UserError` if it has none."""
     known = kinds()
     if kind not in known:
         raise UserError(f"--for {kind} has no settings of its own; known: {', '.join(known)}")
@@ -62,7 +62,7 @@ def class_of(kind: str) -> type[Any]:
 
 
 def described(resolved: Resolved[Any], dataset: Dataset | None = None) -> list[DescribedSetting]:
-    """The settings of a class in their order; `dataset` is where one of the layers comes from."""
+    """The settings of a class in order; `dataset` is the origin of remembered values."""
     cls = type(resolved.value)
     values, defaults = named(cls, as_dict(resolved.value)), named(cls, as_dict(cls()))
     origins = dict(resolved.origins)
@@ -78,7 +78,7 @@ def described(resolved: Resolved[Any], dataset: Dataset | None = None) -> list[D
 
 
 def entries_of(cls: type[Any], prefix: str = "") -> Iterator[tuple[str, type[Any]]]:
-    """Name and class of the settings that are lists of sections: `score.heads`."""
+    """Name and class of settings that are lists of sections, such as `score.heads`."""
     for name, hint in fields_of(cls).items():
         if is_section(hint):
             yield from entries_of(hint, f"{prefix}{name}.")
@@ -98,7 +98,7 @@ def _rows(cls: type[Any], prefix: str = "") -> Iterator[tuple[str, str, str]]:
 
 
 def meanings(cls: type[Any]) -> Mapping[str, str]:
-    """Field -> the text that stands below it in its class, or in the class it comes from."""
+    """Field -> its docstring in the class or in a base class."""
     found: dict[str, str] = {}
     for part in reversed(cls.__mro__):
         if dataclasses.is_dataclass(part):

@@ -1,8 +1,8 @@
-"""A trained run behind the service: what `frenchcat serve --draw RUN` hands to /v1/draw.
+"""Draws for the service: `frenchcat serve --draw RUN` passes this to /v1/draw.
 
-Draws as `frenchcat sample` does, signatures and receipts with it; the files go to a temporary
-folder and are read back. The model stays open between drawings, and a better checkpoint that a
-training run leaves meanwhile is taken up.
+Draws as `frenchcat sample` does, with signatures and receipts; files go to a temporary folder and
+are read back. The model stays loaded between drawings. A better checkpoint that training writes
+meanwhile is loaded.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def draw_backend_of(run: Path) -> DrawBackend:
-    """What draws with a run. Raises `UserError` where there is none, or none that draws yet.
+    """The backend of a run. Raises `UserError` if there is no run, or none that draws yet.
 
     Loads no model: the first drawing does.
     """
@@ -42,19 +42,19 @@ def draw_backend_of(run: Path) -> DrawBackend:
 def _root(dataset: str | None) -> str | None:
     try:
         return None if dataset is None else Dataset.open(dataset).root
-    except UserError:  # gone, or of another folder; the receipts say so
+    except UserError:  # gone, or not at this path; the receipts say so
         return None
 
 
 class _Run:
-    """A run, its model open from the first drawing on. Used by one thread."""
+    """A run whose model is loaded at the first drawing. Used by one thread."""
 
     def __init__(self, run: Path) -> None:
         self.run = run
         self.opened: Opened | None = None
 
     def draw(self, wanted: DrawRequest, stopped: Callable[[], bool] | None = None) -> list[Drawn]:
-        """The pictures of a request. Raises `UserError` and `Stopped` as draw_to_files does."""
+        """The images of a request. Raises `UserError` and `Stopped` as draw_to_files does."""
         from frenchcat.train.checkpoint import best
         from frenchcat.train.run import open_run
 

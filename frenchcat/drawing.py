@@ -32,7 +32,7 @@ NEIGHBOURS = 5
 
 @dataclass(frozen=True)
 class Steering:
-    """What a picture is steered by beside its prompt's guidance; None: by no such thing."""
+    """What steers the drawing besides the prompt; None for whatever is not used."""
 
     classifier: Path | None = None  # the run of a noise-aware classifier
     label: str | None = None  # of its classes
@@ -42,9 +42,9 @@ class Steering:
 
 NO_STEERING = Steering()
 USUAL: dict[str, Any] = {"size": None, "rescale": 0.0, "threshold": None, "spacing": "even"}
-"""Of what train.draw is told, what a manifest names only where it differs from this."""
+"""Defaults of train.draw: a manifest names only values that differ from these."""
 STRENGTH = 0.6
-"""How far an image is noised unless told; one with a mask wholly."""
+"""How much an image is noised by default; with a mask it is 1."""
 
 
 def draw_to_files(
@@ -68,16 +68,15 @@ def draw_to_files(
     stopped: Callable[[], bool] | None = None,
     **how: Any,
 ) -> list[Path]:
-    """Draw `number` pictures per prompt into a folder; gives the files, the grid last.
+    """Draw `number` images per prompt into a folder; returns the files, the grid last.
 
-    A `run` of None is the bundled artist.
-
-    Each is signed (train/provenance.py), with the user's self-issued key where no `credentials`
-    are given, and has its nearest training pictures in a .json of its name (train/receipts.py).
-    A file that is another drawing's keeps its name, and this one is numbered: the same call again
-    gives the same files. `checkpoint` is the folder of one, the best by default; `opened` is the
-    run where it is open already; `watch`, `stopped` and `how` go to train.draw. Raises `UserError`
-    for a folder that is not a run, an unreadable picture or numbers out of range.
+    A `run` of None is the bundled artist. Each image is signed (train/provenance.py), with the
+    user's self-issued key unless `credentials` are given, and its nearest training images are
+    listed in a .json file of the same name (train/receipts.py). A file that holds another drawing
+    is not overwritten: the new one is numbered, and the same call gives the same files.
+    `checkpoint` is a checkpoint's folder, by default the best; `opened` is the run if it is open
+    already; `watch`, `stopped` and `how` are passed to train.draw. Raises `UserError` for a folder
+    that is not a run, an unreadable image or numbers out of range.
     """
     from frenchcat.curate.image import open_image
     from frenchcat.train.artist import open_artist
@@ -161,9 +160,9 @@ def draw_to_files(
 
 
 def made_by(run: Path | None, state: State, checkpoint: Path) -> dict[str, Any]:
-    """What a picture's manifest says of its model: the run's name, and digests that identify it.
+    """What a manifest says about the model: the run's name, and identifying digests.
 
-    Without a run it is the bundled artist, whose weights lie in its folder itself.
+    Without a run it is the bundled artist, whose weights lie directly in its folder.
     """
     from frenchcat.train.start import weights_digest
 
@@ -177,9 +176,9 @@ def made_by(run: Path | None, state: State, checkpoint: Path) -> dict[str, Any]:
 
 
 def verify_file(path: Path, trust: Path | None = None) -> dict[str, Any]:
-    """What a picture's manifest says: the fields of train.provenance.Finding, and `words`.
+    """What an image's manifest says: the fields of train.provenance.Finding, and `words`.
 
-    Raises `UserError` for a file that is not a picture of a kind that carries manifests.
+    Raises `UserError` for a file that is not an image of a kind that carries manifests.
     """
     from frenchcat.train.provenance import verified
 
@@ -196,19 +195,19 @@ def verify_file(path: Path, trust: Path | None = None) -> dict[str, Any]:
 
 
 def _words(found: Mapping[str, Any]) -> list[str]:
-    """The finding, a sentence a line."""
+    """The finding in words, one sentence per line."""
     troubles = [f"  {trouble}" for trouble in found["troubles"]]
     if not found["signed"]:
-        first = "no Content Credentials: nothing says who or what made this picture"
+        first = "no Content Credentials: nothing says who or what made this image"
         return [first, *troubles]
     doubts = [f"  but {doubt}" for doubt in found["doubts"]]
     if not found["intact"]:
-        first = "CHANGED since it was signed; nothing that it says can be trusted:"
+        first = "CHANGED since it was signed; do not trust what it says:"
         return [first, *troubles, *doubts]
     signer = {
         "own": "by your own self-issued key",
         "known": f"by {found['signer']}, whom you trust",
-        "unknown": f"by {found['signer']!r}, a key that is not known here: anyone can make one",
+        "unknown": f"by {found['signer']!r}, an unknown key; anyone can make one",
     }[found["key"]]
     words = [f"unchanged since it was signed {signer}", *doubts]
     if found["generated"]:
@@ -217,7 +216,7 @@ def _words(found: Mapping[str, Any]) -> list[str]:
 
 
 def _kind(path: Path, data: bytes) -> str:
-    """A picture's format, by its first bytes, else by its name."""
+    """An image's format by its first bytes, else by its name."""
     from frenchcat.curate.download.rights.provenance import TYPES
 
     marks = {b"\x89PNG": "png", b"\xff\xd8\xff": "jpeg", b"RIFF": "webp", b"GIF8": "gif"}
@@ -226,7 +225,7 @@ def _kind(path: Path, data: bytes) -> str:
             return kind
     named = path.suffix.lower().lstrip(".").replace("jpg", "jpeg")
     if named not in TYPES or not data:
-        raise UserError(f"{path} is not a picture of a known kind; known: {', '.join(TYPES)}")
+        raise UserError(f"{path} is not an image of a known kind; known: {', '.join(TYPES)}")
     return named
 
 
@@ -242,21 +241,20 @@ def _check(number: int, neighbours: int, how: Mapping[str, Any]) -> None:
 
     sampler, guidance = how.get("sampler", next(iter(SAMPLERS))), how.get("guidance", 1.0)
     if number < 1 or neighbours < 1:
-        raise UserError(f"{number} pictures, {neighbours} neighbours; give 1 or more of each")
+        raise UserError(f"{number} images, {neighbours} neighbours; give at least 1 of each")
     if sampler not in SAMPLERS:
         raise UserError(f"no sampler {sampler!r}; known: {', '.join(SAMPLERS)}")
     if not math.isfinite(guidance):
-        raise UserError(f"guidance is {guidance}; give a number, as 3")
+        raise UserError(f"guidance is {guidance}; give a number, such as 3")
 
 
 def size_of(text: str) -> tuple[int, int]:
-    """(width, height) in pixels of `96x64`, or of `64` for a square.
-
-    Raises `UserError` for others.
+    """(width, height) in pixels from `96x64`, or from `64` for a square. Raises `UserError`
+    otherwise.
     """
     sides = text.lower().split("x")
     if not all(side.isdigit() and int(side) for side in sides) or len(sides) > 2:
-        raise UserError(f"a size of {text!r} is none; give width x height in pixels, as 96x64")
+        raise UserError(f"{text!r} is not a size; give width x height in pixels, such as 96x64")
     return int(sides[0]), int(sides[-1])
 
 
@@ -269,11 +267,11 @@ def _check_steering(steering: Steering) -> None:
         )
     for name, value in (("scale", steering.classifier_scale), ("CLIP's weight", steering.clip)):
         if value is not None and not math.isfinite(value):
-            raise UserError(f"guidance {name} is {value}; give a number, as 2")
+            raise UserError(f"guidance {name} is {value}; give a number, such as 2")
 
 
 def _guides(steering: Steering, parts: Parts) -> tuple[list[Guide], dict[str, Any]]:
-    """The gradients to climb, and what a picture's manifest says of them."""
+    """The guides, and what an image's manifest says about them."""
     from frenchcat.train.steering import classifier_guide, clip_guide, clip_of
 
     guides: list[Guide] = []
@@ -302,7 +300,7 @@ def _png(picture: Image) -> bytes:
 
 
 def _names(out: Path, facts_of: Mapping[SampleRequest, Mapping[str, Any]]) -> dict[str, str]:
-    """Each prompt's name for files, numbered where it is another prompt's or another drawing's."""
+    """File names for the prompts, numbered where another prompt or drawing has the name."""
     names: dict[str, str] = {}
     for prompt in dict.fromkeys(wanted.prompt for wanted in facts_of):
         own = {wanted.seed: facts for wanted, facts in facts_of.items() if wanted.prompt == prompt}
@@ -324,14 +322,13 @@ def _numbered(out: Path, name: str, ending: str) -> Iterator[Path]:
 
 
 def _is_free(path: Path, facts: Mapping[str, Any], sheet: Image | None = None) -> bool:
-    """Whether a drawing may be written here: nothing is here, or this very drawing.
+    """Whether a drawing may be written to this path: it is free, or holds this very drawing.
 
-    A grid's facts do not tell its seeds, so its pixels are compared, too.
+    A grid's facts do not include its seeds, so its pixels are compared, too.
     """
     import json
 
     from frenchcat.curate.image import open_image
-    from frenchcat.curate.json_text import json_text
     from frenchcat.train.provenance import verified
 
     if not path.exists():

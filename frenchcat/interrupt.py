@@ -1,12 +1,12 @@
-"""Ctrl-C: answered at once, over within two seconds, whatever is at work.
+"""Ctrl-C: answered at once, and the process ends within two seconds, whatever it is doing.
 
-Python raises KeyboardInterrupt in the main thread when it gets back to bytecode. It may be in a
-long call into torch, faiss or DuckDB by then, and worker processes of the same terminal get the
-signal, too, and print tracebacks. So SIGINT is blocked, which worker processes inherit, and a
+Python raises KeyboardInterrupt in the main thread only when that returns to bytecode. The thread
+may be in a long call into torch, faiss or DuckDB, and worker processes in the same terminal get the
+signal, too, and print tracebacks. So SIGINT is blocked (worker processes inherit this), and a
 thread waits for it. The thread prints one line, ends the workers and interrupts the main thread,
-which has `GRACE_SEC` to leave cleanly (locks of object stores are released on that way). Then, or
-at a second Ctrl-C, the process ends. Nothing is lost by that: files appear by rename, and the same
-command goes on from what is there.
+which has `GRACE_SEC` to clean up (locks in object stores are released then). After that, or at a
+second Ctrl-C, the process ends. Nothing is lost: files appear by rename, and the same command
+resumes.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import NoReturn
 
-# Imported before the command line is, so that Ctrl-C is answered from the start: nothing heavy.
+# Imported before the command line, so that Ctrl-C works from the start: import nothing heavy.
 
 GRACE_SEC = 1.5
 STATUS = 130  # 128 + SIGINT, as shells have it
@@ -27,20 +27,20 @@ _GOES_ON = "stopped; what is done is kept, and the same command goes on from the
 _AGAIN = "stopped; run the same command again to start over"
 _RESUMES = frozenset("adopt build compact dedup demo download embed index score verdict".split())
 _LIGHT = frozenset("info select export lineage diff verify remove report".split())
-"""Verbs that start no process and load no library that does."""
+"""Verbs that start no process and load no library that starts one."""
 _TEXTS = {
     **dict.fromkeys(_RESUMES, _GOES_ON),
     "train": "stopped; the same command goes on from the newest checkpoint",
 }
 _WAKE = signal.SIGUSR2  # to the main thread: SIGINT itself is blocked there
 Stop = Callable[[], float]
-"""Begins to end the work and says so; gives the seconds that this may take."""
+"""Begins to stop the work and says so; returns the seconds that this may take."""
 
 
 def stop_on_interrupt(arguments: Sequence[str]) -> None:
-    """Answer Ctrl-C from here on; `arguments` are those of the command line.
+    """Handle Ctrl-C from now on; `arguments` are those of the command line.
 
-    Does nothing where the process was started with SIGINT ignored (nohup, a shell's background).
+    Does nothing if the process was started with SIGINT ignored (nohup, a shell's background).
     """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         return
@@ -57,7 +57,7 @@ def stop_on_interrupt(arguments: Sequence[str]) -> None:
 
 @contextlib.contextmanager
 def answered_by(stop: Stop) -> Iterator[None]:
-    """While this lasts, the first Ctrl-C calls `stop`, which ends the work in its own time."""
+    """Within this block the first Ctrl-C calls `stop`, which lets the work finish."""
     global _stop
     _stop = stop
     try:
@@ -67,9 +67,9 @@ def answered_by(stop: Stop) -> Iterator[None]:
 
 
 def end_if_interrupted() -> None:
-    """End the process where Ctrl-C was answered: whatever the work ended with, by `STATUS`.
+    """End the process if Ctrl-C was pressed, with status `STATUS`, whatever the work returned.
 
-    At once, since the interpreter takes seconds to take down torch.
+    Ends at once, because the interpreter takes seconds to unload torch.
     """
     if _answered.is_set():
         with contextlib.suppress(OSError, ValueError):
@@ -106,9 +106,9 @@ def _stop_main(said: str) -> float:
 
 
 def _answer(said: str) -> None:
-    """Print the line; what this process says on its way out is not shown any more."""
-    if os.environ.get("RANK", "0") == "0":  # one of several that torchrun started answers
-        # A progress bar hides the cursor and stands in the middle of a line.
+    """Print the line, and nothing of what this process prints while it ends."""
+    if os.environ.get("RANK", "0") == "0":  # of the processes of torchrun only one prints
+        # A progress bar hides the cursor and leaves the line unfinished.
         before = "\x1b[?25h\n" if sys.stderr.isatty() else ""
         with contextlib.suppress(OSError):
             os.write(2, f"{before}frenchcat: {said}\n".encode())
@@ -130,8 +130,8 @@ def _end() -> NoReturn:
 def _start_tracker() -> None:
     """Start multiprocessing's resource tracker now, and silently.
 
-    Before Python 3.12 it unblocks SIGINT in the thread that starts it, be it for a lock of tqdm's;
-    and it would report the semaphores that it cleans up after an end.
+    Before Python 3.12 it unblocks SIGINT in the thread that starts it, for instance for one of
+    tqdm's locks. It would also report the semaphores that it cleans up after the end.
     """
     from multiprocessing import resource_tracker
 

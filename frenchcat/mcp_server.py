@@ -1,9 +1,8 @@
-"""A served dataset as tools for programs that talk: the Model Context Protocol, by its own SDK.
+"""A served dataset as tools for agents: the Model Context Protocol, with its own SDK.
 
-Each tool is one request to /v1 of the service that runs in this process, so that filters, budgets
-and refusals are the service's. Results are small unless more is asked for: five rows, a few
-columns, a thumbnail. Nothing changes or removes; selections are made only where that is allowed.
-Needs the extra `mcp`.
+Each tool is one request to /v1 of the service in this process, so filters, limits and refusals are
+the service's. Results are small unless more is asked for: five rows, a few columns, a thumbnail. No
+tool changes or removes rows; selections are made only if that is allowed. Needs the extra `mcp`.
 """
 
 from __future__ import annotations
@@ -16,8 +15,10 @@ from urllib.parse import quote
 
 from pydantic import Field
 
+from frenchcat.curate.config import resolve
 from frenchcat.curate.errors import UserError
 from frenchcat.index.service.guard import OWN
+from frenchcat.index.service.settings import ServeSettings
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from frenchcat.curate.dataset import Dataset
 
 SLIM = ["caption", "url", "width", "height", "reason"]
-"""Columns of a row where none are named, as far as the dataset has them."""
+"""Columns of a row if none are named, as far as the dataset has them."""
 MOST = 50  # rows of one answer
 SAMPLE = 5  # rows of a proposed selection that are shown
 PATH = "/mcp"
@@ -38,16 +39,16 @@ Where = Annotated[str | None, Field(description="A SQL condition over the column
 
 
 def _refused(said: str) -> Exception:
-    """What is wrong, as the SDK tells it: other exceptions have their words kept back."""
+    """An error that the SDK passes on; it hides the text of other exceptions."""
     from mcp.server.mcpserver.exceptions import ToolError
 
     return ToolError(said)
 
 
 def mcp_server_of(app: FastAPI, dataset: str, allow_select: bool = False) -> MCPServer[Any]:
-    """A server whose tools ask an application of `create_app`, which is running.
+    """A server whose tools call an application of `create_app`, which must be running.
 
-    Raises `UserError` where the extra `mcp` is not installed.
+    Raises `UserError` if the extra `mcp` is not installed.
     """
     try:
         from mcp.server.mcpserver import Image, MCPServer
@@ -62,7 +63,7 @@ def mcp_server_of(app: FastAPI, dataset: str, allow_select: bool = False) -> MCP
 
     @server.tool()
     async def info() -> dict[str, Any]:
-        """What the dataset is: rows, model, filters, and the columns that a condition may name."""
+        """Describe the dataset: rows, model, filters, and the columns that a condition may name."""
         about = await v1.get("")
         columns = await v1.get("/columns")
         return {**about, "columns": {one["name"]: one["type"] for one in columns["columns"]}}
@@ -76,7 +77,7 @@ def mcp_server_of(app: FastAPI, dataset: str, allow_select: bool = False) -> MCP
         where: Where = None,
         columns: list[str] | None = None,
     ) -> dict[str, Any]:
-        """The rows nearest to exactly one of a text, a row or a picture, nearest first."""
+        """Find the rows nearest to exactly one of a text, a row or an image, nearest first."""
         given = {"text": text, "like": like, "picture": picture}
         body: dict[str, Any] = {name: part for name, part in given.items() if part is not None}
         if len(body) != 1:
@@ -92,14 +93,14 @@ def mcp_server_of(app: FastAPI, dataset: str, allow_select: bool = False) -> MCP
         k: Annotated[int, Field(ge=1, le=MOST, description="How many rows.")] = 5,
         columns: list[str] | None = None,
     ) -> dict[str, Any]:
-        """The rows that meet a condition, and how many there are."""
+        """List the rows that meet a condition, and count them."""
         body = {"k": k, "where": where, "sort": sort, "columns": await v1.columns(columns)}
         found = await v1.post("/rows", body)
         return {"total": found["total"], "rows": found["rows"]}
 
     @server.tool()
     async def row(key: str) -> dict[str, Any]:
-        """All that is known of one row: the list's columns and what every stage found."""
+        """Show everything known about one row: the list's columns and each stage's."""
         found: dict[str, Any] = await v1.get(f"/rows/{quote(key, safe='')}")
         return found
 
@@ -107,7 +108,7 @@ def mcp_server_of(app: FastAPI, dataset: str, allow_select: bool = False) -> MCP
     async def picture(
         key: str, size: Annotated[int, Field(ge=16, le=1024, description="Pixels.")] = 256
     ) -> Any:
-        """A row's picture, at most so many pixels wide and high."""
+        """A row's image, at most `size` pixels wide and high."""
         data = await v1.data(f"/thumbnails/{quote(key, safe='')}?size={size}")
         return Image(data=data, format="jpeg")
 
@@ -117,14 +118,14 @@ def mcp_server_of(app: FastAPI, dataset: str, allow_select: bool = False) -> MCP
         where: Where = None,
         top: Annotated[int, Field(ge=1, le=MOST, description="Values of each text column.")] = 5,
     ) -> dict[str, Any]:
-        """How rows are spread over columns: histograms of numbers, the most frequent texts."""
+        """Show how rows are spread over columns: histograms of numbers, the most frequent texts."""
         body = {"facets": columns, "where": where, "top": top, "bins": 8}
         found = await v1.post("/facets", body)
         return {"rows": found["rows"], "facets": found["facets"]}
 
     @server.tool()
     async def propose_selection(where: str) -> dict[str, Any]:
-        """What a training selection of a condition would hold. Makes nothing."""
+        """Preview the training selection of a condition; writes nothing."""
         body = {"where": where, "k": SAMPLE, "columns": await v1.columns(None)}
         found = await v1.post("/rows", body)
         command = f"frenchcat select {dataset} NAME --where {shlex.quote(where)}"
@@ -148,7 +149,7 @@ class _Service:
         import httpx
 
         transport = httpx.ASGITransport(app=app)
-        # The service's own asker: no deadline beside the service's.
+        # The service's deadline counts; the client needs none of its own.
         self._client = httpx.AsyncClient(
             transport=transport,
             base_url="http://127.0.0.1",
@@ -172,7 +173,7 @@ class _Service:
         return bytes(answer.content)
 
     async def columns(self, named: list[str] | None) -> list[str]:
-        """Those that are named, or the few that say most."""
+        """The columns that are named, or the most informative few."""
         if named is not None:
             return named
         if self._slim is None:
@@ -190,16 +191,14 @@ class _Service:
 
 
 def serve_stdio(dataset: Dataset, allow_select: bool = False) -> None:
-    """Answer one program over standard input and output, until the input ends.
+    """Serve one program over standard input and output, until the input ends.
 
-    Raises `UserError` for a dataset without an index, or where the extra `mcp` is not installed.
+    Raises `UserError` for a dataset without an index, or if the extra `mcp` is not installed.
     """
     import asyncio
 
-    from frenchcat.curate.config import resolve
     from frenchcat.index.service.app import create_app
     from frenchcat.index.service.dataset_registry import name_of
-    from frenchcat.index.service.settings import ServeSettings
 
     settings = resolve(ServeSettings, {"allow_select": allow_select}, "frenchcat mcp")
     app = create_app([dataset], settings)
@@ -213,16 +212,16 @@ def serve_stdio(dataset: Dataset, allow_select: bool = False) -> None:
 
 
 def mount(app: FastAPI) -> None:
-    """Have an application answer at /mcp, too, behind its keys, hosts and rates.
+    """Make an application answer at /mcp, behind its own keys, hosts and rates.
 
-    Tools are of the first dataset. Raises `UserError` where the extra `mcp` is not installed.
+    The tools use the first dataset. Raises `UserError` if the extra `mcp` is not installed.
     """
     service = app.state.service
     server = mcp_server_of(app, service.registry.names[0], service.settings.may_select)
     from mcp.server.transport_security import TransportSecuritySettings
 
-    # Without sessions and streams: each request is answered within the service's deadline. Hosts
-    # and origins are the guard's.
+    # No sessions or streams, so each request is answered within the service's deadline. Hosts
+    # and origins are checked by the guard.
     made = server.streamable_http_app(
         streamable_http_path=PATH,
         json_response=True,

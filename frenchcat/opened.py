@@ -1,11 +1,11 @@
-"""A dataset that is open: searched, read, judged, selected from and cleaned by method calls.
+"""An open dataset: search, read, judge, select from and clean it by method calls.
 
     cats = frenchcat.open("data/mine")
     cats.search("french cat", k=5)
     cats.rows(["key", "caption"], where="width >= 256")
 
 Each method is one verb of the command line. Methods that write hold the dataset's lock while they
-do; the same call again goes on where it was stopped. Nothing is loaded before it is needed.
+do; calling one again resumes what was interrupted. Nothing is loaded before it is needed.
 """
 
 from __future__ import annotations
@@ -38,19 +38,19 @@ if TYPE_CHECKING:
     from frenchcat.selected import OpenSelection
 
 Agree = Callable[[Sequence["Match"]], bool]
-"""Asked with the rows that a removal names, before anything is removed."""
+"""Called with the rows that a removal names, before anything is removed."""
 
 
 def open(root: str | Path) -> OpenDataset:
-    """The dataset at a local path or an fsspec address. Raises `NotFound` where there is none."""
+    """Open the dataset at a local path or an fsspec address. Raises `NotFound` if there is none."""
     return OpenDataset(Dataset.open(root))
 
 
 class OpenDataset:
-    """A dataset folder; `frenchcat.open` gives it."""
+    """A dataset folder, as `frenchcat.open` returns it."""
 
     def __init__(self, dataset: Dataset, notes: Sequence[str] = ()) -> None:
-        """`notes` is what an adoption has to say, a sentence each."""
+        """Open `dataset`; `notes` are an adoption's remarks, one sentence each."""
         self.dataset, self.notes = dataset, tuple(notes)
         self._searcher: Searcher | None = None
         self._members: dict[str, dict[str, Member]] = {}  # shard's tar's digest -> key -> picture
@@ -60,13 +60,13 @@ class OpenDataset:
 
     @property
     def root(self) -> str:
-        """Where it lies."""
+        """The dataset's path or address."""
         return self.dataset.root
 
     # -- reading -----------------------------------------------------------------------------------
 
     def info(self) -> Info:
-        """Rows counted by what became of them: failed, kept, dropped, each by reason."""
+        """Count rows by what became of them: failed, kept, dropped, each by reason."""
         from frenchcat.curate.info import info
 
         return info(self.dataset)
@@ -79,10 +79,10 @@ class OpenDataset:
             return catalog.columns()
 
     def rows(self, columns: Sequence[str] | None = None, where: str | None = None) -> pa.Table:
-        """The stored pictures' rows that meet a condition, in key order; all columns by default.
+        """The stored images' rows that meet a condition, as an Arrow table in key order.
 
-        Removed rows are absent, dropped ones have ``keep = false``. Raises `UnknownColumn` and
-        `BadCondition`.
+        `columns` defaults to all. Removed rows are left out; dropped ones have ``keep = false``.
+        Raises `UnknownColumn` and `BadCondition`.
         """
         from frenchcat.curate.catalog import Catalog
 
@@ -97,10 +97,10 @@ class OpenDataset:
     def vectors(
         self, keys: Iterable[str] | None = None, by: str = "image"
     ) -> tuple[list[str], NDArray[np.float16]]:
-        """Keys, and their CLIP vectors as (N, D) float16 unit rows: of pictures or of captions.
+        """Keys, and their CLIP vectors of images or captions: (N, D) float16 unit rows.
 
-        Without `keys`: every stored vector of a row that is not removed, in key order. Raises
-        `NotFound` for a key that has no vector.
+        Without `keys`: all stored vectors of rows that were not removed, in key order. Raises
+        `NotFound` for a key without a vector.
         """
         import numpy as np
 
@@ -121,16 +121,16 @@ class OpenDataset:
         return order, np.array([found[key] for key in order], np.float16)
 
     def picture(self, key: str) -> Image:
-        """The stored picture of a row, upright, mode RGB.
+        """The stored image of a row, upright, mode RGB.
 
-        Raises `NotFound` for a key without one, `UnreadableImage` for one that is broken.
+        Raises `NotFound` for a key without an image, `UnreadableImage` if it is broken.
         """
         from frenchcat.curate.image import open_image
 
         return open_image(self.picture_bytes(key))
 
     def picture_bytes(self, key: str) -> bytes:
-        """The stored picture's file, as it lies in its shard's tar. Raises `NotFound`."""
+        """The stored image's bytes, as they are in the shard's tar. Raises `NotFound`."""
         from frenchcat.curate.keys import shard_of
         from frenchcat.curate.removals import removed_keys
         from frenchcat.curate.tars import read
@@ -138,7 +138,7 @@ class OpenDataset:
         shard = shard_of(self.dataset, key)
         member = None if shard is None else self._pictures_of(shard).get(key)
         if shard is None or member is None or key in removed_keys(self.dataset):
-            raise NotFound(f"{self.root} holds no picture of {key!r}")
+            raise NotFound(f"{self.root} has no image of {key!r}")
         with self.dataset.as_local(files.TAR.of(shard)) as tar:
             return read(tar, member)
 
@@ -158,12 +158,12 @@ class OpenDataset:
         hybrid: bool = False,
         min_similarity: float | None = None,
     ) -> list[Hit]:
-        """The k rows nearest to a text, a picture, a vector or weighted terms, nearest first.
+        """The k rows nearest to a text, an image, a vector or weighted terms, nearest first.
 
-        `min_similarity` leaves out hits whose cosine to the query is less.
-        The index is opened at the first search, and again when a build or a compaction has
-        replaced it. See `frenchcat.index.search.Searcher.query` for terms. Raises `NotFound`
-        without an index, `BadCondition`, and `UserError` for a query of no kind or of two.
+        Hits whose cosine to the query is below `min_similarity` are left out. The index is opened
+        at the first search, and again when a build or a compaction has replaced it. See
+        `frenchcat.index.search.Searcher.query` for terms. Raises `NotFound` without an index,
+        `BadCondition`, and `UserError` unless there is exactly one kind of query.
         """
         return self.searcher().query(
             text=query,
@@ -181,7 +181,7 @@ class OpenDataset:
         )
 
     def searcher(self) -> Searcher:
-        """The index as it is now, opened; it keeps its model when the index is replaced."""
+        """The current index, open; the model stays loaded when the index is replaced."""
         from frenchcat.index.build import index_version
         from frenchcat.index.search import Searcher
 
@@ -192,7 +192,7 @@ class OpenDataset:
         return found
 
     def lineage(self, file: str) -> list[Origin]:
-        """What made a file of the dataset, and so on back to the URL list."""
+        """What made a file of the dataset, back to the URL list."""
         from frenchcat.curate.lineage import lineage
 
         return lineage(self.dataset, file)
@@ -204,7 +204,7 @@ class OpenDataset:
         terms: Sequence[str] = (),
         set: Overrides = (),
     ) -> Path:
-        """Write one HTML page about the dataset; gives its path."""
+        """Write one HTML page about the dataset; returns its path."""
         from frenchcat.curate.config import as_overrides, changed, load_settings
         from frenchcat.curate.report.settings import ReportSettings
         from frenchcat.curate.report.write import write_report
@@ -218,9 +218,9 @@ class OpenDataset:
     def retry_failed(
         self, *, permanent: bool = False, progress: Progress | None = None, **how: Any
     ) -> OpenDataset:
-        """Ask again for the rows that failed; with `permanent` those that said 404 or 410, too.
+        """Request failed rows again; with `permanent` also those that failed for good (404, 410).
 
-        Of the settings, only those of download.fetch count, and they are remembered.
+        Only settings of download.fetch are allowed, and they are remembered.
         """
         from frenchcat.curate.config import as_overrides, changed
         from frenchcat.curate.download import retry_failed
@@ -231,7 +231,7 @@ class OpenDataset:
                 ("download.fetch.", "download.block", "download.th")
             ):
                 raise UserError(
-                    f"--set {override}: failed rows are asked for again with the dataset's other "
+                    f"--set {override}: failed rows are requested again with the dataset's other "
                     "settings as they are; give settings of download.fetch"
                 )
         settings, engine = self._how("download", **how)
@@ -245,10 +245,10 @@ class OpenDataset:
     def embed(
         self, *, yes: bool = False, progress: Progress | None = None, **how: Any
     ) -> OpenDataset:
-        """Embed pictures and captions with CLIP; takes config, set, engine and workers.
+        """Embed images and captions with CLIP; takes config, set, engine and workers.
 
         Raises `ConfirmationNeeded` before shards are embedded again because a setting changed,
-        unless `yes` agrees.
+        unless `yes` is true.
         """
         from frenchcat.curate.embed import embed
         from frenchcat.curate.redo import confirm
@@ -262,7 +262,7 @@ class OpenDataset:
         return self
 
     def score(self, *, progress: Progress | None = None, **how: Any) -> Any:
-        """Score pictures and captions; takes config, set, engine, workers; gives a StageReport."""
+        """Score images and captions; takes config, set, engine, workers; returns a StageReport."""
         from frenchcat.curate.score.stage import score
         from frenchcat.pipeline import remembering
 
@@ -272,7 +272,7 @@ class OpenDataset:
                 return score(self.dataset, settings.score, settings.clip, engine, told)
 
     def dedup(self, *, progress: Progress | None = None, **how: Any) -> Any:
-        """Find duplicates; takes config and set; gives a DedupReport."""
+        """Find duplicates; takes config and set; returns a DedupReport."""
         from frenchcat.curate.dedup import dedup
         from frenchcat.pipeline import remembering
 
@@ -283,9 +283,9 @@ class OpenDataset:
     def verdict(
         self, rules: str | Path | None = None, *, progress: Progress | None = None, **how: Any
     ) -> OpenDataset:
-        """Keep or drop each row by named rules: a TOML file or a preset, else the settings'.
+        """Keep or drop each row by named rules: a TOML file, a preset, or by default the settings'.
 
-        The rules are the dataset's from then on: later builds judge by them.
+        The dataset remembers the rules: later builds judge by them.
         """
         from frenchcat.curate.config import changed, resolve
         from frenchcat.curate.verdict.settings import VerdictSettings, read_rules
@@ -314,7 +314,7 @@ class OpenDataset:
     def settings(
         self, *, config: str | Path | None = None, set: Overrides = ()
     ) -> list[DescribedSetting]:
-        """Every setting with its meaning, its value for the next build, and where that is from."""
+        """Every setting with its meaning, its value for the next build, and the value's origin."""
         from frenchcat.described import described
         from frenchcat.pipeline import resolved_for
 
@@ -336,8 +336,8 @@ class OpenDataset:
     ) -> OpenSelection:
         """Freeze the rows that meet a condition under a name.
 
-        Raises `BadCondition`, `UnknownColumn`, `UserError` where no row meets it, and
-        `AlreadyThere` for the name of another selection, unless `replace` agrees to lose it.
+        Raises `BadCondition`, `UnknownColumn`, `UserError` if no row meets the condition, and
+        `AlreadyThere` if another selection has the name, unless `replace` is true.
         """
         from frenchcat.curate.select import Choice, select
         from frenchcat.selected import OpenSelection
@@ -362,7 +362,7 @@ class OpenDataset:
     # -- removal -----------------------------------------------------------------------------------
 
     def matches(self, *, near: bool = False, **what: str | Path) -> list[Match]:
-        """The rows that a removal would name, by one of url, domain, sha256, uid, key, like."""
+        """The rows that a removal would match, by one of url, domain, sha256, uid, key, like."""
         from frenchcat.curate.remove import matches
 
         asked_for = _wish(what, near)
@@ -378,10 +378,10 @@ class OpenDataset:
         agree: Agree | None = None,
         **what: str | Path,
     ) -> Request | None:
-        """Remove rows by one of url, domain, sha256, uid, key, like: absent at once, for good.
+        """Remove rows by one of url, domain, sha256, uid, key, like: they vanish at once, for good.
 
-        `near` takes near copies along. `agree` is asked first, with the rows; where it says no,
-        nothing is removed and None comes back. `compact` takes the bytes away.
+        `near` includes near-duplicates. `agree` is called with the rows first; if it returns false,
+        nothing is removed and the result is None. `compact` deletes the bytes.
         """
         from frenchcat.curate.remove import remove
 
@@ -393,14 +393,14 @@ class OpenDataset:
             return remove(self.dataset, asked_for, found, note)
 
     def undo_removal(self, number: int, note: str = "") -> Request:
-        """Take a removal request back before it is compacted; gives that request."""
+        """Undo a removal request before it is compacted; returns the request."""
         from frenchcat.curate.remove import undo
 
         with self.dataset.lock():
             return undo(self.dataset, number, note)
 
     def compact(self, *, progress: Progress | None = None) -> Mapping[str, int]:
-        """Rewrite every file without the removed rows; gives counts of rows and shards."""
+        """Rewrite every file without the removed rows; returns counts of rows and shards."""
         from frenchcat import pipeline
         from frenchcat.curate.remove import compact
 
@@ -445,7 +445,7 @@ class OpenDataset:
         return self._members[digest]
 
     def _encode_picture(self) -> Callable[[Path], NDArray[np.float32]] | None:
-        """The dataset's own model, as `matches` wants it; None where nothing is embedded."""
+        """The dataset's own model, as `matches` needs it; None if nothing is embedded."""
         from frenchcat.curate.embed import STAGE
 
         if STAGE not in self.dataset.manifest().stages:
@@ -465,7 +465,7 @@ def _wish(what: Mapping[str, str | Path], near: bool) -> RemovalQuery:
 
     given = {by: value for by, value in what.items() if value is not None}
     if len(given) != 1:
-        raise UserError("name what shall go by one of url, domain, sha256, uid, key, like")
+        raise UserError("say what to remove with one of url, domain, sha256, uid, key, like")
     ((by, value),) = given.items()
     return RemovalQuery(by, str(value), near)
 

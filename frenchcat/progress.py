@@ -1,4 +1,6 @@
-"""Progress of long work on stderr: a bar a stage on a terminal, a line a stage elsewhere."""
+"""Progress of long work on stderr: one bar per stage on a terminal, one line per stage
+elsewhere.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,7 @@ _SAY_EVERY_SEC = 10.0
 
 
 def _bar(counted: str) -> RichProgress:
-    """A bar of one task, with `counted` behind its numbers; none where there is no terminal."""
+    """A bar for one task, with `counted` behind its numbers; nothing without a terminal."""
     return RichProgress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -35,7 +37,7 @@ def _bar(counted: str) -> RichProgress:
 
 
 class Bars:
-    """A `frenchcat.curate.stage.Progress` that draws one bar of shards for the stage at work."""
+    """A `frenchcat.curate.stage.Progress` that draws one bar of shards for the running stage."""
 
     def __init__(self) -> None:
         self._bar: RichProgress | None = None
@@ -55,18 +57,18 @@ class Bars:
         self._bar.start()
 
     def advance(self, rows: int) -> None:
-        """Add to the rows that are done."""
+        """Add to the finished rows."""
         self._rows += rows
         if self._bar:
             self._bar.update(self._task, rows=self._rows, rate=self._rate())
 
     def shard_done(self, shard: str, counts: Mapping[str, int]) -> None:
-        """Move the bar on by a shard."""
+        """Advance the bar by a shard."""
         if self._bar:
             self._bar.advance(self._task)
 
     def end(self) -> None:
-        """Leave the bar as it stands."""
+        """Leave the bar as it is."""
         if self._bar:
             self._bar.stop()
             self._bar = None
@@ -81,7 +83,7 @@ class Bars:
 
 
 class Rows:
-    """A bar of rows of known number; one line at the end where there is no terminal."""
+    """A bar for a known number of rows; without a terminal one line at the end."""
 
     def __init__(self, name: str, total: int) -> None:
         self._name, self._done, self._began = name, 0, time.monotonic()
@@ -99,13 +101,13 @@ class Rows:
             console.print(f"{self._name}: {self._done} rows in {spent:.1f} s")
 
     def advance(self, rows: int) -> None:
-        """Show that so many more are done."""
+        """Add to the finished rows."""
         self._done += rows
         self._bar.update(self._task, completed=self._done)
 
 
 class Steps:
-    """A bar of training steps with the loss; a line now and then where there is no terminal."""
+    """A bar of training steps with the loss; without a terminal an occasional line."""
 
     def __init__(self, total: int) -> None:
         self._total, self._said = total, 0.0
@@ -132,7 +134,7 @@ class Steps:
 
 
 class DrawingBar:
-    """A bar of a sampler's steps; a line now and then where there is no terminal."""
+    """A bar of sampler steps; without a terminal an occasional line."""
 
     def __init__(self) -> None:
         self._said = time.monotonic()

@@ -1,7 +1,7 @@
-"""rich's console, safe for texts of strangers, and whole where it is piped.
+"""rich's console, made safe for text from strangers, and uncut when piped.
 
-Piped output has no width: a table that is cut to 80 columns loses the ends of URLs to a program
-that reads it. rich interprets emoji names in texts (":cat:"); here texts stay as they are.
+Piped output has no width: cut to 80 columns, a table would lose the ends of URLs. rich turns emoji
+names in texts (":cat:") into emoji; here texts stay as they are.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _PIPED_COLUMNS = 100_000
 
 
 class Terminal(Console):
-    """A console that lets no control character through but its own."""
+    """A console that prints no control characters but its own."""
 
     def __init__(self, stderr: bool = False) -> None:
         super().__init__(stderr=stderr, emoji=False, highlight=False)
@@ -34,13 +34,13 @@ class Terminal(Console):
     def render(
         self, renderable: RenderableType, options: ConsoleOptions | None = None
     ) -> Iterable[Segment]:
-        """The segments of what is printed; the text of each is safe."""
+        """The segments to print; the text of each is safe."""
         for segment in super().render(renderable, options):
             text, style, control = segment
             yield segment if control else Segment(lines_for_terminal(text), style)
 
     def show(self, table: Table) -> None:
-        """Print a table; without a terminal, without spaces at the ends of its lines."""
+        """Print a table; without a terminal, without spaces at the ends of lines."""
         if self.is_terminal:
             self.print(table)
             return
@@ -50,17 +50,17 @@ class Terminal(Console):
             self.out(line.rstrip())
 
     def rule(self, title: str | Text = "", **how: Any) -> None:
-        """A heading with a line across the terminal; its text alone where there is none."""
+        """A heading with a line across the terminal; only its text without a terminal."""
         if self.is_terminal:
             super().rule(title, **how)
         else:
             self.print(title)
 
     def table(self, **how: Any) -> Table:
-        """A table as wide as the terminal; as its texts where there is none."""
+        """A table as wide as the terminal; as wide as its texts without one."""
         return Table(box=None, expand=self.is_terminal, **how)
 
 
 def cell(text: Any, at_most: int | None = None, style: str = "") -> Text:
-    """A stranger's text as a table's cell: one line, no markup, cut to `at_most` characters."""
+    """Text from a stranger as a table cell: one line, no markup, cut to `at_most` characters."""
     return Text("" if text is None else for_terminal(text, at_most), style=style)

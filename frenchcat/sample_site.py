@@ -1,9 +1,9 @@
-"""A small web of the bundled sample on 127.0.0.1: good pictures, and every kind of bad answer.
+"""A small web site of the bundled sample on 127.0.0.1: good images, and every kind of bad answer.
 
 Reads ``sample/pictures.tar`` into memory once; writes nothing. The first part of a URL's path
-says how it is answered: "/gone/x.jpg" is gone, "/drip/x.jpg" drips, "/pictures/..." is a picture.
-Trade-off: the site runs in a process of its own (about half a second to start), so that neither
-the client's event loop nor its interpreter lock is shared with it; it ends with its parent.
+decides the answer: "/gone/x.jpg" is gone, "/drip/x.jpg" drips, "/pictures/..." is an image. The
+site runs in its own process (about half a second to start), so that it shares neither the client's
+event loop nor its interpreter lock; it ends with its parent.
 
     with SampleSite() as site:
         write_urls(Path("urls.parquet"), site.base_url)
@@ -32,7 +32,7 @@ from frenchcat.curate.errors import UserError
 
 HOST = "127.0.0.1"
 DRIP_INTERVAL_SEC = 0.2
-DRIP_LIMIT_SEC = 60.0  # a client that never leaves is let go after this
+DRIP_LIMIT_SEC = 60.0  # a client that never disconnects is dropped after this
 OVERSIZE_BYTES = 64 * 1024 * 1024
 PARENT_CHECK_SEC = 1.0
 DATE = "Thu, 01 Jan 2026 00:00:00 GMT"
@@ -59,11 +59,11 @@ Answer = Callable[[web.Request, str], Awaitable[web.StreamResponse]]
 
 
 class SampleSite:
-    """Serves the sample while the ``with`` block runs.
+    """Serves the sample within the ``with`` block.
 
-    ``base_url`` is "http://127.0.0.1:8418" where that port and the next are free, else a free
-    pair's; the next port up is held but never answers (the list's ``dead_host`` rows).
-    ``hosts`` names both as "host:port", for a client that must be told what loopback to allow.
+    ``base_url`` is "http://127.0.0.1:8418" if that port and the next are free, else a free pair's;
+    the next port is held but never answers (the list's ``dead_host`` rows). ``hosts`` names both as
+    "host:port", for a client that must be told which loopback addresses to allow.
     """
 
     def __init__(self, port: int = sample_data.DEFAULT_PORT) -> None:
@@ -73,7 +73,7 @@ class SampleSite:
 
     @property
     def hosts(self) -> tuple[str, str]:
-        """(the site, the neighbour that refuses connections), each "host:port"."""
+        """The site and the port that refuses connections, each as "host:port"."""
         urls = (self.base_url, sample_data.dead_base_url(self.base_url))
         return urls[0].removeprefix("http://"), urls[1].removeprefix("http://")
 
@@ -118,7 +118,7 @@ def _stdout(process: subprocess.Popen[str]) -> IO[str]:
 
 
 class SampleResponder:
-    """The answers themselves; one event loop, no disk after the start."""
+    """The answers; one event loop, no disk access after the start."""
 
     def __init__(self, bodies: dict[str, bytes]) -> None:
         self._bodies = bodies
@@ -132,13 +132,13 @@ class SampleResponder:
         }
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
-        """Any GET or HEAD; the path's first part picks the behaviour."""
+        """Any GET or HEAD; the first part of the path decides the behaviour."""
         path = request.path.lstrip("/")
         kind = path.partition("/")[0]
         if path == "robots.txt":
             return web.Response(text=ROBOTS)
         if kind in STATUSES:
-            return web.Response(status=STATUSES[kind], text="no picture here\n")
+            return web.Response(status=STATUSES[kind], text="no image here\n")
         if path in REDIRECTS:
             return web.Response(status=302, headers={"Location": REDIRECTS[path]})
         if special := self._answers.get(kind):
@@ -146,7 +146,7 @@ class SampleResponder:
         return self._stored(path)
 
     async def answer_quietly(self, request: web.Request) -> web.StreamResponse:
-        """``answer``; a client that leaves in the middle is what bad answers are for, no error."""
+        """Call ``answer``; a client that disconnects from a bad answer is not an error."""
         try:
             return await self.answer(request)
         except ConnectionError:
@@ -162,14 +162,14 @@ class SampleResponder:
         return web.Response(body=body, content_type=media, headers=headers)
 
     async def _flaky(self, request: web.Request, path: str) -> web.StreamResponse:
-        """503 at first, the picture ever after."""
+        """503 at first, the image from then on."""
         if path in self._asked or path not in self._bodies:
             return self._stored(path)
         self._asked.add(path)
         return web.Response(status=503, headers={"Retry-After": "1"}, text="busy\n")
 
     async def _redirect_ok(self, request: web.Request, path: str) -> web.StreamResponse:
-        """Two hops that lead somewhere good."""
+        """Two redirects that lead to an image."""
         name = path.partition("/")[2]
         if name.startswith("hop/"):
             target = "/moved/" + name.removeprefix("hop/")
@@ -177,7 +177,7 @@ class SampleResponder:
         return web.Response(status=302, headers={"Location": f"/redirect_ok/hop/{name}"})
 
     async def _cut_off(self, request: web.Request, path: str) -> web.StreamResponse:
-        """Promises the whole picture, hangs up after half of it."""
+        """Announce the whole image, but close the connection after half of it."""
         body = self._bodies[path]
         response = web.StreamResponse(headers={"Content-Type": "image/jpeg"})
         response.content_length = len(body)
@@ -188,7 +188,7 @@ class SampleResponder:
         return response
 
     async def _oversize(self, request: web.Request, path: str) -> web.StreamResponse:
-        """64 MiB, made while sent: with its length said, unsaid, or packed into 64 KiB."""
+        """64 MiB, generated while sent: with or without a stated length, or packed into 64 KiB."""
         if path.endswith("gzip.jpg"):
             packed = await asyncio.to_thread(_packed)
             return web.Response(body=packed, headers=_jpeg(("Content-Encoding", "gzip")))
@@ -206,7 +206,7 @@ class SampleResponder:
         return response
 
     async def _drip(self, request: web.Request, path: str) -> web.StreamResponse:
-        """A byte every 0.2 s, so that no read ever times out."""
+        """One byte every 0.2 s, so that no read ever times out."""
         response = web.StreamResponse(headers=_jpeg())
         await response.prepare(request)
         for number in range(round(DRIP_LIMIT_SEC / DRIP_INTERVAL_SEC)):
@@ -235,7 +235,7 @@ def load_bodies() -> dict[str, bytes]:
 def bind_pair(port: int, tries: int = 50) -> tuple[socket.socket, socket.socket]:
     """Two bound sockets on neighbouring ports: ``port`` and the next, else any free pair.
 
-    Only the first is ever listened on; connections to the second are refused.
+    Only the first ever listens; connections to the second are refused.
     """
     for number in range(tries):
         first, second = socket.socket(), socket.socket()
@@ -252,7 +252,7 @@ def bind_pair(port: int, tries: int = 50) -> tuple[socket.socket, socket.socket]
 
 
 async def serve(port: int, parent: int, urls: Path | None = None) -> None:
-    """Serve until asked to stop (SIGTERM, SIGINT) or until process ``parent`` is gone.
+    """Serve until told to stop (SIGTERM, SIGINT) or until process ``parent`` has ended.
 
     With ``urls``, the sample's URL list is written to that file for the address that is served.
     """
@@ -269,7 +269,7 @@ async def serve(port: int, parent: int, urls: Path | None = None) -> None:
     address = f"http://{HOST}:{heard.getsockname()[1]}"
     if urls is not None:
         sample_data.write_urls(urls, address)
-    with contextlib.suppress(BrokenPipeError):  # who started it was stopped meanwhile
+    with contextlib.suppress(BrokenPipeError):  # its parent has ended meanwhile
         print(address, flush=True)  # noqa: T201
     while not stop.is_set() and os.getppid() == parent:
         try:
@@ -281,7 +281,7 @@ async def serve(port: int, parent: int, urls: Path | None = None) -> None:
 
 
 async def _date(request: web.Request, response: web.StreamResponse) -> None:
-    """The same answers every time: the date, which the rights ledger keeps, too."""
+    """The same answers every time: the date, too, which the rights ledger records."""
     response.headers["Date"] = DATE
 
 

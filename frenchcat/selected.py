@@ -1,8 +1,8 @@
-"""A selection that is open: its rows, its export, and batches of it for a training loop.
+"""An open selection: its rows, its export, and its batches for a training loop.
 
 cats = frenchcat.open("data/mine").selection("cats")
 for batch in cats.batches(batch=32, size=64, epochs=1):
-loss = step(batch.pixels, batch.captions)
+    loss = step(batch.pixels, batch.captions)
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class OpenSelection:
-    """Frozen rows of a dataset; `OpenDataset.select` and `.selection` give it."""
+    """Frozen rows of a dataset, as `OpenDataset.select` and `.selection` return them."""
 
     def __init__(self, dataset: Dataset, selection: Selection) -> None:
         self.dataset, self._selection = dataset, selection
@@ -35,12 +35,12 @@ class OpenSelection:
 
     @property
     def name(self) -> str:
-        """As it was given."""
+        """The selection's name."""
         return self._selection.name
 
     @property
     def digest(self) -> str:
-        """SHA-256 (hex) of its keys, captions, pictures' digests and weights."""
+        """SHA-256 (hex) of its keys, captions, image digests and weights."""
         return self._selection.digest
 
     @property
@@ -50,7 +50,7 @@ class OpenSelection:
 
     @property
     def choice(self) -> Choice:
-        """What was asked for."""
+        """The settings of the selection."""
         return self._selection.choice
 
     @property
@@ -67,8 +67,8 @@ class OpenSelection:
     ) -> Path:
         """Write it into a new or empty folder as webdataset, datacomp, csv or croissant.
 
-        `advance` hears of rows as they are done; `told` hears at the end what was written (rows,
-        bytes), which rows were refused and what the format left out.
+        `advance` is called with the number of rows as they are done. `told` is called at the end
+        with what was written (rows, bytes), which rows were refused and what the format omits.
         """
         from frenchcat.curate.export import export
 
@@ -87,14 +87,15 @@ class OpenSelection:
         folder: str | Path | None = None,
         set: Any = (),
     ) -> Stream:
-        """A torch `IterableDataset` of this rank's part of each batch, in the exact plan's order.
+        """A torch `IterableDataset` of this rank's part of each batch, in the order of the exact
+        plan.
 
-        `batch` counts samples over all ranks, `size` is in pixels. The order follows from the
-        selection's digest and the seed alone, whatever the number of workers. It goes on from
-        ``start = (epoch, k)``; after a batch that is ``(batch.epoch, batch.k + 1)``. Without
-        `epochs` it does not end. `folder` keeps the laid-out rows for the next time; by default
-        they lie in a temporary folder. `set` changes other data settings (docs/train.md), such as
-        ``{"data.crop": "random"}``. Put it into ``DataLoader(stream, batch_size=None)``.
+        `batch` counts samples over all ranks; `size` is in pixels. The order follows from the
+        selection's digest and the seed alone, whatever the number of workers. It begins at ``start
+        = (epoch, k)``; after a batch, resume with ``(batch.epoch, batch.k + 1)``. Without `epochs`
+        it never ends. `folder` keeps the laid-out rows for the next start; by default they are in a
+        temporary folder. `set` changes other data settings (docs/train.md), such as ``{"data.crop":
+        "random"}``. Use it as ``DataLoader(stream, batch_size=None)``.
         """
         from frenchcat.curate.config import as_overrides, load_settings
         from frenchcat.train.settings import TrainSettings
@@ -122,10 +123,10 @@ class OpenSelection:
     def webdataset(self, *, shuffle: int | None = None) -> Any:
         """A `webdataset` pipeline over these rows, read by offset from the unmodified tars.
 
-        Samples are dicts as webdataset's own: ``__key__``, ``__url__``, the picture's bytes under
-        its extension, ``txt`` and ``json`` (key, uid, url, caption, width, height). Rows are
-        split over ranks and workers. With a seed, `shuffle`, they come in that seed's order, else
-        in key order; a row comes as often as its weight, rounded. Needs torch.
+        Samples are dicts as webdataset's own: ``__key__``, ``__url__``, the image's bytes under its
+        extension, ``txt`` and ``json`` (key, uid, url, caption, width, height). Rows are split over
+        ranks and workers. With `shuffle`, a seed, they come in that seed's order, else in key
+        order. A row comes as often as its weight, rounded. Needs torch.
         """
         from frenchcat.train.webdataset import pipeline_of
 

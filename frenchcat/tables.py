@@ -55,7 +55,7 @@ def _counted(number: int, name: str, more: str = "") -> Text:
 
 
 def _by_maker(info: Info) -> dict[str, list[str]]:
-    """Who made them -> the columns that a condition may name."""
+    """Maker -> the columns that a condition may name."""
     found: dict[str, list[str]] = {}
     for name, column in info.columns.items():
         said = name if column.in_list is None else f"{name} (the list's {column.in_list})"
@@ -65,7 +65,7 @@ def _by_maker(info: Info) -> dict[str, list[str]]:
 
 
 def _alone(info: Info, reason: str) -> str:
-    """What a rule would drop by itself, and for how many rows it is null."""
+    """How many rows a rule would drop by itself, and for how many it is null."""
     if (rule := info.rules.get(reason)) is None:
         return ""
     unknown = f", unknown for {rule.unknown}" if rule.unknown else ""
@@ -127,7 +127,7 @@ def _escaped(text: object) -> str:
 
 
 def diff_table(found: Diff) -> None:
-    """Print how many rows two builds differ in, by change, by column and by verdict."""
+    """Print how many rows differ between two builds, by change, column and verdict."""
     table = Table(show_header=False, box=None)
     table.add_column(justify="right", style="bold")
     table.add_column()

@@ -1,8 +1,8 @@
-"""The one place where anything is printed: lines, tables and JSON, safe for a terminal.
+"""Everything that is printed goes through here: lines, tables and JSON, safe for a terminal.
 
-Captions, URLs and reasons of strangers are in nearly everything that is printed, so every text
-passes `for_terminal` or `json_text` here (ruff forbids `print` elsewhere in the package). stdout
-holds what was asked for, stderr what is said beside it.
+Almost all output contains captions, URLs and reasons from strangers, so each text passes
+`for_terminal` or `json_text` here (ruff forbids `print` elsewhere in the package). stdout holds the
+answer; stderr holds notes.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def say(text: Any) -> None:
 
 
 def tell(text: Any) -> None:
-    """Print one line on stderr: what is said beside the answer."""
+    """Print one line on stderr: a note beside the answer."""
     _print(for_terminal(text, MESSAGE_CHARS), sys.stderr)
 
 
@@ -36,7 +36,7 @@ def say_json(value: Any) -> None:
 
 
 def say_json_lines(values: Iterable[Any]) -> None:
-    """Print a JSON object a line."""
+    """Print one JSON object per line."""
     for value in values:
         say_json(value)
 
@@ -46,7 +46,7 @@ def _print(text: str, file: IO[str]) -> None:
 
 
 class LogFormatter(logging.Formatter):
-    """Log lines whose message is one line; a traceback keeps its own."""
+    """Print log messages as one line each; tracebacks keep their lines."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         """The line."""
@@ -58,21 +58,21 @@ class LogFormatter(logging.Formatter):
 
 
 def log_to_stderr() -> None:
-    """Send the warnings of all libraries to stderr, safe for a terminal."""
+    """Print the warnings of all libraries on stderr, made safe for a terminal."""
     handler = logging.StreamHandler()
     handler.setFormatter(LogFormatter("frenchcat: %(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
 
 
 def forgive_encodings() -> None:
-    """Print what the terminal's encoding lacks as an escape, instead of an error."""
+    """Print characters that the terminal's encoding lacks as escapes instead of failing."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
 
 
 def make_tracebacks_safe() -> None:
-    """Print the traceback of a fault of ours safely, too: its message may quote a stranger."""
+    """Print the traceback of a bug safely: its message may quote a stranger."""
 
     def show(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         from traceback import format_exception
@@ -84,7 +84,7 @@ def make_tracebacks_safe() -> None:
 
 
 def terminal(stderr: bool = False) -> Terminal:
-    """Where tables and bars are drawn."""
+    """The terminal on which tables and bars are drawn."""
     from frenchcat.rich_terminal import Terminal
 
     return Terminal(stderr=stderr)

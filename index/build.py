@@ -1,14 +1,14 @@
-"""Embeddings -> kNN index: pictures and captions, in parts that never change.
+"""Embeddings -> kNN index: images and captions, in parts that never change.
 
-Reads embeddings/, writes for each part ``index/{image,text}-<part>.index`` (faiss, index/kinds.py)
-and ``index/rows-<part>.arrow`` (index/rows.py), and last ``index/index.json``, which names them.
-A part's name is a digest of what it was made of, so a file under a name never changes: index.json
-is the one file to swap, and a reader that opened an older one goes on with what it has mapped.
+Reads embeddings/. Writes for each part ``index/{image,text}-<part>.index`` (faiss, index/kinds.py)
+and ``index/rows-<part>.arrow`` (index/rows.py), and last ``index/index.json``, which names them. A
+part is named by a digest of its inputs, so a file of a given name never changes. Only index.json is
+replaced; a reader that opened an older one continues with the files that it has mapped.
 
-New shards become a new part, whose cost is theirs alone; when the parts behind the first hold a
-fifth of its rows (or 20,000, or are too many) all are built as one. A shard whose vectors changed
-takes its part with it. Every embedded row is indexed, and nothing else: shards whose vectors and
-metadata differ in number, or that another model made, are refused.
+New shards become a new part, which costs only as much as these shards. When the parts behind the
+first hold a fifth of its rows (or 20,000, or are too many), all are built as one. A shard whose
+vectors changed invalidates its part. Exactly the embedded rows are indexed: shards whose vectors
+and metadata differ in number, or that another model made, are refused.
 """
 
 from __future__ import annotations
@@ -51,11 +51,13 @@ class IndexSettings:
     factory: str = "auto"
     """`auto` (by the number of rows), or a faiss factory string (`SQfp16`, `HNSW32`, `RaBitQ4`)."""
     rerank: int | None = None
-    """Candidates compared exactly, beyond the hits asked for; None: as many as recall needs."""
+    """Candidates that are compared exactly, beyond the hits asked for; None: as many as recall
+    needs.
+    """
     probes: int | None = None
-    """Lists looked into, of an index that has lists; None: as many as recall needs."""
+    """Lists that are searched, in an index with lists; None: as many as recall needs."""
     target_recall: float | None = None
-    """The recall@10 below which a build fails; None: aim at .99, and record what was reached."""
+    """The build fails below this recall@10; None: aim at .99, and record what was reached."""
 
     def __post_init__(self) -> None:
         if self.target_recall is not None and not 0 < self.target_recall <= 1:
@@ -73,12 +75,11 @@ def build_index(
     *,
     anew: bool = False,
 ) -> dict[str, Any]:
-    """Bring the index up to date, or build all of it `anew`; gives index.json. The lock is held.
+    """Bring the index up to date, or build all of it `anew`; returns index.json. The lock is held.
 
-    What is there stays until the new files are.
-    Raises `UserError` where there are no embeddings, where they are of several models or
-    misaligned with their metadata, where faiss does not know the factory, or where the recall
-    asked for is not met.
+    The old index stays until the new files are there. Raises `UserError` if there are no
+    embeddings, if they are of several models or do not match their metadata, if faiss does not know
+    the factory, or if the target recall is not met.
     """
     settings, progress = settings or IndexSettings(), progress or Silent()
     model = embed.model_of(dataset)
@@ -98,7 +99,7 @@ def build_index(
 
 
 def current(dataset: Dataset) -> dict[str, Any] | None:
-    """The value of index.json; None where there is no index, or one of another version."""
+    """The value of index.json; None if there is no index, or one of another version."""
     try:
         found = dataset.read_json(JSON)
     except FileNotFoundError:
@@ -110,12 +111,12 @@ def current(dataset: Dataset) -> dict[str, Any] | None:
 
 
 def entries(found: Mapping[str, Any]) -> list[PartEntry]:
-    """The parts that an index.json names, in order of position."""
+    """The parts that index.json names, in order of position."""
     return [PartEntry(**entry) for entry in found["parts"]]
 
 
 def index_version(dataset: Dataset) -> str:
-    """Changes when the index does, and costs next to nothing; "" where there is none."""
+    """Identifies the state of the index, and is cheap to read; "" if there is none."""
     try:
         if not dataset.local:
             return digest_of(dataset.read_bytes(JSON).decode())
@@ -125,7 +126,7 @@ def index_version(dataset: Dataset) -> str:
     return f"{status.st_ino}-{status.st_mtime_ns}-{status.st_size}"
 
 
-# -- what there is to do -------------------------------------------------------------------------
+# -- what is out of date -------------------------------------------------------------------------
 
 
 def _made_of(dataset: Dataset, settings: IndexSettings, model: Mapping[str, Any]) -> dict[str, Any]:
@@ -142,7 +143,7 @@ def _made_of(dataset: Dataset, settings: IndexSettings, model: Mapping[str, Any]
 def _kept(
     dataset: Dataset, found: Mapping[str, Any] | None, made_of: Mapping[str, Any]
 ) -> list[PartEntry]:
-    """The parts that stay as they are."""
+    """The parts that can be kept."""
     if found is None:
         return []
     same = {k: v for k, v in found["made_of"].items() if k != "shards"}
@@ -157,7 +158,7 @@ def _stays(dataset: Dataset, entry: PartEntry, digests: Mapping[str, str]) -> bo
 
 
 def _as_one(kept: Sequence[PartEntry], new_rows: int) -> bool:
-    """Whether the parts behind the largest have become too many or too large to stay apart."""
+    """Whether the parts behind the largest are too many or too large to stay separate."""
     if not kept:
         return True
     largest = max(entry.rows for entry in kept)
@@ -175,7 +176,7 @@ def _build(
 ) -> dict[str, Any]:
     counts = {shard: _rows_of(dataset, shard) for shard in made_of["shards"]}
     if not sum(counts.values()):
-        raise UserError(f"{dataset.root} has no embedded picture to index; see frenchcat info")
+        raise UserError(f"{dataset.root} has no embedded images to index; see frenchcat info")
     if _as_one(kept, sum(counts[shard] for shard in new)):
         kept, new = [], list(made_of["shards"])
     rows = sum(counts[shard] for shard in new)
@@ -201,7 +202,7 @@ def _build(
 
 
 def _bytes_per_row(dataset: Dataset, settings: IndexSettings, rows: int) -> float:
-    """Of both modalities at least; the captions beside them are not counted."""
+    """Rows that both modalities have at least; captions without images are not counted."""
     dimension = int(dataset.manifest().entry(embed.STAGE).setting("dimension", 0))
     return len(MODALITIES) * kinds.code_bytes(kinds.kind_of(rows, settings.factory), dimension)
 
@@ -218,7 +219,7 @@ def _rows_of(dataset: Dataset, shard: str) -> int:
 
 @dataclass(frozen=True)
 class _Work:
-    """What a part is made with."""
+    """The settings that a part is made with."""
 
     dataset: Dataset
     settings: IndexSettings
@@ -227,7 +228,7 @@ class _Work:
     progress: Progress
 
     def part(self, shards: Mapping[str, int], tail: bool) -> PartEntry:
-        """Make the files of a part of shards (rows of each); gives what index.json says of it."""
+        """Make the files of a part from shards (rows of each); returns its entry of index.json."""
         count, digests = sum(shards.values()), self.made_of["shards"]
         said = {shard: {"digest": digests[shard], "rows": rows} for shard, rows in shards.items()}
         kind = kinds.kind_of(count, self.settings.factory, tail)
@@ -246,7 +247,7 @@ class _Work:
         )
 
     def _indexes(self, draft: PartEntry, shards: Mapping[str, int]) -> Tuned:
-        """Write both modalities' indexes; gives how they are to be searched."""
+        """Write the indexes of both modalities; returns how to search them."""
         dimension = int(self.made_of["dimension"])
         indexes, stored = {}, {}
         for modality in MODALITIES:
@@ -274,18 +275,18 @@ def _tuned(
 
 
 def _told(stored: StoredVectors, progress: Progress) -> Iterator[Vectors]:
-    """The blocks of vectors, none of which is NaN. Raises `UserError` for one that is."""
+    """The blocks of vectors, checked for NaN. Raises `UserError` for one."""
     for start, block in stored.blocks():
         if not np.isfinite(block).all():
             raise UserError(
-                f"a vector near row {start} of the index is not a number; embed that shard again"
+                f"a vector near row {start} of the index contains NaN; embed that shard again"
             )
         yield block
         progress.advance(len(block))
 
 
 def _sample(stored: StoredVectors) -> Any:
-    """Rows to train on, spread evenly: the same for the same rows."""
+    """Rows to train on, spread evenly and chosen deterministically."""
 
     def sample(wanted: int) -> Vectors:
         count = min(wanted, len(stored))
@@ -300,7 +301,7 @@ def _said_of(publication: Publication, relative: str) -> dict[str, Any]:
 
 
 def _sweep(dataset: Dataset, found: Mapping[str, Any]) -> None:
-    """Delete the files of parts that index.json does not name any more."""
+    """Delete the files of parts that index.json no longer names."""
     named = {JSON, *(name for entry in entries(found) for name in entry.files)}
     for name in dataset.files("index"):
         if f"index/{name}" not in named:

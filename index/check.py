@@ -1,6 +1,6 @@
-"""Whether an index folder is what was built, and still fits the vectors beside it.
+"""Whether an index folder is what was built, and still fits the embeddings.
 
-Reads sizes and markers (`check_files`, at every opening) or every byte (`verify`); writes nothing.
+Reads sizes and markers (`check_files`, at each opening) or every byte (`verify`); writes nothing.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from frenchcat.index.part import PartEntry
 
 
 def check_files(dataset: Dataset, entry: PartEntry) -> None:
-    """Raise `Damaged` where a part's files, or the vectors that it reads, are not what it says.
+    """Raise `Damaged` if a part's files, or the vectors it reads, differ from what it records.
 
-    Sizes and markers only, so that opening is quick; `verify` reads everything.
+    Reads sizes and markers only, so that opening is fast; `verify` reads everything.
     """
     for relative, said in entry.files.items():
         size = dataset.size(relative)
-        if size is not None and size != said["bytes"]:  # a missing one shows when it is opened
+        if size is not None and size != said["bytes"]:  # a missing one fails when it is opened
             raise _misaligned(dataset, f"{dataset.path(relative)} has {size} bytes", said["bytes"])
     if entry.exact:
-        return  # its numbers are its own
+        return  # it holds the numbers itself
     for shard, said in entry.shards.items():
         now = marker(dataset, embed.STAGE, shard)
         if now is None or now.digest != said["digest"]:
@@ -34,7 +34,7 @@ def check_files(dataset: Dataset, entry: PartEntry) -> None:
 
 
 def verify(dataset: Dataset) -> None:
-    """Read every file of the index and compare its digest. Raises `Damaged` for a changed one."""
+    """Read every file of the index and compare its digest. Raises `Damaged` if one differs."""
     for entry in entries(current(dataset) or {"parts": []}):
         for relative, said in sorted(entry.files.items()):
             with dataset.as_local(relative) as path:

@@ -1,12 +1,11 @@
-"""How much of the truth an index finds: recall@10 against exact search, with an interval.
+"""Recall@10 of an index against exact search, with a confidence interval.
 
-Queries are rows held out of the search: nothing may find them, the index and the truth alike. Each
-of these gives two queries, its picture's vector and its caption's, since texts lie elsewhere in
-CLIP's space than pictures and are harder (Jaiswal et al.: "OOD-DiskANN", 2022). The interval is
-Wilson's at 95 %, its sample size divided by the design effect (Kish, 1965), since the ten
-neighbours of one query are found or missed together.
-
-Cost: one pass over the vectors and as many products as queries; some seconds a million rows.
+Queries are rows that are held out: neither the index nor the exact search may return them. Each row
+gives two queries, its image's vector and its caption's, because texts lie elsewhere in CLIP's space
+than images and are harder to search (Jaiswal et al.: "OOD-DiskANN", 2022). The interval is Wilson's
+at 95 %, with the sample size divided by the design effect (Kish, 1965), since the ten neighbours of
+one query tend to be found or missed together. Cost: one pass over the vectors and as many products
+as queries; some seconds per million rows.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ Z = 1.959964  # of 95 %
 
 @dataclass(frozen=True)
 class Asked:
-    """What the user fixed; None where it is ours to find."""
+    """What the user fixed; None for what is to be tuned."""
 
     rerank: int | None = None
     probes: int | None = None
@@ -44,7 +43,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class Tuned:
-    """The widths of a search, and what was measured with them."""
+    """The widths of a search, and the recall measured with them."""
 
     rerank: int | None
     probes: int | None
@@ -67,12 +66,12 @@ class Recall:
 
 @dataclass(frozen=True)
 class Trial:
-    """One modality's index, the queries of one kind, and the truth about them."""
+    """One modality's index, the queries of one kind, and their true neighbours."""
 
     index: Any
     stored: StoredVectors
     queries: Vectors  # (Q, D)
-    bits: NDArray[np.uint8]  # what may be found
+    bits: NDArray[np.uint8]  # rows that may be found
     truth: Vectors  # (Q,) the similarity of the tenth true neighbour
 
 
@@ -82,9 +81,9 @@ def tune(
     asked: Asked,
     root: str = "DATASET",
 ) -> Tuned:
-    """The narrowest search that finds enough, for pictures and captions alike.
+    """The narrowest search that reaches the target for images and captions alike.
 
-    Raises `UserError` where the target is not met, saying what would.
+    Raises `UserError` if the target is not met, with the settings that would meet it.
     """
     trials = trials_of(indexes, stored)
     goal = asked.target or AIM
@@ -102,7 +101,7 @@ def tune(
 
 
 def trials_of(indexes: Mapping[str, Any], stored: Mapping[str, StoredVectors]) -> dict[str, Trial]:
-    """``image_by_text`` (pictures found by captions) and the like: what is measured."""
+    """What is measured: ``image_by_text`` (images found by captions) and the like."""
     count = len(next(iter(stored.values())))
     held = np.unique(np.linspace(0, count - 1, min(QUERIES, max(1, count // 10))).astype(np.int64))
     may = np.ones(count, bool)
@@ -119,7 +118,7 @@ def trials_of(indexes: Mapping[str, Any], stored: Mapping[str, StoredVectors]) -
 
 
 def _tenth(stored: StoredVectors, queries: Vectors, may: NDArray[np.bool_]) -> Vectors:
-    """(Q,) similarity of each query's tenth nearest row of those that may be found."""
+    """(Q,) similarity of each query's tenth nearest row among those that may be found."""
     best = np.full((len(queries), K), -np.inf, np.float32)
     for start, block in stored.blocks():
         here = may[start : start + len(block)]
@@ -131,12 +130,14 @@ def _tenth(stored: StoredVectors, queries: Vectors, may: NDArray[np.bool_]) -> V
 
 
 def recall_of(trial: Trial, rerank: int, probes: int | None) -> Recall:
-    """The recall@10 of a search of these widths. Rows as near as the tenth count as true."""
+    """The recall@10 of a search of these widths. Rows as near as the tenth count as true
+    neighbours.
+    """
     return recalls_of(trial, (rerank,), probes)[rerank]
 
 
 def recalls_of(trial: Trial, reranks: Sequence[int], probes: int | None) -> dict[int, Recall]:
-    """The recall@10 by rerank, of one search: a narrower one's candidates are its first ones."""
+    """Recall@10 for each rerank from one search: a narrower one's candidates are its first ones."""
     shares = np.empty((len(reranks), len(trial.queries)))
     for number, query in enumerate(trial.queries):
         wanted = min(K + max(reranks), len(trial.stored))
@@ -148,7 +149,7 @@ def recalls_of(trial: Trial, reranks: Sequence[int], probes: int | None) -> dict
 
 
 def _searched(trial: Trial, query: Vectors, rerank: int, probes: int | None) -> Vectors:
-    """The similarities of the ten hits of a search, falling."""
+    """The similarities of the ten hits of a search, descending."""
     wanted = min(K + rerank, len(trial.stored))
     _, positions = kinds.search(trial.index, query, wanted, trial.bits, probes)
     similarities = trial.stored.gather(np.sort(positions)) @ query
@@ -170,7 +171,7 @@ def interval(shares: NDArray[np.float64]) -> Recall:
 def _narrowest(
     trials: Mapping[str, Trial], asked: Asked, lists: int | None, goal: float
 ) -> tuple[int, int | None, dict[str, Recall]]:
-    """The first widths that reach the goal, or the widest there are."""
+    """The first widths that reach the goal, or the widest."""
     found: tuple[int, int | None, dict[str, Recall]] | None = None
     for reranks, probes in _widths(asked, lists):
         tried = {name: recalls_of(trial, reranks, probes) for name, trial in trials.items()}
@@ -192,7 +193,7 @@ def _widths(asked: Asked, lists: int | None) -> list[tuple[Sequence[int], int | 
         probes = [*(number for number in PROBES if number < lists), lists]
         if asked.probes is not None:
             probes = [min(asked.probes, lists)]
-    # Lists first: what no list holds, no rerank finds.
+    # Lists first: reranking cannot find what was not searched.
     widths: list[tuple[Sequence[int], int | None]] = [(near, number) for number in probes]
     return widths + [((rerank,), probes[-1]) for rerank in far]
 
@@ -200,20 +201,20 @@ def _widths(asked: Asked, lists: int | None) -> list[tuple[Sequence[int], int | 
 def _unmet(
     trials: Mapping[str, Trial], asked: Asked, lists: int | None, worst: float, root: str
 ) -> str:
-    """The error, with the settings that would meet the target where some would."""
+    """The error, with settings that would meet the target if there are any."""
     target = asked.target or AIM
     free = Asked(None, None, target)
     rerank, probes, recalls = _narrowest(trials, free, lists, target)
-    said = f"recall@10 is {worst:.4f} where --target-recall asks for {target}"
+    said = f"recall@10 is {worst:.4f}, below --target-recall {target}"
     if min(found.recall for found in recalls.values()) >= target:
         options = f"--set index.rerank={rerank}"
         options += "" if probes is None else f" --set index.probes={probes}"
-        return f"{said}; this would meet it: frenchcat index {root} {options}"
-    return f"{said}; exact search would: frenchcat index {root} --set index.factory={kinds.EXACT}"
+        return f"{said}; to meet it: frenchcat index {root} {options}"
+    return f"{said}; use exact search: frenchcat index {root} --set index.factory={kinds.EXACT}"
 
 
 def _latency(trial: Trial, rerank: int, probes: int | None) -> dict[str, float]:
-    """p50 and p95 of one query after another on one thread, milliseconds."""
+    """p50 and p95 in milliseconds of single queries, one after another on one thread."""
     spent = []
     for query in trial.queries[:TIMED]:
         began = time.perf_counter()

@@ -1,13 +1,13 @@
-"""Which faiss index for how many rows, how it is made, opened and asked.
+"""Which faiss index suits how many rows, and how it is built, opened and searched.
 
-    up to 100,000       SQfp16: the stored numbers themselves, every one compared; exact
-    up to 10,000,000    RaBitQ of 2 bits a number, the nearest candidates reranked exactly
+    up to 100,000       SQfp16: every stored number is compared; exact
+    up to 10,000,000    RaBitQ with 2 bits per number; the nearest candidates are reranked exactly
     above               the same codes in lists (IVF; an HNSW graph finds lists), mapped from disk
 
-or any faiss factory string by hand, reranked too. RaBitQ: Gao, Long: "RaBitQ: Quantizing
-High-Dimensional Vectors with a Theoretical Error Bound" (SIGMOD 2024) and its many-bit successor
-(SIGMOD 2025), as faiss has them. The trade-off: 2 bits take twice the memory and time of one, and
-find text queries, which lie far from all pictures, with a fourth of the candidates.
+or any faiss factory string, reranked as well. RaBitQ: Gao, Long: "RaBitQ: Quantizing
+High-Dimensional Vectors with a Theoretical Error Bound" (SIGMOD 2024) and its multi-bit successor
+(SIGMOD 2025), as implemented in faiss. Trade-off: 2 bits take twice the memory and time of 1 bit,
+but text queries, which lie far from all images, need a fourth of the candidates.
 
 Cost of building: linear in rows; the codes (about 150 bytes per row of 512) are in memory.
 """
@@ -30,22 +30,22 @@ EXACT = "SQfp16"
 EXACT_UP_TO = 100_000  # rows
 FLAT_UP_TO = 10_000_000
 CODES = "RaBitQ2"
-QUERY_BITS = 4  # of a query's numbers while codes are compared; 0 would be exact and 100 x slower
+QUERY_BITS = 4  # per number of a query when codes are compared; 0 would be exact and 100 x slower
 TRAIN_ROWS = 100_000
 
 
 @dataclass(frozen=True)
 class Kind:
-    """A faiss factory string, and whether what it finds is exact as it is."""
+    """A faiss factory string, and whether its results are exact without reranking."""
 
     factory: str
     exact: bool
 
 
 def kind_of(rows: int, factory: str, tail: bool = False) -> Kind:
-    """The kind for so many rows; `factory` is `auto` or a faiss factory string.
+    """The kind for this many rows; `factory` is `auto` or a faiss factory string.
 
-    A tail, rows added behind others, is exact while it is small: it needs no training.
+    A tail (rows added behind others) is exact while it is small, because it needs no training.
     """
     if factory != "auto" and not (tail and rows <= EXACT_UP_TO):
         return Kind(factory, factory in (EXACT, "Flat"))
@@ -58,7 +58,7 @@ def kind_of(rows: int, factory: str, tail: bool = False) -> Kind:
 
 
 def code_bytes(kind: Kind, dimension: int) -> float:
-    """Bytes that a vector takes at least in an index of this kind; 0 where that is not known."""
+    """Minimum bytes per vector in an index of this kind; 0 if unknown."""
     bytes_per_number = {"Flat": 4, "HNSW": 4, "SQfp16": 2, "SQ8": 1, "RaBitQ": 1 / 8, CODES: 1 / 4}
     code = kind.factory.rpartition(",")[2]
     code = "HNSW" if code.startswith("HNSW") else code
@@ -66,7 +66,7 @@ def code_bytes(kind: Kind, dimension: int) -> float:
 
 
 def train_rows(factory: str) -> int:
-    """How many rows to train on: 64 a list, or what a mean needs."""
+    """How many rows to train on: 64 per list, or what a mean needs."""
     if factory.startswith("IVF"):
         digits = factory[3:].split("_")[0].split(",")[0]
         return max(TRAIN_ROWS, 64 * int(digits)) if digits.isdigit() else TRAIN_ROWS
@@ -82,7 +82,7 @@ def make_index(
 ) -> Any:
     """A faiss index, by inner product, of the blocks' (n, D) rows in order.
 
-    `sample(n)` gives at most n rows to train on. Raises `UserError` where faiss cannot make it.
+    `sample(n)` returns at most n rows to train on. Raises `UserError` if faiss cannot build it.
     """
     import faiss
 
@@ -92,7 +92,7 @@ def make_index(
             index.train(sample(train_rows(factory)))
     except RuntimeError as error:
         raise UserError(
-            f"faiss makes no index {factory!r} of {rows} rows and {dimension} "
+            f"faiss cannot build the index {factory!r} of {rows} rows and {dimension} "
             f"dimensions ({_said(error)}); set index.factory to auto"
         ) from None
     for block in blocks:
@@ -105,7 +105,7 @@ def read_index(path: Path) -> Any:
     import faiss
 
     try:
-        # Codes and lists stay in the file, where faiss can search them there.
+        # Codes and lists stay in the file if faiss can search them there.
         return faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
     except RuntimeError:
         return faiss.read_index(str(path))
@@ -113,9 +113,9 @@ def read_index(path: Path) -> Any:
 
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
-    """Let faiss run in the calling thread alone; others keep their number.
+    """Let faiss use one thread in the calling thread; other threads keep their number.
 
-    One query gives it nothing to share out, and its idle threads would spin beside the caller's.
+    One query cannot be split over threads, and idle ones would spin beside the caller's.
     """
     import faiss
 
@@ -132,11 +132,11 @@ def search(
 ) -> tuple[Vectors, NDArray[np.int64]]:
     """The k nearest of a (D,) vector: (n,) similarities and positions, n at most k.
 
-    `bits` are the rows that may be found, eight a byte, the first in the lowest bit.
+    `bits` are the rows that may be found, eight per byte, the first in the lowest bit.
     """
     import faiss as library
 
-    faiss: Any = library  # its parameters take keywords that its types do not tell
+    faiss: Any = library  # its type stubs lack the keywords
     options: dict[str, Any] = {}
     if bits is not None:
         options["sel"] = faiss.IDSelectorBitmap(bits)
@@ -158,7 +158,7 @@ def search(
     except RuntimeError:
         if bits is None:
             raise
-        # An index that takes no selector (PQ): asked for more, of which those allowed are taken.
+        # An index without selectors (PQ): ask for more hits and keep the allowed ones.
         similarities, positions = search(index, vector, min(8 * k, index.ntotal), None, probes)
         there = np.unpackbits(bits, bitorder="little")[positions] > 0
         return similarities[there][:k], positions[there][:k]

@@ -1,14 +1,17 @@
-"""A map of a dataset: 2-D positions at which near pictures lie near each other.
+"""A map of a dataset: 2-D positions at which similar images are near each other.
 
-Reads an index's stored picture vectors, writes nothing: a map is made at the first look and kept
-in memory with the version of the index. Linear in rows but for the neighbours (quadratic), of at
-most MOST rows; a larger dataset is shown by so many, drawn evenly and always the same ones.
+Reads an index's stored image vectors, writes nothing: a map is made when first viewed and kept in
+memory with the version of the index. Linear in rows except for the neighbours (quadratic), with at
+most MOST rows; a larger dataset is represented by that many rows, drawn evenly and always the same.
 
-How: the first two principal components are the start. Then, as in UMAP (McInnes et al. 2018,
-arXiv:1802.03426, eq. 16 and 17 with a = b = 1), each row is pulled to its nearest neighbours and
-pushed from rows drawn at random; here all rows move at once, by the mean of their forces, which is
-a few numpy calls an epoch. Not implemented: UMAP's fuzzy edge weights; all edges weigh the same.
-Same vectors, same map. What is near on the map is near in the model; far says little.
+The start are the first two principal components. Then, as in UMAP (McInnes et al. 2018,
+arXiv:1802.03426, eq. 16 and 17 with a = b = 1), each row is pulled towards its nearest neighbours
+and pushed away from random rows. Here all rows move at once, by the mean of their forces, which
+takes a few numpy calls per epoch. Not implemented: UMAP's fuzzy edge weights; all edges weigh the
+same.
+
+The same vectors give the same map. What is near on the map is near in the model; a large distance
+says little.
 """
 
 from __future__ import annotations
@@ -27,30 +30,30 @@ Rows = NDArray[np.float32]  # (n, D)
 Places = NDArray[np.float32]  # (n, 2), within -1 to 1
 MOST = 10_000
 NEIGHBOURS = 12
-COMPONENTS = 64  # of the vectors, in which neighbours are looked for
+COMPONENTS = 64  # of the vectors, used to find neighbours
 EPOCHS = 200
-DRAWN = 12  # rows that each row is pushed from in an epoch
-PUSH = 5.0  # pushes that a pull outweighs; UMAP's negative samples an edge
+DRAWN = 12  # rows that push each row per epoch
+PUSH = 5.0  # pushes per pull; UMAP's negative samples per edge
 CLOSE = 1e-3  # keeps the push finite; UMAP's epsilon
 
 
 @dataclass(frozen=True)
 class Map:
-    """Rows of an index and where they lie."""
+    """Rows of an index and their places."""
 
     rows: Positions  # (n,) positions in the index, ascending
     places: Places  # (n, 2)
 
 
 class LazyMap:
-    """The map of a searcher, made once, by whoever asks first."""
+    """The map of a searcher, made once, for the first caller."""
 
     def __init__(self, searcher: Searcher) -> None:
         self._searcher, self._lock = searcher, Lock()
         self._made: Map | None = None
 
     def get(self) -> Map:
-        """The map; the others wait while it is made."""
+        """The map; other callers wait while it is made."""
         with self._lock:
             if self._made is None:
                 self._made = made_of(self._searcher)
@@ -58,7 +61,7 @@ class LazyMap:
 
 
 def made_of(searcher: Searcher) -> Map:
-    """The map of a searcher's pictures."""
+    """The map of a searcher's images."""
     rows = np.arange(len(searcher))
     if len(rows) > MOST:
         rows = np.sort(np.random.default_rng(0).choice(rows, MOST, replace=False))
@@ -76,7 +79,7 @@ def places_of(vectors: Rows) -> Places:
 
 
 def principal(vectors: Rows, components: int) -> Rows:
-    """(n, D) vectors -> (n, c) of their principal components; signs are fixed."""
+    """(n, D) vectors -> (n, c) principal components with fixed signs."""
     centred = vectors - vectors.mean(axis=0)
     _, axes = np.linalg.eigh(centred.T @ centred)  # ascending
     axes = axes[:, ::-1][:, :components]
@@ -98,7 +101,7 @@ def neighbours(vectors: Rows, count: int) -> NDArray[np.int64]:
 
 
 def _settled(start: Places, edges: NDArray[np.int64], rng: np.random.Generator) -> Places:
-    """Where rows come to rest between pulls and pushes."""
+    """The places at which pulls and pushes balance."""
     at = start.astype(np.float32)
     ends = np.concatenate([edges, edges[:, ::-1]])
     degrees = np.maximum(np.bincount(ends[:, 0], minlength=len(at)), 1)[:, None]
@@ -121,7 +124,7 @@ def _squares(apart: Places) -> NDArray[np.float32]:
 
 
 def _scaled(at: Places) -> Places:
-    """Centred, the farthest row but for stragglers at 1, stragglers drawn in."""
+    """Centre the places and scale them: nearly all lie within 1, outliers are clipped to it."""
     at = np.asarray(at - np.median(at, axis=0), np.float32)
     reach = max(float(np.quantile(np.abs(at), 0.998)), 1e-9)
     return np.asarray(np.clip(at / reach, -1, 1), np.float32)

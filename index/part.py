@@ -1,9 +1,9 @@
 """One part of an index, open: rows of some shards, searched with exact similarities.
 
-Reads ``index/{image,text}-<part>.index`` and, where the faiss codes are not the numbers themselves,
-the stored embeddings: candidates that the codes find are compared again, exactly. Whatever the
-index, as many rows are found as there are: where a filter leaves few, all of these are compared;
-where the index finds too few, it is asked more widely, at last everything is compared.
+Reads ``index/{image,text}-<part>.index`` and, if the faiss codes are not the numbers themselves,
+the stored embeddings: candidates found by the codes are compared again, exactly. As many rows are
+returned as exist, whatever the index: if a filter leaves few rows, all of these are compared; if
+the index finds too few, it is searched more widely, and finally everything is compared.
 """
 
 from __future__ import annotations
@@ -27,30 +27,30 @@ from frenchcat.index.vectors import BLOCK, StoredVectors, Vectors
 Positions = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 FEW = 10_000
-"""Rows that a filter leaves, up to which comparing all of them is quicker than a scan of codes."""
+"""If a filter leaves at most so many rows, comparing all is faster than scanning codes."""
 
 
 @dataclass(frozen=True)
 class PartEntry:
-    """What index.json says of a part."""
+    """A part's entry in index.json."""
 
     name: str
     factory: str
     exact: bool
-    rerank: int | None  # candidates compared exactly, beyond k; None where it is exact
-    probes: int | None  # lists looked into; None where there are none
+    rerank: int | None  # candidates compared exactly, beyond k; None: the index is exact
+    probes: int | None  # lists searched; None: there are none
     rows: int
     shards: Mapping[str, Mapping[str, Any]]  # shard -> digest, rows
     files: Mapping[str, Mapping[str, Any]]  # relative -> bytes, sha256
     measured: Mapping[str, Any]
 
     def index_file(self, modality: str) -> str:
-        """Where the faiss index of a modality lies."""
+        """The path of a modality's faiss index."""
         return f"index/{modality}-{self.name}.index"
 
     @property
     def rows_file(self) -> str:
-        """Where the rows lie."""
+        """The path of the rows."""
         return f"index/rows-{self.name}.arrow"
 
 
@@ -58,7 +58,7 @@ class IndexPart:
     """One modality of a part."""
 
     def __init__(self, dataset: Dataset, entry: PartEntry, modality: str, dimension: int) -> None:
-        """Open it. Raises `Damaged` where its files do not fit, FileNotFoundError where gone."""
+        """Open it. Raises `Damaged` if its files do not fit, FileNotFoundError if one is gone."""
         self.entry, self._dataset, self._modality = entry, dataset, modality
         self._dimension, self._lock = dimension, Lock()
         name = entry.index_file(modality)
@@ -73,7 +73,7 @@ class IndexPart:
             ) from None
         if (self.index.ntotal, self.index.d) != (entry.rows, dimension):
             raise Damaged(
-                f"{dataset.path(name)} has {self.index.ntotal} rows of {self.index.d} where "
+                f"{dataset.path(name)} has {self.index.ntotal} rows of {self.index.d}, but "
                 f"index.json says {entry.rows} of {dimension}; delete {dataset.path('index')} and "
                 f"run: frenchcat index {dataset.root}"
             )
@@ -97,9 +97,9 @@ class IndexPart:
         return self.stored.gather(positions)
 
     def search(self, vector: Vectors, k: int, allowed: Mask | None) -> tuple[Vectors, Positions]:
-        """The k nearest of the rows allowed: (n,) cosines, falling, and positions.
+        """The k nearest of the allowed rows: (n,) cosines, descending, and positions.
 
-        n is k, or the number of rows allowed where that is less.
+        n is k, or the number of allowed rows if that is less.
         """
         count = len(self) if allowed is None else int(np.count_nonzero(allowed))
         k = min(k, count)
@@ -119,7 +119,7 @@ class IndexPart:
         return self.compared(vector, everything, k)
 
     def compared(self, vector: Vectors, positions: Positions, k: int) -> tuple[Vectors, Positions]:
-        """The k nearest of these rows by their stored numbers; among equals the first row."""
+        """The k nearest of these rows by their stored numbers; equal rows in order of position."""
         positions = np.sort(positions)
         parts = [
             self.vectors(positions[start : start + BLOCK]) @ vector
@@ -130,7 +130,7 @@ class IndexPart:
         return similarities[best], positions[best]
 
     def _probes(self) -> list[int | None]:
-        """How widely to ask: as tuned, then eight times so, then everywhere."""
+        """How widely to search: as tuned, then eight times as wide, then everything."""
         if self.entry.probes is None:
             return [None]
         lists = int(getattr(self.index, "nlist", 1))
@@ -146,7 +146,7 @@ def open_rows(dataset: Dataset, listed: Sequence[PartEntry]) -> IndexRows:
             rows = _mapped_rows(dataset, entry, path)
         if rows.count != entry.rows:
             raise Damaged(
-                f"{dataset.path(entry.rows_file)} has {rows.count} rows where index.json says "
+                f"{dataset.path(entry.rows_file)} has {rows.count} rows, but index.json says "
                 f"{entry.rows}; delete {dataset.path('index')} and run: frenchcat index "
                 f"{dataset.root}"
             )

@@ -1,10 +1,9 @@
-"""The indexed rows: position in the index -> key, caption, url, and where the picture lies.
+"""The indexed rows: position in the index -> key, caption, url, and the image's place in its tar.
 
-Reads a dataset's embeddings/metadata/ and tars, writes ``index/rows-<part>.arrow`` (Arrow IPC, one
-batch a shard, uncompressed, memory-mapped when read). A position is a row of the index files and
-never leaves this package; `id`, a 64-bit number made of the key alone, and `key` do.
-
-Cost: a header read a picture when written; opening maps the file, and a hit reads its own row.
+Reads a dataset's embeddings/metadata/ and tars. Writes ``index/rows-<part>.arrow`` (Arrow IPC, one
+batch per shard, uncompressed, memory-mapped by readers). A position is a row of the index files and
+is internal to this package; others use `id`, a 64-bit number made from the key, and `key`. Cost:
+reading one header per image when written; opening maps the file, and a hit reads its own row.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
 
 
 def id_of(key: str) -> int:
-    """A key as a 64-bit id: its number, or, for other keys, 63 bits of its SHA-256."""
+    """A key as a 64-bit id: its number or, for other keys, 63 bits of its SHA-256."""
     if key.isascii() and key.isdigit() and len(key) <= 18:
         return int(key)
     return int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") >> 1
@@ -40,7 +39,7 @@ def id_of(key: str) -> int:
 def shard_rows(dataset: Dataset, shard: str) -> pa.Table:
     """One shard's embedded rows: PLACE, caption, url and the metadata's other columns.
 
-    A list's own column that is called as one of PLACE is stored beside it, as list_names has it.
+    A list's own column with a name of PLACE is stored beside it, renamed as in list_names.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -62,11 +61,11 @@ def shard_rows(dataset: Dataset, shard: str) -> pa.Table:
 
 
 def _stored(name: str) -> str:
-    return name if base_of(name) == KEY else stored(name)  # the metadata has renamed that one
+    return name if base_of(name) == KEY else stored(name)  # already renamed in the metadata
 
 
 def _pictures(dataset: Dataset, shard: str, keys: Sequence[str]) -> list[tars.Member]:
-    """Where the pictures of keys lie; of size 0 in an adopted shard that never had a tar."""
+    """The places of keys' images; of size 0 in an adopted shard that never had a tar."""
     relative = files.TAR.of(shard)
     if relative not in outputs_of(dataset, "download", shard) and not dataset.exists(relative):
         return [tars.Member(key, "", 0, 0) for key in keys]
@@ -74,27 +73,27 @@ def _pictures(dataset: Dataset, shard: str, keys: Sequence[str]) -> list[tars.Me
         pictures = tars.pictures(path)
     if missing := next((key for key in keys if key not in pictures), None):
         raise UserError(
-            f"{dataset.path(relative)} has no picture {missing}, which was embedded; "
+            f"{dataset.path(relative)} has no image {missing}, which was embedded; "
             f"restore it, or download again and run: frenchcat embed {dataset.root}"
         )
     return [pictures[key] for key in keys]
 
 
 def write_rows(path: Path, tables: Sequence[pa.Table]) -> None:
-    """Write the shards' rows in index order; a column that one of them lacks is null there.
+    """Write the shards' rows in index order; columns that a shard lacks are null there.
 
-    A column of several types has the one that promote.py gives for it.
+    A column of several types gets the type that promote.py gives for it.
     """
     import pyarrow as pa
 
     schema = unified(table.schema for table in tables)
-    # A file of batches has one dictionary a column, and each shard would bring its own.
+    # A file has one dictionary per column, but each shard would bring its own.
     schema = pa.schema(
         [(f.name, plain(f.type) if pa.types.is_dictionary(f.type) else f.type) for f in schema]
     )
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
         for table in tables:
-            # One batch a shard, whatever the chunks: the file depends on its rows alone.
+            # One batch per shard, whatever the chunks: the file depends on its rows alone.
             for batch in as_schema(table, schema).combine_chunks().to_batches():
                 writer.write_batch(batch)
 
@@ -124,20 +123,20 @@ class IndexRows:
 
     @cached_property
     def schema(self) -> pa.Schema:
-        """The columns of all parts, each of one type."""
+        """The columns of all parts, each with one type."""
         return unified({id(batch.schema): batch.schema for batch in self.batches}.values())
 
     def row(self, position: int) -> dict[str, Any]:
-        """One row, column -> value."""
+        """One row: column -> value."""
         (found,) = self.take(np.array([position]))
         return found
 
     def take(
         self, positions: NDArray[np.int64], columns: Sequence[str] | None = None
     ) -> list[dict[str, Any]]:
-        """The rows at positions, in their order; of `columns`, or of all of them.
+        """The rows at positions, in their order; with `columns`, or all of them.
 
-        Whatever the part, a row has the columns of all parts, null where its own lacks one.
+        A row has the columns of all parts, null if its own part lacks one.
         """
         import pyarrow as pa
 
@@ -160,7 +159,7 @@ class IndexRows:
 
     def ids(self) -> NDArray[np.int64]:
         """(N,) the ids of all rows, by position."""
-        # Not to_numpy: that imports pandas, most of a second.
+        # Not to_numpy: it imports pandas, which takes most of a second.
         parts = [np.from_dlpack(batch.column("id")) for batch in self.batches]
         return np.concatenate(parts) if parts else np.empty(0, np.int64)
 
@@ -172,21 +171,21 @@ class IndexRows:
 
 
 class Places:
-    """Positions by id: sorted once, 16 bytes per row, or 8 where ids rise with positions."""
+    """Positions by id: sorted once; 16 bytes per row, or 8 if ids rise with positions."""
 
     def __init__(self, ids: NDArray[np.int64]) -> None:
-        """Of the (N,) ids by position. Raises `UserError` where two rows have one id."""
+        """Take the (N,) ids by position. Raises `UserError` if two rows have the same id."""
         rising = bool((ids[1:] > ids[:-1]).all())
         self._order = None if rising else np.argsort(ids, kind="stable")
         self._sorted = ids if self._order is None else ids[self._order]
         if (double := np.flatnonzero(self._sorted[1:] == self._sorted[:-1])).size:
             raise UserError(
-                f"two rows have the id {self._sorted[double[0]]}, so their key is the same; "
+                f"two rows have the id {self._sorted[double[0]]}, so their keys are equal; "
                 "delete one of the shards that hold it and build the index again"
             )
 
     def of(self, ids: Sequence[int] | NDArray[np.int64]) -> NDArray[np.int64]:
-        """(n,) the positions of ids; -1 for one that is unknown."""
+        """(n,) the positions of ids; -1 for an unknown one."""
         wanted = np.asarray(ids, np.int64)
         if not len(self._sorted) or not len(wanted):
             return np.full(len(wanted), -1, np.int64)

@@ -1,12 +1,12 @@
-"""Search: texts, pictures, vectors and sums of them -> the k nearest rows of a dataset.
+"""Search: texts, images, vectors and sums of them -> the k nearest rows of a dataset.
 
-Reads index/ of a dataset and, for texts and pictures, the CLIP model that made its vectors. Exactly
-k hits come back whenever k rows may be shown: removals, safety, duplicates and conditions are
-bitmaps that the search itself obeys (index/visible.py). A hit's caption, url and picture are looked
-up by key: in the memory-mapped rows, and in the tar by offset, so no URL needs to be alive.
+Reads index/ of a dataset and, for texts and images, the CLIP model that made its vectors. Exactly k
+hits are returned whenever k rows may be shown: removals, safety, duplicates and conditions are
+bitmaps that the search itself obeys (index/visible.py). A hit's caption and url are looked up in
+the memory-mapped rows, its image in the tar by offset, so no URL needs to be alive.
 
-A searcher never changes, but for removals and verdicts, which count at once; it may be used from
-several threads. `index_version` tells cheaply whether a newer index lies there.
+A searcher does not change, except that removals and verdicts count at once; it may be used from
+several threads. `index_version` is a cheap way to see whether there is a newer index.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from frenchcat.curate import files, tars
 from frenchcat.curate.clip.settings import ClipSettings
 from frenchcat.curate.config import resolve
 from frenchcat.curate.dataset import Dataset
+from frenchcat.curate.embed import require_same_model
 from frenchcat.curate.errors import NotFound, UserError
 from frenchcat.curate.image import open_image
 from frenchcat.curate.list_names import PLACE, score_columns, shown_of_hit
@@ -68,10 +69,10 @@ _HEADER = 512  # bytes of a tar member's header
 
 
 class Searcher:
-    """A dataset's index, opened. Queries by text or picture load the model at the first one."""
+    """A dataset's index, open. The model is loaded at the first query by text or image."""
 
     def __init__(self, dataset: Dataset, clip: Clip | None = None) -> None:
-        """Open the index. Raises `UserError` where there is none or it is misaligned."""
+        """Open the index. Raises `UserError` if there is none or it is misaligned."""
         self.dataset = dataset
         self._clip, self._clip_lock = clip, Lock()
         self._open_anew()
@@ -97,22 +98,22 @@ class Searcher:
         hybrid: bool = False,
         min_similarity: float | None = None,
     ) -> list[Hit]:
-        """The k rows nearest to a text, a picture, a vector or weighted terms, nearest first.
+        """The k rows nearest to a text, an image, a vector or weighted terms, nearest first.
 
-        `terms` are summed: ``[(1, Text("cat")), (1, Picture("beret.jpg")), (-1, Text("comic"))]``.
-        `by` says what is compared: `image` (the pictures' vectors) or `text` (the captions').
-        `where` is a condition over the catalog; the other three say what is shown (visible.py).
-        A k beyond the rows there are gives them all. `min_similarity` leaves out hits whose cosine
-        to the query is less. `hybrid` joins in the rows whose captions hold
-        the text's words (words.py): then hits come in the joined order, not by similarity.
+        `terms` are summed: ``[(1, Text("cat")), (1, QueryImage("beret.jpg")), (-1,
+        Text("comic"))]``. `by` selects the vectors to compare: `image` or `text` (captions).
+        `where` is a condition over the catalog; `safe`, `duplicates` and `dropped` select what is
+        shown (visible.py). If k exceeds the number of rows, all are returned. Hits whose cosine to
+        the query is below `min_similarity` are left out. `hybrid` joins in rows whose captions
+        contain the text's words (words.py); hits are then in the joined order, not by similarity.
 
-        Raises `UserError` for a query of no kind or of two, a `k` below 1, an unreadable picture,
-        a bad condition, a vector of another dimension or with NaN in it.
+        Raises `UserError` unless there is exactly one kind of query, for a `k` below 1, an
+        unreadable image, a bad condition, and a vector of another dimension or with NaN.
         """
         check(k, by, min_similarity)
         asked = one_query(text, picture, vector, terms)
         view = View(where, safe, duplicates, dropped)
-        self.visible.mask(view)  # a bad condition is refused before the model is loaded
+        self.visible.mask(view)  # refuse a bad condition before the model is loaded
         (found,) = self.encode_many([asked])
         if hybrid:
             said = " ".join(term.value for w, term in asked if isinstance(term, Text) and w > 0)
@@ -134,7 +135,9 @@ class Searcher:
         return found
 
     def encode_many(self, queries: Sequence[Terms]) -> list[Unit]:
-        """Queries, each of weighted terms, as unit vectors; the model runs once for each kind."""
+        """Queries, each of weighted terms, as unit vectors; the model runs once per kind of
+        term.
+        """
         terms = [term for query in queries for _, term in query]
         vectors = iter(self._encoded(terms))
         return [
@@ -157,7 +160,9 @@ class Searcher:
         return self.hits(self.ranked(vector, k, by, View(where, safe, duplicates, dropped)))
 
     def ranked(self, vector: Unit, k: int, by: str = "image", view: View | None = None) -> Ranked:
-        """The k rows nearest to a (D,) unit vector, as positions: cheap for thousands of them."""
+        """The k rows nearest to a (D,) unit vector, as positions: cheap even for thousands of
+        rows.
+        """
         return self._ranked(vector, k, by, self.visible.mask(view or View()))
 
     def hybrid(
@@ -168,7 +173,7 @@ class Searcher:
         Raises `UserError` for a text without words.
         """
         if not words_of(text):
-            raise UserError(f"{text!r} holds no word to look for in captions")
+            raise UserError(f"{text!r} contains no word to look for in captions")
         allowed, depth = self.visible.mask(view or View()), max(DEPTH, k)
         near = self._ranked(vector, depth, by, allowed).positions
         positions = joined([near, self.words.ranked(text, depth, allowed)], k)
@@ -177,7 +182,7 @@ class Searcher:
     def hidden(
         self, vector: Unit, k: int, by: str = "image", view: View | None = None
     ) -> dict[str, int]:
-        """Of the k nearest rows of all, how many are not shown, by reason (visible.REASONS)."""
+        """How many of the k nearest rows are not shown, by reason (visible.REASONS)."""
         return self.visible.reasons(self._ranked(vector, k, by, None).positions, view or View())
 
     def _ranked(self, vector: Unit, k: int, by: str, allowed: Mask | None) -> Ranked:
@@ -197,7 +202,7 @@ class Searcher:
 
     @property
     def column_names(self) -> list[str]:
-        """The columns that a hit has, called as in a condition."""
+        """The columns of a hit, named as in a condition."""
         return list(self._names.values())
 
     def hits(self, ranked: Ranked) -> list[Hit]:
@@ -224,7 +229,7 @@ class Searcher:
     ) -> list[dict[str, Any] | None]:
         """Each id's row, column -> value; None for one that is unknown or removed.
 
-        Columns are called as in a condition.
+        Columns are named as in a condition.
         """
         at = self.positions(ids)
         there = at >= 0
@@ -239,10 +244,10 @@ class Searcher:
     def reconstruct(
         self, ids: Sequence[int] | NDArray[np.int64], by: str = "image"
     ) -> NDArray[np.float32]:
-        """(n, D) float32, the stored vectors of ids. Raises `UserError` for an unknown one."""
+        """(n, D) float32, the stored vectors of ids. Raises `UserError` for an unknown id."""
         at = self.positions(ids)
         if (unknown := np.flatnonzero(at < 0)).size:
-            raise UserError(f"{self.dataset.root} has no row of id {ids[int(unknown[0])]}")
+            raise UserError(f"{self.dataset.root} has no row with the id {ids[int(unknown[0])]}")
         return self.vectors(at, by)
 
     def vectors(self, positions: Positions, by: str = "image") -> NDArray[np.float32]:
@@ -255,26 +260,26 @@ class Searcher:
         return found
 
     def picture(self, hit: Hit) -> bytes:
-        """The stored picture of a hit, as it lies in its shard's tar.
+        """The stored image of a hit, as it is in its shard's tar.
 
-        Raises `UserError` where the dataset was adopted without pictures.
+        Raises `UserError` if the dataset was adopted without images.
         """
         if not hit.size:
-            raise NotFound(f"{self.dataset.root} holds no picture of {hit.key}; see its url")
+            raise NotFound(f"{self.dataset.root} has no image of {hit.key}; see its url")
         relative = files.TAR.of(hit.shard)
         data = self._member(relative, hit.key, hit.extension, hit.offset, hit.size)
-        if data is None:  # a compaction has rewritten the tar and not yet the index
+        if data is None:  # a compaction has rewritten the tar but not yet the index
             with self.dataset.as_local(relative) as path:
                 member = tars.pictures(path).get(hit.key)
                 data = None if member is None else tars.read(path, member)
         if data is None:
-            raise NotFound(f"{self.dataset.root} holds no picture of {hit.key} any more")
+            raise NotFound(f"{self.dataset.root} no longer has an image of {hit.key}")
         return data
 
     def _member(
         self, relative: str, key: str, extension: str, offset: int, size: int
     ) -> bytes | None:
-        """The bytes at a place in a tar; None where the header before them names another row."""
+        """The bytes at a place in a tar; None if the header before them names another row."""
         path, start = self.dataset.path(relative), max(0, offset - _HEADER)
         if self.dataset.local:
             with open(path, "rb") as tar:
@@ -290,11 +295,10 @@ class Searcher:
 
     @property
     def clip(self) -> Clip:
-        """The model that made the vectors. Raises `UserError` where it cannot be loaded."""
+        """The model that made the vectors. Raises `UserError` if it cannot be loaded."""
         with self._clip_lock:
             if self._clip is None:
                 from frenchcat.curate.clip.model import load_clip
-                from frenchcat.curate.embed import require_same_model
 
                 clip = load_clip(clip_settings(self.dataset))
                 require_same_model(self.dataset, clip)
@@ -302,11 +306,11 @@ class Searcher:
             return self._clip
 
     def loaded_clip(self) -> Clip | None:
-        """The model, where it is loaded already: for the searcher of a newer index."""
+        """The model if it is already loaded: for the searcher of a newer index."""
         return self._clip
 
     def _encoded(self, terms: Sequence[Term]) -> list[Unit]:
-        """Each term's unit vector; what is wrong with one is said before the model is loaded."""
+        """Each term's unit vector; faulty terms are reported before the model is loaded."""
         texts = [worded(term.value) for term in terms if isinstance(term, Text)]
         opened = [open_image(term.value) for term in terms if isinstance(term, QueryImage)]
         given = [unit(term.value, self.dimension) for term in terms if isinstance(term, Vector)]
@@ -325,7 +329,7 @@ class Searcher:
             try:
                 self._open()
             except FileNotFoundError as error:
-                # A build replaced the index between our reading index.json and its files.
+                # A build replaced the index after we read index.json and before we read its files.
                 if index_version(self.dataset) == version and attempt > 1:
                     raise UserError(
                         f"{error.filename or error} is missing; run: frenchcat index "
@@ -362,18 +366,18 @@ class Searcher:
 
 
 def check(k: int, by: str, min_similarity: float | None = None) -> None:
-    """Raise `UserError` for a k below one, `by` that is no modality, a cosine beyond -1 to 1."""
+    """Raise `UserError` for a k below 1, an unknown `by`, or a cosine outside -1 to 1."""
     if min_similarity is not None and not -1 <= min_similarity <= 1:
         raise UserError(
             f"min_similarity is {min_similarity}; a hit's similarity is a cosine, from -1 to 1"
         )
     if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
-        raise UserError(f"k is {k}; ask for one hit or more")
+        raise UserError(f"k is {k}; ask for at least one hit")
     if by not in MODALITIES:
         raise UserError(f"by is {by!r}; it is one of: {', '.join(MODALITIES)}")
 
 
 def clip_settings(dataset: Dataset) -> ClipSettings:
-    """The settings of the model that a dataset was made with, as dataset.json keeps them."""
+    """The settings of the model that a dataset was made with, as in dataset.json."""
     kept = dataset.manifest().settings.get("clip", {})
     return resolve(ClipSettings, kept, dataset.path("dataset.json"))

@@ -1,9 +1,9 @@
-"""What a query is made of: texts, pictures and vectors, and weighted sums of them.
+"""The parts of a query: texts, images and vectors, and weighted sums of them.
 
-Turns what a user gives into (D,) float32 unit vectors, or a `UserError` that says what is wrong
-with it; writes nothing. A sum is of unit vectors, scaled to length one again: "cat" + a picture of
-a beret - "drawing". The trade-off of such arithmetic: texts and pictures lie in two cones of CLIP's
-space, so a picture of weight one outweighs a text of weight one.
+Turns what a user gives into (D,) float32 unit vectors, or raises a `UserError` that says what is
+wrong; writes nothing. A sum is of unit vectors and is scaled to length 1 again: "cat" + an image of
+a beret - "drawing". Texts and images lie in two cones of CLIP's space, so an image of weight 1
+outweighs a text of weight 1.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ class Text:
 
 @dataclass(frozen=True)
 class QueryImage:
-    """A picture of a query: a path, encoded bytes, or a Pillow image."""
+    """An image in a query: a path, encoded bytes, or a Pillow image."""
 
     value: str | Path | bytes | Image
 
 
 @dataclass(frozen=True)
 class Vector:
-    """A vector of a query: D numbers of any length but zero."""
+    """A vector in a query: D numbers of any length except zero."""
 
     value: Sequence[float] | NDArray[np.floating[Any]]
 
@@ -50,9 +50,9 @@ Terms = Sequence[tuple[float, Term]]
 
 
 def one_query(text: Any, picture: Any, vector: Any, terms: Terms | None) -> Terms:
-    """The terms of whichever is given. Raises `UserError` unless that is exactly one."""
+    """The terms of the one kind that is given. Raises `UserError` unless it is exactly one."""
     if sum(part is not None for part in (text, picture, vector, terms)) != 1:
-        raise UserError("a query is one of: a text, a picture, a vector, weighted terms")
+        raise UserError("a query is exactly one of: a text, an image, a vector, weighted terms")
     if terms is not None:
         if not terms:
             raise UserError("the query has no terms; give at least one")
@@ -63,15 +63,15 @@ def one_query(text: Any, picture: Any, vector: Any, terms: Terms | None) -> Term
 
 
 def summed(vectors: Sequence[Unit], weights: Sequence[float]) -> Unit:
-    """The weighted sum of (D,) unit vectors as a unit vector; one vector alone stays as it is.
+    """The weighted sum of (D,) unit vectors as a unit vector; a single vector is returned as it is.
 
     Raises `UserError` for weights that are not finite, and for a sum that cancels out.
     """
     if not all(np.isfinite(weights)):
-        raise UserError(f"the weights {list(weights)} are not all numbers; give finite ones")
+        raise UserError(f"the weights {list(weights)} are not all finite numbers")
     if len(vectors) == 1 and weights[0] > 0:
         return vectors[0]
-    largest = max(map(abs, weights)) or 1.0  # only their ratios count, and squares may overflow
+    largest = max(map(abs, weights)) or 1.0  # only ratios count, and squares might overflow
     total = np.asarray(weights, np.float64) / largest @ np.asarray(vectors, np.float64)
     length = float(np.linalg.norm(total))
     if length < 1e-6:
@@ -80,7 +80,7 @@ def summed(vectors: Sequence[Unit], weights: Sequence[float]) -> Unit:
 
 
 def worded(text: str) -> str:
-    """A query's text. Raises `UserError` where it is empty."""
+    """A query's text. Raises `UserError` if it is empty."""
     if not isinstance(text, str) or not text.strip():
         raise UserError('the query is empty; ask for something, such as "french cat"')
     return text
@@ -91,12 +91,12 @@ def unit(vector: Any, dimension: int) -> Unit:
     try:
         found = np.asarray(vector, np.float64)
     except (TypeError, ValueError, OverflowError):
-        raise UserError(f"the query vector is no list of {dimension} numbers") from None
+        raise UserError(f"the query vector is not a list of {dimension} numbers") from None
     if found.shape != (dimension,):
         said = f"{found.shape[0]} numbers" if found.ndim == 1 else f"the shape {found.shape}"
-        raise UserError(f"the query vector has {said}; this index is of {dimension}")
+        raise UserError(f"the query vector has {said}; the index has {dimension}")
     largest = float(np.abs(found).max())
     if not np.isfinite(largest) or largest == 0:
         raise UserError("the query vector is zero, infinite or not a number")
-    found = found / largest  # squares of very large or small numbers would not be finite, or zero
+    found = found / largest  # squares of very large or small numbers would overflow, or become zero
     return (found / np.linalg.norm(found)).astype(np.float32)

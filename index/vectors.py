@@ -1,8 +1,8 @@
 """The stored embeddings of a part of the index, memory-mapped: exact numbers for reranking.
 
-Reads embeddings/{img,text}_emb/*.npy, (N, D) float16; writes nothing. Of a dataset that is not on
-this machine the files are fetched first. A file that is replaced later does not change what was
-mapped. Cost: pages of the system's cache that can be dropped, and no other memory.
+Reads embeddings/{img,text}_emb/*.npy, (N, D) float16; writes nothing. The files of a remote dataset
+are fetched first. Replacing a file does not change what was mapped. Cost: pages of the system's
+cache that can be dropped, and no other memory.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import UserError
 
 Vectors = NDArray[np.float32]
-BLOCK = 8192  # rows that are widened to float32 at a time
+BLOCK = 8192  # rows converted to float32 at a time
 
 
 def emb_file(modality: str, shard: str) -> str:
-    """Where a shard's vectors of a modality lie."""
+    """The path of a shard's vectors of a modality."""
     return embed.img_emb(shard) if modality == "image" else embed.text_emb(shard)
 
 
@@ -31,7 +31,7 @@ class StoredVectors:
     def __init__(
         self, dataset: Dataset, modality: str, shards: Mapping[str, int], dimension: int
     ) -> None:
-        """Map the files; `shards` gives the rows of each. Raises `UserError` for a misfit."""
+        """Map the files; `shards` gives the rows of each. Raises `UserError` if they do not fit."""
         self._files = []
         for shard, rows in shards.items():
             if rows:
@@ -46,7 +46,7 @@ class StoredVectors:
         """(n, D) float32, the vectors at positions."""
         found = np.empty((len(positions), self.dimension), np.float32)
         numbers = np.searchsorted(self._starts, positions, side="right") - 1
-        # Sorted, so that each file is asked once and read forwards.
+        # Sorted, so that each file is read once and forwards.
         order = np.argsort(positions, kind="stable")
         bounds = np.searchsorted(numbers[order], np.arange(len(self._files) + 1))
         for number in np.unique(numbers):
@@ -55,7 +55,9 @@ class StoredVectors:
         return found
 
     def blocks(self) -> Iterator[tuple[int, Vectors]]:
-        """All vectors in order: position of the first, (n, D) float32 of at most `BLOCK` rows."""
+        """All vectors in order, in blocks: position of the first, (n, D) float32 of at most `BLOCK`
+        rows.
+        """
         for file, start in zip(self._files, self._starts, strict=False):
             for row in range(0, len(file), BLOCK):
                 yield int(start) + row, file[row : row + BLOCK].astype(np.float32)
@@ -75,7 +77,7 @@ def _mapped(
         ) from None
     if found.shape != expected or found.dtype != np.float16:
         raise UserError(
-            f"{dataset.path(relative)} holds {found.shape} numbers where its metadata and model "
+            f"{dataset.path(relative)} has the shape {found.shape}, but its metadata and model "
             f"say {expected}; delete it and run: frenchcat embed {dataset.root}"
         )
     return found.view(np.ndarray)

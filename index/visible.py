@@ -1,18 +1,18 @@
 """Which rows may be found: removals, verdicts, safety, duplicates and a user's condition.
 
-Reads the catalog (verdicts/, scores/, duplicates/) and the removal log, gives bitmaps over the
-positions of an index; writes nothing. A row is hidden, for the first of these that holds:
+Reads the catalog (verdicts/, scores/, duplicates/) and the removal log, returns bitmaps over the
+positions of an index; writes nothing. A row is hidden for the first of these reasons that applies:
 
     removed     a removal request names it
     where       the user's condition is not true of it
     unsafe      `punsafe` is at least .5 (LAION's threshold), or a verdict drops it by a rule whose
                 name begins with unsafe, punsafe, nsfw or violence; `safe=False` shows it
     dropped     a verdict drops it by another rule; `dropped=True` shows it
-    duplicate   another row of its cluster stands for it (the one that dedup lets stay, or the
-                first that is not hidden); `duplicates=True` shows all
+    duplicate   another row of its cluster represents it (the one that dedup keeps, or the first
+                that is not hidden); `duplicates=True` shows all
 
-A row that was not scored, judged or compared is not hidden by it. Cost: one scan of the columns
-named at the first use and after a change; 1 byte a row for each remembered bitmap.
+A row that was not scored, judged or compared is not hidden for these reasons. Cost: one scan of the
+columns used, at the first use and after a change; 1 byte per row for each cached bitmap.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _COLUMNS = ("keep", "reason", "punsafe", "cluster", "duplicate_of")
 
 
 class NotEvaluated(Exception):
-    """The bitmap of a condition is wanted where none may be evaluated; `where` is the condition."""
+    """A condition's bitmap is needed but may not be evaluated here; `where` is the condition."""
 
     def __init__(self, where: str) -> None:
         super().__init__(where)
@@ -56,7 +56,7 @@ class NotEvaluated(Exception):
 
 @dataclass(frozen=True)
 class View:
-    """What a searcher wants to see."""
+    """Which rows a search may show."""
 
     where: str | None = None
     safe: bool = True
@@ -66,7 +66,7 @@ class View:
 
 @dataclass(frozen=True)
 class _Facts:
-    """What the dataset's files say of all rows."""
+    """What the dataset's files say about all rows."""
 
     unsafe: Mask
     dropped: Mask
@@ -81,7 +81,7 @@ class Visible:
     def __init__(self, dataset: Dataset, rows: IndexRows, places: Places) -> None:
         self._dataset, self._rows, self._places = dataset, rows, places
         self.evaluate: Callable[[str], pa.Array] = lambda where: keys_meeting(dataset, where)
-        """A condition -> the keys of rows that meet it; the service raises `NotEvaluated`."""
+        """A condition -> the keys of rows that meet it; the service's raises `NotEvaluated`."""
         self._lock = Lock()
         self._making: dict[Hashable, Lock] = {}
         self._cached: OrderedDict[Hashable, Any] = OrderedDict()
@@ -94,7 +94,7 @@ class Visible:
         return found
 
     def gone(self) -> Positions:
-        """The positions of removed rows; a request counts from the moment that it is logged."""
+        """The positions of removed rows; a request counts from the moment it is logged."""
         keys = removed_keys(self._dataset)
         found: Positions = self._remember(("gone", keys), lambda: self._gone(keys))
         return found
@@ -111,7 +111,9 @@ class Visible:
         return counts
 
     def cluster(self, position: int) -> Positions:
-        """The positions of a row's cluster of duplicates, its own with them, removed ones not."""
+        """The positions of the rows in a row's cluster of duplicates, itself included, without
+        removed ones.
+        """
         facts = self._facts(self._stamp())
         if facts is None or position not in facts.members:
             return np.array([position], np.int64)
@@ -137,15 +139,15 @@ class Visible:
         return self._stamp()
 
     def version_of(self, where: str) -> Hashable:
-        """Names a condition and what its rows depend on: scores, verdicts, removals."""
+        """Identifies a condition and what its rows depend on: scores, verdicts, removals."""
         return ("where", where, self._stamp(), removed_keys(self._dataset))
 
     def evaluated(self, version: Hashable, keys: pa.Array) -> None:
-        """Remember the keys of rows that meet a condition, as of a `version_of` taken before."""
+        """Cache the keys of rows that meet a condition, as of an earlier `version_of`."""
         self._keep(version, ~self._among(keys))
 
     def clusters(self) -> NDArray[np.int64] | None:
-        """(N,) a number by position, equal for duplicates; None where none were looked for."""
+        """(N,) a number by position, equal for duplicates; None if there was no dedup."""
         stamp = self._stamp()
         facts = self._facts(stamp)
         if facts is None or not self._dataset.files("duplicates"):
@@ -164,7 +166,7 @@ class Visible:
         return np.asarray(~np.logical_or.reduce(hiding)) if hiding else None
 
     def _hiding(self, view: View) -> list[Mask | None]:
-        """For each of REASONS the rows that it hides; None for none."""
+        """For each of REASONS the rows that it hides; None: no rows."""
         stamp = self._stamp()
         removed = self._gone_mask()
         facts = self._facts(stamp)
@@ -181,12 +183,12 @@ class Visible:
         return [removed, elsewhere, unsafe, dropped, double]
 
     def _doubles(self, facts: _Facts, before: list[Mask]) -> Mask:
-        """The members of clusters for which another stands."""
+        """The members of clusters that another row represents."""
         there = np.ones(len(facts.members), bool)
         for hides in before:
             there &= ~hides[facts.members]
         stands = np.full(int(facts.clusters.max()) + 1, -1, np.int64)
-        # Assigned last to first, so that the first stays; then those that dedup lets stay.
+        # Assigned last to first, so that the first wins; then those that dedup keeps.
         for chosen in (there, there & facts.stays):
             stands[facts.clusters[chosen][::-1]] = facts.members[chosen][::-1]
         hidden = np.zeros(self._rows.count, bool)
@@ -243,7 +245,7 @@ class Visible:
             reasons = pc.coalesce(columns["reason"], "")
             is_unsafe, is_double = _begins(reasons, UNSAFE_RULES), _begins(reasons, DUPLICATE_RULES)
             unsafe[at] = out & is_unsafe
-            # A verdict on duplicates says what `cluster` says, and is shown with them.
+            # A verdict on duplicates says the same as `cluster`, and is shown with duplicates.
             dropped[at] = out & ~is_unsafe & ~is_double
         if "punsafe" in columns:
             scores = pc.coalesce(columns["punsafe"], 0.0).to_numpy()
@@ -271,14 +273,14 @@ class Visible:
         return tuple(found)
 
     def _remember(self, key: Hashable, make: Any) -> Any:
-        """What `make` gives, made once; others may be asked for meanwhile."""
+        """The result of `make`, called once per key; meanwhile other keys are served."""
         with self._lock:
             if key in self._cached:
                 self._cached.move_to_end(key)
                 return self._cached[key]
             turn = self._making.setdefault(key, Lock())
         with turn:
-            if key in self._cached:  # by the thread that had the turn before
+            if key in self._cached:  # by the thread that held the lock before
                 return self._cached[key]
             try:
                 made = make()
@@ -301,14 +303,14 @@ _AS_NUMBER = {"punsafe": "TRY_CAST(punsafe AS DOUBLE) AS punsafe"}
 
 
 def keys_meeting(dataset: Dataset, where: str) -> pa.Array:
-    """The keys of stored pictures that meet a condition. Raises `UserError` for a bad one."""
+    """The keys of stored images that meet a condition. Raises `UserError` for a bad one."""
     with Catalog(dataset) as catalog:
         catalog.add_for(where)
         return catalog.table(["key"], where)["key"].combine_chunks()
 
 
 _NOTABLE = "{keep} IS FALSE OR {punsafe} >= 0.5 OR {cluster}"
-"""The rows of which something has to be known; most datasets have few."""
+"""Only rows about which something is known; most datasets have few."""
 
 
 def _present(columns: list[str]) -> dict[str, str]:
@@ -330,7 +332,7 @@ def _begins(reasons: Any, names: tuple[str, ...]) -> Mask:
 def _members(
     at: Positions, clusters: Any, stays: Mask
 ) -> tuple[Positions, NDArray[np.int64], Mask]:
-    """Members in order of position, a number for each one's cluster, whether it stays."""
+    """Members in order of position, the number of each one's cluster, and whether it stays."""
     order = np.argsort(at, kind="stable")
     codes = clusters.combine_chunks().dictionary_encode().indices
     numbers = codes.to_numpy(zero_copy_only=False).astype(np.int64)

@@ -1,14 +1,15 @@
-"""Words: captions found by BM25, and joined with what CLIP finds by reciprocal rank.
+"""Words: captions found by BM25, combined with CLIP's hits by reciprocal rank.
 
-Reads the captions of an open index, at the first query that asks for them; writes nothing. BM25 as
-Lucene has it (Robertson, Zaragoza: "The Probabilistic Relevance Framework: BM25 and Beyond", 2009),
-by bm25s. Words are runs of letters and digits, without case and accents: "Chât" finds "chat". A
-script without spaces is one word a run, which only equal runs find.
+Reads the captions of an open index at the first query that asks for them; writes nothing. BM25 is
+Lucene's (Robertson, Zaragoza: "The Probabilistic Relevance Framework: BM25 and Beyond", 2009), by
+bm25s. Words are runs of letters and digits, without case and accents: "Chât" finds "chat". In
+scripts without spaces each run is one word, which only an equal run matches. The two rankings are
+combined by rank alone, since cosines and BM25 scores have no common scale: the sum over rankings of
+1 / (60 + rank) (Cormack, Clarke, Büttcher: "Reciprocal Rank Fusion outperforms Condorcet and
+individual Rank Learning Methods", 2009).
 
-Two rankings are joined by rank alone, since cosines and BM25's scores have no common scale:
-sum over rankings of 1 / (60 + rank) (Cormack, Clarke, Büttcher: "Reciprocal Rank Fusion outperforms
-Condorcet and individual Rank Learning Methods", 2009). Cost: some 30 s and 200 MB a million
-captions at the first query; then a pass over the rows that hold a word of the query.
+Cost: some 30 s and 200 MB per million captions at the first query; then a pass over the rows that
+contain a word of the query.
 """
 
 from __future__ import annotations
@@ -44,18 +45,18 @@ class Words:
         self._bm25: Any = None
 
     def ranked(self, text: str, k: int, allowed: NDArray[np.bool_] | None) -> Positions:
-        """At most k positions of rows whose captions hold words of a text, best first."""
+        """At most k positions of rows whose captions contain words of a text, best first."""
         import logging
 
         import bm25s
 
-        logging.getLogger("bm25s").setLevel(logging.WARNING)  # it says what it does, unasked
+        logging.getLogger("bm25s").setLevel(logging.WARNING)  # it prints what it does
 
         with self._lock:
             if self._bm25 is None:
                 captions = [words_of(caption or "") for caption in _captions(self._rows)]
                 made = bm25s.BM25(method="lucene")
-                # One more word, so that captions without any make no empty vocabulary.
+                # One more word: the vocabulary may not be empty if no caption has words.
                 made.index([*captions, ["\0"]], show_progress=False)
                 self._bm25 = made
         bm25 = self._bm25
@@ -70,7 +71,7 @@ class Words:
 
 
 def joined(rankings: Sequence[Positions], k: int) -> Positions:
-    """The k best positions by reciprocal rank; among equals the one that an earlier list has."""
+    """The k best positions by reciprocal rank; ties in the order of the earlier list."""
     scores: dict[int, float] = {}
     for ranking in rankings:
         for rank, position in enumerate(ranking.tolist(), 1):

@@ -1,7 +1,7 @@
-"""Selections -> batches -> diffusion model -> pictures.
+"""Selections -> batches -> diffusion model -> images.
 
-The package can be called, since it has the name of a verb: ``frenchcat.train("train-demo")`` trains
-(frenchcat/api.py), while ``frenchcat.train.loop`` stays a module.
+The package is callable, since it has the name of a verb: ``frenchcat.train("train-demo")`` trains
+(frenchcat/api.py), while ``frenchcat.train.loop`` remains a module.
 """
 
 from __future__ import annotations

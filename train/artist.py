@@ -1,4 +1,4 @@
-"""The bundled artist: what `frenchcat sample PROMPT` draws with where no run is named.
+"""The bundled artist: what `frenchcat sample PROMPT` draws with if no run is named.
 
 Reads ``frenchcat/artist/``, which `python -m tools.artist export RUN` writes::
 
@@ -8,7 +8,7 @@ Reads ``frenchcat/artist/``, which `python -m tools.artist export RUN` writes::
     seen.safetensors                      its training pictures for receipts (seen.py), in 8 bit
     seen.parquet                          key, caption, url, creator, licence of each
 
-The weights are float32 once they are open: a processor computes in it.
+The weights are float32 once they are loaded: a CPU computes in it.
 """
 
 from __future__ import annotations
@@ -17,9 +17,11 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from frenchcat.curate.atomic import write_whole
 from frenchcat.curate.config import resolve
 from frenchcat.curate.dataset import file_sha256
 from frenchcat.curate.errors import NotFound, UserError, first_line
+from frenchcat.curate.json_text import json_text
 from frenchcat.train import checkpoint
 from frenchcat.train.model import device_of
 from frenchcat.train.settings import TrainSettings
@@ -35,16 +37,16 @@ SEEN, ABOUT_SEEN = "seen.safetensors", "seen.parquet"
 
 
 def artist_folder() -> Path:
-    """Where the bundled artist's files are, or would be."""
+    """The folder of the bundled artist's files, whether they exist or not."""
     return Path(str(files("frenchcat").joinpath("artist")))
 
 
 def open_artist(
     device: str = "cpu", folder: Path | None = None
 ) -> tuple[Parts, checkpoint.State, Path]:
-    """The bundled artist's parts, on a device; its state and folder, as `open_run` gives a run's.
+    """The bundled artist's parts, on a device; its state and folder, as `open_run` returns a run's.
 
-    Raises `NotFound` where a file of it is missing, `UserError` where one is broken.
+    Raises `NotFound` if a file is missing, `UserError` if one is broken.
     """
     import diffusers
     import torch
@@ -67,14 +69,14 @@ def open_artist(
     except (OSError, ValueError, RuntimeError) as error:
         reason = first_line(error, 200)
         raise UserError(
-            f"the bundled artist in {found} does not load ({reason}); install frenchcat again"
+            f"the bundled artist in {found} does not load ({reason}); reinstall frenchcat"
         ) from None
     parts.unet = unet.eval().to(device_of(device))
     return parts.to(device_of(device)), state, found
 
 
 def export_artist(unet: Any, state: checkpoint.State, folder: Path) -> str:
-    """Write an artist's files into a folder, the weights in float16; gives their SHA-256.
+    """Write an artist's files into a folder, the weights in float16; returns their SHA-256.
 
     `unet` holds the averaged weights. The state keeps neither paths nor prompts of its run.
     """
@@ -83,13 +85,10 @@ def export_artist(unet: Any, state: checkpoint.State, folder: Path) -> str:
     import torch
     from safetensors.torch import save_file
 
-    from frenchcat.curate.atomic import write_whole
-    from frenchcat.curate.json_text import json_text
-
     folder.mkdir(parents=True, exist_ok=True)
     half = {name: one.to(torch.float16).contiguous() for name, one in unet.state_dict().items()}
     save_file(half, folder / WEIGHTS, metadata={"format": "pt"})  # as diffusers expects it
-    (folder / WEIGHTS).chmod(0o644)  # safetensors keeps files to their owner
+    (folder / WEIGHTS).chmod(0o644)  # safetensors makes files readable by their owner only
     unet.save_config(folder)
     settings = {name: dict(section) for name, section in state.settings.items()}
     settings["data"] |= {"dataset": None, "tars": None}
@@ -100,9 +99,9 @@ def export_artist(unet: Any, state: checkpoint.State, folder: Path) -> str:
 
 
 def write_seen(folder: Path, seen: Seen, about: list[dict[str, str | None]]) -> None:
-    """Write an artist's training pictures beside it; `about` has url, creator, licence, caption.
+    """Write an artist's training images beside it; `about` has url, creator, licence, caption.
 
-    Vectors are kept in 8 bit with a scale for each: their cosines move by less than .01.
+    Vectors are kept in 8 bit with a scale each: their cosines change by less than .01.
     """
     import numpy as np
     import pyarrow as pa
@@ -124,7 +123,7 @@ def write_seen(folder: Path, seen: Seen, about: list[dict[str, str | None]]) -> 
 
 
 def read_seen(folder: Path) -> tuple[Seen, list[dict[str, str | None]]] | None:
-    """What `write_seen` wrote; None where it is not there."""
+    """What `write_seen` wrote; None if it is missing."""
     import numpy as np
     import pyarrow.parquet as pq
     from safetensors.numpy import load_file

@@ -1,11 +1,10 @@
-"""Attention as plain products, for processors that compute in bfloat16.
+"""Attention as plain products, for CPUs that compute in bfloat16.
 
-torch's fused attention is made for GPUs; on a processor, in bfloat16, its backward pass takes two
-to ten times as long as the products that it stands for, most of all under a mask or over the few
-tokens of a caption. Here the same attention (1706.03762 equation 1) is written out, over diffusers'
-own layers, so that weights and their names stay as they are.
-
-Cost: the scores of all pairs, (B, heads, L, L), in memory: what the fused kernel spares.
+torch's fused attention is made for GPUs. On a CPU in bfloat16 its backward pass takes two to ten
+times as long as the products that it replaces, most of all under a mask or over the few tokens of a
+caption. Here the same attention (1706.03762 equation 1) is written out over diffusers' own layers,
+so weights and their names do not change. Cost: the scores of all pairs, (B, heads, L, L), in
+memory, which the fused kernel avoids.
 """
 
 from __future__ import annotations
@@ -19,8 +18,8 @@ if TYPE_CHECKING:
 class PlainAttention:
     """A processor for `set_attn_processor` of a UNet2DConditionModel's transformer blocks.
 
-    Takes (B, L, D) states, and those of the captions where there are any; `attention_mask` is
-    diffusers' bias, 0 where a token may be seen and far below elsewhere.
+    Takes (B, L, D) states, and the captions' states if there are any; `attention_mask` is
+    diffusers' bias: 0 for visible tokens, a large negative number elsewhere.
     """
 
     def __call__(
@@ -49,7 +48,7 @@ class PlainAttention:
 
 
 def _together(states: Tensor, *layers: Any) -> tuple[Tensor, ...]:
-    """What linear layers without bias make of the same states: one wide product for all."""
+    """The outputs of linear layers without bias for the same input: one wide product for all."""
     import torch
 
     weight = torch.cat([layer.weight for layer in layers])

@@ -1,8 +1,8 @@
-"""What each failure code of C2PA says, in words, and of what: the bytes, the manifest, the signer.
+"""What each failure code of C2PA means in words, and what it is about: bytes, manifest or signer.
 
 Reads and writes nothing. The codes are those of the C2PA specification 2.1, section 15.2.2, and of
-the library that checks them. Only codes of the kinds `changed` and `broken` say something of the
-picture; those of the kind `signer` leave its bytes as they were signed.
+the library that checks them. Only codes of the kinds `changed` and `broken` concern the image;
+codes of the kind `signer` mean that its bytes are as they were signed.
 """
 
 from __future__ import annotations
@@ -79,11 +79,11 @@ _BY_END = {
     "invalid": ("broken", "is not valid"),
 }
 TRUST = "signingCredential.untrusted"
-"""The code of a key that is not known here, which the finding's `key` tells."""
+"""The code of an unknown key, which the finding's `key` reports."""
 
 
 def meaning_of(code: str) -> tuple[Kind, str]:
-    """What a failure is of, and its words; a code that is new here is told as it is."""
+    """What a failure is about, and its words; an unknown code is quoted as it is."""
     for kind, known in (("changed", _CHANGED), ("broken", _BROKEN), ("signer", _SIGNER)):
         if code in known:
             return kind, known[code]  # type: ignore[return-value]

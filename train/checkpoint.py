@@ -1,4 +1,4 @@
-"""Checkpoints: folders that appear by rename, hold all that a run goes on with, and are checked.
+"""Checkpoints: folders that appear by rename, hold all that a run resumes from, and are checked.
 
     <run>/checkpoints/step-00000500/
         unet/                   the averaged weights, as diffusers saves a UNet2DConditionModel;
@@ -9,7 +9,7 @@
         state.safetensors       the weights being trained, and the optimizer's moments
         state.json              cursor, step, counts; digests of selection, text tower and settings
 
-A checkpoint of another selection, model or seed is refused unless told. The newest `keep` stay, and
+A checkpoint of another selection, model or seed is refused by default. The newest `keep` stay, and
 the best by held-out loss.
 """
 
@@ -42,15 +42,15 @@ _NAME = re.compile(r"step-(\d{8,})")
 
 @dataclass(frozen=True)
 class State:
-    """Where a run stands, and what it is a run of."""
+    """The state of a run, and what identifies the run."""
 
     step: int  # optimizer steps done
     epoch: int
     k: int  # batches of the epoch that were trained
-    planned: int  # samples asked for so far
-    substituted: int  # of those, replaced by others
+    planned: int  # samples requested so far
+    substituted: int  # of those, replaced by substitutes
     identity: dict[str, Any]
-    """What must be the same for the run to go on: selection, seed, model, text, data."""
+    """What must be equal for the run to resume: selection, seed, model, text, data."""
     held_out_loss: float | None = None
     settings: dict[str, Any] = field(default_factory=dict)
 
@@ -85,7 +85,7 @@ def publish(
 ) -> Path:
     """Write a checkpoint with what `export` puts into its folder.
 
-    Raises `Unwritable` and `NoSpace`; the checkpoints before it stay.
+    Raises `Unwritable` and `NoSpace`; earlier checkpoints stay.
     """
     base = run / FOLDER
     target = base / f"step-{state.step:08d}"
@@ -115,15 +115,15 @@ def _publish(
 
 
 def newest(run: Path) -> Path | None:
-    """The latest whole checkpoint of a run; None where there is none."""
+    """The newest complete checkpoint of a run; None if there is none."""
     found = steps(run)
     return found[-1] if found else None
 
 
 def best(run: Path) -> Path | None:
-    """The checkpoint with the lowest held-out loss; the newest where none was measured.
+    """The checkpoint with the lowest held-out loss, or the newest if none was measured.
 
-    The loss of a run that went astray is no number, and counts as none.
+    A loss that is not finite counts as not measured.
     """
     measured = [(read_state(path).held_out_loss, path) for path in steps(run)]
     known = [(loss, path) for loss, path in measured if loss is not None and math.isfinite(loss)]
@@ -131,13 +131,13 @@ def best(run: Path) -> Path | None:
 
 
 def steps(run: Path) -> list[Path]:
-    """The whole checkpoints of a run, oldest first."""
+    """The complete checkpoints of a run, oldest first."""
     found = [path for path in (run / FOLDER).glob("step-*") if (path / "state.json").exists()]
     return sorted((path for path in found if _NAME.fullmatch(path.name)), key=lambda p: p.name)
 
 
 def read_state(path: Path) -> State:
-    """The state.json of a checkpoint. Raises `UserError` where it is broken."""
+    """The state.json of a checkpoint. Raises `UserError` if it is broken."""
     try:
         return State(**json.loads((path / "state.json").read_text(encoding="utf-8")))
     except (ValueError, TypeError) as error:
@@ -145,7 +145,7 @@ def read_state(path: Path) -> State:
 
 
 def load_tensors(path: Path) -> dict[str, Tensor]:
-    """The tensors of state.safetensors, on the CPU. Raises `UserError` where it is broken."""
+    """The tensors of state.safetensors, on the CPU. Raises `UserError` if they are broken."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -157,30 +157,31 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def prune(run: Path, keep: int) -> None:
-    """Delete all but the newest `keep` and the best, and what a killed run was at."""
+    """Delete all but the newest `keep` and the best, and what a killed run left incomplete."""
     staying = {*steps(run)[-keep:], best(run)}
     for path in steps(run):
         if path not in staying:
-            path.rename(path.with_name(f".deleting-{path.name}"))  # else a half would look whole
+            # Else a partly deleted one would look complete.
+            path.rename(path.with_name(f".deleting-{path.name}"))
     for left in (run / FOLDER).glob(".*-*"):
         shutil.rmtree(left, ignore_errors=True)
 
 
 def check_identity(path: Path, state: State, identity: dict[str, Any]) -> None:
-    """Raise `UserError` naming the first thing in which a run differs from its checkpoint."""
+    """Raise `UserError` naming the first difference between a run and its checkpoint."""
     for name, now in identity.items():
         then = state.identity.get(name)
         if then != now:
             raise UserError(
                 f"{path.parent.parent} was trained with another {name} ({_short(then)}, now "
-                f"{_short(now)}); give another run.out, or go on all the same with --other-run"
+                f"{_short(now)}); give another run.out, or resume anyway with --other-run"
             )
 
 
 def _not_whole(path: Path, error: Exception) -> UserError:
     reason = first_line(error, 200)
     return UserError(
-        f"{path} is no whole checkpoint ({reason}); delete it, and the one before is used"
+        f"{path} is not a complete checkpoint ({reason}); delete it to use the one before"
     )
 
 

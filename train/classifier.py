@@ -1,4 +1,4 @@
-"""A noise-aware classifier: p(label | x_t, t), the network whose gradient steers a diffusion model.
+"""A noise-aware classifier, p(label | x_t, t), whose gradient steers a diffusion model.
 
 Classifier guidance (2105.05233, section 4) needs log p(y | x_t) at every noise, so the network sees
 pictures noised by the process of the model that it is to steer, and is told t. It is the half of a
@@ -73,7 +73,7 @@ class Classifier(nn.Module):
 
 @dataclass(frozen=True)
 class TrainedClassifier:
-    """A classifier out of a run's checkpoint, without gradients of its weights."""
+    """A classifier from a run's checkpoint, without gradients for its weights."""
 
     run: Path
     settings: TrainSettings
@@ -83,15 +83,15 @@ class TrainedClassifier:
     network: Callable[[Tensor, Tensor], Tensor]
 
     def number_of(self, label: str) -> int:
-        """A label's place. Raises `UserError` for one that it did not learn."""
+        """A label's index. Raises `UserError` for a label that it did not learn."""
         if label not in self.classes:
             raise UserError(
-                f"{self.run} knows no label {label!r}; known: {', '.join(self.classes)}"
+                f"{self.run} does not know the label {label!r}; known: {', '.join(self.classes)}"
             )
         return self.classes.index(label)
 
     def check_fits(self, parts: Parts) -> None:
-        """Raise `UserError` where it was trained on other noise or pictures than a model draws."""
+        """Raise `UserError` if it was trained on other noise or images than the model draws."""
         ours, theirs = _seen(self.settings), _seen(parts.settings)
         if ours != theirs:
             name = next(name for name in ours if ours[name] != theirs[name])
@@ -103,15 +103,15 @@ class TrainedClassifier:
 
 
 def open_classifier(run: Path) -> TrainedClassifier:
-    """The best checkpoint's classifier of a run, on the CPU.
+    """The classifier of a run's best checkpoint, on the CPU.
 
-    Raises `UserError` for a folder that is no classifier's run, or has no checkpoint yet.
+    Raises `UserError` for a folder that is not a classifier's run, or has no checkpoint yet.
     """
     from safetensors.torch import load_file
 
     found = checkpoint.best(run)
     if found is None:
-        raise UserError(f"{run} has no checkpoint of a classifier; {_HOW}")
+        raise UserError(f"{run} has no classifier checkpoint; {_HOW}")
     if not (found / FOLDER).is_dir():
         raise UserError(f"{run} is the run of a diffusion model, not of a classifier; {_HOW}")
     state = checkpoint.read_state(found)
@@ -142,7 +142,7 @@ _HOW = "make one with: frenchcat train classifier-demo"
 
 
 def _seen(settings: TrainSettings) -> dict[str, Any]:
-    """What decides which x_t a network meets."""
+    """Settings that decide which x_t a network sees."""
     process = settings.diffusion
     return {
         "data.size": settings.data.size,

@@ -1,8 +1,9 @@
-"""Training a noise-aware classifier: the loop of loop.py with labels in the captions' place.
+"""Training a noise-aware classifier: the loop of loop.py with labels instead of captions.
 
-Reads a selection with labels (`frenchcat select --label`), writes the same run folder: the plan,
-the noise by name, resume and logs are those of a diffusion model, the loss is the cross-entropy.
-Each checkpoint tells the accuracy on held-out pictures by timestep. Cost: the classifier's.
+Reads a selection with labels (`frenchcat select --label`) and writes the same kind of run folder.
+The plan, the noise by name, resuming and logs are those of a diffusion model; the loss is the
+cross-entropy. Each checkpoint reports the accuracy on held-out images by timestep. Cost: the
+classifier's.
 """
 
 from __future__ import annotations
@@ -27,12 +28,12 @@ from frenchcat.train.run import order_of
 from frenchcat.train.settings import TrainSettings
 from frenchcat.train.trainer import Trainer
 
-DRAWS = 4  # of noise for each held-out picture: there are few
+DRAWS = 4  # of noise per held-out image: there are few images
 
 
 @dataclass
 class ClassifierParts:
-    """What turns pictures into what a classifier sees."""
+    """Turns images into what a classifier sees."""
 
     settings: TrainSettings
     codec: Codec
@@ -47,7 +48,7 @@ class ClassifierParts:
 
 
 class ClassifierTrainer(Trainer):
-    """A classifier's run at work."""
+    """The training of a classifier."""
 
     parts: Any  # ClassifierParts
     classes: list[str]
@@ -55,7 +56,7 @@ class ClassifierTrainer(Trainer):
     def __init__(self, settings: TrainSettings, *others: Any) -> None:
         if settings.run.shard_model:
             raise UserError("run.shard_model is for diffusion models; leave it off")
-        # A label is never left out, as a caption is for classifier-free guidance.
+        # Labels are never left out; captions sometimes are, for classifier-free guidance.
         super().__init__(changed(settings, text=changed(settings.text, dropout=0.0)), *others)
 
     def _make_parts(self) -> Any:
@@ -85,7 +86,7 @@ class ClassifierTrainer(Trainer):
         }
 
     def _prepared(self, loaded: Loaded) -> dict[str, Any]:
-        """A batch on the device: x_t, t, and the labels' numbers."""
+        """A batch on the device: x_t, t, and the labels' indices."""
         x_0 = self.parts.codec.encode(loaded.pixels.to(self.device))
         noise = noise_of(loaded.noise_seeds, x_0.shape[1:]).to(self.device)
         t = loaded.times.to(self.device)
@@ -94,7 +95,7 @@ class ClassifierTrainer(Trainer):
         return {"x_t": x_t.contiguous(memory_format=self.weights.layout), "t": t, "labels": labels}
 
     def _loss(self, batch: dict[str, Any], chosen: slice) -> Tensor:
-        """The mean over samples of the cross-entropy."""
+        """The mean cross-entropy over samples."""
         with self.weights.autocast():
             logits = self.weights.module(batch["x_t"][chosen], batch["t"][chosen])
         return cross_entropy(logits.float(), batch["labels"][chosen])
@@ -107,7 +108,7 @@ class ClassifierTrainer(Trainer):
         return torch.tensor([places[label] for label in labels], device=self.device)
 
     def save(self) -> None:
-        """Write a checkpoint of this step, with its accuracy on held-out pictures."""
+        """Write a checkpoint of this step, with its accuracy on held-out images."""
         tensors = self.weights.tensors(self.optimizer)
         if self.ranks.first:
             averaged = {n: tensors[f"averaged.{n}"] for n in self.weights.names}
@@ -127,7 +128,7 @@ class ClassifierTrainer(Trainer):
         self.ranks.barrier()
 
     def _held_out(self, network: Classifier) -> tuple[HeldOutLoss | None, dict[str, Any] | None]:
-        """Cross-entropy and accuracy by timestep; None without held-out pictures."""
+        """Cross-entropy and accuracy by timestep; None without held-out images."""
         losses: dict[int, float] = {}
         accuracy: dict[int, float] = {}
         data, codec = self.settings.data, self.parts.codec

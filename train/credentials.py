@@ -1,7 +1,7 @@
-"""The key that signs drawn pictures: self-issued, made at the first use, or the user's own.
+"""The key that signs drawn images: self-issued, made at the first use, or the user's own.
 
 Reads and writes PEM files in the user's configuration folder. A self-issued key proves no name: it
-lets its owner tell the pictures drawn here from others.
+lets its owner tell images drawn here from others.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ _ISSUER = "frenchcat, self-issued"
 
 @dataclass(frozen=True)
 class Credentials:
-    """A private key and the certificates that go with it, PEM both, the signer's first."""
+    """A private key and its certificates, both PEM, the signer's first."""
 
     key: bytes = field(repr=False)
     certificates: bytes
 
 
 def config_folder() -> Path:
-    """Where the user's key lies: XDG_CONFIG_HOME/frenchcat, ~/.config/frenchcat without it."""
+    """The folder of the user's key: XDG_CONFIG_HOME/frenchcat, or ~/.config/frenchcat."""
     base = os.environ.get("XDG_CONFIG_HOME") or str(Path.home() / ".config")
     return Path(base) / "frenchcat"
 
 
 def own_credentials(folder: Path | None = None) -> Credentials:
-    """The user's self-issued key, made at the first use; readable by the user alone.
+    """The user's self-issued key, made at the first use; readable only by the user.
 
-    Raises `UserError` where the folder cannot be written.
+    Raises `UserError` if the folder cannot be written.
     """
     folder = folder or config_folder()
     key, certificates = folder / "signing-key.pem", folder / "signing-certificates.pem"
@@ -54,10 +54,10 @@ def own_credentials(folder: Path | None = None) -> Credentials:
 
 
 def read_credentials(key: Path, certificates: Path) -> Credentials:
-    """A key and its certificates from PEM files, as C2PA wants them.
+    """A key and its certificates from PEM files, in the form C2PA requires.
 
-    A key in SEC1's or PKCS#1's form becomes PKCS#8; certificates in any order are put in theirs,
-    the signer's first. Raises `UserError` where they are none, or do not go together.
+    A key in SEC1's or PKCS#1's form becomes PKCS#8; certificates are sorted, the signer's first.
+    Raises `UserError` for other files, or if they do not belong together.
     """
     try:
         found = Credentials(key.read_bytes(), certificates.read_bytes())
@@ -66,13 +66,13 @@ def read_credentials(key: Path, certificates: Path) -> Credentials:
     algorithm(found, key)
     if b"BEGIN CERTIFICATE" not in found.certificates:
         raise UserError(
-            f"{certificates} holds no PEM certificate; give the signer's, then issuers'"
+            f"{certificates} contains no PEM certificate; give the signer's, then the issuers'"
         )
     try:
         ready = as_c2pa_wants(found)
     except ValueError as error:
         raise UserError(
-            f"{certificates} holds a certificate that cannot be read ({error})"
+            f"{certificates} contains a certificate that cannot be read ({error})"
         ) from None
     if ready is None:
         raise UserError(
@@ -83,9 +83,9 @@ def read_credentials(key: Path, certificates: Path) -> Credentials:
 
 
 def as_c2pa_wants(found: Credentials) -> Credentials | None:
-    """The key in PKCS#8's form, the certificates from the signer's to the root's.
+    """The key as PKCS#8, the certificates from the signer's to the root's.
 
-    None where no certificate is the key's; those of no part of its chain are left out. Raises
+    None if no certificate belongs to the key; certificates outside its chain are left out. Raises
     ValueError for certificates that cannot be read.
     """
     from cryptography import x509
@@ -119,7 +119,7 @@ def _public_bytes(one: Any) -> bytes:
 
 
 def validity_end(certificates: bytes) -> str:
-    """From when to when the signer's certificate holds, as `2026-01-01 to 2027-01-01`."""
+    """The validity of the signer's certificate, as `2026-01-01 to 2027-01-01`."""
     from cryptography import x509
 
     first = x509.load_pem_x509_certificates(certificates)[0]
@@ -143,26 +143,26 @@ def algorithm(credentials: Credentials, path: Path | None = None) -> bytes:
     except (ValueError, TypeError) as error:
         reason = first_line(error, 120)
         cure = _cure(credentials.key, str(named))
-        raise UserError(f"{named} is no plain PEM private key ({reason}){cure}") from None
+        raise UserError(f"{named} is not a plain PEM private key ({reason}){cure}") from None
     if isinstance(key, ec.EllipticCurvePrivateKey) and key.curve.key_size in (256, 384):
         return f"es{key.curve.key_size}".encode()
     if isinstance(key, rsa.RSAPrivateKey):
         return b"ps256"
     if isinstance(key, ed25519.Ed25519PrivateKey):
         return b"ed25519"
-    raise UserError(f"{named} is of a kind that C2PA does not sign with; take EC, RSA or Ed25519")
+    raise UserError(f"{named} is of a kind that C2PA cannot sign with; use EC, RSA or Ed25519")
 
 
 def _cure(key: bytes, named: str) -> str:
     if b"ENCRYPTED" in key:
-        return f"; take off its password with: openssl pkey -in {named} -out key.pem"
+        return f"; remove its password with: openssl pkey -in {named} -out key.pem"
     if b"BEGIN" not in key:
         return f"; if it is DER, convert it with: openssl pkey -inform DER -in {named} -out key.pem"
     return ""
 
 
 def self_issued() -> Credentials:
-    """A new key, certified by an issuer whose own key is thrown away at once.
+    """A new key, certified by an issuer whose own key is discarded at once.
 
     C2PA refuses a signer that certified itself (specification 2.1, section 14.5.1).
     """

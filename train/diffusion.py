@@ -1,11 +1,10 @@
 """The diffusion process: noise added step by step, and what a model is asked to predict.
 
-One description serves every schedule: x_t = a_t x_0 + s_t eps with eps ~ N(0, I), t = 0 … T-1, and
-before them the clean picture (a = 1, s = 0). Variance-preserving schedules have a_t =
-sqrt(abar_t), s_t = sqrt(1 - abar_t) (DDPM, 2006.11239); the flow schedule has a_t = 1 - s_t
-(rectified flow, 2209.03003). Coefficients are float64 and cast where they meet a picture.
-
-Pure functions of tensors; nothing here knows a network. Cost: linear in the picture.
+One description covers every schedule: x_t = a_t x_0 + s_t eps with eps ~ N(0, I), t = 0 … T-1, and
+the clean image before them (a = 1, s = 0). Variance-preserving schedules have a_t = sqrt(abar_t),
+s_t = sqrt(1 - abar_t) (DDPM, 2006.11239); the flow schedule has a_t = 1 - s_t (rectified flow,
+2209.03003). Coefficients are float64 and cast where they meet an image. Pure functions of tensors,
+independent of any network. Cost: linear in the image.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ Kind = Literal["linear", "scaled_linear", "cosine", "flow"]
 Target = Literal["eps", "x0", "v", "flow"]
 STEPS = 1000
 VELOCITY_FLOOR = 0.05
-"""Of the noise's share in the velocity loss (2511.13720)."""
+"""Minimum of the noise's share in the velocity loss (2511.13720)."""
 
 
 # -- schedules: how much noise after each step -----------------------------------------------------
@@ -56,7 +55,7 @@ def cosine_betas(steps: int = STEPS, offset: float = 0.008) -> Tensor:
 
 
 def zero_terminal_snr(betas: Tensor) -> Tensor:
-    """Betas shifted and scaled so that the last step is noise alone (2305.08891, algorithm 1)."""
+    """Betas shifted and scaled so that the last step is pure noise (2305.08891, algorithm 1)."""
     import torch
 
     root = (1 - betas).cumprod(0).sqrt()
@@ -67,10 +66,10 @@ def zero_terminal_snr(betas: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Diffusion:
-    """A schedule: `a` and `s`, (T,) float64 each, and all that follows from them."""
+    """A schedule: `a` and `s`, (T,) float64 each, and everything derived from them."""
 
-    a: Tensor  # share of the picture, falling
-    s: Tensor  # share of the noise, rising
+    a: Tensor  # share of the image, descending
+    s: Tensor  # share of the noise, ascending
 
     @classmethod
     def of_betas(cls, betas: Tensor) -> Diffusion:
@@ -82,11 +81,13 @@ class Diffusion:
     def make(
         cls, kind: Kind = "cosine", steps: int = STEPS, *, zero_terminal: bool = False
     ) -> Diffusion:
-        """One of the known schedules. Raises ValueError for an unknown kind or under two steps."""
+        """One of the known schedules. Raises ValueError for an unknown kind or fewer than two
+        steps.
+        """
         import torch
 
         if steps < 2:
-            raise ValueError(f"a schedule of {steps} steps; give two or more")
+            raise ValueError(f"a schedule of {steps} steps; give at least two")
         if kind == "flow":
             s = torch.arange(1, steps + 1, dtype=torch.float64) / steps
             if not zero_terminal:
@@ -150,13 +151,13 @@ class Diffusion:
         return (a / s) ** 2
 
     def _transition(self, t: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
-        """Of q(x_t | x_before): the factor of x_before, and the variance of what is added."""
+        """Of q(x_t | x_before): the factor of x_before, and the variance of the added noise."""
         a, s = self.coefficients(t)
         a_before, s_before = self.coefficients(before)
         ratio = a / a_before
         return ratio, (s**2 - ratio**2 * s_before**2).clamp(min=0)
 
-    # -- targets: four ways to ask for the same thing ----------------------------------------------
+    # -- targets: four equivalent predictions ------------------------------------------------------
 
     def target(self, kind: Target, x_0: Tensor, noise: Tensor, t: Tensor) -> Tensor:
         """What a model of this kind is to predict from x_t.
@@ -176,7 +177,7 @@ class Diffusion:
     def split(self, kind: Target, output: Tensor, x_t: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
         """A model's output -> (x_0, eps) with x_t = a x_0 + s eps.
 
-        An eps output says nothing of x_0 where a = 0; `check` refuses that schedule.
+        An eps output says nothing about x_0 where a = 0; `check` refuses that schedule.
         """
         a, s = (_each(part, x_t) for part in self.coefficients(t))
         if kind == "eps":
@@ -189,7 +190,7 @@ class Diffusion:
         return (a * x_t - s * output) / norm, (s * x_t + a * output) / norm
 
     def check(self, kind: Target) -> None:
-        """Raise ValueError where a target cannot be asked for under this schedule."""
+        """Raise ValueError if a target cannot be predicted under this schedule."""
         if kind == "eps" and float(self.a[-1]) == 0.0:
             raise ValueError(
                 "target eps with a schedule that ends in noise alone: there eps says nothing of "

@@ -1,4 +1,4 @@
-"""Ranks: who am I among how many, as torchrun says; alone where it says nothing."""
+"""Ranks: this process's number and how many there are, as torchrun says; otherwise one."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Ranks:
-    """The place of this process."""
+    """The place of this process among the ranks."""
 
     rank: int = 0
     world: int = 1
-    local: int = 0  # among the processes of this machine: which GPU
+    local: int = 0  # among the processes of this machine: selects the GPU
 
     @property
     def first(self) -> bool:
-        """Whether this one writes files and prints."""
+        """Whether this rank writes files and prints."""
         return self.rank == 0
 
     def barrier(self) -> None:
-        """Wait for all."""
+        """Wait for all ranks."""
         if self.world > 1:
             import torch.distributed as dist
 
             dist.barrier()
 
     def mean(self, value: Tensor) -> Tensor:
-        """The mean over ranks of equal parts."""
+        """The mean over ranks, whose parts have equal sizes."""
         if self.world > 1:
             import torch.distributed as dist
 

@@ -1,7 +1,7 @@
-"""Prompts -> pictures: guidance and a sampler around a trained U-Net.
+"""Prompts -> images: guidance and a sampler around a trained U-Net.
 
-Reads the parts of a run, gives Pillow pictures. The same request gives the same picture: the noise
-comes from the seed alone, drawn on the CPU.
+Reads the parts of a run, returns Pillow images. The same request gives the same image: the noise
+depends on the seed alone and is drawn on the CPU.
 """
 
 from __future__ import annotations
@@ -10,12 +10,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.image import open_image
 from frenchcat.curate.notices import say_once
 from frenchcat.train.guidance import Guided
 from frenchcat.train.inpaint import known_of
 from frenchcat.train.model import network_of
+from frenchcat.train.permutation import key_of
 from frenchcat.train.pictures import plain_sizes, squarest
 from frenchcat.train.run import Parts
 from frenchcat.train.sampler import Predict, karras_timesteps, sample, timesteps
@@ -27,21 +30,21 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Watch = Callable[[int, int], None]
-"""Told after each step of the sampler: its number, and how many there are."""
+"""Called after each step of the sampler with its number and the number of steps."""
 AT_ONCE = 64
-"""Pictures that are drawn together at most, which is what memory follows from."""
-_POSITIONS = 2**16  # of x in the pictures that are drawn together: 64 of 32 x 32, 4 of 128 x 128
-_MARGIN = 2  # pixels between the pictures of a grid
-_LETTERS = 14  # pixels under a picture, for its prompt
+"""Images that are drawn together at most; memory grows with it."""
+_POSITIONS = 2**16  # of x in images that are drawn together: 64 of 32 x 32, 4 of 128 x 128
+_MARGIN = 2  # pixels between the images of a grid
+_LETTERS = 14  # pixels below an image, for its prompt
 
 
 class Stopped(Exception):
-    """A drawing that was stopped before its end."""
+    """A drawing was stopped before its end."""
 
 
 @dataclass(frozen=True)
 class SampleRequest:
-    """One picture to draw."""
+    """An image to draw."""
 
     prompt: str
     seed: int = 0
@@ -66,17 +69,16 @@ def draw(
     watch: Watch | None = None,
     stopped: Callable[[], bool] | None = None,
 ) -> list[Image]:
-    """One picture per request. `start` and `strength` below 1: from a noised picture (2108.01073).
+    """Draw one image per request.
 
-    With a `mask` of the same size, `start` is drawn anew where that is white (inpaint.py).
-
-    `size` is (width, height) in pixels; None: that of the trained bucket nearest to a square. More
-    than AT_ONCE requests are drawn in parts, and fewer at once where they are large. `rescale` and
-    `threshold` are guidance.py's; `spacing` is how the sampler's times lie, `even` or `karras`.
-
-    `guides` steer beside classifier-free guidance; `watch` hears of each step; `stopped` is asked
-    before each. Raises `Stopped` where it says so, ValueError for steps or a strength out of range,
-    `UserError` for a guide that does not fit the model.
+    `start` with `strength` below 1 begins with a noised image (2108.01073). With a `mask` of the
+    same size, only what is white there is drawn (inpaint.py). `size` is (width, height) in pixels;
+    None: that of the trained bucket nearest to a square. More than AT_ONCE requests are drawn in
+    parts, and fewer at once if they are large. `rescale` and `threshold` are those of guidance.py;
+    `spacing` of the sampler's times is `even` or `karras`. `guides` steer in addition to
+    classifier-free guidance; `watch` is called after each step, `stopped` before each. Raises
+    `Stopped` if that returns true, ValueError for steps or a strength out of range, `UserError` for
+    a guide or a mask that does not fit.
     """
     import torch
 
@@ -149,7 +151,7 @@ def draw(
 
 
 def _watched(predict: Predict, watch: Watch, times: Sequence[int]) -> Predict:
-    """A predictor that tells when the sampler comes to another time step; heun asks twice."""
+    """A predictor that reports when the sampler reaches another time step; heun asks twice."""
     steps = {time: number for number, time in enumerate(times, 1)}
     seen: set[int] = set()
 
@@ -165,17 +167,15 @@ def _watched(predict: Predict, watch: Watch, times: Sequence[int]) -> Predict:
 
 
 def noise_of(seed: int, shape: tuple[int, ...], turn: int = 0) -> Tensor:
-    """Standard normal noise of a seed; `turn` counts what a sampler draws on its way."""
+    """Standard normal noise from a seed; `turn` counts the sampler's draws."""
     import torch
-
-    from frenchcat.train.permutation import key_of
 
     generator = torch.Generator().manual_seed(key_of(seed, turn, "draw") >> 1)
     return torch.randn(*shape, generator=generator)
 
 
 def grid(pictures: Sequence[Image], titles: Sequence[str], columns: int | None = None) -> Image:
-    """Pictures side by side, each over its title; small ones are shown larger."""
+    """Images side by side, each above its title; small ones are enlarged."""
     from PIL import Image as Images
     from PIL import ImageDraw, ImageFont
 
@@ -209,36 +209,37 @@ def _times(parts: Parts, steps: int, strength: float, spacing: str) -> list[int]
 
 
 def _check_guidance(parts: Parts, rescale: float, threshold: float | None) -> None:
-    """Raise ValueError for numbers out of range, and a threshold that would do nothing."""
+    """Raise ValueError for numbers out of range, or a threshold without effect."""
     if not 0 <= rescale <= 1:
-        raise ValueError(f"rescale is {rescale}; give 0 to 1, as .7")
+        raise ValueError(f"rescale is {rescale}; give 0 to 1, such as .7")
     if threshold is None:
         return
     if not 0 < threshold <= 1:
-        raise ValueError(f"threshold is {threshold}; give a quantile above 0, as .995")
+        raise ValueError(f"threshold is {threshold}; give a quantile above 0, such as .995")
     if parts.codec.vae is not None:
         raise ValueError("a threshold is for pixels, and this run draws latents; leave it out")
 
 
 def _part_told(watch: Watch, part: int, parts: int) -> Watch:
-    """Steps of a part, told as those of all of them."""
+    """Steps of a part, reported as steps of the whole."""
     return lambda step, steps: watch(part * steps + step, parts * steps)
 
 
 def _shape(parts: Parts, width: int, height: int) -> tuple[int, int, int]:
-    """Of x, for pictures of so many pixels. Raises `UserError` for a size that does not divide."""
+    """The shape of x for images of this many pixels. Raises `UserError` for a size that does not
+    divide.
+    """
     shrinks = parts.codec.shrinks
     if min(width, height) < shrinks or width % shrinks or height % shrinks:
         raise UserError(
-            f"a size of {width}x{height} pixels is none that this model draws; give multiples of "
+            f"this model cannot draw a size of {width}x{height} pixels; give multiples of "
             f"{max(shrinks, 8)}, such as {shrinks * 8}x{shrinks * 8}"
         )
     return parts.codec.channels, height // shrinks, width // shrinks
 
 
 def _encoded(parts: Parts, picture: Image, size: tuple[int, int], device: torch.device) -> Tensor:
-    """A picture, cut to (width, height) pixels, as x_0."""
-    import numpy as np
+    """An image, cropped to (width, height) pixels, as x_0."""
     import torch
     from PIL import ImageOps
 

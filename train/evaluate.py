@@ -1,14 +1,12 @@
-"""How good a run is: the held-out loss by timestep, and the distance of its pictures to real ones.
+"""How good a run is: the held-out loss by timestep, and the distance of its images to real ones.
 
-Reads a run, its rows and their tars and its dataset's CLIP model, writes `evaluation.json` into the
-run. Nothing is downloaded: the space is the dataset's own, so figures compare with those of runs on
-datasets of the same model, and with no published ones.
-
-Drawn pictures are compared with real ones of the same size and crop: a CLIP model sees 32 pixels of
-anything as 32 pixels first of all. `floor` is what as many real pictures reach against the rest,
-and `full_size` what they reach against the dataset's vectors of whole pictures.
-
-Cost: N drawn pictures (twice that with held-out prompts) and 16 N real ones, one CLIP pass each.
+Reads a run, its rows and their tars and its dataset's CLIP model; writes `evaluation.json` into the
+run. Nothing is downloaded. The embedding space is the dataset's own, so figures are comparable
+between runs on datasets with the same model, and not with published figures. Drawn images are
+compared with real ones of the same size and crop, because a CLIP model sees above all that an image
+has 32 pixels. `floor` is what as many real images reach against the rest; `full_size` is what they
+reach against the dataset's vectors of whole images. Cost: N drawn images (twice that with held-out
+prompts) and 16 N real ones, one CLIP pass each.
 """
 
 from __future__ import annotations
@@ -18,10 +16,15 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from frenchcat.curate.atomic import write_whole
+from frenchcat.curate.config import resolve
+from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.json_text import json_text
 from frenchcat.curate.system_errors import check_writable
+from frenchcat.train.layout import buckets_of
 from frenchcat.train.loader import noise_of
 from frenchcat.train.permutation import key_of, permuted
 from frenchcat.train.pictures import (
@@ -36,7 +39,7 @@ from frenchcat.train.pictures import (
 from frenchcat.train.plan import Batch
 from frenchcat.train.randomness import SampleRandomness
 from frenchcat.train.reader import BadSample, Read, Reader
-from frenchcat.train.rows import TrainingRows, buckets_of, open_rows
+from frenchcat.train.rows import TrainingRows, open_rows
 from frenchcat.train.run import Parts, open_run
 from frenchcat.train.settings import TextSettings
 from frenchcat.train.text import variants_of
@@ -55,16 +58,16 @@ TIMES = 10
 """Timesteps at which the held-out loss is measured, evenly spaced."""
 _BATCH = 64
 REAL = 10_000
-"""Real pictures that drawn ones are compared with, at most."""
+"""Maximum number of real images that drawn ones are compared with."""
 REAL_PER_DRAWN = 16
-"""Of those, for each drawn one."""
+"""Real images for each drawn one."""
 FILE = "evaluation.json"
-_FEWEST = 5  # pictures of which the figures tell anything
+_FEWEST = 5  # images; fewer give meaningless figures
 
 
 @dataclass(frozen=True)
 class HeldOutLoss:
-    """Squared errors of what the model predicts, on pictures that it never trained on."""
+    """Squared errors of the prediction, on images that were never trained on."""
 
     by_time: dict[int, float]
 
@@ -77,9 +80,9 @@ class HeldOutLoss:
 def held_out_loss(
     parts: Parts, unet: Any, rows: TrainingRows, device: torch.device
 ) -> HeldOutLoss | None:
-    """The loss by timestep on the run's held-out rows; None where it has none.
+    """The loss by timestep on the run's held-out rows; None if it has none.
 
-    The same noise for every checkpoint, so that two of them can be compared.
+    The noise is the same for every checkpoint, so that checkpoints are comparable.
     """
     import torch
 
@@ -108,7 +111,7 @@ def held_out_loss(
 
 @dataclass(frozen=True)
 class HeldOut:
-    """The pictures that a run never trains on, always with the same noise."""
+    """The images that a run never trains on, always with the same noise."""
 
     x_0: Tensor  # (N, C, H, W) float32
     noise: Tensor  # likewise
@@ -131,7 +134,7 @@ def held_out(
     draw: int = 0,
     text: TextSettings | None = None,
 ) -> HeldOut | None:
-    """Those of a run with one bucket, read as `held_out_groups` does; None where none is left."""
+    """Those of a run with one bucket, read as by `held_out_groups`; None if none is left."""
     groups = held_out_groups(data, codec, rows, device, draw, text)
     return groups[0] if groups else None
 
@@ -144,12 +147,11 @@ def held_out_groups(
     draw: int = 0,
     text: TextSettings | None = None,
 ) -> list[HeldOut]:
-    """Read them, uncropped by chance and unflipped, by bucket; another `draw` has other noise.
+    """Read them by bucket, without random crops or flips; another `draw` has other noise.
 
-    Of a caption with variants (`text.separator`) the first one is taken. A damaged picture is left
-    out: what would take its place was trained on.
+    Of a caption with variants (`text.separator`) the first is taken. A damaged image is left out,
+    because its substitute was trained on.
     """
-    import numpy as np
     import torch
 
     samples = Reader(rows.folder, enough_of(data)).sound(np.array(rows.held_out, np.int64))
@@ -181,12 +183,12 @@ def held_out_times(steps: int) -> list[int]:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The figures of a run's checkpoint; None where one could not be had, with a note."""
+    """The figures of a run's checkpoint; None for those that are not available, with a note."""
 
     checkpoint: str
     step: int
     selection: str
-    model: str  # CLIP, in whose space all is measured
+    model: str  # CLIP, in whose space everything is measured
     drawn: int
     real: int
     steps: int
@@ -194,8 +196,8 @@ class Evaluation:
     sampler: str
     seed: int
     clip_score: float
-    clip_score_interval: float  # half of the 95 % interval
-    clip_score_real: float  # of the same captions' own pictures at the drawing's size
+    clip_score_interval: float  # half the width of the 95 % interval
+    clip_score_real: float  # of the same captions' own images at the drawing's size
     cmmd: float
     cmmd_unbiased: float
     fid: float
@@ -203,9 +205,9 @@ class Evaluation:
     recall: float
     held_out_loss: float | None
     held_out_loss_by_time: dict[int, float] | None
-    size: str = ""  # of drawn and real pictures, as 32x32
-    floor: dict[str, float] | None = None  # as many real pictures against the rest, at that size
-    full_size: dict[str, float] | None = None  # those against vectors of whole pictures
+    size: str = ""  # of drawn and real images, as 32x32
+    floor: dict[str, float] | None = None  # as many real images against the rest, at that size
+    full_size: dict[str, float] | None = None  # those against vectors of whole images
     held_out_prompts: dict[str, float] | None = None  # captions that were never trained on
     notes: tuple[str, ...] = ()
 
@@ -223,20 +225,19 @@ def evaluate(
 ) -> Evaluation:
     """Draw `number` captions of the training set, compare, write evaluation.json; see metrics.py.
 
-    `watch` hears of the sampler's steps.
-
-    Raises `UserError` for a folder that is no run, numbers out of range, or pictures that are gone.
+    `watch` is called after each of the sampler's steps. Raises `UserError` for a folder that is not
+    a run, numbers out of range, or images that are gone.
     """
     from frenchcat.train.draw import SampleRequest, draw
     from frenchcat.train.metrics import clip_score, cmmd, frechet_distance, precision_recall
 
     if number < _FEWEST:
-        raise UserError(f"{number} pictures tell nothing; draw 5 or more, better 1000")
+        raise UserError(f"{number} images are too few to measure; draw at least 5, better 1000")
     parts, state, checkpoint = open_run(run, device=device)
     check_writable(run, "run: it holds the figures")
     rows = open_rows(run / "rows")
     if rows is None:
-        raise UserError(f"{run} lost its rows/; train again to lay them out")
+        raise UserError(f"{run} has no rows/ any more; train again to make them")
     real = _real(parts, rows, _trained(rows, number, seed), number)
     unseen = _unseen(parts, rows, real.clip, number)
     requests = [
@@ -260,7 +261,7 @@ def evaluate(
     loss, notes = _held_out(parts, rows)
     dimension = real.clip.dimension
     if min(len(drawn), len(real.vectors)) <= dimension:
-        notes.append(f"FID of {len(drawn)} pictures in {dimension} dimensions is biased upwards")
+        notes.append(f"FID of {len(drawn)} images in {dimension} dimensions is biased upwards")
     found = Evaluation(
         checkpoint=checkpoint.name,
         step=state.step,
@@ -291,24 +292,24 @@ def evaluate(
 
 
 def _batches_told(watch: Watch, start: int, whole: int) -> Watch:
-    """Steps of a batch, told as those of all batches."""
+    """Steps of a batch, reported as steps of all batches."""
     batches = -(-whole // _BATCH)
     return lambda step, steps: watch(start // _BATCH * steps + step, batches * steps)
 
 
 @dataclass(frozen=True)
 class _Real:
-    """Real pictures at the drawing's size; the first are those of the captions that are drawn."""
+    """Real images at the drawing's size; the first are those of the captions that are drawn."""
 
     clip: Clip
     vectors: Vectors
     captions: list[str]
     notes: tuple[str, ...] = ()
-    stored: Vectors | None = None  # of the same pictures whole, in the dataset's index
+    stored: Vectors | None = None  # of the same images whole, in the dataset's index
 
 
 def _compared(some: Vectors, others: Vectors, texts: Vectors) -> dict[str, float] | None:
-    """The figures of real pictures against other real ones; None for fewer than five of them."""
+    """The figures of real images against other real ones; None for fewer than five of them."""
     from frenchcat.train.metrics import clip_score, cmmd, frechet_distance, precision_recall
 
     if min(len(some), len(others)) < _FEWEST:
@@ -325,7 +326,7 @@ def _compared(some: Vectors, others: Vectors, texts: Vectors) -> dict[str, float
 
 
 def _full_size(real: _Real, texts: Vectors) -> dict[str, float] | None:
-    """What the size alone costs: the captions' own pictures at it, against whole pictures."""
+    """What the size alone costs: the captions' own images at that size, against whole images."""
     from frenchcat.train.metrics import clip_score
 
     if real.stored is None:
@@ -338,7 +339,7 @@ def _full_size(real: _Real, texts: Vectors) -> dict[str, float] | None:
 
 
 def _of_unseen(drawn: Vectors, unseen: _Real) -> dict[str, float] | None:
-    """The CLIP score of captions that were never trained on, and that of their own pictures."""
+    """The CLIP score of captions that were never trained on, and that of their own images."""
     from frenchcat.train.metrics import clip_score
 
     if not len(drawn):
@@ -354,32 +355,34 @@ def _of_unseen(drawn: Vectors, unseen: _Real) -> dict[str, float] | None:
 
 
 def _trained(rows: TrainingRows, number: int, seed: int) -> list[int]:
-    """Rows that were trained on, in an order of the set and the seed; REAL at most."""
-    import numpy as np
-
+    """Rows that were trained on, shuffled by the set and the seed; REAL at most."""
     held_out = set(rows.held_out)
     wanted = max(number, min(REAL, REAL_PER_DRAWN * number))
     first = np.arange(min(len(rows), wanted + len(held_out)))
     order = permuted(first, len(rows), key_of(rows.digest, seed, "evaluate"))
     found = [row for row in order.tolist() if row not in held_out]
     if len(found) < number:
-        raise UserError(f"{number} pictures to draw, and {len(found)} trained on; draw fewer")
+        raise UserError(
+            f"{number} images to draw, but only {len(found)} were trained on; draw fewer"
+        )
     return found[:wanted]
 
 
 def _real(parts: Parts, rows: TrainingRows, chosen: list[int], number: int) -> _Real:
-    """Read at the drawing's size; with the vectors that the dataset's index has of them whole."""
+    """Read at the drawing's size, with the vectors that the dataset's index has of the whole
+    images.
+    """
     data = parts.settings.data
     if data.dataset is None:
-        note = "foreign tars have no index: real pictures were encoded by the text tower's model"
+        note = "foreign tars have no index: real images were encoded by the text tower's model"
         return _sized(parts, rows, chosen, number, _own_clip(parts), note)
     try:
         searcher, stored, there = _stored(data.dataset, rows, chosen)
     except (UserError, OSError) as error:
-        note = f"no vectors of whole pictures: {error}"
+        note = f"no vectors of whole images: {error}"
         return _sized(parts, rows, chosen, number, _own_clip(parts), note)
     gone = len(chosen) - len(there)
-    notes = (f"{gone} of the pictures trained on are no longer in the index",) if gone else ()
+    notes = (f"{gone} of the training images are no longer in the index",) if gone else ()
     try:
         real = _sized(parts, rows, there, number, searcher.clip, *notes)
     except UserError as error:
@@ -387,7 +390,7 @@ def _real(parts: Parts, rows: TrainingRows, chosen: list[int], number: int) -> _
             variants_of(row.caption or "", parts.settings.text)[0]
             for row in rows.take(there[:number])
         ]
-        note = f"compared with whole pictures, not at the drawing's size: {error}"
+        note = f"compared with whole images, not at the drawing's size: {error}"
         return _Real(searcher.clip, stored, captions, (*notes, note))
     return replace(real, stored=stored)
 
@@ -396,7 +399,6 @@ def _stored(
     dataset: str, rows: TrainingRows, chosen: list[int]
 ) -> tuple[Searcher, Vectors, list[int]]:
     """The dataset's searcher; the vectors of the rows that are in its index, and those rows."""
-    from frenchcat.curate.dataset import Dataset
     from frenchcat.index.rows import id_of
     from frenchcat.index.search import Searcher
 
@@ -411,7 +413,6 @@ def _own_clip(parts: Parts) -> Clip:
     """The model of the run's own text tower."""
     from frenchcat.curate.clip import ClipSettings
     from frenchcat.curate.clip.model import load_clip
-    from frenchcat.curate.config import resolve
 
     text = parts.settings.text
     return load_clip(
@@ -422,9 +423,7 @@ def _own_clip(parts: Parts) -> Clip:
 def _sized(
     parts: Parts, rows: TrainingRows, chosen: list[int], number: int, clip: Clip, *notes: str
 ) -> _Real:
-    """Real pictures as the model saw them, unflipped. Raises `UserError` where tars are gone."""
-    import numpy as np
-
+    """Real images as the model saw them, unflipped. Raises `UserError` if tars are gone."""
     data = parts.settings.data
     still = SampleRandomness(0, 0, "evaluate")
     plain = without_chance(data)
@@ -444,7 +443,7 @@ def _image(pixels: Any) -> Any:
 
 
 def _unseen(parts: Parts, rows: TrainingRows, clip: Clip, number: int) -> _Real:
-    """The held-out rows, as many as are drawn; none where they cannot be read."""
+    """The held-out rows, as many as are drawn; none if they cannot be read."""
     chosen = list(rows.held_out)[:number]
     try:
         return _sized(parts, rows, chosen, number, clip)
@@ -453,14 +452,12 @@ def _unseen(parts: Parts, rows: TrainingRows, clip: Clip, number: int) -> _Real:
 
 
 def _read(rows: TrainingRows, numbers: Sequence[int]) -> Read:
-    """Rows' samples. Raises `UserError` where their tars are gone."""
-    import numpy as np
-
+    """Rows' samples. Raises `UserError` if their tars are gone."""
     chosen = np.array(numbers)
     try:
         return Reader(rows.folder).read(Batch(chosen, np.zeros_like(chosen), 0))
     except (BadSample, OSError) as error:
-        raise UserError(f"the pictures that were trained on cannot be read: {error}") from None
+        raise UserError(f"the training images cannot be read: {error}") from None
 
 
 def _held_out(parts: Parts, rows: TrainingRows) -> tuple[HeldOutLoss | None, list[str]]:
@@ -469,4 +466,4 @@ def _held_out(parts: Parts, rows: TrainingRows) -> tuple[HeldOutLoss | None, lis
         found = held_out_loss(parts, parts.unet, rows, device)
     except (BadSample, OSError) as error:
         return None, [f"no held-out loss: {error}"]
-    return found, [] if found else ["no held-out loss: run.held_out kept no picture"]
+    return found, [] if found else ["no held-out loss: run.held_out kept no image"]

@@ -37,13 +37,12 @@ _TARGETS = {"eps": "epsilon", "x0": "sample", "v": "v_prediction"}
 def scheduler_of(settings: DiffusionSettings, *, pixels: bool = True) -> Any:
     """A DDIMScheduler with our schedule; for flow the FlowMatchEulerDiscreteScheduler.
 
-    In `pixels` the predicted picture is kept within -1 … 1, as train.draw does; latents are not.
-    A loop that passes `use_clipped_model_output=True` to its `step` draws what train.draw draws
-    with the sampler ddim, wherever the number of steps divides that of the schedule.
-
-    The combinations that diffusers has no word for (a flow target on another schedule, eps or v on
-    the flow schedule) are exported as the nearest schedule, and say so in the folder. A predicted
-    picture on the flow schedule is turned into its velocity by the pipeline.
+    With `pixels`, the predicted image is clipped to -1 … 1, as train.draw does; latents are not. A
+    loop that passes `use_clipped_model_output=True` to `step` draws what train.draw draws with the
+    sampler ddim, if the number of steps divides the schedule's. Combinations for which diffusers
+    has no name (a flow target on another schedule, eps or v on the flow schedule) are exported as
+    the nearest schedule, with a note in the folder. The pipeline turns a predicted image on the
+    flow schedule into its velocity.
     """
     import diffusers
 
@@ -70,7 +69,7 @@ def scheduler_of(settings: DiffusionSettings, *, pixels: bool = True) -> Any:
 def write_pipeline(folder: Path, settings: TrainSettings, scheduler: Any) -> None:
     """Write into a checkpoint's folder what makes it a pipeline: its index and its class.
 
-    Where diffusers has no word for the process (see `scheduler_of`) there is none to write.
+    Writes nothing if diffusers has no name for the process (see `scheduler_of`).
     """
     from importlib.metadata import version
 
@@ -100,7 +99,7 @@ def write_pipeline(folder: Path, settings: TrainSettings, scheduler: Any) -> Non
 
 
 def renew_pipeline(folder: Path) -> bool:
-    """Let a checkpoint's class find our modules by today's names; whether it had to be changed.
+    """Make a checkpoint's class import our modules by today's names; returns whether it changed.
 
     Raises `UserError` for a folder without the class, or one that cannot be written.
     """
@@ -117,7 +116,7 @@ def renew_pipeline(folder: Path) -> bool:
 
 
 def main(folders: Sequence[str]) -> None:
-    """Mend the class in each of these checkpoints' folders."""
+    """Repair the class in each of these checkpoint folders."""
     try:
         for folder in folders:
             said = "mended" if renew_pipeline(Path(folder)) else "up to date"

@@ -101,6 +101,8 @@ def forecast(settings: TrainSettings, ranks: int = 1) -> Forecast:
     # From two pictures on it grows evenly; of one, some tensors are views of each other.
     one, more = (_measured(settings, start, shape, texts, min(n, at_once)) for n in (2, 3))
     kept = one.kept + max(0, at_once - 2) * (more.kept - one.kept)
+    if one.bf16 and settings.model.checkpointing:  # else they are among what is kept
+        kept += 2 * one.parameters  # autocast's copies of the weights
     states = 4 * one.condition + shape[0] * shape[1] * shape[2] * 4 * 4  # x_t, noise, target, x_0
     moments = _MOMENTS[settings.optimizer.kind]
     pixels = max(width * height for width, height in shapes_of(settings.data))
@@ -144,6 +146,7 @@ class _Measured:
     kept: int  # bytes for the backward pass
     flops: float  # of the forward pass, per picture
     condition: int  # numbers per caption
+    bf16: bool  # whether it computes in bfloat16
 
 
 def _measured(
@@ -187,6 +190,7 @@ def _measured(
         kept(),
         counter.get_total_flops() / count,
         numbers // count,
+        bf16,
     )
 
 

@@ -30,13 +30,14 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _BLIND = 0.02
-"""The share of the picture in x_t below which gradients are left out: there they know nothing, and
-x_0 would take their errors times s^2 / a."""
+"""Below this share of the image in x_t, gradients are left out: they contain no information there,
+and x_0 would take their errors times s^2 / a.
+"""
 
 Network = Callable[["Tensor", "Tensor", Any], "Tensor"]
 """(x (N, C, H, W), t (N,) int64, condition of N prompts) -> output in the shape of x."""
 Gradient = Callable[["Tensor", "Tensor", "Tensor"], "Tensor"]
-"""(x_t, t, predicted x_0) -> what to climb, already weighted, in the shape of x."""
+"""(x_t, t, predicted x_0) -> the gradient to climb, already weighted, in the shape of x."""
 Picture = Callable[["Tensor", "Tensor"], "Tensor"]
 """(x_t, t) -> predicted x_0."""
 
@@ -50,9 +51,9 @@ class Guided:
     target: Target
     condition: Any  # of N prompts: a tensor, or a Condition, which can be `joined` with another
     null: Any = None  # of N empty or negative prompts
-    weight: float = 1.0  # of classifier-free guidance; 1: none
+    weight: float = 1.0  # of classifier-free guidance; 1: off
     gradients: Sequence[Gradient] = field(default_factory=tuple)
-    clip_x_0: float | None = None  # pictures end at +-1; None for latents
+    clip_x_0: float | None = None  # images lie within +-1; None for latents
     rescale: float = 0.0  # phi of rescaled guidance
     threshold: float | None = None  # the quantile of dynamic thresholding; with clip_x_0 only
 
@@ -99,7 +100,7 @@ class Guided:
     def _climbed(
         self, x: Tensor, t: Tensor, x_0: Tensor, eps: Tensor, slope: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Classifier guidance: eps - s grad, and the x_0 that goes with it."""
+        """Classifier guidance: eps - s grad, and the x_0 that corresponds to it."""
         a, s = (float(part[0]) for part in self.diffusion.coefficients(t))
         if a < _BLIND:
             return x_0, eps
@@ -109,9 +110,9 @@ class Guided:
 def classifier_gradient(
     classifier: Callable[[Tensor, Tensor], Tensor], labels: Tensor, weight: float
 ) -> Gradient:
-    """grad_x log p(label | x_t) of a classifier that was trained on noised pictures.
+    """grad_x log p(label | x_t) of a classifier that was trained on noised images.
 
-    `classifier(x, t)` gives (N, classes) logits, `labels` is (N,) int64.
+    `classifier(x, t)` returns (N, classes) logits, `labels` is (N,) int64.
     """
     import torch
 
@@ -128,10 +129,10 @@ def classifier_gradient(
 def clip_gradient(
     embed: Callable[[Tensor], Tensor], texts: Tensor, weight: float, network: Picture
 ) -> Gradient:
-    """grad_x of the cosine between the predicted picture and the texts (CLIP guidance, GLIDE 2.4).
+    """grad_x of the cosine between the predicted image and the texts (CLIP guidance, GLIDE 2.4).
 
-    `embed` maps pictures (N, 3, H, W) in -1 … 1 to unit rows, `texts` is (N, D) unit rows,
-    `network(x, t)` gives x_0; the model needs no training on noise, since it sees x_0.
+    `embed` maps images (N, 3, H, W) in -1 … 1 to unit rows, `texts` is (N, D) unit rows,
+    `network(x, t)` returns x_0. The model needs no training on noise, since it sees x_0.
     """
     import torch
 

@@ -1,9 +1,8 @@
 """Batches for a rank: read, decoded, fitted and noised by name, in worker processes or in this one.
 
-A worker is given (epoch, k) and gives the rank's part of that batch; it holds no state, so any
-number of workers gives the same batches, and a restart asks for the next number.
-
-Noise is drawn here, on the CPU, because it has to be the same on every device.
+A worker receives (epoch, k) and returns the rank's part of that batch. It holds no state, so any
+number of workers gives the same batches, and a restart asks for the next number. Noise is drawn
+here, on the CPU, because it must be the same on every device.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ class Loaded:
     epoch: int
     k: int
     keys: list[str]
-    captions: list[str]  # "" where the caption was dropped
+    captions: list[str]  # "" if the caption was dropped
     pixels: Tensor  # (B, 3, H, W) uint8
     times: Tensor  # (B,) int64, of the diffusion
     noise_seeds: list[int]
@@ -50,7 +49,7 @@ class Loaded:
 
 @dataclass
 class Batches:
-    """A map from (epoch, k) to this rank's part; what torch's DataLoader calls a dataset."""
+    """A map from (epoch, k) to this rank's part; torch's DataLoader calls this a dataset."""
 
     folder: Path  # of the rows
     settings: TrainSettings
@@ -74,7 +73,7 @@ class Batches:
         return {name: getattr(self, name) for name in ("folder", "settings", "rank", "world")}
 
     def __getitem__(self, place: tuple[int, int]) -> Loaded:
-        """Give this rank's part of batch k of an epoch."""
+        """The part of batch k of an epoch that is this rank's."""
         import time
 
         import torch
@@ -127,7 +126,7 @@ class Batches:
 
 
 def in_template(caption: str, templates: Sequence[str], chance: SampleRandomness) -> str:
-    """A caption in one of the templates, by chance; as it is where there are none."""
+    """A caption in a randomly chosen template; unchanged if there are none."""
     if not templates:
         return caption
     chosen = templates[int(chance.uniform("template") * len(templates))]
@@ -136,16 +135,16 @@ def in_template(caption: str, templates: Sequence[str], chance: SampleRandomness
 
 @dataclass(frozen=True)
 class Cursor:
-    """Where a run stands: `k` batches of the epoch are trained."""
+    """The state of a run: `k` batches of the epoch have been trained."""
 
     epoch: int = 0
     k: int = 0
 
 
 def places(plan: Plan, cursor: Cursor, batches: int) -> Iterator[tuple[int, int]]:
-    """The (epoch, k) of the next so many batches, from one epoch into the next.
+    """The (epoch, k) of the next `count` batches, continuing into the next epoch.
 
-    Raises ValueError where an epoch has no full batch.
+    Raises ValueError if an epoch has no full batch.
     """
     epoch, k = cursor.epoch, cursor.k
     for _ in range(batches):
@@ -161,7 +160,7 @@ def places(plan: Plan, cursor: Cursor, batches: int) -> Iterator[tuple[int, int]
 
 
 def load(batches: Batches, wanted: Sequence[tuple[int, int]], workers: int) -> Iterator[Loaded]:
-    """The batches, in order; read ahead by `workers` processes, or one by one where that is 0."""
+    """The batches in order; read ahead by `workers` processes, or one by one if that is 0."""
     if not workers:
         yield from (batches[place] for place in wanted)
         return
@@ -182,9 +181,9 @@ def load(batches: Batches, wanted: Sequence[tuple[int, int]], workers: int) -> I
 
 @dataclass
 class _InWorker:
-    """Batches in a worker process; what is wrong with the data comes back as it is.
+    """Batches in a worker process; an error in the data is returned as a value.
 
-    torch would raise it again with the worker's traceback for its text.
+    If raised, torch would replace its text with the worker's traceback.
     """
 
     batches: Batches
@@ -197,7 +196,7 @@ class _InWorker:
 
 
 def drawn_time(share: float, process: DiffusionSettings) -> int:
-    """The time of a draw, from a number in [0, 1); see diffusion.logit_normal."""
+    """The time for a random number in [0, 1); see diffusion.logit_normal."""
     if process.times == "logit_normal":
         share = logit_normal(share, process.times_mean, process.times_spread)
     share = process.shift * share / (1 + (process.shift - 1) * share)

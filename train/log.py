@@ -1,6 +1,6 @@
-"""What a run tells while it trains: log.jsonl, held_out.jsonl, losses-<rank>.jsonl, TensorBoard.
+"""The logs of a training: log.jsonl, held_out.jsonl, losses-<rank>.jsonl, TensorBoard.
 
-A run that goes on from step n cuts the logs back to it, so that they hold each step once.
+A run that resumes at step n truncates the logs to that step, so that each step is logged once.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
+
+import numpy as np
 
 from frenchcat.curate.atomic import write_whole
 from frenchcat.curate.dataset import digest_of
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 class Log:
     """The files of one rank; only the first writes more than its losses.
 
-    TensorBoard has a point `every` so many steps, log.jsonl a line at each.
+    TensorBoard gets a point `every` so many steps, log.jsonl a line per step.
     """
 
     def __init__(
@@ -45,14 +47,14 @@ class Log:
             self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
 
     def step(self, report: StepReport, loaded: Loaded) -> None:
-        """Note a step and the samples that were lost in it."""
+        """Log a step and the samples that were lost in it."""
         place = {"step": report.step, "epoch": loaded.epoch, "k": loaded.k}
         for loss in loaded.losses:
             _write(self._losses, place | asdict(loss))
         self._losses.flush()
         if self._steps is None:
             return
-        # Which samples met which chance: equal digests mean equal training.
+        # Of samples and their random numbers: equal digests mean equal training.
         digest = digest_of(
             [loaded.keys, loaded.captions, loaded.times.tolist(), loaded.noise_seeds]
         )
@@ -66,7 +68,7 @@ class Log:
         self._tell({f"train/{name}": getattr(report, name) for name in names}, report.step)
 
     def held_out(self, step: int, losses: HeldOutLoss | None) -> None:
-        """Note the loss on held-out pictures."""
+        """Log the loss on held-out images."""
         if losses is None or self._board is None or self._held_out is None:
             return
         _write(self._held_out, {"step": step, "loss": losses.mean, "by_time": losses.by_time})
@@ -77,9 +79,7 @@ class Log:
             self._board.add_scalar(f"held_out/t{t:04d}", value, step)
 
     def picture(self, step: int, picture: Image) -> None:
-        """Note a grid of samples."""
-        import numpy as np
-
+        """Log a grid of samples."""
         if self._board is not None:
             self._board.add_image("samples", np.asarray(picture), step, dataformats="HWC")
         if self._wandb is not None:
@@ -104,9 +104,9 @@ class Log:
 
 
 def _wandb_run(folder: Path, project: str) -> Any:
-    """A run of Weights & Biases that is gone on with by the folder's name.
+    """A run of Weights & Biases, resumed by the folder's name.
 
-    Raises `UserError` without the package, or where it cannot begin.
+    Raises `UserError` without the package, or if it cannot start.
     """
     try:
         import wandb
@@ -114,7 +114,7 @@ def _wandb_run(folder: Path, project: str) -> Any:
         return wandb.init(project=project, name=folder.name, dir=str(folder), resume="allow")
     except ImportError:
         raise UserError("run.wandb needs wandb; pip install wandb, or leave it out") from None
-    except Exception as error:  # whatever a service fails with
+    except Exception as error:  # a service may fail in any way
         reason = " ".join(str(error).split())[:200]
         raise UserError(
             f"run.wandb {project} cannot begin ({reason}); set WANDB_MODE=offline, or leave it out"
@@ -122,14 +122,14 @@ def _wandb_run(folder: Path, project: str) -> Any:
 
 
 def _open(path: Path, step: int) -> IO[str]:
-    """The file, cut back to the lines of `step` and before."""
+    """The file, truncated to the lines up to `step`."""
     kept = []
     if path.exists():
         for line in path.read_text(encoding="utf-8").splitlines():
             try:
                 if json.loads(line)["step"] <= step:
                     kept.append(line)
-            except (ValueError, KeyError):  # the line that a crash cut short
+            except (ValueError, KeyError):  # a line that a crash cut short
                 continue
     write_whole(path, "".join(f"{line}\n" for line in kept))
     return open(path, "a", encoding="utf-8")

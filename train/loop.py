@@ -1,13 +1,15 @@
-"""Training, as a call: the trainer of the run's task, on this rank's device, to the end.
+"""Training in one call: runs the trainer for the run's task on this rank's device, to the end.
 
-A killed run, started again, goes on from its newest checkpoint (trainer.py).
+A killed run, started again, resumes from its newest checkpoint (trainer.py).
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from frenchcat.curate.config import Overrides
+import torch
+
+from frenchcat.curate.config import Overrides, as_overrides, load_settings
 from frenchcat.curate.errors import UserError, first_line
 from frenchcat.train.classifier_loop import ClassifierTrainer
 from frenchcat.train.distributed import join
@@ -20,13 +22,12 @@ from frenchcat.train.trainer import Trainer, Watch
 
 
 def train(settings: TrainSettings, watch: Watch | None = None, *, other_run: bool = False) -> Path:
-    """Train until `optimizer.steps`, from the newest checkpoint if there is one; gives the folder.
+    """Train until `optimizer.steps`, from the newest checkpoint if there is one; returns the
+    folder.
 
-    `other_run` goes on from a checkpoint of another selection, model or seed. Raises `UserError`
-    for settings that do not fit, damaged data beyond substitutes, or too little memory.
+    `other_run` resumes from a checkpoint of another selection, model or seed. Raises `UserError`
+    for settings that do not fit, data too damaged for substitutes, or too little memory.
     """
-    import torch
-
     settings = with_start(anchored(settings))
     device = device_of(settings.run.device)
     with join(device) as ranks:
@@ -53,12 +54,10 @@ def train_by_name(
     watch: Watch | None = None,
     other_run: bool = False,
 ) -> Path:
-    """Train by a TOML file or a preset with settings over it; gives the run's folder. See `train`.
+    """Train by a TOML file or a preset with overrides; returns the run's folder. See `train`.
 
     Example: ``frenchcat.train("train-demo", set={"data.dataset": "data/mine", "run.out": "run"})``
     """
-    from frenchcat.curate.config import as_overrides, load_settings
-
     settings = load_settings(TrainSettings, config, as_overrides(set))
     return train(settings, watch, other_run=other_run)
 

@@ -25,14 +25,14 @@ _BLOCK = 1024
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean, and the half of its 95 % interval."""
+    """A mean, and half the width of its 95 % interval."""
 
     mean: float
     interval: float
 
 
 def clip_score(pictures: Vectors, texts: Vectors) -> Estimate:
-    """The mean cosine of unit rows, pair by pair."""
+    """The mean cosine of paired unit rows."""
     cosines = (np.asarray(pictures, np.float64) * np.asarray(texts, np.float64)).sum(1)
     if len(cosines) < 2:
         return Estimate(float(cosines.mean()), float("inf"))

@@ -1,10 +1,9 @@
-"""The network: a U-Net to which the caption speaks by cross-attention.
+"""The network: a U-Net that attends to the caption by cross-attention.
 
 diffusers' `UNet2DConditionModel`, in pixels (-1 … 1) or in the latents of an `AutoencoderKL` that
-is given by path. GLIDE (2112.10741) and LDM (2112.10752) have the conditioning: every attention
-block of the U-Net takes its queries from the picture and keys and values from the token states.
-
-`Denoiser` is what trains; `network_of` gives the samplers' seam (guidance.py).
+is given by path. Conditioning is that of GLIDE (2112.10741) and LDM (2112.10752): each attention
+block of the U-Net takes its queries from the image, and keys and values from the token states.
+`Denoiser` is what trains; `network_of` is what samplers call (guidance.py).
 """
 
 from __future__ import annotations
@@ -23,11 +22,11 @@ if TYPE_CHECKING:
 
 
 AT_ONCE = 8
-"""Pictures that the autoencoder sees together, which is what its memory follows from."""
+"""Images that the autoencoder processes together."""
 
 
 def vae_bytes(pixels: int) -> float:
-    """What Stable Diffusion's autoencoder takes for a picture of so many pixels, in float32.
+    """Memory that Stable Diffusion's autoencoder takes for an image of so many pixels, in float32.
 
     .165 GB for 256 x 256 (measured on a CPU); it grows with the pixels.
     """
@@ -41,10 +40,10 @@ def make_unet(
     channels: int = 3,
     pooled_width: int | None = None,
 ) -> Any:
-    """A UNet2DConditionModel for pictures (or latents) of `channels` with `size` pixels a side.
+    """A UNet2DConditionModel for images (or latents) of `channels` with `size` pixels per side.
 
-    `pooled_width` is that of the captions' embeddings, which `model.pooled` asks for. Raises
-    `UserError` where the side cannot be halved once a level.
+    `pooled_width` is that of the captions' embeddings, which `model.pooled` needs. Raises
+    `UserError` if the side cannot be halved once per level.
     """
     import diffusers
 
@@ -69,7 +68,7 @@ def make_unet(
         down_block_types=["CrossAttnDownBlock2D" if a else "DownBlock2D" for a in attends],
         up_block_types=["CrossAttnUpBlock2D" if a else "UpBlock2D" for a in reversed(attends)],
         cross_attention_dim=text_width,
-        # diffusers' name for the number of heads, kept for old checkpoints' sake.
+        # diffusers' name for the number of heads, kept for old checkpoints.
         attention_head_dim=[max(1, c // settings.head_dim) for c in settings.channels],
         norm_num_groups=groups_of(settings.channels),
         **projection,
@@ -80,13 +79,13 @@ def make_unet(
 
 
 def unet_output(unet: Any, x: Tensor, t: Tensor, condition: Condition) -> Tensor:
-    """The U-Net's answer at x_t under a caption, in the shape of x."""
+    """The U-Net's output at x_t with a caption, in the shape of x."""
     answer: Tensor = unet(
         x,
         t,
         encoder_hidden_states=condition.states.to(x.dtype),
         encoder_attention_mask=condition.mask,
-        # diffusers adds what it calls class labels to the time; without a projection it ignores it.
+        # diffusers adds its "class labels" to the time embedding if there is a projection.
         class_labels=None if condition.pooled is None else condition.pooled.to(x.dtype),
         return_dict=False,
     )[0]
@@ -107,7 +106,9 @@ class Codec:
 
     @classmethod
     def load(cls, path: str | None, patch: int = 1) -> Codec:
-        """Pixels for None; else the AutoencoderKL in a folder. Raises `UserError` for others."""
+        """Pixels for None; else the AutoencoderKL in a folder. Raises `UserError` if it does not
+        load.
+        """
         if path is None:
             return cls(patch=patch)
         if patch != 1:
@@ -118,9 +119,7 @@ class Codec:
         import diffusers
 
         if not (Path(path) / "config.json").exists():
-            raise UserError(
-                f"model.vae {path} holds no config.json; give an AutoencoderKL's folder"
-            )
+            raise UserError(f"model.vae {path} has no config.json; give an AutoencoderKL's folder")
         try:
             vae_class: Any = diffusers.AutoencoderKL
             vae = vae_class.from_pretrained(path, local_files_only=True)
@@ -130,7 +129,7 @@ class Codec:
         return cls(vae.eval().requires_grad_(False))
 
     def to(self, device: Any) -> Codec:
-        """The same, its autoencoder on a device."""
+        """The same codec, its autoencoder on a device."""
         if self.vae is not None:
             self.vae.to(device)
         return self
@@ -165,7 +164,7 @@ class Codec:
         return float(getattr(self.vae.config, "shift_factor", None) or 0.0)
 
     def pixels(self, x: Tensor) -> Tensor:
-        """Patches -> pixels (B, 3, H, W), differentiable; anything else stays as it is."""
+        """Patches -> pixels (B, 3, H, W), differentiable; other inputs are returned as they are."""
         import torch
 
         if self.vae is not None or self.patch == 1:
@@ -195,18 +194,20 @@ def network_of(
 
 
 def groups_of(channels: tuple[int, ...]) -> int:
-    """Groups of the normalisation: the largest divisor of all widths up to 32."""
+    """Groups of the normalisation: the largest common divisor of all widths, at most 32."""
     return next(n for n in range(32, 0, -1) if all(c % n == 0 for c in channels))
 
 
 def device_of(name: str) -> torch.device:
-    """The device of a name; `auto` is a GPU where there is one. Raises `UserError` for others."""
+    """The device of a name; `auto` is a GPU if there is one. Raises `UserError` for unknown
+    names.
+    """
     import torch
 
     if name not in ("auto", "cpu", "cuda"):
-        raise UserError(f"there is no device {name!r}; take auto, cpu or cuda")
+        raise UserError(f"there is no device {name!r}; give auto, cpu or cuda")
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name == "cuda" and not torch.cuda.is_available():
-        raise UserError("the device is cuda, and there is no GPU; take auto or cpu")
+        raise UserError("the device is cuda, but there is no GPU; give auto or cpu")
     return torch.device(name)

@@ -1,9 +1,8 @@
 """The learning rate by step, and the averaged weights.
 
-Warmup, then a cosine to nothing (SGDR without restarts, 1608.03983 equation 5), a line to nothing,
-or one rate. The average is the
-one that samples: an exponential one whose decay grows from little, so that the first weights are
-soon forgotten.
+Warmup, then a cosine to zero (SGDR without restarts, 1608.03983 equation 5), a line to zero, or a
+constant rate. Samples are drawn with an exponential moving average whose decay grows from a small
+value, so that the first weights are soon forgotten.
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ def rate_at(step: int, settings: OptimizerSettings) -> float:
 
 
 def make_optimizer(parameters: Iterable[Any], settings: OptimizerSettings) -> Any:
-    """The optimizer of the settings; AdamW is fused where the device has it.
+    """The optimizer of the settings; AdamW is fused if the device supports it.
 
     Raises `UserError` for one whose package is not installed.
     """
@@ -69,7 +68,7 @@ def _of_package(parameters: Iterable[Any], settings: OptimizerSettings) -> Any:
             f"optimizer.kind {settings.kind} needs {package} ({error}); pip install {package}, or "
             "take adamw"
         ) from None
-    with contextlib.redirect_stdout(sys.stderr):  # they greet, and stdout is for JSON
+    with contextlib.redirect_stdout(sys.stderr):  # they print greetings, and stdout is for JSON
         return made(parameters, lr=settings.rate, betas=settings.betas, weight_decay=settings.decay)
 
 

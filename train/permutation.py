@@ -1,11 +1,10 @@
-"""A permutation of 0 … n-1 that is computed, not stored: any place of it, in any order.
+"""A permutation of 0 … n-1 that is computed, not stored: random access to any place.
 
 A Feistel network on the bits of the next power of four permutes that range for any round function
-(Luby & Rackoff 1988); values of n and above are sent through it again until they fall below n
-(cycle walking, Black & Rogaway 2002), which keeps it a permutation. The round function is the
-finaliser of SplitMix64 (Steele, Lea & Flood 2014): good enough for a shuffle, no cipher.
-
-Cost: O(1) memory, under four passes on average a value; vectorised over arrays.
+(Luby & Rackoff 1988); values of n and above are mapped again until they are below n (cycle walking,
+Black & Rogaway 2002), which keeps it a permutation. The round function is the finaliser of
+SplitMix64 (Steele, Lea & Flood 2014): good enough for a shuffle, not a cipher. Cost: O(1) memory,
+fewer than four passes on average per value; vectorised over arrays.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ def key_of(*parts: object) -> int:
 
 
 def permuted(places: NDArray[np.int64], n: int, key: int) -> NDArray[np.int64]:
-    """Places (M,) int64 in 0 … n-1 -> the values that the permutation `key` of n has there.
+    """Places (M,) int64 in 0 … n-1 -> their values in the permutation of n with this `key`.
 
     Raises ValueError for a place outside.
     """

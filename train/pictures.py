@@ -1,6 +1,6 @@
-"""A decoded picture -> the square or rectangle that the model sees, flipped and cut by chance.
+"""A decoded image -> the square or rectangle that the model sees, flipped and cropped at random.
 
-Reads PIL pictures, gives uint8 arrays; the network's range -1 … 1 is made on the device.
+Reads PIL images, returns uint8 arrays; the network's range -1 … 1 is made on the device.
 """
 
 from __future__ import annotations
@@ -29,25 +29,25 @@ def shapes_of(data: DataSettings) -> list[tuple[int, int]]:
 
 
 def squarest(data: DataSettings) -> tuple[int, int]:
-    """(width, height) in pixels of the bucket nearest to a square: what is drawn unless told."""
+    """(width, height) in pixels of the bucket nearest to a square: the default size of drawings."""
     return min(shapes_of(data), key=lambda shape: max(shape) / min(shape))
 
 
 def without_chance(data: DataSettings) -> DataSettings:
-    """Settings by which a picture always looks the same: unflipped, cut in the middle."""
+    """Settings under which an image always looks the same: unflipped, cropped at the centre."""
     return changed(data, flip=False, crop="pad" if data.crop == "pad" else "center")
 
 
 def edges_of(aspects: Sequence[float]) -> list[float]:
-    """Where one bucket ends and the next begins: the geometric means of neighbouring aspects."""
+    """The bounds between buckets: the geometric means of neighbouring aspects."""
     ordered = sorted(aspects)
     return [(one * other) ** 0.5 for one, other in pairwise(ordered)]
 
 
 def enough_of(data: DataSettings) -> tuple[int, int]:
-    """(width, height) of a decoded picture that loses nothing when it is fitted.
+    """The smallest (width, height) to decode at without loss when fitting.
 
-    Twice the largest bucket's sides, so that the last halving is by our own averaging.
+    Twice the sides of the largest bucket, so that the last halving is by our own averaging.
     """
     widths, heights = zip(*shapes_of(data), strict=True)
     return 2 * max(widths), 2 * max(heights)
@@ -69,7 +69,7 @@ def fitted(
         where = (0.5, 0.5)
         if data.crop == "random":
             place = chance.uniform("crop")
-            where = (place, place)  # one side fits exactly; the other takes its place
+            where = (place, place)  # one side fits exactly; only the other one is cropped
         picture = ImageOps.fit(picture, shape, how, centering=where)
     if data.flip and chance.uniform("flip") < 0.5:
         picture = picture.transpose(

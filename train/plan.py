@@ -1,15 +1,14 @@
 """Which samples make up batch k of an epoch: a pure function of (digest, seed, epoch, k).
 
-No shuffle buffer, so nothing to save but the numbers (epoch, k); no state in workers, so any number
-of ranks and workers, and any restart, sees the same batches.
+There is no shuffle buffer, so nothing needs saving but the numbers (epoch, k), and no state in
+workers, so any number of ranks and workers, and any restart, sees the same batches.
 
-The order: within each aspect bucket, shards are permuted and taken in blocks of a few; the draws of
+The order: within each aspect bucket, shards are permuted and taken in blocks of a few. The draws of
 a block are permuted among each other, so that reads stay within a few tars at a time. Batches of
-the buckets are then interleaved evenly. What does not fill a batch at a bucket's end is left out,
-other rows in each epoch.
-
-Weights are honoured by systematic sampling (Madow 1949): in each epoch row i is drawn floor or
-ceil of its weight times, w_i on average, by one offset for the whole epoch.
+the buckets are then interleaved evenly. What does not fill a batch at a bucket's end is left out;
+each epoch leaves out other rows. Weights are honoured by systematic sampling (Madow 1949): in each
+epoch row i is drawn floor or ceil of its weight times, w_i on average, by one offset for the whole
+epoch.
 
 Cost: an epoch's head is O(shards + batches), 10 bytes per batch; a batch is O(batch log rows),
 whatever its place.
@@ -38,7 +37,7 @@ class Batch:
     bucket: int
 
     def of_rank(self, rank: int, world: int) -> Batch:
-        """A rank's part: every world-th sample, so that all parts have one size."""
+        """A rank's part: every world-th sample, so that all parts have the same size."""
         mine = slice(rank, None, world)
         return Batch(self.rows[mine], self.repeats[mine], self.bucket)
 
@@ -55,7 +54,9 @@ class Plan:
 
     def __post_init__(self) -> None:
         if self.batch < 1 or self.shards_per_block < 1:
-            raise ValueError(f"batch {self.batch}, {self.shards_per_block} shards a block: 1 up")
+            raise ValueError(
+                f"batch {self.batch}, {self.shards_per_block} shards per block: give at least 1"
+            )
 
     def batches(self, epoch: int) -> int:
         """How many full batches an epoch has."""
@@ -66,7 +67,7 @@ class Plan:
         return self.epoch(epoch).at(k)
 
     def epoch(self, epoch: int) -> Epoch:
-        """The head of an epoch, from which its batches follow; a few are kept."""
+        """The head of an epoch, which determines its batches; a few are cached."""
         return _epoch(self, epoch)
 
 
@@ -106,7 +107,9 @@ class Epoch:
     def at(self, k: int) -> Batch:
         """Batch k."""
         if not 0 <= k < len(self.turns):
-            raise IndexError(f"batch {k} of epoch {self.number}, which has {len(self.turns)}")
+            raise IndexError(
+                f"batch {k} of epoch {self.number}, which has {len(self.turns)} batches"
+            )
         bucket = int(self.turns[k])
         first = int(self._nth[k]) * self.plan.batch
         rows, repeats = self._streams[bucket].draw(np.arange(first, first + self.plan.batch))
@@ -129,7 +132,7 @@ class _BucketStream:
         self.draws = int(self.starts[-1])
 
     def _draws_before(self, places: Places) -> Places:
-        """How many whole numbers of ONE the running sum, moved by the offset, has passed."""
+        """How many multiples of ONE the running sum, shifted by the offset, has passed."""
         return (self.population.sums(places) + self.offset) // ONE
 
     def draw(self, numbers: Places) -> tuple[Places, Places]:
@@ -143,13 +146,13 @@ class _BucketStream:
             places[chosen] = start + inside
         segment = np.searchsorted(self.starts, places, side="right") - 1
         draw = self.first[segment] + places - self.starts[segment]
-        # Draw d is the point at which the moved running sum passes d + 1.
+        # Draw d is the point at which the shifted running sum passes d + 1.
         found = self.population.places((draw + 1) * ONE - self.offset - 1)
         return self.population.row_numbers(found), draw - self._draws_before(found)
 
 
 def _interleaved(full: dict[int, int]) -> tuple[NDArray[np.int16], NDArray[np.int64]]:
-    """Buckets with so many batches each -> the bucket of every batch, and its number there."""
+    """Number of batches per bucket -> the bucket of every batch, and its number there."""
     if len(full) == 1:  # the usual case, without sorting
         ((bucket, count),) = full.items()
         return np.full(count, bucket, np.int16), np.arange(count)

@@ -1,4 +1,4 @@
-"""What a plan has to know of a training set: how often each row is to be drawn, and what goes
+"""What a plan must know about a training set: how often each row is drawn, and what goes
 together in a batch.
 
 Made once from a selection's rows, kept as three arrays that are memory-mapped, so that a set of
@@ -41,7 +41,8 @@ class Population:
         weights: NDArray[np.float64] | None = None,
         buckets: Places | None = None,
     ) -> Population:
-        """From each row's shard number, weight (None: 1 each) and bucket (None: one for all).
+        """Make it from each row's shard number, weight (None: 1 each) and bucket (None: a single
+        one).
 
         Raises ValueError for no rows, or a weight that is negative, not finite or above 2^20.
         """
@@ -58,7 +59,7 @@ class Population:
         return cls(len(shards), segments, order, _running(weights, order))
 
     def save(self, folder: Path) -> None:
-        """Write the arrays into a folder, in place of those that lie there."""
+        """Write the arrays into a folder, replacing those that are there."""
         np.save(folder / "segments.npy", self.segments)
         for name in ("order", "weights"):
             values = getattr(self, name)
@@ -78,12 +79,12 @@ class Population:
         return cls(int(segments[-1, 2]), segments, there.get("order"), there.get("weights"))
 
     def sums(self, places: Places) -> Places:
-        """Weights of all places before each of `places`, in units of 1/ONE."""
+        """The sum of weights of all places before each of `places`, in units of 1/ONE."""
         found: Places = places * ONE if self.weights is None else self.weights[places]
         return found
 
     def places(self, points: Places) -> Places:
-        """The place in whose weight each point of the running sum lies."""
+        """The place whose weight contains each point of the running sum."""
         if self.weights is None:
             return points // ONE
         return np.searchsorted(self.weights, points, side="right") - 1
@@ -97,8 +98,8 @@ def _running(weights: NDArray[np.float64] | None, order: Places | None) -> Place
     if weights is None or bool((weights == 1).all()):
         return None
     if not bool(np.isfinite(weights).all()) or weights.min() < 0 or weights.max() > ONE:
-        raise ValueError("weights have to be finite, 0 or more, and at most 2^20")
+        raise ValueError("weights must be finite, at least 0, and at most 2^20")
     fixed = np.rint(weights * ONE).astype(np.int64)
     if not fixed.any():
-        raise ValueError("every weight is 0: nothing to train on")
+        raise ValueError("every weight is 0: there is nothing to train on")
     return np.concatenate([[0], np.cumsum(fixed if order is None else fixed[order])])

@@ -1,12 +1,12 @@
-"""Content Credentials (C2PA): drawn pictures are signed, and a signature is read in words.
+"""Content Credentials (C2PA): signs drawn images, and explains a signature in words.
 
-Reads and writes bytes of pictures and a key in the user's configuration folder; asks no server. A
-manifest says that a picture was made by a model (`trainedAlgorithmicMedia`), and in an assertion of
-our own by which: run, checkpoint, selection, prompt, seed. The key is self-issued, made at the
-first use, or the user's own.
+Reads and writes bytes of images and a key in the user's configuration folder; contacts no server. A
+manifest says that an image was made by a model (`trainedAlgorithmicMedia`); our own assertion says
+by which: run, checkpoint, selection, prompt, seed. The key is self-issued, made at the first use,
+or the user's own.
 
-A signature tells that a file is as its signer left it, and by which key. A self-issued key proves
-no name, and a manifest can be cut out by whoever likes: a picture without one says nothing.
+A signature shows that a file is as its signer left it, and by which key. A self-issued key proves
+no name, and anybody can cut a manifest out: an image without one says nothing.
 """
 
 from __future__ import annotations
@@ -41,29 +41,32 @@ _PURPOSES = "\n".join(
         "1.3.6.1.4.1.311.76.59.1.9",  # Microsoft's for C2PA
     )
 )
-"""What a signer's certificate may be for (C2PA 2.1, section 14.4.1), as extended key usages."""
+"""Permitted purposes of a signer's certificate (C2PA 2.1, section 14.4.1), as extended key
+usages.
+"""
 
 Key = Literal["own", "known", "unknown"]
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What a picture's manifest says, and whether it holds."""
+    """What an image's manifest says, and whether it is valid."""
 
     signed: bool
-    intact: bool = False  # every byte is as the signer left it
+    intact: bool = False  # every byte is as it was signed
     key: Key = "unknown"
     signer: str | None = None
     facts: dict[str, Any] = field(default_factory=dict)  # of our assertion
-    generated: bool = False  # says of itself that a trained model made it
-    troubles: tuple[str, ...] = ()  # of the bytes or the manifest, in words
-    doubts: tuple[str, ...] = ()  # of the signer, in words; the bytes are as they were signed
+    generated: bool = False  # declares that a trained model made it
+    troubles: tuple[str, ...] = ()  # problems of the bytes or the manifest, in words
+    doubts: tuple[str, ...] = ()  # problems of the signer, in words; the bytes are as signed
 
 
 def signed(picture: bytes, facts: Mapping[str, Any], credentials: Credentials) -> bytes:
-    """A PNG with a manifest that names its makers. Raises `UserError` where the key does not sign.
+    """A PNG with a manifest that names its makers. Raises `UserError` if the key cannot sign.
 
-    `facts` are what our assertion says: model, checkpoint, selection, prompt, seed and the like.
+    `facts` are the content of our assertion: model, checkpoint, selection, prompt, seed and the
+    like.
     """
     from importlib.metadata import version
 
@@ -99,10 +102,10 @@ def signed(picture: bytes, facts: Mapping[str, Any], credentials: Credentials) -
 
 
 def verified(data: bytes, kind: str, known: bytes = b"", own: bytes | None = None) -> Finding:
-    """What the manifest in a picture's bytes says, and whether one byte of them was changed.
+    """What the manifest in an image's bytes says, and whether any of the bytes changed.
 
-    `kind` is its format as in rights.provenance.TYPES, `known` certificates to trust (PEM), `own`
-    the user's; by default those of the configuration folder.
+    `kind` is its format as in rights.provenance.TYPES, `known` are certificates to trust (PEM),
+    `own` the user's, by default those of the configuration folder.
     """
     own = own_certificates() if own is None else own
     troubles = _png_troubles(data) if kind == "png" else []
@@ -119,7 +122,7 @@ def verified(data: bytes, kind: str, known: bytes = b"", own: bytes | None = Non
         return Finding(True, troubles=(f"the manifest cannot be read: {told}", *troubles))
     try:
         return _found(store, troubles, mine)
-    except (KeyError, TypeError, AttributeError):  # a damaged one may lack any part of itself
+    except (KeyError, TypeError, AttributeError):  # a damaged manifest may lack any part
         return Finding(True, troubles=("the manifest is malformed", *troubles))
 
 
@@ -143,7 +146,7 @@ def _found(store: dict[str, Any], troubles: list[str], mine: bool) -> Finding:
     about = manifest.get("signature_info", {})
     state = store.get("validation_state")
     if state not in ("Valid", "Trusted") and not failures:
-        troubles.append("the manifest does not hold, for a reason that it does not tell")
+        troubles.append("the manifest is not valid, for an unknown reason")
     key: Key = "unknown"
     if _trusted(store):
         key = "own" if mine else "known"
@@ -159,7 +162,7 @@ def _found(store: dict[str, Any], troubles: list[str], mine: bool) -> Finding:
 
 
 def _failures(store: dict[str, Any]) -> list[str]:
-    """The codes of all that failed, of the manifest and of those of pictures it was made from."""
+    """The codes of all failures, of the manifest and of those of images it was made from."""
     results = store.get("validation_results", {})
     parts = [results.get("activeManifest", {})]
     parts += [one.get("validationDeltas", {}) for one in results.get("ingredientDeltas") or ()]
@@ -168,7 +171,7 @@ def _failures(store: dict[str, Any]) -> list[str]:
 
 
 def _bytes_fit(store: dict[str, Any]) -> bool:
-    """Whether the signature and the hash of the picture's bytes were checked, and held."""
+    """Whether the signature and the hash of the image's bytes were checked and are valid."""
     results = store.get("validation_results", {}).get("activeManifest", {})
     held = {one["code"] for one in results.get("success") or ()}
     hashed = any(code.endswith("Hash.match") for code in held)
@@ -176,7 +179,7 @@ def _bytes_fit(store: dict[str, Any]) -> bool:
 
 
 def _why_not(error: str, credentials: Credentials) -> str:
-    """What is wrong with a key or its certificates that do not sign, and the cure."""
+    """Why a key or its certificates cannot sign, and the cure."""
     end = validity_end(credentials.certificates)
     if "not valid at time" in error:
         return f"the signer's certificate is not valid today ({end}); renew it"
@@ -186,11 +189,11 @@ def _why_not(error: str, credentials: Credentials) -> str:
             "document signing or C2PA claim signing, and not self-signed); ask its issuer for such "
             "a one, or leave out --key"
         )
-    return f"the key does not sign a picture ({' '.join(error.split())[:200]}); give another"
+    return f"the key cannot sign an image ({' '.join(error.split())[:200]}); give another"
 
 
 def _store(data: bytes, media: str, anchors: bytes) -> dict[str, Any]:
-    """The manifest store as JSON. Raises ValueError where there is none, or a broken one."""
+    """The manifest store as JSON. Raises ValueError if there is none, or a broken one."""
     from c2pa import C2paError, Context, Reader, Settings
 
     verify = {"remote_manifest_fetch": False, "ocsp_fetch": False, "verify_trust": True}
@@ -205,13 +208,13 @@ def _store(data: bytes, media: str, anchors: bytes) -> dict[str, Any]:
 
 
 def _png_troubles(data: bytes) -> list[str]:
-    """What is wrong with a PNG's frame: each chunk has a CRC, the manifest's padding with it."""
+    """What is wrong with a PNG's structure: each chunk has a CRC, even the manifest's padding."""
     if not data.startswith(_PNG):
         return ["its first bytes are not a PNG's"]
     at, last = len(_PNG), b""
     while at < len(data):
         if last == b"IEND":
-            return [f"{len(data) - at} bytes behind its end"]
+            return [f"{len(data) - at} bytes after its end"]
         (length,) = struct.unpack(">I", data[at : at + 4].rjust(4, b"\0"))
         end = at + 12 + length
         if end > len(data):

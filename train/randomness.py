@@ -1,7 +1,7 @@
-"""Chance by name: a generator for each (seed, epoch, sample, purpose), and for nothing else.
+"""Random numbers by name: a generator for each (seed, epoch, sample, purpose).
 
-Since no generator is shared, a sample's noise, timestep, dropped caption, crop and flip are the
-same whatever rank, worker or restart it meets. Reseeding costs about 13 us.
+Because no generator is shared, a sample's noise, timestep, dropped caption, crop and flip are the
+same for any rank, worker or restart. Seeding costs about 13 us.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class SampleRandomness:
     seed: int
     epoch: int
     key: str
-    repeat: int = 0  # a row that is drawn twice in an epoch meets other noise the second time
+    repeat: int = 0  # a row that is drawn twice in an epoch gets other noise the second time
 
     def generator(self, purpose: Purpose) -> torch.Generator:
         """The generator for a purpose, on the CPU."""

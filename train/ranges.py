@@ -1,10 +1,9 @@
-"""Reading many byte ranges of few files: sorted by offset, near ones together.
+"""Reads many byte ranges of few files: sorted by offset, neighbours merged.
 
-Local files are read with `pread`; addresses by fsspec's `cat_ranges`, which asks for ranges side by
-side. Two ranges whose gap is at most `GAP` are one read: a seek, or a request, costs more than the
-bytes between. A file that ends early gives the bytes it has.
-
-Cost: memory of what is asked for at once, and of the gaps between.
+Local files are read with `pread`; addresses by fsspec's `cat_ranges`, which requests ranges
+concurrently. Two ranges whose gap is at most `GAP` become one read: a seek, or a request, costs
+more than the bytes between. A file that ends early gives the bytes it has. Cost: memory for the
+bytes requested at once, and for the gaps.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from dataclasses import dataclass
 
 GAP_LOCAL = 16 * 1024  # bytes
 GAP_REMOTE = 4 * 1024
-"""Smaller: gaps are paid for, and requests run side by side."""
+"""Smaller: gaps are paid for, and requests run concurrently."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +28,7 @@ class Range:
 
 
 def read_ranges(ranges: Sequence[Range]) -> list[bytes | OSError]:
-    """The bytes of each range, in order; shorter where the file ends, an OSError where it fails."""
+    """The bytes of each range, in order; shorter if the file ends, an OSError if reading fails."""
     found: list[bytes | OSError] = [b""] * len(ranges)
     order = sorted(range(len(ranges)), key=lambda n: (ranges[n].path, ranges[n].offset))
     runs = _runs(ranges, order)
@@ -48,7 +47,7 @@ def _spanning(run: Sequence[Range]) -> Range:
 
 
 def _runs(ranges: Sequence[Range], order: Iterable[int]) -> list[list[int]]:
-    """Neighbours in `order` that one read serves."""
+    """Neighbours in `order` that one read covers."""
     runs: list[list[int]] = []
     path, end = "", 0
     for n in order:
@@ -67,7 +66,7 @@ def _end(one: Range) -> int:
 
 
 def _read(wanted: Sequence[Range]) -> list[bytes | OSError]:
-    """Each range, those of one file one after the other."""
+    """Read each range, those of one file one after the other."""
     remote = [n for n, one in enumerate(wanted) if "://" in one.path]
     there = dict(zip(remote, _remote([wanted[n] for n in remote]), strict=True))
     local = [n for n in range(len(wanted)) if n not in there]
@@ -78,7 +77,7 @@ def _read(wanted: Sequence[Range]) -> list[bytes | OSError]:
 
 
 def _local(path: str, wanted: Sequence[Range]) -> list[bytes | OSError]:
-    """Ranges of one local file."""
+    """Read the ranges of one local file."""
     try:
         descriptor = os.open(path, os.O_RDONLY)
     except OSError as error:
@@ -97,7 +96,7 @@ def _part(descriptor: int, one: Range) -> bytes | OSError:
 
 
 def _remote(wanted: Sequence[Range]) -> list[bytes | OSError]:
-    """Ranges of one file system, side by side."""
+    """Read the ranges of one file system, concurrently."""
     if not wanted:
         return []
     import fsspec

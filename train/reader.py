@@ -1,12 +1,11 @@
-"""Samples straight from unmodified tars: a batch's bytes by offset, decoded, bad ones replaced.
+"""Samples straight from unmodified tars: a batch's bytes by offset, decoded, damaged ones replaced.
 
-Reads the rows of a run (rows.py) and their tars, writes nothing. A sample is bad when its bytes
-are cut short, have another SHA-256 than the recorded one, are no picture that decodes, or have an
-empty caption. Its place is taken by a substitute that depends on its key alone, so that batches
-stay full, ranks stay in step, and any restart substitutes the same; the loss is exactly the
-damaged samples, each with its key and reason.
-
-Cost: one read a sample or a few samples (ranges.py), one decode each; no state between batches.
+Reads the rows of a run (rows.py) and their tars, writes nothing. A sample is damaged if its bytes
+are truncated, have another SHA-256 than the recorded one, are not an image that decodes, or if its
+caption is empty. It is replaced by a substitute that depends on its key alone, so batches stay
+full, ranks stay in step, and any restart chooses the same substitutes. Exactly the damaged samples
+are lost, each with its key and reason. Cost: one read per sample or few samples (ranges.py), one
+decoding each; no state between batches.
 """
 
 from __future__ import annotations
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from frenchcat.curate.errors import UnreadableImage
 from frenchcat.train.permutation import key_of
 from frenchcat.train.plan import Batch
 from frenchcat.train.ranges import Range, read_ranges
@@ -30,25 +30,27 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 MAX_SUBSTITUTES = 64
-"""In a row, for one sample; a training set with fewer sound samples is beyond help."""
+"""Substitutes tried in a row for one sample; with fewer sound samples the training set is
+unusable.
+"""
 
 
 class BadSample(Exception):
-    """Why a sample cannot be trained on; its first word is the reason's name."""
+    """Why a sample cannot be trained on; the first word is the reason's name."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReadBytes:
-    """A row's bytes as they lie in its tar; an OSError where they could not be read."""
+    """A row's bytes as they are in its tar; an OSError if they could not be read."""
 
     row: TrainingRow
     picture: bytes | OSError
-    caption: bytes | OSError | None  # None: the row knows it
+    caption: bytes | OSError | None  # None: it is in the row
 
 
 @dataclass(frozen=True)
 class Sample:
-    """A decoded picture and its caption."""
+    """A decoded image and its caption."""
 
     key: str
     picture: Image  # RGB
@@ -66,7 +68,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Loss:
-    """A damaged sample that was asked for, and what took its place."""
+    """A damaged sample that was requested, and its substitute."""
 
     key: str
     reason: str
@@ -75,17 +77,17 @@ class Loss:
 
 @dataclass
 class Read:
-    """What came of a batch: its samples, and what had to be replaced."""
+    """The result for a batch: its samples, and what had to be replaced."""
 
     samples: list[Sample]
     losses: list[Loss] = field(default_factory=list)
 
 
 class Reader:
-    """Batches of rows -> samples. Pickled as what it was made of; each worker maps files anew.
+    """Batches of rows -> samples. Pickled as its arguments; each worker maps files anew.
 
-    `at_least` (width, height) lets JPEGs be decoded smaller, but no smaller than that: several
-    times as fast where pictures are large. None: as they are.
+    `at_least` (width, height) lets JPEGs be decoded smaller, but not below that: several times as
+    fast for large images. None: at full size.
     """
 
     def __init__(self, folder: Path, at_least: tuple[int, int] | None = None) -> None:
@@ -96,7 +98,7 @@ class Reader:
 
     @cached_property
     def rows(self) -> TrainingRows:
-        """The rows of the folder. Raises FileNotFoundError where none were written."""
+        """Open the rows of the folder. Raises FileNotFoundError if none were written."""
         found = open_rows(self.folder)
         if found is None:
             raise FileNotFoundError(self.folder / "rows.json")
@@ -107,7 +109,7 @@ class Reader:
         return _fetched(self.rows.take(batch.rows))
 
     def read(self, batch: Batch) -> Read:
-        """The samples of a batch, in its order. Raises BadSample where nothing sound is left."""
+        """The samples of a batch, in its order. Raises BadSample if no sound one is left."""
         found = Read([])
         for fetched, repeat in zip(self.fetch(batch), batch.repeats.tolist(), strict=True):
             try:
@@ -119,7 +121,7 @@ class Reader:
         return found
 
     def sound(self, numbers: NDArray[np.int64]) -> list[Sample]:
-        """The sound ones of some rows, in order; damaged ones are left out."""
+        """The sound samples of some rows, in order; damaged ones are left out."""
         samples = []
         for fetched in _fetched(self.rows.take(numbers)):
             with contextlib.suppress(BadSample):
@@ -127,7 +129,7 @@ class Reader:
         return samples
 
     def _substitute(self, row: TrainingRow, repeat: int, bucket: int, bad: BadSample) -> Sample:
-        """The first sound one of its bucket's rows that its key picks, each by its weight."""
+        """The first sound one of the rows that its key picks in its bucket, by weight."""
         population = self.rows.population
         segments = population.segments[population.segments[:, 0] == bucket]
         start, stop = population.sums(segments[[0, -1], [1, 2]]).tolist()
@@ -141,12 +143,12 @@ class Reader:
                 continue
         raise BadSample(
             f"no_substitute: {row.key} of {row.path} is damaged ({bad}), and so are "
-            f"{MAX_SUBSTITUTES} others drawn in its place; restore that file, or make it again"
+            f"{MAX_SUBSTITUTES} substitutes for it; restore that file, or make it again"
         )
 
 
 def _fetched(rows: list[TrainingRow]) -> list[ReadBytes]:
-    """The pictures' bytes, and the captions' where they lie in the tar."""
+    """The images' bytes, and the captions' if those are in the tar."""
     wanted = [Range(row.path, row.offset, row.size) for row in rows]
     texts = [n for n, row in enumerate(rows) if row.caption is None]
     wanted += [Range(rows[n].path, rows[n].caption_offset, rows[n].caption_size) for n in texts]
@@ -170,7 +172,6 @@ def _decoded(fetched: ReadBytes, repeat: int, at_least: tuple[int, int] | None) 
 
 
 def _picture(data: bytes, at_least: tuple[int, int] | None) -> Image:
-    from frenchcat.curate.errors import UnreadableImage
     from frenchcat.curate.image import open_image
 
     try:

@@ -1,13 +1,14 @@
-"""Receipts: the training pictures nearest to drawn ones, in CLIP space and by pixels.
+"""Receipts: the training images nearest to drawn ones, in CLIP space and by pixels.
 
-Reads a run's rows and its dataset's index; what it makes of them is kept beside them (seen.py).
-Only rows of the run's selection are compared, all of them: exact, and linear in the selection.
-Training pictures are compared as the model saw them, of its size and cut as it cuts. A selection
-of more than `seen.LIMIT` is compared by the vectors that its dataset stores of whole pictures, and
-not by pixels; the note says so.
+Reads a run's rows and its dataset's index; what it makes of them is kept beside them (seen.py). All
+rows of the run's selection are compared, and no others: exact, and linear in the selection.
+Training images are compared as the model saw them, at its size and crop. For a selection of more
+than `seen.LIMIT`, the dataset's stored vectors of whole images are compared instead, and no pixels;
+the note says so.
 
-Nearness is no proof of copying, and distance none of its absence: an embedding tells what a picture
-shows, not which training pictures moved the weights (2511.10721). `SAID` goes with every receipt.
+Similarity does not prove copying, and dissimilarity does not rule it out: an embedding tells what
+an image shows, not which training images changed the weights (2511.10721). `SAID` is part of every
+receipt.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ _LICENCES = ("licence", "license", "license_url")
 
 @dataclass(frozen=True)
 class Neighbour:
-    """A training picture and how near it is."""
+    """A training image and its similarity."""
 
     key: str
     similarity: float  # cosine
@@ -58,27 +59,27 @@ class Neighbour:
 
 @dataclass(frozen=True)
 class Receipts:
-    """For each picture its neighbours, nearest first; empty lists where `note` says why."""
+    """For each image its neighbours, nearest first; empty lists if `note` says why."""
 
     neighbours: list[list[Neighbour]]
-    compared: int = 0  # training pictures
+    compared: int = 0  # training images
     note: str | None = None
-    by_pixels: list[list[Neighbour]] = field(default_factory=list)  # least difference first
+    by_pixels: list[list[Neighbour]] = field(default_factory=list)  # smallest difference first
     said: str = field(default=SAID)
 
 
 def receipts_of(data: DataSettings, rows: Path, pictures: Sequence[Image], k: int) -> Receipts:
-    """The k nearest training pictures of each drawn one; `rows` is the run's folder of them.
+    """The k nearest training images of each drawn one; `rows` is the run's folder of them.
 
-    Never fails for a dataset that is gone, has no index or whose model cannot be had: the note
-    says so.
+    Does not fail if the dataset is gone, has no index or its model is unavailable: the note says
+    so.
     """
     none: list[list[Neighbour]] = [[] for _ in pictures]
     if data.dataset is None:
         return Receipts(none, note=f"not compared: {data.tars} are foreign tars without an index")
     found = open_rows(rows)
     if found is None:
-        return Receipts(none, note=f"not compared: the run lost its rows ({rows})")
+        return Receipts(none, note=f"not compared: the run has no rows any more ({rows})")
     try:
         from frenchcat.index.search import Searcher
 
@@ -87,7 +88,7 @@ def receipts_of(data: DataSettings, rows: Path, pictures: Sequence[Image], k: in
     except (UserError, OSError) as error:
         return Receipts(none, note=f"not compared: {error}")
     positions, gone = trained_positions(searcher, found)
-    notes = [f"{gone} of the pictures trained on are no longer in the index"] if gone else []
+    notes = [f"{gone} of the training images are no longer in the index"] if gone else []
     if len(positions) <= LIMIT:
         try:
             seen = seen_of(found, data, searcher.clip)
@@ -96,7 +97,7 @@ def receipts_of(data: DataSettings, rows: Path, pictures: Sequence[Image], k: in
         else:
             return _compared(searcher, seen, pictures, drawn, k, notes)
     else:
-        notes.append(f"compared by stored vectors: more than {LIMIT:,} pictures were trained on")
+        notes.append(f"compared by stored vectors: there are more than {LIMIT:,} training images")
     ranked = nearest(searcher, positions, drawn, k)
     neighbours = [[_neighbour(hit) for hit in hits] for hits in ranked]
     return Receipts(neighbours, len(positions), "; ".join(notes) or None, [[] for _ in pictures])
@@ -110,7 +111,7 @@ def _compared(
     k: int,
     notes: list[str],
 ) -> Receipts:
-    """By what the model saw, of the rows that are still in the index."""
+    """Compare with what the model saw, of the rows that are still in the index."""
     from frenchcat.index.rows import id_of
     from frenchcat.index.search import Ranked
 
@@ -133,7 +134,7 @@ def _nearest_first(
     k: int,
     told: Callable[[NDArray[np.int64], int], list[Neighbour]],
 ) -> list[list[Neighbour]]:
-    """Of each drawn picture the k nearest, as `told` tells them by their order and its number."""
+    """For each drawn image the k nearest, made by `told` from their order and its number."""
     return [told(np.argsort(row, kind="stable")[:k], n) for n, row in enumerate(distances)]
 
 
@@ -157,7 +158,7 @@ def nearest(
 
 
 def trained_positions(searcher: Searcher, rows: TrainingRows) -> tuple[NDArray[np.int64], int]:
-    """Of the rows that were trained on, in the index; and how many are not there (any more)."""
+    """The training rows that are in the index, and how many are not (any more)."""
     from frenchcat.index.rows import id_of
 
     held_out = set(rows.held_out)
@@ -189,9 +190,9 @@ def _first(columns: dict[str, Any], names: Sequence[str]) -> str | None:
 
 
 def artist_receipts(folder: Path, parts: Parts, pictures: Sequence[Image], k: int) -> Receipts:
-    """As `receipts_of`, for the bundled artist, by what is bundled of its training pictures.
+    """As `receipts_of`, for the bundled artist, with the bundled data of its training images.
 
-    Where that is missing the note says so.
+    If that is missing, the note says so.
     """
     from frenchcat.train.artist import read_seen
     from frenchcat.train.steering import clip_of
@@ -199,7 +200,7 @@ def artist_receipts(folder: Path, parts: Parts, pictures: Sequence[Image], k: in
     none: list[list[Neighbour]] = [[] for _ in pictures]
     found = read_seen(folder)
     if found is None:
-        return Receipts(none, note=f"not compared: {folder} tells nothing of its training pictures")
+        return Receipts(none, note=f"not compared: {folder} has no data about its training images")
     seen, about = found
     drawn = clip_of(parts.settings.text).encode_pictures(list(pictures))
     similar, different = seen.similarities(drawn), seen.differences(thumbs_of(pictures))

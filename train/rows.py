@@ -1,7 +1,7 @@
-"""The rows that a run trains on, laid out so that any of them is read at once.
+"""The rows that a run trains on, laid out for random access.
 
-Made from a selection of a dataset, or from the headers of foreign tars; written once into the run's
-folder, memory-mapped ever after::
+Made from a selection of a dataset, or from the headers of foreign tars (layout.py); written once
+into the run's folder, then memory-mapped::
 
     rows/rows.arrow      key, shard, offset, size, caption (or its place; or the label), sha256;
                          name, where a key alone is not a name (two tars with one key)
@@ -10,7 +10,7 @@ folder, memory-mapped ever after::
                          that they were rewritten (tar_stamps.py), and what was left out by reason;
                          written last
 
-A tar that is not the recorded one is refused: its offsets mean nothing.
+A tar that differs from the recorded one is refused: its offsets would be wrong.
 Cost: opening is O(shards), a row O(1); 100 bytes per row and its caption on disk.
 """
 
@@ -18,52 +18,45 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import astuple, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from frenchcat.curate import files
 from frenchcat.curate.atomic import write_whole
-from frenchcat.curate.dataset import Dataset, digest_of
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.json_text import json_text
-from frenchcat.train.permutation import key_of, permuted
 from frenchcat.train.population import Population
 from frenchcat.train.tar_stamps import TarStamp, seen_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from frenchcat.curate.select import Selection
 
-Words = Literal["caption", "label"]
-"""The column of a selection that a model learns from; it becomes the rows' caption."""
 BATCH_ROWS = 65_536
 """Rows of a record batch: row n lies in batch n // BATCH_ROWS."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingRow:
-    """One sample: what it is and where its bytes lie."""
+    """One sample: what it is and where its bytes are."""
 
     key: str
     path: str  # of its tar, or an fsspec address
     offset: int
     size: int  # bytes
-    caption: str | None  # None: it lies in the tar, at the next two
+    caption: str | None  # None: it is in the tar, at the next two
     caption_offset: int
     caption_size: int
-    sha256: str | None  # of the picture's bytes, where it is known
-    name: str  # the key, or the key with its tar's number where several samples have that key
+    sha256: str | None  # of the image's bytes, if known
+    name: str  # the key, with its tar's number if several samples have that key
 
     @property
     def label(self) -> str:
-        """The key as people know it; with its tar where the key alone is not enough."""
+        """The key for people; with its tar if the key is not unique."""
         return self.key if self.name == self.key else f"{self.key} of {self.path}"
 
 
@@ -76,7 +69,7 @@ class TrainingRows:
     paths: tuple[str, ...]  # of the tars
     sizes: tuple[int, ...]  # bytes
     held_out: tuple[int, ...]  # row numbers that are never drawn
-    stamp: str  # of what the rows were made from
+    stamp: str  # of the rows' inputs
     population: Population
     _batches: Sequence[pa.RecordBatch]
     stamps: tuple[TarStamp, ...] = ()  # of foreign tars
@@ -98,7 +91,7 @@ class TrainingRows:
             places = np.flatnonzero(batches == which)
             for place, row in zip(places.tolist(), self._taken(which, wanted[places]), strict=True):
                 found[place] = row
-        return found  # type: ignore[return-value]  # every place lies in a batch
+        return found  # type: ignore[return-value]  # every place is in a batch
 
     def _taken(self, which: int, numbers: NDArray[np.int64]) -> Iterator[TrainingRow]:
         """Rows of one record batch."""
@@ -116,19 +109,19 @@ class TrainingRows:
         return [key for batch in self._batches for key in batch.column("key").to_pylist()]
 
     def captions(self) -> list[str]:
-        """The distinct captions of a selection's rows, sorted; labels: the classes."""
+        """The distinct captions of a selection's rows, sorted; for labels: the classes."""
         import pyarrow.compute as pc
 
         parts = [pc.unique(batch.column("caption")).to_pylist() for batch in self._batches]
         return sorted({caption for part in parts for caption in part})
 
     def check_tars(self) -> None:
-        """Raise `UserError` where a tar is missing or is not the one that was indexed.
+        """Raise `UserError` if a tar is missing or differs from the one that was indexed.
 
-        By its size; a foreign tar also by what tells that it was rewritten.
+        By its size; for a foreign tar also by stamps that show rewriting.
         """
         for path, size in zip(self.paths, self.sizes, strict=True):
-            found = _size_of(path)
+            found = size_of(path)
             if found != size:
                 is_now = "is missing" if found is None else f"has {found} bytes"
                 raise UserError(
@@ -140,7 +133,9 @@ class TrainingRows:
 
     @property
     def _of_tars(self) -> bool:
-        """Whether captions lie in the tars: rows of foreign tars, as they were laid out first."""
+        """Whether captions are in the tars: rows of foreign tars, as older versions laid them
+        out.
+        """
         return len(self) > 0 and self._batches[0].column("caption").null_count > 0
 
     def _check_stamps(self) -> None:
@@ -163,7 +158,7 @@ class TrainingRows:
             _note_stamps(self.folder, now)
 
     def _fits(self, shard: int) -> bool:
-        """Whether a tar has members where the rows of it lie."""
+        """Whether a tar has members where its rows expect them."""
         import pyarrow.compute as pc
 
         from frenchcat.train.tar_contents import holds_all
@@ -178,7 +173,7 @@ class TrainingRows:
 
 
 def open_rows(folder: Path) -> TrainingRows | None:
-    """The rows that were written into a folder; None where there are none."""
+    """The rows that were written into a folder; None if there are none."""
     import pyarrow as pa
 
     if not (folder / "rows.json").exists():
@@ -202,276 +197,10 @@ def open_rows(folder: Path) -> TrainingRows | None:
     )
 
 
-def rows_of_selection(
-    dataset: Dataset,
-    name: str,
-    folder: Path,
-    edges: Sequence[float] = (),
-    held_out: int = 0,
-    words: Words = "caption",
-    held_out_keys: Sequence[str] = (),
-) -> TrainingRows:
-    """Lay out a selection's rows, once. `edges` part width/height into buckets; empty: one bucket.
-
-    `held_out` rows, a tenth at most, are never drawn. For the words `label`, rows without one are
-    left out. Rows that lie there already are opened where nothing that they were made from has
-    changed. Raises `UserError` where there is no such selection, or fewer than two labels in it.
-    """
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    from frenchcat.curate.select import open_selection, require_images
-
-    stamp = _stamp(dataset, name, [*edges, held_out, words, *held_out_keys])
-    there = open_rows(folder)
-    if there is not None and there.stamp == stamp:
-        there.check_tars()
-        return there
-    selection = open_selection(dataset, name)
-    require_images(dataset, selection)
-    table = selection.table if words == "caption" else _labelled(dataset, selection)
-    shards = sorted(pc.unique(table["shard"]).to_pylist())
-    numbers = pc.index_in(table["shard"], pa.array(shards)).to_numpy().astype(np.int64)
-    columns: dict[str, Any] = {
-        "key": table["key"],
-        "shard": numbers.astype(np.int32),
-        "offset": table["offset"],
-        "size": table["size"],
-        "caption": pc.fill_null(table[words].cast(pa.string()), ""),
-        "caption_offset": np.zeros(len(numbers), np.int64),
-        "caption_size": np.zeros(len(numbers), np.int64),
-        "sha256": table["stored_sha256"],
-    }
-    wide, high = (table[name].cast(pa.float64()).to_numpy() for name in ("width", "height"))
-    aspects = np.nan_to_num(wide / np.maximum(high, 1), nan=1.0)  # of unknown size: square
-    if held_out_keys:
-        kept_out = numbers_of(table["key"].to_pylist(), held_out_keys)
-    else:
-        kept_out = held_out_of(len(numbers), held_out, selection.digest)
-    weights = table["weight"].to_numpy().copy()
-    weights[kept_out] = 0
-    population = Population.of(numbers, weights, buckets_of(aspects, edges))
-    paths = [dataset.path(files.TAR.of(shard)) for shard in shards]
-    rows = [pa.table(columns, _schema())]
-    return lay_out(folder, selection.digest, paths, rows, population, kept_out, stamp)
-
-
-def rows_of_tars(
-    paths: Sequence[str],
-    folder: Path,
-    held_out: int = 0,
-    edges: Sequence[float] = (),
-    caption: str | None = None,
-    held_out_keys: Sequence[str] = (),
-) -> tuple[TrainingRows, list[str]]:
-    """Lay out the samples of foreign tars from their headers; and what is left out, in words.
-
-    tar_samples.py says what a sample is. `edges` part width/height into buckets, for which every
-    picture is read once; `caption` is the key of captions in JSON. Raises `UserError` for tars that
-    cannot be read or hold no sample.
-    """
-    import pyarrow as pa
-
-    from frenchcat.train.tar_contents import read_tar
-
-    columns: dict[str, list[Any]] = {name: [] for name in _schema().names}
-    troubles: list[str] = []
-    left_out: Counter[str] = Counter()
-    fields: Counter[str] = Counter()
-    stamps: list[TarStamp] = []
-    aspects: list[float] = []
-    for number, path in enumerate(paths):
-        tar = read_tar(path, sized=bool(edges), caption=caption)
-        troubles += [f"{path}: {one.name} {one.said} ({one.reason})" for one in tar.left]
-        left_out.update(one.reason for one in tar.left)
-        fields.update(tar.fields)
-        stamps.append(tar.stamp)
-        aspects += tar.aspects
-        for sample, known in zip(tar.samples, tar.captions, strict=True):
-            picture, text = sample.picture, sample.caption
-            place = (_plain(sample.key), number, picture.offset, picture.size)
-            row = (*place, known, text.offset, text.size, None)
-            for column, value in zip(columns.values(), row, strict=True):
-                column.append(value)
-    if not columns["key"]:
-        raise UserError(_nothing_found(paths, fields))
-    names = _names(columns["key"], columns["shard"])
-    known_captions = [columns["caption"]] if any(columns["caption"]) else []
-    digest = digest_of(  # of what a plan follows from; as ever where keys are names
-        [columns[name] for name in ("key", "shard", "size", "caption_size")]
-        + ([] if names is None else [names])
-        + known_captions
-    )
-    weights = np.ones(len(columns["key"]))
-    if held_out_keys:
-        kept_out = numbers_of(columns["key"], held_out_keys)
-    else:
-        kept_out = held_out_of(len(weights), held_out, digest)
-    weights[kept_out] = 0
-    buckets = buckets_of(np.array(aspects), edges)
-    population = Population.of(np.array(columns["shard"], np.int64), weights, buckets)
-    table = pa.table(columns, _schema())
-    if names is not None:
-        table = table.append_column(pa.field("name", pa.string()), [names])
-    stamp = stamp_of_tars(paths, held_out, edges, caption, held_out_keys)
-    more = {"stamps": [astuple(one) for one in stamps], "left_out": dict(left_out.most_common())}
-    rows = lay_out(folder, digest, paths, [table], population, kept_out, stamp, more)
-    return rows, troubles
-
-
-def _names(keys: Sequence[str], shards: Sequence[int]) -> list[str] | None:
-    """What tells rows of one key apart, from which their noise follows; None: the keys do."""
-    times = Counter(keys)
-    if len(times) == len(keys):
-        return None
-    seen: Counter[tuple[str, int]] = Counter()
-    names = []
-    for key, shard in zip(keys, shards, strict=True):
-        if times[key] == 1:
-            names.append(key)
-            continue
-        again = seen[key, shard]
-        seen[key, shard] += 1
-        names.append(f"{key}\x1f{shard}" + (f"\x1f{again}" if again else ""))
-    return names
-
-
-def _plain(key: str) -> str:
-    """A key as Unicode text: names of members may be bytes of any kind."""
-    return key.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-
-
-def _nothing_found(paths: Sequence[str], fields: Counter[str]) -> str:
-    there = ", ".join(f"{count} .{name}" for name, count in fields.most_common(6)) or "no files"
-    return (
-        f"no picture with a caption in {', '.join(paths[:3])}: found {there}; a sample is a "
-        "picture (jpg, png, webp, gif, avif …) and a .txt, .caption or .json of its key"
-    )
-
-
-def stamp_of_tars(
-    paths: Sequence[str],
-    held_out: int,
-    edges: Sequence[float] = (),
-    caption: str | None = None,
-    held_out_keys: Sequence[str] = (),
-) -> str:
-    """What rows of foreign tars were asked for; whether the tars changed, `check_tars` tells."""
-    more = [list(edges), caption, *held_out_keys] if edges or caption or held_out_keys else []
-    return digest_of([list(paths), held_out, *more])
-
-
-def _labelled(dataset: Dataset, selection: Selection) -> pa.Table:
-    """The selection's rows with a label. Raises `UserError` for fewer than two classes."""
-    import pyarrow.compute as pc
-
-    from frenchcat.curate.select import LABEL
-
-    table, name = selection.table, selection.name
-    how = (
-        f"frenchcat select {dataset.root} {name} --label \"CASE WHEN caption ILIKE '%flag%' THEN …"
-    )
-    if LABEL not in table.column_names:
-        raise UserError(f"the selection {name!r} has no labels; make it again with: {how}")
-    table = table.set_column(
-        table.column_names.index(LABEL), LABEL, pc.utf8_trim_whitespace(table[LABEL])
-    )
-    table = table.filter(pc.fill_null(pc.greater(pc.utf8_length(table[LABEL]), 0), False))
-    classes = sorted(set(table[LABEL].to_pylist()))
-    if len(classes) < 2:
-        raise UserError(
-            f"the selection {name!r} has {len(classes)} label(s) ({', '.join(classes)}), and a "
-            f"classifier tells two or more apart; make it again with: {how}"
-        )
-    return table
-
-
-def held_out_of(rows: int, wanted: int, digest: str) -> list[int]:
-    """Row numbers to keep out of training: the same for the same set, a tenth of it at most."""
-    count = min(wanted, rows // 10)
-    return sorted(permuted(np.arange(count), rows, key_of(digest, "held out")).tolist())
-
-
-def numbers_of(keys: Sequence[str], wanted: Sequence[str]) -> list[int]:
-    """The rows of some keys. Raises `UserError` for a key that none has, or where none is left."""
-    chosen = set(wanted)
-    found = [number for number, key in enumerate(keys) if key in chosen]
-    lost = chosen.difference(keys[number] for number in found)
-    if lost:
-        raise UserError(
-            f"run.held_out_keys names {', '.join(sorted(lost)[:3])}, which no sample has; "
-            "leave it out"
-        )
-    if len(found) == len(keys):
-        raise UserError("run.held_out_keys holds out every sample; leave some to train on")
-    return found
-
-
-def buckets_of(aspects: NDArray[np.float64], edges: Sequence[float]) -> NDArray[np.int64] | None:
-    """The bucket of each width/height: how many of the rising `edges` it passes; None for one."""
-    if not edges:
-        return None
-    return np.searchsorted(np.asarray(edges), aspects, side="right").astype(np.int64)
-
-
-def _schema() -> pa.Schema:
-    import pyarrow as pa
-
-    return pa.schema(
-        {
-            "key": pa.string(),
-            "shard": pa.int32(),
-            "offset": pa.int64(),
-            "size": pa.int64(),
-            "caption": pa.string(),
-            "caption_offset": pa.int64(),
-            "caption_size": pa.int64(),
-            "sha256": pa.string(),
-        }
-    )
-
-
-def lay_out(
-    folder: Path,
-    digest: str,
-    paths: Sequence[str],
-    tables: Iterable[pa.Table],
-    population: Population,
-    held_out: Sequence[int] = (),
-    stamp: str = "",
-    more: Mapping[str, Any] | None = None,
-) -> TrainingRows:
-    """Write rows into a folder and open them.
-
-    `tables` have the columns of rows.arrow, `name` where keys are not unique; each but the last a
-    multiple of BATCH_ROWS rows. `more` goes into rows.json.
-    """
-    import pyarrow as pa
-
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "rows.json").unlink(missing_ok=True)
-    with contextlib.ExitStack() as stack:
-        sink = stack.enter_context(pa.OSFile(str(folder / "rows.arrow"), "wb"))
-        writer = None
-        for table in tables:
-            writer = writer or stack.enter_context(pa.ipc.new_file(sink, table.schema))
-            writer.write_table(table.combine_chunks(), max_chunksize=BATCH_ROWS)
-    population.save(folder)
-    about = {
-        "digest": digest,
-        "tars": [[path, _size_of(path)] for path in paths],
-        "held_out": list(held_out),
-        "stamp": stamp,
-        **(more or {}),
-    }
-    write_whole(folder / "rows.json", json_text(about))
-    opened = open_rows(folder)
-    assert opened is not None
-    return opened
-
-
 def _note_stamps(folder: Path, stamps: Sequence[TarStamp]) -> None:
-    """Keep what was found of tars that are the same under another time; where it can be kept."""
+    """Keep the stamps of tars that are unchanged but have another time, if the folder is
+    writable.
+    """
     path = folder / "rows.json"
     about = json.loads(path.read_text(encoding="utf-8"))
     about["stamps"] = [astuple(stamp) for stamp in stamps]
@@ -479,23 +208,8 @@ def _note_stamps(folder: Path, stamps: Sequence[TarStamp]) -> None:
         write_whole(path, json_text(about))
 
 
-def _stamp(dataset: Dataset, name: str, how: Sequence[object]) -> str:
-    """A digest of all that a selection's rows follow from, without reading any of it.
-
-    The files' sizes and times: the selection's, the removals', and those of the markers, which
-    change with every tar. Equal stamps: nothing changed.
-    """
-    found: list[object] = [name, *how]
-    for folder in ("selections", "removals", "stages/download"):
-        path = dataset.path(folder)
-        for about in dataset.fs.ls(path, detail=True) if dataset.fs.exists(path) else ():
-            when = about.get("mtime") or about.get("LastModified") or about.get("ETag")
-            if folder != "selections" or about["name"].endswith(f"/{name}.parquet"):
-                found.append([about["name"].rpartition("/")[2], about["size"], str(when)])
-    return digest_of(found)
-
-
-def _size_of(path: str) -> int | None:
+def size_of(path: str) -> int | None:
+    """Bytes of a file or an address; None if it is missing."""
     import fsspec
 
     fs, inner = fsspec.core.url_to_fs(path)

@@ -1,4 +1,4 @@
-"""A run's folder, and the parts of a model: made new for training, opened again for sampling.
+"""A run's folder, and the parts of a model: created for training, reopened for sampling.
 
 <run>/run.json          the resolved settings, the selection's digest, versions
 <run>/rows/             what is trained on (rows.py)
@@ -28,18 +28,12 @@ from frenchcat.train import checkpoint, tar_urls
 from frenchcat.train.diffusion import Diffusion
 from frenchcat.train.export import renew_pipeline
 from frenchcat.train.families import Family
+from frenchcat.train.layout import Words, rows_of_selection, rows_of_tars, stamp_of_tars
 from frenchcat.train.lora import add_lora, add_text_lora
 from frenchcat.train.model import Codec, device_of, make_unet
 from frenchcat.train.pictures import edges_of
 from frenchcat.train.pipeline_text import PipelineText
-from frenchcat.train.rows import (
-    TrainingRows,
-    Words,
-    open_rows,
-    rows_of_selection,
-    rows_of_tars,
-    stamp_of_tars,
-)
+from frenchcat.train.rows import TrainingRows, open_rows
 from frenchcat.train.settings import TrainSettings
 from frenchcat.train.start import (
     Start,
@@ -54,7 +48,7 @@ from frenchcat.train.tar_urls import tars_of
 from frenchcat.train.text import TextEncoder
 
 ABOUT = "run.json"
-_NOT_OF_THE_MODEL = ("checkpointing", "start")  # a start counts by its digest, not by its path
+_NOT_OF_THE_MODEL = ("checkpointing", "start")  # a start is identified by its digest, not its path
 _NONE = object()
 YOUNGER: dict[str, Any] = {
     "patch": 1,
@@ -73,12 +67,12 @@ YOUNGER: dict[str, Any] = {
     "lora_alpha": None,
     "lora_text": False,
 }
-"""Settings that came after the first checkpoints, at the values that those were trained with."""
+"""Settings that are younger than the first checkpoints, with the values that those had."""
 
 
 @dataclass
 class Parts:
-    """All that turns captions into pictures."""
+    """Everything that turns captions into images."""
 
     settings: TrainSettings
     unet: Any
@@ -96,15 +90,15 @@ class Parts:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Of x: channels, height, width; square."""
+        """The shape of x: channels, height, width; square."""
         side = self.settings.data.size // self.codec.shrinks
         return self.codec.channels, side, side
 
 
 def make_parts(settings: TrainSettings) -> Parts:
-    """New parts, the U-Net's weights drawn from the run's seed.
+    """New parts; the U-Net's weights are drawn from the run's seed.
 
-    Raises `UserError` for settings that do not go together or files that do not load.
+    Raises `UserError` for settings that do not fit together or files that do not load.
     """
     import torch
 
@@ -126,7 +120,7 @@ def make_parts(settings: TrainSettings) -> Parts:
 
 
 def _started(settings: TrainSettings, start: Start) -> Parts:
-    """Parts with the weights of `start`; of a pipeline all of its parts."""
+    """Parts with the weights of `start`; for a pipeline all of its parts."""
     import torch
 
     if start.kind == "pipeline":
@@ -151,11 +145,11 @@ def _started(settings: TrainSettings, start: Start) -> Parts:
 
 
 def unet_of(settings: TrainSettings, text: TextEncoder, codec: Codec) -> Any:
-    """A U-Net for these captions and pictures. Raises `UserError` where sizes do not fit."""
+    """A U-Net for these captions and images. Raises `UserError` if sizes do not fit."""
     size = settings.data.size
     if size % codec.shrinks:
         raise UserError(
-            f"data.size {size} is no multiple of model.patch {codec.shrinks}; "
+            f"data.size {size} is not a multiple of model.patch {codec.shrinks}; "
             f"give {size // codec.shrinks * codec.shrinks or codec.shrinks}, or a smaller patch"
         )
     side = size // codec.shrinks
@@ -163,17 +157,17 @@ def unet_of(settings: TrainSettings, text: TextEncoder, codec: Codec) -> Any:
 
 
 def check_process(settings: TrainSettings) -> None:
-    """Raise `UserError` for settings of the diffusion that say two things."""
+    """Raise `UserError` for contradictory settings of the diffusion."""
     process = settings.diffusion
     if process.loss == "velocity" and process.min_snr:
         raise UserError(
-            f"diffusion.loss velocity has a weight of its own, and diffusion.min_snr is "
+            f"diffusion.loss velocity has its own weights, but diffusion.min_snr is "
             f"{process.min_snr:g}; set min_snr = 0, or loss = target"
         )
     if process.times == "uniform" and (process.times_mean, process.times_spread) != (0.0, 1.0):
         raise UserError(
             f"diffusion.times_mean {process.times_mean:g} and times_spread "
-            f"{process.times_spread:g} are of times = logit_normal, and times is uniform"
+            f"{process.times_spread:g} need times = logit_normal, but times is uniform"
         )
 
 
@@ -182,8 +176,8 @@ def open_run(
 ) -> tuple[Parts, checkpoint.State, Path]:
     """A trained run's parts with the averaged weights, on a device; its state and checkpoint.
 
-    `which` is a checkpoint's folder; the best one by default. Raises `UserError` where the folder
-    is no run or has no checkpoint yet, or there is no such device.
+    `which` is a checkpoint's folder, by default the best. Raises `UserError` if the folder is not a
+    run or has no checkpoint yet, or there is no such device.
     """
     import diffusers
 
@@ -206,7 +200,7 @@ def open_run(
 
 
 def _renew_pipelines(folders: Iterable[Path]) -> None:
-    """Old checkpoints load in diffusers, too; a run that cannot be written draws all the same."""
+    """Make old checkpoints load in diffusers; drawing works even if the run cannot be written."""
     for folder in folders:
         with contextlib.suppress(UserError):
             renew_pipeline(folder)
@@ -215,18 +209,18 @@ def _renew_pipelines(folders: Iterable[Path]) -> None:
 def find_checkpoint(
     path: Path, which: Path | None = None
 ) -> tuple[Path, checkpoint.State, TrainSettings]:
-    """A run's checkpoint, `which` or the best one, with its state and settings; loads no model.
+    """A run's checkpoint, `which` or the best, with its state and settings; loads no model.
 
-    Raises `UserError` where the folder is no run, or has no such checkpoint.
+    Raises `UserError` if the folder is not a run, or has no such checkpoint.
     """
     if not (path / ABOUT).exists():
-        raise NotFound(f"{path} is no run: it has no {ABOUT}; make one with: frenchcat train")
+        raise NotFound(f"{path} is not a run: it has no {ABOUT}; make one with: frenchcat train")
     found = which or checkpoint.best(path)
     if found is None:
-        raise NotFound(f"{path} has no checkpoint yet; let frenchcat train go on")
+        raise NotFound(f"{path} has no checkpoint yet; continue its training")
     if not (found / "state.json").exists():
         there = path / checkpoint.FOLDER
-        raise NotFound(f"{found} is no checkpoint; those of this run are in {there}")
+        raise NotFound(f"{found} is not a checkpoint; those of this run are in {there}")
     state = checkpoint.read_state(found)
     settings = resolve(TrainSettings, state.settings, str(found / "state.json"))
     return found, state, _located(settings, path)
@@ -244,7 +238,9 @@ def anchored(settings: TrainSettings) -> TrainSettings:
 
 
 def _located(settings: TrainSettings, run: Path) -> TrainSettings:
-    """Settings of a run that kept a relative path: from here, else from a folder around the run."""
+    """Settings of a run that kept a relative path: resolved here, else in a folder above the
+    run.
+    """
     place = settings.data.dataset
     if place is None or "://" in place or os.path.isabs(place) or os.path.exists(place):
         return settings
@@ -276,7 +272,7 @@ def identity_of(
     text: TextEncoder | PipelineText,
     start: Start | None = None,
 ) -> dict[str, Any]:
-    """What has to stay the same for a run to go on."""
+    """What must stay the same for a run to resume."""
     begun = {} if start is None else {"start": start.digest()}
     return begun | {
         "selection": rows.digest,
@@ -293,12 +289,12 @@ def identity_of(
 
 
 def _chosen(section: dict[str, Any]) -> dict[str, Any]:
-    """A section without younger settings at their defaults: checkpoints before them lack these."""
+    """A section without younger settings at their defaults, which old checkpoints lack."""
     return {name: value for name, value in section.items() if YOUNGER.get(name, _NONE) != value}
 
 
 def order_of(settings: TrainSettings) -> dict[str, Any]:
-    """The data settings that decide which samples a batch holds, and how they look."""
+    """The data settings that decide which samples a batch has, and how they look."""
     data = as_dict(settings.data)
     names = ("batch", "size", "aspects", "flip", "crop", "shards_per_block")
     found = {name: data[name] for name in names} | {"held_out": settings.run.held_out}
@@ -313,8 +309,8 @@ def order_of(settings: TrainSettings) -> dict[str, Any]:
 def prepare_rows(settings: TrainSettings, folder: Path) -> tuple[TrainingRows, list[str] | None]:
     """The rows of the settings' selection or tars, laid out once; and what was damaged.
 
-    None in place of the damages of tars that were laid out before: nothing was looked for.
-    Raises `UserError` where nothing is named, or it cannot be read.
+    The damages are None for tars that were laid out before, since nothing was searched. Raises
+    `UserError` if no data are named, or they cannot be read.
     """
     data, held_out = settings.data, settings.run.held_out
     keys = settings.run.held_out_keys

@@ -9,7 +9,7 @@ clean picture. What guidance does is inside `predict` (guidance.py); randomness 
     heun           2206.00364 algorithm 1 without churn, in a and s; two calls a step
     dpm_solver_pp  DPM-Solver++(2M), 2211.01095 algorithm 2
 
-Not here: churn, SDE variants, third order. Cost: one call of the model a step (heun: two).
+Not here: churn, SDE variants, third order. Cost: one call of the model per step (heun: two).
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ def sample(
     times: Sequence[int],
     draw: Draw | None = None,
 ) -> Tensor:
-    """Run a sampler by its name; `draw` is needed by those that are `noisy`.
+    """Run a sampler by its name; those that are `noisy` need `draw`.
 
-    Raises ValueError for a name that is not in SAMPLERS, and where `draw` is needed and missing.
+    Raises ValueError for a name that is not in SAMPLERS, or if `draw` is needed and missing.
     """
     if name not in SAMPLERS:
         raise ValueError(f"unknown sampler {name!r}; known: {', '.join(SAMPLERS)}")
@@ -59,23 +59,23 @@ def timesteps(total: int, steps: int, strength: float = 1.0) -> list[int]:
     Raises ValueError outside 1 <= steps <= total and 0 < strength <= 1.
     """
     if not 1 <= steps <= total:
-        raise ValueError(f"{steps} steps of a schedule of {total}; give 1 to {total}")
+        raise ValueError(f"{steps} steps for a schedule of {total}; give 1 to {total}")
     if not 0 < strength <= 1:
-        raise ValueError(f"strength is {strength}; give more than 0 and at most 1")
+        raise ValueError(f"strength is {strength}; it must be above 0 and at most 1")
     times = [math.floor(total - n * total / steps + 0.5) - 1 for n in range(steps)]
     return times[steps - max(1, round(steps * strength)) :]
 
 
 def karras_timesteps(diffusion: Diffusion, steps: int, strength: float = 1.0) -> list[int]:
-    """The times nearest to the noise levels of 2206.00364, equation 5 with rho 7; falling.
+    """The times nearest to the noise levels of 2206.00364, equation 5 with rho 7; descending.
 
-    Levels that share a time are asked once, so there may be fewer. `strength` as in `timesteps`.
+    Levels that share a time are used once, so there may be fewer. `strength` as in `timesteps`.
     """
     import torch
 
     total = len(diffusion)
     timesteps(total, steps, strength)  # the same bounds
-    levels = (diffusion.s / diffusion.a).log()  # of sigma; infinite where nothing is left
+    levels = (diffusion.s / diffusion.a).log()  # of sigma; infinite if nothing of the image is left
     known = levels[torch.isfinite(levels)]
     high, low = float(known[-1].exp()) ** (1 / 7), float(known[0].exp()) ** (1 / 7)
     ramp = torch.linspace(high, low, steps, dtype=torch.float64) ** 7
@@ -88,7 +88,7 @@ def karras_timesteps(diffusion: Diffusion, steps: int, strength: float = 1.0) ->
 def ddpm(
     predict: Predict, diffusion: Diffusion, x: Tensor, times: Sequence[int], draw: Draw
 ) -> Tensor:
-    """Ancestral sampling: a draw from the posterior, with the predicted x_0 in x_0's place."""
+    """Ancestral sampling: a draw from the posterior with the predicted x_0."""
     for n, (t, before) in enumerate(_pairs(x, times)):
         x_0, _ = predict(x, t)
         mean, variance = diffusion.posterior(x_0, x, t, before)
@@ -104,7 +104,7 @@ def ddim(
     draw: Draw | None = None,
     eta: float = 0.0,
 ) -> Tensor:
-    """Euler steps of the probability flow at eta 0; with noise in between at eta > 0."""
+    """Euler steps of the probability flow at eta 0; with added noise at eta > 0."""
     for n, (t, before) in enumerate(_pairs(x, times)):
         x_0, eps = predict(x, t)
         a, s = _numbers(diffusion, before)
@@ -139,8 +139,8 @@ def heun(predict: Predict, diffusion: Diffusion, x: Tensor, times: Sequence[int]
 def dpm_solver_pp(
     predict: Predict, diffusion: Diffusion, x: Tensor, times: Sequence[int]
 ) -> Tensor:
-    """Two-step multistep in lambda = log(a/s); first order on the first and on the last step."""
-    last: tuple[Tensor, float] | None = None  # the step before: its x_0 and its length in lambda
+    """Two-step multistep in lambda = log(a/s); first order on the first and the last step."""
+    last: tuple[Tensor, float] | None = None  # the previous step: its x_0 and its length in lambda
     for t, before in _pairs(x, times):
         x_0, _ = predict(x, t)
         (a, s), (a_before, s_before) = _numbers(diffusion, t), _numbers(diffusion, before)
@@ -156,11 +156,11 @@ def dpm_solver_pp(
 
 @dataclass(frozen=True, slots=True)
 class Sampler:
-    """A sampler as it is asked for by name."""
+    """A sampler as it is selected by name."""
 
     name: str
     run: Callable[..., Tensor]
-    noisy: bool = False  # whether it takes `draw`, the noise of each step, as well
+    noisy: bool = False  # whether it also takes `draw`, the noise of each step
 
 
 _ALL = (
@@ -174,12 +174,12 @@ SAMPLERS = {sampler.name: sampler for sampler in _ALL}
 
 
 def _pairs(x: Tensor, times: Sequence[int]) -> list[tuple[Tensor, Tensor]]:
-    """Each time and the one after it on the way down, (N,) int64 both; -1 ends."""
+    """Each time and the next one, (N,) int64 both; -1 ends."""
     import torch
 
     falling = [*times, -1]
     if any(one <= other for one, other in pairwise(falling)):
-        raise ValueError(f"times have to fall and end at 0 or above: {list(times)}")
+        raise ValueError(f"times must descend and stay at 0 or above: {list(times)}")
     every = [torch.full((len(x),), time, device=x.device) for time in falling]
     return list(pairwise(every))
 

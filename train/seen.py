@@ -1,14 +1,13 @@
-"""Training pictures as a model saw them: of its size, cut as it cuts, in CLIP space and by pixels.
+"""Training images as a model saw them: at its size and crop, in CLIP space and by pixels.
 
-Made from a run's rows and its settings, kept in the run's folder (``rows/seen-<model>.npz``), so
-that the next drawing finds it. Both sides of a comparison are then pictures of one size: a drawing
-of 64 pixels is nearer to a photograph of 64 pixels than to what that photograph was.
+Made from a run's rows and settings, and kept in the run's folder (``rows/seen-<model>.npz``) for
+later drawings. Both sides of a comparison are then images of one size: a drawing of 64 pixels is
+more similar to a photograph at 64 pixels than to the full-size photograph.
 
-Two measures. `similarity` is the cosine in CLIP space: alike in what is shown. `difference` is the
-root mean square over the RGB values (0 … 255) of thumbnails of THUMB pixels a side: alike as
-pixels. A memorised picture is first by both.
-
-Cost: one decoding and one CLIP pass per training picture, once; LIMIT of them at most.
+Two measures. `similarity` is the cosine in CLIP space: similar content. `difference` is the root
+mean square over the RGB values (0 … 255) of thumbnails with THUMB pixels per side: similar pixels.
+A memorised image is first by both. Cost: one decoding and one CLIP pass per training image, once;
+LIMIT images at most.
 """
 
 from __future__ import annotations
@@ -21,10 +20,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from frenchcat.curate.atomic import write_whole
+from frenchcat.train.layout import buckets_of
 from frenchcat.train.pictures import edges_of, enough_of, fitted, shapes_of, without_chance
 from frenchcat.train.randomness import SampleRandomness
 from frenchcat.train.reader import Reader
-from frenchcat.train.rows import buckets_of
 from frenchcat.train.settings import DataSettings
 
 if TYPE_CHECKING:
@@ -34,14 +34,16 @@ if TYPE_CHECKING:
     from frenchcat.train.rows import TrainingRows
 
 LIMIT = 20_000
-"""Training pictures that are embedded anew for receipts; of a larger set the stored vectors do."""
+"""Training images that are embedded anew for receipts; for a larger set the stored vectors are
+used.
+"""
 THUMB = 8
 _BLOCK = 256
 
 
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """Training pictures, as many as keys."""
+    """Training images, one per key."""
 
     keys: tuple[str, ...]
     vectors: NDArray[np.float16]  # (N, D) unit rows
@@ -64,7 +66,7 @@ class Seen:
 
 
 def thumbs_of(pictures: Sequence[Image]) -> NDArray[np.uint8]:
-    """(N, THUMB * THUMB * 3): the pictures' means over a grid, whatever their sizes."""
+    """(N, THUMB * THUMB * 3): the images' means over a grid, whatever their sizes."""
     from PIL import Image as Images
 
     small = [one.convert("RGB").resize((THUMB, THUMB), Images.Resampling.BOX) for one in pictures]
@@ -72,7 +74,7 @@ def thumbs_of(pictures: Sequence[Image]) -> NDArray[np.uint8]:
 
 
 def view_of(data: DataSettings) -> Callable[[Image], Image]:
-    """How a model of these settings sees a picture: its size, its crop, unflipped."""
+    """How a model with these settings sees an image: its size, its crop, unflipped."""
     from PIL import Image as Images
 
     still, plain = SampleRandomness(0, 0, "seen"), without_chance(data)
@@ -87,10 +89,11 @@ def view_of(data: DataSettings) -> Callable[[Image], Image]:
 
 
 def seen_of(rows: TrainingRows, data: DataSettings, clip: Clip) -> Seen:
-    """Every picture trained on, embedded as it was seen; from the run's folder where it is kept.
+    """Every training image, embedded as it was seen; read from the run's folder if it is kept
+    there.
 
-    A damaged one, which was never trained on, is left out. Raises `UserError` where a tar is gone
-    or changed, and nothing is kept.
+    A damaged image, which was never trained on, is left out. Raises `UserError` if a tar is gone or
+    changed, and nothing is kept.
     """
     path = rows.folder / f"seen-{clip.digest[:16]}-{data.size}-{data.crop}.npz"
     there = _read(path, rows.digest)
@@ -127,11 +130,9 @@ def _read(path: Path, digest: str) -> Seen | None:
 
 
 def _keep(path: Path, made: Seen, digest: str) -> None:
-    """Write it beside the rows; a run that cannot be written does without."""
+    """Write it beside the rows; skipped if the run cannot be written."""
     import contextlib
     import io
-
-    from frenchcat.curate.atomic import write_whole
 
     out = io.BytesIO()
     keys = np.array(made.keys, dtype=np.str_)

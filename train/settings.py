@@ -1,4 +1,4 @@
-"""Everything that `frenchcat train` can be told; a TOML file like configs/train-demo.toml."""
+"""All settings of `frenchcat train`; a TOML file like configs/train-demo.toml."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from frenchcat.curate.config import settings
 
 @settings
 class DataSettings:
-    """What is trained on."""
+    """The training data."""
 
     dataset: str | None = None
-    """A dataset's folder; its selection is named below."""
+    """A dataset's folder; its selection is named by `data.selection`."""
     selection: str | None = None
     """The name of a frozen selection of that dataset."""
     tars: str | None = None
     """Or foreign tars: a file, a folder, a glob, an address, or webdataset's forms of them."""
     caption: str | None = None
-    """Of data.tars: the key of the caption in each sample's .json; None: .txt first."""
+    """For data.tars: the key of the caption in each sample's .json; none: .txt first."""
     batch: int = Field(default=64, ge=1)
-    """Pictures per step, over all ranks (count)."""
+    """Images per step, over all ranks (count)."""
     size: int = Field(default=32, ge=8)
     """The shorter side after resizing (pixels)."""
     aspects: tuple[float, ...] = (1.0,)
@@ -30,9 +30,9 @@ class DataSettings:
     multiple: int = Field(default=8, ge=1)
     """Sides of buckets are multiples of it; a pipeline that is started from may need more."""
     flip: bool = True
-    """Whether half of the pictures are mirrored, by chance."""
+    """Whether half of the images are mirrored, at random."""
     crop: Literal["random", "center", "pad"] = "center"
-    """`pad` keeps the whole picture on white; the others cut to the bucket's shape."""
+    """`pad` keeps the whole image on white; the others crop to the bucket's shape."""
     shards_per_block: int = Field(default=8, ge=1)
     """Shards whose rows are shuffled together (count)."""
     workers: int = Field(default=1, ge=0)
@@ -50,9 +50,11 @@ class TextSettings:
     dropout: float = Field(default=0.1, ge=0, lt=1)
     """Share of captions replaced by the empty one, for classifier-free guidance (2207.12598)."""
     separator: str | None = Field(default=None, min_length=1)
-    """What stands between the variants of a caption; one is drawn anew each time. None: one."""
+    """The text between the variants of a caption, of which one is drawn each time; none: no
+    variants.
+    """
     templates: tuple[str, ...] = ()
-    """Texts with {caption}, one of which each caption is put into, by chance; empty: as it is."""
+    """Texts with {caption}; each caption is put into one of them at random. Empty: unchanged."""
 
 
 @settings
@@ -60,19 +62,19 @@ class ModelSettings:
     """diffusers' UNet2DConditionModel, in pixels or in an autoencoder's latents."""
 
     channels: tuple[int, ...] = (64, 128, 192)
-    """Of each level, the finest first; each further level halves the side."""
+    """Channels of each level, the finest first; each further level halves the side."""
     layers_per_block: int = Field(default=1, ge=1)
     """Residual layers per level (count)."""
     attention_from: int = Field(default=1, ge=0)
-    """Levels from this one on attend to the text; the finest cost most."""
+    """Levels from this one on attend to the text; the finest levels cost most."""
     head_dim: int = Field(default=32, ge=8)
     """Channels per attention head (count)."""
     vae: str | None = None
-    """A folder with an AutoencoderKL of diffusers; None: pixels."""
+    """A folder with an AutoencoderKL of diffusers; none: pixels."""
     patch: Literal[1, 2, 4, 8] = 1
-    """Without an autoencoder: the U-Net works on squares of so many pixels a side."""
+    """Without an autoencoder: the U-Net works on squares with this many pixels per side."""
     pooled: bool = False
-    """Whether the caption's CLIP embedding joins the time embedding, beside cross-attention."""
+    """Whether the caption's CLIP embedding is added to the time embedding."""
     start: str | None = None
     """What to start from: the folder of a pipeline of diffusers, a U-Net, or a run of ours."""
     lora: int = Field(default=0, ge=0)
@@ -87,7 +89,7 @@ class ModelSettings:
 
 @settings
 class DiffusionSettings:
-    """The process and what the model predicts."""
+    """The noise process and what the model predicts."""
 
     schedule: Literal["linear", "scaled_linear", "cosine", "flow"] = "cosine"
     """How the noise grows with time."""
@@ -100,41 +102,43 @@ class DiffusionSettings:
     min_snr: Annotated[float, Field(ge=0)] | Literal["auto"] | None = "auto"
     """Gamma of 2303.09556; 0 or None: the plain error; auto: 5, and 0 for the target flow."""
     loss: Literal["target", "velocity"] = "target"
-    """The error of the target itself, or of the velocity that follows from it (2511.13720)."""
+    """Whether the loss is the error of the target, or of the velocity derived from it
+    (2511.13720).
+    """
     times: Literal["uniform", "logit_normal"] = "uniform"
-    """How training draws times: each alike, or most of them in the middle (2403.03206)."""
+    """How training draws times: uniformly, or mostly in the middle (2403.03206)."""
     times_mean: float = 0.0
-    """Of logit_normal, in the logit of time; above 0: towards noise."""
+    """For logit_normal: the mean of the logit of time; above 0: more noise."""
     times_spread: float = Field(default=1.0, gt=0)
-    """Of logit_normal: the standard deviation of that logit."""
+    """For logit_normal: the standard deviation of that logit."""
     shift: float = Field(default=1.0, gt=0)
-    """Moves the trained times towards noise, for large pictures (2403.03206, equation 23)."""
+    """Shifts the trained times towards noise, for large images (2403.03206, equation 23)."""
     noise_offset: float = Field(default=0.0, ge=0)
-    """Noise that is one number per channel, so that dark and bright pictures are learned."""
+    """Adds noise that is one number per channel, so that dark and bright images are learned."""
 
     def __post_init__(self) -> None:
-        if self.min_snr == "auto":  # the paper has no flow
+        if self.min_snr == "auto":  # the paper does not cover flow
             object.__setattr__(self, "min_snr", 0.0 if self.target == "flow" else 5.0)
 
 
 @settings
 class ClassifierSettings:
-    """The noise-aware classifier of run.task `classifier`; it sees what the U-Net would."""
+    """The noise-aware classifier of run.task `classifier`; it sees what the U-Net would see."""
 
     channels: tuple[int, ...] = (32, 64, 96)
-    """Of each level, the finest first."""
+    """Channels of each level, the finest first."""
     layers_per_block: int = Field(default=1, ge=1)
     """Residual layers per level (count)."""
 
 
 @settings
 class OptimizerSettings:
-    """What moves the weights, and how fast."""
+    """The optimizer and its rates."""
 
     kind: Literal["adamw", "adamw8bit", "prodigy"] = "adamw"
     """AdamW (1711.05101), the same with moments of 8 bits, or Prodigy (2306.06101, rate 1)."""
     shape: Literal["cosine", "linear", "constant"] = "cosine"
-    """Of the rate after the warmup: falling to nothing, or staying."""
+    """The shape of the rate after the warmup: falling to zero, or constant."""
     rate: float = Field(default=4e-4, gt=0)
     """The learning rate after the warmup."""
     steps: int = Field(default=1000, ge=1)
@@ -146,53 +150,53 @@ class OptimizerSettings:
     betas: tuple[float, float] = (0.9, 0.99)
     """AdamW's."""
     clip: float = Field(default=1.0, gt=0)
-    """The largest norm of the gradient."""
+    """The maximum norm of the gradient."""
     accumulate: int = Field(default=1, ge=1)
     """Parts of a batch that are computed one after another (count)."""
     ema: float = Field(default=0.999, ge=0, lt=1)
-    """Decay of the averaged weights once it is warm; early on (1 + step) / (10 + step)."""
+    """Decay of the averaged weights; early on (1 + step) / (10 + step)."""
 
 
 @settings
 class RunSettings:
-    """How it runs and what it leaves behind."""
+    """How a run proceeds and what it leaves behind."""
 
     task: Literal["diffusion", "classifier"] = "diffusion"
-    """What is trained: a model that draws, or a classifier of noised pictures that steers one."""
+    """What is trained: a model that draws, or a classifier of noised images that steers one."""
     out: str = "run"
     """The folder of the run."""
     seed: int = 0
-    """Of the weights, the order of the rows and the noise."""
+    """Seed of the weights, the order of the rows and the noise."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """auto: a GPU where there is one."""
+    """auto: a GPU if there is one."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """Of the computation; auto: bf16 where the device computes with it."""
+    """Precision of the computation; auto: bf16 if the device computes with it."""
     compile: bool = False
     """Whether torch.compile is used."""
     shard_model: bool = False
-    """Whether ranks share the weights (FSDP2), for models that one GPU does not hold."""
+    """Whether ranks share the weights (FSDP2), for models that do not fit on one GPU."""
     log_every: int = Field(default=10, ge=1)
     """Steps between two entries of the log (count)."""
     checkpoint_every: int = Field(default=500, ge=1)
     """Steps between two checkpoints (count)."""
     checkpoint_minutes: float | None = Field(default=None, ge=0)
-    """Minutes between two checkpoints, where so many steps take longer; None: by steps alone."""
+    """Minutes between two checkpoints, if that many steps take longer; none: by steps alone."""
     keep: int = Field(default=2, ge=1)
-    """Checkpoints that are kept, the best beside them (count)."""
+    """Checkpoints that are kept, besides the best (count)."""
     held_out: int = Field(default=64, ge=0)
-    """Pictures that are kept out of training, for the loss by timestep."""
+    """Images that are held out of training, for the loss by timestep (count)."""
     held_out_keys: tuple[str, ...] = ()
-    """The keys of those, in place of a number of them by chance."""
+    """The keys of the held-out images, instead of a random choice."""
     wandb: str | None = None
-    """A project of Weights & Biases that hears of the run; WANDB_MODE=offline keeps it here."""
+    """A project of Weights & Biases to log to; WANDB_MODE=offline logs to a local folder."""
     sample_every: int = Field(default=500, ge=1)
     """Steps between two grids of the prompts (count)."""
     sample_steps: int = Field(default=20, ge=1)
-    """Steps of the sampler for those (count)."""
+    """Steps of the sampler for the grids (count)."""
     guidance: float = 3.0
-    """Of the prompts (2207.12598)."""
+    """Weight of classifier-free guidance for the grids (2207.12598)."""
     prompts: tuple[str, ...] = ("a cat", "a red apple", "a house", "a flag")
-    """Drawn in each grid; empty: no grids."""
+    """The prompts of each grid; empty: no grids."""
 
 
 @settings

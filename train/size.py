@@ -1,9 +1,10 @@
-"""How large a model is, before it is trained: parameters, and the memory that they alone take.
+"""How large a model is, before it is trained: parameters, and the memory for them alone.
 
     python -m frenchcat.train.size train-sd-256
 
-Reads a preset or a settings file; builds the U-Net without weights, so that no file and no memory
-of its size is needed. What activations take is forecast.py's: `frenchcat train PRESET --plan`.
+Reads a preset or a settings file; builds the U-Net without weights, so it needs neither their
+file nor memory for them. Memory for activations is not included: `frenchcat train PRESET --plan`
+predicts it (forecast.py).
 """
 
 from __future__ import annotations
@@ -19,13 +20,13 @@ from frenchcat.train.model import make_unet
 from frenchcat.train.settings import TextSettings, TrainSettings
 from frenchcat.train.text import TextEncoder
 
-BYTES = 20  # a parameter: weight, gradient, AdamW's two moments, average; float32 each
-LATENT = (4, 8)  # channels, pixels a latent: of Stable Diffusion's autoencoders
+BYTES = 20  # per parameter: weight, gradient, AdamW's two moments, average; float32 each
+LATENT = (4, 8)  # channels, pixels per latent: of Stable Diffusion's autoencoders
 
 
 @dataclass(frozen=True)
 class Size:
-    """What a U-Net comes to."""
+    """The size of a U-Net."""
 
     parameters: int
     shape: tuple[int, int, int]  # of x: channels, height, width
@@ -33,11 +34,11 @@ class Size:
 
     @property
     def state_bytes(self) -> int:
-        """Of weights, gradients, moments and average while it is trained."""
+        """Bytes of weights, gradients, moments and average during training."""
         return BYTES * self.parameters
 
     def words(self) -> str:
-        """In a line."""
+        """The size in one line."""
         x = " x ".join(map(str, self.shape))
         return (
             f"{self.parameters:,} parameters; x is {x}, captions {self.text_width} wide; "
@@ -46,9 +47,9 @@ class Size:
 
 
 def size_of(settings: TrainSettings) -> Size:
-    """The size of the U-Net of settings. Raises `UserError` where it cannot be built.
+    """The size of the U-Net for settings. Raises `UserError` if it cannot be built.
 
-    An autoencoder whose folder is not there counts as Stable Diffusion's.
+    If an autoencoder's folder is missing, it counts as Stable Diffusion's.
     """
     import torch
 
@@ -64,9 +65,8 @@ def size_of(settings: TrainSettings) -> Size:
 def text_widths(settings: TextSettings) -> tuple[int, int]:
     """The widths of a text tower's states and embedding, without its weights.
 
-    The bundled one is loaded.
-
-    Raises `UserError` for a tower that is no architecture of open_clip's own.
+    The bundled tower is loaded. Raises `UserError` for a tower that is not one of open_clip's own
+    architectures.
     """
     import open_clip
 
@@ -77,14 +77,14 @@ def text_widths(settings: TextSettings) -> tuple[int, int]:
     width = found.get("text_cfg", {}).get("width")
     if width is None:
         raise UserError(
-            f"text.model {settings.model} is no architecture of open_clip whose width is known; "
+            f"text.model {settings.model} is not an open_clip architecture of known width; "
             "name one, such as ViT-L-14"
         )
     return int(width), int(found["embed_dim"])
 
 
 def latent_of(vae: str | None, patch: int) -> tuple[int, int]:
-    """Channels of x, and pixels a side of one of its numbers."""
+    """Channels of x, and pixels per side of one of its numbers."""
     if vae is None:
         return 3 * patch**2, patch
     file = Path(vae) / "config.json"

@@ -18,7 +18,7 @@ import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from frenchcat.curate.config import as_dict, changed, resolve
 from frenchcat.curate.dataset import file_sha256
@@ -29,9 +29,7 @@ from frenchcat.train.families import FAMILIES, Family
 from frenchcat.train.families.base import read_json
 from frenchcat.train.model import Codec
 from frenchcat.train.pictures import shapes_of
-
-if TYPE_CHECKING:
-    from frenchcat.train.settings import TrainSettings
+from frenchcat.train.settings import TrainSettings
 
 INDEX, SCHEDULER = "model_index.json", "scheduler_config.json"
 _SCHEDULES = {"linear": "linear", "scaled_linear": "scaled_linear", "squaredcos_cap_v2": "cosine"}
@@ -202,7 +200,6 @@ def with_start(settings: TrainSettings) -> TrainSettings:
 def _as_own(settings: TrainSettings, start: Start, model: Any) -> TrainSettings:
     """Settings with the text tower, the process and the U-Net's shape of one of our checkpoints."""
     from frenchcat.train.checkpoint import read_state
-    from frenchcat.train.settings import TrainSettings
 
     if not (start.folder / "state.json").exists():
         raise UserError(

@@ -1,4 +1,4 @@
-"""Guides: what `frenchcat sample` can steer with beside the prompt, as gradients for guidance.py.
+"""Guides: what `frenchcat sample` can steer with besides the prompt, as gradients for guidance.py.
 
 A guide is made once from a classifier or a CLIP model, and gives the gradient for some prompts
 when they are drawn (draw.py). Writes nothing.
@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from frenchcat.curate.config import resolve
 from frenchcat.curate.errors import UserError
 from frenchcat.train.guidance import Gradient, classifier_gradient, clip_gradient
 from frenchcat.train.run import Parts
@@ -28,13 +29,13 @@ if TYPE_CHECKING:
     from frenchcat.train.classifier import TrainedClassifier
 
 Guide = Callable[[Parts, Sequence[str], Condition], Gradient]
-"""(the model, the prompts, their condition on its device) -> what to climb."""
+"""(the model, the prompts, their condition on its device) -> the gradient to climb."""
 
 
 def classifier_guide(classifier: TrainedClassifier, label: str, scale: float) -> Guide:
-    """Towards one label. Raises `UserError` for a label that it did not learn.
+    """Steer towards one label. Raises `UserError` for a label that it did not learn.
 
-    The guide raises it for a model whose pictures or noise the classifier never saw.
+    The guide raises it for a model with images or noise that the classifier never saw.
     """
     number = classifier.number_of(label)
 
@@ -49,9 +50,9 @@ def classifier_guide(classifier: TrainedClassifier, label: str, scale: float) ->
 
 
 def clip_guide(clip: Clip, weight: float) -> Guide:
-    """Towards the prompts, as a CLIP model sees the predicted picture.
+    """Steer towards the prompts, as a CLIP model sees the predicted image.
 
-    The guide raises `UserError` for a model that draws latents, which CLIP does not see.
+    The guide raises `UserError` for a model that draws latents, which CLIP cannot see.
     """
     embed = picture_embedding(clip)
 
@@ -59,7 +60,7 @@ def clip_guide(clip: Clip, weight: float) -> Guide:
         import torch
 
         if parts.codec.vae is not None:
-            raise UserError("CLIP guidance sees pixels, and this run draws latents; leave it off")
+            raise UserError("CLIP guidance needs pixels, but this run draws latents; leave it out")
         unet, target = parts.unet.requires_grad_(False), parts.settings.diffusion.target
         texts = torch.from_numpy(clip.encode_texts(prompts)).to(condition.states.device)
 
@@ -73,7 +74,7 @@ def clip_guide(clip: Clip, weight: float) -> Guide:
 
 
 def picture_embedding(clip: Clip) -> Callable[[Tensor], Tensor]:
-    """Pictures (N, 3, H, W) in -1 … 1 -> unit rows, differentiable; squares of any side."""
+    """Images (N, 3, H, W) in -1 … 1 -> unit rows, differentiable; squares of any size."""
     from torch.nn.functional import interpolate, normalize
 
     images = clip.images
@@ -89,13 +90,12 @@ def picture_embedding(clip: Clip) -> Callable[[Tensor], Tensor]:
 
 
 def clip_of(settings: TextSettings) -> Clip:
-    """The CLIP model whose text tower a run listens to, on the CPU, as an opened run is.
+    """The CLIP model whose text tower a run uses, on the CPU, as an opened run is.
 
     Raises `UserError` without its weights.
     """
     from frenchcat.curate.clip import ClipSettings
     from frenchcat.curate.clip.model import load_clip
-    from frenchcat.curate.config import resolve
 
     named = {"model": settings.model, "pretrained": settings.pretrained}
     plain = {"device": "cpu", "precision": "fp32", "compile": "no"}

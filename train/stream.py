@@ -1,8 +1,8 @@
-"""The exact plan's batches as a torch `IterableDataset`, for a training loop of one's own.
+"""The exact plan's batches as a torch `IterableDataset`, for your own training loop.
 
-Reads a selection's laid-out rows (rows.py) and their tars. A worker process of a `DataLoader` gives
-every n-th batch, which is the order in which a loader asks its workers, so any number of workers
-gives the same batches. `state_dict` is what torchdata's `StatefulDataLoader` wants.
+Reads a selection's laid-out rows (rows.py) and their tars. A worker process of a `DataLoader`
+returns every n-th batch, which is the order in which a loader asks its workers, so any number of
+workers gives the same batches. `state_dict` is what torchdata's `StatefulDataLoader` expects.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Stream(IterableDataset[Loaded]):
     batches: Batches
     start: Cursor
     epochs: int | None = None
-    given: int = 0  # batches that this process's part has given since `start`
+    given: int = 0  # batches that this process has returned since `start`
 
     def __iter__(self) -> Iterator[Loaded]:
         worker = get_worker_info()
@@ -44,7 +44,7 @@ class Stream(IterableDataset[Loaded]):
         self.given = 0
 
     def __len__(self) -> int:
-        """Batches that are left. Raises TypeError where there is no end."""
+        """The number of remaining batches. Raises TypeError if there is no end."""
         if self.epochs is None:
             raise TypeError("the stream has no end; give `epochs`")
         plan = self.batches.plan
@@ -52,11 +52,11 @@ class Stream(IterableDataset[Loaded]):
         return max(0, total - self.start.k)
 
     def state_dict(self) -> dict[str, Any]:
-        """Where this process's part stands."""
+        """The state of this process's part."""
         return {"epoch": self.start.epoch, "k": self.start.k, "given": self.given}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a `state_dict` with as many workers."""
+        """Resume from a `state_dict` with the same number of workers."""
         self.start = Cursor(state["epoch"], state["k"])
         self.given = state["given"]
 
@@ -77,7 +77,7 @@ def stream_of(
     rank: int = 0,
     world: int = 1,
 ) -> Stream:
-    """Lay out the rows of the settings' selection and give their batches.
+    """Lay out the rows of the settings' selection and return their batches.
 
     Raises `UserError` for a selection that cannot be read or does not fill a batch.
     """

@@ -1,7 +1,7 @@
-"""A foreign tar, read once: its samples, captions out of JSON, and what has to be left out.
+"""A foreign tar, read once: its samples, captions from JSON, and what must be left out.
 
-Reads the headers, and of the data no more than is needed: captions that are JSON, and for aspect
-buckets every picture, whose size its header tells. Writes nothing.
+Reads the headers, and as little data as possible: captions in JSON and, for aspect buckets, every
+image, whose header gives its size. Writes nothing.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ from frenchcat.train.tar_stamps import TarStamp, contents_of, seen_of
 
 @dataclass(frozen=True)
 class TarContents:
-    """What a tar holds to train on."""
+    """The trainable contents of a tar."""
 
     samples: list[TarSample]
-    captions: list[str | None]  # of each sample; None: the text lies in the tar as it is
-    aspects: list[float]  # width/height of each sample's picture; empty where nobody asked
+    captions: list[str | None]  # of each sample; None: the text is in the tar as it is
+    aspects: list[float]  # width/height of each sample's image; empty if not requested
     left: list[LeftOutMember]
     fields: list[str]  # the endings of all members, in lower case
     stamp: TarStamp
 
 
 def read_tar(path: str, *, sized: bool = False, caption: str | None = None) -> TarContents:
-    """Read a tar; `sized` gives aspects; `caption` is the JSON key that holds the caption.
+    """Read a tar; `sized` returns aspects; `caption` is the JSON key that contains the caption.
 
-    Raises `UserError` for what cannot be opened, is compressed or is no tar.
+    Raises `UserError` for files that cannot be opened, are compressed or are not tars.
     """
     import fsspec
 
@@ -54,7 +54,7 @@ def read_tar(path: str, *, sized: bool = False, caption: str | None = None) -> T
 
 
 def stamp_of(path: str) -> TarStamp:
-    """What a tar is now. Raises `UserError` for what is no tar."""
+    """Stamps of the tar's present state. Raises `UserError` for a file that is not a tar."""
     import fsspec
 
     with fsspec.open(path, "rb") as file:
@@ -62,10 +62,11 @@ def stamp_of(path: str) -> TarStamp:
 
 
 def was_rewritten(path: str, stamp: TarStamp) -> bool:
-    """Whether a tar has other members than when it was stamped, or sound ones with other bytes.
+    """Whether a tar's members differ from when it was stamped, in number or in the bytes of sound
+    ones.
 
-    Members that are damaged where they lie do not count: reading names them, one by one.
-    Raises `UserError` for what is no tar any more.
+    Members that are damaged in place do not count: reading names them, one by one. Raises
+    `UserError` if it is no longer a tar.
     """
     import fsspec
 
@@ -87,7 +88,7 @@ def holds_all(path: str, places: set[tuple[int, int]]) -> bool:
 
 
 def _is_damaged(file: IO[bytes], member: Member) -> bool:
-    """A picture that is none, or a caption without a letter."""
+    """An image that cannot be read, or a caption without a letter."""
     from frenchcat.curate.image import upright_size
 
     file.seek(member.offset)
@@ -123,7 +124,7 @@ def _read(
 def _captioned(
     file: IO[bytes], samples: Sequence[TarSample], keys: Sequence[str], left: list[LeftOutMember]
 ) -> Iterator[tuple[TarSample, str | None]]:
-    """The samples that have a caption, with those that are told by JSON."""
+    """The samples that have a caption, including those whose caption is in JSON."""
     for sample in samples:
         if not sample.caption.extension.lower().endswith("json"):
             yield sample, None
@@ -146,14 +147,14 @@ def _captioned(
 
 
 def _aspect(file: IO[bytes], sample: TarSample, left: list[LeftOutMember]) -> float:
-    """Width/height of a picture as it will be seen; square where it does not tell."""
+    """Width/height of an image as it will be seen; square if that is unknown."""
     from frenchcat.curate.image import upright_size
 
     file.seek(sample.picture.offset)
     try:
         width, height = upright_size(file.read(sample.picture.size))
     except UnreadableImage as error:
-        said = f"does not tell its size ({error.reason}) and is put with the squares"
+        said = f"has no readable size ({error.reason}) and is treated as a square"
         left.append(LeftOutMember(name_of(sample.picture), "no_size", said))
         return 1.0
     return width / height

@@ -1,10 +1,9 @@
-"""Where the samples of a foreign tar lie, from its headers alone.
+"""The places of the samples in a foreign tar, from its headers alone.
 
 Reads any uncompressed tar in the webdataset convention, local or at an fsspec address: ustar, PAX
 and GNU long names. 512 bytes per member are read and data is skipped. A damaged header costs the
-members whose headers it was, and no others: reading goes on at the next sound one.
-
-Cost: one small read a member; on an object store fsspec's block cache bundles them.
+members that it describes, and no others: reading continues at the next sound one. Cost: one small
+read per member; on an object store fsspec's block cache bundles them.
 """
 
 from __future__ import annotations
@@ -28,16 +27,16 @@ _COMPRESSED = {
 
 @dataclass(frozen=True)
 class Damage:
-    """Bytes of a tar that are no header where one was due."""
+    """Bytes of a tar that are not a header where one was expected."""
 
     offset: int
     reason: str
 
 
 def scan(file: IO[bytes], name: str) -> tuple[list[Member], list[Damage]]:
-    """The members of an open tar in its order, and what was damaged between them.
+    """The members of an open tar in order, and the damage between them.
 
-    Raises `UserError` for a compressed tar or a file that is none.
+    Raises `UserError` for a compressed tar or a file that is not a tar.
     """
     _refuse_compressed(file, name)
     size = file.seek(0, 2)
@@ -60,19 +59,19 @@ def scan(file: IO[bytes], name: str) -> tuple[list[Member], list[Damage]]:
             break
         damages.append(Damage(due, "no sound header here"))
         position = _next_header(file, due + _BLOCK, size)
-    if not found and not (size and _is_end(file, 0)):  # a shard of which nothing was left is one
-        raise UserError(f"{name} is no tar, or holds no file; give shards of img2dataset's kind")
+    if not found and not (size and _is_end(file, 0)):  # an empty shard is a tar, too
+        raise UserError(f"{name} is not a tar, or contains no file; give shards like img2dataset's")
     return found, damages
 
 
 def _whole(file: IO[bytes], position: int) -> Iterator[tuple[tarfile.TarInfo, int]]:
-    """Members from `position` on while their headers are sound, and where the next is due."""
+    """Members from `position` on while their headers are sound, and where the next is expected."""
     file.seek(position)
     try:
         tar: Any = tarfile.TarFile(fileobj=file, mode="r", ignore_zeros=False)
         with tar:
             while (item := tar.next()) is not None:
-                tar.members = []  # or it keeps them all
+                tar.members = []  # else tarfile keeps them all
                 yield item, tar.offset
     except (tarfile.TarError, UnicodeError, ValueError):
         return
@@ -85,7 +84,7 @@ def _is_end(file: IO[bytes], position: int) -> bool:
 
 
 def _next_header(file: IO[bytes], position: int, size: int) -> int | None:
-    """The first block from `position` on that is a header with a right checksum."""
+    """The first block from `position` on that is a header with a correct checksum."""
     while position + _BLOCK <= size:
         file.seek(position)
         if _sound(file.read(_BLOCK)):

@@ -21,17 +21,17 @@ from frenchcat.curate.tars import Member
 PICTURE_FIELDS = frozenset(
     "jpg jpeg jpe jfif png webp gif avif heic heif bmp tif tiff jp2 j2k jxl".split()
 )
-"""The endings of the kinds that open_image reads; what a file really is, its bytes say."""
+"""The extensions of the formats that open_image reads; a file's bytes decide what it is."""
 CAPTION_FIELDS = ("txt", "text", "caption", "json")
-"""Where a caption is looked for, the first one first; of JSON see `CAPTION_KEYS`."""
+"""Where captions are looked for, in this order; for JSON see `CAPTION_KEYS`."""
 CAPTION_KEYS = ("caption", "text", "prompt", "description")
-"""The key of a JSON field that holds the caption, the first one first."""
+"""The JSON keys that may contain the caption, in this order."""
 _META = re.compile(r"__[^/]*__($|/)")  # webdataset's `skip_meta`
 
 
 @dataclass(frozen=True, slots=True)
 class TarSample:
-    """A picture and its caption."""
+    """An image and its caption."""
 
     key: str
     picture: Member
@@ -66,7 +66,7 @@ class _Members:
 def samples_of(
     members: Sequence[Member], captions: Sequence[str] = CAPTION_FIELDS
 ) -> tuple[list[TarSample], list[LeftOutMember]]:
-    """The samples of a tar in the order of their pictures, and what is left out of it.
+    """The samples of a tar in the order of their images, and what is left out of it.
 
     `captions` are the fields in which a caption is looked for, the best first.
     """
@@ -91,7 +91,7 @@ def _runs(members: Iterable[Member], left: list[LeftOutMember]) -> Iterator[_Mem
         if _META.match(name):
             continue
         if not member.extension or member.key.endswith("/") or not member.key:
-            said = "belongs to no sample: its name has no ending, or begins with a dot"
+            said = "belongs to no sample: its name has no extension, or begins with a dot"
             left.append(LeftOutMember(name, "no_sample", said))
             continue
         if group is None or member.key != group.key:
@@ -104,7 +104,7 @@ def _runs(members: Iterable[Member], left: list[LeftOutMember]) -> Iterator[_Mem
 
 
 def _put(group: _Members, member: Member, left: list[LeftOutMember]) -> None:
-    """Add a field; of two of one name the later counts, as it does when a tar is unpacked."""
+    """Add a field; of two with one name the later counts, as when a tar is unpacked."""
     name = member.extension.lower()
     before = group.fields.pop(name, None)
     if before is not None:
@@ -114,7 +114,7 @@ def _put(group: _Members, member: Member, left: list[LeftOutMember]) -> None:
 
 
 def _joined(groups: Iterable[_Members], left: list[LeftOutMember]) -> list[_Members]:
-    """Parts of one key that lie apart are one sample, unless one of them is whole already."""
+    """Merge parts of one key that lie apart into one sample, unless one of them is complete."""
     by_key: dict[str, list[_Members]] = {}
     for group in groups:
         by_key.setdefault(group.key, []).append(group)
@@ -134,12 +134,12 @@ def _joined(groups: Iterable[_Members], left: list[LeftOutMember]) -> list[_Memb
 def _samples(
     group: _Members, kinds: Sequence[str], left: list[LeftOutMember]
 ) -> Iterator[TarSample]:
-    """The samples of a key: one for each stem that has a picture and a caption."""
+    """The samples of a key: one for each stem that has an image and a caption."""
     pictures = _by_stem(group, left)
     captions = _captions(group, kinds)
     if not pictures:
         fields = ", ".join(f".{name}" for name in group.fields)
-        said = f"has no picture among its fields: {fields}"
+        said = f"has no image among its fields: {fields}"
         left.append(LeftOutMember(group.key, "no_picture", said))
         return
     pairs = {stem: captions[stem] for stem in pictures if stem in captions}
@@ -151,7 +151,7 @@ def _samples(
             key = group.key if not stem or len(pictures) == 1 else f"{group.key}.{stem}"
             yield TarSample(key, picture, pairs[stem])
         elif pairs:
-            said = "is a further picture of its sample, without a caption of its own name"
+            said = "is another image of its sample, without a caption of its own name"
             left.append(LeftOutMember(name_of(picture), "second_picture", said))
         else:
             fields = ", ".join(f".{name}" for name in group.fields)
@@ -160,19 +160,19 @@ def _samples(
             left.append(LeftOutMember(key, "no_caption", said))
     for stem, caption in captions.items():
         if stem not in pictures and not caption.extension.lower().endswith("json"):
-            said = "is a caption without a picture of its own name"
+            said = "is a caption without an image of its own name"
             left.append(LeftOutMember(name_of(caption), "no_picture", said))
 
 
 def _by_stem(group: _Members, left: list[LeftOutMember]) -> dict[str, Member]:
-    """The first picture of each stem."""
+    """The first image of each stem."""
     found: dict[str, Member] = {}
     for name, member in group.fields.items():
         if not _is_picture(name):
             continue
         stem = name.rpartition(".")[0]
         if stem in found:
-            said = f"is a further picture of its sample, beside {name_of(found[stem])}"
+            said = f"is another image of its sample, besides {name_of(found[stem])}"
             left.append(LeftOutMember(name_of(member), "second_picture", said))
         else:
             found[stem] = member

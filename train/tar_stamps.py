@@ -24,19 +24,19 @@ from frenchcat.curate.tars import Member
 from frenchcat.train.tar_samples import name_of
 
 _LAST = 64  # bytes of a member
-_WHOLE = 4096  # members up to this size, captions above all, count whole
+_WHOLE = 4096  # members up to this size, mostly captions, count whole
 
 
 @dataclass(frozen=True)
 class TarStamp:
-    """What a tar was when its samples were laid out; None: not known."""
+    """A tar's state when its samples were laid out; None: not known."""
 
     seen: str | None
     contents: str | None
 
 
 def seen_of(path: str) -> str | None:
-    """What changes when a file is written; None where its file system tells nothing of the kind."""
+    """What changes when a file is written; None if the file system does not report it."""
     if "://" not in path:
         about = os.stat(path)
         return f"{about.st_mtime_ns} {about.st_ctime_ns}"
@@ -51,7 +51,7 @@ def seen_of(path: str) -> str | None:
 
 
 def contents_of(file: IO[bytes], members: Sequence[Member]) -> str:
-    """Two digests of an open tar's members: of their names, places and sizes; of their data."""
+    """Two digests of an open tar's members: of names, places and sizes; of their data."""
     places, data = hashlib.sha256(), hashlib.sha256()
     for member in members:
         size = member.size if member.size <= _WHOLE else _LAST

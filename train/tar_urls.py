@@ -21,9 +21,9 @@ _PIPE, _FILE = "pipe:", "file:"
 
 
 def tars_of(named: str, piped: Path) -> list[str]:
-    """The tars that a text names, in order; those of commands are stored in the folder `piped`.
+    """The tars that a text names, in order; the output of commands is stored in the folder `piped`.
 
-    Raises `UserError` where a part matches nothing, a tar is named twice, or a command fails.
+    Raises `UserError` if a part matches nothing, a tar is named twice, or a command fails.
     """
     found: dict[str, None] = {}
     commands = 0
@@ -41,9 +41,9 @@ def tars_of(named: str, piped: Path) -> list[str]:
 
 
 def parts_of(named: str) -> list[str]:
-    """A text split at `::`, its braces expanded. Raises `UserError` for braces that do not close.
+    """A text split at `::`, its braces expanded. Raises `UserError` for unclosed braces.
 
-    What is there under its literal name stays as it is.
+    A text that is the literal name of an existing file stays as it is.
     """
     from webdataset.shardlists import expand_urls
 
@@ -62,7 +62,7 @@ def parts_of(named: str) -> list[str]:
 
 
 def anchored(named: str) -> str:
-    """The same with absolute paths, so that it means the same in any working folder."""
+    """The same text with absolute paths, so that it works from any folder."""
     return "::".join(_absolute(part) for part in named.split("::") if part)
 
 
@@ -73,7 +73,7 @@ def _absolute(part: str) -> str:
 
 
 def _matched(part: str) -> list[str]:
-    """The files of one part: of a folder its tars, else what the pattern matches; sorted."""
+    """The files of one part: a folder's tars, or what the pattern matches; sorted."""
     if "://" in part:
         return _remote(part)
     path = Path(part.removeprefix(_FILE)).expanduser()
@@ -107,14 +107,14 @@ def _remote(part: str) -> list[str]:
 
 
 def _stored(command: str, path: Path) -> str:
-    """What a command prints, in a file; run where the file is not there yet."""
+    """The output of a command, in a file; the command runs unless the file exists."""
     about = path.with_suffix(".command")
     if path.exists() and about.exists() and about.read_text(encoding="utf-8") == command:
         return str(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     half = path.with_suffix(".writing")
     with half.open("wb") as sink:
-        # A shell, as webdataset has it: the settings' author may run commands anyway.
+        # A shell, as in webdataset: the settings' author may run commands anyway.
         ran = subprocess.run(command, shell=True, stdout=sink, stderr=subprocess.PIPE, check=False)
     if ran.returncode or not half.stat().st_size:
         half.unlink()
@@ -123,7 +123,7 @@ def _stored(command: str, path: Path) -> str:
         ]
         raise UserError(
             f"data.tars pipe:{command} failed with status {ran.returncode} ({said[:200]}); "
-            "mend the command, which has to print a tar"
+            "fix the command, which must print a tar"
         )
     half.replace(path)
     about.write_text(command, encoding="utf-8")

@@ -1,11 +1,9 @@
-"""Captions -> what the U-Net attends to: the token states of a CLIP text tower, frozen.
+"""Captions -> the token states of a frozen CLIP text tower, to which the U-Net attends.
 
-Beside them the caption's embedding, which `model.pooled` adds to the time embedding.
-
-Reads an open_clip model's weights (`mini` by default). The empty caption is the null condition of
-classifier-free guidance. States of captions that come again are kept.
-
-Cost: one pass of the tower a new caption; memory `KEPT` captions.
+Also the caption's embedding, which `model.pooled` adds to the time embedding. Reads an open_clip
+model's weights (`mini` by default). The empty caption is the null condition of classifier-free
+guidance. States of recent captions are cached. Cost: one pass of the tower per new caption; memory
+for `KEPT` captions.
 """
 
 from __future__ import annotations
@@ -15,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from frenchcat.curate.config import resolve
 from frenchcat.train.settings import TextSettings
 
 if TYPE_CHECKING:
@@ -26,7 +25,7 @@ AT_ONCE = 64
 
 
 def variants_of(caption: str, settings: TextSettings) -> list[str]:
-    """What a caption says in other words: its parts at `separator`, the first one in any case."""
+    """The variants of a caption: its parts at `separator`; there is always a first one."""
     if settings.separator is None:
         return [caption]
     first, *others = (part.strip() for part in caption.split(settings.separator))
@@ -35,9 +34,9 @@ def variants_of(caption: str, settings: TextSettings) -> list[str]:
 
 @dataclass(frozen=True)
 class Condition:
-    """A batch of captions, encoded."""
+    """A batch of encoded captions."""
 
-    states: Tensor  # (B, L, D) float32; zeros behind a caption's end
+    states: Tensor  # (B, L, D) float32; zeros after a caption's end
     mask: Tensor  # (B, L) bool: which positions belong to the caption
     pooled: Tensor | None = None  # (B, P) float32: the captions' CLIP embeddings, of length sqrt(P)
     sizes: Tensor | None = None  # (B, 6) float32: a picture's height and width, top and left of
@@ -87,10 +86,9 @@ class TextEncoder:
     """
 
     def __init__(self, settings: TextSettings) -> None:
-        """Load it. Raises `UserError` where the weights cannot be had."""
+        """Load it. Raises `UserError` if the weights are unavailable."""
         from frenchcat.curate.clip import ClipSettings
         from frenchcat.curate.clip.model import load_clip
-        from frenchcat.curate.config import resolve
 
         named = {"model": settings.model, "pretrained": settings.pretrained}
         plain = {"device": "cpu", "precision": "fp32", "compile": "no"}
@@ -101,7 +99,7 @@ class TextEncoder:
         self._device: Any = "cpu"
         self._kept: OrderedDict[str, tuple[Tensor, Tensor]] = OrderedDict()
         self._too_long: set[str] = set()
-        self.limit = int(self._tokenizer([""]).shape[1])  # tokens, with those of begin and end
+        self.limit = int(self._tokenizer([""]).shape[1])  # tokens, with begin and end
         states, pooled = self._encoded([""])[0]
         self.width, self.pooled_width = int(states.shape[-1]), int(pooled.shape[-1])
 
@@ -112,7 +110,9 @@ class TextEncoder:
         return self
 
     def __call__(self, captions: Sequence[str]) -> Condition:
-        """Captions -> states and mask, as wide as the longest of them, a multiple of 8."""
+        """Captions -> states and mask, as wide as the longest caption, rounded up to a multiple of
+        8.
+        """
         import torch
 
         new = [caption for caption in dict.fromkeys(captions) if caption not in self._kept]
@@ -130,11 +130,11 @@ class TextEncoder:
         return Condition(states, mask, torch.stack(pooled))
 
     def too_long(self, captions: Sequence[str]) -> list[str]:
-        """Those of the captions just encoded that have more than `limit` tokens, and were cut."""
+        """The captions just encoded that have more than `limit` tokens, and were cut."""
         return [caption for caption in captions if caption in self._too_long]
 
     def _is_cut(self, caption: str, tokens: Tensor) -> bool:
-        """Whether a caption that fills its row would fill a longer one differently."""
+        """Whether a caption that fills its row would be encoded differently in a longer one."""
         import torch
 
         if int(self._tower.lengths(tokens)[0]) < self.limit:

@@ -26,6 +26,7 @@ from frenchcat.curate.safe_text import for_terminal
 from frenchcat.curate.system_errors import check_space, check_writable
 from frenchcat.train import checkpoint
 from frenchcat.train.distributed import Ranks
+from frenchcat.train.export import scheduler_of
 from frenchcat.train.loader import Batches, Cursor, Loaded, load, noise_of, places
 from frenchcat.train.log import Log
 from frenchcat.train.lora import FOLDER as LORA
@@ -33,6 +34,7 @@ from frenchcat.train.lora import check_lora, save_lora
 from frenchcat.train.optimizer import average, ema_decay, make_optimizer, rate_at
 from frenchcat.train.permutation import key_of
 from frenchcat.train.pipeline_text import PipelineText
+from frenchcat.train.rows import TrainingRows, open_rows
 from frenchcat.train.run import Parts, identity_of, make_parts, prepare_rows, save_about
 from frenchcat.train.settings import TrainSettings
 from frenchcat.train.start import export_pipeline
@@ -43,7 +45,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from frenchcat.train.evaluate import HeldOutLoss
-    from frenchcat.train.rows import TrainingRows
 
 
 @dataclass(frozen=True)
@@ -300,8 +301,6 @@ class Trainer:
 
     def _rows(self) -> Any:
         """Laid out by the first rank, opened by all."""
-        from frenchcat.train.rows import open_rows
-
         if self.ranks.first:
             check_writable(self.folder, "run.out")
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -343,7 +342,6 @@ class Trainer:
     def save(self) -> None:
         """Write a checkpoint of this step, with its held-out loss."""
         from frenchcat.train.evaluate import held_out_loss
-        from frenchcat.train.export import scheduler_of
 
         tensors = self.weights.tensors(self.optimizer)
         parts = self.weights.averaged_parts(self.parts)

@@ -1,7 +1,7 @@
-"""A selection as a `webdataset` pipeline: its rows alone, read by offset from unmodified tars.
+"""A selection as a `webdataset` pipeline: only its rows, read by offset from unmodified tars.
 
-For loops that speak webdataset (open_clip's, say). The rows are split over ranks and workers by
-webdataset's own rule, so it behaves as a list of shards does.
+For loops that use webdataset (open_clip's, for example). The rows are split over ranks and workers
+by webdataset's own rule, so the pipeline behaves like a list of shards.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class Samples(IterableDataset[dict[str, Any]]):
 
 
 def pipeline_of(dataset: Dataset, selection: Selection, seed: int | None) -> Any:
-    """A `webdataset.DataPipeline` whose first part gives the selection's samples."""
+    """A `webdataset.DataPipeline` whose first stage returns the selection's samples."""
     import webdataset
 
     from frenchcat.curate.select import require_images

@@ -1,6 +1,6 @@
-"""The U-Net's weights while they train: wrapped for several ranks, averaged, saved and loaded.
+"""The U-Net's weights during training: wrapped for several ranks, averaged, saved and loaded.
 
-Alone, under DDP (every rank holds all), or under FSDP2 (every rank holds a part).
+Used alone, under DDP (every rank has all weights), or under FSDP2 (every rank has a part).
 """
 
 from __future__ import annotations
@@ -25,11 +25,13 @@ if TYPE_CHECKING:
     from frenchcat.train.run import Parts
 
 _GIVEN = frozenset({"lr", "weight_decay", "eps"})
-"""Numbers of an optimizer that the settings say; others, such as Prodigy's, it found itself."""
+"""Options of an optimizer that the settings determine; others, such as Prodigy's, it finds
+itself.
+"""
 
 
 class TrainableWeights:
-    """What the optimizer moves."""
+    """The parameters that the optimizer changes."""
 
     def __init__(
         self,
@@ -79,20 +81,20 @@ class TrainableWeights:
         return [parameter.detach() for parameter in self.parameters]
 
     def autocast(self) -> AbstractContextManager[Any]:
-        """bfloat16 arithmetic over float32 weights, where it was asked for."""
+        """bfloat16 arithmetic over float32 weights, if requested."""
         import torch
 
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16)
 
     def no_sync(self, more: bool) -> AbstractContextManager[Any]:
-        """Gradients stay on their rank while more parts of the batch are to come."""
+        """Keep gradients on their rank while more parts of the batch follow."""
         if more and hasattr(self.module, "no_sync"):
             context: AbstractContextManager[Any] = self.module.no_sync()
             return context
         return contextlib.nullcontext()
 
     def tensors(self, optimizer: Any) -> dict[str, Tensor]:
-        """Weights, averages and moments by name, whole, on the CPU. Every rank has to call it."""
+        """Weights, averages and moments by name, whole, on the CPU. Every rank must call it."""
         import torch
 
         found: dict[str, Tensor] = {}
@@ -114,7 +116,7 @@ class TrainableWeights:
         return found
 
     def load(self, tensors: dict[str, Tensor], optimizer: Any) -> None:
-        """Put back what `tensors` gave."""
+        """Restore what `tensors` returned."""
         import torch
 
         moments = {name.partition(".")[0] for name in tensors} - {"weights", "averaged", "group"}
@@ -133,7 +135,7 @@ class TrainableWeights:
                     group[name] = type(group[name])(float(tensors[f"group.{name}"]))
 
     def averaged_state(self) -> dict[str, Tensor]:
-        """The averages of what is trained, by name, on the CPU. Every rank has to call it."""
+        """The averages of the trained weights, by name, on the CPU. Every rank must call it."""
         return {n: _whole(mean) for n, mean in zip(self.names, self.averaged, strict=True)}
 
     def averaged_parts(self, parts: Parts) -> Parts:
@@ -184,13 +186,13 @@ def _wants_bf16(settings: TrainSettings, device: torch.device) -> bool:
 
 
 def _whole(tensor: Tensor) -> Tensor:
-    """A tensor with all its parts, on the CPU."""
+    """A whole tensor from all its parts, on the CPU."""
     full = tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
     return full.detach().to("cpu", copy=True)
 
 
 def _like(tensor: Tensor, other: Any) -> Tensor:
-    """A whole tensor as this rank holds `other`."""
+    """A whole tensor, distributed as `other` is on this rank."""
     if not hasattr(other, "full_tensor"):
         return tensor.to(other.device)
     from torch.distributed.tensor import distribute_tensor
@@ -201,9 +203,9 @@ def _like(tensor: Tensor, other: Any) -> Tensor:
 def _moment(name: str, tensor: Tensor, weight: Tensor) -> Any:
     import torch
 
-    if tensor.dtype == torch.float64 and not tensor.dim():  # a number, which is no tensor there
+    if tensor.dtype == torch.float64 and not tensor.dim():  # a number, which is not a tensor there
         return int(tensor) if float(tensor).is_integer() else float(tensor)
-    if tensor.shape != weight.shape:  # a scalar, which fused AdamW keeps beside the weight
+    if tensor.shape != weight.shape:  # a scalar, which fused AdamW keeps on the weight's device
         return tensor.to(weight.device)
     moved = _like(tensor, weight)
     return torch.empty_like(weight).copy_(moved)

@@ -102,8 +102,8 @@ def _with_images(
     near = next((p for p in inside if _known(p)), None)
     hint = f"; did you mean {near}?" if near else ""
     raise UserError(
-        f"{folder} is neither of img2dataset (00000.tar, 00000.parquet) nor of clip-retrieval "
-        f"(img_emb/ or image.index, and metadata/), and holds no image{hint}"
+        f"{folder} is not a folder of img2dataset (00000.tar, 00000.parquet) or clip-retrieval "
+        f"(img_emb/ or image.index, and metadata/), and contains no image{hint}"
     )
 
 

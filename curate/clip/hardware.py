@@ -8,12 +8,12 @@ import sys
 from functools import cache
 from pathlib import Path
 
+from frenchcat.curate.errors import UserError
+
 
 def device_of(wanted: str) -> str:
     """`auto` -> cuda or cpu; anything else as it is. Raises `UserError` where it is missing."""
     import torch
-
-    from frenchcat.curate.errors import UserError
 
     if wanted == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"

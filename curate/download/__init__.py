@@ -1,4 +1,4 @@
-"""URL lists in, shards out: the safe fetch, the resizing and the writing."""
+"""URL lists -> shards: freezing lists, fetching safely, resizing and writing."""
 
 from frenchcat.curate.download.pictures import ResizeSettings
 from frenchcat.curate.download.settings import FetchSettings

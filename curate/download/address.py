@@ -1,14 +1,14 @@
 """Which addresses may be connected to, and a resolver that returns no others.
 
-Reads IP addresses, writes nothing. Anybody can put a name that points at our own network into a
-URL list, so only public unicast addresses pass; the refused ranges are those of IANA's IPv4 and
-IPv6 Special-Purpose Address Registries. The check sits in three places that share one function:
-on IP literals in URLs (they never reach a resolver), on what the resolver returns (the very list
-that is connected to, hence no second look-up to rebind), and on each socket before it is made.
+Reads IP addresses, writes nothing. Anybody can put a name that points at our own network into a URL
+list, so only public unicast addresses pass; the refused ranges are those of IANA's IPv4 and IPv6
+Special-Purpose Address Registries. One function makes the check in three places: on IP literals in
+URLs (they never reach a resolver), on the resolver's answers (the same list is connected to, so
+there is no second look-up to rebind), and on each socket before it is created.
 
-Trade-off: one refused address among several refuses the name, and 6to4, Teredo and all of
-2001::/23 are refused outright. A NAT64 prefix that a network chose for itself (RFC 6052) looks
-like any public address and is not recognised.
+Trade-off: one refused address among several refuses the name, and 6to4, Teredo and all of 2001::/23
+are refused outright. A NAT64 prefix that a network chose for itself (RFC 6052) looks like any
+public address and is not recognised.
 """
 
 import asyncio
@@ -73,7 +73,7 @@ class AddressRefused(OSError):
 
 
 def refusal(address: IPv4Address | IPv6Address) -> str | None:
-    """The name of the special range that holds the address; None when it is public unicast."""
+    """The name of the special range that contains the address; None if it is public unicast."""
     if isinstance(address, IPv4Address):
         return next((name for network, name in _REFUSED_V4 if address in network), None)
     inner = _embedded_v4(address)
@@ -90,14 +90,16 @@ def refusal(address: IPv4Address | IPv6Address) -> str | None:
 
 
 def _embedded_v4(address: IPv6Address) -> IPv4Address | None:
-    """The IPv4 address a v4-mapped (::ffff:0:0/96) or NAT64 (64:ff9b::/96) address stands for."""
+    """The IPv4 address that a v4-mapped (::ffff:0:0/96) or NAT64 (64:ff9b::/96) address
+    represents.
+    """
     if address in _NAT64:
         return IPv4Address(int(address) & 0xFFFFFFFF)
     return address.ipv4_mapped
 
 
 class AddressPolicy:
-    """Decides on (host, port, address). `opened` are the (host, port) a user has named.
+    """Decides about (host, port, address). `opened` are the (host, port) that a user has named.
 
     An opened host and port may have loopback, private and carrier-grade NAT addresses; nothing
     opens link-local (cloud metadata), multicast or reserved ones.
@@ -112,7 +114,7 @@ class AddressPolicy:
         return (host, port) in self._opened
 
     def check_literal(self, url: WebURL) -> None:
-        """Check a URL whose host is an IP address; names pass, the resolver will check them."""
+        """Check a URL whose host is an IP address; names pass, because the resolver checks them."""
         try:
             ipaddress.ip_address(url.host)
         except ValueError:
@@ -120,7 +122,7 @@ class AddressPolicy:
         self.check(url.host, url.port, url.host)
 
     def check(self, host: str, port: int, address: str) -> None:
-        """Raises AddressRefused unless `host`, asked at `port`, may have this address."""
+        """Raise AddressRefused unless `host`, requested at `port`, may have this address."""
         name = refusal(ipaddress.ip_address(address))
         if name is None:
             return
@@ -131,7 +133,7 @@ class AddressPolicy:
         raise AddressRefused(f"{address}{of} is {name}, not public")
 
     def make_socket(self, info: tuple[int, int, int, str, tuple[object, ...]]) -> socket.socket:
-        """Aiohttp's socket factory: the last look at the address that is about to be dialled."""
+        """Aiohttp's socket factory: the last check of the address before connecting."""
         family, kind, proto, _, sockaddr = info
         address, port = str(sockaddr[0]), sockaddr[1]
         name = refusal(ipaddress.ip_address(address))
@@ -141,7 +143,7 @@ class AddressPolicy:
 
 
 class CheckedResolver(AbstractResolver):
-    """Another resolver's answers, or AddressRefused when one of them is not public."""
+    """Another resolver's answers, or AddressRefused if one of them is not public."""
 
     def __init__(self, inner: AbstractResolver, policy: AddressPolicy) -> None:
         self._inner = inner
@@ -162,9 +164,9 @@ class CheckedResolver(AbstractResolver):
 
 
 class SystemResolver(AbstractResolver):
-    """The operating system's resolver, in threads of its own.
+    """The operating system's resolver, in its own threads.
 
-    A dead name can take getaddrinfo 10 s or more and cannot be interrupted; asyncio's shared pool
+    A dead name can take getaddrinfo 10 s or more and cannot be interrupted. asyncio's shared pool
     has about six threads on two cores, which a few dead names would fill.
     """
 
@@ -190,7 +192,7 @@ class SystemResolver(AbstractResolver):
         ]
 
     async def close(self) -> None:
-        """Drop look-ups that have not begun; the others end in their own time."""
+        """Cancel look-ups that have not begun; the others end in their own time."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
 

@@ -1,8 +1,8 @@
-"""Pictures that are not stored: a hash of theirs is in a user's lists, or was removed before.
+"""Images that are not stored, because a hash is in a user's lists or they were removed before.
 
-Reads the hash lists once, before anything is fetched; looks at each picture after it was resized,
-at the bytes as fetched and as stored. What the lists name is part of what a shard depends on, by a
-digest: no path, and not the hashes themselves, get into the dataset.
+Reads the hash lists once, before anything is fetched; checks each image after resizing, in its
+fetched and its stored bytes. A shard depends on a digest of the lists: neither paths nor the hashes
+themselves get into the dataset.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from frenchcat.curate.hash_lists import HashList, read_hash_lists, with_removed
 from frenchcat.curate.removals import removed
 
 BLOCKED = frozenset({"blocked_md5", "blocked_sha256", "blocked_pdq"})
-"""The reasons, by the kind of hash that is listed."""
+"""The reasons, by kind of listed hash."""
 
 
 @dataclass(frozen=True)
 class Block:
-    """What is not to be stored; `digest` is that of the user's lists, None without any."""
+    """What must not be stored; `digest` identifies the user's lists, None without any."""
 
     lists: HashList = field(default_factory=HashList)
     digest: str | None = None
 
 
 def read_block(dataset: Dataset, paths: tuple[str, ...]) -> Block:
-    """What a user's lists and the dataset's removals name.
+    """The hashes of a user's lists and of the dataset's removals.
 
-    Raises `UserError` for a list that is missing or has a line that is no hash.
+    Raises `UserError` for a list that is missing or has a line that is not a hash.
     """
     listed = read_hash_lists(paths)
     named = {kind: sorted(getattr(listed, kind)) for kind in ("md5", "sha256", "pdq")}
@@ -38,16 +38,16 @@ def read_block(dataset: Dataset, paths: tuple[str, ...]) -> Block:
 
 
 def guarded(
-    develop: Callable[[bytes, str], StoredImage], block: Block
+    process: Callable[[bytes, str], StoredImage], block: Block
 ) -> Callable[..., StoredImage]:
-    """`develop`, but raising `Unfit` for a picture that is listed."""
+    """`process`, but raises `Unfit` for a listed image."""
     if not block.lists:
-        return develop
+        return process
 
-    def developed(body: bytes, kind: str) -> StoredImage:
-        picture = develop(body, kind)
+    def processed(body: bytes, kind: str) -> StoredImage:
+        picture = process(body, kind)
         if found := block.lists.holds(body, picture.data):
             raise Unfit(f"blocked_{found}")
         return picture
 
-    return developed
+    return processed

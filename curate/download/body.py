@@ -1,8 +1,8 @@
 """A response body, bounded while it arrives.
 
-Reads chunks off the wire, gives back the decoded bytes. We ask for no compression; a server that
-compresses all the same is decoded here step by step, so that a few kilobytes cannot unfold into
-gigabytes before anybody counts. At no moment is more held than the cap and one chunk.
+Takes chunks from the network, returns the decoded bytes. We request no compression; if a server
+compresses anyway, the body is decoded step by step, so that a few kilobytes cannot expand into
+gigabytes unnoticed. Memory never exceeds the cap and one chunk.
 """
 
 import zlib
@@ -16,14 +16,14 @@ _UNREADABLE = frozenset({"br", "zstd", "compress", "x-compress"})
 
 
 class BoundedBody:
-    """Collects one body. Every method raises FetchFailure when the body breaks a rule."""
+    """Collects one body. Every method raises FetchFailure if the body breaks a rule."""
 
     def __init__(
         self, max_bytes: int, announced: int | None, encoding: str, *, any_kind: bool = False
     ) -> None:
-        """Take the cap in bytes, and what Content-Length and Content-Encoding announced.
+        """Take the cap in bytes, and the Content-Length and Content-Encoding.
 
-        Without `any_kind`, what does not begin as a picture does is not read to its end.
+        Without `any_kind`, a body that does not begin like an image is not read to its end.
         """
         self._max_bytes = max_bytes
         if announced is not None and announced > max_bytes:
@@ -36,7 +36,7 @@ class BoundedBody:
         self._sniffed = any_kind
 
     def feed(self, chunk: bytes) -> None:
-        """Take the next bytes off the wire."""
+        """Take the next bytes from the network."""
         self._received += len(chunk)
         if self._received > self._max_bytes:
             raise self._too_large(f"{self._received} bytes received")
@@ -49,7 +49,7 @@ class BoundedBody:
             check_kind(b"".join(self._parts))
 
     def finish(self) -> bytes:
-        """The whole body, once the wire has ended."""
+        """The whole body, once the response has ended."""
         if self._inflate is not None and not self._inflate.eof and self._received:
             raise FetchFailure(FailureReason.TRUNCATED, f"the {self._encoding} stream has no end")
         if not self._length:
@@ -74,7 +74,7 @@ class BoundedBody:
 
 
 def check_kind(body: bytes) -> str:
-    """The picture's kind. Raises FetchFailure(not_an_image) with what it is instead."""
+    """The image's format. Raises FetchFailure(not_an_image), which says what it is instead."""
     kind = sniff(body)
     if kind not in IMAGE_KINDS:
         raise FetchFailure(FailureReason.NOT_AN_IMAGE, kind)
@@ -82,7 +82,7 @@ def check_kind(body: bytes) -> str:
 
 
 def check_picture(body: bytes, max_pixels: int) -> tuple[str, int, int]:
-    """The kind of a picture, and its width and height by its header. Raises FetchFailure."""
+    """The format of an image, and its width and height from its header. Raises FetchFailure."""
     kind = check_kind(body)
     try:
         width, height = picture_size(body, kind)
@@ -95,9 +95,9 @@ def check_picture(body: bytes, max_pixels: int) -> tuple[str, int, int]:
 
 
 def _only_encoding(header: str) -> str:
-    """The one compression of a Content-Encoding header, "" for none.
+    """The compression named by a Content-Encoding header, "" for none.
 
-    Names that are no compression ("utf-8", "none", "aws-chunked") are common and mean nothing.
+    Names that are not a compression ("utf-8", "none", "aws-chunked") are common and mean nothing.
     """
     names = [name.strip().lower() for name in header.split(",")]
     named = [name for name in names if name in _GZIP | _UNREADABLE | {"deflate"}]

@@ -1,4 +1,4 @@
-"""By which names a list's columns are known: those for URL, caption and the image itself."""
+"""The names by which a list's columns are found: for the URL, the caption and the image."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ def like_url(text: str) -> bool:
 
 
 def usual(names: Sequence[str], known: Sequence[str]) -> str | None:
-    """The first of the known names that is there, in any case; as it is written there."""
+    """The first of the known names that exists, in any case; as it is spelt there."""
     lowered = {name.lower(): name for name in reversed(names)}
     return next((lowered[name] for name in known if name in lowered), None)
 
 
 def free_name(name: str) -> str:
-    """The name, or ``list_<name>`` where it is reserved."""
+    """The name, or ``list_<name>`` if it is reserved."""
     return f"list_{name}" if name.lower() in RESERVED else name
 
 
 def unique(names: Sequence[str]) -> list[str]:
-    """The names of a header: none is empty or reserved, and no two differ in case alone."""
+    """The names of a header: none is empty or reserved, and no two differ only in case."""
     found: list[str] = []
     taken: set[str] = set()
     for number, name in enumerate(names):

@@ -1,16 +1,13 @@
-"""From files of a URL list to one relation: uid, url, caption, then the list's own columns.
+"""Files of a URL list -> one relation: uid, url, caption, then the list's own columns.
 
-Reads list files through DuckDB, writes nothing. Types: parquet and JSON keep theirs; a csv column
-becomes BIGINT, DOUBLE or BOOLEAN only where no value of the whole file would lose a character of
-meaning (``007`` and numbers beyond 64 bits stay text), which costs one more pass over the file and
-finds every broken line before anything is written. A column that is of one type in one file and of
-another in the next is of a type that holds both, text in the end.
-
-URLs and captions are text, whatever the list has: bytes are decoded, of several the settings say
-which. An image's bytes inside the list are carried on with the path that the list gives them.
-
-An extra column whose name (in any case) is one of the sidecar's own is carried on as
-``list_<name>``.
+Reads list files through DuckDB, writes nothing. Parquet and JSON keep their types. A csv column
+becomes BIGINT, DOUBLE or BOOLEAN only if no value of the whole file would lose a significant
+character (``007`` and numbers beyond 64 bits stay text); this costs one more pass over the file and
+finds every broken line before anything is written. A column whose type differs between files gets a
+type for both, text if nothing else. URLs and captions become text, whatever the list has: bytes are
+decoded; of several captions the settings choose. An image's bytes inside the list are kept with the
+path that the list gives them. An extra column whose name (in any case) is one of the sidecar's own
+is kept as ``list_<name>``.
 """
 
 from __future__ import annotations
@@ -32,11 +29,11 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 SOURCE_FILE, SOURCE_ROW = "source_file", "source_row"
-"""Which of a list's several files a row came from, and its line or number there, from 1."""
+"""Which of several files a row came from, and its line or number there, from 1."""
 IMAGE_PATH, IMAGE_BYTES = "source_path", "source_bytes"
-"""Of an image inside the list: the path that the list gives it, and its file."""
+"""For an image inside the list: the list's path for it, and its bytes."""
 ORIGIN = (SOURCE_FILE, SOURCE_ROW, IMAGE_PATH)
-# Names that a list's own columns may not take.
+# Names that a list's own columns may not have.
 SIDECAR = (*NAMES, IMAGE_BYTES)
 _UID = "^[0-9a-f]{32}$"
 _IMAGE = re.compile(r"BLOB|STRUCT\(.*\bbytes\"? BLOB\b.*\)")
@@ -46,7 +43,7 @@ _NO_TEXT = ("STRUCT(", "MAP(", "UNION(")
 
 @dataclass(frozen=True)
 class Table:
-    """A file of the list: its DuckDB expression, its columns (name, type), and what they are."""
+    """A file of the list: its DuckDB expression, its columns (name, type), and their roles."""
 
     source: Source
     sql: str
@@ -54,7 +51,7 @@ class Table:
     url: str | None = None
     caption: str | None = None
     image: str | None = None
-    keeps_uid: bool = False  # its own column of that name is no identity of all its rows
+    keeps_uid: bool = False  # its own column of that name does not identify all its rows
 
     def type_of(self, name: str | None) -> str:
         """DuckDB's name of a column's type."""
@@ -66,36 +63,39 @@ class Table:
         return next((name for name, _ in self.columns if name.lower() == "uid"), None)
 
     def extras(self) -> list[tuple[str, str]]:
-        """The columns that are carried on, each with the name that the dataset has for it.
+        """The columns that are kept, each with its name in the dataset.
 
-        One with several URLs or captions is, since one of them alone is not all that it says.
+        A column with several URLs or captions per row is kept, because the chosen one is not all it
+        says.
         """
         taken = [None if self.keeps_uid else self.uid, self.image]
         taken += [name for name in (self.url, self.caption) if name and not self.is_several(name)]
         return renamed([name for name, _ in self.columns if name not in taken])
 
     def is_several(self, name: str) -> bool:
-        """Whether a column has several texts in a row, so that one of them is not all it says."""
+        """Whether a column has several texts per row, so that the chosen one is not all it says."""
         return self.type_of(name) in _TEXTS or name in self.source.oddities.several
 
 
 def uid_of(url: str, caption: str | None) -> str:
-    """A row's identity over crawls: the first 32 hex digits of SHA-256 of URL, newline, caption."""
+    """A row's identity across crawls: the first 32 hex digits of SHA-256 of URL, newline,
+    caption.
+    """
     return hashlib.sha256(f"{url}\n{caption or ''}".encode()).hexdigest()[:32]
 
 
 def is_uid(text: str) -> bool:
-    """Whether a list's own value is taken for a row's identity."""
+    """Whether a list's own value can be a row's identity."""
     return re.fullmatch(_UID, text) is not None
 
 
 def check_columns(connection: DuckDBPyConnection, source: Source) -> None:
-    """Raise `UserError` where a file's beginning has no column for URLs, or a named one lacks."""
+    """Raise `UserError` if a file's beginning has no URL column, or a named column is missing."""
     _picked(source, describe(connection, source, reader(source, sample=1000)))
 
 
 def has_rows(connection: DuckDBPyConnection, source: Source) -> bool:
-    """Whether a file has at least one row. Raises `UserError` where its beginning is broken."""
+    """Whether a file has at least one row. Raises `UserError` if its beginning is broken."""
     import duckdb
 
     columns = (("url", "JSON"),) if source.copied == "objects" else None
@@ -137,14 +137,14 @@ def _open_table(connection: DuckDBPyConnection, source: Source) -> Table:
 
 
 def _json_type(source: Source, name: str, kind: str, *, is_text: bool) -> str:
-    """The type as which a JSON column is read: where a row has several texts, JSON."""
+    """The type as which a JSON column is read: JSON if a row has several texts."""
     if not is_text:
         return _plain_type(kind)
     return "JSON" if name in source.oddities.several else "VARCHAR"
 
 
 def _plain_type(kind: str) -> str:
-    """The type of a JSON column, text where Arrow or parquet would not hold what was found."""
+    """The type of a JSON column; text if Arrow or parquet cannot hold what was found."""
     return "VARCHAR" if kind in ("JSON", "UUID", "HUGEINT", "UHUGEINT", "INTERVAL") else kind
 
 
@@ -160,7 +160,7 @@ def _refuse_nested(source: Source, what: str, name: str | None) -> None:
 def _picked(
     source: Source, columns: tuple[tuple[str, str], ...]
 ) -> tuple[str | None, str | None, str | None]:
-    """The columns for URL, caption and image. Raises `UserError` where their types do not do."""
+    """The columns for URL, caption and image. Raises `UserError` if their types do not fit."""
     names, types = [name for name, _ in columns], dict(columns)
     reading = source.reading
     image = reading.image_column
@@ -182,7 +182,7 @@ def _picked(
         kind = types.get(name or "", "")
         if kind.startswith(_NO_TEXT) or (kind.endswith("]") and kind not in _TEXTS):
             if source.copied == "objects":
-                continue  # told by its row, when all are known
+                continue  # reported with its row, once all are known
             raise UserError(
                 f"{source.name}: the {what} column {name!r} is {kind[:80]}; it has to be text, "
                 f"bytes or a list of them; name another: --set download.{what}_column=NAME"
@@ -198,8 +198,8 @@ def selection(
 ) -> str:
     """A SELECT of uid, url, caption, extra columns and the origin, for files of one schema.
 
-    `wanted` has the types of extra columns, by their names in lower case; `images` tells whether
-    any file of the list has an image's bytes inside.
+    `wanted` has the types of extra columns, by their names in lower case; `images` says whether any
+    file of the list contains image bytes.
     """
     inner = [
         f"{_url_sql(table)} AS frenchcat_url",
@@ -223,9 +223,9 @@ def selection(
 
 
 def _uid_sql(table: Table, images: bool) -> str:
-    """The list's own uid where it is one, else what `uid_of` gives.
+    """The list's own uid if it is one, else that of `uid_of`.
 
-    Of a row without a URL and with an image inside, the SHA-256 of the image's bytes stands for the
+    For a row without a URL and with an image inside, the SHA-256 of the image's bytes replaces the
     URL.
     """
     url = "coalesce(frenchcat_url, '')"
@@ -240,7 +240,7 @@ def _uid_sql(table: Table, images: bool) -> str:
 
 
 def _fitting_sql(table: Table, uid: str) -> str:
-    """Whether a row's own uid, of the column `uid`, is one."""
+    """Whether a row's own uid, in the column `uid`, is valid."""
     fits = f"regexp_matches(lower({quoted(uid)}::VARCHAR), '{_UID}')"
     if table.source.reading.captions == "all" and (several := _several_sql(table, table.caption)):
         fits += f" AND coalesce(len({several}), 0) < 2"  # rows of one uid would be one row
@@ -275,7 +275,7 @@ def _caption_sql(table: Table) -> str:
 
 
 def _text_sql(table: Table, name: str) -> str:
-    """A column's value as text; NULL where it has several."""
+    """A column's value as text; NULL if it has several."""
     kind, column = table.type_of(name), quoted(name)
     if kind == "JSON":
         return f"CASE WHEN json_type({column}) <> 'ARRAY' THEN {column} ->> '$' END"
@@ -285,7 +285,7 @@ def _text_sql(table: Table, name: str) -> str:
 
 
 def _several_sql(table: Table, name: str | None) -> str:
-    """The texts of a value that has several, blank ones left out; "" for a column of single ones.
+    """The texts of a value that has several, without blank ones; "" for a column of single ones.
 
     NULL for a row that has one.
     """
@@ -337,7 +337,7 @@ def types_of(tables: Sequence[Table]) -> dict[str, str]:
 
 
 def _common(one: str, other: str) -> str:
-    """A type that holds the values of both."""
+    """A type for the values of both."""
     if one == other:
         return one
     if one in _WHOLE and other in _WHOLE:
@@ -360,7 +360,7 @@ def _cast(column: str, kind: str, wanted: str) -> str:
 
 
 def renamed(names: Sequence[str]) -> list[tuple[str, str]]:
-    """Each column's name with the one that the dataset has for it."""
+    """Each column's name and its name in the dataset."""
     taken = {*SIDECAR, *(name.lower() for name in names)}
     renamed = []
     for name in names:

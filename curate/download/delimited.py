@@ -1,4 +1,4 @@
-r"""csv and tsv lists: records out of lines, with the number of the line on which each begins.
+r"""csv and tsv lists: records from lines, with the number of the line on which each begins.
 
 Reads the lines of a file, gives columns of text. The header names the columns, or the setting
 `columns` does; the delimiter is that of the file's kind unless another one finds a URL column.
@@ -48,7 +48,7 @@ _DECIDE = (
 
 @dataclass(frozen=True)
 class _Open:
-    """A text whose last field begins with a quotation mark that nothing ends."""
+    """A text whose last field begins with a quotation mark that is never closed."""
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ class _Reader:
         return first[1].removesuffix("\r").split(delimiter)
 
     def _delimiter(self, headers: dict[str, list[str]]) -> str:
-        """The first that finds a URL column."""
+        """The first delimiter that finds a URL column."""
         reading = self._source.reading
         known = (reading.url_column,) if reading.url_column else column_names.URL_NAMES
         for one, names in headers.items():
@@ -144,7 +144,7 @@ class _Reader:
         return next(iter(headers))
 
     def _refuse_a_row(self, row: int, headers: dict[str, list[str]]) -> None:
-        """Raise `UserError` where the header is a row: it has a URL for a name."""
+        """Raise `UserError` if the header is a row: one of its names is a URL."""
         for fields in sorted(headers.values(), key=lambda fields: len(fields) == 1):
             is_url = [column_names.like_url(field) and " " not in field for field in fields]
             if not any(is_url):
@@ -184,9 +184,10 @@ class _Reader:
         return first, some
 
     def _plain(self, some: list[str]) -> list[list[str]] | None:
-        """The fields of lines each of which is, without a doubt, a record; None of others.
+        """The fields of lines if each is certainly a record; None otherwise.
 
-        Those that have no mark, and those of a csv whose marks the standard reads as whole fields.
+        That holds for lines without quotation marks, and for those of a csv whose marks the
+        standard reads as whole fields.
         """
         width, delimiter = len(self.names), self.delimiter
         ended = [line.removesuffix("\r") for line in some]
@@ -260,7 +261,7 @@ class _Reader:
         return None
 
     def _over_lines(self, row: int, line: str, whole: str, literal: list[str]) -> list[str] | None:
-        """The record whose last field on this line is quoted and has no end there."""
+        """The record whose last field on this line is quoted and does not end there."""
         is_row = len(literal) == len(self.names)
         may_end = is_row and self._source.reading.quotes == "auto"
         may_end = may_end and (self._kind == "tsv" or self._is_row(line) == "row")
@@ -290,11 +291,11 @@ class _Reader:
         self._ahead.extendleft(reversed(taken))
         if is_row:
             return literal
-        kept_row(self._source, row, "a quotation mark that begins a field has no end")
+        kept_row(self._source, row, "a quotation mark that opens a field is never closed")
         return None
 
     def _is_row(self, line: str) -> str:
-        """Whether a line is a row by itself: "row", "maybe" (its URL is none), or ""."""
+        """Whether a line is a row by itself: "row", "maybe" (its URL is not one), or ""."""
         fields = _literal(line, self.delimiter)
         if len(fields) != len(self.names):
             return ""
@@ -326,7 +327,9 @@ def _fields(text: str, delimiter: str) -> list[str] | _Open | _Malformed:
 
 
 def _literal(line: str, delimiter: str) -> list[str]:
-    """The fields of a line by its delimiters alone; one that is quoted as a whole is unquoted."""
+    """The fields of a line by its delimiters alone; a field that is quoted as a whole is
+    unquoted.
+    """
     fields = line.split(delimiter)
     for number, field in enumerate(fields):
         if field.startswith('"') and (match := _QUOTED.fullmatch(field)):

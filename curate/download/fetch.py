@@ -39,14 +39,15 @@ from frenchcat.curate.urls import WebURL
 __all__ = ["PERMANENT", "REASONS", "FailureReason", "FetchSettings", "Fetched", "Fetcher", "Hop"]
 
 IN_HAND = 3
-"""Fetches that fetch_all may have begun and not handed over, as a multiple of `connections`:
-one third in a connection, the rest waiting for a retry, a redirect or the consumer."""
+"""Fetches that fetch_all may have begun and not yet returned, as a multiple of `connections`: one
+third is connected, the rest waits for a retry, a redirect or the consumer.
+"""
 
 _log = logging.getLogger(__name__)
 _DETAIL_CHARS = 300
-_FIRST_MEAN_BYTES = 2**20  # what a body is expected to hold before any has been seen
-_MEAN_OVER = 16  # fetches that the running mean of body sizes looks back on
-_READ_STEP = 256  # URLs read from the list between two looks at the network
+_FIRST_MEAN_BYTES = 2**20  # expected bytes of a body before any was received
+_MEAN_OVER = 16  # fetches in the running mean of body sizes
+_READ_STEP = 256  # URLs read from the list before the network gets a turn
 
 
 class Fetcher:
@@ -58,9 +59,9 @@ class Fetcher:
         resolver: AbstractResolver | None = None,
         rights: RightsSettings | None = None,
     ) -> None:
-        """Take settings, and another resolver than the system's; its answers are checked, too.
+        """Take settings, and optionally another resolver; its answers are checked, too.
 
-        With `rights`, every site is asked for its robots.txt and the like before its pictures.
+        With `rights`, every site is asked for its robots.txt and the like before its images.
         """
         self._settings = settings
         self._rights = rights
@@ -107,7 +108,7 @@ class Fetcher:
         await self._resolver.close()
 
     async def fetch(self, url: str) -> Fetched:
-        """Fetch one URL. Never raises for anything that a URL or a server does."""
+        """Fetch one URL. Never raises because of a URL or a server."""
         attempt = FetchAttempt(self._context, url)
         try:
             target = attempt.depart()
@@ -120,10 +121,10 @@ class Fetcher:
     async def fetch_all(
         self, urls: Iterable[tuple[int, str]]
     ) -> AsyncGenerator[tuple[int, Fetched], None]:
-        """Fetch many, in order of completion, each with the number it came with.
+        """Fetch many URLs; yields results in order of completion, each with its number.
 
-        At most `lookahead` URLs are read ahead, and a slow consumer slows the fetching. One
-        fetch_all at a time per Fetcher: a second one raises RuntimeError.
+        At most `lookahead` URLs are read ahead, and a slow consumer slows the fetching. A second
+        fetch_all at the same time on one Fetcher raises RuntimeError.
         """
         if self._stream is not None:
             raise RuntimeError("fetch_all is already running; use one Fetcher for each list")
@@ -139,13 +140,13 @@ class Fetcher:
         return self._stream is not None and self._stream.has_room
 
     async def _finish(self, attempt: FetchAttempt, target: WebURL) -> Fetched:
-        """Run a fetch whose first turn is held, and judge what it brought."""
+        """Run a fetch whose first turn is held, and judge its result."""
         try:
             body = await attempt.run(target)
             fetched = self._judge(attempt, body)
         except FetchFailure as failure:
             fetched = _failed(attempt, failure)
-        except Exception as error:  # one bad row must not cost the shard
+        except Exception as error:  # one bad row must not fail the shard
             _log.exception("unexpected error while fetching %r", str(attempt.url)[:200])
             unexpected = FetchFailure(FailureReason.UNEXPECTED, f"{type(error).__name__}: {error}")
             fetched = _failed(attempt, unexpected)
@@ -160,7 +161,7 @@ class Fetcher:
 
 
 def _failed(attempt: FetchAttempt, failure: FetchFailure) -> Fetched:
-    # Details quote what servers sent: short, and valid text for every file format.
+    # Details quote servers: keep them short, and valid text for every file format.
     short = failure.detail[:_DETAIL_CHARS].encode("utf-8", "backslashreplace").decode()
     hops, said = tuple(attempt.hops), tuple(attempt.said.items())
     url, tries = str(attempt.url), attempt.attempts
@@ -170,7 +171,7 @@ def _failed(attempt: FetchAttempt, failure: FetchFailure) -> Fetched:
 
 
 class _FetchQueue:
-    """The state of one fetch_all: URLs queued at their hosts, fetches in hand, results."""
+    """The state of one fetch_all: URLs queued at their hosts, fetches under way, results."""
 
     def __init__(
         self, fetcher: Fetcher, context: FetchContext, urls: Iterable[tuple[int, str]]
@@ -203,7 +204,7 @@ class _FetchQueue:
         return not self._exhausted and not is_full and self.has_room
 
     async def next(self) -> tuple[int, Fetched] | None:
-        """The next result, None when there are no more."""
+        """The next result, None if there are no more."""
         while True:
             self._read_ahead()
             if self._results:
@@ -215,13 +216,13 @@ class _FetchQueue:
             if self._exhausted and not self._queued and not self._in_hand:
                 return None
             if self._may_read:
-                await asyncio.sleep(0)  # let what was just queued begin
+                await asyncio.sleep(0)  # let what was just queued start
             else:
                 await self._changed.wait()
             self._changed.clear()
 
     async def close(self) -> None:
-        """Forget what is queued and cancel what is under way."""
+        """Drop what is queued and cancel what is under way."""
         self._exhausted = True
         self._queued = 0
         self._context.turns.drop_fresh()
@@ -264,7 +265,7 @@ class _FetchQueue:
 
     def _end(self, task: "asyncio.Task[None]", attempt: FetchAttempt) -> None:
         self._tasks.discard(task)
-        attempt.return_turn()  # a task that is cancelled before its first step never gets to it
+        attempt.return_turn()  # a task that is cancelled before its first step never runs
 
     async def _run(self, row: int, attempt: FetchAttempt, target: WebURL) -> None:
         fetched = await self._fetcher._finish(attempt, target)

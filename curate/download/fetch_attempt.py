@@ -1,10 +1,10 @@
 """One fetch under way: redirects and retries, all within one deadline.
 
-Reads from the network through request.py, gives back a body. The deadline is a budget in seconds
-that every look-up, connection, answer and wait between retries is paid from; a server that drips,
-redirects or answers 503 for ever only empties it. Waiting in our own queues is paid from a second
-budget of the same size, so that politeness to one host does not fail the fetches that wait there,
-and still nothing lasts for ever.
+Reads from the network through request.py, returns a body. The deadline is a budget in seconds from
+which every look-up, connection, answer and wait between retries is paid; a server that drips,
+redirects or answers 503 forever only empties it. Waiting in our own queues has a second budget of
+the same size, so that politeness to one host does not fail the fetches that wait there, and still
+nothing lasts forever.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ from frenchcat.curate.download.settings import FetchSettings
 from frenchcat.curate.reasons import FailureReason, FetchFailure, http_status, worth_retrying
 from frenchcat.curate.urls import WebURL, parse_url, resolve_redirect
 
-# Reasons that say the host, not the picture, is in trouble.
+# Reasons that mean trouble with the host, not with the image.
 _HOST_TROUBLE = frozenset(
     (
         FailureReason.DNS_FAILED,
@@ -47,12 +47,12 @@ class FetchContext:
     policy: AddressPolicy
     turns: HostTurns
     health: HostHealth
-    site_cache: SiteCache | None = None  # asks for robots.txt and the like; None: nobody asks
-    any_kind: bool = False  # of bodies are taken, not pictures alone
+    site_cache: SiteCache | None = None  # asks for robots.txt and the like; None: not asked
+    any_kind: bool = False  # of bodies are accepted, not only images
 
 
 class FetchAttempt:
-    """One URL on its way. `hops`, `said` and `attempts` can be read at any time."""
+    """One URL under way. `hops`, `said` and `attempts` can be read at any time."""
 
     def __init__(self, context: FetchContext, url: object) -> None:
         """Take one entry of a list, which may be anything."""
@@ -69,7 +69,7 @@ class FetchAttempt:
         self._held: str | None = None
 
     def depart(self) -> WebURL:
-        """The checked URL, whose host is to give the first turn. Raises FetchFailure."""
+        """The checked URL, whose host gives the first turn. Raises FetchFailure."""
         target = parse_url(self.url)
         self._check(target)
         return target
@@ -77,7 +77,7 @@ class FetchAttempt:
     async def run(self, target: WebURL) -> bytes:
         """The body at the end of all redirects and retries. Raises FetchFailure.
 
-        Enters holding a turn at target.host (`hold_turn`) and gives it back, whatever happens.
+        Starts holding a turn at target.host (`hold_turn`) and always gives it back.
         """
         redirects = 0
         while True:
@@ -102,17 +102,17 @@ class FetchAttempt:
         return await self.run(target), self.hops
 
     def hold_turn(self, host: str) -> None:
-        """A turn at this host was given to this fetch."""
+        """Note that a turn at this host was given to this fetch."""
         self._held = host
 
     def return_turn(self, *, unused: bool = False) -> None:
-        """Give back the turn that is held, if one is; `unused` when nothing was sent."""
+        """Give back the turn if one is held; `unused` if nothing was sent."""
         if self._held is not None:
             host, self._held = self._held, None
             self._context.turns.done(host, unused=unused)
 
     def report(self, reason: str | None) -> None:
-        """Let the host that was asked last answer for how the fetch ended."""
+        """Credit the last host with how the fetch ended."""
         if self._origin is None or reason == FailureReason.HOST_GIVEN_UP:
             return
         if reason in _HOST_TROUBLE:
@@ -121,7 +121,7 @@ class FetchAttempt:
             self._context.health.answered(self._origin)
 
     async def _ask_leave(self, target: WebURL) -> None:
-        """Note what the site says of a URL. Raises FetchFailure where it forbids to ask for it."""
+        """Record what the site says about a URL. Raises FetchFailure if it forbids the request."""
         site_cache, origin = self._context.site_cache, (target.host, target.port)
         if site_cache is None or self._context.health.given_up(origin, self._loop.time()):
             return
@@ -129,7 +129,7 @@ class FetchAttempt:
         if site is None:
             self._origin = origin
             self.attempts = self.attempts or 1
-            self.return_turn(unused=True)  # the look-up needs one, and others can use it
+            self.return_turn(unused=True)  # the look-up needs a turn, and others can use this one
             async with self._clock(f"no robots.txt from {target.netloc}"):
                 site = await site_cache.ask(target)
             await self._wait_for_turn(target.host)
@@ -161,7 +161,7 @@ class FetchAttempt:
             self.return_turn()
 
     def _check(self, target: WebURL) -> None:
-        """What can be refused before anything is sent or looked up."""
+        """Checks before anything is sent or looked up."""
         try:
             self._context.policy.check_literal(target)
         except AddressRefused as error:
@@ -183,7 +183,7 @@ class FetchAttempt:
         retry = worth_retrying(answer.status)
         after_sec = answer.retry_after_sec if retry else None
         if after_sec is not None:
-            # The host has asked for rest: its other rows wait, too.
+            # The host asked us to wait: its other rows wait, too.
             pause_sec = min(after_sec, self._settings.max_retry_after_sec)
             self._context.turns.pause(target.host, pause_sec)
         detail = f"{target.netloc} answered {answer.status}"
@@ -192,10 +192,10 @@ class FetchAttempt:
         )
 
     async def _back_off(self, target: WebURL, failure: FetchFailure) -> None:
-        """Wait before the next try, or raise the failure when there is to be none."""
+        """Wait before the next try, or raise the failure if there is none."""
         if not failure.retry or self.attempts > self._settings.retries:
             raise failure
-        # Seeded by URL and attempt: rows part ways, and a second run waits as the first one did.
+        # Seeded by URL and attempt: rows spread out, and a second run waits as the first one did.
         chance = random.Random(f"{target} {self.attempts}").uniform(0.5, 1.5)
         wait_sec = self._settings.backoff_sec * 2 ** (self.attempts - 1) * chance
         if failure.retry_after_sec is not None:
@@ -221,7 +221,7 @@ class FetchAttempt:
 
     @asynccontextmanager
     async def _clock(self, what: str) -> AsyncIterator[None]:
-        """Pay for the block from the deadline, and end it when that is spent."""
+        """Charge the block to the deadline, and end it when that is spent."""
         begun = self._loop.time()
         try:
             async with asyncio.timeout(self._left_sec):

@@ -1,7 +1,7 @@
-"""Images that a list brings with it: out of its frozen rows, judged as fetched ones are.
+"""Images that are inside a list: read from its frozen rows, judged like fetched ones.
 
-Reads ``lists/{shard}.parquet`` a few rows at a time, writes nothing. Nobody is asked for them, so
-neither robots.txt nor a header speaks; what the file itself says about its use is read as ever.
+Reads ``lists/{shard}.parquet`` a few rows at a time, writes nothing. No server is asked for them,
+so neither robots.txt nor headers apply; what the file itself says about its use is respected.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _BATCH_ROWS = 16
 def given_images(
     path: Path, rows: Collection[int], settings: FetchSettings
 ) -> Iterator[tuple[int, Fetched]]:
-    """The images of these rows that the frozen list at `path` has, in their order."""
+    """The images of these rows in the frozen list at `path`, in order."""
     import pyarrow.parquet as pq
 
     row = 0

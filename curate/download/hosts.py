@@ -1,13 +1,13 @@
-"""Whose turn it is: limits on connections and on rate per host, and when to give a host up.
+"""Whose turn it is: limits on connections and rate per host, and when to give up on a host.
 
-Holds queues in memory, reads and writes nothing. A request asks for a turn at its host and gets
-one when the host has a free connection, its rate allows it, and one of the connections that all
-hosts share is free. A host that must wait holds none of those; hosts that can go take turns, so
-a list sorted by host still spreads over hosts. Every step costs the same however many hosts wait.
+Keeps queues in memory, reads and writes nothing. A request asks for a turn at its host and gets one
+when the host has a free connection, its rate allows it, and one of the connections that all hosts
+share is free. A host that must wait occupies none of those; hosts that can go take turns, so a list
+sorted by host still spreads over hosts. Every step costs the same however many hosts wait.
 
-Two lines stand at each host. Fetches under way (a redirect, another try) go before fresh ones, so
-that what was begun ends first; fresh ones also wait while `admit()` says no, which is how the
-caller bounds what it has in hand.
+Each host has two queues. Fetches under way (a redirect, another try) go before fresh ones, so that
+what was begun ends first; fresh ones also wait while `admit()` returns false, which is how the
+caller bounds its memory.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ class _Host:
 
 
 class HostTurns:
-    """Hands out turns. Not thread-safe: it belongs to the event loop that runs it."""
+    """Gives out turns. Not thread-safe: it belongs to the event loop that runs it."""
 
     def __init__(
         self,
@@ -39,7 +39,9 @@ class HostTurns:
         per_sec: float | None,
         admit: Callable[[], bool] = lambda: True,
     ) -> None:
-        """Set `total` and `per_host` connections, and starts a second per host (None: any)."""
+        """Set `total` and `per_host` connections, and starts per second and host (None:
+        unlimited).
+        """
         self._total = total
         self._per_host = per_host
         self._interval_sec = 0.0 if per_sec is None else 1 / per_sec
@@ -51,18 +53,18 @@ class HostTurns:
         self._loop = asyncio.get_running_loop()
 
     def submit(self, host: str, start: Callable[[], None], *, fresh: bool = False) -> None:
-        """Queue `start`; it is called holding a turn, which `done(host)` must give back."""
+        """Queue `start`; it is called with a turn, which `done(host)` must give back."""
         state = self._hosts.setdefault(host, _Host())
         (state.fresh if fresh else state.under_way).append(start)
         self._settle(host, state)
         self.pump()
 
     async def turn(self, host: str) -> None:
-        """Wait for a turn at this host, ahead of fresh ones; `done(host)` must give it back."""
+        """Wait for a turn at this host, before fresh ones; `done(host)` must give it back."""
         granted: asyncio.Future[None] = self._loop.create_future()
 
         def start() -> None:
-            if granted.done():  # whoever waited was cancelled
+            if granted.done():  # the waiting task was cancelled
                 self.done(host, unused=True)
             else:
                 granted.set_result(None)
@@ -76,7 +78,7 @@ class HostTurns:
             raise
 
     def done(self, host: str, *, unused: bool = False) -> None:
-        """Give a turn back; `unused` when nothing was sent, so that it does not count."""
+        """Give a turn back; `unused` if nothing was sent, so that it does not count."""
         state = self._hosts[host]
         state.active -= 1
         if unused:
@@ -86,7 +88,7 @@ class HostTurns:
         self.pump()
 
     def pause(self, host: str, sec: float) -> None:
-        """Start nothing at this host for so long."""
+        """Start nothing at this host for this long."""
         state = self._hosts.setdefault(host, _Host())
         state.next_at = max(state.next_at, self._loop.time() + sec)
         self._settle(host, state)
@@ -149,7 +151,7 @@ class HostTurns:
         return state.next_at <= self._loop.time() + _EARLY_SEC
 
     def _settle(self, host: str, state: _Host) -> None:
-        """Put the host where it belongs now: in the rings, on a timer, or forgotten."""
+        """Put the host where it belongs now: into the rings, on a timer, or away."""
         waiting = bool(state.under_way or state.fresh)
         if not self._is_due(state):
             if state.timer is None and (waiting or not state.active):
@@ -175,7 +177,7 @@ class HostTurns:
 
 
 class HostHealth:
-    """Counts failures in a row per origin (host, port) and gives up for a while.
+    """Counts consecutive failures per origin (host, port) and gives up for a while.
 
     Without this, one dead host with 10,000 rows costs 10,000 deadlines.
     """
@@ -191,14 +193,14 @@ class HostHealth:
         self._failing.pop(origin, None)
 
     def failed(self, origin: tuple[str, int], now: float) -> None:
-        """A fetch got nothing out of the host; `now` in seconds."""
+        """Record that a fetch got nothing from the host; `now` in seconds."""
         count = self._failing.pop(origin, (0, 0.0))[0] + 1
         self._failing[origin] = (count, now + self._rest_sec)
         if len(self._failing) > _MAX_FAILING:
             self._failing.popitem(last=False)
 
     def given_up(self, origin: tuple[str, int], now: float) -> bool:
-        """Whether to leave the host alone. After the rest, one more failure is enough again."""
+        """Whether to skip the host. After the rest, one more failure is enough again."""
         if self._max_failures is None or origin not in self._failing:
             return False
         count, until = self._failing[origin]

@@ -1,9 +1,10 @@
 """json and jsonl lists: one object per row, with the number of its line or its place in the array.
 
 Reads lines of objects, an array of objects or of URLs, objects one after another, and columns as
-pandas writes them (`{"url": {"0": …}}` or `{"url": […]}`), those alone as a whole. Gives objects
-that any reader takes: numbers that JSON lacks (NaN, infinity) are null, half a surrogate pair is
-U+FFFD and counted, names that differ in case alone are one name unless one row has both.
+pandas writes them (`{"url": {"0": …}}` or `{"url": […]}`); only the last are read as a whole.
+Returns objects that any reader accepts: numbers that JSON lacks (NaN, infinity) become null, half a
+surrogate pair becomes U+FFFD and is counted, names that differ only in case become one name unless
+one row has both.
 """
 
 from __future__ import annotations
@@ -26,17 +27,17 @@ MAX_OBJECT_BYTES = 16 << 20  # DuckDB's default for one object
 MAX_DEPTH = 100  # DuckDB's limit is 128
 _INT64, _UINT64 = -(2**63), 2**64 - 1
 _MAX_HELD_CHARS = 64 << 20
-_MOST_SHAPES = 1000  # of rows whose names are remembered
+_MOST_SHAPES = 1000  # of rows whose names are cached
 _SPACE = " \t\r\n"
 
 Rows = Iterator[tuple[int, dict[str, Any] | None]]
 
 
 def copy_objects(source: Source, target: Path, most: int | None = None) -> bool:
-    """Write the first `most` rows (None: all) as lines of objects; gives whether there are any.
+    """Write the first `most` rows (None: all) as lines of objects; returns whether there are any.
 
-    Notes in `source.oddities.nested` where a column holds an object, or a list of other things
-    than texts. Raises `UserError` for what is not JSON.
+    Notes in `source.oddities.nested` if a column contains an object, or a list of things other than
+    texts. Raises `UserError` for what is not JSON.
     """
     names = _Names()
     any_rows = False
@@ -61,7 +62,7 @@ _PLAIN = {str, float, bool, type(None)}  # types of values that are written as t
 
 
 def _holdable(source: Source, named: dict[str, Any], row: int) -> dict[str, Any]:
-    """The object with numbers beyond 64 bits as text; notes the columns that hold others."""
+    """The object with numbers beyond 64 bits as text; notes the columns with nested values."""
     found = dict(named)
     for name, value in named.items():
         if isinstance(value, dict | list):
@@ -105,7 +106,7 @@ def _finite(value: Any) -> Any:
 
 
 class _Names:
-    """One spelling per name: DuckDB does not tell names apart by their case."""
+    """One spelling per name: DuckDB does not distinguish names by case."""
 
     def __init__(self) -> None:
         self._same: set[tuple[str, ...]] = set()  # names of rows that the copy has as they are
@@ -113,7 +114,7 @@ class _Names:
         self._taken: dict[str, str] = {}  # in lower case -> as the copy has it
 
     def of(self, found: dict[str, Any]) -> dict[str, Any]:
-        """The object under the copy's names."""
+        """The object with the copy's names."""
         row = tuple(found)
         if row in self._same:
             return found
@@ -130,7 +131,7 @@ class _Names:
         return named
 
     def all(self) -> list[str]:
-        """Every name of the copy, in the order in which they came."""
+        """Every name of the copy, in order of appearance."""
         return list(self._taken.values())
 
     def _free(self, name: str, used: set[str]) -> str:
@@ -158,7 +159,7 @@ def _rows(source: Source) -> Rows:
 
 
 def _trial(source: Source) -> Source:
-    """The file for a look at it: what is odd there is counted when it is read."""
+    """The file for a preview: oddities are counted when it is read, not here."""
     return replace(source, oddities=Oddities())
 
 
@@ -171,7 +172,7 @@ def _beginning(source: Source) -> str:
 
 
 def _has_lines(source: Source) -> bool:
-    """Whether the first line that is not blank is an object, and there is another."""
+    """Whether the first line that is not blank is an object, and another one follows."""
     filled = (line for _, line in lines(_trial(source)) if line.strip())
     first, second = next(filled, ""), next(filled, "")
     try:
@@ -181,7 +182,7 @@ def _has_lines(source: Source) -> bool:
 
 
 def _columns(source: Source, first: str) -> Rows | None:
-    """Columns as pandas writes them, read as a whole; None where the file holds something else."""
+    """Columns as pandas writes them, read as a whole; None if the file contains something else."""
     if first.partition(":")[2].lstrip()[:1] not in ("{", "["):
         return None
     trial = _trial(source)
@@ -229,7 +230,7 @@ def _by_values(source: Source) -> Rows:
 
 
 def _values(source: Source) -> Iterator[Any]:
-    """The values of an array, or one after another, without holding more than a few blocks."""
+    """The values of an array, or of a sequence, without holding more than a few blocks."""
     more = blocks(source)
     held, at, line = "", 0, 1
     in_array, ended, reading = False, False, True
@@ -241,11 +242,11 @@ def _values(source: Source) -> Iterator[Any]:
             held, at = next(more, ""), 0
             if not held:
                 if in_array and not ended:
-                    raise broken(source, f"Line: {line}, the array has no end")
+                    raise broken(source, f"Line: {line}, the array does not end")
                 return
             continue
         if ended:
-            raise broken(source, f"Line: {line}, text behind the end of the array")
+            raise broken(source, f"Line: {line}, text after the end of the array")
         if held[at] == "[" and not in_array:
             in_array, at = True, at + 1
         elif held[at] == "]" and in_array:

@@ -1,10 +1,10 @@
 """All that is said about one row -> the decision, and a shard's ``rights/00000.parquet``.
 
 Reads what the fetch brought (headers of every hop, the sites' files, the original bytes) and the
-list's own columns; writes a row a signal: key, signal, value, where, time, decision. Only rows
-that were stored or opted out have signals. A row is opted out by the first of OPT_OUTS that says
-so; nothing that allows outweighs it, but for one case: a tdm-reservation header speaks for its
-picture before the site's tdmrep.json does (TDMRep 1.0).
+list's own columns; writes one row per signal: key, signal, value, where, time, decision. Only rows
+that were stored or opted out have signals. The first of OPT_OUTS that says so opts a row out.
+Nothing that allows outweighs it, with one exception: a tdm-reservation header overrides the site's
+tdmrep.json (TDMRep 1.0).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.download.fetched import Fetched
 from frenchcat.curate.download.rights.headers import header_signals
 from frenchcat.curate.download.rights.metadata import metadata_signals
-from frenchcat.curate.download.rights.provenance import provenance_signals
+from frenchcat.curate.download.rights.provenance import Manifests
 from frenchcat.curate.download.rights.settings import RightsSettings
 from frenchcat.curate.download.rights.signal import FACT, Signal, date_of, opted_out, shortened
 from frenchcat.curate.failures import OPTED_OUT, Failure
@@ -40,12 +40,12 @@ LIST_COLUMNS = {
     "attribution": "credit",
 }
 """Columns of URL lists (any case) that say something about rights."""
-_SHOWN_CHARS = 200  # of a signal's value in the sidecar; the ledger has it whole
+_SHOWN_CHARS = 200  # of a signal's value in the sidecar; the ledger has all of it
 _FIELDS = ("signal", "value", "where", "time", "decision")
 
 
 def relative(shard: str) -> str:
-    """Where a shard's signals lie."""
+    """The path of a shard's signals."""
     return files.RIGHTS.of(shard)
 
 
@@ -58,13 +58,14 @@ def signals_of(
     if fetched.body is not None:
         time = date_of(fetched.hops[-1].headers) if fetched.hops else None
         found += metadata_signals(fetched.body, time)
-        found += provenance_signals(fetched.body, fetched.format or "", time)
+        manifests = Manifests(fetched.body, fetched.format or "", time)
+        found += manifests.uses() + manifests.facts()
     found += _of_list(listed or {})
     return list(dict.fromkeys(found))
 
 
 def _outweighed(said: list[Signal], fetched: Fetched, settings: RightsSettings) -> list[Signal]:
-    """The sites' signals; those of tdmrep.json decide nothing where every header spoke."""
+    """The sites' signals; those of tdmrep.json decide nothing if every header did."""
     asked = {url for url, _ in fetched.said}
     headers = header_signals(fetched.hops, settings.agents)
     spoke = {s.where for s in headers if s.signal == "tdm_reservation" and s.decision is not None}
@@ -81,7 +82,7 @@ def _of_list(listed: Mapping[str, Any]) -> Iterable[Signal]:
 
 
 class Ledger:
-    """The signals of a shard's rows, gathered while they are fetched; used from many threads."""
+    """The signals of a shard's rows, collected while they are fetched; used from many threads."""
 
     def __init__(self, settings: RightsSettings, rows: pa.Table) -> None:
         """Take the shard's frozen rows, for what the list itself says."""
@@ -90,7 +91,9 @@ class Ledger:
         self._signals: dict[int, list[Signal]] = {}
 
     def judge(self, row: int, fetched: Fetched) -> Failure | None:
-        """Note what is said about a row; why not to store it, None where it may be."""
+        """Record what is said about a row; returns why not to store it, None if it may be
+        stored.
+        """
         refused = fetched.reason == OPTED_OUT
         if fetched.body is None and not refused:
             return None
@@ -106,7 +109,7 @@ class Ledger:
         self._signals.pop(row, None)
 
     def restore(self, dataset: Dataset, shard: str, rows: Iterable[int], keys: list[str]) -> None:
-        """Take over the present signals of rows that are not asked again."""
+        """Keep the present signals of rows that are not requested again."""
         import pyarrow.parquet as pq
 
         if not dataset.exists(relative(shard)):

@@ -1,4 +1,4 @@
-"""What went wrong while files of a list were read, as an error that names the file.
+"""Errors while files of a list are read, turned into errors that name the file.
 
 Reads and writes nothing. DuckDB and Arrow read several files as one, on several threads: not every
 error says which file it is about.
@@ -23,7 +23,7 @@ class NotText(Exception):
 
 @contextlib.contextmanager
 def blaming(sources: list[Source]) -> Iterator[None]:
-    """An error of the reader becomes one about the file that it names."""
+    """Turn the reader's errors into errors about the file that they name."""
     import duckdb
     import pyarrow as pa
 
@@ -47,12 +47,12 @@ def blaming(sources: list[Source]) -> Iterator[None]:
 
 
 def _suspects(sources: list[Source], error: Exception) -> list[Source]:
-    """The files that an error without a name may be about: those that are not copies of ours."""
+    """The files that an error without a name may be about: those that are not our copies."""
     import duckdb
     import pyarrow as pa
 
     of_the_reader = (duckdb.Error, pa.ArrowInvalid, RuntimeError, UnicodeDecodeError)
-    # While rows stream, DuckDB's errors come as Arrow's: an OSError without a number.
+    # While rows stream, DuckDB's errors arrive as Arrow's: an OSError without a number.
     streamed = isinstance(error, OSError) and error.errno is None
     if not isinstance(error, of_the_reader) and not streamed:
         return []

@@ -1,7 +1,7 @@
 """How DuckDB reads a file of a list: its columns, their types, and the SQL for its rows.
 
-Reads list files, writes nothing. A csv column becomes BIGINT, DOUBLE or BOOLEAN only where no value
-of the whole file would lose a character of meaning.
+Reads list files, writes nothing. A csv column becomes BIGINT, DOUBLE or BOOLEAN only if no value of
+the whole file would lose a significant character.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ def reader(
 ) -> str:
     """A DuckDB table function over the files, which `_here` puts in."""
     if source.copied != "objects":
-        # Folders like lang=en are read by us, for every format alike.
+        # We read folders like lang=en ourselves, in the same way for every format.
         return f"read_parquet({_HERE}, filename='{SOURCE}', hive_partitioning=false)"
     options = f"format='newline_delimited', compression='none', filename='{SOURCE}'"
     options += ", hive_partitioning=false"
     if columns is not None:
         kinds = ", ".join(f"{literal(name)}: {literal(kind)}" for name, kind in columns)
         return f"read_json({_HERE}, {options}, columns={{{kinds}, {ROW}: 'BIGINT'}})"
-    # Every row counts for the types, and a field of few rows is a column like any other.
+    # Every row counts for the types, and a field of few rows is a column, too.
     options += f", sample_size={sample}, map_inference_threshold=-1, maximum_depth=-1"
     return f"read_json({_HERE}, {options}, field_appearance_threshold=0)"
 
@@ -43,7 +43,7 @@ def reader(
 def describe(
     connection: DuckDBPyConnection, source: Source, sql: str
 ) -> tuple[tuple[str, str], ...]:
-    """A file's columns with their types, but for those that we add."""
+    """A file's columns with their types, except those that we add."""
     import duckdb
 
     try:
@@ -52,7 +52,7 @@ def describe(
     except (duckdb.Error, RuntimeError, UnicodeDecodeError) as error:  # of a damaged file
         if source.copied != "objects" or "Duplicate name" not in str(error):
             raise broken(source, error) from None
-        # Names inside an object that differ in case alone: no type of DuckDB's can hold them.
+        # Names inside an object that differ only in case: no DuckDB type can represent them.
         return tuple((name, "VARCHAR") for name in source.oddities.names)
     return tuple(column for column in columns if column[0] not in (SOURCE, ROW))
 
@@ -60,7 +60,7 @@ def describe(
 def typed_csv(
     connection: DuckDBPyConnection, source: Source, names: Sequence[str], keep: set[str | None]
 ) -> tuple[str, tuple[tuple[str, str], ...]]:
-    """A csv read as text, then cast where a whole column allows it: its SQL, its columns."""
+    """A csv read as text, then cast if the whole column allows it: its SQL, its columns."""
     import duckdb
 
     plain = reader(source)
@@ -85,7 +85,7 @@ _TYPES = ("BIGINT", "DOUBLE", "BOOLEAN")
 
 
 def _tests(column: str) -> list[str]:
-    """Whether all values of a text column are a type's, without loss; NULL where it has none."""
+    """Whether all values of a text column fit a type without loss; NULL if it has no values."""
     number = r"'[+-]?([0-9]{1,15}(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,3})?'"
     return [
         f"bool_and(TRY_CAST({column} AS BIGINT)::VARCHAR IS NOT DISTINCT FROM {column})"

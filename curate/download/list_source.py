@@ -1,6 +1,6 @@
 """One file of a URL list on this machine, how it is to be read, and what was odd about it.
 
-Reads and writes nothing; what the readers of every format share.
+Reads and writes nothing; shared by the readers of all formats.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ ROW = "frenchcat_row"
 SOURCE = "frenchcat_source"
 """The column of a list with the file that a row came from."""
 RESERVED = frozenset({ROW, SOURCE, "frenchcat_url", "frenchcat_caption"})
-"""Columns that are added while a list is read; its own of these names become ``list_<name>``."""
+"""Columns that are added while a list is read; the list's own of these names become
+``list_<name>``.
+"""
 
 Captions = Literal["first", "longest", "all"]
 Quotes = Literal["auto", "csv", "none"]
@@ -27,19 +29,19 @@ BadRows = Literal["refuse", "keep"]
 
 @dataclass(frozen=True)
 class Reading:
-    """How a list is read; the defaults find out."""
+    """How a list is read; by default this is found out."""
 
     url_column: str | None = None  # None: by its usual names
     caption_column: str | None = None  # None: by its usual names, or none
     image_column: str | None = None  # None: by its usual names, or none
     columns: tuple[str, ...] = ()  # of a csv or tsv without a header, in their order
-    captions: Captions = "first"  # of a row that has several
+    captions: Captions = "first"  # of a row with several captions
     quotes: Quotes = "auto"
     encoding: str | None = None  # None: UTF-8, or as the byte order mark says
     bad_rows: BadRows = "refuse"
 
     def as_json(self) -> dict[str, Any]:
-        """What differs from the defaults, beside the columns for URL and caption."""
+        """What differs from the defaults, besides the columns for URL and caption."""
         plain = {**vars(self), "columns": list(self.columns)}
         usual = {**vars(Reading()), "columns": []}
         told = ("url_column", "caption_column")
@@ -47,9 +49,10 @@ class Reading:
 
 
 class Oddities:
-    """What was replaced or kept in spite of a fault while a file was read: how often, where first.
+    """What was replaced, or kept despite a fault, while a file was read: how often, and where
+    first.
 
-    Also where a JSON column first held an object, or a list of other things than texts.
+    Also where a JSON column first contained an object, or a list of things other than texts.
     """
 
     def __init__(self) -> None:
@@ -66,18 +69,18 @@ class Oddities:
         self._first.setdefault(what, row)
 
     def remark(self, what: str) -> None:
-        """Note what holds for the file as a whole."""
+        """Note something about the file as a whole."""
         self._remarks[what] = None
 
     def add(self, other: Oddities) -> None:
-        """Take over what another reading of the file noted."""
+        """Add what another reading of the file noted."""
         self._remarks |= other._remarks
         for what, number in other._counts.items():
             self._counts[what] = self._counts.get(what, 0) + number
             self._first.setdefault(what, other._first[what])
 
     def sentences(self) -> tuple[str, ...]:
-        """One per kind, for people."""
+        """One line per kind, for people."""
         return *self._remarks, *(
             f"{what}: {number} {'row' if number == 1 else 'rows'}, the first is {self._first[what]}"
             for what, number in self._counts.items()
@@ -94,7 +97,7 @@ class Source:
     reading: Reading = Reading()
     partitions: Mapping[str, str | None] = field(default_factory=dict)  # of a hive folder
     copied: Literal["", "typed", "texts", "objects"] = ""
-    """What a copy holds: columns with their types, columns of text, JSON objects; "": no copy."""
+    """What a copy contains: columns with types, columns of text, JSON objects; "": no copy."""
     oddities: Oddities = field(default_factory=Oddities, compare=False)
 
     @property
@@ -104,7 +107,7 @@ class Source:
 
 
 def listed(names: Sequence[str]) -> str:
-    """The columns' names for a message: however many or long they are."""
+    """The columns' names for a message, bounded in number and length."""
     shown = [name if len(name) <= 60 else f"{name[:60]}…" for name in names[:30]]
     more = f" and {len(names) - 30} more" if len(names) > 30 else ""
     return (", ".join(shown) or "none") + more
@@ -123,21 +126,23 @@ def broken(source: Source, error: Exception | str) -> UserError:
 
 
 def bad_row(source: Source, row: int, why: str, cure: str = "") -> UserError:
-    """The error for a row that cannot be read, where such rows are not kept."""
+    """The error for an unreadable row, if such rows are not kept."""
     place = f"{source.places.capitalize()}: {row}"
-    cure = cure or "repair it, or keep such rows as failed ones: --set download.bad_rows=keep"
+    cure = cure or "repair it, or keep such rows as failed rows: --set download.bad_rows=keep"
     return UserError(f"{source.name}: the URL list is broken ({place}, {why}); {cure}")
 
 
 def kept_row(source: Source, row: int, why: str, cure: str = "") -> None:
-    """Note a row that cannot be read and is kept without a URL. Raises `UserError` unless told."""
+    """Note an unreadable row that is kept without a URL. Raises `UserError` unless they are
+    kept.
+    """
     if source.reading.bad_rows != "keep":
         raise bad_row(source, row, why, cure)
     source.oddities.note("not readable, kept without a URL", row)
 
 
 def batched(rows: Iterator[tuple[int, int, Any]], most_rows: int, most: int) -> Iterator[list[Any]]:
-    """Lists of (row, value) out of (row, size, value): few enough, and small enough together."""
+    """Lists of (row, value) from (row, size, value): bounded in number and in total size."""
     batch: list[Any] = []
     total = 0
     for row, size, value in rows:

@@ -1,9 +1,9 @@
-"""The text of a list's file: decompressed, decoded, in blocks or in lines with their numbers.
+"""The text of a list's file: decompressed, decoded, in blocks or in numbered lines.
 
-Reads gzip, bzip2, xz and Zstandard by their first bytes; UTF-8, UTF-16 and UTF-32 by their marks
-(UTF-16 without one by its zeros), else UTF-8. Bytes that are not UTF-8 are read as Windows-1252, of
-which Latin-1 is a part, and the rows that have some are counted: a wrong byte costs its own row a
-character, never the list. Memory is that of a few blocks; a line may have 64 MiB.
+Recognises gzip, bzip2, xz and Zstandard by their first bytes; UTF-8, UTF-16 and UTF-32 by their
+marks (UTF-16 without one by its zeros), else UTF-8. Bytes that are not UTF-8 are read as
+Windows-1252, of which Latin-1 is a part, and rows with such bytes are counted: a wrong byte costs
+its own row a character, never the list. Memory is that of a few blocks; a line may have 64 MiB.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ _MAGIC = {
     "zstd": b"\x28\xb5\x2f\xfd",
 }
 COMPRESSED = {".gz": "gzip", ".bz2": "bz2", ".xz": "xz", ".zst": "zstd", ".zstd": "zstd"}
-"""A name's ending -> the compression that it tells."""
-_MARKS = (  # UTF-32's little-endian mark begins as UTF-16's does
+"""A name's extension -> the compression that it stands for."""
+_MARKS = (  # UTF-32's little-endian mark begins like UTF-16's
     (codecs.BOM_UTF32_LE, "utf-32-le"),
     (codecs.BOM_UTF32_BE, "utf-32-be"),
     (codecs.BOM_UTF16_LE, "utf-16-le"),
@@ -47,14 +47,14 @@ _MARKS = (  # UTF-32's little-endian mark begins as UTF-16's does
 
 
 def compression_of(path: Path) -> str | None:
-    """By its first bytes; no text begins with any of these."""
+    """The compression by the first bytes; no text begins with any of these."""
     with open(path, "rb") as file:
         head = file.read(6)
     return next((name for name, magic in _MAGIC.items() if head.startswith(magic)), None)
 
 
 def open_bytes(source: Source) -> IO[bytes]:
-    """A file, decompressed. Raises `UserError` where it is not what its name says."""
+    """A file, decompressed. Raises `UserError` if it is not what its name says."""
     found = compression_of(source.path)
     told = COMPRESSED.get(Path(source.name.lower()).suffix)
     if told is not None and found is None:
@@ -74,7 +74,7 @@ def open_bytes(source: Source) -> IO[bytes]:
 
 
 def blocks(source: Source) -> Iterator[str]:
-    """The text, some at a time. Raises `UserError` where it cannot be decompressed or decoded."""
+    """The text, in pieces. Raises `UserError` if it cannot be decompressed or decoded."""
     import pyarrow as pa
 
     try:
@@ -92,19 +92,19 @@ def blocks(source: Source) -> Iterator[str]:
 
 
 def beginning(head: bytes) -> str:
-    """The text of a file's first bytes, for a look at it."""
+    """The text of a file's first bytes, for a preview."""
     unnamed = Source("", Path(), "txt")
     return _decoder(unnamed, head).feed(head, final=False)
 
 
 def lines(source: Source) -> Iterator[tuple[int, str]]:
-    r"""Each line with its number from 1, without its "\n"; where there is none, "\r" ends lines."""
+    r"""Each line with its number from 1, without its "\n"; if there is none, "\r" ends lines."""
     for first, some in lines_in_blocks(source):
         yield from enumerate(some, first)
 
 
 def lines_in_blocks(source: Source) -> Iterator[tuple[int, list[str]]]:
-    """The lines, those of a block together, with the number of their first."""
+    """The lines of each block together, with the number of the first."""
     held, number, end = "", 1, ""
     for block in blocks(source):
         end = end or ("\r" if "\r" in block and "\n" not in block else "\n")
@@ -125,7 +125,7 @@ def mended(text: str) -> str:
 
 
 def decoded(data: bytes, source: Source, row: int) -> str:
-    """Bytes that are meant to be UTF-8 as text; the row is counted where they are not."""
+    """Bytes that should be UTF-8, as text; the row is counted if they are not."""
     try:
         return data.decode()
     except UnicodeDecodeError:
@@ -141,7 +141,7 @@ class _Utf8:
         self._rest, self._line = b"", 1
 
     def feed(self, block: bytes, final: bool) -> str:
-        """The text of the next bytes, but for a character that is cut."""
+        """The text of the next bytes, without a character that is cut."""
         data = self._rest + block
         try:
             text, used = codecs.utf_8_decode(data, "strict", final)
@@ -187,7 +187,7 @@ codecs.register_error(_ODD_BYTES, _odd_bytes)
 
 
 class _Other:
-    """Decodes any other encoding; what it does not have becomes U+FFFD."""
+    """Decodes any other encoding; invalid bytes become U+FFFD."""
 
     def __init__(self, oddities: Oddities, encoding: str) -> None:
         self._oddities, self._encoding = oddities, encoding
@@ -197,7 +197,7 @@ class _Other:
         self._line, self._begun, self._half = 1, False, ""
 
     def feed(self, block: bytes, final: bool) -> str:
-        """The text of the next bytes, but for a character that is cut."""
+        """The text of the next bytes, without a character that is cut."""
         waiting = self._decoder.getstate()[0]
         try:
             text, what = self._decoder.decode(block, final), HALF
@@ -220,7 +220,7 @@ class _Other:
 
 
 def _decoder(source: Source, head: bytes) -> _Utf8 | _Other:
-    """By the setting, the mark, or the zeros of UTF-16 without a mark."""
+    """The encoding: by the setting, the mark, or the zeros of UTF-16 without a mark."""
     named = source.reading.encoding
     if named is not None:
         try:

@@ -1,14 +1,15 @@
 """URL lists -> frozen rows: ``lists/{shard:05d}.parquet`` with uid, url, caption, extra columns.
 
 Freezing comes before fetching, so that a shard's rows, and with them its keys, never change
-whatever becomes of the list. A list that has grown adds new shards behind the old ones, which stay
-as they are: rows are told apart by uid, counted (a list may hold a row twice).
+whatever happens to the list. A list that has grown adds new shards after the old ones, which stay
+as they are: rows are distinguished by uid, counted (a list may contain a row twice). All new shards
+of one call are published together, or none: a list that is broken at its last line has written
+nothing, and an interrupted freeze starts over.
 
-All new shards of one call are published together, or none: a list found broken at its last line
-has written nothing, and a killed freeze starts over. Memory is that of a few batches and a bounded
-DuckDB buffer, whatever the length of the list; the scratch disk holds the uids of a grown list, and
-the new rows until they are published. Cost: one pass over the list (two for csv and JSON, whose
-types have to be found), two for a grown one. Images inside a list are frozen with it.
+Memory is that of a few batches and a bounded DuckDB buffer, whatever the length of the list; the
+scratch disk holds the uids of a grown list, and the new rows until they are published. Cost: one
+pass over the list (two for csv and JSON, whose types must be found), two for a grown one. Images
+inside a list are frozen with it.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from frenchcat.curate import files
 from frenchcat.curate.dataset import Dataset, Publication, file_sha256
@@ -40,7 +43,7 @@ if TYPE_CHECKING:
 
 STAGE = "lists"
 SIGNATURE = Signature(STAGE, 1, {})
-MAX_SHARDS = 100_000  # five digits, as img2dataset names them
+MAX_SHARDS = 100_000  # five digits, as in img2dataset
 _BUFFER = "512MB"
 _BATCH_ROWS = 10_000
 _BUFFER_OF_IMAGES = "2GB"  # DuckDB's, where the images themselves are in the list
@@ -55,7 +58,7 @@ class Shape(Reading):
 
 
 def relative(shard: str) -> str:
-    """Where a shard's frozen rows lie in the dataset."""
+    """The path of a shard's frozen rows in the dataset."""
     return files.LIST.of(shard)
 
 
@@ -65,7 +68,7 @@ def shards(dataset: Dataset) -> list[str]:
 
 
 def check(lists: Lists, shape: Shape) -> None:
-    """Raise `UserError` where a list is missing, of no known kind, empty or without a URL column.
+    """Raise `UserError` if a list is missing, of unknown format, empty or without a URL column.
 
     Reads the beginning of each file; remote ones are only looked up.
     """
@@ -92,10 +95,10 @@ def _no_rows(names: Iterable[str]) -> UserError:
 
 
 def freeze(dataset: Dataset, lists: Lists, shape: Shape) -> list[str]:
-    """Freeze the rows of a list that the dataset does not have; gives all its shards.
+    """Freeze the rows of a list that the dataset does not have; returns all its shards.
 
-    The dataset's lock is held. Raises `UserError` for a list that is missing, broken, empty, of no
-    known kind or without a URL column; nothing is written then.
+    The dataset's lock is held. Raises `UserError` for a list that is missing, broken, empty, of
+    unknown format or without a URL column; nothing is written then.
     """
     search = find(lists)
     with dataset.scratch(STAGE) as folder:
@@ -124,7 +127,7 @@ def _say(message: str) -> None:
 
 
 def _given(sources: list[Source], shape: Shape) -> GivenList:
-    """What was given; the files' rows are not counted yet."""
+    """The files that were given; their rows are not counted yet."""
     files = (ListFile(source.name, file_sha256(source.path), rows=0) for source in sources)
     return GivenList(shape.url_column, shape.caption_column, tuple(files), shape.as_json() or None)
 
@@ -141,7 +144,7 @@ def _identity(given: GivenList) -> tuple[Any, ...]:
 
 
 def _record(dataset: Dataset, given: GivenList, sources: list[Source], rows: list[int]) -> None:
-    """Keep what was given in dataset.json, and say and keep what was odd about it."""
+    """Record the files in dataset.json; report and record what was odd about them."""
     counted = []
     for file, source, number in zip(given.files, sources, rows, strict=True):
         notes = source.oddities.sentences()
@@ -187,7 +190,7 @@ def _duckdb(folder: Path) -> Iterator[DuckDBPyConnection]:
 def _view(duck: DuckDBPyConnection, sources: list[Source]) -> bool:
     """The view `listed`: every row of every file, in order; files of one schema are read as one.
 
-    Gives whether any has an image's bytes inside.
+    Returns whether any file contains image bytes.
     """
     groups: list[tuple[cols.Table, list[Source]]] = []
     if not (filled := [source for source in sources if cols.has_rows(duck, source)]):
@@ -211,7 +214,7 @@ def _view(duck: DuckDBPyConnection, sources: list[Source]) -> bool:
 
 
 def _freeze(dataset: Dataset, sources: list[Source], shape: Shape, folder: Path) -> list[int]:
-    """Publish the new rows; gives the number of rows of each source."""
+    """Publish the new rows; returns the number of rows of each source."""
     counts: Counter[str] = Counter()
     with _duckdb(folder) as duck, dataset.publish(STAGE) as publication:
         with blaming(sources):
@@ -230,11 +233,11 @@ def _freeze(dataset: Dataset, sources: list[Source], shape: Shape, folder: Path)
 def _batches(
     duck: DuckDBPyConnection, counts: Counter[str], sources: list[Source], rows: int
 ) -> Iterator[pa.Table]:
-    """The rows of the list in order, streamed; `counts` learns how many each file has."""
+    """The rows of the list in order, streamed; `counts` receives the rows of each file."""
     import pyarrow as pa
 
     origin = _Origin(sources)
-    # `sql(…)` streams, where `execute(…)` would hold the whole result.
+    # `sql(…)` streams; `execute(…)` would hold the whole result.
     with blaming(sources):
         reader = duck.sql("SELECT * FROM listed").to_arrow_reader(rows)
     while True:
@@ -249,13 +252,15 @@ def _batches(
 
 
 class _Origin:
-    """What a row's file says of it: which of several it is, and the partitions of its folders."""
+    """What a row's file says about it: which of several it is, and the partitions of its
+    folders.
+    """
 
     def __init__(self, sources: list[Source]) -> None:
         import pyarrow as pa
 
         self._place = {str(source.path): place for place, source in enumerate(sources)}
-        # The name of a list that is one file is in dataset.json: rows are the same under another.
+        # The name of a single file is in dataset.json only: its rows do not depend on it.
         names = [one.name if len(sources) > 1 else None for one in sources]
         self._values = {cols.SOURCE_FILE: pa.array(names, pa.string())}
         partitions = dict.fromkeys(name for one in sources for name in one.partitions)
@@ -268,7 +273,7 @@ class _Origin:
                 self._values[new] = pa.array(values, pa.string())
 
     def put_into(self, table: pa.Table) -> pa.Table:
-        """The table with these columns, where it has none of their name."""
+        """The table with these columns, unless it has columns of their names."""
         import pyarrow as pa
 
         paths = table[SOURCE].combine_chunks().dictionary_encode()
@@ -286,7 +291,7 @@ class _Origin:
 def _fresh(dataset: Dataset, duck: DuckDBPyConnection) -> Iterator[Any]:
     """The positions (from 1, ascending, in numpy arrays) of rows that the dataset does not have.
 
-    A row that the dataset holds n times is new from its occurrence n + 1 on. DuckDB spills to the
+    A row that the dataset has n times is new from its occurrence n + 1 on. DuckDB spills to the
     scratch folder what does not fit its buffer.
     """
     import pyarrow.parquet as pq
@@ -313,8 +318,6 @@ def _fresh(dataset: Dataset, duck: DuckDBPyConnection) -> Iterator[Any]:
 
 def _masked(batches: Iterator[pa.Table], positions: Iterator[Any]) -> Iterator[pa.Table]:
     """The rows of the batches whose position, counted from 1, is among the ascending positions."""
-    import numpy as np
-
     known = np.empty(0, np.int64)
     more, start = True, 1
     for batch in batches:
@@ -332,7 +335,7 @@ def _masked(batches: Iterator[pa.Table], positions: Iterator[Any]) -> Iterator[p
 
 
 def of_the_datasets_types(dataset: Dataset, batches: Iterator[pa.Table]) -> Iterator[pa.Table]:
-    """New rows with each column of the type that it has in the dataset with them (promote.py)."""
+    """New rows, each column with the type that it has in the dataset with them (promote.py)."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -355,7 +358,7 @@ def of_the_datasets_types(dataset: Dataset, batches: Iterator[pa.Table]) -> Iter
 def _write(
     publication: Publication, dataset: Dataset, batches: Iterator[pa.Table], per_shard: int
 ) -> None:
-    """Cut the rows into shards behind those that are there."""
+    """Cut the rows into shards that follow the existing ones."""
     first = max((int(shard) + 1 for shard in dataset.shards(STAGE)), default=0)
     for number, table in enumerate(in_tables_of(per_shard, batches), first):
         _write_shard(publication, number, table)

@@ -1,11 +1,10 @@
-"""One fetched file -> the picture that is stored: img2dataset's Resizer, and what it leaves undone.
+"""One fetched file -> the stored image: img2dataset's Resizer, and what it does not do.
 
-Reads bytes, gives bytes; no files. All of img2dataset's modes, decoded and encoded by OpenCV. That
-Resizer sees plain files (`is_plain`) as they are and every other one as `open_image` opens it:
-turned, on white, 8 bits, in sRGB. Same bytes in, same bytes out, on any number of threads; another
-OpenCV or Pillow may differ.
-
-Cost: some 2-10 ms a megapixel and core; OpenCV frees the interpreter's lock meanwhile.
+Reads bytes, returns bytes; no files. All of img2dataset's modes, decoded and encoded by OpenCV. The
+Resizer gets plain files (`is_plain`) as they are and every other file as `open_image` opens it:
+upright, on white, 8 bits, in sRGB. The same bytes give the same image on any number of threads;
+another version of OpenCV or Pillow may differ. Cost: some 2-10 ms per megapixel and core; OpenCV
+releases the interpreter's lock meanwhile.
 """
 
 from __future__ import annotations
@@ -20,6 +19,7 @@ import struct
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
 from pydantic import Field
 
 from frenchcat.curate.config import settings
@@ -47,7 +47,7 @@ _PNG_KEPT = frozenset({b"IHDR", b"PLTE", b"IDAT", b"IEND"})
 
 @settings
 class ResizeSettings:
-    """img2dataset's resizing, under its names; a stored picture depends on nothing else."""
+    """img2dataset's resizing, with its names; a stored image depends on nothing else."""
 
     resize_mode: Literal["no", "border", "keep_ratio", "keep_ratio_largest", "center_crop"] = (
         "keep_ratio_largest"
@@ -57,21 +57,21 @@ class ResizeSettings:
     image_size: int = Field(default=384, ge=1, le=16384)
     """The side that the mode fits (pixels)."""
     resize_only_if_bigger: bool = True
-    """Whether smaller pictures keep their size."""
+    """Whether smaller images keep their size."""
     upscale_interpolation: Literal["nearest", "linear", "cubic", "area", "lanczos"] = "lanczos"
-    """How pictures are made larger."""
+    """The interpolation for enlarging."""
     downscale_interpolation: Literal["nearest", "linear", "cubic", "area", "lanczos"] = "area"
-    """How pictures are made smaller."""
+    """The interpolation for reducing."""
     encode_format: Literal["jpg", "png", "webp"] = "jpg"
-    """The format in which pictures are stored."""
+    """The format in which images are stored."""
     encode_quality: int = Field(default=95, ge=0, le=100)
-    """Of jpg and webp; of png the compression level, 0 to 9."""
+    """For jpg and webp: the quality; for png the compression level, 0 to 9."""
     skip_reencode: bool = False
     """Whether a file that needs no resizing is stored byte for byte."""
     min_image_size: int = Field(default=0, ge=0)
-    """Pictures whose shorter side is smaller fail as `too_small` (pixels)."""
+    """Images whose shorter side is smaller fail as `too_small` (pixels)."""
     max_aspect_ratio: float | None = Field(default=None, ge=1)
-    """Pictures whose longer side is more times the shorter one fail; none: no limit."""
+    """Images fail if their longer side exceeds the shorter one by this factor; none: no limit."""
 
     def __post_init__(self) -> None:
         if self.encode_format == "png" and self.encode_quality > 9:
@@ -80,7 +80,7 @@ class ResizeSettings:
 
 @dataclass(frozen=True, slots=True)
 class StoredImage:
-    """A picture as it is stored."""
+    """A stored image."""
 
     data: bytes
     width: int  # px, as stored
@@ -94,7 +94,7 @@ class StoredImage:
 
 
 class Unfit(Exception):
-    """Ends one picture: `failure` has a name out of REASONS, and a detail for people."""
+    """Fails one image: `failure` is a name from REASONS, with a detail for people."""
 
     def __init__(self, reason: str, detail: str = "") -> None:
         self.failure = Failure(reason, detail=detail or None)
@@ -102,12 +102,12 @@ class Unfit(Exception):
 
 
 class ImageProcessor:
-    """Makes stored pictures of fetched files; safe to call from several threads."""
+    """Makes stored images from fetched files; safe to call from several threads."""
 
     def __init__(self, resize: ResizeSettings, max_pixels: int = 100_000_000) -> None:
         """Load OpenCV and img2dataset's resizer.
 
-        `max_pixels` backs up the fetch, which goes by the header, where this is the process's
+        `max_pixels` backs up the fetch's limit, which goes by the header, if this is the process's
         first use of OpenCV.
         """
         cv2, resizer = _libraries(max_pixels)
@@ -126,7 +126,9 @@ class ImageProcessor:
         )
 
     def __call__(self, body: bytes, kind: str) -> StoredImage:
-        """The stored picture of a fetched file of a kind of `sniff.IMAGE_KINDS`. Raises `Unfit`."""
+        """The stored image of a fetched file with a kind from `sniff.IMAGE_KINDS`. Raises
+        `Unfit`.
+        """
         exif = _exif(body)
         plain = _plain_png(body) if kind == "png" else body
         if not is_plain(body):
@@ -139,9 +141,7 @@ class ImageProcessor:
         return StoredImage(data, *sizes, exif, sha256, stored_sha256, len(body))
 
     def _bitmap(self, body: bytes, kind: str) -> bytes:
-        """The file as every stage sees it, in a form that the Resizer cannot get wrong."""
-        import numpy as np
-
+        """The file as every stage sees it, in a form that the Resizer cannot misread."""
         try:
             pixels = np.asarray(open_image(body, max_pixels=self._max_pixels))
         except UnreadableImage as error:
@@ -157,7 +157,7 @@ class ImageProcessor:
 
 def _libraries(max_pixels: int) -> tuple[Any, Any]:
     os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(max_pixels))
-    os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # its import would ask the network
+    os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # its import would access the network
     import cv2
 
     resizer = img2dataset_module("resizer")
@@ -177,15 +177,15 @@ def _exif(body: bytes) -> str:
     try:
         tags = exifread.process_file(io.BytesIO(body), details=False)
         return json.dumps({name: str(tag).strip() for name, tag in tags.items()})
-    except Exception:  # a broken EXIF block costs the EXIF, not the picture
+    except Exception:  # a broken EXIF block costs the EXIF, not the image
         return "{}"
 
 
 def _plain_png(body: bytes) -> bytes:
     """A PNG without chunks that its pixels do not need. Raises `Unfit`.
 
-    libpng writes about each odd profile or text, and about a missing end, to the process's stderr;
-    this way it meets none. Chunks: ISO/IEC 15948 section 5.3.
+    libpng prints about each odd profile or text, and about a missing end, on the process's stderr;
+    this avoids it. Chunks: ISO/IEC 15948 section 5.3.
     """
     kept, position = [body[:8]], 8
     while position + 12 <= len(body):

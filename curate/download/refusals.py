@@ -1,8 +1,8 @@
-"""Why rows have no picture, turned into what to do: which settings refused them, and the cures.
+"""Why rows have no image, and what to do: which settings refused them, and the cures.
 
-Reads dataset.json, and for an example the sidecars; writes nothing. A row that a setting of the
-fetch refused is asked for again when that setting allows more than it did: the limits are no part
-of what a stored picture depends on (stage.py), so nothing else would.
+Reads dataset.json, and for examples the sidecars; writes nothing. A row that a setting of the fetch
+refused is requested again when that setting allows more than before: a stored image does not depend
+on the limits (stage.py), so nothing else would request it.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ REFUSED_BY: Mapping[str, str] = {
     FailureReason.TLS_FAILED: "verify_tls",
     FailureReason.HOST_GIVEN_UP: "max_host_failures",
 }
-"""Reason -> the setting of the fetch that has rows fail for it."""
+"""Reason -> the setting of the fetch that makes rows fail with it."""
 _NETWORK = "check the network of this machine (frenchcat connects directly, not through a proxy)"
 _LINKS = "the list's URLs are dead or wrong; check some of them in a browser"
-_COLUMN = "check which column has the pictures' URLs: --set download.url_column=NAME"
+_COLUMN = "check which column has the images' URLs: --set download.url_column=NAME"
 _LIMITED = (
-    "the sites refuse or limit crawlers; ask more slowly: "
+    "the sites refuse or limit crawlers; send fewer requests: "
     "--set download.fetch.requests_per_sec_per_host=1"
 )
 _CURES: Mapping[str, str] = {
@@ -48,7 +48,7 @@ _CURES: Mapping[str, str] = {
     "host_given_up": _NETWORK,
     "deadline": f"{_NETWORK}, or allow more time: --set download.fetch.deadline_sec=120",
     "tls_failed": "check the clock and the certificates of this machine, or, if you accept that "
-    "pictures may be exchanged on the way: --set download.fetch.verify_tls=false",
+    "images may be replaced on the way: --set download.fetch.verify_tls=false",
     "body_too_large": "allow more bytes: --set download.fetch.max_body_bytes=268435456",
     "too_many_pixels": "allow more pixels: --set download.fetch.max_pixels=400000000",
     "too_many_redirects": "allow more: --set download.fetch.max_redirects=10",
@@ -60,29 +60,31 @@ _CURES: Mapping[str, str] = {
     "no_url": _COLUMN,
     "bad_url": _COLUMN,
     "scheme_refused": _COLUMN,
-    "not_an_image": f"the URLs lead to something else than pictures; {_COLUMN}",
+    "not_an_image": f"the URLs do not lead to images; {_COLUMN}",
     "opted_out": "the sites or files forbid this use, which is respected; see docs/rights.md",
-    "too_small": "allow smaller pictures: --set download.resize.min_image_size=0",
-    "aspect_ratio": "allow longer pictures: --set download.resize.max_aspect_ratio=none",
+    "hash_mismatch": "the URLs answer with other images than the list's hashes name; if you want "
+    "those: --set download.verify_hashes=false",
+    "too_small": "allow smaller images: --set download.resize.min_image_size=0",
+    "aspect_ratio": "allow longer images: --set download.resize.max_aspect_ratio=none",
 }
 _MOST_HOSTS = 3  # that are named
 
 
 @dataclass(frozen=True)
 class Failures:
-    """How many rows of a dataset have no picture, by the name of the failure; most common first."""
+    """How many rows of a dataset have no image, by the name of the failure; most common first."""
 
     downloaded: int
     names: Mapping[str, int]
 
     @property
     def failed(self) -> int:
-        """Rows without a picture."""
+        """Rows without an image."""
         return sum(self.names.values())
 
 
 def failures_of(dataset: Dataset) -> Failures:
-    """The failures, as the last download or compaction that ran to its end counted them."""
+    """The failures, as counted by the last complete download or compaction."""
     counts = dataset.manifest().entry("download").counts
     names = Counter(
         {
@@ -95,7 +97,7 @@ def failures_of(dataset: Dataset) -> Failures:
 
 
 def refused_before(before: FetchSettings, now: FetchSettings) -> frozenset[str]:
-    """The reasons for which rows failed under `before`, and need not under `now`."""
+    """The reasons for which rows failed under `before`, and may not under `now`."""
     return frozenset(
         reason
         for reason, name in REFUSED_BY.items()
@@ -112,9 +114,10 @@ def _allows_more(before: Any, now: Any) -> bool:
 
 
 def require_pictures(dataset: Dataset) -> None:
-    """Raise `NothingDownloaded` where every row of a dataset failed: the commonest reason, a cure.
+    """Raise `NothingDownloaded` if every row of a dataset failed, with the commonest reason and its
+    cure.
 
-    A dataset whose rows were all removed, or that has none, is left to later stages.
+    Does nothing for a dataset without rows, or whose rows were all removed: later stages report it.
     """
     found = failures_of(dataset)
     if found.downloaded or not found.failed:
@@ -129,7 +132,7 @@ def require_pictures(dataset: Dataset) -> None:
 
 
 def cure_of(dataset: Dataset, name: str) -> str:
-    """What to do about rows of this failure, in one sentence."""
+    """What to do about rows with this failure, in one sentence."""
     reason = name.split(":")[0]
     text = _CURES.get(reason, f"see frenchcat info {dataset.root} and docs/build.md")
     return text.format(hosts=_allowing(dataset, reason)) if "{hosts}" in text else text

@@ -1,7 +1,7 @@
-"""One request and its answer: the only place that talks to aiohttp.
+"""One request and its answer: the only module that uses aiohttp's client.
 
-Reads from the network within the limits of FetchSettings, gives back an Answer, and turns every
-way a server can misbehave into a FetchFailure with a stable reason. Redirects come back as
+Reads from the network within the limits of FetchSettings, returns an Answer, and turns every
+misbehaviour of a server into a FetchFailure with a stable reason. Redirects are returned as
 answers: following them is the caller's decision, because each hop is checked anew.
 """
 
@@ -34,20 +34,22 @@ _MAX_HEADERS = 128
 
 @dataclass(frozen=True, slots=True)
 class Hop:
-    """One answer on the way to a picture, kept for the rights ledger."""
+    """One answer on the way to an image, kept for the rights ledger."""
 
     url: str
-    """What was asked, canonical."""
+    """The requested URL, canonical."""
     status: int
     headers: tuple[tuple[str, str], ...]
-    """In the order sent; bytes that are not UTF-8 are read as Latin-1, so all is valid text."""
+    """In the order sent; bytes that are not UTF-8 are read as Latin-1, so everything is valid
+    text.
+    """
     address: str
-    """The IP address that answered; "" when the connection was gone before it could be read."""
+    """The IP address that answered; "" if the connection was gone before it could be read."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What one request brought: a body (200), or a status and what the headers say about it."""
+    """The result of one request: a body (200), or a status and what the headers say about it."""
 
     status: int
     body: bytes | None
@@ -56,7 +58,7 @@ class Answer:
 
 
 class _Response(aiohttp.ClientResponse):
-    """Remembers the peer: aiohttp lets go of the connection as soon as a short body has ended."""
+    """Remembers the peer: aiohttp releases the connection as soon as a short body has ended."""
 
     peer = ""
 
@@ -64,7 +66,7 @@ class _Response(aiohttp.ClientResponse):
         transport = connection.transport
         peer = None if transport is None else transport.get_extra_info("peername")
         self.peer = str(peer[0]) if peer else ""
-        # Servers close as they were asked to, not all say so, and aiohttp goes by the answer:
+        # Servers close as requested, but not all say so, and aiohttp goes by the answer:
         # the next request would be sent into a closed connection.
         if self.request_info.headers.get("Connection") == "close":
             protocol = connection.protocol
@@ -102,7 +104,7 @@ def open_session(
         },
     )
     # aiohttp asks once more, at once and unseen, when a connection is lost. Tries are counted and
-    # spaced in trip.py; there is no public switch (aiohttp's own test client sets this one).
+    # spaced in fetch_attempt.py; there is no public switch (aiohttp's test client sets this one).
     session._retry_connection = False
     return session
 
@@ -116,10 +118,10 @@ async def ask(
     keep_alive: bool,
     hops: list[Hop],
 ) -> Answer:
-    """Ask once, follow nothing. Appends to `hops` as soon as there is a status.
+    """Send one request without following redirects. Appends to `hops` as soon as there is a status.
 
-    Without `any_kind`, a body has to begin as a picture does.
-    Raises FetchFailure; its `retry` says whether the same request may succeed later.
+    Without `any_kind`, a body must begin like an image. Raises FetchFailure; its `retry` says
+    whether the same request may succeed later.
     """
     headers = None if keep_alive else {"Connection": "close"}
     try:
@@ -150,7 +152,7 @@ async def _read(response: aiohttp.ClientResponse, max_bytes: int, any_kind: bool
 
 
 async def _drain(response: aiohttp.ClientResponse) -> None:
-    """Read a short rest so that the connection can serve the next request; never wait long."""
+    """Read a short remainder so that the connection can serve the next request; never wait long."""
     length = response.content_length
     if length is not None and length > _DRAIN_BYTES:
         return
@@ -175,7 +177,7 @@ def _text(raw: bytes) -> str:
 
 
 def _retry_after_sec(value: str | None, now: float) -> float | None:
-    """Seconds to wait by a Retry-After header, RFC 9110 10.2.3; None when absent or unreadable.
+    """Seconds to wait by a Retry-After header, RFC 9110 10.2.3; None if absent or unreadable.
 
     `now` is Unix time in seconds.
     """
@@ -191,7 +193,7 @@ def _retry_after_sec(value: str | None, now: float) -> float | None:
 
 
 def _failure(error: Exception, url: WebURL) -> FetchFailure:
-    """The reason for an exception of aiohttp or of the socket below it. Order matters."""
+    """The reason for an exception from aiohttp or from the socket below it. Order matters."""
     cause = getattr(error, "os_error", error)
     if isinstance(cause, AddressRefused):
         return FetchFailure(FailureReason.ADDRESS_REFUSED, str(cause))

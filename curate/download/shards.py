@@ -7,7 +7,7 @@ the list, stored or with the reason why not.
 
 Fetches run in one event loop, pictures are resized in a few threads beside it. Pictures come in
 any order and wait in a spool file, not in memory, until they are written in order: memory is that
-of the fetches in hand and does not grow with the list, nor with the size of the pictures.
+of the fetches under way and does not grow with the list or the size of the images.
 """
 
 from __future__ import annotations
@@ -38,14 +38,13 @@ from frenchcat.curate.stage import Output
 if TYPE_CHECKING:
     import pyarrow as pa
 
-"""Of the row in the key ``{shard:05d}{row:04d}``: img2dataset's 9 digits at its 10,000 a shard."""
 NO_URL = "no_url"
 UNEXPECTED = "unexpected"
 SUCCESS, NOT_FETCHED, NOT_RESIZED = "success", "failed_to_download", "failed_to_resize"
 
 
 class Fetches(Protocol):
-    """What a shard needs of a Fetcher."""
+    """The part of a Fetcher that a shard needs."""
 
     def fetch_all(
         self, urls: Iterable[tuple[int, str]]
@@ -56,7 +55,7 @@ class Fetches(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one row, as the sidecar has it."""
+    """The outcome of one row, as the sidecar has it."""
 
     status: str
     error_message: str | None = None
@@ -74,7 +73,7 @@ class Outcome:
 
     @classmethod
     def failed(cls, status: str, failure: Failure) -> Outcome:
-        """The outcome of a row without a picture."""
+        """The outcome of a row without an image."""
         return cls(
             status,
             failure.sentence,
@@ -85,7 +84,7 @@ class Outcome:
 
     @property
     def name(self) -> str:
-        """By which it is counted: "success", or the failure's name."""
+        """The name under which it is counted: "success", or the failure's name."""
         if self.failure_reason is None:
             return SUCCESS
         return Failure(self.failure_reason, self.failure_signal).name
@@ -97,15 +96,15 @@ OUTCOME = tuple(Outcome.__dataclass_fields__)
 
 
 def relative(shard: str, what: str) -> str:
-    """Where a shard's ``.tar``, ``.parquet`` or ``_stats.json`` lies in the dataset."""
+    """The path of a shard's ``.tar``, ``.parquet`` or ``_stats.json`` in the dataset."""
     return f"shards/{shard}{what}"
 
 
 class Spool:
-    """Pictures waiting to be written in order: row -> bytes, on disk."""
+    """Images waiting to be written in order: row -> bytes, on disk."""
 
     def __init__(self, folder: Path) -> None:
-        """Make its file in `folder`, without a name: it vanishes with this process, too."""
+        """Create its file in `folder`, without a name: it vanishes with this process."""
         self._file: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115
         self._places: dict[int, tuple[int, int]] = {}
         self._end = 0
@@ -135,17 +134,17 @@ class Spool:
 
 async def gather(
     fetches: Fetches,
-    develop: Callable[[bytes, str], StoredImage],
+    process: Callable[[bytes, str], StoredImage],
     pool: Executor,
     in_hand: int,
     urls: Sequence[tuple[int, str | None]],
     keep: Callable[[int, Outcome, bytes | None], None],
     judge: Judge | None = None,
 ) -> None:
-    """Fetch and resize rows, telling `keep` of each exactly once, in any order.
+    """Fetch and resize rows, calling `keep` exactly once for each, in any order.
 
-    At most `in_hand` pictures are at the resizer; the fetching waits for it. `judge` says why not
-    to store what was fetched, or None; it is called in the pool's threads too.
+    At most `in_hand` images are at the resizer; fetching waits for it. `judge` says why not to
+    store what was fetched, or None; it is called in the pool's threads, too.
     """
     askable: list[tuple[int, str]] = []
     for row, url in urls:
@@ -161,7 +160,7 @@ async def gather(
                 failure = (judge and judge(row, fetched)) or _failure(fetched)
                 keep(row, Outcome.failed(NOT_FETCHED, failure), None)
                 continue
-            working.add(loop.run_in_executor(pool, _develop, develop, row, fetched, judge))
+            working.add(loop.run_in_executor(pool, _process, process, row, fetched, judge))
             if len(working) >= in_hand:
                 finished, working = await asyncio.wait(working, return_when=asyncio.FIRST_COMPLETED)
                 for future in finished:
@@ -172,13 +171,13 @@ async def gather(
 
 def store(
     images: Iterable[tuple[int, Fetched]],
-    develop: Callable[[bytes, str], StoredImage],
+    process: Callable[[bytes, str], StoredImage],
     pool: Executor,
     in_hand: int,
     keep: Callable[[int, Outcome, bytes | None], None],
     judge: Judge,
 ) -> None:
-    """Resize images that are there already, `in_hand` at a time, telling `keep` of each."""
+    """Resize existing images, `in_hand` at a time, calling `keep` for each."""
     images = iter(images)
     while some := list(islice(images, in_hand)):
         working = []
@@ -186,26 +185,26 @@ def store(
             if fetched.body is None:
                 keep(row, Outcome.failed(NOT_FETCHED, _failure(fetched)), None)
             else:
-                working.append(pool.submit(_develop, develop, row, fetched, judge))
+                working.append(pool.submit(_process, process, row, fetched, judge))
         for future in working:
             keep(*future.result())
 
 
-def _develop(
-    develop: Callable[[bytes, str], StoredImage],
+def _process(
+    process: Callable[[bytes, str], StoredImage],
     row: int,
     fetched: Fetched,
     judge: Judge | None,
 ) -> tuple[int, Outcome, bytes | None]:
     assert fetched.body is not None
     try:
-        # First: what is opted out is not looked at any further.
+        # First: what is opted out is not examined any further.
         if judge is not None and (failure := judge(row, fetched)):
             return row, Outcome.failed(NOT_FETCHED, failure), None
-        picture = develop(fetched.body, fetched.format or "")
+        picture = process(fetched.body, fetched.format or "")
     except Unfit as unfit:
         return row, Outcome.failed(NOT_RESIZED, unfit.failure), None
-    except Exception as error:  # a row is never lost, nor does it take the others with it
+    except Exception as error:  # a row is never lost, and does not lose others
         failure = Failure(UNEXPECTED, detail=type(error).__name__)
         return row, Outcome.failed(NOT_RESIZED, failure), None
     outcome = Outcome(
@@ -232,7 +231,7 @@ def _failure(fetched: Fetched) -> Failure:
 
 
 def present(dataset: Dataset, shard: str) -> dict[int, Outcome]:
-    """Row -> outcome as a shard's sidecar has them; a compacted one lacks removed rows."""
+    """Row -> outcome from a shard's sidecar; a compacted one lacks removed rows."""
     table = sidecar.read(dataset, shard, ["key", *OUTCOME])
     return {row_of(row.pop("key")): Outcome(**row) for row in table.to_pylist()}
 
@@ -240,9 +239,9 @@ def present(dataset: Dataset, shard: str) -> dict[int, Outcome]:
 def pictures(
     dataset: Dataset, shard: str, extension: str, rows: Iterable[int]
 ) -> Iterator[tuple[int, bytes]]:
-    """Row and bytes of these stored rows. Raises `UserError` where the tar is broken or lacks one.
+    """Row and bytes of these stored rows. Raises `UserError` if the tar is broken or lacks one.
 
-    A tar whose first header is damaged reads as one that is empty, so what is missing is looked at.
+    A tar whose first header is damaged reads as empty, so missing rows are checked.
     """
     missing = set(rows)
     with dataset.as_local(relative(shard, ".tar")) as path:
@@ -266,9 +265,9 @@ def write(
     picture: Callable[[int], bytes],
     encode_format: str,
 ) -> dict[str, int]:
-    """Write a shard's three files; gives its counts: rows, downloaded, failed, by reason.
+    """Write a shard's three files; returns its counts: rows, downloaded, failed, by reason.
 
-    `rows` are its frozen rows, `outcomes` one a row, `picture` gives the bytes of a stored row.
+    `rows` are its frozen rows, `outcomes` one per row; `picture` returns the bytes of a stored row.
     """
     tar = output.path(relative(shard, ".tar"))
     output.path(relative(shard, ".parquet"))  # the writer makes it beside the tar
@@ -288,7 +287,7 @@ def write(
 
 
 def _schema(rows: pa.Table) -> tuple[pa.Schema, list[str]]:
-    """img2dataset's sidecar (extra columns, caption, url, key, …), ours behind it."""
+    """img2dataset's sidecar (extra columns, caption, url, key, …), followed by our columns."""
     import pyarrow as pa
 
     text, number = pa.string(), pa.int32()
@@ -328,7 +327,7 @@ def _writer(shard: str, folder: Path, schema: pa.Schema, encode_format: str) -> 
 
 
 def jsonable(value: Any) -> Any:
-    """A column's value as JSON can say it."""
+    """A column's value in a form that JSON can represent."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if value is None or isinstance(value, str | int | bool):
@@ -341,7 +340,7 @@ def jsonable(value: Any) -> Any:
 
 
 def _stats(outcomes: Sequence[Outcome]) -> dict[str, Any]:
-    """img2dataset's keys. Its times are zero here: they would make every run's bytes different."""
+    """img2dataset's keys. Its times are zero here: they would make each run's bytes differ."""
     by_status = Counter(outcome.status for outcome in outcomes)
     by_reason = Counter(outcome.name for outcome in outcomes)
     return {

@@ -1,4 +1,4 @@
-"""Where a URL list lies, and the table of the formats that one may have.
+"""Where a URL list is, and the table of the formats that it may have.
 
 Reads files of FORMATS (the text ones compressed, too): one, several, globs, folders with the
 folders inside, at any fsspec address. Writes only copies below a scratch folder that the caller
@@ -44,7 +44,7 @@ _NO_LISTS = re.compile(
     r"(readme|licen[cs]e|notice|changelog|citation)\b.*"
     r"|(dataset_infos?|state|metadata|croissant|.*_stats)\.json"
 )
-"""Files that lie beside lists and are none, by their names in lower case."""
+"""Files beside lists that are not lists, by name in lower case."""
 _PARTITION = re.compile(r"([A-Za-z_][^=/]*)=([^/]*)")
 _NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 
@@ -53,13 +53,13 @@ _NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 class Format:
     """How files of one kind are read: by DuckDB, or through a copy that `rows` or `objects` make.
 
-    `rows` gives columns, some rows at a time; with a column `ROW` where a row has another number
-    than its place in the file.
+    `rows` returns columns, some rows at a time; with a column `ROW` if a row's number differs from
+    its place in the file.
     """
 
     name: str
     endings: tuple[str, ...]
-    text: bool = True  # may be compressed; a format that is not text is compressed inside
+    text: bool = True  # may be compressed; other formats are compressed inside
     typed: bool = True  # of `rows`: its columns have types; else their types are found
     objects: bool = False  # JSON
     rows: Callable[[Source], Iterator[dict[str, Any]]] | None = None
@@ -70,7 +70,7 @@ Lists = str | Path | Sequence[str | Path]
 
 @dataclass(frozen=True)
 class FoundList:
-    """A file of a list: where it is, and what its folders say of its rows."""
+    """A file of a list: where it is, and what its folders say about its rows."""
 
     address: str
     name: str  # as the dataset records it
@@ -79,7 +79,7 @@ class FoundList:
 
 @dataclass
 class FoundLists:
-    """The files that were found, and those left out that might have been lists by their endings."""
+    """The files that were found, and those left out that might be lists by their extensions."""
 
     found: list[FoundList] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
@@ -88,7 +88,7 @@ class FoundLists:
 def find(lists: Lists) -> FoundLists:
     """The files that `lists` names, globs and folders expanded (sorted), in the order given.
 
-    Raises `UserError` where nothing is there, or a file is of no known kind.
+    Raises `UserError` if nothing is there, or a file is of an unknown kind.
     """
     given = [lists] if isinstance(lists, str | Path) else list(lists)
     if not given:
@@ -153,7 +153,7 @@ def _expand(address: str, search: FoundLists) -> None:
 
 
 def _search_folder(address: str, fs: Any, path: str, search: FoundLists) -> None:
-    """Every list in a folder and in those inside it."""
+    """Every list in a folder and in its subfolders."""
     if fs.isfile(f"{path}/dataset.json") and fs.isdir(f"{path}/shards"):
         raise UserError(f"{address} is a dataset, not a URL list; a list of its own is meant")
     named = [str(name) for name in fs.find(path, maxdepth=_DEPTH) if _may_be_list(str(name), path)]
@@ -178,7 +178,7 @@ def _below(fs: Any, root: str, path: str) -> FoundList:
 
 
 def _may_be_list(path: str, root: str) -> bool:
-    """Whether a file has a list's ending, and no part of its path below the root is hidden."""
+    """Whether a file has a list's extension, and no part of its path below the root is hidden."""
     parts = path[len(root) :].strip("/").split("/")
     hidden = any(part.startswith((".", "_")) for part in parts)
     suffix = Path(_uncompressed(parts[-1].lower())).suffix
@@ -186,7 +186,7 @@ def _may_be_list(path: str, root: str) -> bool:
 
 
 def _is_list(fs: Any, path: str) -> bool:
-    """Whether a file of a folder is a list: a text of no other form begins with a URL."""
+    """Whether a file in a folder is a list: a plain text is one if it begins with a URL."""
     name = base_name(path).lower()
     if _NO_LISTS.fullmatch(name):
         return False
@@ -222,7 +222,7 @@ def fetch(one: FoundList, scratch: Path, number: int, reading: Reading | None = 
         raise UserError(f"{one.name}: the URL list is empty (0 bytes); check how it was written")
     if format_of(kind).text or format_of(kind).rows is None:
         _refuse_others(one.name, path)
-    if any(sign in str(path) for sign in "*?["):  # DuckDB would look for several files
+    if any(sign in str(path) for sign in "*?["):  # DuckDB would treat the name as a pattern
         link = scratch / f"{number:05d}-link"
         link.symlink_to(path.resolve())
         path = link
@@ -235,10 +235,10 @@ _OTHERS = (
     (rb"\s*<(!doctype html|html|\?xml)", "a web page or XML, not a list; download the list again"),
     (
         rb"%PDF-|Obj\x01|ORC|ARROW1|\x89HDF|SQLite format 3",
-        "of a format that is not read; export it as csv or parquet",
+        "in an unknown format; export it as csv or parquet",
     ),
 )
-"""What people give for a list, by its first bytes."""
+"""What a file given as a list really is, by its first bytes."""
 
 
 def _refuse_others(name: str, path: Path) -> None:
@@ -250,7 +250,7 @@ def _refuse_others(name: str, path: Path) -> None:
 
 
 def as_table(source: Source, scratch: Path, number: int, most: int | None = None) -> Source:
-    """The source, or a copy of it where DuckDB has no reader that can be relied on.
+    """The source, or a copy of it if DuckDB has no reliable reader.
 
     `most` parts are copied: one is enough for its columns.
     """
@@ -272,19 +272,19 @@ def as_table(source: Source, scratch: Path, number: int, most: int | None = None
 
 
 def _hides_ours(source: Source) -> bool:
-    """Whether a parquet has a column of a name that is added while it is read."""
+    """Whether a parquet has a column with a name that is added while reading."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
         names = pq.read_schema(source.path).names
     except (pa.ArrowException, OSError, UnicodeDecodeError):
-        return False  # DuckDB tells what is wrong with it
+        return False  # DuckDB reports what is wrong with it
     return any(name.lower() in {"file_row_number", *RESERVED} for name in names)
 
 
 def as_text(source: Source, scratch: Path, number: int) -> Source:
-    """A copy of a parquet whose text columns have bytes that are not UTF-8, with these decoded."""
+    """A copy of a parquet with its text columns decoded, for bytes that are not UTF-8."""
     path = scratch / f"{number:05d}-text.parquet"
     _write_tables(_parquet(source), path, None)
     return replace(source, path=path, copied="typed")
@@ -309,7 +309,7 @@ def _parquet(source: Source) -> Iterator[dict[str, Any]]:
 
 
 def _decoded(column: pa.Array, source: Source, before: int) -> pa.Array:
-    """A text column, with the rows decoded that are not UTF-8."""
+    """A text column, with those rows decoded that are not UTF-8."""
     import pyarrow as pa
 
     try:
@@ -366,4 +366,4 @@ FORMATS = (
     Format("jsonl", (".jsonl", ".ndjson"), objects=True),
     Format("txt", (".txt",), rows=_urls),
 )
-"""All that a URL list may be. To add one, name it here."""
+"""All formats of a URL list. To add one, add its entry here."""

@@ -1,9 +1,9 @@
 """Download: URL lists -> frozen rows -> shards in img2dataset's layout; failed rows again.
 
 Reads URL lists and the web, writes ``lists/``, ``shards/`` and ``rights/`` of a dataset. A shard is
-done again only when its rows, the resize or the rights settings or the hash lists changed. How the
-fetch behaves (limits, deadlines, caps) is not among them: it decides who fails, and failed rows are
-asked again by `retry_failed`, so that a longer deadline does not cost the crawl anew.
+made again only if its rows, the resize or the rights settings or the hash lists changed. The
+settings of the fetch (limits, deadlines, caps) do not matter: they decide which rows fail, and
+`retry_failed` requests failed rows again, so a longer deadline does not repeat the whole crawl.
 """
 
 from __future__ import annotations
@@ -23,14 +23,18 @@ from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.download import lists
 from frenchcat.curate.download.block import BLOCKED, Block, guarded, read_block
 from frenchcat.curate.download.columns import IMAGE_BYTES
+from frenchcat.curate.download.expected import HASH_MISMATCH
 from frenchcat.curate.download.list_source import BadRows, Captions, Quotes
-from frenchcat.curate.download.pictures import CUT_SHORT, REASONS, ResizeSettings
+from frenchcat.curate.download.pictures import CUT_SHORT, REASONS, ImageProcessor, ResizeSettings
 from frenchcat.curate.download.refusals import failures_of
 from frenchcat.curate.download.rights.settings import RightsSettings
 from frenchcat.curate.download.rights.signal import OPTED_OUT
 from frenchcat.curate.download.settings import FetchSettings
 from frenchcat.curate.download.sources import Lists
 from frenchcat.curate.errors import UserError
+from frenchcat.curate.failures import OPTED_OUT as REFUSED
+from frenchcat.curate.failures import Failure
+from frenchcat.curate.keys import key_of
 from frenchcat.curate.markers import Inputs, Signature, counts_of, marker, output_sha256
 from frenchcat.curate.reasons import PERMANENT
 from frenchcat.curate.redo import Redo, redo_of
@@ -51,28 +55,33 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from anyio.from_thread import BlockingPortal
 
+    from frenchcat.curate.download.expected import Expected
     from frenchcat.curate.download.fetch import Fetcher
+    from frenchcat.curate.download.fetched import Fetched
     from frenchcat.curate.download.ledger import Ledger
     from frenchcat.curate.download.pictures import StoredImage
     from frenchcat.curate.download.shards import Outcome, Spool
 
 STAGE = "download"
 VERSION = 1
-LASTING = PERMANENT | REASONS - {CUT_SHORT} | {"no_url"} | OPTED_OUT | BLOCKED
-"""Reasons that `retry_failed` leaves alone unless told otherwise: asking again brings the same.
-A file that is cut short may have been cut on its way, where the server announced no length."""
+LASTING = PERMANENT | REASONS - {CUT_SHORT} | {"no_url", HASH_MISMATCH} | OPTED_OUT | BLOCKED
+"""Reasons that `retry_failed` skips by default, because another request gives the same.
+
+A file that is cut short is not among them: if the server announced no length, it may have been cut
+on its way.
+"""
 
 
 @settings
 class DownloadSettings:
-    """Everything that a download can be told."""
+    """All settings of the download."""
 
     url_column: str | None = None
     """The list's column of URLs; none: found by its usual names."""
     caption_column: str | None = None
     """The list's column of captions; none: found by its usual names, or there are no captions."""
     image_column: str | None = None
-    """The list's column of images, where it brings them; none: found by its usual names."""
+    """The list's column of images, if it contains them; none: found by its usual names."""
     columns: tuple[str, ...] = ()
     """The names of the columns of a csv or tsv without a header, in their order."""
     captions: Captions = "first"
@@ -83,23 +92,26 @@ class DownloadSettings:
     encoding: str | None = None
     """The encoding of a list's text; none: UTF-8, or what its first bytes say."""
     bad_rows: BadRows = "refuse"
-    """What becomes of a line that cannot be read: refuse: the list is refused; keep: it is a row
-    without a URL, which fails and is counted."""
+    """What to do about an unreadable line. refuse: the list is refused; keep: it becomes a row
+    without a URL, which fails and is counted.
+    """
     samples_per_shard: int = Field(default=1000, ge=1, le=10_000)
-    """Rows of a shard (count). Shards that are there keep theirs."""
+    """Rows per shard (count). Existing shards keep theirs."""
     threads: int | None = Field(default=None, ge=1)
     """Threads that resize, per process; none: by the number of cores."""
     resize: ResizeSettings = ResizeSettings()
-    """How pictures are resized and encoded."""
+    """How images are resized and encoded."""
+    verify_hashes: bool = True
+    """Whether an image is refused that has another hash than the list's sha256, md5 or pdq."""
     block: tuple[str, ...] = ()
-    """Files of hashes (md5, SHA-256, .pdq) of pictures that are not stored."""
+    """Files of hashes (md5, SHA-256, .pdq) of images that must not be stored."""
     rights: RightsSettings = RightsSettings()
     """What is done about opt-outs."""
     fetch: FetchSettings = FetchSettings()
     """How URLs are fetched."""
 
 
-_USUAL_PX = 1024  # most pictures of the web are not much larger, whatever size they may have
+_USUAL_PX = 1024  # most images on the web are not much larger
 
 
 def check_lists(urls: Lists, settings: DownloadSettings | None = None) -> None:
@@ -117,11 +129,10 @@ def download(
 ) -> StageReport:
     """Download the rows of `urls` that the dataset does not have; the lock is held.
 
-    The same call again goes on where it was cut off; a grown list adds shards. Rows of finished
-    shards that failed for one of the reasons `refused` are asked for again; where an earlier
-    download brought no picture at all, those that may pass are. Raises `UserError` for a list that
-    is missing, broken, empty, of no known kind or without a URL column, for such hash lists, and
-    for a dataset that was adopted.
+    The same call resumes; a grown list adds shards. Rows of finished shards that failed for one of
+    the reasons `refused` are requested again; if an earlier download brought no image at all, so
+    are those that may succeed now. Raises `UserError` for a list that is missing, broken, empty, of
+    unknown format or without a URL column, for such hash lists, and for an adopted dataset.
     """
     refuse_adopted(dataset)
     settings, engine = settings or DownloadSettings(), engine or Engine()
@@ -139,7 +150,7 @@ def download(
 
 
 def retry_of(dataset: Dataset, refused: Collection[str]) -> Retry:
-    """What is asked for again without being told to: the refused, and where nothing came, more."""
+    """The rows to request again unasked: the refused and, if nothing was downloaded, others."""
     counted = failures_of(dataset)
     return Retry(frozenset(refused), passing=counted.failed > 0 and not counted.downloaded)
 
@@ -147,7 +158,7 @@ def retry_of(dataset: Dataset, refused: Collection[str]) -> Retry:
 def _refused(
     dataset: Dataset, stage: DownloadStage, shards: Sequence[str], retry: Retry
 ) -> list[str]:
-    """The finished shards with rows that are asked for again."""
+    """The finished shards with rows to request again."""
     if not retry.names and not retry.passing:
         return []
     worth = (shard for shard in shards if _worth_asking(dataset, shard, retry))
@@ -162,28 +173,29 @@ def retry_failed(
     *,
     permanent: bool = False,
 ) -> StageReport:
-    """Ask again for failed rows only, and add what comes to their shards; the lock is held.
+    """Request only failed rows again, and add the results to their shards; the lock is held.
 
-    Rows whose reason will not pass (`LASTING`: 404, not an image, …) only with `permanent`.
-    Pictures are resized as the dataset's others were; of `settings`, only `fetch` counts. The
-    shards stay up to date for a later `download`; stages behind it redo those that changed.
-    Raises `UserError` where the download has not been run to its end, or the dataset was adopted.
+    Rows with a permanent reason (`LASTING`: 404, not an image, …) only with `permanent`. Images are
+    resized as the dataset's others were; of `settings`, only `fetch` counts. The shards stay up to
+    date for a later `download`; stages after it redo those that changed. Raises `UserError` if the
+    download was never completed, or the dataset was adopted.
     """
     settings, engine = settings or DownloadSettings(), engine or Engine()
     made_with = dataset.manifest().entry(STAGE).settings
     if made_with is None:
         raise UserError(
-            f"{dataset.root}: nothing was downloaded to its end yet; "
+            f"{dataset.root}: no download was completed yet; "
             f"first: frenchcat download URLS --out {dataset.root}"
         )
     if kind := adopted_from(dataset):
         raise UserError(
             f"{dataset.root} was adopted from {kind}: it has no URL list, so "
-            "failed rows cannot be asked again; download them anew with frenchcat download"
+            "failed rows cannot be requested again; download them anew with frenchcat download"
         )
     resize = resolve(ResizeSettings, made_with["resize"], dataset.path("dataset.json"))
     rights = resolve(RightsSettings, made_with["rights"], dataset.path("dataset.json"))
-    settings = changed(settings, resize=resize, rights=rights)
+    verify = bool(made_with.get("verify_hashes", True))
+    settings = changed(settings, resize=resize, rights=rights, verify_hashes=verify)
     block = read_block(dataset, settings.block)
     if block.digest != made_with["block"]:
         raise UserError(
@@ -206,9 +218,9 @@ def retry_failed(
 def redo(
     dataset: Dataset, settings: DownloadSettings, before: Mapping[str, Any] | None
 ) -> Redo | None:
-    """What a download with these settings would do again; `before` is the section as remembered.
+    """What a download with these settings would repeat; `before` is the remembered section.
 
-    None where nothing is to be asked. Raises `UserError` as `read_block` does.
+    None if there is nothing to confirm. Raises `UserError` as `read_block` does.
     """
     shards = [shard for shard in lists.shards(dataset) if marker(dataset, STAGE, shard)]
     if not shards:
@@ -216,7 +228,7 @@ def redo(
     stage = DownloadStage(settings, block=read_block(dataset, settings.block))
     asked = as_dict(settings)
     changes = differences(DownloadSettings, before or asked, asked, "download.")
-    shaping = tuple(f"download.{name}" for name in ("resize.", "rights.", "block"))
+    shaping = tuple(f"download.{name}" for name in ("resize.", "rights.", "block", "verify_hashes"))
     found = {name: values for name, values in changes.items() if name.startswith(shaping)}
     return redo_of(dataset, stage, shards, _said_of(stage.signature.settings), found)
 
@@ -228,24 +240,28 @@ def _said_of(settings: Mapping[str, Any]) -> dict[str, str]:
         for section in ("resize", "rights")
         for name in settings[section]
     }
-    return {**sections, "block": "hashes in the lists of download.block"}
+    return {
+        **sections,
+        "block": "hashes in the lists of download.block",
+        "verify_hashes": "download.verify_hashes",
+    }
 
 
 def asks_again(name: str, permanent: bool) -> bool:
-    """Whether `retry_failed` asks for a row whose failure has this name."""
+    """Whether `retry_failed` requests a row whose failure has this name."""
     return permanent or name not in LASTING
 
 
 @dataclass(frozen=True)
 class Retry:
-    """Which failed rows are asked for again."""
+    """Which failed rows are requested again."""
 
     names: frozenset[str] = frozenset()  # of failures
-    passing: bool = False  # those that may pass, too
+    passing: bool = False  # also those that may succeed now
     permanent: bool = False  # all
 
     def asks(self, name: str) -> bool:
-        """Whether rows whose failure has this name are asked for again."""
+        """Whether rows whose failure has this name are requested again."""
         return name in self.names or (self.passing and asks_again(name, self.permanent))
 
 
@@ -270,7 +286,7 @@ def _sharers(engine: Engine, shards: int) -> int | None:
 
 @dataclass(frozen=True)
 class DownloadStage:
-    """The stage `download`; with `again`, failed rows of finished shards only."""
+    """The stage `download`; with `again`, only failed rows of finished shards."""
 
     download: DownloadSettings
     sharers: int | None = 1
@@ -281,9 +297,11 @@ class DownloadStage:
 
     @property
     def signature(self) -> Signature:
-        """What a stored picture depends on, and whether it is stored."""
+        """What a stored image depends on, and whether it is stored."""
         resize, rights = as_dict(self.download.resize), as_dict(self.download.rights)
-        settings = {"resize": resize, "rights": rights, "block": self.block.digest}
+        settings: dict[str, Any] = {"resize": resize, "rights": rights, "block": self.block.digest}
+        if not self.download.verify_hashes:  # older datasets were made without a word of it
+            settings["verify_hashes"] = False
         return Signature(STAGE, VERSION, settings)
 
     def inputs(self, dataset: Dataset, shard: str) -> Inputs:
@@ -291,7 +309,7 @@ class DownloadStage:
         return {"rows": output_sha256(dataset, lists.STAGE, shard, lists.relative(shard))}
 
     def output_bytes(self, dataset: Dataset, shard: str) -> float:
-        """Half a bit per pixel and row: little enough for a list of which half cannot be had."""
+        """Half a bit per pixel and row: small, as half of a list may be unavailable."""
         if self.again:
             return 0.0
         rows = counts_of(dataset, lists.STAGE, shard).get("rows", 0)
@@ -303,21 +321,20 @@ class DownloadStage:
         from anyio.from_thread import start_blocking_portal
 
         from frenchcat.curate.download.fetch import Fetcher
-        from frenchcat.curate.download.pictures import ImageProcessor
 
         sharers = self.sharers or _ray_cores()
         fetch = shared(self.download.fetch, sharers)
         threads = self.download.threads or max(1, -(-(os.cpu_count() or 1) // sharers))
-        develop = guarded(ImageProcessor(self.download.resize, fetch.max_pixels), self.block)
+        process = guarded(ImageProcessor(self.download.resize, fetch.max_pixels), self.block)
         with ThreadPoolExecutor(threads, "resize") as pool, start_blocking_portal() as portal:
             asking = Fetcher(fetch, rights=self.download.rights)
             with portal.wrap_async_context_manager(asking) as fetcher:
-                worker = _Worker(self, dataset, portal, fetcher, pool, 2 * threads, develop)
+                worker = _Worker(self, dataset, portal, fetcher, pool, 2 * threads, process)
                 yield worker.work
 
 
 def shared(fetch: FetchSettings, sharers: int) -> FetchSettings:
-    """The part of the limits that one of several processes may use; at least one connection."""
+    """One process's share of the limits; at least one connection."""
     rate = fetch.requests_per_sec_per_host
     return changed(
         fetch,
@@ -342,16 +359,16 @@ class _Worker:
     portal: BlockingPortal
     fetcher: Fetcher
     pool: ThreadPoolExecutor
-    in_hand: int  # pictures at the resizer
-    develop: Callable[[bytes, str], StoredImage]
+    in_hand: int  # images at the resizer
+    process: Callable[[bytes, str], StoredImage]
 
     def work(self, shard: str, output: Output) -> Mapping[str, int]:
-        """Fetch a shard's rows, or those of its failed ones that are asked again."""
+        """Fetch a shard's rows, or those of its failed ones that are requested again."""
         import pyarrow.parquet as pq
 
+        from frenchcat.curate.download.expected import Expected
         from frenchcat.curate.download.ledger import Ledger
         from frenchcat.curate.download.shards import Spool, write
-        from frenchcat.curate.keys import key_of
 
         encode_format = self.stage.download.resize.encode_format
         with (
@@ -362,11 +379,12 @@ class _Worker:
             rows = emptied(pq.read_table(path, columns=there), removed(self.dataset))
             keys = [key_of(shard, row) for row in range(rows.num_rows)]
             ledger = Ledger(self.stage.download.rights, rows)
+            expected = Expected(rows) if self.stage.download.verify_hashes else None
             outcomes: dict[int, Outcome] = {}
             if self.stage.again is not None:
                 outcomes = self._present(shard, spool, encode_format, self.stage.again)
                 ledger.restore(self.dataset, shard, outcomes, keys)
-            self._fetch(path, rows, outcomes, spool, output, ledger)
+            self._fetch(path, rows, outcomes, spool, output, ledger, expected)
             ordered = [outcomes[row] for row in range(rows.num_rows)]
             counts = write(output, shard, rows, ordered, spool.get, encode_format)
             ledger.write(output, shard, keys)
@@ -380,28 +398,35 @@ class _Worker:
         spool: Spool,
         output: Output,
         ledger: Ledger,
+        expected: Expected | None,
     ) -> None:
         """Store or fetch the rows that have no outcome; each gets exactly one."""
         from frenchcat.curate.download.given_images import given_images
-        from frenchcat.curate.download.shards import NOT_RESIZED, gather, store
+        from frenchcat.curate.download.shards import SUCCESS, gather, store
 
         def keep(row: int, outcome: Outcome, data: bytes | None) -> None:
             if row in outcomes:
                 raise RuntimeError(f"row {row} came twice")
             outcomes[row] = outcome
-            if outcome.status == NOT_RESIZED:
+            if outcome.status != SUCCESS and outcome.failure_reason != REFUSED:
                 ledger.forget(row)
             if data is not None:
                 spool.put(row, data)
             output.advance(1)
 
+        def judge(row: int, fetched: Fetched) -> Failure | None:
+            refused = ledger.judge(row, fetched)
+            if refused or expected is None or fetched.body is None:
+                return refused
+            return expected.judge(row, fetched.body)
+
         uids, urls = rows["uid"].to_pylist(), rows["url"].to_pylist()
         # A row that was removed is empty; the frozen list has its image until it is compacted.
         open_rows = [row for row, uid in enumerate(uids) if row not in outcomes and uid]
         images = given_images(path, set(open_rows), self.stage.download.fetch)
-        store(images, self.develop, self.pool, self.in_hand, keep, ledger.judge)
+        store(images, self.process, self.pool, self.in_hand, keep, judge)
         asked = [(row, url) for row, url in enumerate(urls) if row not in outcomes]
-        parts = (self.fetcher, self.develop, self.pool, self.in_hand, asked, keep, ledger.judge)
+        parts = (self.fetcher, self.process, self.pool, self.in_hand, asked, keep, judge)
         self.portal.call(gather, *parts)
         if lost := [row for row, _ in asked if row not in outcomes]:
             raise RuntimeError(f"{len(lost)} rows never came back, the first is row {lost[0]}")
@@ -409,7 +434,7 @@ class _Worker:
     def _present(
         self, shard: str, spool: Spool, encode_format: str, retry: Retry
     ) -> dict[int, Outcome]:
-        """The rows that are not asked again, with their pictures in the spool."""
+        """The rows that are not requested again, with their images in the spool."""
         from frenchcat.curate.download import shards
 
         outcomes = {

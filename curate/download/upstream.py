@@ -1,9 +1,9 @@
 """img2dataset's modules, imported without torch in processes that only download.
 
-img2dataset imports webdataset, which imports torch where it is installed: 1.5 s of processor time
-and 480 MB in every worker process, for a loader that is not used here. webdataset stands in for a
-torch that is not there by itself, so it is told that there is none, for the import alone and in
-worker processes alone: elsewhere somebody may need webdataset's loader.
+img2dataset imports webdataset, which imports torch if it is installed: 1.5 s of processor time and
+480 MB in every worker process, for a loader that is not used here. webdataset works without torch,
+so it is told that there is none, only for the import and only in worker processes: other processes
+may need webdataset's loader.
 """
 
 from __future__ import annotations

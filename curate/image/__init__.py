@@ -1,9 +1,9 @@
 """Opening an image: the one form that every stage, query and removal request sees.
 
-The ground floor of everything that looks at pixels: `open_image` (opening.py) gives upright, 8-bit
-RGB in sRGB, on white. sniff.py tells what a file is by its bytes, header.py its size before
-anything is decoded, colour.py turns any mode and depth into RGB, profile.py applies ICC profiles,
-plugins.py finds the optional decoders.
+Everything that looks at pixels starts here: `open_image` (opening.py) returns upright, 8-bit RGB in
+sRGB, on white. sniff.py recognises a file by its bytes, header.py reads its size before anything is
+decoded, colour.py turns any mode and depth into RGB, profile.py applies ICC profiles, plugins.py
+finds the optional decoders.
 """
 
 from frenchcat.curate.image.opening import MAX_PIXELS, is_plain, open_image, upright_size

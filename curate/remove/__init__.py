@@ -1,12 +1,12 @@
-"""Removal: whoever asks for a picture to go is obeyed at once, everywhere, and for good.
+"""Removal: a request to remove an image takes effect at once, everywhere, and for good.
 
-match.py      a request -> the rows that it names, near copies included where asked
-request.py    the whole: match, log, absent at once
-undo.py       a request taken back, before compaction
-compact.py    shards, embeddings, index and all else rewritten without the removed rows
-residue.py    the proof that nothing is left, by key, hash and vector
+match.py      a request -> the rows that it names, with near-duplicates if asked
+request.py    the whole removal: match, log, hidden at once
+undo.py       undoes a request before compaction
+compact.py    rewrites shards, embeddings, index and everything else without the removed rows
+residue.py    checks that nothing is left, by key, hash and vector
 
-The append-only log of requests is curate/removals.py, on the ground floor: every stage obeys it.
+The append-only log of requests is curate/removals.py: every stage obeys it.
 """
 
 from frenchcat.curate.remove.compact import compact

@@ -16,11 +16,14 @@ from numpy.typing import NDArray
 
 from frenchcat.curate import embed
 from frenchcat.curate.catalog import Catalog
-from frenchcat.curate.dataset import Dataset
+from frenchcat.curate.dataset import Dataset, file_sha256
 from frenchcat.curate.dedup.detectors import NEAR_COSINE
 from frenchcat.curate.errors import UserError
-from frenchcat.curate.hashes import PDQ_DISTANCE
+from frenchcat.curate.hashes import PDQ_DISTANCE, pdq
 from frenchcat.curate.keys import by_shard
+from frenchcat.curate.removals import url_hash
+from frenchcat.curate.remove.residue import vector_hash
+from frenchcat.curate.urls import domain_of, host_of, plain_host
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -89,13 +92,9 @@ def _rows(catalog: Catalog) -> list[dict[str, Any]]:
 def _exact(rows: list[dict[str, Any]], asked_for: RemovalQuery) -> list[dict[str, Any]]:
     value = asked_for.value.strip()
     if asked_for.by == "url":
-        from frenchcat.curate.removals import url_hash
-
         wanted = url_hash(value)
         return [row for row in rows if row["url"] and url_hash(row["url"]) == wanted]
     if asked_for.by == "domain":
-        from frenchcat.curate.urls import domain_of, host_of, plain_host
-
         name = plain_host(value)
         if "/" in name or not name:
             raise UserError(f"{value!r} is not a domain; write it like example.org")
@@ -117,8 +116,6 @@ def _digest(value: str) -> str:
 
 
 def _same_bytes(rows: list[dict[str, Any]], path: Path) -> list[dict[str, Any]]:
-    from frenchcat.curate.dataset import file_sha256
-
     if not path.is_file():
         raise UserError(f"{path}: no such picture")
     digest = file_sha256(path)
@@ -131,7 +128,6 @@ def _match(row: dict[str, Any], why: str) -> Match:
 
 
 def _hash_of_file(path: Path) -> list[str]:
-    from frenchcat.curate.hashes import pdq
     from frenchcat.curate.image import open_image
 
     return [pdq(open_image(path)).hex()]
@@ -180,8 +176,6 @@ def _semantic(
 
 def vector_hashes(dataset: Dataset, keys: set[str]) -> list[str]:
     """The digests of pictures' stored vectors, see residue.py; a caption's is often shared."""
-    from frenchcat.curate.remove.residue import vector_hash
-
     return [vector_hash(vector) for vector in _vectors_of(dataset, keys)]
 
 

@@ -7,8 +7,8 @@ Reads the catalog's views, writes nothing. Adds to a catalog::
 
 `outcome` is one of OUTCOMES, so their counts sum to the rows of the list; `reason` says why for
 the lost ones: the failure's name, ``opted_out:<signal>``, or the rule that dropped the row;
-`signal` is that of an opted-out row. Memory
-grows with the number of hosts, not of rows.
+`signal` is that of an opted-out row. A host is the one that `urls.host_of` reads, in SQL for plain
+URLs. Memory grows with the number of hosts and of other URLs, not with the number of rows.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from frenchcat.curate.catalog import Catalog
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.failures import NAME_SQL, OPTED_OUT, REASON, SIGNAL
 from frenchcat.curate.sql_text import literal
+from frenchcat.curate.urls import PLAIN_URL, domain_of_host, host_of
 
 OUTCOMES = ("failed", "opted_out", "removed", "dropped", "stored", "kept")
 """`stored` are pictures that no verdict speaks of: none was made, or not of their shard."""
@@ -26,8 +27,6 @@ REMOVED = "removed"
 NOT_EMBEDDED = "not_embedded"
 """How the reason of a row without a vector begins; it comes before all rules."""
 
-# scheme://user@host:port/ as RFC 3986 has it; an address in brackets keeps them.
-_HOST = r"^\s*[a-zA-Z][a-zA-Z0-9+.-]*://(?:[^/?#@]*@)?(\[[^\]]*\]|[^/?#:]*)"
 _FAILED = "rows.status IS DISTINCT FROM 'success'"
 
 
@@ -80,11 +79,14 @@ def _add_view(catalog: Catalog) -> None:
         unembedded = "unembedded.why"
         join += " LEFT JOIN unembedded USING (key)"
     removed = _removed(catalog)
+    _add_odd_hosts(catalog, url)
+    plain = f"regexp_extract({url}, {literal('^' + PLAIN_URL)}, 1)"
+    join += f" LEFT JOIN odd_hosts ON odd_hosts.odd_url = {url}"
     opted_out = f"{_FAILED} AND rows.{REASON} = '{OPTED_OUT}'"
     catalog.duck.execute(f"""
         CREATE TEMP VIEW outcomes AS
         SELECT rows.key, rows.shard, {url} AS url, {caption} AS caption,
-            lower(regexp_extract({url}, '{_HOST}', 1)) AS host,
+            coalesce(odd_hosts.host, {plain}) AS host,
             CASE WHEN {opted_out} THEN '{OPTED_OUT}' WHEN {_FAILED} THEN 'failed'
                  WHEN {removed} THEN '{REMOVED}'
                  WHEN NOT {keep} OR {unembedded} IS NOT NULL THEN 'dropped'
@@ -121,13 +123,23 @@ def _removed(catalog: Catalog) -> str:
     return "rows.key IN (SELECT key FROM removed)" if found[0][0] else "FALSE"
 
 
+def _add_odd_hosts(catalog: Catalog, url: str) -> None:
+    """A table of the hosts of URLs in which SQL cannot read them: odd_url, host."""
+    import pyarrow as pa
+
+    plain = literal("^" + PLAIN_URL)
+    odd = f"SELECT DISTINCT {url} FROM rows WHERE NOT regexp_matches({url}, {plain})"
+    urls = [row[0] for row in rows_of(catalog, odd)]
+    table = {"odd_url": pa.array(urls, pa.string())}
+    table["host"] = pa.array([host_of(one) for one in urls], pa.string())
+    catalog.duck.register("odd_hosts", pa.table(table))
+
+
 def _add_domains(catalog: Catalog) -> None:
     """A table of every host's registered domain: hosts are far fewer than rows."""
     import pyarrow as pa
 
-    from frenchcat.curate.urls import domain_of_host, plain_host
-
     hosts = [row[0] for row in rows_of(catalog, "SELECT DISTINCT host FROM outcomes ORDER BY 1")]
     table = {"host": pa.array(hosts, pa.string())}
-    table["domain"] = pa.array([domain_of_host(plain_host(host)) for host in hosts], pa.string())
+    table["domain"] = pa.array([domain_of_host(host) for host in hosts], pa.string())
     catalog.duck.register("domains_of_hosts", pa.table(table))

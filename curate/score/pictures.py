@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from frenchcat.curate.errors import UnreadableImage
 from frenchcat.curate.score.kinds import DecodedImage, Measure
 
 BATCH = 32  # pictures
@@ -41,7 +42,6 @@ def measured(
 
 def decode(data: bytes) -> DecodedImage | None:
     """A file as the scores see it; None where it does not decode."""
-    from frenchcat.curate.errors import UnreadableImage
     from frenchcat.curate.image import open_image
 
     try:

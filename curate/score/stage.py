@@ -20,12 +20,14 @@ from frenchcat.curate.adopted import TEXT_VECTORS, without_images
 from frenchcat.curate.clip.settings import ClipSettings
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.embed import STAGE as EMBED
-from frenchcat.curate.embed import model_of
+from frenchcat.curate.embed import model_of, require_same_model
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.markers import Inputs, Signature
 from frenchcat.curate.run_stage import run_stage
 from frenchcat.curate.score.builtin import SCORES
 from frenchcat.curate.score.concept import Concept, with_direction
+from frenchcat.curate.score.extra import load_extra
+from frenchcat.curate.score.head import make_head
 from frenchcat.curate.score.kinds import Measure, PictureScore, Score
 from frenchcat.curate.score.settings import ScoreSettings
 from frenchcat.curate.score.shard import inputs_of, score_shard
@@ -90,9 +92,6 @@ def score(
 
 
 def _chosen(dataset: Dataset, settings: ScoreSettings) -> Iterator[Score]:
-    from frenchcat.curate.score.extra import load_extra
-    from frenchcat.curate.score.head import make_head
-
     for name in settings.scores:
         yield SCORES[name]
     if settings.heads:
@@ -138,7 +137,6 @@ def _directed(
     if not any(isinstance(score, Concept) for score in scores):
         return scores
     from frenchcat.curate.clip.model import load_clip
-    from frenchcat.curate.embed import require_same_model
 
     model = load_clip(clip or ClipSettings())
     require_same_model(dataset, model)

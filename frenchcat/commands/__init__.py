@@ -1,1 +1,1 @@
-"""The verbs of the command line, a file a field; no heavy import at module level."""
+"""The verbs of the command line, one file per field; no heavy import at module level."""

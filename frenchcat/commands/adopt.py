@@ -1,4 +1,4 @@
-"""The verb `adopt`: a folder of other tools or of images -> a dataset that can be searched."""
+"""The verb `adopt`: a folder made by another tool, or of images, becomes a searchable dataset."""
 
 from __future__ import annotations
 
@@ -7,14 +7,25 @@ from typing import Annotated, Any
 
 import typer
 
-from frenchcat.commands.build import Json, Out, Set, Yes
+import frenchcat
+from frenchcat.commands.build import (
+    Json,
+    Out,
+    Set,
+    Yes,
+    agreed,
+    print_info,
+    say_changed,
+    say_unused,
+)
 
 
 def adopt(
     folder: Annotated[
         Path,
         typer.Argument(
-            metavar="FOLDER", help="A folder of img2dataset, of clip-retrieval, or of images."
+            metavar="FOLDER",
+            help="A folder made by img2dataset or clip-retrieval, or one of images.",
         ),
     ],
     out: Out,
@@ -23,27 +34,33 @@ def adopt(
         typer.Option(
             "--config",
             metavar="FILE",
-            help="Settings; their section [clip] names the model that made the vectors, or is to.",
+            help="Settings; section [clip] names the CLIP model.",
         ),
     ] = None,
     caption_column: Annotated[
         str | None,
         typer.Option(
-            "--caption-column", metavar="NAME", help="The captions' column; by its usual names."
+            "--caption-column",
+            metavar="NAME",
+            help="The captions' column; by default found by its usual names.",
         ),
     ] = None,
     url_column: Annotated[
         str | None,
-        typer.Option("--url-column", metavar="NAME", help="The URLs' column; by its usual names."),
+        typer.Option(
+            "--url-column",
+            metavar="NAME",
+            help="The URLs' column; by default found by its usual names.",
+        ),
     ] = None,
     set_: Set = None,
     yes: Yes = False,
     json: Json = False,
 ) -> None:
-    """Make a dataset of a folder that is there, and index it; FOLDER is left as it is.
+    """Make a dataset of an existing folder, and index it. FOLDER itself is not changed.
 
-    FOLDER is one of img2dataset, of clip-retrieval, or of images with texts, metadata.jsonl or
-    COCO captions. What is not taken is counted and named.
+    FOLDER was made by img2dataset or clip-retrieval, or holds images with texts, metadata.jsonl or
+    COCO captions. The command counts and names what it does not take.
 
     Example: frenchcat adopt laion-index --out data/laion --config vit-b-32
 
@@ -51,8 +68,6 @@ def adopt(
 
     Example: frenchcat adopt coco --out data/coco --set download.captions=all
     """
-    import frenchcat
-    from frenchcat.commands.build import agreed, print_info, say_changed, say_unused
     from frenchcat.progress import Bars
     from frenchcat.terminal import tell
 

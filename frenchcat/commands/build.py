@@ -1,4 +1,4 @@
-"""The verbs of the main road: demo, build, download, embed, index, info."""
+"""The verbs demo, build, download, embed, index and info."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
+
+import frenchcat
 
 if TYPE_CHECKING:
     from frenchcat.opened import OpenDataset
@@ -21,7 +23,7 @@ Lists = Annotated[
     list[str],
     typer.Argument(
         metavar="URLS",
-        help="Lists of URLs with captions: parquet, csv, tsv, json, jsonl or txt; files, globs, "
+        help="Lists of URLs with captions (parquet, csv, tsv, json, jsonl, txt): files, globs, "
         "folders or fsspec addresses.",
     ),
 ]
@@ -32,46 +34,48 @@ Config = Annotated[
 ]
 Set = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="A.B=C", help="One setting over the file's; repeatable."),
+    typer.Option(
+        "--set", metavar="A.B=C", help="Change one setting; overrides --config. Repeatable."
+    ),
 ]
 EngineOption = Annotated[
     str,
     typer.Option(
-        "--engine", metavar="ENGINE", help="local, ray (starts one here) or ray://host:port."
+        "--engine", metavar="ENGINE", help="local, ray (starts Ray here) or ray://host:port."
     ),
 ]
 Workers = Annotated[
-    int | None, typer.Option("--workers", min=1, help="Processes; by default one a core.")
+    int | None,
+    typer.Option("--workers", min=1, help="Number of processes; by default one per core."),
 ]
 AllowHost = Annotated[
     list[str] | None,
     typer.Option(
         "--allow-host",
         metavar="HOST:PORT",
-        help="A host of a private address that may be asked; repeatable.",
+        help="Allow requests to this host at a private address. Repeatable.",
     ),
 ]
 Yes = Annotated[
     bool,
     typer.Option(
-        "--yes", help="Download or embed again what a changed setting asks for, without a question."
+        "--yes", help="Do not ask before a changed setting causes downloads or embeddings anew."
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="One JSON object a line on stdout.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object per line on stdout.")]
 
 
 def demo(
-    out: Annotated[Path, typer.Option(help="Where to put it.")] = Path("demo-output"),
+    out: Annotated[Path, typer.Option(help="The output folder.")] = Path("demo-output"),
     train: Annotated[
-        bool, typer.Option("--train/--no-train", help="Train a small model on it, briefly.")
+        bool, typer.Option("--train/--no-train", help="Also train a small model briefly.")
     ] = True,
     json: Json = False,
 ) -> None:
-    """All of it on the bundled sample: download, embed, index, a search for "french cat", training.
+    """Run the whole pipeline on the bundled sample: download, embed, index, search, train.
 
     Example: frenchcat demo --out demo-output
     """
-    import frenchcat
     from frenchcat.demo import run
 
     dataset = run(out, train=train, quiet=json)
@@ -89,12 +93,12 @@ def build(
     allow_host: AllowHost = None,
     plan: Annotated[
         bool,
-        typer.Option("--plan", help="Print what would run, how long and how large; do nothing."),
+        typer.Option("--plan", help="Print what would run and what it would cost; change nothing."),
     ] = False,
     yes: Yes = False,
     json: Json = False,
 ) -> None:
-    """Every stage, from a URL list to a searchable dataset. The same command again goes on.
+    """Run every stage, from a URL list to a searchable dataset. The same command resumes.
 
     A dataset keeps its settings: --config and --set change only what they name.
 
@@ -102,7 +106,6 @@ def build(
 
     Example: frenchcat build my-urls.parquet --out data/mine --plan
     """
-    import frenchcat
     from frenchcat.progress import Bars
 
     how: dict[str, Any] = {"config": config, "set": set_ or (), "allow_hosts": allow_host or ()}
@@ -127,31 +130,33 @@ def download(
     workers: Workers = None,
     allow_host: AllowHost = None,
     retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Ask again for the rows that failed, no others.")
+        bool, typer.Option("--retry-failed", help="Request only the rows that failed, again.")
     ] = False,
     permanent: Annotated[
-        bool, typer.Option("--all", help="With --retry-failed: those that said 404 or 410 too.")
+        bool,
+        typer.Option(
+            "--all", help="With --retry-failed: also rows that failed for good (404, 410)."
+        ),
     ] = False,
     yes: Yes = False,
     json: Json = False,
 ) -> None:
-    """Download a URL list into shards; rows that a grown list adds become new shards.
+    """Download a URL list into shards. Rows added to the list later become new shards.
 
     Example: frenchcat download my-urls.parquet --out data/mine
 
     Example: frenchcat download --retry-failed --out data/mine
     """
-    import frenchcat
     from frenchcat.curate.errors import UserError
     from frenchcat.progress import Bars
 
     if not out:
-        raise UserError("name the dataset's folder: --out data/mine")
+        raise UserError("give the dataset's folder: --out data/mine")
     if not urls and not retry_failed:
-        raise UserError("name a URL list, or --retry-failed to ask again for failed rows")
+        raise UserError("give a URL list, or --retry-failed to request failed rows again")
     if urls and retry_failed:
         raise UserError(
-            f"--retry-failed asks for rows that the dataset has and takes no list: leave out "
+            f"--retry-failed requests rows of the dataset and takes no list: leave out "
             f"{urls[0]}, or --retry-failed to add its rows"
         )
     how: dict[str, Any] = {"engine": engine, "workers": workers, "allow_hosts": allow_host or ()}
@@ -179,7 +184,6 @@ def embed(
 
     Example: frenchcat embed data/mine --config vit-b-32
     """
-    import frenchcat
     from frenchcat.progress import Bars
 
     how = {"config": config, "set": set_ or (), "engine": engine, "workers": workers}
@@ -195,7 +199,7 @@ def index(
     set_: Set = None,
     target_recall: Annotated[
         float | None,
-        typer.Option("--target-recall", metavar="R", help="Fail below this recall@10."),
+        typer.Option("--target-recall", metavar="R", help="Fail if recall@10 is lower than this."),
     ] = None,
     json: Json = False,
 ) -> None:
@@ -203,7 +207,6 @@ def index(
 
     Example: frenchcat index data/mine --target-recall .99
     """
-    import frenchcat
     from frenchcat.progress import Bars
 
     asked = [] if target_recall is None else [f"index.target_recall={target_recall}"]
@@ -213,19 +216,18 @@ def index(
 
 
 def info(dataset: Folder, json: Json = False) -> None:
-    """Count a dataset's rows: downloaded, failed and why, embedded, kept, dropped and why, indexed.
+    """Count a dataset's rows: downloaded, embedded, kept, indexed; failed and dropped, with
+    reasons.
 
     Example: frenchcat info data/mine --json
     """
-    import frenchcat
-
     print_info(frenchcat.open(dataset), json)
 
 
 def agreed(yes: bool, work: Callable[[bool], T]) -> T:
-    """What `work` gives; costly work that it would do again is asked for on a terminal.
+    """Run `work`; on a terminal, ask before costly work is repeated.
 
-    Raises `ConfirmationNeeded` where nobody can be asked and `yes` was not said.
+    Raises `ConfirmationNeeded` if nobody can be asked and `yes` is false.
     """
     from frenchcat.curate.errors import ConfirmationNeeded
     from frenchcat.terminal import tell
@@ -242,7 +244,7 @@ def agreed(yes: bool, work: Callable[[bool], T]) -> T:
 
 
 def say_changed(out: str, how: dict[str, Any]) -> None:
-    """Name on stderr the settings that a command gives a dataset in place of remembered ones."""
+    """Name on stderr the remembered settings that a command changes."""
     from frenchcat.curate.config import shown
     from frenchcat.pipeline import changes_of
     from frenchcat.terminal import tell
@@ -257,7 +259,7 @@ def _short(text: str) -> str:
 
 
 def say_unused(verb: str, config: str | None) -> None:
-    """Name on stderr the sections of a file that a stage's verb leaves alone."""
+    """Name on stderr the sections of a file that this verb does not use."""
     from frenchcat.terminal import tell
 
     if config is None:
@@ -272,7 +274,9 @@ def say_unused(verb: str, config: str | None) -> None:
 
 
 def say_failed(dataset: OpenDataset) -> None:
-    """Say on stderr how many rows failed, and how to have those asked again that may pass."""
+    """Report on stderr how many rows failed, and how to request those again that may succeed
+    now.
+    """
     from frenchcat.curate.download.refusals import REFUSED_BY, cure_of, failures_of
     from frenchcat.curate.download.stage import asks_again
     from frenchcat.terminal import tell
@@ -281,7 +285,7 @@ def say_failed(dataset: OpenDataset) -> None:
     again = sum(number for name, number in found.names.items() if asks_again(name, False))
     if again:
         tell(
-            f"{found.failed} rows have no picture; {again} of them may pass later: "
+            f"{found.failed} rows have no image; {again} of them may succeed later: "
             f"frenchcat download --retry-failed --out {dataset.root}"
         )
     for name in found.names:
@@ -290,7 +294,7 @@ def say_failed(dataset: OpenDataset) -> None:
 
 
 def print_plan(plan: BuildPlan, as_json: bool) -> None:
-    """What a build would do, a line per stage, or a JSON object."""
+    """Print what a build would do: one line per stage, or a JSON object."""
     from frenchcat.terminal import say, say_json
 
     if as_json:
@@ -301,7 +305,7 @@ def print_plan(plan: BuildPlan, as_json: bool) -> None:
 
 
 def print_info(dataset: OpenDataset, as_json: bool) -> None:
-    """What `info` counts, as a table or as a JSON object."""
+    """Print the counts of `info` as a table or as a JSON object."""
     from frenchcat.terminal import say_json
 
     counted = dataset.info()

@@ -1,17 +1,16 @@
-"""The verb `dedup`: finds a dataset's duplicates and says how many there are of each kind."""
+"""The verb `dedup`: finds a dataset's duplicates and counts them by kind."""
 
 from __future__ import annotations
 
-from frenchcat.commands.build import Config, Folder, Json, Set
+import frenchcat
+from frenchcat.commands.build import Config, Folder, Json, Set, say_unused
 
 
 def dedup(dataset: Folder, config: Config = None, set_: Set = None, json: Json = False) -> None:
-    """Find duplicates: same bytes or URL, near-copies by looks, near-copies by meaning.
+    """Find duplicates: equal bytes or URLs, near-duplicates by appearance or by meaning.
 
     Example: frenchcat dedup data/mine --set dedup.semantic_cosine=0.97
     """
-    import frenchcat
-    from frenchcat.commands.build import say_unused
     from frenchcat.progress import Bars
     from frenchcat.terminal import say, say_json, tell
 

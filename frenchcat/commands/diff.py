@@ -6,21 +6,21 @@ from typing import Annotated
 
 import typer
 
+import frenchcat
 from frenchcat.commands.build import Folder, Json
 
 
 def lineage(
     dataset: Folder,
     file: Annotated[
-        str, typer.Argument(metavar="FILE", help="As it lies in the folder: shards/00000.tar")
+        str, typer.Argument(metavar="FILE", help="Path in the dataset, such as shards/00000.tar")
     ],
     json: Json = False,
 ) -> None:
-    """Say what made a file: stage, settings, version, digests, and so on back to the URL list.
+    """Show what made a file: stage, settings, version and inputs, back to the URL list.
 
     Example: frenchcat lineage data/mine verdicts/00000.parquet
     """
-    import frenchcat
     from frenchcat.terminal import say_json
 
     for made in frenchcat.open(dataset).lineage(file):
@@ -37,11 +37,10 @@ def diff(
     after: Annotated[str, typer.Argument(metavar="B", help="Another build's.")],
     json: Json = False,
 ) -> None:
-    """Compare two builds by uid: rows added, removed and changed, and verdicts that changed.
+    """Compare two builds by uid: rows added, removed or changed, and changed verdicts.
 
     Example: frenchcat diff data/november data/december --json
     """
-    import frenchcat
     from frenchcat.terminal import say_json_lines
 
     found = frenchcat.diff(before, after)

@@ -1,4 +1,4 @@
-"""The verbs `remove` and `compact`: rows that must go, at once and then for good."""
+"""The verbs `remove` and `compact`: take rows out of a dataset, at once and then for good."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+import frenchcat
 from frenchcat.commands.build import Folder, Json
 from frenchcat.terminal import say, say_json, say_json_lines, tell
 
@@ -22,30 +23,33 @@ SHOWN = 10  # matches printed before a removal; --json prints all
 
 def remove(
     dataset: Folder,
-    url: Annotated[Option, typer.Option(help="The rows of this URL, however it is spelt.")] = None,
-    domain: Annotated[Option, typer.Option(help="All rows of a domain or host.")] = None,
-    sha256: Annotated[Option, typer.Option(help="The picture of this digest.")] = None,
-    uid: Annotated[Option, typer.Option(help="The row of this uid.")] = None,
-    key: Annotated[Option, typer.Option(help="The row of this key.")] = None,
+    url: Annotated[Option, typer.Option(help="Rows with this URL, in any spelling.")] = None,
+    domain: Annotated[Option, typer.Option(help="All rows from this domain or host.")] = None,
+    sha256: Annotated[Option, typer.Option(help="The image with this digest.")] = None,
+    uid: Annotated[Option, typer.Option(help="The row with this uid.")] = None,
+    key: Annotated[Option, typer.Option(help="The row with this key.")] = None,
     like: Annotated[
-        Path | None, typer.Option(metavar="PICTURE", help="Copies of this picture and near ones.")
+        Path | None,
+        typer.Option(metavar="PICTURE", help="Duplicates and near-duplicates of this image."),
     ] = None,
     near: Annotated[
-        bool, typer.Option("--near", help="Near copies of the matching rows, too.")
+        bool, typer.Option("--near", help="Also near-duplicates of the matching rows.")
     ] = False,
-    note: Annotated[str, typer.Option(help="Kept with the request: who asked, a reference.")] = "",
+    note: Annotated[
+        str, typer.Option(help="Stored with the request: who asked, a reference.")
+    ] = "",
     undo: Annotated[
-        int | None, typer.Option(metavar="N", help="Take request N back, if not compacted yet.")
+        int | None, typer.Option(metavar="N", help="Undo request N, unless it was compacted.")
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Remove without asking.")] = False,
     check: Annotated[
-        bool, typer.Option("--check", help="Prove that nothing of removed rows is left.")
+        bool, typer.Option("--check", help="Check that nothing is left of removed rows.")
     ] = False,
-    json: Annotated[bool, typer.Option("--json", help="One JSON object a match.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object per match.")] = False,
 ) -> None:
-    """Remove rows: absent from search, selections and exports at once, and never crawled again.
+    """Remove rows: they vanish at once from search, selections and exports; never crawled again.
 
-    Shows what matches and asks before it acts. `frenchcat compact` takes the bytes away.
+    Shows what matches and asks before it removes. `frenchcat compact` deletes the bytes.
 
     Example: frenchcat remove data/mine --url https://example.org/cat.jpg
 
@@ -55,7 +59,6 @@ def remove(
 
     Example: frenchcat remove data/mine --undo 3
     """
-    import frenchcat
     from frenchcat.curate.errors import UserError
 
     opened = frenchcat.open(dataset)
@@ -75,7 +78,7 @@ def remove(
     asked = {by: value for by, value in given.items() if value is not None}
     if len(asked) != 1:
         raise UserError(
-            "name what shall go by one of --url, --domain, --sha256, --uid, --key, --like"
+            "say what to remove with one of --url, --domain, --sha256, --uid, --key, --like"
         )
 
     def agree(found: Sequence[Match]) -> bool:
@@ -93,11 +96,10 @@ def remove(
 
 
 def compact(dataset: Folder, json: Json = False) -> None:
-    """Rewrite shards, vectors, scores and index without the removed rows.
+    """Delete removed rows for good: rewrite shards, vectors, scores and index without them.
 
     Example: frenchcat compact data/mine
     """
-    import frenchcat
     from frenchcat.progress import Bars
 
     done = frenchcat.open(dataset).compact(progress=Bars())
@@ -121,9 +123,14 @@ def _show(found: Sequence[Match], json: bool) -> None:
 
 def _agreed(rows: int) -> bool:
     if not sys.stdin.isatty():
-        tell("say --yes to remove without being asked")
+        tell(
+            "add --yes to remove without a question"
+            if rows
+            else "no row matches; --yes records the request anyway, so that later crawls skip it"
+        )
         return False
-    return typer.confirm(f"Remove {rows} rows?", err=True)
+    question = f"Remove {rows} rows?" if rows else "No row matches. Record it for later crawls?"
+    return typer.confirm(question, err=True)
 
 
 def _check(dataset: Dataset, json: bool) -> None:

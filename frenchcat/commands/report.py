@@ -1,4 +1,4 @@
-"""The verb `report`: a dataset -> one HTML page that says what is in it and what was lost."""
+"""The verb `report`: one HTML page that says what a dataset contains and what was lost."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+import frenchcat
 from frenchcat.commands.build import Folder
 
 
@@ -14,23 +15,26 @@ def report(
     dataset: Folder,
     out: Annotated[
         Path | None,
-        typer.Option("--out", metavar="FILE", help="The page; default: beside the dataset."),
+        typer.Option(
+            "--out", metavar="FILE", help="The page's file; by default beside the dataset."
+        ),
     ] = None,
     terms: Annotated[
         list[str] | None,
-        typer.Option("--terms", metavar="FILE", help="A further word list for the audit."),
+        typer.Option(
+            "--terms", metavar="FILE", help="Another word list for the audit. Repeatable."
+        ),
     ] = None,
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="A=VALUE", help="Change a setting: --set replicates=4000."),
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
 ) -> None:
-    """Write one HTML page: what is in a dataset, what was lost and why, and whom that touched.
+    """Write one HTML page: what a dataset contains, what was lost and why, and who is affected.
 
     Example: frenchcat report data/mine --out mine.html --terms my-words.toml
     """
-    import frenchcat
     from frenchcat.terminal import say, say_json
 
     path = frenchcat.open(dataset).report(out, terms=terms or (), set=set_ or ())

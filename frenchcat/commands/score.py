@@ -1,8 +1,9 @@
-"""The verb `score`: measures what is stored, one column a score, and says what it came to."""
+"""The verb `score`: measures images and captions, one or more columns per score."""
 
 from __future__ import annotations
 
-from frenchcat.commands.build import Config, EngineOption, Folder, Json, Set, Workers
+import frenchcat
+from frenchcat.commands.build import Config, EngineOption, Folder, Json, Set, Workers, say_unused
 
 
 def score(
@@ -13,7 +14,7 @@ def score(
     workers: Workers = None,
     json: Json = False,
 ) -> None:
-    """Score pictures and captions: similarity, punsafe, pwatermark, language, sharpness and more.
+    """Score images and captions: similarity, punsafe, pwatermark, language, sharpness and more.
 
     Columns whose score and input did not change are kept, so a new concept takes no picture again.
 
@@ -22,8 +23,6 @@ def score(
     Example: frenchcat score data/mine --set 'score.concepts.violence=["a picture of violence",
     "a peaceful picture"]'
     """
-    import frenchcat
-    from frenchcat.commands.build import say_unused
     from frenchcat.progress import Bars
     from frenchcat.terminal import say, say_json, tell
 

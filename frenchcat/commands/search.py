@@ -1,4 +1,6 @@
-"""The verb `search`: a query -> a table, JSON lines or a contact sheet."""
+"""The verb `search`: prints the hits of a query as a table or JSON lines, or writes a contact
+sheet.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+import frenchcat
 from frenchcat.commands.build import Folder
 
 if TYPE_CHECKING:
@@ -19,23 +22,26 @@ def search(
     dataset: Folder,
     query: Annotated[str | None, typer.Argument(help='What to look for: "french cat".')] = None,
     image: Annotated[
-        Path | None, typer.Option("--image", metavar="FILE", help="Look for pictures like this.")
+        Path | None, typer.Option("--image", metavar="FILE", help="Search by this image.")
     ] = None,
     plus: Annotated[
         list[str] | None,
-        typer.Option("--plus", metavar="TERM", help="Add a text or a picture's file; repeatable."),
+        typer.Option("--plus", metavar="TERM", help="Add a text or an image file. Repeatable."),
     ] = None,
     minus: Annotated[
         list[str] | None,
-        typer.Option("--minus", metavar="TERM", help="Take one away; repeatable."),
+        typer.Option(
+            "--minus", metavar="TERM", help="Subtract a text or an image file. Repeatable."
+        ),
     ] = None,
     by: Annotated[
-        str, typer.Option("--by", metavar="image|text", help="Compare with pictures or captions.")
+        str,
+        typer.Option("--by", metavar="image|text", help="Compare with images or with captions."),
     ] = "image",
     hybrid: Annotated[
-        bool, typer.Option("--hybrid", help="Join in rows whose captions hold the words.")
+        bool, typer.Option("--hybrid", help="Also find rows whose captions contain the words.")
     ] = False,
-    k: Annotated[int, typer.Option("-k", help="How many hits.")] = 10,
+    k: Annotated[int, typer.Option("-k", help="Number of hits.")] = 10,
     where: Annotated[
         str | None, typer.Option("--where", metavar="SQL", help="A condition: 'width >= 256'.")
     ] = None,
@@ -44,28 +50,30 @@ def search(
         typer.Option(
             "--min-similarity",
             metavar="COSINE",
-            help="Leave out hits that are less similar to the query than this (-1 to 1).",
+            help="Leave out hits whose similarity to the query is lower (-1 to 1).",
         ),
     ] = None,
-    unsafe: Annotated[bool, typer.Option("--unsafe", help="Show what is judged unsafe.")] = False,
+    unsafe: Annotated[
+        bool, typer.Option("--unsafe", help="Also show rows that are judged unsafe.")
+    ] = False,
     duplicates: Annotated[
-        bool, typer.Option("--duplicates", help="Show every row of a cluster of duplicates.")
+        bool,
+        typer.Option("--duplicates", help="Show every row of a cluster of duplicates, not one."),
     ] = False,
     dropped: Annotated[
-        bool, typer.Option("--dropped", help="Show what verdicts drop for another reason.")
+        bool, typer.Option("--dropped", help="Also show rows that verdicts drop for other reasons.")
     ] = False,
-    json: Annotated[bool, typer.Option("--json", help="One JSON object a hit on stdout.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object per hit.")] = False,
     html: Annotated[
         Path | None, typer.Option("--html", metavar="FILE", help="Write a contact sheet here.")
     ] = None,
 ) -> None:
-    """The rows of a dataset nearest to a text, a picture, or a sum of both.
+    """Find the rows of a dataset nearest to a text, an image, or a sum of both.
 
     Example: frenchcat search data/mine "french cat" -k 20 --html french-cat.html
 
     Example: frenchcat search data/mine cat --plus beret.jpg --minus drawing --where 'width >= 512'
     """
-    import frenchcat
     from frenchcat.index.search import View, check
     from frenchcat.terminal import say, tell
 
@@ -98,7 +106,9 @@ def search(
 
 
 def _check_page(html: Path) -> None:
-    """Before the model is loaded. Raises `UserError` where the page cannot be written."""
+    """Check `--html` before the model is loaded. Raises `UserError` if the page cannot be
+    written.
+    """
     from frenchcat.curate.errors import UserError
     from frenchcat.curate.system_errors import check_writable
 
@@ -110,30 +120,30 @@ def _check_page(html: Path) -> None:
 def _terms(
     query: str | None, image: Path | None, plus: Sequence[str], minus: Sequence[str]
 ) -> Terms:
-    """The query's terms, each of weight 1 or -1. Raises `UserError` for none."""
+    """The query's terms, each with weight 1 or -1. Raises `UserError` if there are none."""
     from frenchcat.curate.errors import UserError
     from frenchcat.index.terms import QueryImage, Text
 
     if (query is None) == (image is None):
-        raise UserError('give one query: a text ("french cat") or a picture (--image cat.jpg)')
+        raise UserError('give one query: a text ("french cat") or an image (--image cat.jpg)')
     if image is not None and not image.exists():
         raise UserError(f"--image {image}: no such file")
     if image is not None and image.is_dir():
-        raise UserError(f"--image {image} is a folder; name a picture's file")
+        raise UserError(f"--image {image} is a folder; give an image file")
     first: Term = Text(query) if query is not None else QueryImage(image or "")
     more = [(1.0, _term(term)) for term in plus] + [(-1.0, _term(term)) for term in minus]
     return [(1.0, first), *more]
 
 
 def _term(given: str) -> Term:
-    """A picture where there is a file of that name, else a text."""
+    """An image if there is a file of that name, else a text."""
     from frenchcat.curate.errors import UserError
     from frenchcat.index.terms import QueryImage, Text
 
     if Path(given).is_file():
         return QueryImage(given)
     if Path(given).suffix.lower() in (".jpg", ".jpeg", ".png", ".webp"):
-        raise UserError(f"{given}: no such file; give a picture that is there, or a text")
+        raise UserError(f"{given}: no such file; give an existing image file, or a text")
     return Text(given)
 
 

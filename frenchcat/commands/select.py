@@ -1,4 +1,6 @@
-"""The verbs `select` and `export`: a condition -> a frozen selection -> other tools' formats."""
+"""The verbs `select` and `export`: freeze rows that meet a condition; write them for other
+tools.
+"""
 
 from __future__ import annotations
 
@@ -7,32 +9,35 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+import frenchcat
 from frenchcat.commands.build import Folder
 
 if TYPE_CHECKING:
     from frenchcat.curate.export import Exported
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The selection's name.")]
-Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 
 
 def select(
     dataset: Folder,
     name: Name,
     where: Annotated[
-        str | None, typer.Option(metavar="SQL", help="A condition over the catalog's columns.")
+        str | None, typer.Option(metavar="SQL", help="A condition over the dataset's columns.")
     ] = None,
-    limit: Annotated[int | None, typer.Option(help="At most so many rows.")] = None,
+    limit: Annotated[int | None, typer.Option(help="The maximum number of rows.")] = None,
     balance: Annotated[
-        str | None, typer.Option(metavar="COLUMN", help="With --limit: spread over its values.")
+        str | None,
+        typer.Option(metavar="COLUMN", help="With --limit: spread rows evenly over its values."),
     ] = None,
     weight: Annotated[
-        str | None, typer.Option(metavar="SQL", help="How often training draws a row.")
+        str | None, typer.Option(metavar="SQL", help="How often training draws each row.")
     ] = None,
     label: Annotated[
-        str | None, typer.Option(metavar="SQL", help="A text a row, for classifiers; or null.")
+        str | None,
+        typer.Option(metavar="SQL", help="A label per row, or null, for training a classifier."),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Which rows --limit keeps.")] = 0,
+    seed: Annotated[int, typer.Option(help="Decides which rows --limit keeps.")] = 0,
     replace: Annotated[
         bool, typer.Option("--replace", help="Replace another selection of this name.")
     ] = False,
@@ -42,7 +47,6 @@ def select(
 
     Example: frenchcat select data/mine cats --where "similarity > .25 and width >= 256"
     """
-    import frenchcat
     from frenchcat.terminal import say, say_json, tell
 
     made = frenchcat.open(dataset).select(
@@ -73,13 +77,12 @@ def export(
     ] = "webdataset",
     json: Json = False,
 ) -> None:
-    """Write a selection in a format that other tools read.
+    """Write a selection in a format for other tools.
 
-    Says how many rows and bytes it wrote, which rows it refused and what the format leaves out.
+    Prints how many rows and bytes it wrote, how many rows it refused, and what the format omits.
 
     Example: frenchcat export data/mine cats --to cats-tars --format webdataset
     """
-    import frenchcat
     from frenchcat.progress import Rows
     from frenchcat.terminal import say, say_json, tell
 

@@ -1,4 +1,4 @@
-"""The verb `serve`: datasets -> the page, our API and clip-retrieval's, until it is told to end."""
+"""The verbs `serve` and `mcp`: answer people and programs until told to stop."""
 
 from __future__ import annotations
 
@@ -17,30 +17,35 @@ Texts = list[str] | None
 
 def serve(
     datasets: Annotated[list[str], typer.Argument(metavar="DATASET…", help="Folders to serve.")],
-    port: Annotated[int, typer.Option(help="0: any free one.")] = 1234,
-    host: Annotated[str, typer.Option(help="The address to listen at.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="The port; 0: any free one.")] = 1234,
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
     api_key_file: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Ask for one of these keys, one a line.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Require one of the keys in this file, one per line."),
     ] = None,
     allow_remove: Annotated[
-        bool, typer.Option("--allow-remove", help="Let users remove pictures.")
+        bool, typer.Option("--allow-remove", help="Allow users to remove images.")
     ] = False,
     allow_select: Annotated[
         bool | None,
         typer.Option(
             "--allow-select/--no-select",
-            help="Let users make selections. By default at loopback and with keys.",
+            help="Allow users to make selections. Default: at loopback, or with keys.",
             show_default=False,
         ),
     ] = None,
     cors: Annotated[
-        Texts, typer.Option(metavar="ORIGIN", help="A site whose pages may ask; * is any.")
+        Texts,
+        typer.Option(
+            metavar="ORIGIN",
+            help="Allow requests from this site's pages; * allows all. Repeatable.",
+        ),
     ] = None,
     allowed_host: Annotated[
-        Texts, typer.Option(metavar="NAME", help="A name the service is reached by.")
+        Texts, typer.Option(metavar="NAME", help="A host name of this service. Repeatable.")
     ] = None,
     rate: Annotated[
-        float | None, typer.Option(metavar="N", help="Requests a second and client.")
+        float | None, typer.Option(metavar="N", help="Requests per second and client.")
     ] = None,
     ratings: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Aesthetic rating vectors, (10, D).")
@@ -49,13 +54,14 @@ def serve(
         Path | None, typer.Option(metavar="FILE", help="Violence prompt vectors, (2, D).")
     ] = None,
     safety_head: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="A head that finds unsafe pictures.")
+        Path | None, typer.Option(metavar="FILE", help="A head that detects unsafe images.")
     ] = None,
     refused_words: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Words that no query may hold, one a line.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Words that queries may not contain, one per line."),
     ] = None,
     draw: Annotated[
-        Path | None, typer.Option(metavar="RUN", help="Let users draw with this trained run.")
+        Path | None, typer.Option(metavar="RUN", help="Allow users to draw with this trained run.")
     ] = None,
     contact: Annotated[
         str | None, typer.Option(help="Where to ask for removals; shown on the page.")
@@ -64,11 +70,12 @@ def serve(
         bool, typer.Option("--mcp", help="Answer the Model Context Protocol at /mcp, too.")
     ] = False,
     set_: Annotated[
-        Texts, typer.Option("--set", metavar="NAME=VALUE", help="Any other setting, docs/serve.md.")
+        Texts,
+        typer.Option("--set", metavar="NAME=VALUE", help="Any other setting; see docs/serve.md."),
     ] = None,
     json: Json = False,
 ) -> None:
-    """Serve datasets: the page at /, our API at /v1, clip-retrieval's routes beside it.
+    """Serve datasets: the web page at /, the API at /v1, and clip-retrieval's routes.
 
     Example: frenchcat serve data/mine
 
@@ -130,10 +137,10 @@ def _text(path: Path | None) -> str | None:
 def mcp(
     dataset: Annotated[str, typer.Argument(metavar="DATASET", help="A dataset folder.")],
     allow_select: Annotated[
-        bool, typer.Option("--allow-select", help="Let the program make selections.")
+        bool, typer.Option("--allow-select", help="Allow the program to make selections.")
     ] = False,
 ) -> None:
-    """Answer a program that talks, by the Model Context Protocol over standard input and output.
+    """Serve a dataset to an agent: the Model Context Protocol over standard input and output.
 
     Example: frenchcat mcp data/mine
     """

@@ -1,4 +1,4 @@
-"""The verb `settings`: every setting with its meaning, its value and where the value comes from."""
+"""The verb `settings`: prints every setting with its meaning, value and origin."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ from typing import Annotated
 
 import typer
 
+import frenchcat
 from frenchcat.commands.build import Config, Json, Set
 
 
 def settings(
     dataset: Annotated[
         str | None,
-        typer.Argument(metavar="[DATASET]", help="A dataset's folder, for what it remembers."),
+        typer.Argument(
+            metavar="[DATASET]", help="A dataset's folder, to show the settings it remembers."
+        ),
     ] = None,
     config: Config = None,
     set_: Set = None,
@@ -21,7 +24,7 @@ def settings(
     ] = "build",
     json: Json = False,
 ) -> None:
-    """Print every setting: its value, where that comes from, and what it means.
+    """Print every setting: its value, where the value comes from, and what it means.
 
     With a dataset: the values that its next build would use. Origins are default, preset NAME, a
     file's path, dataset (remembered from an earlier command) and --set.
@@ -30,7 +33,6 @@ def settings(
 
     Example: frenchcat settings --config vit-b-32 --json
     """
-    import frenchcat
     from frenchcat.curate.config import layered, read_layer, shown
     from frenchcat.curate.errors import UserError
     from frenchcat.described import class_of, described

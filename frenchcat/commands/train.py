@@ -27,16 +27,16 @@ def train(
     other_run: Annotated[
         bool,
         typer.Option(
-            "--other-run", help="Go on from a checkpoint of another selection, model or seed."
+            "--other-run", help="Resume from a checkpoint of another selection, model or seed."
         ),
     ] = False,
     plan: Annotated[
-        bool, typer.Option("--plan", help="Tell memory, work and time; train nothing.")
+        bool, typer.Option("--plan", help="Predict memory, work and time; train nothing.")
     ] = False,
-    ranks: Annotated[int, typer.Option(min=1, help="With --plan: of how many ranks.")] = 1,
-    json: Annotated[bool, typer.Option("--json", help="A JSON object a step on stdout.")] = False,
+    ranks: Annotated[int, typer.Option(min=1, help="With --plan: the number of ranks.")] = 1,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object per step.")] = False,
 ) -> None:
-    """Train a text-conditioned diffusion model on a selection. The same command again goes on.
+    """Train a text-conditioned diffusion model on a selection. The same command resumes.
 
     Example: frenchcat train train-demo --set data.dataset=data/mine --set data.selection=cats
 
@@ -79,71 +79,80 @@ def train(
 def sample(
     given: Annotated[
         list[str],
-        typer.Argument(metavar="[RUN] PROMPT...", help="A run's folder, if any; what to draw."),
+        typer.Argument(metavar="[RUN] PROMPT...", help="A run's folder (optional), then prompts."),
     ],
     artist: Annotated[
-        bool, typer.Option("--artist", help="Draw every argument with the bundled artist.")
+        bool,
+        typer.Option("--artist", help="Treat every argument as a prompt for the bundled artist."),
     ] = False,
-    number: Annotated[int, typer.Option("-n", min=1, help="Pictures a prompt.")] = 4,
+    number: Annotated[int, typer.Option("-n", min=1, help="Images per prompt.")] = 4,
     guidance: Annotated[
-        float, typer.Option(help="Weight of classifier-free guidance; 1: none, 0: no prompt.")
+        float,
+        typer.Option(help="Weight of classifier-free guidance; 1: off, 0: ignore the prompt."),
     ] = 3.0,
     negative: Annotated[str, typer.Option(help="What not to draw.")] = "",
     classifier: Annotated[
-        Path | None, typer.Option(metavar="RUN", help="Steer by a classifier of noised pictures.")
+        Path | None, typer.Option(metavar="RUN", help="Steer with this noise-aware classifier.")
     ] = None,
     label: Annotated[
-        str | None, typer.Option(help="With --classifier: one of its classes.")
+        str | None, typer.Option(help="With --classifier: the class to steer towards.")
     ] = None,
     classifier_scale: Annotated[
-        float, typer.Option(help="With --classifier: weight of its gradient.")
+        float, typer.Option(help="With --classifier: the weight of its gradient.")
     ] = 1.0,
     clip_guidance: Annotated[
-        float | None, typer.Option(help="Weight of the gradient of CLIP's cosine; try 30.")
+        float | None, typer.Option(help="The weight of CLIP guidance; try 30.")
     ] = None,
-    steps: Annotated[int, typer.Option(min=1, help="Of the sampler.")] = 25,
+    steps: Annotated[int, typer.Option(min=1, help="Sampler steps.")] = 25,
     sampler: Annotated[str, typer.Option(help=_SAMPLERS)] = "dpm++",
-    seed: Annotated[int, typer.Option(help="Of the first picture; the next have the next.")] = 0,
+    seed: Annotated[
+        int, typer.Option(help="The first image's seed; the next image's is one higher.")
+    ] = 0,
     image: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Start from this picture, noised.")
+        Path | None, typer.Option(metavar="FILE", help="Start from this image, noised.")
     ] = None,
     strength: Annotated[
         float | None,
-        typer.Option(help="With --image: how far to noise it, up to 1; .6, with --mask 1."),
+        typer.Option(help="With --image: how much noise to add, up to 1; .6, with --mask 1."),
     ] = None,
     mask: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="With --image: draw where it is white, keep the rest."),
     ] = None,
     size: Annotated[
-        str | None, typer.Option(metavar="WxH", help="Pixels, as 96x64; by default as trained.")
+        str | None,
+        typer.Option(metavar="WxH", help="Size in pixels, such as 96x64; by default as trained."),
     ] = None,
     rescale: Annotated[
-        float, typer.Option(help="Of strong guidance: how far contrast is drawn back, 0 to 1.")
+        float, typer.Option(help="Rescale strong guidance to normal contrast, 0 to 1.")
     ] = 0.0,
     threshold: Annotated[
-        float | None, typer.Option(help="Dynamic thresholding at this quantile, as .995.")
+        float | None, typer.Option(help="Dynamic thresholding at this quantile, such as .995.")
     ] = None,
-    spacing: Annotated[str, typer.Option(help="Of the sampler's times: even or karras.")] = "even",
+    spacing: Annotated[
+        str, typer.Option(help="Spacing of the sampler's times: even or karras.")
+    ] = "even",
     neighbours: Annotated[
-        int, typer.Option(help="Nearest training pictures in each picture's .json.")
+        int, typer.Option(help="Nearest training images to list in each image's .json.")
     ] = 5,
     key: Annotated[
-        Path | None, typer.Option(metavar="PEM", help="Sign with this key, not a self-issued one.")
+        Path | None,
+        typer.Option(metavar="PEM", help="Sign with this key instead of a self-issued one."),
     ] = None,
     certificates: Annotated[
-        Path | None, typer.Option(metavar="PEM", help="Its certificates, the signer's first.")
+        Path | None, typer.Option(metavar="PEM", help="The key's certificates, the signer's first.")
     ] = None,
     checkpoint: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="By default the best of the run.")
+        Path | None,
+        typer.Option(metavar="FOLDER", help="The checkpoint; by default the run's best."),
     ] = None,
-    device: Annotated[str, typer.Option(help="cpu, cuda, or auto: a GPU where there is one.")] = (
+    device: Annotated[str, typer.Option(help="cpu, cuda, or auto: a GPU if there is one.")] = (
         "auto"
     ),
     out: Annotated[
-        Path | None, typer.Option(help="Folder of the PNGs; by default RUN/drawn, or drawn.")
+        Path | None, typer.Option(help="The output folder; by default RUN/drawn, or drawn.")
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="A JSON object a file on stdout.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object per file.")] = False,
 ) -> None:
     """Draw prompts with a run or the bundled artist: signed PNGs with receipts, and a grid.
 
@@ -197,9 +206,10 @@ def sample(
 
 
 def _run_and_prompts(given: list[str]) -> tuple[Path | None, list[str]]:
-    """The run that is named first, if any, and what to draw.
+    """The run, if one is named first, and the prompts.
 
-    One argument is a prompt; of several, the first is a run unless it has blanks and is no folder.
+    One argument is a prompt. Of several, the first is a run unless it contains blanks and is not a
+    folder.
     """
     from frenchcat.curate.errors import NotFound, UserError
 
@@ -207,28 +217,28 @@ def _run_and_prompts(given: list[str]) -> tuple[Path | None, list[str]]:
     is_there = Path(first).exists()
     if not others and is_there:
         raise UserError(
-            f"{first} is a run's folder, and nothing is said to be drawn; add a prompt, or "
-            "--artist where the word itself is to be drawn"
+            f"{first} is a run's folder, and there is no prompt; add one, or "
+            "--artist to draw this word itself"
         )
     if not others or (" " in first and not is_there):
         return None, given
     if not is_there and os.sep not in first:
         raise NotFound(
             f"there is no folder {first}; name a run's folder before the prompts, or add "
-            "--artist where each argument is to be drawn by the bundled artist"
+            "--artist to draw each argument with the bundled artist"
         )
     return Path(first), others
 
 
 def evaluate(
     run: Run,
-    number: Annotated[int, typer.Option("-n", help="Captions to draw.")] = 64,
+    number: Annotated[int, typer.Option("-n", help="Number of captions to draw.")] = 64,
     guidance: Annotated[float, typer.Option(help="Weight of classifier-free guidance.")] = 3.0,
     steps: Annotated[int, typer.Option(help="Of the sampler.")] = 20,
     sampler: Annotated[str, typer.Option(help=_SAMPLERS)] = "dpm++",
-    seed: Annotated[int, typer.Option(help="Which captions, and their noise.")] = 0,
+    seed: Annotated[int, typer.Option(help="Decides the captions and their noise.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
 ) -> None:
     """Measure a run: CLIP score, CMMD, FID, precision and recall, held-out loss by timestep.
 
@@ -256,13 +266,13 @@ def evaluate(
 
 
 def verify(
-    picture: Annotated[Path, typer.Argument(metavar="PICTURE", help="A picture's file.")],
+    picture: Annotated[Path, typer.Argument(metavar="PICTURE", help="An image file.")],
     trust: Annotated[
         Path | None, typer.Option(metavar="PEM", help="Certificates of signers that you trust.")
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
 ) -> None:
-    """Say what a picture's Content Credentials tell, and whether a byte of it was changed.
+    """Show an image's Content Credentials, and whether any byte was changed since.
 
     Status 0: signed and unchanged; 1: changed, or nothing to verify; 2: it cannot be read.
 

@@ -1,4 +1,4 @@
-"""The verb `verdict`: judges a dataset's rows by rules and says what each rule did."""
+"""The verb `verdict`: applies rules to a dataset's rows and says what each rule did."""
 
 from __future__ import annotations
 
@@ -6,20 +6,23 @@ from typing import Annotated
 
 import typer
 
-from frenchcat.commands.build import Config, Folder, Json, Set
+import frenchcat
+from frenchcat.commands.build import Config, Folder, Json, Set, print_info, say_unused
 
 
 def verdict(
     dataset: Folder,
     rules: Annotated[
         str | None,
-        typer.Option(metavar="FILE", help="A TOML file of rules, or a preset's name; no others."),
+        typer.Option(
+            metavar="FILE", help="A TOML file of rules, or a preset's name; replaces other rules."
+        ),
     ] = None,
     config: Config = None,
     set_: Set = None,
     json: Json = False,
 ) -> None:
-    """Keep or drop each row by named rules; no model runs, so another rule takes seconds.
+    """Keep or drop each row by named rules. No model runs, so a new rule takes seconds.
 
     Presets: datacomp-basic, laion-5b, re-laion.
 
@@ -27,8 +30,6 @@ def verdict(
 
     Example: frenchcat verdict data/mine --set 'verdict.rules.small="width < 200"'
     """
-    import frenchcat
-    from frenchcat.commands.build import print_info, say_unused
     from frenchcat.progress import Bars
 
     how = {"config": config, "set": set_ or ()}

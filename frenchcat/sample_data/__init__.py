@@ -1,8 +1,8 @@
-"""The bundled sample: about 700 public-domain pictures, and a URL list that is partly bad.
+"""The bundled sample: about 700 public-domain images, and a URL list with planted faults.
 
-Reads ``urls.parquet`` (one row a URL) and ``pictures.tar`` (the bodies, named by URL path) beside
-this file; writes a URL list for the address at which the sample is really served.
-Made by ``tools/sample``; README.md says what is in it.
+Reads ``urls.parquet`` (one row per URL) and ``pictures.tar`` (the bodies, named by URL path) beside
+this file; writes a URL list for the address at which the sample is served. Made by
+``tools/sample``; README.md says what it contains.
 """
 
 from pathlib import Path
@@ -14,36 +14,36 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent
 URLS = HERE / "urls.parquet"
 PICTURES = HERE / "pictures.tar"
-DEFAULT_PORT = 8418  # tried first, so that a second demo writes the same list
+DEFAULT_PORT = 8418  # tried first, so that every demo writes the same list
 PLANTED = {
     "dead_link": "the address is not found (404)",
-    "gone": "the picture was taken away for good (410)",
+    "gone": "the image was removed for good (410)",
     "server_error": "the server fails every time (500)",
     "flaky": "busy at the first request, fine at the next (503 with Retry-After)",
-    "dead_host": "nobody listens at that port",
-    "html_as_jpg": "a web page under a picture's name and type",
-    "truncated": "half a picture: a cut file, or a connection cut in the middle",
+    "dead_host": "nothing listens on that port",
+    "html_as_jpg": "a web page with an image's name and type",
+    "truncated": "half an image: a truncated file, or a broken connection",
     "not_image": "plain text",
-    "svg": "a drawing of another format than pixels",
+    "svg": "a vector drawing",
     "tiny": "an icon of 16 x 16 px",
     "bomb": "110 kB that unpack to 900 million pixels",
-    "oversize": "64 MiB: with its length said, unsaid, or packed into 64 kB",
-    "drip": "a byte every 0.2 s, without end",
+    "oversize": "64 MiB: with or without a stated length, or packed into 64 kB",
+    "drip": "one byte every 0.2 s, endlessly",
     "redirect_private": "a redirect to a private address or to a local file",
     "redirect_loop": "two redirects that lead to each other",
-    "redirect_ok": "two redirects that lead to a picture",
+    "redirect_ok": "two redirects that lead to an image",
     "exact_duplicate": "the same bytes as another row, at another address",
-    "reencoded_duplicate": "another row's picture, smaller or coarser",
-    "watermark": "stamped all over, as stock agencies do",
+    "reencoded_duplicate": "another row's image, smaller or coarser",
+    "watermark": "covered with stamps, as stock agencies do",
     "noai": "header X-Robots-Tag: noai",
     "noai_agent": "header X-Robots-Tag: noai, googlebot: nofollow",
     "noimageai": "header X-Robots-Tag: noimageai",
     "tdm_reserved": "header tdm-reservation: 1",
     "xmp_noai": "the file's own metadata prohibits data mining (XMP, PLUS)",
     "robots_txt": "disallowed for us in robots.txt",
-    "wrong_caption": "another picture's caption",
+    "wrong_caption": "another image's caption",
     "empty_caption": "no caption",
-    "short_caption": "a file name or a word in place of a caption",
+    "short_caption": "a file name or a single word as caption",
 }
 """What is wrong with the rows of each ``planted`` kind."""
 
@@ -53,9 +53,9 @@ BUNDLED_BASE_URL = f"http://127.0.0.1:{DEFAULT_PORT}"
 def read_list(base_url: str = BUNDLED_BASE_URL) -> "pa.Table":
     """The list: strings ``url, caption, title, creator, license, source, planted``.
 
-    ``source`` is the picture's path in Open Clip Art ("" for none), ``planted`` names what is
-    wrong with the row on purpose ("" for an ordinary row). URLs start with ``base_url``; those
-    that nobody must answer use the next port up.
+    ``source`` is the image's path in Open Clip Art ("" if it has none); ``planted`` names a fault
+    that was planted ("" for an ordinary row). URLs start with ``base_url``; those of a dead host
+    use the next port.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -67,7 +67,8 @@ def read_list(base_url: str = BUNDLED_BASE_URL) -> "pa.Table":
 
 
 def write_urls(path: Path, base_url: str) -> int:
-    """Write the list for a site at ``base_url`` ("http://127.0.0.1:8418") to ``path``; its rows.
+    """Write the list for a site at ``base_url`` ("http://127.0.0.1:8418") to ``path``; returns its
+    rows.
 
     The same ``base_url`` gives the same bytes. The file appears whole or not at all.
     """
@@ -81,7 +82,9 @@ def write_urls(path: Path, base_url: str) -> int:
 
 
 def dead_base_url(base_url: str) -> str:
-    """Where nobody answers: the port after the site's, which the site keeps bound and unheard."""
+    """The address of the dead host: the port after the site's, which the site holds but does not
+    serve.
+    """
     host, port = base_url.rsplit(":", 1)
     return f"{host}:{int(port) + 1}"
 

@@ -11,7 +11,7 @@ const LONG = 600; // characters of a caption that is scrolled
 const SWIPE_PX = 50;
 const AHEAD = 3; // rows before the end of the list, where the next page is fetched
 
-const FIRST = ["keep", "reason", "opted_out", "language", "width", "height", "caption_similarity", "aesthetic", "punsafe", "pwatermark", "multiplicity"];
+const FIRST = ["keep", "reason", "opted_out", "synthetic", "language", "width", "height", "caption_similarity", "aesthetic", "punsafe", "pwatermark", "multiplicity"];
 const LAST = ["sha256", "stored_sha256", "pdq", "hash", "uid", "exif"]; // long, and for programs
 
 /** A value in few digits. */

@@ -1,4 +1,4 @@
-"""/v1: which datasets there are, and what is in them: search, rows, columns, duplicates."""
+"""/v1: which datasets are served, and what they contain: search, rows, columns, duplicates."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ MOST_LIKE = 200  # rows of a cluster that are shown
 
 @router.get("/datasets")
 async def datasets(request: Request) -> list[DatasetInfo]:
-    """What is served."""
+    """List the datasets that are served."""
     service: Service = request.app.state.service
     found = service.registry.all_served()
     return [await service.work.disk(about, service, served) for served in found]
@@ -59,7 +59,9 @@ async def datasets(request: Request) -> list[DatasetInfo]:
 
 @router.post("/search", response_model=SearchResponse, responses=documented(403, 404, 413))
 async def search(request: Request, asked: Search) -> Response:
-    """The k nearest rows, nearest first, and how many nearer ones were left out and why."""
+    """Find the k nearest rows, nearest first; also says how many nearer ones were left out
+    and why.
+    """
     service: Service = request.app.state.service
     begun = perf_counter()
     served = service.registry.get(asked.dataset)
@@ -74,7 +76,7 @@ async def search(request: Request, asked: Search) -> Response:
     openapi_extra=PICTURE_BODY,
 )
 async def search_picture(request: Request, asked: Annotated[PictureSearch, Query()]) -> Response:
-    """The rows nearest to the picture that is the request's body."""
+    """Find the rows nearest to the image that is the request's body."""
     service: Service = request.app.state.service
     begun = perf_counter()
     served = service.registry.get(asked.dataset)
@@ -86,7 +88,7 @@ async def search_picture(request: Request, asked: Annotated[PictureSearch, Query
     "/search/datasets", response_model=SeveralResponse, responses=documented(403, 404, 413)
 )
 async def search_several(request: Request, asked: SearchSeveral) -> Response:
-    """The k nearest rows of several datasets, nearest first. They have one model."""
+    """Find the k nearest rows of several datasets with the same model, nearest first."""
     service: Service = request.app.state.service
     begun = perf_counter()
     names = dict.fromkeys(asked.datasets or service.registry.names)
@@ -108,7 +110,7 @@ async def search_several(request: Request, asked: SearchSeveral) -> Response:
 
 @router.get("/columns", response_model=Columns, responses=documented(404))
 async def columns(request: Request, dataset: Name = None) -> Response:
-    """What a condition may name, to complete it while it is typed."""
+    """List what a condition may name, for completion while typing."""
     served = request.app.state.service.registry.get(dataset)
     columns = await request.app.state.service.work.disk(lambda: served.columns)
     there = [{"name": name, "type": kind} for name, kind in columns.items()]
@@ -117,7 +119,7 @@ async def columns(request: Request, dataset: Name = None) -> Response:
 
 @router.get("/rows/{dataset}/{key}", response_model=RowResponse, responses=documented(404))
 async def one_row(request: Request, dataset: str, key: str) -> Response:
-    """A row's columns: caption, address, licence, creator, whatever the list brought."""
+    """Show a row's columns: caption, address, licence, creator, whatever the list has."""
     service: Service = request.app.state.service
     served = service.registry.get(dataset)
     return await service.work.disk(lambda: answer(rows(served, [served.row(key)])[0]))
@@ -127,7 +129,7 @@ async def one_row(request: Request, dataset: str, key: str) -> Response:
     "/duplicates/{dataset}/{key}", response_model=list[RowResponse], responses=documented(404)
 )
 async def duplicates(request: Request, dataset: str, key: str) -> Response:
-    """The rows of a row's cluster, itself first."""
+    """Show the rows of a row's cluster, itself first."""
     service: Service = request.app.state.service
     served = service.registry.get(dataset)
     return await service.work.disk(_cluster, served, key)
@@ -135,7 +137,7 @@ async def duplicates(request: Request, dataset: str, key: str) -> Response:
 
 @dataclass(frozen=True)
 class RankedPage:
-    """The nearest rows of a query, before anything of them is read."""
+    """The nearest rows of a query, before their columns are read."""
 
     served: ServedDataset
     found: NearestRows
@@ -145,7 +147,7 @@ class RankedPage:
     asked: PictureSearch | Search
 
     def fields(self) -> dict[str, Any]:
-        """The answer's, with the rows of the hits."""
+        """The answer with the rows of the hits."""
         served, found, asked, after = self.served, self.found, self.asked, self.after
         first = self.skip if after is None else _first(found, after)
         positions = found.positions[first : first + asked.k]
@@ -189,7 +191,7 @@ async def ranked_page(
     skip: int,
     begun: float,
 ) -> RankedPage:
-    """Rank for a query whose vector is known. Raises `UserError` for more than `max_hits`."""
+    """Rank for a query whose vector is known. Raises `UserError` beyond `max_hits`."""
     if asked.k + skip > service.settings.max_hits:
         raise UserError(
             f"k + skip is {asked.k + skip}; this service gives at most "
@@ -204,7 +206,7 @@ async def ranked_page(
     wanted = service.wanted(asked, count)
     sort = asked.sort if isinstance(asked, Search) else None
     if sort is not None and isinstance(asked, Search):
-        # As many for each page: of more, other rows would be the first ones.
+        # As many for each page: with more, other rows might come first.
         wanted = service.wanted(asked, min(asked.pool or POOL, service.settings.max_hits))
     ranked = await service.find(served, vector, wanted)
     if sort is not None:
@@ -222,7 +224,7 @@ def _cursor(served: ServedDataset, asked: PictureSearch | Search) -> PageCursor 
 
 
 def _check_several(several: list[ServedDataset], asked: SearchSeveral) -> None:
-    """Raise `UserError` for datasets that cannot be ranked together, and what only one has."""
+    """Raise `UserError` for datasets that cannot be ranked together, and for parts of only one."""
     if other := next((one for one in several if one.weights != several[0].weights), None):
         raise UserError(
             f"{several[0].name} is of {several[0].model} and {other.name} of {other.model}: "
@@ -260,7 +262,7 @@ def _merged(
 
 
 def _sorted(served: ServedDataset, found: NearestRows, sort: str, count: int) -> NearestRows:
-    """The first `count` of the nearest rows, by a column."""
+    """The first `count` of the nearest rows, sorted by a column."""
     places = np.argsort(found.positions)
     positions = served.values.sorted(found.positions, *sorting(sort))[:count]
     at = places[np.searchsorted(found.positions, positions, sorter=places)]
@@ -268,7 +270,7 @@ def _sorted(served: ServedDataset, found: NearestRows, sort: str, count: int) ->
 
 
 def _first(found: NearestRows, after: PageCursor) -> int:
-    """The place after the row that was given last, which may have been removed since."""
+    """The place after the row that was returned last, which may have been removed since."""
     at = np.flatnonzero(found.positions == after.position)
     if at.size:
         return int(at[0]) + 1
@@ -280,7 +282,7 @@ def _cluster(served: ServedDataset, key: str) -> Response:
 
 
 def about(service: Service, served: ServedDataset) -> DatasetInfo:
-    """What is told of a dataset that is served."""
+    """The description of a dataset that is served."""
     filters = served.filters()
     filters["safe"] |= service.content_policy.head is not None
     return DatasetInfo(

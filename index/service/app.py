@@ -1,4 +1,4 @@
-"""The whole, put together: an ASGI application, and `serve`, which runs it until it is told to end.
+"""The whole service: an ASGI application, and `serve`, which runs it until it is told to stop.
 
     app = create_app([Dataset.open("data/mine")])
 
@@ -21,6 +21,7 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from frenchcat.curate.dataset import Dataset
+from frenchcat.curate.errors import UserError
 from frenchcat.index.service import (
     api,
     browse,
@@ -51,10 +52,10 @@ if TYPE_CHECKING:
 
     from frenchcat.curate.clip.model import Clip
 
-STOP_SEC = 30  # that running requests get to finish
-IDLE_STOP_SEC = 1.5  # that threads get to end where there are none
+STOP_SEC = 30  # for running requests to finish
+IDLE_STOP_SEC = 1.5  # for threads to end if no requests are running
 Stoppable = Callable[[Callable[[], float]], AbstractContextManager[None]]
-LATE_SEC = 5  # that threads get after that
+LATE_SEC = 5  # for threads to end after that
 ROUTERS = tuple(
     module.router
     for module in (
@@ -70,15 +71,13 @@ def create_app(
     clip: Clip | None = None,
     draw_backend: DrawBackend | None = None,
 ) -> FastAPI:
-    """An application that serves datasets; `clip` stands in for the models that they name.
+    """An application that serves datasets; `clip` replaces the models that they name.
 
-    `draw_backend` is what /v1/draw draws with; None: it draws nothing.
-
-    Raises `UserError` for a dataset without an index, a file of keys that is missing or holds none,
-    or a setting that does not do.
+    `draw_backend` draws for /v1/draw; None: it draws nothing. Raises `UserError` for a dataset
+    without an index, a file of keys that is missing or empty, or an unusable setting.
     """
     settings = settings or ServeSettings()
-    # Now: starlette makes its middleware at the first request, and would fail each one.
+    # Now: starlette would create its middleware at the first request, and fail each one.
     keys = read_keys(settings.api_key_file) if settings.api_key_file is not None else ()
     service = Service(datasets, settings, clip, draw_backend)
 
@@ -92,13 +91,13 @@ def create_app(
         summary="Search image-text datasets by text, picture, vector, and sums of them.",
         version="1",
         default_response_class=StrictJSON,
-        docs_url=None,  # it would load scripts from elsewhere
+        docs_url=None,  # it would load scripts from another site
         redoc_url=None,
         lifespan=lifespan,
         generate_unique_id_function=lambda route: route.name,
     )
     app.state.service = service
-    app.state.own = secrets.token_urlsafe(32)  # of what is asked by this process
+    app.state.own = secrets.token_urlsafe(32)  # of requests that this process sends itself
     for router in ROUTERS:
         app.include_router(router)
     handle_problems(app, lambda path: allowed_methods(ROUTERS, path))
@@ -141,7 +140,7 @@ class Compressed(GZipMiddleware):
         super().__init__(app, minimum_size=1000, compresslevel=5)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Compress an answer, where its asker takes that."""
+        """Compress an answer if the client accepts that."""
         path = scope.get("path", "")
         page = path == "/" or path.endswith((".js", ".css", ".svg", ".html", "/openapi.json"))
         texts = path.startswith("/v1/") and not PICTURES.match(path)
@@ -157,20 +156,16 @@ def serve(
     stoppable: Stoppable = lambda stop: contextlib.nullcontext(),
     extend: Callable[[FastAPI], None] = lambda app: None,
 ) -> None:
-    """Answer until SIGTERM or Ctrl-C; running requests are finished.
+    """Serve until SIGTERM or Ctrl-C; running requests are finished.
 
-    `extend` may add routes to the application before it is served.
-
-    `started` gets the address as soon as it answers. `stoppable` is entered while it does: it gets
-    a function for other threads, which begins to stop and gives the seconds that this may take.
-
-    Raises `UserError` where the address cannot be listened at, or as `create_app` does.
+    `extend` may add routes to the application before it is served. `started` receives the address
+    as soon as the service answers. `stoppable` is entered while it does, with a function for other
+    threads that begins to stop and returns the seconds that this may take. Raises `UserError` if
+    the address cannot be used, or as `create_app` does.
     """
     import signal
     import socket
     import sys
-
-    from frenchcat.curate.errors import UserError
 
     app = create_app(datasets, settings, draw_backend=draw_backend)
     extend(app)
@@ -182,7 +177,7 @@ def serve(
     except OSError as error:
         listener.close()
         raise UserError(
-            f"{settings.host}:{settings.port} cannot be listened at ({error.strerror}); "
+            f"cannot listen on {settings.host}:{settings.port} ({error.strerror}); "
             "give another --port or --host"
         ) from None
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
@@ -194,7 +189,7 @@ def serve(
         server.should_exit = True
         return STOP_SEC + 1.0 if busy else IDLE_STOP_SEC
 
-    # uvicorn ends gracefully, then raises the signal again; an end asked for is no failure.
+    # uvicorn ends gracefully, then raises the signal again; a requested end is not a failure.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     with stoppable(stop):
         server.run(sockets=[listener])
@@ -203,7 +198,7 @@ def serve(
 def server_of(
     app: FastAPI, settings: ServeSettings, started: Callable[[], object] = lambda: None
 ) -> uvicorn.Server:
-    """What serves an application of `create_app`, within the bounds of its settings.
+    """The server for an application of `create_app`, within the bounds of its settings.
 
     `started` is called as soon as it listens.
     """
@@ -215,7 +210,7 @@ def server_of(
     from frenchcat.index.service.connections import protocol_of
 
     class Server(uvicorn.Server):
-        """Says that it listens when it does; ends in STOP_SEC, whatever is at work."""
+        """Announces when it listens; ends within STOP_SEC, whatever is running."""
 
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)

@@ -1,8 +1,8 @@
-"""The model in a thread of its own: texts of many users are encoded in one batch.
+"""The model in its own thread: texts of many users are encoded in one batch.
 
-A batch is whatever waits when the model becomes free, so a lone query is never held back and many
-at a time share one run of the tower. Vectors of recent texts are kept: a page asks the same text
-anew whenever a toggle is flipped.
+A batch contains whatever is waiting when the model becomes free, so a single query is never delayed
+and many concurrent ones share one run of the tower. Vectors of recent texts are cached: a page
+sends the same text again whenever an option changes.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ if TYPE_CHECKING:
     from frenchcat.curate.clip.model import Clip
 
 Vector = NDArray[np.float32]  # (D,), unit length
-Job = tuple[Any, "Future[Vector]"]  # a text or a picture, and who waits for its vector
+Job = tuple[Any, "Future[Vector]"]  # a text or an image, and the future for its vector
 
-BATCH = 64  # texts or pictures at a time
-KEPT = 4096  # texts whose vectors are remembered
+BATCH = 64  # texts or images at a time
+KEPT = 4096  # texts whose vectors are cached
 WAITING = 2000  # jobs that may wait; more are refused
-AGAIN_SEC = 60.0  # until a model that did not load is tried again
+AGAIN_SEC = 60.0  # before loading is tried again after a failure
 
 
 class Encoder:
-    """One model, loaded at its first use, in one thread."""
+    """One model in one thread, loaded at its first use."""
 
     def __init__(self, load: Callable[[], Clip], metrics: Metrics) -> None:
         self._load, self._metrics = load, metrics
@@ -52,23 +52,23 @@ class Encoder:
         self._thread.start()
 
     async def text(self, text: str) -> Vector:
-        """The vector of a text. Raises `UserError` where the model cannot be loaded."""
+        """The vector of a text. Raises `UserError` if the model cannot be loaded."""
         found = self._kept.get(text)
         return found if found is not None else await self._ask(text)
 
     async def picture(self, picture: Image) -> Vector:
-        """The vector of a decoded picture. Raises as `text` does."""
+        """The vector of a decoded image. Raises as `text` does."""
         return await self._ask(picture)
 
     def close(self) -> None:
-        """End the thread after what is queued."""
+        """End the thread after the queued jobs."""
         self._closed = True
         self._jobs.put(None)
         self._thread.join(timeout=30)
 
     async def _ask(self, job: Any) -> Vector:
         if self._closed or self._jobs.qsize() >= WAITING:
-            raise Refused(503, "too many queries wait for the model", {"Retry-After": "2"})
+            raise Refused(503, "too many queries are waiting for the model", {"Retry-After": "2"})
         future: Future[Vector] = Future()
         self._jobs.put((job, future))
         return await asyncio.wrap_future(future)
@@ -78,9 +78,9 @@ class Encoder:
             pass
 
     def _batch(self) -> bool:
-        """Wait for a job, and encode what waits with it; nothing of it is kept afterwards.
+        """Wait for a job, and encode whatever is waiting with it; keeps nothing afterwards.
 
-        False for the end.
+        Returns false at the end.
         """
         first = self._jobs.get()
         if first is None:
@@ -95,7 +95,7 @@ class Encoder:
                 self._jobs.put(None)
                 break
             jobs.append(job)
-        # Who has gone away meanwhile (a deadline, a closed connection) is left out.
+        # Cancelled queries (a deadline, a closed connection) are left out.
         live = [job for job in jobs if job[1].set_running_or_notify_cancel()]
         self._encode([job for job in live if isinstance(job[0], str)], self._texts)
         self._encode([job for job in live if not isinstance(job[0], str)], self._pictures)
@@ -107,7 +107,7 @@ class Encoder:
         try:
             self._ready()
             vectors = encode([job[0] for job in jobs])
-        except Exception as error:  # whatever it is, those who wait must hear of it
+        except Exception as error:  # whatever it is, waiting queries must be told
             for _, future in jobs:
                 future.set_exception(_plain(error))
             return
@@ -115,7 +115,7 @@ class Encoder:
             future.set_result(np.asarray(vector))
 
     def _ready(self) -> None:
-        """Load the model unless it is loaded, or has just failed to."""
+        """Load the model unless it is loaded, or loading has just failed."""
         if self._clip is not None:
             return
         if self._failed is not None and monotonic() - self._failed[0] < AGAIN_SEC:
@@ -149,10 +149,10 @@ class Encoder:
 
 
 def few_threads() -> None:
-    """Leave half of the cores to the searches.
+    """Leave half of the cores to searches.
 
-    A text is so little work that threads which wait for one another where others hold the cores
-    cost more than they bring: ten times, on two busy cores.
+    Encoding a text is so little work that threads which wait for each other, while others use the
+    cores, slow it down: ten times, on two busy cores.
     """
     import torch
 

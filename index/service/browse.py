@@ -1,6 +1,6 @@
 """/v1: looking without a query: the rows that meet a condition, in order, and the map of a dataset.
 
-Filters count as in a search, but that near copies are left out only where `frenchcat dedup` found
+Filters count as in a search, except that near-duplicates are hidden only if `frenchcat dedup` found
 them: there is no query whose hits could be compared. Cost: of a page, the rows up to its end where
 a safety head or violence prompts judge them, else the page's alone; of a map, see index/map.py.
 """
@@ -33,13 +33,13 @@ _BLOCK = 1024  # rows judged at a time
 
 @router.post("/browse", response_model=Browsed, responses=documented(404, 413))
 async def browse(request: Request, asked: Browse) -> Response:
-    """The rows that meet a condition, in the order of the index, and how many there are."""
+    """List the rows that meet a condition, in the order of the index, and count them."""
     service: Service = request.app.state.service
     return await browsed(service, service.registry.get(asked.dataset), asked)
 
 
 async def browsed(service: Service, served: ServedDataset, asked: Browse) -> Response:
-    """The rows of a dataset that meet the filters."""
+    """List the rows of a dataset that meet the filters."""
     wanted = service.wanted(asked, asked.k)
     given = (served, wanted, service.content_policy, asked)
     return await service.conditions.within(served, service.work.search, _browse, *given)
@@ -47,7 +47,7 @@ async def browsed(service: Service, served: ServedDataset, asked: Browse) -> Res
 
 @router.get("/datasets/{name}/map", response_model=Mapped, responses=documented(404))
 async def dataset_map(request: Request, name: str, asked: Annotated[Filters, Query()]) -> Response:
-    """Keys and places of at most 10,000 rows; near pictures lie near each other."""
+    """Keys and places of at most 10,000 rows; similar images are near each other."""
     service: Service = request.app.state.service
     served = service.registry.get(name)
     given = (served, service.wanted(asked, 1), service.content_policy)
@@ -87,7 +87,7 @@ def _browse(
 
 
 def _first(positions: Positions, after: PageCursor, asked: Browse) -> int:
-    """The place after the row that was given last, which may have been removed since."""
+    """The place after the row that was returned last, which may have been removed since."""
     if asked.sort is None:
         return int(np.searchsorted(positions, after.position, side="right"))
     at = np.flatnonzero(positions == after.position)

@@ -1,9 +1,9 @@
-"""A column's values by position in the index: what facets count and a sorted list goes by.
+"""A column's values by position in the index, for facets and sorted lists.
 
 Reads columns of the catalog at their first use, writes nothing. Numbers are kept as float64; texts,
-times and truths as codes of a sorted dictionary, so that counting under a bitmap and sorting are a
-pass of numpy over arrays. Cost: at the first use a scan of the column, some .5 s a
-million rows; then 8 bytes a row, or 4 and the distinct texts. At most 256 MB are kept.
+times and booleans as codes of a sorted dictionary, so that counting under a bitmap and sorting are
+one pass of numpy over arrays. Cost: a scan of the column at the first use, some .5 s per million
+rows; then 8 bytes per row, or 4 and the distinct texts. At most 256 MB are kept.
 """
 
 from __future__ import annotations
@@ -32,35 +32,35 @@ Positions = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Numbers:
-    """Of each row a number; NaN where there is none."""
+    """A number for each row; NaN if there is none."""
 
     values: NDArray[np.float64]  # (N,)
 
     def ranks(self, positions: Positions) -> NDArray[np.float64]:
-        """What rows are sorted by; NaN for a row without a value."""
+        """The sort key of rows; NaN for a row without a value."""
         return self.values[positions]
 
     @property
     def size(self) -> int:
-        """Bytes that it takes."""
+        """Its size in bytes."""
         return self.values.nbytes
 
 
 @dataclass(frozen=True)
 class TextCodes:
-    """Of each row a text's code; -1 where there is none. Codes rise as the texts do."""
+    """A text's code for each row; -1 if there is none. Codes are in the order of the texts."""
 
     codes: NDArray[np.int32]  # (N,)
     dictionary: pa.Array  # sorted
 
     def ranks(self, positions: Positions) -> NDArray[np.float64]:
-        """What rows are sorted by; NaN for a row without a value."""
+        """The sort key of rows; NaN for a row without a value."""
         codes = self.codes[positions]
         return np.where(codes < 0, np.nan, codes)
 
     @property
     def size(self) -> int:
-        """Bytes that it takes."""
+        """Its size in bytes."""
         return self.codes.nbytes + int(self.dictionary.nbytes)
 
 
@@ -76,7 +76,7 @@ class ColumnValues:
         return self.all([name])[name]
 
     def all(self, names: Sequence[str]) -> dict[str, Numbers | TextCodes]:
-        """Several columns, those that are not kept read in one scan. Raises as `get` does."""
+        """Several columns; those that are not cached are read in one scan. Raises as `get` does."""
         version = self._searcher.visible.facts_version()
         with self._lock:  # one at a time: a scan takes memory and all of the cores
             missing = [name for name in names if (name, version) not in self._kept]
@@ -91,7 +91,7 @@ class ColumnValues:
             return found
 
     def sorted(self, positions: Positions, name: str, descending: bool) -> Positions:
-        """Positions by a column's values; equal ones stay in order, those without one come last."""
+        """Positions sorted by a column; ties stay in order, rows without a value come last."""
         ranks = self.get(name).ranks(positions)
         order = np.argsort(-ranks if descending else ranks, kind="stable")
         return positions[order]
@@ -137,16 +137,16 @@ def _sql(name: str, kind: str) -> str:
     """SQL of a column as DOUBLE or VARCHAR, by its DuckDB type."""
     if kind.endswith("]") or kind.startswith(("STRUCT", "MAP", "BLOB")):
         raise UserError(
-            f"{name} is of the type {kind}; counts and order are of numbers, texts and truths"
+            f"{name} has the type {kind}; only numbers, texts and booleans are counted or sorted"
         )
     number = any(number in kind for number in _NUMBERS) and "INTERVAL" not in kind
     return f"{quoted(name)}::{'DOUBLE' if number else 'VARCHAR'}"
 
 
 def histogram(column: Numbers, positions: Positions | None, bins: int) -> dict[str, Any]:
-    """How many rows have a number in each of `bins` equal intervals from the least to the greatest.
+    """How many rows have a number in each of `bins` equal intervals from minimum to maximum.
 
-    The last one includes its end, the others do not.
+    The last interval includes its end, the others do not.
     """
     values = column.values if positions is None else column.values[positions]
     there = values[np.isfinite(values)]
@@ -168,7 +168,7 @@ def histogram(column: Numbers, positions: Positions | None, bins: int) -> dict[s
 
 
 def top_values(column: TextCodes, positions: Positions | None, top: int) -> dict[str, Any]:
-    """The `top` most frequent texts, how many rows each has, and how many have others."""
+    """The `top` most frequent texts, how many rows each has, and how many have other texts."""
     codes = column.codes if positions is None else column.codes[positions]
     counts = np.bincount(codes + 1, minlength=len(column.dictionary) + 1)
     missing, counts = int(counts[0]), counts[1:]

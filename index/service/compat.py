@@ -1,4 +1,4 @@
-"""clip-retrieval's routes, answered as its back end (2.45.0) does, so that its clients go on.
+"""clip-retrieval's routes, answered as its back end (2.45.0) does, so that its clients work.
 
 POST /knn-service, POST /metadata, GET /indices-list; its /metrics, /metrics-summary and
 /config.json are in operations.py. Bodies are JSON whatever their Content-Type says.
@@ -78,7 +78,7 @@ class Ids(BaseModel):
 
 
 def _body_of(model: type[BaseModel]) -> dict[str, Any]:
-    """The OpenAPI of a body that is read by hand."""
+    """The OpenAPI of a body that is parsed by hand."""
     return {
         "requestBody": {
             "required": True,
@@ -89,14 +89,14 @@ def _body_of(model: type[BaseModel]) -> dict[str, Any]:
 
 @router.get("/indices-list")
 async def indices_list(request: Request) -> list[str]:
-    """The names of the datasets."""
+    """List the names of the datasets."""
     names: list[str] = request.app.state.service.registry.names
     return names
 
 
 @router.post("/knn-service", responses=documented(403, 404, 413), openapi_extra=_body_of(Knn))
 async def knn_service(request: Request) -> Response:
-    """The nearest rows to a text, a picture, a picture's address or a vector."""
+    """Find the nearest rows to a text, an image, an image's address or a vector."""
     service: Service = request.app.state.service
     asked = await _read(request, Knn)
     with service.metrics.time(FULL):
@@ -115,7 +115,7 @@ async def knn_service(request: Request) -> Response:
 
 @router.post("/metadata", responses=documented(404, 413), openapi_extra=_body_of(Ids))
 async def metadata(request: Request) -> Response:
-    """The columns of rows; ids that are unknown or removed are left out."""
+    """Show the columns of rows; ids that are unknown or removed are left out."""
     service: Service = request.app.state.service
     asked = await _read(request, Ids)
     if not asked.ids:
@@ -150,7 +150,7 @@ async def _query(service: Service, served: ServedDataset, asked: Knn) -> NDArray
 
 
 def _answer(service: Service, served: ServedDataset, found: NearestRows, images: int) -> Response:
-    """The first `images` rows with their columns, of the others id and similarity."""
+    """The first `images` rows with their columns, the others with id and similarity only."""
     ids = served.searcher.ids(found.positions).tolist()
     similarities = found.similarities.tolist()
     with service.metrics.time("metadata_get_time"):
@@ -184,13 +184,13 @@ def _metadata(service: Service, served: ServedDataset, ids: list[int]) -> Respon
 
 
 def _row(served: ServedDataset, hit: Hit, rows: int, pixels: PixelBudget) -> dict[str, Any]:
-    """A row's columns without nulls, by clip-retrieval's names; its picture as base64."""
+    """A row's columns without nulls, with clip-retrieval's names; its image as base64."""
     called = told_apart(hit.columns, ("image",))
     columns = {called[name]: value for name, value in hit.columns.items()}
     row = {"image_path": hit.key, "caption": hit.caption, "url": hit.url, **columns}
     row = {name: plain(value) for name, value in row.items() if plain(value) is not None}
     if rows <= IMAGES_UP_TO:
-        with contextlib.suppress(Refused, OSError):  # a broken picture costs no row
+        with contextlib.suppress(Refused, OSError):  # a broken image does not lose the row
             row["image"] = base64.b64encode(_jpeg(served, hit, pixels)).decode()
     return row
 

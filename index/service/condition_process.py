@@ -1,4 +1,4 @@
-"""The process in which a user's conditions run: whatever they cost, they cost it here.
+"""The process in which users' conditions run, so that their cost is bounded.
 
 Reads a job per line of standard input, answers on standard output: a line of JSON, then as many
 bytes of Arrow as it says. Some allowed functions cannot be interrupted (`levenshtein` of two long
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 NICE = 10  # below searches, which are answered in milliseconds
-_TIRED = 0.25  # of the memory allowed; a process that keeps more after a job is replaced
+_TIRED = 0.25  # of the allowed memory; a process that keeps more after a job is replaced
 
 
 class OutOfMemory(Exception):
-    """A job needed more memory than it may have."""
+    """A job needed more memory than is allowed."""
 
 
 class Ended(Exception):
@@ -37,7 +37,7 @@ class Ended(Exception):
 
 @dataclass(frozen=True)
 class Evaluated:
-    """What a job gave, and whether its process had better be replaced."""
+    """A job's result, and whether its process should be replaced."""
 
     value: dict[str, Any]
     keys: pa.Array | None
@@ -45,12 +45,13 @@ class Evaluated:
 
 
 class ConditionProcess:
-    """The service's end: starts the process and asks it, a job at a time."""
+    """The service's end: starts the process and sends it one job at a time."""
 
     def __init__(self, memory_bytes: int) -> None:
         """Start it; returns before it is ready."""
         script = f"import sys; sys.path[:] = {sys.path!r}; from {__name__} import main; main()"
-        environment = os.environ | {"ARROW_DEFAULT_MEMORY_POOL": "system"}  # counted as it is used
+        # The system's allocator: memory then counts as it is used.
+        environment = os.environ | {"ARROW_DEFAULT_MEMORY_POOL": "system"}
         self._process = subprocess.Popen(
             [sys.executable, "-c", script, str(memory_bytes)],
             stdin=subprocess.PIPE,
@@ -63,11 +64,11 @@ class ConditionProcess:
 
     @property
     def alive(self) -> bool:
-        """Whether it has not ended."""
+        """Whether it is still running."""
         return self._process.poll() is None
 
     def wait_until_ready(self) -> None:
-        """Block until it can be asked. Raises `Ended`."""
+        """Block until it is ready. Raises `Ended`."""
         if not self._ready:
             self._line()
             self._ready = True
@@ -75,7 +76,7 @@ class ConditionProcess:
     def ask(self, job: dict[str, Any]) -> Evaluated:
         """Block until a job is done.
 
-        Raises the `UserError` that it ended with, `OutOfMemory`, or `Ended`.
+        Raises the `UserError` that the job ended with, `OutOfMemory`, or `Ended`.
         """
         from frenchcat.curate import errors
 
@@ -103,7 +104,7 @@ class ConditionProcess:
         return Evaluated(said["value"], keys, said["tired"])
 
     def kill(self) -> None:
-        """End it now, whatever it does; who waits for it gets `Ended`."""
+        """Kill it now, whatever it does; whoever waits for it gets `Ended`."""
         self._process.kill()
         threading.Thread(target=self.close, daemon=True).start()
 
@@ -133,7 +134,7 @@ def main() -> None:
     import queue
 
     out = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what a library prints is no answer
+    os.dup2(2, 1)  # what a library prints is not an answer
     jobs: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     threading.Thread(target=_read_jobs, args=(jobs,), daemon=True).start()
     if hasattr(os, "nice"):
@@ -151,11 +152,11 @@ def main() -> None:
 def _read_jobs(jobs: Any) -> None:
     for line in sys.stdin.buffer:
         jobs.put(line)
-    os._exit(0)  # the service is gone; a job at work would not notice
+    os._exit(0)  # the service is gone; a running job would not notice
 
 
 def _import() -> None:
-    """What jobs need, before memory is limited and anybody waits."""
+    """Load what jobs need, before memory is limited and anybody waits."""
     import duckdb
     import pyarrow.compute
     import pyarrow.parquet
@@ -231,17 +232,17 @@ _JOBS: dict[str, Any] = {"keys": _keys, "select": _select}
 
 
 def _limit_memory(limit: int) -> int:
-    """Allow so many bytes beyond what is used now, which is given."""
+    """Allow this many bytes beyond present use, which is returned."""
     import resource
 
     used = _data_bytes()
-    if used:  # else: a system whose limit means something else
+    if used:  # else: a system whose limit has another meaning
         resource.setrlimit(resource.RLIMIT_DATA, (used + limit, used + limit))
     return used
 
 
 def _data_bytes() -> int:
-    """What RLIMIT_DATA counts; 0 where the system does not tell."""
+    """What RLIMIT_DATA counts; 0 if the system does not say."""
     try:
         with open("/proc/self/statm") as file:
             return int(file.read().split()[5]) * os.sysconf("SC_PAGE_SIZE")

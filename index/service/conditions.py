@@ -1,4 +1,4 @@
-"""Users' conditions, within a budget of time and memory, in processes of their own.
+"""Users' conditions, within a budget of time and memory, in separate processes.
 
 A condition runs beside the searches (condition_process.py), and its rows are handed to the
 dataset's bitmaps; a search, which only reads those, never waits for another's condition. When the
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("frenchcat.serve")
 T = TypeVar("T")
-_TRIES = 5  # where the dataset changes while a condition is evaluated
+_TRIES = 5  # if the dataset changes while a condition is evaluated
 
 
 class Conditions:
@@ -57,9 +57,9 @@ class Conditions:
     async def within(
         self, served: ServedDataset, run: Callable[..., Awaitable[T]], *given: Any
     ) -> T:
-        """What `run` gives, once the condition that it wants the bitmap of is evaluated.
+        """The result of `run`, once the condition whose bitmap it needs is evaluated.
 
-        Raises `UserError` for a bad condition, or one beyond the budget; `Refused` (503) where too
+        Raises `UserError` for a bad condition, or one beyond the budget; `Refused` (503) if too
         many wait.
         """
         for _ in range(_TRIES):
@@ -70,7 +70,7 @@ class Conditions:
         raise Refused(503, f"{served.name} is changing; ask again", {"Retry-After": "1"})
 
     async def select(self, served: ServedDataset, **asked: Any) -> dict[str, Any]:
-        """Freeze a selection: its rows, digest and SQL, or, where the name is taken, `taken`.
+        """Freeze a selection: its rows, digest and SQL, or `taken` if the name is taken.
 
         Its time is the request's. Raises as `within` does.
         """
@@ -78,7 +78,8 @@ class Conditions:
         return (await self._done(job, None)).value
 
     def end(self) -> None:
-        """Refuse conditions from now on, those at work and waiting too; the service is ending.
+        """Refuse conditions from now on, including running and waiting ones, because the service is
+        ending.
 
         Selections are finished.
         """
@@ -88,14 +89,14 @@ class Conditions:
                 process.kill()
 
     def close(self) -> None:
-        """Kill what is at work."""
+        """Kill what is running."""
         self._closed = True
         for process in self._busy:
             process.kill()
         self._threads.shutdown(wait=True, cancel_futures=True)
 
     async def _evaluated(self, served: ServedDataset, where: str) -> None:
-        """Have a condition's bitmap made, shared with whoever wants the same one."""
+        """Have a condition's bitmap made, shared by all who want the same one."""
         key = (served.dataset.root, served.version, where)
         shared = self._shared.get(key)
         if shared is None:
@@ -126,7 +127,8 @@ class Conditions:
         if self._waiting >= self._settings.condition_waiting:
             raise Refused(
                 503,
-                f"{self._waiting} conditions wait already (condition_waiting); ask again later",
+                f"{self._waiting} conditions are already waiting (condition_waiting); "
+                "try again later",
                 {"Retry-After": "5"},
             )
         self._waiting += 1
@@ -193,7 +195,7 @@ class _Shared:
 
 
 class _Idle:
-    """Processes without a job, shared by all applications of this process: they know no dataset."""
+    """Idle processes, shared by all applications of this process: they know no dataset."""
 
     MOST = 4
 
@@ -202,7 +204,7 @@ class _Idle:
         self._processes: list[tuple[int, ConditionProcess]] = []
 
     def take(self, memory_bytes: int) -> ConditionProcess | None:
-        """One that has this limit of memory, if there is one."""
+        """A process with this limit of memory, if there is one."""
         with self._lock:
             for place in reversed(range(len(self._processes))):
                 limit, process = self._processes[place]
@@ -221,7 +223,7 @@ class _Idle:
             self._processes.clear()
 
     def put(self, memory_bytes: int, process: ConditionProcess) -> None:
-        """Keep one for later; of too many, the oldest ends."""
+        """Keep a process for later; of too many, the oldest ends."""
         with self._lock:
             self._processes.append((memory_bytes, process))
             for _, oldest in self._processes[: -self.MOST]:
@@ -234,5 +236,5 @@ atexit.register(_IDLE.close)
 
 
 def not_here(where: str) -> Any:
-    """What a served dataset evaluates conditions by: nothing, see `Conditions.within`."""
+    """What a served dataset evaluates conditions with: nothing, see `Conditions.within`."""
     raise NotEvaluated(where)

@@ -1,4 +1,4 @@
-"""What is bounded below a request: half-sent headers, connections, bodies that nobody reads.
+"""Bounds below the level of requests: half-sent headers, connections, bodies that nobody reads.
 
 uvicorn closes a connection that is idle between two requests, but waits for good for the end of a
 request's headers, or of a body after its answer. Here bytes that belong to no request being
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def protocol_of(settings: ServeSettings) -> type[H11Protocol]:
     """The protocol of uvicorn with the bounds of these settings."""
-    waiting: dict[Connection, None] = {}  # without a request being answered; the oldest is first
+    waiting: dict[Connection, None] = {}  # without a running request; the oldest is first
 
     class Bounded(Connection):
         header_sec = settings.header_sec
@@ -48,11 +48,11 @@ class Connection(H11Protocol):
             next(iter(self.waiting))._drop()
 
     def data_received(self, data: bytes) -> None:
-        """Stop waiting once a request is there."""
+        """Stop waiting once there is a request."""
         super().data_received(data)
         if self.cycle is not None and not self.cycle.response_complete:
             self._wait_no_more()
-        elif self._timer is None:  # of the next request, or what is left of a refused body
+        elif self._timer is None:  # of the next request, or the rest of a refused body
             self._wait()
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -32,7 +32,7 @@ UNSAFE_FROM = 0.5  # of a head's output, as clip-retrieval has it
 
 
 class ContentPolicy:
-    """The files, read once; each is None where it was not given."""
+    """The operator's files, read once; None for those that were not given."""
 
     def __init__(self, settings: ServeSettings) -> None:
         self.ratings = _rows(settings.ratings, 10, "--ratings")
@@ -41,14 +41,14 @@ class ContentPolicy:
         self._words = _words(settings.refused_words)
 
     def refuses(self, text: str) -> bool:
-        """Whether a query holds one of the words that none may, in any case, as a whole word."""
+        """Whether a query contains one of the refused words, as a whole word in any case."""
         return self._words is not None and self._words.search(text.casefold()) is not None
 
     def rated(self, query: Rows, score: int | None, weight: float | None) -> Rows:
-        """A (D,) query moved towards pictures rated `score`; unchanged without ratings.
+        """A (D,) query moved towards images rated `score`; unchanged without ratings.
 
-        clip-retrieval's formula: the rating's vector times the weight is added, and the length
-        is 1 again. Raises `UserError` for a rating there is not.
+        clip-retrieval's formula: the rating's vector times the weight is added, and the result is
+        scaled to length 1. Raises `UserError` for an unknown rating.
         """
         if score is None or weight is None or self.ratings is None:
             return query
@@ -62,7 +62,7 @@ class ContentPolicy:
         return np.asarray(moved / length, np.float32)
 
     def unsafe(self, vectors: Rows) -> NDArray[np.bool_]:
-        """Which of (n, D) vectors the head judges unsafe; none without one."""
+        """Which of (n, D) vectors the head judges unsafe; none without a head."""
         if self.head is None:
             return np.zeros(len(vectors), bool)
         _same(self.head.dimension, vectors.shape[1], "--safety-head")
@@ -88,7 +88,7 @@ def _rows(file: str | None, rows: int, option: str) -> Rows | None:
     try:
         found = np.asarray(_array(file), np.float32)
     except Exception as error:
-        raise UserError(f"{option} {file} holds no vectors ({error})") from None
+        raise UserError(f"{option} {file} contains no vectors ({error})") from None
     if found.ndim != 2 or len(found) != rows or not np.isfinite(found).all():
         raise UserError(f"{option} {file} has the shape {found.shape}; it must be ({rows}, D)")
     return found
@@ -102,7 +102,7 @@ def _array(file: str) -> Any:
     tensors = load_file(file)
     if len(tensors) == 1:
         return next(iter(tensors.values()))
-    # One tensor a rating: rating0 … rating9.
+    # One tensor per rating: rating0 … rating9.
     return np.stack([tensors[name].reshape(-1) for name in sorted(tensors)])
 
 
@@ -115,7 +115,7 @@ def _words(file: str | None) -> re.Pattern[str] | None:
         raise UserError(f"--refused-words {file} cannot be read ({error})") from None
     words = [re.escape(line.strip().casefold()) for line in lines if line.strip()]
     if not words:
-        raise UserError(f"--refused-words {file} holds no word; write one a line")
+        raise UserError(f"--refused-words {file} contains no word; write one per line")
     return re.compile(rf"(?<!\w)(?:{'|'.join(words)})(?!\w)")
 
 

@@ -1,7 +1,7 @@
-"""Cursors: where an answer goes on, without an end, and whatever is removed meanwhile.
+"""Cursors: where the next page of an answer begins, whatever is removed meanwhile.
 
-A cursor names the last row of an answer, and is of one query over one version of an index: for
-another one it is refused, since it would leave rows out.
+A cursor names the last row of an answer, and belongs to one query on one version of an index: it is
+refused for another, since rows would be left out.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from frenchcat.curate.dataset import digest_of
 from frenchcat.index.service.problems import Refused
 
 _BESIDE = {"cursor", "k", "skip", "columns", "count_hidden"}
-"""What may differ from page to page."""
+"""What may differ between pages."""
 
 
 @dataclass(frozen=True)
 class PageCursor:
-    """The row that was given last, and how many were given before and with it."""
+    """The row that was returned last, and how many were returned up to it."""
 
     position: int
     given: int
@@ -43,11 +43,11 @@ def read(text: str, asked: BaseModel, dataset: str, version: str) -> PageCursor:
         position, given, similarity, made_of = json.loads(data)
         cursor = PageCursor(int(position), int(given), float(similarity))
     except (ValueError, TypeError):
-        raise Refused(400, f"{text[:40]!r} is no cursor; send `next` of an answer") from None
+        raise Refused(400, f"{text[:40]!r} is not a cursor; send `next` of an answer") from None
     if made_of != _made_of(asked, dataset, version) or cursor.position < 0 or cursor.given < 0:
         raise Refused(
             409,
-            f"the cursor {text[:40]!r} is of another query, or of an index before {version}; "
+            f"the cursor {text[:40]!r} belongs to another query, or to an index before {version}; "
             "begin again without it",
             code="cursor-outdated",
         )

@@ -1,9 +1,9 @@
-"""The datasets that the service holds open; a new index version is noticed and swapped in.
+"""The datasets that the service holds open; new index versions are noticed and loaded.
 
-A request works on the `ServedDataset` that it began with, while the next one may already get
-another; the old one is freed when its last request ends. What is looked at is index.json, which a
-build publishes last, and dataset.json, which every stage ends with; a version that cannot be opened
-(a build is at work) leaves the old one in place and is tried again.
+A request works with the `ServedDataset` that it began with, while the next one may already get
+another; the old one is freed when its last request ends. The registry watches index.json, which a
+build publishes last, and dataset.json, which every stage writes at its end. If a version cannot be
+opened (a build is running), the old one stays, and the new one is tried again.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ _log = logging.getLogger("frenchcat.serve")
 
 
 def check_address(name: str, body: str | None) -> None:
-    """Raise `Refused` (400) where a body names another dataset than its address."""
+    """Raise `Refused` (400) if a body names another dataset than its address."""
     if body not in (None, name):
-        raise Refused(400, f"the address names {name!r}, and the body {body!r}; give one dataset")
+        raise Refused(400, f"the address names {name!r}, but the body {body!r}; give one dataset")
 
 
 class DatasetRegistry:
-    """Name -> volume, in the order given; the first one is the default."""
+    """Name -> served dataset, in the order given; the first one is the default."""
 
     def __init__(
         self,
@@ -45,9 +45,9 @@ class DatasetRegistry:
         metrics: Metrics,
         clip: Clip | None = None,
     ) -> None:
-        """Open every dataset. `clip` stands in for the models that they name.
+        """Open every dataset. `clip` replaces the models that they name.
 
-        Raises `UserError` for one without an index, or two of one name.
+        Raises `UserError` for one without an index, or two with one name.
         """
         self._work, self._metrics, self._clip = work, metrics, clip
         self._encoders: dict[str, Encoder] = {}  # by the digest of the weights
@@ -62,11 +62,11 @@ class DatasetRegistry:
                 )
             self._open(name, dataset)
         if not self._served:
-            raise UserError("there is no dataset to serve; name one: frenchcat serve data/mine")
+            raise UserError("there is no dataset to serve; give one: frenchcat serve data/mine")
 
     @property
     def names(self) -> list[str]:
-        """What is served."""
+        """The names of the datasets."""
         return list(self._served)
 
     def all_served(self) -> list[ServedDataset]:
@@ -90,16 +90,16 @@ class DatasetRegistry:
                 await self._work.disk(self.renew, name, served.dataset)
 
     def renew(self, name: str, dataset: Dataset) -> bool:
-        """Swap in a dataset's new version if there is one; tells whether there was."""
+        """Load a dataset's new version if there is one; returns whether there was."""
         try:
             if stamp(dataset) == self._seen[name]:
                 return False
             self._open(name, dataset)
-        except Exception as error:  # whatever lies there, the watch and the old version go on
+        except Exception as error:  # whatever is there, the watch and the old version continue
             _log.warning("%s: its new index cannot be opened yet (%s)", name, error)
             return False
         self._metrics.swaps.labels(name).inc()
-        _log.info("%s: version %s taken up", name, self._served[name].version)
+        _log.info("%s: version %s loaded", name, self._served[name].version)
         return True
 
     def close(self) -> None:
@@ -124,18 +124,18 @@ class DatasetRegistry:
             return self._clip
         clip = load_clip(clip_settings(dataset))
         require_same_model(dataset, clip)
-        _ = clip.images  # loaded now: the first image query should not wait for it
+        _ = clip.images  # loaded now, so that the first image query need not wait for it
         return clip
 
 
 def name_of(dataset: Dataset) -> str:
-    """What a dataset is called here: its own name, else its folder's; a slash becomes a dash."""
+    """A dataset's name here: its own, else its folder's; a slash becomes a dash."""
     named = dataset.manifest().name
     return (named or Path(dataset.root.rstrip("/")).name).replace("/", "-")
 
 
 def stamp(dataset: Dataset) -> object:
-    """Changes when the index does, or what a stage says of the rows."""
+    """Changes when the index does, or a stage's results."""
     return tuple(_stamp(dataset, relative) for relative in (JSON, MANIFEST))
 
 

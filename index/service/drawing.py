@@ -1,13 +1,13 @@
-"""/v1/draw: a prompt -> pictures that a trained model draws, each with its receipt.
+"""/v1/draw: a prompt -> images drawn by a trained model, each with its receipt.
 
-What draws is handed over by whoever starts the service (`DrawBackend`): models are trained and
-drawn with in a package that comes after this one. It runs in a thread of its own, one drawing at a
-time; a few may wait, and more are refused. Prompts are refused by the words that queries are;
-pictures that the operator's safety head or violence prompts find are withheld. Nearest training
-pictures are shown where their dataset is served, but for those that a search would hide as unsafe.
+The caller of the service supplies the `DrawBackend`, since models are trained and sampled in a
+package above this one. It runs in its own thread, one drawing at a time; a few may wait, and more
+are refused. Refused words apply to prompts as to queries; images that the operator's safety head or
+violence prompts find are withheld. Nearest training images are shown if their dataset is served,
+except those that a search would hide as unsafe.
 
-Drawing takes seconds to minutes, and a request has `deadline_sec`, waiting included. Where that is
-over, or the asker has left, nothing is drawn any more: at work it stops before its next step.
+Drawing takes seconds to minutes, and a request has `deadline_sec`, waiting included. After that, or
+when the client has disconnected, drawing stops before its next step.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ router = APIRouter(prefix="/v1", tags=["drawing"])
 
 @dataclass(frozen=True)
 class Drawn:
-    """A picture, and what is told of it."""
+    """An image, and the facts about it."""
 
     png: bytes  # signed
     receipt: Mapping[str, Any]  # made, nearest, compared, note, about: as `frenchcat sample` writes
@@ -55,28 +55,29 @@ class Drawn:
 
 @dataclass(frozen=True)
 class DrawBackend:
-    """What draws, and the root of the dataset that it was trained on, where it is one."""
+    """What draws, and the root of the dataset that it was trained on, if it is one."""
 
     draw: Callable[[DrawRequest, Callable[[], bool]], Sequence[Drawn]]
-    """Of a request, and of a function that says whether to stop."""
+    """Takes a request, and a function that returns whether to stop."""
     trained_on: str | None = None
 
 
 class DrawQueue:
-    """An artist's thread, and who waits for it. Its methods are called by the event loop."""
+    """A backend's thread, and who waits for it. Its methods are called by the event loop."""
 
     def __init__(self, draw_backend: DrawBackend, waiting: int, metrics: Metrics) -> None:
         self.draw_backend, self._waiting, self._metrics = draw_backend, waiting, metrics
         self._asked = 0  # being drawn, or waiting
-        self._wanted: set[Event] = set()  # those of requests whose askers are there
+        self._wanted: set[Event] = set()  # those of requests with a connected client
         self._thread = ThreadPoolExecutor(1, "draw", initializer=few_threads)
 
     async def draw(self, wanted: DrawRequest) -> Sequence[Drawn]:
-        """The pictures of a request. Raises `Refused` (503) where too many wait."""
+        """The images of a request. Raises `Refused` (503) if too many are waiting."""
         if self._asked > self._waiting:
             raise Refused(
                 503,
-                f"one drawing is made at a time, and {self._waiting} wait already; ask again later",
+                f"one drawing is made at a time, and {self._waiting} are already waiting; "
+                "try again later",
                 {"Retry-After": "10"},
             )
         loop = asyncio.get_running_loop()
@@ -92,7 +93,7 @@ class DrawQueue:
             self._wanted.discard(left)
 
     def close(self) -> None:
-        """End the thread; what is being drawn stops."""
+        """End the thread; a running drawing stops."""
         for left in self._wanted:
             left.set()
         self._thread.shutdown(wait=True, cancel_futures=True)
@@ -124,7 +125,7 @@ async def draw(request: Request, asked: DrawRequest) -> Response:
 
 
 def _check(service: Service, asked: DrawRequest) -> None:
-    """Raise for words that no query may hold, and for more than the operator lets draw."""
+    """Raise for refused words, and for more than the operator allows."""
     settings = service.settings
     worded(asked.prompt)
     if any(service.content_policy.refuses(text) for text in (asked.prompt, asked.negative)):
@@ -134,11 +135,11 @@ def _check(service: Service, asked: DrawRequest) -> None:
         ("steps", asked.steps, settings.draw_steps),
     ):
         if value > most:
-            raise UserError(f"{name} is {value}; this service draws with at most {most}")
+            raise UserError(f"{name} is {value}; this service allows at most {most}")
 
 
 def _trained_on(service: Service) -> ServedDataset | None:
-    """The dataset that the artist was trained on, where it is served."""
+    """The dataset that the model was trained on, if it is served."""
     assert service.draw_queue is not None
     root = service.draw_queue.draw_backend.trained_on
     if root is None:
@@ -154,7 +155,7 @@ def _real(root: str) -> str:
 async def _harmless(
     service: Service, served: ServedDataset | None, asked: DrawRequest, drawn: Sequence[Drawn]
 ) -> list[Drawn]:
-    """The pictures that neither the safety head nor the violence prompts find, as in a search."""
+    """The images that neither the safety head nor the violence prompts find, as in a search."""
     content_policy = service.content_policy
     prompts = None if asked.violence else content_policy.violence
     if prompts is None and (content_policy.head is None or not asked.safe):
@@ -199,7 +200,7 @@ def _picture(served: ServedDataset | None, asked: DrawRequest, drawn: Drawn) -> 
 def _neighbour(
     served: ServedDataset | None, asked: DrawRequest, near: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """A training picture: by key and similarity alone where it may not be shown."""
+    """A training image; only its key and similarity if it may not be shown."""
     told = {"key": near["key"], "similarity": near["similarity"]}
     if served is None:
         return told | {"creator": near["creator"], "licence": near["licence"], "url": near["url"]}

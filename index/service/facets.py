@@ -1,7 +1,7 @@
 """/v1: how rows are spread over columns: histograms of numbers, the most frequent texts.
 
-Counts are of the rows that meet the filters or, with a query, of its nearest. Judgements of vectors
-(a safety head, violence prompts) count with a query alone. Cost: of a column, once, a scan of it;
+Counts cover the rows that meet the filters or, with a query, its nearest rows. Judgements of
+vectors (a safety head, violence prompts) count only with a query. Cost: one scan per column, once;
 then, at a million rows, some 5 ms (`python -m bench.facets`).
 """
 
@@ -37,7 +37,7 @@ USUAL = (
     "/datasets/{name}/facets", response_model=FacetsResponse, responses=documented(404, 413)
 )
 async def facets(request: Request, name: str, asked: FacetsRequest) -> Response:
-    """How the rows that meet the filters, or a query's nearest, are spread over columns."""
+    """Show how the rows that meet the filters, or a query's nearest, are spread over columns."""
     service: Service = request.app.state.service
     served = service.registry.get(name)
     begun = perf_counter()

@@ -1,11 +1,11 @@
 """Who may ask, how much, how often, how long: in front of every route.
 
-Plain ASGI, so that nothing of a refused body is read and an answer is streamed as it comes. Keys
-are compared in constant time. Every path asks for one but those named as public: the page's own
-files, and the routes marked `@public` (health, the page's configuration). Those alone answer to
-what a browser marks as coming from a site that is not allowed (origins.py). At loopback only
-loopback host names are answered: a page of another site cannot reach the service by a name that it
-makes point here (DNS rebinding). A request whose asker has left is cancelled.
+Plain ASGI, so that no byte of a refused body is read and an answer is streamed as it arrives. Keys
+are compared in constant time. Every path needs a key except those named as public: the page's own
+files, and the routes marked `@public` (health, the page's configuration). Only these answer
+requests that a browser marks as coming from a site that is not allowed (origins.py). At loopback
+only loopback host names are answered, so that a page of another site cannot reach the service
+through its own host name (DNS rebinding). A request is cancelled when its client has disconnected.
 """
 
 from __future__ import annotations
@@ -34,23 +34,23 @@ from frenchcat.index.service.problems import Refused, problem
 from frenchcat.index.service.settings import LOOPBACK, ServeSettings
 
 CLIENTS = 10_000  # whose rates are remembered
-LEFT = 499  # nginx's status for a request whose asker has left; it is only counted
+LEFT = 499  # nginx's status for a disconnected client; it is only counted
 HEADERS = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
 OWN = "x-frenchcat-own"  # the header of a request that this process sends itself
-PICTURES_PER_REQUEST = 20  # pictures that a client may fetch for each request of its rate
+PICTURES_PER_REQUEST = 20  # images that a client may fetch per request of its rate
 PICTURES = re.compile(r"/v1/(datasets/[^/]+/)?(pictures|thumbnails)/")
 _PUBLIC = "frenchcat_public"
 F = TypeVar("F", bound=Callable[..., object])
 
 
 def public(endpoint: F) -> F:
-    """Mark a route's function: it answers without a key, and so must tell nothing of the data."""
+    """Mark a route's function: it answers without a key, and so must not reveal data."""
     setattr(endpoint, _PUBLIC, True)
     return endpoint
 
 
 def public_paths(routers: Iterable[APIRouter]) -> frozenset[str]:
-    """The paths of the marked routes. Raises ValueError for one with a parameter in it."""
+    """The paths of the marked routes. Raises ValueError for a path with a parameter."""
     marked = {
         route.path
         for router in routers
@@ -63,22 +63,22 @@ def public_paths(routers: Iterable[APIRouter]) -> frozenset[str]:
 
 
 def read_keys(file: str) -> tuple[bytes, ...]:
-    """The digests of a file's keys. Raises `UserError` where it is missing or holds none."""
+    """The digests of a file's keys. Raises `UserError` if it is missing or contains none."""
     try:
         lines = Path(file).read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         said = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise UserError(
-            f"--api-key-file {file} cannot be read ({said}); give a file of keys, one a line"
+            f"--api-key-file {file} cannot be read ({said}); give a file of keys, one per line"
         ) from None
     keys = [line.strip() for line in lines]
     keys = [key for key in keys if key and not key.startswith("#")]
     if not keys:
-        raise UserError(f"--api-key-file {file} holds no key; write one a line")
+        raise UserError(f"--api-key-file {file} contains no key; write one per line")
     if short := next((key for key in keys if len(key) < 16), None):
         raise UserError(
             f"--api-key-file {file}: a key of {len(short)} characters can be guessed; "
-            "give at least 16, such as openssl rand -hex 16 prints"
+            "give at least 16, for example from: openssl rand -hex 16"
         )
     return tuple(hashlib.sha256(key.encode()).digest() for key in keys)
 
@@ -105,7 +105,7 @@ class Rates:
         self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()  # tokens, when
 
     def wait_sec(self, client: str) -> float:
-        """0 where the client may ask now, else after how many seconds it may."""
+        """0 if the client may ask now, else the seconds until it may."""
         now = self._clock()
         tokens, since = self._left.pop(client, (self.burst, now))
         tokens = min(self.burst, tokens + (now - since) * self.rate)
@@ -131,7 +131,7 @@ class Guard:
     ) -> None:
         """`public` paths answer without a key, and so do those of the `page`'s files.
 
-        `own` is the secret of this process: what it asks itself was admitted before.
+        `own` is the secret of this process: its requests to itself were admitted before.
         """
         self._own = own.encode()
         self.app, self.settings, self.metrics, self.public = app, settings, metrics, public | page
@@ -173,7 +173,7 @@ class Guard:
             answer.count()
 
     async def _answered(self, scope: Scope, body: _Body, answer: _Answer) -> None:
-        """Run the application until it has answered, or nobody waits for it."""
+        """Run the application until it has answered, or nobody waits for the answer."""
         answering: asyncio.Task[None] = asyncio.create_task(self._run(scope, body, answer))
         leaving = asyncio.create_task(body.left())
         try:
@@ -201,7 +201,7 @@ class Guard:
         host = re.sub(r":\d*$", "", headers.get("host", "")).strip("[]").lower()
         if self.hosts and host not in self.hosts:
             raise Refused(
-                403, f"this service is not called {host!r}; it is started with --allowed-host NAME"
+                403, f"{host!r} is not a name of this service; allow it with --allowed-host NAME"
             )
         self._check_site(scope, headers)
         client = scope["client"][0] if scope.get("client") else "unknown"
@@ -210,9 +210,9 @@ class Guard:
         self._check_rate(scope["path"], client)
 
     def _check_rate(self, path: str, client: str) -> None:
-        """Raise for a client that asks too often. Who loads the page alone never does.
+        """Raise for a client that asks too often. Loading the page alone never does.
 
-        A page of results shows many pictures, which have a bucket of their own.
+        A page of results shows many images, which have a bucket of their own.
         """
         rates, what, name = self.rates, "requests", "rate"
         if PICTURES.match(path):
@@ -227,7 +227,7 @@ class Guard:
             raise Refused(429, said, retry)
 
     def _check_site(self, scope: Scope, headers: Headers) -> None:
-        """Raise for a page of another site, which asks with the reach of its visitor's machine."""
+        """Raise for another site's page, whose requests have the reach of the visitor's machine."""
         if scope["path"] in self.public:
             return
         if (origin := foreign_origin(headers, self.settings.cors)) is not None:
@@ -238,10 +238,10 @@ class Guard:
             )
 
     def _known(self, headers: Headers) -> str:
-        """The client by its key; raises where it has none that is known."""
+        """The client by its key; raises if it has no known key."""
         given = given_keys(headers)
         digests = [hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest() for key in given]
-        # All are compared, whichever fits: the time tells nothing.
+        # All are compared, even after a match, so that the time reveals nothing.
         known = [
             digest
             for digest in digests
@@ -249,24 +249,24 @@ class Guard:
         ]
         if known:
             return known[0].hex()
-        said = "this service asks for a key; send it as Authorization: Bearer KEY"
+        said = "this service needs a key; send it as Authorization: Bearer KEY"
         if any(given):
-            said = "the key that was sent is none of this service's; ask its operator for one"
+            said = "this service does not know the key that was sent; ask its operator for one"
         raise Refused(401, said, {"WWW-Authenticate": "Bearer"})
 
 
 class Uploads:
-    """What all bodies together take, and how many are on their way."""
+    """The memory of all bodies together, and the number of running uploads."""
 
     def __init__(self, most: int, limit: int) -> None:
         self._most, self._limit, self._open, self._bytes = most, limit, 0, 0
 
     def open(self) -> None:
-        """One more that does not come in one piece. Raises `Refused` (503)."""
+        """Add one that does not arrive in one piece. Raises `Refused` (503)."""
         if self._open >= self._most:
             raise Refused(
                 503,
-                f"{self._open} uploads are on their way already (max_uploads); send it again later",
+                f"{self._open} uploads are already running (max_uploads); send it again later",
                 {"Retry-After": "5"},
             )
         self._open += 1
@@ -276,23 +276,25 @@ class Uploads:
         self._open -= 1
 
     def take(self, size: int) -> None:
-        """Bytes that were received. Raises `Refused` (503) where they are too many together."""
+        """Count received bytes. Raises `Refused` (503) if they are too many together."""
         if self._bytes + size > self._limit:
             raise Refused(
                 503,
-                f"the bodies of all requests have {self._limit:,} bytes already (upload_bytes); "
+                f"the bodies of all requests already have {self._limit:,} bytes (upload_bytes); "
                 "send it again later",
                 {"Retry-After": "5"},
             )
         self._bytes += size
 
     def give_back(self, size: int) -> None:
-        """Bytes whose request has ended."""
+        """Subtract bytes whose request has ended."""
         self._bytes -= size
 
 
 class _Body:
-    """A request's body, counted while it is received; then whether its asker is still there."""
+    """A request's body, counted while it is received; afterwards whether the client is still
+    there.
+    """
 
     def __init__(self, receive: Receive, limit: int, uploads: Uploads) -> None:
         self._receive, self._limit, self._uploads = receive, limit, uploads
@@ -303,12 +305,12 @@ class _Body:
         self.refused: Refused | None = None
 
     async def begin(self, headers: Headers) -> None:
-        """Have an empty body received, which a route may not do."""
+        """Receive an empty body, which a route may not do."""
         if headers.get("content-length", "0") == "0" and "transfer-encoding" not in headers:
             self._first = await self()
 
     async def left(self) -> None:
-        """Return when the whole body is here and its asker is not."""
+        """Return when the whole body is here and its client has disconnected."""
         await self._received.wait()
         while (await self._receive())["type"] != "http.disconnect":
             pass
@@ -365,7 +367,7 @@ class _Body:
 
 
 class _Answer:
-    """Where an answer goes: with the headers that all have, counted by route and status."""
+    """The answer's destination: adds headers that all answers have, counts by route and status."""
 
     def __init__(self, send: Send, metrics: Metrics, scope: Scope, body: _Body) -> None:
         self._send, self._metrics, self._scope, self._body = send, metrics, scope, body
@@ -374,7 +376,7 @@ class _Answer:
         metrics.running.inc()
 
     async def __call__(self, message: Message) -> None:
-        if self._body.refused is not None:  # a route took it for a body that cannot be parsed
+        if self._body.refused is not None:  # a route mistook it for a body that cannot be parsed
             await self.refuse(self._body.refused)
         if not self._refusing:
             await self._forward(message)
@@ -390,14 +392,14 @@ class _Answer:
         await self._send(message)
 
     async def refuse(self, refused: Refused) -> None:
-        """Answer in place of the application, unless an answer has begun."""
+        """Answer instead of the application, unless an answer has begun."""
         if not self._status:
             self._refusing = True
             answer = problem(refused.status, str(refused), refused.headers, refused.code)
             await answer(self._scope, _nothing, self._forward)
 
     def left(self) -> None:
-        """Count the request as one whose asker has left, unless an answer has begun."""
+        """Count the client as disconnected, unless an answer has begun."""
         self._status = self._status or LEFT
 
     def count(self) -> None:

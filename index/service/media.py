@@ -1,9 +1,9 @@
-"""/v1: pictures and thumbnails, straight from the tars by offset: no URL needs to be alive.
+"""/v1: images and thumbnails, straight from the tars by offset: no URL needs to be alive.
 
-A tar may be rewritten under us (`frenchcat compact`), so the member's header before the bytes is
-read, too: where it names another row, the key is looked up in the tar anew. Nothing is answered
-for removed rows. Answers are revalidated by their digest after a minute, so that a removal shows
-in browsers, too.
+A tar may be rewritten meanwhile (`frenchcat compact`), so the member's header before the bytes is
+read, too: if it names another row, the key is looked up in the tar again. Removed rows are never
+answered. Browsers revalidate answers by their digest after a minute, so that a removal shows there,
+too.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from starlette.responses import Response
 
 from frenchcat.curate import files, tars
 from frenchcat.curate.errors import UnreadableImage
+from frenchcat.curate.image import open_image
 from frenchcat.index.service.pixels import PIXELS, PixelBudget
 from frenchcat.index.service.problems import Refused, documented
 from frenchcat.index.service.ranges import answer_bytes
@@ -51,7 +52,7 @@ CONTENT: dict[int | str, dict[str, Any]] = {
     responses={**documented(404), **CONTENT},
 )
 async def picture(request: Request, dataset: str, key: str) -> Response:
-    """The stored picture of a row."""
+    """The stored image of a row."""
     service = request.app.state.service
     served = service.registry.get(dataset)
     data, kind = await service.work.disk(stored, served, key)
@@ -73,7 +74,7 @@ async def thumbnail(
     key: str,
     size: Size = 256,
 ) -> Response:
-    """A small JPEG of a row's picture."""
+    """A small JPEG of a row's image."""
     service = request.app.state.service
     served = service.registry.get(dataset)
     data = await service.work.disk(service.thumbnails.get, served, key, size)
@@ -81,15 +82,15 @@ async def thumbnail(
 
 
 def stored(served: ServedDataset, key: str) -> tuple[bytes, str]:
-    """A row's picture as it is stored, and its media type. Raises `Refused` (404)."""
+    """A row's image as it is stored, and its media type. Raises `Refused` (404)."""
     hit = served.row(key)
     return read(served, hit), TYPES.get(hit.extension, "application/octet-stream")
 
 
 def read(served: ServedDataset, hit: Hit) -> bytes:
-    """The bytes of a hit's picture."""
+    """The bytes of a hit's image."""
     if not hit.size:
-        raise Refused(404, f"{served.name} has addresses alone, no stored pictures")
+        raise Refused(404, f"{served.name} has only addresses, no stored images")
     relative = files.TAR.of(hit.shard)
     name = f"{hit.key}.{hit.extension}"
     header, data = _block(served, relative, hit.offset, hit.size)
@@ -98,7 +99,7 @@ def read(served: ServedDataset, hit: Hit) -> bytes:
     with served.dataset.as_local(relative) as path:
         if (member := tars.pictures(path).get(hit.key)) is not None:
             return _block(served, relative, member.offset, member.size)[1]
-    raise Refused(404, f"{served.name} has no picture {hit.key!r} any more")
+    raise Refused(404, f"{served.name} no longer has an image of {hit.key!r}")
 
 
 def _block(served: ServedDataset, relative: str, offset: int, size: int) -> tuple[bytes, bytes]:
@@ -115,7 +116,7 @@ def _block(served: ServedDataset, relative: str, offset: int, size: int) -> tupl
 
 
 class ThumbnailCache:
-    """Small pictures, the recent ones kept. Used from several threads."""
+    """Small images, with a cache of recent ones. Used from several threads."""
 
     def __init__(self, kept_bytes: int = KEPT_BYTES, pixels: PixelBudget | None = None) -> None:
         self.pixels = pixels or PixelBudget(PIXELS)
@@ -123,8 +124,8 @@ class ThumbnailCache:
         self._kept: OrderedDict[tuple[str, str, str, int], bytes] = OrderedDict()
 
     def get(self, served: ServedDataset, key: str, size: int) -> bytes:
-        """A JPEG whose longer side is `size` pixels at most."""
-        served.position(key)  # a removed row has none, whatever is kept
+        """A JPEG whose longer side is at most `size` pixels."""
+        served.position(key)  # a removed row has none, whatever is cached
         name = (served.name, served.version, key, size)
         with self._lock:
             if name in self._kept:
@@ -142,13 +143,11 @@ class ThumbnailCache:
 
 
 def shrunk(data: bytes, size: int) -> bytes:
-    """A picture's file -> a JPEG of at most `size` x `size` pixels."""
-    from frenchcat.curate.image import open_image
-
+    """An image file -> a JPEG of at most `size` x `size` pixels."""
     try:
         small = open_image(data, at_least=(size, size))
     except UnreadableImage as error:
-        raise Refused(404, f"the stored picture cannot be decoded ({error.reason})") from None
+        raise Refused(404, f"the stored image cannot be decoded ({error.reason})") from None
     small.thumbnail((size, size))
     out = io.BytesIO()
     small.save(out, "JPEG", quality=82)

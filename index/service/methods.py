@@ -1,6 +1,6 @@
-"""Which methods a path takes: HEAD wherever GET is, and 405 with `Allow` where another one is.
+"""Which methods a path supports: HEAD wherever GET is, and 405 with `Allow` for others.
 
-FastAPI's routes for GET do not answer HEAD, and the page's files, which take whatever path is left,
+FastAPI's routes for GET do not answer HEAD, and the page's files, which take all remaining paths,
 would answer a GET of a route for POST with 404.
 """
 
@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
 def allowed_methods(routers: Iterable[APIRouter], path: str) -> list[str]:
-    """The methods that routes take at a path, sorted; none where there is no such route."""
+    """The methods that routes support at a path, sorted; empty if there is no such route."""
     found = {
         method
         for router in routers
@@ -26,13 +26,13 @@ def allowed_methods(routers: Iterable[APIRouter], path: str) -> list[str]:
 
 
 class AnswerHead:
-    """Middleware: HEAD is answered as GET is, without the body."""
+    """Middleware: HEAD is answered like GET, without the body."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Run the application; of an answer to HEAD, pass the headers on."""
+        """Run the application; for HEAD, pass on only the headers."""
         if scope["type"] != "http" or scope["method"] != "HEAD":
             await self.app(scope, receive, send)
             return
@@ -42,5 +42,5 @@ class AnswerHead:
                 message = {**message, "body": b""}
             await send(message)
 
-        scope["method"] = "GET"  # in place: who counts requests asks this scope for its route
+        scope["method"] = "GET"  # in place: the guard reads the route from this scope
         await self.app(scope, receive, without_body)

@@ -1,4 +1,4 @@
-"""What the service measures, for Prometheus: clip-retrieval's histograms by its names, and ours."""
+"""The service's measurements for Prometheus: clip-retrieval's histograms by its names, and ours."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _SECONDS = (
 
 
 class Metrics:
-    """One application's numbers; a registry of their own, so that two can stand side by side."""
+    """One application's numbers; a registry of their own, so that two can coexist."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()

@@ -1,4 +1,4 @@
-"""Health, metrics, and what the page needs to know of the service."""
+"""Health, metrics, and the configuration of the page."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ router = APIRouter(tags=["operations"])
 @router.get("/healthz")
 @public
 async def healthz() -> Health:
-    """Whether the process answers."""
+    """Check whether the process answers."""
     return Health(status="ok")
 
 
 @router.get("/readyz", responses=documented(503))
 @public
 async def readyz(request: Request) -> Health:
-    """Whether queries can be answered: datasets are open, and the service is not ending."""
+    """Check whether queries can be answered: datasets are open, and the service is not stopping."""
     service = request.app.state.service
     if not service.ready:
-        raise Refused(503, "the service is starting or ending", {"Retry-After": "2"})
+        raise Refused(503, "the service is starting or stopping", {"Retry-After": "2"})
     rows = {served.name: len(served) for served in service.registry.all_served()}
     return Health(status="ready", detail={"rows": rows})
 
@@ -44,14 +44,14 @@ async def metrics(request: Request) -> Response:
 
 @router.get("/metrics-summary", response_class=PlainTextResponse)
 async def metrics_summary(request: Request) -> Response:
-    """How an average request's time is spent."""
+    """Show how an average request's time is spent."""
     return PlainTextResponse(request.app.state.service.metrics.summary())
 
 
 @router.get("/config.json", response_class=JSONResponse)
 @public
 async def config(request: Request) -> dict[str, Any]:
-    """clip-retrieval's three settings of a page, and what ours is told beside them."""
+    """clip-retrieval's three settings of a page, and those that ours needs besides."""
     service = request.app.state.service
     settings = service.settings
     return {

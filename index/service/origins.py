@@ -1,9 +1,8 @@
-"""Which site a browser's request comes from, and whether that site may ask.
+"""The site that a browser's request comes from, and whether that site is allowed.
 
-A browser lets any page that it shows send requests to any address, with the reach of the machine
-that it runs on: to a service at loopback, too. It says so in headers that a page cannot set:
-`Sec-Fetch-Site` where the address is https or at loopback, `Origin` with all that is not a plain
-GET. Other programs send neither.
+A browser lets any page send requests to any address that its machine can reach, including services
+at loopback. It says so in headers that a page cannot set: `Sec-Fetch-Site` if the address is https
+or at loopback, `Origin` with everything but a plain GET. Other programs send neither.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ _PORTS = {"http": 80, "https": 443}
 
 
 def foreign_origin(headers: Headers, allowed: Collection[str]) -> str | None:
-    """The other site that a request comes from, in words; None for an own or an allowed one."""
+    """The other site that a request comes from, in words; None for our own or an allowed one."""
     origin = headers.get("origin")
     if "*" in allowed or (origin is not None and origin.lower() in map(str.lower, allowed)):
         return None
@@ -31,12 +30,12 @@ def foreign_origin(headers: Headers, allowed: Collection[str]) -> str | None:
 
 
 def _same_host(origin: str, host: str) -> bool:
-    """Whether an origin is of the host that was asked; a proxy may have taken TLS off."""
+    """Whether an origin belongs to the requested host; a proxy may have removed TLS."""
     try:
         parts = urlsplit(origin)
         asked = urlsplit(f"{parts.scheme}://{host}")
         default = _PORTS.get(parts.scheme)
         own = parts.hostname, parts.port or default
         return parts.hostname is not None and own == (asked.hostname, asked.port or default)
-    except ValueError:  # a port that is no number
+    except ValueError:  # a port that is not a number
         return False

@@ -1,8 +1,8 @@
-"""A bound for the pixels of images that are decoded at a time, whoever asked for them.
+"""A bound on the pixels of images that are decoded at a time, whoever asked for them.
 
 A file of some kilobytes may claim as many pixels as a camera has, and each takes 3 to 16 bytes
-while it is decoded. An image takes its pixels from the budget before it is decoded, and gives them
-back when it is no longer needed; who finds too few left waits, first come, first served.
+while it is decoded. An image takes its pixels from the budget before it is decoded, and returns
+them when it is no longer needed; if too few are left, it waits, first come, first served.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ class PixelBudget:
 
     @contextlib.asynccontextmanager
     async def held(self, data: bytes) -> AsyncIterator[None]:
-        """Hold an encoded image's pixels. Raises `UserError` where they are more than all."""
+        """Reserve an encoded image's pixels. Raises `UserError` if they exceed the whole budget."""
         pixels = self._of(data)
         if pixels > self.limit:
             raise UserError(
-                f"the picture claims {pixels:,} pixels; this service decodes at most "
+                f"the image claims {pixels:,} pixels; this service decodes at most "
                 f"{self.limit:,} at a time (decoded_pixels); send a smaller one"
             )
         turn = self._asked(pixels)
@@ -48,7 +48,7 @@ class PixelBudget:
 
     @contextlib.contextmanager
     def holding(self, data: bytes) -> Iterator[None]:
-        """The same in a thread, which waits; an image of more than all pixels is opened alone."""
+        """The same in a thread, which waits; an image beyond the whole budget is opened alone."""
         pixels = min(self._of(data), self.limit)
         turn = self._asked(pixels)
         try:
@@ -59,7 +59,7 @@ class PixelBudget:
 
     def _of(self, data: bytes) -> int:
         size = claimed_size(data)
-        # Whatever has no size to be read, it is opened alone.
+        # An image without a readable size is opened alone.
         return self.limit if size is None else size[0] * size[1]
 
     def _asked(self, pixels: int) -> Future[None]:
@@ -71,7 +71,7 @@ class PixelBudget:
 
     def _give_back(self, pixels: int, turn: Future[None]) -> None:
         with self._lock:
-            if not turn.cancel():  # it came, if only as its asker left
+            if not turn.cancel():  # its turn came just as its client left
                 self._left += pixels
             self._serve()
         if pixels > _LARGE:
@@ -90,14 +90,14 @@ class PixelBudget:
 
 
 def claimed_size(data: bytes) -> tuple[int, int] | None:
-    """Width and height by an image's header; None where it does not tell them."""
+    """Width and height by an image's header; None if it does not state them."""
     try:
         return upright_size(data)
-    except UnreadableImage:  # who decodes it says how
+    except UnreadableImage:  # the decoder reports the fault
         return None
 
 
 def _trim() -> None:
-    """Have the allocator give freed memory back to the system, where it can."""
+    """Have the allocator return freed memory to the system, if it can."""
     with contextlib.suppress(AttributeError, OSError):
         ctypes.CDLL(None).malloc_trim(0)

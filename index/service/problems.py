@@ -1,11 +1,11 @@
 """Every mistake -> a status and one line, as RFC 9457's problem details (application/problem+json).
 
-``{"type", "title", "status", "detail", "code", "error"}``: `detail` is what, the value and the
-fix, `error` the same by clip-retrieval's name. `code`, of which `type` is made, never changes:
-programs decide by it. 400 a value that does not do, 401 no key, 403 not allowed here, 404 no such
-thing, 405 another method, 409 the dataset is being written, a name is taken or a removal is not
-what was shown, 413 too much, 415 not JSON, 422 a body of another form, 429 too often, 503 too slow,
-not ready, or a dataset that cannot be written, 507 a full disk.
+``{"type", "title", "status", "detail", "code", "error"}``: `detail` is what is wrong, the value and
+the fix; `error` is the same by clip-retrieval's name. `code`, from which `type` is made, never
+changes: programs decide by it. 400 an invalid value, 401 no key, 403 not allowed here, 404 not
+found, 405 another method, 409 the dataset is being written, a name is taken or a removal differs
+from what was shown, 413 too large, 415 not JSON, 422 a body of another form, 429 too many requests,
+503 too slow, not ready, or a dataset that cannot be written, 507 a full disk.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from frenchcat.curate.errors import AlreadyThere, Busy, NoSpace, NotFound, Unwri
 from frenchcat.index.service.rows import StrictJSON
 
 _log = logging.getLogger("frenchcat.serve")
-_SHOWN = 80  # characters of a value that is quoted
+_SHOWN = 80  # characters of a quoted value
 
 
 MEDIA_TYPE = "application/problem+json"
@@ -45,22 +45,22 @@ CODES = {
     503: "unavailable",
     507: "no-space",
 }
-"""The code of a status, where no more is known."""
+"""The code of a status if nothing more specific is known."""
 
 
 class Problem(BaseModel):
-    """What was wrong, as RFC 9457 has it."""
+    """What went wrong, as in RFC 9457."""
 
     type: str = Field(description="urn:frenchcat: and the code.")
     title: str = Field(description="The code in words.")
     status: int
-    detail: str = Field(description="In one line: what, the value and the fix.")
-    code: str = Field(description="Which kind of mistake; stable.")
+    detail: str = Field(description="One line: what is wrong, the value and the fix.")
+    code: str = Field(description="The kind of mistake; stable.")
     error: str = Field(description="The detail again.")
 
 
 class Refused(Exception):
-    """A request that is answered with a status of its own; `code`: None is the status's."""
+    """A request that is answered with a status of its own; `code` None: the status's."""
 
     def __init__(
         self,
@@ -74,7 +74,7 @@ class Refused(Exception):
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """`responses` of a route: which problems it answers with."""
+    """`responses` of a route: the problems it answers with."""
     return {status: {"model": Problem} for status in (400, 422, *statuses)}
 
 
@@ -95,9 +95,9 @@ def problem(
 
 
 def handle_problems(app: FastAPI, methods: Callable[[str], Sequence[str]]) -> None:
-    """Have an application answer so, whatever is raised.
+    """Make an application answer in this form, whatever is raised.
 
-    `methods` says which methods a path takes.
+    `methods` returns which methods a path supports.
     """
     app.add_exception_handler(UserError, _user_error)
     app.add_exception_handler(Refused, _refused)
@@ -107,7 +107,7 @@ def handle_problems(app: FastAPI, methods: Callable[[str], Sequence[str]]) -> No
 
 
 def said(error: ValidationError | RequestValidationError) -> str:
-    """The first thing that does not fit, in one line."""
+    """The first invalid part, in one line."""
     first = error.errors()[0]
     parts = [str(part) for part in first["loc"] if part not in ("body", "query", "path")]
     place = ".".join(parts) or "the body"
@@ -158,7 +158,7 @@ def _http(
     if status in (404, 405) and text in ("Not Found", "Method Not Allowed"):
         if taken := methods(path) or (["GET", "HEAD"] if status == 405 else []):
             status, headers = 405, {**headers, "Allow": ", ".join(taken)}
-            text = f"{path} does not take {request.method}, but {', '.join(taken)}"
+            text = f"{path} does not support {request.method}, but {', '.join(taken)}"
         else:
             text = f"there is nothing at {path}; /openapi.json lists what there is"
     return problem(status, text, headers)

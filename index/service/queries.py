@@ -1,6 +1,6 @@
-"""Texts, pictures, addresses, vectors, rows and weighted sums of them -> one unit vector.
+"""Texts, images, addresses, vectors, rows and weighted sums of them -> one unit vector.
 
-Pictures are decoded in threads, encoded in the model's own; the event loop only waits.
+Images are decoded in threads and encoded in the model's own; the event loop only waits.
 """
 
 from __future__ import annotations
@@ -28,8 +28,9 @@ if TYPE_CHECKING:
     from frenchcat.index.service.work import Work
 
 NARROWEST = 50
-"""A query picture's longer side by its shorter one; models resize the shorter one to a fixed size,
-so a line of pixels would become a giant."""
+"""A query image's longer side divided by its shorter one; models resize the shorter side to a fixed
+size, so a line of pixels would become huge.
+"""
 
 
 class Queries:
@@ -43,12 +44,12 @@ class Queries:
         pixels: PixelBudget,
         dataset: Callable[[str], ServedDataset],
     ) -> None:
-        """`dataset` gives one by its name, or raises `Refused` (404)."""
+        """`dataset` returns one by its name, or raises `Refused` (404)."""
         self._work, self._remote, self._content_policy = work, remote, content_policy
         self._pixels, self._dataset = pixels, dataset
 
     async def search(self, served: ServedDataset, asked: Search | Embed) -> Unit:
-        """The vector of a search. Raises `UserError` for a part that does not do."""
+        """The vector of a search. Raises `UserError` for an invalid part."""
         if asked.terms is None:
             return await self.part(served, asked)
         vectors = await asyncio.gather(*(self.part(served, term) for term in asked.terms))
@@ -67,9 +68,9 @@ class Queries:
         return vector(part.vector, served)
 
     async def row(self, served: ServedDataset, like: str | RowName) -> Unit:
-        """The vector of a row's picture, of this dataset or of another one.
+        """The vector of a row's image, of this dataset or of another one.
 
-        Between datasets of two models the stored picture is encoded anew.
+        Between datasets of two models the stored image is encoded anew.
         """
         if isinstance(like, str):
             return await self._work.disk(served.vector_of, like)
@@ -86,12 +87,12 @@ class Queries:
         return await served.encoder.text(worded(text))
 
     async def picture(self, served: ServedDataset, data: bytes) -> Unit:
-        """The vector of a picture's file."""
+        """The vector of an image file."""
         async with self._pixels.held(data):
             return await served.encoder.picture(await self._work.decode(_decoded, data))
 
     async def address(self, served: ServedDataset, address: str) -> Unit:
-        """The vector of a picture at an address."""
+        """The vector of an image at an address."""
         return await self.picture(served, await self._remote.picture(address))
 
 
@@ -105,20 +106,20 @@ def from_base64(text: str) -> bytes:
     try:
         return base64.b64decode(text.rpartition(",")[2].strip(), validate=True)
     except (binascii.Error, ValueError) as error:
-        raise UserError(f"the picture is not base64 ({error}); encode the file's bytes") from None
+        raise UserError(f"the image is not base64 ({error}); encode the file's bytes") from None
 
 
 def _decoded(data: bytes) -> Image:
     if not data:
-        raise UserError("the picture is empty; send the bytes of a jpg, png or webp")
+        raise UserError("the image is empty; send the bytes of a jpg, png or webp")
     try:
         picture = open_image(data)
     except MemoryError:
-        raise Refused(413, "the picture is too large to decode; send a smaller one") from None
+        raise Refused(413, "the image is too large to decode; send a smaller one") from None
     short, long = sorted(picture.size)
     if long > NARROWEST * short:
         raise UserError(
-            f"the picture is {picture.width} x {picture.height}; send one whose sides differ by "
-            f"at most {NARROWEST} times"
+            f"the image is {picture.width} x {picture.height}; send one whose sides differ by "
+            f"at most a factor of {NARROWEST}"
         )
     return picture

@@ -1,8 +1,8 @@
-"""Pictures at an address, fetched safely: what a query may name instead of sending a picture.
+"""Images at an address, fetched safely: a query may name one instead of sending it.
 
-curate/download's fetch: no private address, whatever a name resolves or redirects to; capped in
-bytes, pixels and seconds. Few at a time and few per host, so that the service is no tool against
-others.
+Uses curate/download's fetch: no private address, whatever a name resolves or redirects to; bounded
+in bytes, pixels and seconds. Few at a time and few per host, so that the service cannot be used
+against others.
 """
 
 from __future__ import annotations
@@ -40,15 +40,15 @@ class Remote:
         await self._fetcher.__aexit__(None, None, None)
 
     async def picture(self, address: str) -> bytes:
-        """The picture's bytes. Raises `UserError` naming why it cannot be had."""
+        """The image's bytes. Raises `UserError` that says why it is unavailable."""
         if not self._allowed:
-            raise Refused(403, "this service fetches no pictures; send the picture itself")
+            raise Refused(403, "this service does not fetch images; send the image itself")
         with self._metrics.time("download_time"):
             fetched = await self._fetcher.fetch(address)
         if fetched.body is None:
             shown = address[:200]
             raise UserError(
-                f"{shown!r} gives no picture: {fetched.reason} ({fetched.detail}); "
-                "send the picture itself"
+                f"{shown!r} is not a usable image: {fetched.reason} ({fetched.detail}); "
+                "send the image itself"
             )
         return fetched.body

@@ -1,8 +1,8 @@
-"""/v1/datasets/{name}/…: a dataset's resources, for programs: what is asked of it names it first.
+"""/v1/datasets/{name}/…: a dataset's resources, for programs: the address names the dataset.
 
-Search by an address that can be linked, by a body, in batches; rows, pictures, vectors, facets.
-Answers go on with a cursor, which has no end. The routes without a dataset in their path (api.py,
-browse.py, media.py) answer the same, of the first dataset or that of the body.
+Search by an address that can be linked, by a body, in batches; rows, images, vectors, facets.
+Answers continue with a cursor, which has no end. The routes without a dataset in their path
+(api.py, browse.py, media.py) answer the same for the first dataset or that of the body.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ router = APIRouter(prefix="/v1/datasets/{name}", tags=["datasets"])
 
 @router.get("", response_model=DatasetInfo, responses=documented(404))
 async def dataset(request: Request, name: str) -> DatasetInfo:
-    """One dataset that is served."""
+    """Describe one dataset."""
     service: Service = request.app.state.service
     return await service.work.disk(api.about, service, service.registry.get(name))
 
@@ -59,13 +59,13 @@ async def dataset(request: Request, name: str) -> DatasetInfo:
 async def search_link(
     request: Request, name: str, asked: Annotated[LinkedSearch, Query()]
 ) -> Response:
-    """The nearest rows, by an address that can be linked."""
+    """Find the nearest rows, by an address that can be linked."""
     return await _searched(request.app.state.service, name, asked.search())
 
 
 @router.post("/search", response_model=SearchResponse, responses=documented(403, 404, 409, 413))
 async def search_dataset(request: Request, name: str, asked: Search) -> Response:
-    """The nearest rows, nearest first."""
+    """Find the nearest rows, nearest first."""
     return await _searched(request.app.state.service, name, asked)
 
 
@@ -73,7 +73,7 @@ async def search_dataset(request: Request, name: str, asked: Search) -> Response
     "/search/batch", response_model=BatchResponse, responses=documented(403, 404, 409, 413)
 )
 async def search_batch(request: Request, name: str, asked: SearchBatch) -> Response:
-    """Several searches; their texts are encoded together."""
+    """Run several searches; their texts are encoded together."""
     service: Service = request.app.state.service
     if (total := sum(query.k for query in asked.queries)) > service.settings.max_hits:
         raise UserError(
@@ -93,7 +93,7 @@ async def search_batch(request: Request, name: str, asked: SearchBatch) -> Respo
 async def search_dataset_by_picture(
     request: Request, name: str, asked: Annotated[PictureSearch, Query()]
 ) -> Response:
-    """The rows nearest to the picture that is the request's body."""
+    """Find the rows nearest to the image that is the request's body."""
     service: Service = request.app.state.service
     begun = perf_counter()
     served = _served(service, name, asked)
@@ -105,26 +105,26 @@ async def search_dataset_by_picture(
 async def rows_link(
     request: Request, name: str, asked: Annotated[LinkedBrowse, Query()]
 ) -> Response:
-    """The rows that meet the filters, by an address that can be linked."""
+    """List the rows that meet the filters, by an address that can be linked."""
     return await rows(request, name, asked.browse())
 
 
 @router.post("/rows", response_model=Browsed, responses=documented(404, 409, 413))
 async def rows(request: Request, name: str, asked: Browse) -> Response:
-    """The rows that meet the filters, and how many there are."""
+    """List the rows that meet the filters, and count them."""
     service: Service = request.app.state.service
     return await browse.browsed(service, _served(service, name, asked), asked)
 
 
 @router.get("/rows/{key}", response_model=RowResponse, responses=documented(404))
 async def row_of_dataset(request: Request, name: str, key: str) -> Response:
-    """A row's columns, the list's own and every stage's."""
+    """Show a row's columns, the list's own and every stage's."""
     return await api.one_row(request, name, key)
 
 
 @router.get("/rows/{key}/duplicates", response_model=list[RowResponse], responses=documented(404))
 async def row_duplicates(request: Request, name: str, key: str) -> Response:
-    """The rows of a row's cluster, itself first."""
+    """Show the rows of a row's cluster, itself first."""
     return await api.duplicates(request, name, key)
 
 
@@ -140,7 +140,7 @@ async def row_vector(request: Request, name: str, key: str, by: By = "image") ->
     responses={**documented(404), **media.CONTENT},
 )
 async def row_picture(request: Request, name: str, key: str) -> Response:
-    """The stored picture of a row."""
+    """The stored image of a row."""
     return await media.picture(request, name, key)
 
 
@@ -150,13 +150,13 @@ async def row_picture(request: Request, name: str, key: str) -> Response:
     responses={**documented(404), **media.CONTENT, 200: {"content": {"image/jpeg": {}}}},
 )
 async def row_thumbnail(request: Request, name: str, key: str, size: media.Size = 256) -> Response:
-    """A small JPEG of a row's picture."""
+    """A small JPEG of a row's image."""
     return await media.thumbnail(request, name, key, size)
 
 
 @router.post("/vectors", response_model=Vectors, responses=documented(404, 413))
 async def vectors(request: Request, name: str, asked: VectorsOf) -> Response:
-    """Stored vectors of rows, of length one."""
+    """Stored vectors of rows, scaled to length 1."""
     service: Service = request.app.state.service
     served = service.registry.get(name)
     return await service.work.disk(_vectors, served, asked)
@@ -164,7 +164,7 @@ async def vectors(request: Request, name: str, asked: VectorsOf) -> Response:
 
 @router.post("/embed", response_model=Embedded, responses=documented(403, 404, 413))
 async def embed(request: Request, name: str, asked: Embed) -> Response:
-    """A text, a picture or a sum as a vector of the dataset's model."""
+    """Encode a text, an image or a sum as a vector of the dataset's model."""
     service: Service = request.app.state.service
     served = service.registry.get(name)
     vector = await service.queries.search(served, asked)
@@ -174,7 +174,7 @@ async def embed(request: Request, name: str, asked: Embed) -> Response:
 
 @router.get("/columns", response_model=Columns, responses=documented(404))
 async def dataset_columns(request: Request, name: str) -> Response:
-    """What a condition may name."""
+    """List what a condition may name."""
     return await api.columns(request, name)
 
 
@@ -191,7 +191,7 @@ async def _ranked(service: Service, name: str, asked: Search) -> api.RankedPage:
 
 
 def _served(service: Service, name: str, asked: BaseModel) -> ServedDataset:
-    """The dataset of the path. Raises `Refused` where the body names another one."""
+    """The dataset of the path. Raises `Refused` if the body names another one."""
     check_address(name, getattr(asked, "dataset", None))
     return service.registry.get(name)
 

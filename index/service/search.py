@@ -40,7 +40,7 @@ class Wanted:
     view: View = field(default_factory=View)
     prompts: Rows | None = None  # (2, D): what is nearer to the second is left out
     count_hidden: bool = False  # costs a second search
-    min_similarity: float | None = None  # of a hit, its cosine to the query
+    min_similarity: float | None = None  # the minimum cosine of a hit to the query
     words: str | None = None  # of a hybrid query: what captions shall hold
 
 

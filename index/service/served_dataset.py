@@ -1,4 +1,4 @@
-"""One version of one dataset, open, and the model that its queries are encoded by."""
+"""One version of one dataset, open, and the model that encodes its queries."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from frenchcat.index.visible import View
 
 
 class ServedDataset:
-    """A dataset's searcher, and what is looked up beside it."""
+    """A dataset's searcher, and what is looked up besides."""
 
     def __init__(self, name: str, dataset: Dataset, encoder: Encoder) -> None:
-        """Open it. Raises `UserError` where it has no index, or a broken one."""
+        """Open it. Raises `UserError` if it has no index, or a broken one."""
         self.name, self.dataset, self.encoder = name, dataset, encoder
         self.searcher = Searcher(dataset)
         self.searcher.visible.evaluate = not_here
@@ -74,7 +74,7 @@ class ServedDataset:
         return None if mask is None else np.flatnonzero(mask)
 
     def copies(self, keys: Sequence[str]) -> list[int]:
-        """Of rows that are there, how many others are duplicates of each."""
+        """For rows that were not removed: how many others are duplicates of each."""
         positions = self.searcher.places.of([id_of(key) for key in keys])
         found: list[int] = self.searcher.visible.copies(positions).tolist()
         return found
@@ -85,7 +85,7 @@ class ServedDataset:
         return np.asarray(vector / np.linalg.norm(vector), np.float32)
 
     def filters(self) -> dict[str, bool]:
-        """Which filters have something to go by."""
+        """Which filters have data to filter by."""
         there = self.columns
         return {
             "safe": "punsafe" in there or "keep" in there,
@@ -101,7 +101,7 @@ class ServedDataset:
 
     @cached_property
     def hit_columns(self) -> list[str]:
-        """The columns that a row of an answer may have, beside those of the answer itself."""
+        """The columns that a row of an answer may have, besides those of the answer itself."""
         own = told_apart(self.searcher.column_names, ANSWERED)
         shards = self.dataset.shards("download")
         return [*own.values(), *self.stage_columns.names(shards[:1] + shards[-1:])]

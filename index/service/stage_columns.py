@@ -1,8 +1,8 @@
-"""What later stages say of a row: scores, verdict, copies, rights signals, beside a hit's columns.
+"""The results of later stages for a row: scores, verdict, duplicates, rights signals.
 
 Reads a shard's files of `files.joined()` and of rights/, writes nothing. Names are those of the
 catalog (curate/catalog.py): of two files the earlier one's column counts, the score `similarity` is
-`caption_similarity`, `opted_out` names the signals that opt a row out. A stage that was not run has
+`caption_similarity`, `opted_out` and `synthetic` are what signals say. A stage that was not run has
 no columns. Cost: each file of a shard is read at its first row and kept, 64 MB of all at most.
 """
 
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from frenchcat.curate.dataset import Dataset
 
 KEPT_BYTES = 64 * 2**20
-OPTED_OUT = "opted_out"
 _RENAMED = {"similarity": files.CAPTION_SIMILARITY}
 _FROM_HIT = ("domain", "shard")
 """Columns of the catalog that a hit's own fields give; told where they are asked for by name."""
@@ -40,9 +39,9 @@ class StageColumns:
         self._kept: OrderedDict[Hashable, pa.Table | None] = OrderedDict()
 
     def of(self, hits: Sequence[Hit], names: Collection[str] | None = None) -> list[dict[str, Any]]:
-        """Of each hit, name -> value; of `names`, or of all but `domain` and `shard`.
+        """For each hit: name -> value, of `names`, or of all but `domain` and `shard`.
 
-        All hits have the same names, with None where a shard lacks one.
+        All hits have the same names, with None if a shard lacks one.
         """
         found: list[dict[str, Any]] = [{} for _ in hits]
         shards: dict[str, list[int]] = {}
@@ -95,7 +94,7 @@ class StageColumns:
         return rows
 
     def _table(self, folder: str, shard: str) -> pa.Table | None:
-        """A shard's rows of a folder, by the catalog's names; None where there is no file."""
+        """A shard's rows of a folder, with the catalog's names; None if there is no file."""
         relative = f"{folder}/{shard}.parquet"
         name = (relative, self._stamp(relative))
         with self._lock:
@@ -104,7 +103,7 @@ class StageColumns:
                 return self._kept[name]
         made = self._read(relative)
         if made is not None and folder == "rights":
-            made = _opted_out(made)
+            made = _said(made)
         with self._lock:
             before = self._kept.pop(name, None)
             self._bytes += _size(made) - _size(before)
@@ -140,17 +139,22 @@ class StageColumns:
         return (found.st_mtime_ns, found.st_ino)
 
 
-def _opted_out(rights: pa.Table) -> pa.Table:
-    """Signals, a row each -> the keys that one opts out, with the names of those that do."""
+def _said(rights: pa.Table) -> pa.Table:
+    """Signals, a row each -> key, the names of those that opt it out, and what is synthetic."""
     import pyarrow as pa
 
-    signals: dict[str, set[str]] = {}
-    for row in rights.select(["key", "signal", "decision"]).to_pylist():
+    found: dict[str, dict[str, set[str]]] = {}
+    for row in rights.select(["key", "signal", "value", "decision"]).to_pylist():
+        said = found.setdefault(row["key"], {name: set() for name in files.SAID})
         if row["decision"] == "opt_out":
-            signals.setdefault(row["key"], set()).add(row["signal"])
-    said = [", ".join(sorted(names)) for names in signals.values()]
-    keys = pa.array(list(signals), pa.string())
-    return pa.table({"key": keys, OPTED_OUT: pa.array(said, pa.string())})
+            said["opted_out"].add(row["signal"])
+        if row["signal"] == "synthetic":
+            said["synthetic"].add(row["value"])
+    columns = {
+        name: pa.array([", ".join(sorted(said[name])) or None for said in found.values()])
+        for name in files.SAID
+    }
+    return pa.table({"key": pa.array(list(found), pa.string()), **columns})
 
 
 def _size(table: pa.Table | None) -> int:

@@ -1,8 +1,8 @@
 """Threads for what takes longer than an event loop should wait: searching, files, catalogs.
 
-Searches run in as many threads as there are cores, each with one thread of faiss': a query does
-not become faster by more, and two queries at a time must not fight for cores. Everything that
-waits for disks or for DuckDB runs in other threads, so that it does not hold up a search.
+Searches run in as many threads as there are cores, each with one faiss thread: a query does not
+become faster with more, and two queries at a time must not compete for cores. Everything that waits
+for disks or for DuckDB runs in other threads, so that it does not delay a search.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Work:
         count = searches or os.cpu_count() or 1
         self._search = ThreadPoolExecutor(count, "search", initializer=_one_faiss_thread)
         self._disk = ThreadPoolExecutor(DISK_THREADS, "disk", initializer=_one_faiss_thread)
-        # Of their own: who waits for a turn to decode (pixels.py) must not hold them up.
+        # Separate: whoever waits for a turn to decode (pixels.py) must not block the others.
         self._decode = ThreadPoolExecutor(count, "decode")
 
     async def search(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

@@ -216,12 +216,28 @@ def test_a_row_is_opted_out_by_signals_that_say_so_and_by_no_others(dataset: Dat
     signals = ["tdmrep", "noai", "noai", "noai", "robots"]
     said = ["opt_out", "opt_out", "opt_out", "allow", "opt_out"]
     rights: dict[str, list[object]] = {"key": [*keys], "signal": [*signals], "decision": [*said]}
-    write(dataset, "rights/00000.parquet", rights)
+    write(dataset, "rights/00000.parquet", {**rights, "value": ["x"] * 5})
     with Catalog(dataset) as catalog:
         found = catalog.table(["key", "opted_out"], order="key").to_pylist()
         assert catalog.table(view="rights").num_rows == 5
     told = {row["key"]: row["opted_out"] for row in found}
     assert told == {"000000000": "noai, tdmrep", "000000001": None, "000010000": "robots"}
+
+
+def test_a_row_is_synthetic_where_a_fact_says_so(dataset: Dataset) -> None:
+    rights: dict[str, list[object]] = {
+        "key": ["000000000", "000000000", "000000001", "000010000"],
+        "signal": ["synthetic", "synthetic", "digital_source_type", "synthetic"],
+        "value": ["trainedAlgorithmicMedia", "Midjourney", "digitalCapture", "Midjourney"],
+        "decision": [None] * 4,
+    }
+    write(dataset, "rights/00000.parquet", rights)
+    with Catalog(dataset) as catalog:
+        found = catalog.table(["key", "synthetic"], order="key").to_pylist()
+        assert catalog.keys("synthetic IS NULL") == ["000000001"]
+    told = {row["key"]: row["synthetic"] for row in found}
+    both = "Midjourney, trainedAlgorithmicMedia"
+    assert told == {"000000000": both, "000000001": None, "000010000": "Midjourney"}
 
 
 def test_one_shard_alone_is_that_part_of_all(dataset: Dataset) -> None:
@@ -230,6 +246,7 @@ def test_one_shard_alone_is_that_part_of_all(dataset: Dataset) -> None:
     rights: dict[str, list[object]] = {
         "key": ["000000000", "000000001"],
         "signal": ["noai", "noai"],
+        "value": ["noai", "noai"],
         "decision": ["opt_out", "allow"],
     }
     write(dataset, "rights/00000.parquet", rights)

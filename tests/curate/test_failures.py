@@ -20,6 +20,7 @@ from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.diff import diff
 from frenchcat.curate.download import lists, pictures, retry_failed
 from frenchcat.curate.download.block import BLOCKED
+from frenchcat.curate.download.expected import HASH_MISMATCH
 from frenchcat.curate.download.fetch import REASONS
 from frenchcat.curate.download.pictures import Unfit
 from frenchcat.curate.download.rights.signal import OPT_OUTS
@@ -37,7 +38,7 @@ from tests.sample.pictures import picture
 from tests.sample.write import publishing
 
 SHARD, KEYS = "00000", [f"00000{row:04d}" for row in range(10_000)]
-PLAIN = sorted({*REASONS - {"opted_out"}, *pictures.REASONS, *BLOCKED, NO_URL})
+PLAIN = sorted({*REASONS - {"opted_out"}, *pictures.REASONS, *BLOCKED, NO_URL, HASH_MISMATCH})
 DETAILS = st.none() | st.text(max_size=40)
 FAILURES = st.builds(Failure, st.sampled_from(PLAIN), st.none(), DETAILS) | st.builds(
     Failure, st.just("opted_out"), st.sampled_from(OPT_OUTS), DETAILS

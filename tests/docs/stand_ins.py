@@ -7,7 +7,7 @@ The text of a block is never changed. In the processes that run it (`tests.docs.
 - The bundled sample's list has some fifty rows: cats, flags, food, others, a few faults.
 - Every CLIP model is the bundled one, uncompiled: the weights of the others would be fetched.
 - Training takes STEPS steps of BATCH pictures of SIZE pixels with a tiny U-Net; an evaluation draws
-  EVALUATED pictures.
+  EVALUATED pictures. `models/stable-diffusion` is a tiny pipeline with random weights.
 - `frenchcat serve` listens at a free port in place of 1234.
 - Who is asked whether rows may be removed says yes.
 
@@ -109,7 +109,7 @@ def _train(made: Any, changed: Callable[..., Any]) -> Any:
         text=changed(made.text, model="mini", pretrained=None),
         model=changed(made.model, channels=(8, 16), head_dim=8, layers_per_block=1, vae=None),
         classifier=changed(made.classifier, channels=(8, 16)),
-        optimizer=changed(made.optimizer, steps=STEPS, warmup=1),
+        optimizer=changed(made.optimizer, steps=STEPS, warmup=1, accumulate=1),
         run=changed(
             made.run,
             held_out=2,
@@ -118,6 +118,7 @@ def _train(made: Any, changed: Callable[..., Any]) -> Any:
             sample_steps=1,
             device="cpu",
             precision="fp32",
+            compile=False,
         ),
     )
 

@@ -23,6 +23,7 @@ from frenchcat.sample_site import SampleSite
 from tests.docs import stand_ins
 from tests.docs.blocks import Block
 from tests.docs.server import Commands
+from tests.train import pipelines
 
 LIMIT_SEC = 600  # for one block; a busy machine is slow
 BUILD = """
@@ -137,6 +138,7 @@ class World:
         shutil.copytree(data / "mine" / "embeddings", folder / "laion-index")
         shutil.copytree(data / "mine" / "shards", folder / "my-img2dataset-folder")
         self._pictures(folder)
+        pipelines.stable_diffusion(folder / "models" / "stable-diffusion")
         (folder / "my-rules.toml").write_text(RULES)
         (folder / "my-words.toml").write_text(WORDS)
         (folder / "keys.txt").write_text("a-key-of-some-length\n")

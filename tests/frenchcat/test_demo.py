@@ -22,7 +22,7 @@ STORED = {"status": "success", "failed": None, "keep": True, "reason": None}
     [
         ({"planted": "", "multiplicity": 1}, "kept"),
         ({"planted": "", "multiplicity": 2}, "kept"),
-        ({"planted": "exact_duplicate", "multiplicity": 2}, "kept, its copy dropped"),
+        ({"planted": "exact_duplicate", "multiplicity": 2}, "kept, its duplicate dropped"),
         ({"planted": "exact_duplicate", "multiplicity": 1}, "kept"),
         (
             {"planted": "tiny", "multiplicity": 1, "keep": False, "reason": "too_small"},

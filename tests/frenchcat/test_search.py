@@ -1,6 +1,7 @@
 """The verbs search, index and adopt as a user types them."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -79,7 +80,8 @@ def test_words_are_joined_in(dataset: Dataset) -> None:
     assert KEYS[1] in found(dataset.root, "noir", "--hybrid", "-k", "2")[0]
 
 
-def test_what_is_hidden_is_shown_when_asked(dataset: Dataset) -> None:
+def test_what_is_hidden_is_shown_when_asked(dataset: Dataset, tmp_path: Path) -> None:
+    dataset = Dataset.open(shutil.copytree(dataset.root, tmp_path / "d"))
     keys, said = found(dataset.root, "cat", "--where", "caption LIKE '%cat%'")
     assert (keys, said) == ([KEYS[3]], "of the 10 nearest rows of all, hidden: 3 where\n")
     rows = [

@@ -130,7 +130,7 @@ def test_removed_checked_compacted_and_checked_again(dataset: Dataset) -> None:
 
 @pytest.mark.parametrize("given", [[], ["--key", KEY, "--url", "http://example.org/x.png"]])
 def test_one_wish_at_a_time(dataset: Dataset, given: list[str]) -> None:
-    with pytest.raises(UserError, match="name what shall go by one of"):
+    with pytest.raises(UserError, match="say what to remove with one of"):
         call("remove", dataset.root, *given, "--yes")
 
 

@@ -90,14 +90,14 @@ def test_misaligned_vectors_are_refused(tmp_path: Path) -> None:
 def test_a_dataset_without_vectors_says_what_to_run(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="has no embeddings; run: frenchcat embed"):
         build_index(Dataset.create(tmp_path / "d", "d"))
-    with pytest.raises(UserError, match="no embedded picture to index"):
+    with pytest.raises(UserError, match="no embedded images to index"):
         build_index(embedded(tmp_path / "e", unit_rows(0)))
 
 
 @pytest.mark.parametrize("factory", ["Flatt", "IVF999,Flat", "PQ7"])
 def test_an_impossible_factory_is_one_line(tmp_path: Path, factory: str) -> None:
     dataset = embedded(tmp_path / "d", unit_rows(5))
-    with pytest.raises(UserError, match="faiss makes no index") as caught:
+    with pytest.raises(UserError, match="faiss cannot build the index") as caught:
         build_index(dataset, IndexSettings(factory=factory))
     assert "\n" not in str(caught.value)
 

@@ -103,7 +103,7 @@ def test_removals_and_verdicts_count_in_a_searcher_that_is_open(tmp_path: Path) 
     remove(made, [first.key])
     assert first.key not in {hit.key for hit in searcher.query(vector=made.rows[0].vector, k=300)}
     assert searcher.metadata([first.id]) == [None]
-    with pytest.raises(UserError, match="has no row of id"):
+    with pytest.raises(UserError, match="has no row with the id"):
         searcher.reconstruct([first.id])
     (second, *_) = searcher.query(vector=made.rows[0].vector, k=1)
     (row,) = (row for row in made.rows if row.key == second.key)

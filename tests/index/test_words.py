@@ -70,7 +70,7 @@ def test_hybrid_gives_exactly_k_of_what_may_be_seen(searcher: Searcher) -> None:
     first = searcher.hybrid("francais", searcher.vectors(np.array([0]))[0], 1)
     assert first.positions.tolist() == [0]
     np.testing.assert_allclose(first.similarities, [1], atol=1e-3)
-    with pytest.raises(UserError, match="holds no word"):
+    with pytest.raises(UserError, match="contains no word"):
         searcher.hybrid("!", vector, 3)
 
 
@@ -80,7 +80,7 @@ def test_terms_are_summed_as_unit_vectors(searcher: Searcher) -> None:
     expected = first - 0.5 * second
     expected_unit = expected / np.linalg.norm(expected)
     np.testing.assert_allclose(found, expected_unit, atol=1e-6)
-    for weights, said in (([1.0, -1.0], "cancel out"), ([1.0, math.nan], "not all numbers")):
+    for weights, said in (([1.0, -1.0], "cancel out"), ([1.0, math.nan], "not all finite numbers")):
         with pytest.raises(UserError, match=said):
             summed([first, first], weights)
     np.testing.assert_allclose(summed([first, second], [1e308, -5e307]), expected_unit, atol=1e-6)

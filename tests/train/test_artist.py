@@ -133,7 +133,7 @@ def test_a_prompt_alone_is_drawn_signed_with_its_receipt(
     quick = ("-n", "1", "--steps", "2", "--device", "cpu")
     assert sample("a french cat", *quick).stdout.split()[0] == "drawn/a-french-cat-0.png"
     receipt = json.loads(Path("drawn/a-french-cat-0.json").read_text())
-    assert "tells nothing of its training pictures" in receipt["note"]
+    assert "has no data about its training images" in receipt["note"]
     with Image.open("drawn/a-french-cat-0.png") as opened:
         pictures = [*trained(), opened.convert("RGB")]
     vectors = mini().encode_pictures(pictures).astype(np.float16)
@@ -157,11 +157,11 @@ def test_what_is_no_prompt_is_said(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("run").mkdir()
-    with pytest.raises(UserError, match="nothing is said to be drawn"):
+    with pytest.raises(UserError, match="there is no prompt"):
         sample("run")
     with pytest.raises(NotFound, match=r"there is no folder rum; .*--artist"):
         sample("rum", "a cat")
-    with pytest.raises(NotFound, match=r"run is no run: it has no run\.json"):
+    with pytest.raises(NotFound, match=r"run is not a run: it has no run\.json"):
         sample("run", "a cat")
     with pytest.raises(UserError, match="the bundled artist has no checkpoint"):
         sample("a cat", "--checkpoint", "run")

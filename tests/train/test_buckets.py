@@ -14,13 +14,14 @@ from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.select import Choice, select
 from frenchcat.curate.tars import members
+from frenchcat.train.layout import held_out_of, lay_out, rows_of_selection, rows_of_tars
 from frenchcat.train.loader import Batches
 from frenchcat.train.pictures import edges_of, enough_of, fitted
 from frenchcat.train.plan import Batch, Plan
 from frenchcat.train.population import Population
 from frenchcat.train.randomness import SampleRandomness
 from frenchcat.train.reader import Reader
-from frenchcat.train.rows import held_out_of, lay_out, open_rows, rows_of_selection, rows_of_tars
+from frenchcat.train.rows import open_rows
 from frenchcat.train.settings import DataSettings, TrainSettings
 from tests.sample import tars
 from tests.sample.embedded import add_shard

@@ -125,7 +125,7 @@ def test_what_does_not_sign_is_said_with_its_cure(tmp_path: Path) -> None:
         read_credentials(pem, certificates)
     locked = serialization.BestAvailableEncryption(b"secret")
     pem.write_bytes(key.private_bytes(PEM, serialization.PrivateFormat.PKCS8, locked))
-    with pytest.raises(UserError, match="take off its password with: openssl pkey -in") as caught:
+    with pytest.raises(UserError, match="remove its password with: openssl pkey -in") as caught:
         read_credentials(pem, certificates)
     pem.write_bytes(private(other))
     command = str(caught.value).partition("with: ")[2].partition(" -in")[0].split()

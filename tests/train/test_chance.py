@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
+from frenchcat.train.layout import rows_of_tars
 from frenchcat.train.loader import Batches, Cursor, Loaded, noise_of, places
 from frenchcat.train.plan import Plan
 from frenchcat.train.population import Population
 from frenchcat.train.randomness import Purpose, SampleRandomness
-from frenchcat.train.rows import rows_of_tars
 from tests.train.runs import settings
 from tests.train.tars import write_tar
 

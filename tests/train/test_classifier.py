@@ -195,7 +195,7 @@ def test_mistakes_in_steering_are_one_line(run: Path, whole: Path, tmp_path: Pat
         (given, "needs a label to steer to: cold, warm"),
         (["--label", "warm"], "needs the classifier that knows it; add --classifier RUN"),
         (["--classifier", str(run), "--label", "warm"], "is the run of a diffusion model"),
-        (["--classifier", str(tmp_path), "--label", "warm"], "has no checkpoint of a classifier"),
+        (["--classifier", str(tmp_path), "--label", "warm"], "has no classifier checkpoint"),
         ([*given, "--label", "warm", "--classifier-scale", "nan"], "guidance scale is nan"),
         (["--clip-guidance", "inf"], "CLIP's weight is inf"),
     ):

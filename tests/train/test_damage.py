@@ -8,9 +8,9 @@ import pytest
 
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.tars import Member, members
+from frenchcat.train.layout import rows_of_tars
 from frenchcat.train.loader import Batches
 from frenchcat.train.loop import train
-from frenchcat.train.rows import rows_of_tars
 from tests.sample.tars import overwrite
 from tests.train.runs import settings
 from tests.train.tars import write_tar

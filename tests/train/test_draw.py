@@ -147,7 +147,7 @@ def test_verify_says_it_in_words_with_a_status(run: Path, tmp_path: Path) -> Non
     assert "no Content Credentials" in bare.stdout
     for name, content in (("words.txt", b"hello"), ("empty.png", b"")):
         (tmp_path / name).write_bytes(content)
-        with pytest.raises(UserError, match="not a picture of a known kind"):
+        with pytest.raises(UserError, match="not an image of a known kind"):
             verify_file(tmp_path / name)
     with pytest.raises(UserError, match="cannot be read"):
         verify_file(tmp_path / "nowhere.png")
@@ -158,8 +158,8 @@ def test_verify_says_it_in_words_with_a_status(run: Path, tmp_path: Path) -> Non
     [
         ({"steps": 0}, "give 1 to 1000"),
         ({"steps": 1001}, "give 1 to 1000"),
-        ({"number": 0}, "give 1 or more"),
-        ({"neighbours": 0}, "give 1 or more"),
+        ({"number": 0}, "give at least 1"),
+        ({"neighbours": 0}, "give at least 1"),
         ({"sampler": "euler"}, "known: ddpm, ddim, heun"),
         ({"checkpoint": Path("nowhere")}, "nowhere is no checkpoint"),
         ({"device": "tpu"}, "no device 'tpu'"),

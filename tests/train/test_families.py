@@ -23,13 +23,13 @@ from frenchcat.curate.config import changed
 from frenchcat.curate.errors import UserError
 from frenchcat.train import checkpoint
 from frenchcat.train.draw import SampleRequest, draw, noise_of
+from frenchcat.train.layout import rows_of_tars
 from frenchcat.train.loader import Batches, Loaded
 from frenchcat.train.loader import noise_of as noise_of_seeds
 from frenchcat.train.loop import train
 from frenchcat.train.pictures import fitted, plain_sizes, shapes_of, sizes_of
 from frenchcat.train.randomness import SampleRandomness
 from frenchcat.train.reader import Reader
-from frenchcat.train.rows import rows_of_tars
 from frenchcat.train.run import open_run
 from frenchcat.train.settings import TrainSettings
 from frenchcat.train.start import with_start

@@ -12,11 +12,12 @@ from PIL import Image
 
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.image import open_image, upright_size
+from frenchcat.train.layout import rows_of_tars
 from frenchcat.train.loader import Batches
 from frenchcat.train.plan import Batch
 from frenchcat.train.randomness import SampleRandomness
 from frenchcat.train.reader import Reader
-from frenchcat.train.rows import open_rows, rows_of_tars
+from frenchcat.train.rows import open_rows
 from frenchcat.train.run import prepare_rows
 from tests.sample.pictures import picture
 from tests.sample.tars import write_tar as write_members

@@ -210,9 +210,9 @@ def test_the_size_is_that_of_the_network(tars: Path, tmp_path: Path) -> None:
     ("section", "values", "said"),
     [
         ("model", {"patch": 4, "vae": "sd-vae"}, "model.patch 4 is for pixels"),
-        ("data", {"size": 20}, r"data\.size 20 is no multiple of model\.patch 8; give 16"),
+        ("data", {"size": 20}, r"data\.size 20 is not a multiple of model\.patch 8; give 16"),
         ("diffusion", {"loss": "velocity"}, r"min_snr is 5; set min_snr = 0"),
-        ("diffusion", {"times_mean": 0.8}, "of times = logit_normal, and times is uniform"),
+        ("diffusion", {"times_mean": 0.8}, "need times = logit_normal, but times is uniform"),
     ],
 )
 def test_settings_that_do_not_go_together_are_refused(

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from frenchcat.curate.config import resolve
+from frenchcat.train.layout import buckets_of
 from frenchcat.train.pictures import edges_of, fitted, shapes_of
 from frenchcat.train.randomness import SampleRandomness
-from frenchcat.train.rows import buckets_of
 from frenchcat.train.settings import DataSettings
 
 

@@ -120,7 +120,7 @@ def test_files_that_are_no_keys_are_one_line(tmp_path: Path) -> None:
     certificates.write_bytes(b"hello")
     with pytest.raises(UserError, match="holds no PEM certificate"):
         read_credentials(key, certificates)
-    with pytest.raises(UserError, match="no plain PEM private key"):
+    with pytest.raises(UserError, match="not a plain PEM private key"):
         read_credentials(certificates, key)
     with pytest.raises(UserError, match="cannot be read"):
         read_credentials(tmp_path / "nowhere", certificates)

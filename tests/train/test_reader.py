@@ -16,10 +16,11 @@ from hypothesis import strategies as st
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.select import select
 from frenchcat.curate.tars import members
+from frenchcat.train.layout import rows_of_selection, rows_of_tars
 from frenchcat.train.plan import Batch, Plan
 from frenchcat.train.ranges import Range, read_ranges
 from frenchcat.train.reader import BadSample, Reader
-from frenchcat.train.rows import TrainingRows, open_rows, rows_of_selection, rows_of_tars
+from frenchcat.train.rows import TrainingRows, open_rows
 from tests.sample.embedded import embedded
 from tests.sample.tars import overwrite
 from tests.sample.vectors import unit_rows

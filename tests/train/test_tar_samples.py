@@ -10,10 +10,11 @@ from PIL import Image
 from webdataset import tariterators
 
 from frenchcat.curate.errors import UserError
+from frenchcat.train.layout import rows_of_tars
 from frenchcat.train.loop import train
 from frenchcat.train.plan import Batch
 from frenchcat.train.reader import Reader
-from frenchcat.train.rows import TrainingRows, rows_of_tars
+from frenchcat.train.rows import TrainingRows
 from frenchcat.train.run import prepare_rows
 from tests.sample.pictures import picture
 from tests.sample.tars import write_tar as write_members

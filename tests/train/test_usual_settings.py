@@ -15,11 +15,11 @@ from frenchcat.curate.select import select
 from frenchcat.train import checkpoint
 from frenchcat.train.diffusion import Diffusion
 from frenchcat.train.guidance import Guided
+from frenchcat.train.layout import rows_of_selection
 from frenchcat.train.loader import drawn_time, in_template
 from frenchcat.train.loop import train
 from frenchcat.train.optimizer import make_optimizer, rate_at
 from frenchcat.train.randomness import SampleRandomness
-from frenchcat.train.rows import rows_of_selection
 from frenchcat.train.run import order_of, prepare_rows
 from frenchcat.train.sampler import karras_timesteps
 from frenchcat.train.settings import DiffusionSettings, OptimizerSettings, TrainSettings
@@ -142,7 +142,10 @@ def test_captions_under_a_key_of_ones_own_and_held_out_samples_by_key(tmp_path: 
     assert [row.caption for row in rows.take(range(6))] == [f"cat {n}" for n in range(6)]
     assert rows.held_out == (1, 4)
     assert prepare_rows(made, tmp_path / "rows")[1] is None
-    for keys, match in ((["9"], "names 9, which no sample has"), (list("012345"), "every sample")):
+    for keys, match in (
+        (["9"], "names 9, but no sample has that key"),
+        (list("012345"), "every sample"),
+    ):
         with pytest.raises(UserError, match=match):
             prepare_rows(
                 settings(tar, tmp_path / "run", run={"held_out_keys": keys}), tmp_path / "r"
@@ -155,7 +158,7 @@ def test_a_selections_held_out_rows_by_key(tmp_path: Path) -> None:
     keys = rows_of_selection(dataset, "all", tmp_path / "rows").keys()
     chosen = rows_of_selection(dataset, "all", tmp_path / "rows", held_out_keys=[keys[4]])
     assert chosen.held_out == (4,)
-    with pytest.raises(UserError, match="which no sample has"):
+    with pytest.raises(UserError, match="but no sample has that key"):
         rows_of_selection(dataset, "all", tmp_path / "rows", held_out_keys=["none"])
 
 

@@ -1,4 +1,4 @@
-"""The rights ledger: what sites and files say of the use of a picture, and what follows from it.
+"""The rights ledger: what sites and files say about the use of an image, and what follows.
 
 signal.py      what a signal is, which ones opt out, in which order they are named
 headers.py     X-Robots-Tag, Content-Usage, TDM headers, of every hop
@@ -6,7 +6,7 @@ sites.py       robots.txt, tdmrep.json, ai.txt
 usage.py       the preferences that Content-Usage is written in
 metadata.py    XMP, EXIF, IPTC, PNG texts, in the original bytes
 provenance.py  C2PA manifests, in the original bytes
-desk.py        fetches a site's files, once a site, through the same safe fetch
+site_cache.py  fetches a site's files, once per site, through the same safe fetch
 
 All signals of a row become one decision in curate/download/ledger.py, which writes rights/.
 """

@@ -1,7 +1,7 @@
-"""Signals in the headers of every answer on the way to a picture, redirects included.
+"""Signals in the headers of every answer on the way to an image, including redirects.
 
-Reads `Hop`s, writes nothing. Of answers that brought neither a picture nor a redirect (an error
-page, a failed try) nothing is taken: their headers speak of that page.
+Reads `Hop`s, writes nothing. Answers that brought neither an image nor a redirect (an error page, a
+failed try) are ignored: their headers are about that page.
 """
 
 from __future__ import annotations
@@ -65,17 +65,17 @@ def reservation(value: object) -> str | None:
 
 
 def product_token(agent: str) -> str:
-    """An agent's name without its version and the like, lower case (RFC 9309 2.2.1)."""
+    """An agent's name without its version and the like, in lower case (RFC 9309 2.2.1)."""
     found = _TOKEN.match(agent.strip())
     return (found[0] if found else agent).lower()
 
 
 def rules_for(value: str, ours: Collection[str]) -> set[str]:
-    """The rules of one X-Robots-Tag that are for everybody or for one of `ours`, lower case.
+    """The rules of one X-Robots-Tag that are for everybody or for one of `ours`, in lower case.
 
-    ``noai, googlebot: nofollow`` -> {noai}: an agent's name binds the rules after it, not those
-    before. ``unavailable_after: <date>`` and the like are rules with a value, not agents; nor is
-    the part of a date before its clock time, ``25 jun 2030 15:00``.
+    ``noai, googlebot: nofollow`` -> {noai}: an agent's name applies to the rules after it, not to
+    those before. ``unavailable_after: <date>`` and the like are rules with a value, not agents; nor
+    is the part of a date before its clock time, ``25 jun 2030 15:00``.
     """
     found: set[str] = set()
     for_us = True

@@ -1,9 +1,9 @@
-"""Signals in a picture's own metadata: XMP (PLUS, TDMRep, Dublin Core), EXIF, IPTC, PNG texts.
+"""Signals in an image's own metadata: XMP (PLUS, TDMRep, Dublin Core), EXIF, IPTC, PNG texts.
 
-Reads a file's original bytes, writes nothing; no pixel is decoded. The XMP packet is looked for in
-the bytes as well as through Pillow, so a format that Pillow does not read is searched, too. In
-one that is no XML, a prohibition is looked for by its name: broken is not allowed.
-Cost: one pass over the bytes, and a bounded one over each packet.
+Reads a file's original bytes, writes nothing; decodes no pixels. The XMP packet is searched for in
+the bytes as well as through Pillow, so formats that Pillow cannot read are searched, too. If a
+packet is not XML, a prohibition is searched for by its name: broken does not mean allowed. Cost:
+one pass over the bytes, and a bounded one over each packet.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from xml.etree import ElementTree
 
 from frenchcat.curate.download.rights.headers import reservation
 from frenchcat.curate.download.rights.signal import ALLOW, FACT, OPT_OUT, Signal, shortened
+from frenchcat.curate.download.rights.synthetic import SYNTHETIC, of_source_type, of_text
 from frenchcat.curate.image.header import boxes
 from frenchcat.curate.image.plugins import register
 from frenchcat.curate.image.quiet import quiet
@@ -45,6 +46,13 @@ _FACTS = {
 _EXIF = {0x013B: "creator", 0x8298: "copyright"}
 _IPTC = {(2, 80): "creator", (2, 110): "credit", (2, 116): "copyright"}
 _PNG = {"author": "creator", "copyright": "copyright", "license": "license"}
+_IPTC_TEXTS = {(2, 65): "program", (2, 110): "credit"}
+_EXIF_TEXTS = {0x0131: "software", 0x010E: "description", 0x010F: "make", 0x0110: "model"}
+_XMP_TEXTS = frozenset(
+    "creatortool aisystemused aipromptinformation credit usercomment description aigc".split()
+)
+"""Properties, in lower case, that may say which program generated an image (synthetic.py)."""
+_NO_TEXTS = frozenset({"xmp", "XML:com.adobe.xmp", "exif", "icc_profile", "photoshop"})
 _MAX_PACKET = 4 * 2**20
 _MAX_PACKETS = 8
 _MAX_PROPERTIES = 100  # of a packet
@@ -52,7 +60,7 @@ _PROHIBITED = re.compile(rb"DMI-PROHIBITED[A-Z-]*")
 
 
 def metadata_signals(body: bytes, time: str | None = None) -> list[Signal]:
-    """What a file says of itself; `time` is that of the answer that brought it. Never raises."""
+    """What a file says about itself; `time` is that of the answer that brought it. Never raises."""
     found: dict[Signal, None] = {}  # in order, each once
     packets = list(_packets(body))
     for signal, value, where, decision in _of_pillow(body, packets):
@@ -64,7 +72,7 @@ def metadata_signals(body: bytes, time: str | None = None) -> list[Signal]:
 
 
 def _packets(body: bytes) -> Iterator[bytes]:
-    """XMP packets that lie in the bytes as they are, or in a box of their own."""
+    """XMP packets that are in the bytes as they are, or in a box of their own."""
     for part in (body, *_compressed(body)):
         start = 0
         for _ in range(_MAX_PACKETS):
@@ -78,8 +86,8 @@ def _packets(body: bytes) -> Iterator[bytes]:
 
 
 def _compressed(body: bytes) -> Iterator[bytes]:
-    """XMP of a JPEG XL that Brotli has packed (ISO/IEC 18181-2, box `brob`)."""
-    if sniff(body) != "jxl" or not register("jxl"):  # what is not read is not stored either
+    """XMP of a JPEG XL that is compressed with Brotli (ISO/IEC 18181-2, box `brob`)."""
+    if sniff(body) != "jxl" or not register("jxl"):  # a file that is not read is not stored either
         return
     import brotli
 
@@ -93,12 +101,12 @@ def _compressed(body: bytes) -> Iterator[bytes]:
 def _of_pillow(body: bytes, packets: list[bytes]) -> Iterator[tuple[str, str, str, str | None]]:
     from PIL import Image
 
-    register(sniff(body))  # or what is found would depend on the files before this one
+    register(sniff(body))  # else the result would depend on earlier files
     try:
         with quiet():
             with Image.open(io.BytesIO(body)) as picture:
                 found = list(_of_picture(picture, packets))
-    except Exception:  # a decoder fails in any way it likes, and most often on purpose
+    except Exception:  # a decoder may fail in any way
         return
     yield from found
 
@@ -114,23 +122,54 @@ def _of_picture(
             packet = packet.encode("utf-8", "surrogateescape")
         if isinstance(packet, bytes):
             packets.append(_trimmed(packet))
-    for tag, value in picture.getexif().items():
+    exif = picture.getexif()
+    for tag, value in exif.items():
         if tag in _EXIF and (text := _text(value)):
             yield _EXIF[tag], text, "exif", FACT
+    for name, text in _texts(exif):
+        if maker := of_text(name, text):
+            yield SYNTHETIC, maker, "exif", FACT
     iptc: dict[Any, Any] = IptcImagePlugin.getiptcinfo(picture) or {}
     for tag, value in iptc.items():
         for item in value if isinstance(value, list) else [value]:
             if tag in _IPTC and (text := _text(item)):
                 yield _IPTC[tag], text, "iptc", FACT
+            if tag in _IPTC_TEXTS and (maker := of_text(_IPTC_TEXTS[tag], _text(item))):
+                yield SYNTHETIC, maker, "iptc", FACT
     for field, said in picture.info.items():
         if str(field).lower() in _PNG and isinstance(said, str) and said.strip():
             yield _PNG[str(field).lower()], said, "png", FACT
+        if (
+            field not in _NO_TEXTS
+            and (text := _comment(said))
+            and (maker := of_text(str(field), text))
+        ):
+            yield SYNTHETIC, maker, "png" if picture.format == "PNG" else "comment", FACT
+
+
+def _texts(exif: Any) -> Iterator[tuple[str, str]]:
+    """The tags of EXIF in which generators write, by name: the main ones and the user's comment."""
+    for tag, name in _EXIF_TEXTS.items():
+        if text := _text(exif.get(tag, "")):
+            yield name, text
+    with contextlib.suppress(Exception):  # a broken part costs that part
+        yield "usercomment", _comment(exif.get_ifd(0x8769).get(0x9286, ""))
+
+
+def _comment(value: object) -> str:
+    """A text, or a comment in bytes: EXIF names its encoding in the first 8 (EXIF 2.3, 4.6.5)."""
+    if not isinstance(value, bytes):
+        return value if isinstance(value, str) else ""
+    if value[:8] == b"UNICODE\0":
+        even = value[8::2].count(0) > value[9::2].count(0)  # the writer's byte order is not said
+        return value[8:].decode("utf-16-be" if even else "utf-16-le", "replace")
+    return value.removeprefix(b"ASCII\0\0\0").decode("utf-8", "replace").strip("\0")
 
 
 def _trimmed(packet: bytes) -> bytes:
     start, end = packet.find(b"<x:xmpmeta"), packet.rfind(b"</x:xmpmeta>")
     if b"<!ENTITY" in packet[: max(start, 0)]:
-        return packet  # entities may name a prohibition
+        return packet  # entities may spell a prohibition
     return packet[start : end + len(b"</x:xmpmeta>")] if 0 <= start < end else packet
 
 
@@ -150,7 +189,7 @@ def _of_xmp(packet: bytes) -> Iterator[tuple[str, str, str | None]]:
 
 
 def _parsed(packet: bytes) -> ElementTree.Element:
-    # A packet needs no document type, and entities are what makes XML dangerous.
+    # A packet needs no document type, and entities make XML dangerous.
     if len(packet) > _MAX_PACKET or b"<!DOCTYPE" in packet or b"<!ENTITY" in packet:
         raise ValueError("no packet of ours")
     return ElementTree.fromstring(packet)
@@ -173,13 +212,17 @@ def _property(space: str, name: str, values: list[str]) -> Iterator[tuple[str, s
             yield "tdm_policy", value, FACT
         elif (space, name) in _FACTS:
             yield _FACTS[space, name], value, FACT
+            if name == "DigitalSourceType" and (code := of_source_type(value)):
+                yield SYNTHETIC, code, FACT
+        if name.lower() in _XMP_TEXTS and (maker := of_text(name, value)):
+            yield SYNTHETIC, maker, FACT
 
 
 def data_mining(value: str) -> str | None:
     """The decision of a plus:DataMining value (PLUS LDF vocabulary; IPTC 2023.1).
 
-    Any DMI-PROHIBITED… opts out: the partial ones forbid training, or tie it to words that only
-    a reader can weigh.
+    Any DMI-PROHIBITED… opts out: the partial ones forbid training, or depend on words that only a
+    human can judge.
     """
     code = value.rstrip("/").rsplit("/", 1)[-1].upper()
     if code.startswith("DMI-PROHIBITED"):

@@ -13,13 +13,15 @@ SiteFile = Literal["robots", "tdmrep", "aitxt"]
 
 @settings
 class RightsSettings:
-    """What is done about what sites and files say of their use."""
+    """What is done about the statements of sites and files on their use."""
 
     policy: Literal["respect", "record"] = "respect"
-    """respect: what is opted out is not stored, nor asked for where the site said so before.
-    record: everything is stored, and what was said is written down."""
+    """respect: opted-out images are not stored, and not requested if the site said so before.
+    record: everything is stored, and the statements are recorded.
+    """
     agents: tuple[str, ...] = Field(default=("frenchcat", "img2dataset"), min_length=1)
     """The names under which rules for us are looked up, besides those for everybody. What a site
-    says to img2dataset, it says to builders of image datasets."""
+    says to img2dataset, it says to builders of image datasets.
+    """
     site_files: tuple[SiteFile, ...] = ("robots", "tdmrep", "aitxt")
-    """Which of /robots.txt, /.well-known/tdmrep.json and /ai.txt are asked for, once a site."""
+    """Which of /robots.txt, /.well-known/tdmrep.json and /ai.txt are requested, once per site."""

@@ -1,11 +1,10 @@
-"""Asks each site once for its own files, before anything else of it is asked for.
+"""Requests each site's own files once, before anything else from it is requested.
 
-Reads robots.txt, tdmrep.json and ai.txt through the same safe fetch as pictures: checked
-addresses, deadlines, caps, turns. All rows of a site wait for one look-up. A site without a file
-says nothing; one that fails to answer for robots.txt is not asked for pictures either (RFC 9309
-2.3.1.4), and its rows fail for the site's own reason, so that they are asked again another day.
-
-Cost: up to three requests a site. Memory: `MAX_SITES` sites at most.
+Reads robots.txt, tdmrep.json and ai.txt through the same safe fetch as images: checked addresses,
+deadlines, caps, turns. All rows of a site wait for one look-up. A missing file says nothing. If a
+site does not answer for robots.txt, no image is requested from it (RFC 9309 2.3.1.4), and its rows
+fail with the site's own reason, so that they are requested again another day. Cost: up to three
+requests per site. Memory: at most `MAX_SITES` sites.
 """
 
 from __future__ import annotations
@@ -43,30 +42,30 @@ _UNKNOWN = frozenset(
         FailureReason.BAD_ENCODING,
     )
 )
-"""Failures that leave open what the file says; any other says that there is none."""
+"""Failures that leave the file's content unknown; any other means that there is none."""
 
 
 class SiteCache:
     """What sites say, by origin. Belongs to one event loop."""
 
     def __init__(self, settings: RightsSettings, get: Get) -> None:
-        """Take the fetch: `get(url)` gives body and hops, or raises FetchFailure."""
+        """Take the fetch: `get(url)` returns body and hops, or raises FetchFailure."""
         self.settings = settings
         self._get = get
         self._sites: OrderedDict[_Origin, SiteRules] = OrderedDict()
         self._asking: dict[_Origin, asyncio.Task[SiteRules]] = {}
 
     def known(self, url: WebURL) -> SiteRules | None:
-        """The site of a URL, if it was asked already."""
+        """The site of a URL, if it was looked up already."""
         origin = _origin(url)
         if origin in self._sites:
             self._sites.move_to_end(origin)
         return self._sites.get(origin)
 
     async def ask(self, url: WebURL) -> SiteRules:
-        """The site of a URL. Raises FetchFailure where robots.txt can be neither had nor ruled out.
+        """The site of a URL. Raises FetchFailure if it is unknown whether there is a robots.txt.
 
-        Failures are not kept: who comes later asks again.
+        Failures are not cached: later rows ask again.
         """
         origin = _origin(url)
         task = self._asking.get(origin)
@@ -74,10 +73,11 @@ class SiteCache:
             task = asyncio.create_task(self._read(url))
             self._asking[origin] = task
             task.add_done_callback(lambda done: self._keep(origin, done))
-        return await asyncio.shield(task)  # who leaves, leaves it to the others
+        # Shielded: a waiter that is cancelled must not cancel the look-up for others.
+        return await asyncio.shield(task)
 
     def refusal(self, signals: list[Signal]) -> Signal | None:
-        """What forbids to ask for a URL at all, where the policy is to respect it."""
+        """What forbids requesting a URL at all, if the policy is to respect it."""
         if self.settings.policy != "respect":
             return None
         refusing = (s for s in signals if s.signal == "robots_txt" and s.decision == OPT_OUT)

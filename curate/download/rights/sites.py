@@ -1,9 +1,8 @@
-"""What a site's own files say of a URL: robots.txt, /.well-known/tdmrep.json, ai.txt.
+"""What a site's own files say about a URL: robots.txt, /.well-known/tdmrep.json, ai.txt.
 
-Reads the files' texts, writes nothing. Broken files say nothing: a page sent in place of one, JSON
-that is none, a line that is no rule. What could not be had is noted as that.
-
-Cost a URL: linear in its length and in the rules of its site.
+Reads the files' texts, writes nothing. Broken files say nothing: a web page instead of one, invalid
+JSON, a line that is not a rule. Files that were unavailable are noted as such. Cost per URL: linear
+in its length and in the rules of its site.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ PATHS: dict[SiteFile, str] = {
     "aitxt": "/ai.txt",
 }
 MAX_CHARS = 512 * 1024
-"""Of a file that are read; RFC 9309 2.5 asks for at least 500 kiB."""
+"""Bytes of a file that are read; RFC 9309 2.5 asks for at least 500 kiB."""
 _SIGNALS: dict[SiteFile, str] = {"robots": "robots_txt", "tdmrep": "tdmrep", "aitxt": "ai_txt"}
 _NO_SLASH = re.compile(
     r"^([ \t]*(?:dis)?allow[ \t]*:[ \t]*)(?=[^/\s])", re.IGNORECASE | re.MULTILINE
@@ -41,9 +40,9 @@ Group = tuple[set[str], list[tuple[str, str]]]
 
 @dataclass(frozen=True)
 class SiteFileText:
-    """A file of a site as it was read; `text` is None where the site has none.
+    """A file of a site; `text` is None if the site has none.
 
-    `failure` is the reason why that is not known.
+    `failure` is the reason if that is unknown.
     """
 
     url: str
@@ -56,12 +55,12 @@ class SiteRules:
     """The files of one site; parsed once, asked for each of its URLs."""
 
     def __init__(self, files: dict[SiteFile, SiteFileText], agents: Sequence[str]) -> None:
-        """Take what could be read of them."""
+        """Take the files that could be read."""
         self._files = files
         self._agents = [product_token(agent) for agent in agents]
 
     def signals(self, url: str, path: str) -> list[Signal]:
-        """What they say of a URL, whose path and query is `path`."""
+        """What they say about a URL with this path and query."""
         said = [*self._robots(url), *self._usage(path), *self._tdmrep(path), *self._ai(url)]
         return [*self._unread(), *said]
 
@@ -83,7 +82,7 @@ class SiteRules:
             yield Signal("ai_txt", f"Disallow for {agent}", file.url, file.time, OPT_OUT)
 
     def _usage(self, path: str) -> Iterator[Signal]:
-        """The preferences that hold for a path: those of the longest matching rule."""
+        """The preferences for a path: those of the longest matching rule."""
         file = self._files.get("robots")
         matching = [
             (len(pattern), preference)
@@ -98,7 +97,7 @@ class SiteRules:
             yield Signal("robots_content_usage", shortened(value), file.url, file.time, decision)
 
     def _tdmrep(self, path: str) -> Iterator[Signal]:
-        """Of the first entry whose location matches."""
+        """The rights of the first entry whose location matches."""
         file = self._files.get("tdmrep")
         for entry in self._tdmrep_entries:
             location = entry.get("location")
@@ -106,7 +105,7 @@ class SiteRules:
                 continue
             assert file is not None
             value = entry.get("tdm-reservation")
-            # Other values than these can be nested as deep as their maker likes.
+            # Other values might be nested arbitrarily deep.
             shown = value if isinstance(value, str | int | float) else type(value).__name__
             said = shortened(f"{location} tdm-reservation: {shown}")
             yield Signal("tdmrep", said, file.url, file.time, reservation(value))
@@ -155,8 +154,8 @@ class SiteRules:
 def usage_groups(robots: str) -> list[Group]:
     """Agents (lower case) and their Content-Usage rules (path or "", preference), in order.
 
-    As RFC 9309 groups them: agents in a row share the rules that follow. A rule before any agent
-    is taken to be for everybody.
+    As RFC 9309 groups them: consecutive agents share the rules that follow. A rule before any agent
+    is for everybody.
     """
     groups: list[Group] = []
     in_agents = False
@@ -180,9 +179,9 @@ def usage_groups(robots: str) -> list[Group]:
 
 
 def matches(pattern: str, path: str) -> bool:
-    """Whether a path begins with a pattern that has ``*`` and a closing ``$`` as robots.txt has.
+    """Whether a path begins with a robots.txt pattern, with ``*`` and a closing ``$``.
 
-    Not a regular expression: with many ``*`` one can take for ever to fail.
+    Not a regular expression: with many ``*`` one could take forever to fail.
     """
     pattern, path = unquote(pattern), unquote(path)
     first, *others = pattern.removesuffix("$").split("*")
@@ -219,5 +218,5 @@ def _parsed(text: str | None) -> Protego | None:
 
     try:
         return Protego.parse("\n".join(_whole_name(line) for line in text.splitlines()))
-    except Exception:  # whatever a stranger's file does to the parser
+    except Exception:  # a stranger's file may do anything to the parser
         return None

@@ -1,8 +1,8 @@
 """Usage preferences of the IETF's AI Preferences group: ``train-ai=n, search=y``.
 
-Reads a text, writes nothing. A dictionary in the sense of RFC 9651, of which we read tokens and
-booleans; the last of equal keys counts (draft-ietf-aipref-vocab). The drafts changed the names of
-their categories; all that were published are known here.
+Reads a text, writes nothing. A dictionary as in RFC 9651, of which we read tokens and booleans; the
+last of equal keys counts (draft-ietf-aipref-vocab). The drafts changed the names of their
+categories; all published names are known here.
 """
 
 from __future__ import annotations

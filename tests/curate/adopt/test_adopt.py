@@ -119,7 +119,7 @@ def test_a_clip_retrieval_folder_is_searched_row_for_row(
         assert (hit.columns["original_key"], hit.columns["width"]) == (f"old-{number}", number)
         (hit,) = searcher.query(vector=TEXTS[number], k=1, by="text", where=f"width = {number}")
         assert hit.caption == f"caption {number}"
-    with pytest.raises(UserError, match="holds no picture"):
+    with pytest.raises(UserError, match="has no image"):
         searcher.picture(hit)
     with pytest.raises(UserError, match="were made by unknown"):
         searcher.query(text="cat")
@@ -183,7 +183,7 @@ def test_rows_that_do_not_match_are_refused(tmp_path: Path) -> None:
     ("broken", "said"),
     [
         ("nothing", "no such folder"),
-        ("empty", "is neither of img2dataset"),
+        ("empty", "is not a folder of img2dataset"),
         ("index", "gives no vectors back"),
         ("metadata", "vectors and no metadata"),
     ],

@@ -212,7 +212,7 @@ def test_without_images_a_removal_is_compacted_whatever_was_run(dataset: Dataset
 
 
 def test_without_images_training_says_so(dataset: Dataset, tmp_path: Path) -> None:
-    from frenchcat.train.rows import rows_of_selection
+    from frenchcat.train.layout import rows_of_selection
     from frenchcat.train.webdataset import pipeline_of
 
     made = select(dataset, "cats")

@@ -141,12 +141,12 @@ def test_what_a_png_carries_besides_its_pixels_changes_nothing(body: bytes) -> N
 def test_what_is_not_stored_has_its_reason(
     body: bytes, kind: str, settings: dict[str, Any], reason: str | None
 ) -> None:
-    develop = ImageProcessor(ResizeSettings(**settings))
+    process = ImageProcessor(ResizeSettings(**settings))
     if reason is None:
-        develop(body, kind)
+        process(body, kind)
         return
     with pytest.raises(Unfit) as caught:
-        develop(body, kind)
+        process(body, kind)
     assert str(caught.value).split(":")[0] == reason
 
 
@@ -191,12 +191,12 @@ def test_a_kind_without_a_decoder_names_the_package(monkeypatch: pytest.MonkeyPa
 
 
 def test_threads_change_no_byte() -> None:
-    develop: Callable[[bytes, str], StoredImage] = ImageProcessor(ResizeSettings(image_size=48))
+    process: Callable[[bytes, str], StoredImage] = ImageProcessor(ResizeSettings(image_size=48))
     bodies = [jpeg(n, 90 + n, 64) for n in range(24)]
     bodies += [people_have()[name][0] for name in ("JPEG of a wide profile", "JPEG in CMYK")] * 4
     with ThreadPoolExecutor(4) as pool:
-        together = list(pool.map(lambda body: develop(body, "jpeg"), bodies))
-    assert together == [develop(body, "jpeg") for body in bodies]
+        together = list(pool.map(lambda body: process(body, "jpeg"), bodies))
+    assert together == [process(body, "jpeg") for body in bodies]
 
 
 def test_a_compression_level_of_png_has_one_digit() -> None:

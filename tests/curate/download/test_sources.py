@@ -38,7 +38,7 @@ def test_hive_folders_are_columns(tmp_path: Path) -> None:
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "git lfs pull"),
         (b"PK\x03\x04\x14\0", "a zip archive or spreadsheet"),
         (b"\n<!DOCTYPE html><html>404</html>", "a web page or XML"),
-        (b"%PDF-1.7 ", "of a format that is not read"),
+        (b"%PDF-1.7 ", "in an unknown format"),
     ],
 )
 def test_what_people_give_for_a_list_is_called_by_its_name(

@@ -150,6 +150,16 @@ def test_nothing_is_removed_that_nobody_agreed_to(dataset: Dataset) -> None:
     assert not dataset.exists("removals")
 
 
+def test_a_request_that_matches_no_row_is_recorded_only_where_that_is_wanted(
+    dataset: Dataset,
+) -> None:
+    status, _, said = verb(dataset, "--domain", "nowhere.example")
+    assert (status, dataset.exists("removals")) == (1, False)
+    assert "no row matches" in said
+    assert verb(dataset, "--domain", "nowhere.example", "--yes")[0] == 0
+    assert removed(dataset).domains == {"nowhere.example"}
+
+
 def test_the_verb_removes_what_it_was_asked_for_and_says_so(dataset: Dataset) -> None:
     arguments = ("--key", KEYS[1], "--note", "a letter", "--yes", "--json")
     status, shown, said = verb(dataset, *arguments)
@@ -170,6 +180,6 @@ def test_near_copies_go_where_the_verb_is_told_so(tmp_path: Path, near: bool) ->
 
 @pytest.mark.parametrize("given", [(), ("--key", KEYS[0], "--domain", "example.org")])
 def test_a_removal_is_by_one_thing(dataset: Dataset, given: tuple[str, ...]) -> None:
-    with pytest.raises(UserError, match="name what shall go by one of"):
+    with pytest.raises(UserError, match="say what to remove with one of"):
         verb(dataset, *given, "--yes")
     assert not dataset.exists("removals")

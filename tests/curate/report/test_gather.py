@@ -15,6 +15,7 @@ from frenchcat.curate.report.examples import Examples
 from frenchcat.curate.report.outcomes import open_outcomes, rows_of
 from frenchcat.curate.report.report import make_report
 from frenchcat.curate.report.settings import ReportSettings
+from frenchcat.curate.urls import domain_of
 from tests.curate.report.datasets import write
 from tests.sample.columns import set_columns
 from tests.sample.row import Row
@@ -94,6 +95,23 @@ def test_domains_are_registered_ones_and_count_all_outcomes(tmp_path: Path) -> N
     assert found["other.example"].unsafe == 1
     assert found["other.example"].reasons == [("dull", 1)]
     assert report.domains == 3
+
+
+def test_the_domain_of_an_odd_url_is_the_one_that_removals_and_conditions_see(
+    tmp_path: Path,
+) -> None:
+    urls = [
+        *("http://a.co.uk/1", "http://B.A.co.uk:80/2", " http://a.co.uk/3", "http://a.co.uk\n"),
+        *("http://b%C3%BCcher.de/4", "http://bücher.de./5", "http://xn--bcher-kva.de/6"),
+        *("http://u@v@host.org/7", "//a.org/8", "ht\ttp://a.org/9", "http://a\n.org/10"),
+        *("http://[::1]:8/11", "http://0x7f.1/12", "http://a_b.org/13", "ftp://u:p@c.org/14"),
+        *("http://a.org\\@b.org/15", "a.org/16", "", "http:///17"),
+    ]
+    dataset = write(tmp_path / "d", [Row(url=url) for url in urls])
+    catalog = open_outcomes(dataset)
+    found = rows_of(catalog, "SELECT url, domain FROM outcomes JOIN domains_of_hosts USING (host)")
+    catalog.duck.close()
+    assert dict(found) == {url: domain_of(url) for url in urls}
 
 
 def test_bars_cover_every_row_however_many_values(tmp_path: Path) -> None:

@@ -138,7 +138,7 @@ def test_a_removed_picture_is_gone(page: Page, site: Site) -> None:
 def test_a_key_is_asked_for_and_removals_are_reported(guarded: Page, site: Site) -> None:
     page = guarded
     page.goto("/?query=french cat")
-    expect(page.locator("#problem")).to_contain_text("asks for a key")
+    expect(page.locator("#problem")).to_contain_text("needs a key")
     expect(page.locator("#key")).to_be_focused()
     page.locator("#key").fill(SECRET)
     page.locator("#key").press("Enter")

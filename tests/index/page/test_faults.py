@@ -177,7 +177,7 @@ def test_a_wrong_key_is_said(guarded: Page) -> None:
     guarded.goto("/")
     guarded.locator("#key").fill("a-key-that-nobody-gave")
     guarded.locator("#key").press("Enter")
-    expect(guarded.locator("#problem")).to_contain_text("none of this service's")
+    expect(guarded.locator("#problem")).to_contain_text("does not know the key")
 
 
 def test_a_key_goes_to_another_site_only_where_that_is_agreed_to(

@@ -66,7 +66,7 @@ def test_uploads_on_their_way_are_bounded_in_number(eight: Dataset, held: ExitSt
         answer = refusal(service, held, 10)
         assert answer.startswith(b"HTTP/1.1 503")
         assert b"retry-after: 5" in answer
-        assert b"2 uploads are on their way already (max_uploads)" in answer
+        assert b"2 uploads are already running (max_uploads)" in answer
         assert service.post("/v1/search", ANY).status_code == 200  # it comes in one piece
         held.close()
         large = {"picture": "A" * 500_000}

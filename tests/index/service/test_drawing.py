@@ -336,7 +336,7 @@ def test_a_better_checkpoint_is_taken_up(run: Path, tmp_path: Path) -> None:
 
 
 def test_what_is_no_run_is_said(run: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"--draw .* is no run: it has no run\.json"):
+    with pytest.raises(UserError, match=r"--draw .* is not a run: it has no run\.json"):
         draw_backend_of(tmp_path)
     copied = Path(shutil.copytree(run, tmp_path / "run"))
     shutil.rmtree(copied / "checkpoints")

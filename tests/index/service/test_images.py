@@ -24,9 +24,9 @@ from frenchcat.curate.image.sniff import sniff
 from frenchcat.curate.remove import RemovalQuery, matches
 from frenchcat.curate.score.pictures import decode as scored
 from frenchcat.index.search import Searcher
+from frenchcat.train.layout import rows_of_tars
 from frenchcat.train.plan import Batch
 from frenchcat.train.reader import Reader
-from frenchcat.train.rows import rows_of_tars
 from tests.index.service.served import base64_of, index, named_by, served
 from tests.sample.columns import add_columns
 from tests.sample.embedded import add_shard

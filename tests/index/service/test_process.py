@@ -117,7 +117,7 @@ def test_mistakes_are_one_line_and_status_2(folder: str, tmp_path: Path) -> None
         ([folder, "--host", "0.0.0.0", "--allow-remove"], "--api-key-file"),
         ([folder, "--draw", str(tmp_path)], "is no run"),
         ([folder, "--api-key-file", str(tmp_path / "none")], "cannot be read"),
-        ([folder, "--api-key-file", str(tmp_path / "empty")], "holds no key"),
+        ([folder, "--api-key-file", str(tmp_path / "empty")], "contains no key"),
     ):
         command = [sys.executable, "-m", "frenchcat", "serve", *arguments]
         done = subprocess.run(command, capture_output=True, text=True)

@@ -45,9 +45,10 @@ def make(root: Path, clip: Clip) -> Dataset:
     add_columns(dataset, "verdicts", keep=keep, reason=REASONS)
     signals = pa.table(
         {
-            "key": [KEYS[2], KEYS[2], KEYS[4]],
-            "signal": ["tdm-reservation", "noai", "robots"],
-            "decision": ["opt_out", "opt_out", "allowed"],
+            "key": [KEYS[2], KEYS[2], KEYS[4], KEYS[5]],
+            "signal": ["tdm-reservation", "noai", "robots", "synthetic"],
+            "value": ["1", "noai", "*", "Midjourney"],
+            "decision": ["opt_out", "opt_out", "allowed", None],
         }
     )
     with dataset.publish("rights") as publication:
@@ -92,6 +93,7 @@ def test_a_row_says_what_every_stage_says_of_it(client: TestClient, way: str) ->
         assert (row["keep"], row["reason"]) == (REASONS[at] is None, REASONS[at])
         assert row["copies"] == (2 if at in (0, 3, 5) else 0)
         assert row["opted_out"] == ("noai, tdm-reservation" if at == 2 else None)
+        assert row["synthetic"] == ("Midjourney" if at == 5 else None)
         assert row["caption"] == CAPTIONS[at]
     if way == "search":  # to the query, whatever the score of that name says
         assert rows[KEYS[0]]["similarity"] > rows[KEYS[2]]["similarity"] != 0.2

@@ -372,8 +372,8 @@ def test_a_key_is_sent_as_http_basic_too(tmp_path: Path, cats: Dataset, clip: Cl
         assert odd.status_code == 401
         wrong = client.get("/v1/datasets", headers={"X-API-Key": "nonsense"}).json()["detail"]
         none = client.get("/v1/datasets").json()["detail"]
-        assert "none of this service's" in wrong
-        assert "asks for a key" in none
+        assert "does not know the key" in wrong
+        assert "needs a key" in none
 
 
 def test_pictures_have_a_rate_of_their_own_and_the_page_has_none(cats: Dataset, clip: Clip) -> None:

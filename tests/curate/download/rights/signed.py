@@ -75,11 +75,13 @@ def signed(
     *,
     ingredient: bytes | None = None,
     remote: str | None = None,
+    source: str = "http://c2pa.org/digitalsourcetype/empty",
+    generator: str = "test",
 ) -> bytes:
     """A picture with a manifest that makes these assertions.
 
     `ingredient`: a JPEG whose manifests are taken over. `remote`: where the manifest is said to
-    lie, instead of in the picture.
+    lie, instead of in the picture. `source`: the digital source type of what it says was done.
     """
     key, certificates = _chain()
 
@@ -87,12 +89,9 @@ def signed(
         r, s = decode_dss_signature(key.sign(data, ec.ECDSA(hashes.SHA256())))
         return r.to_bytes(32, "big") + s.to_bytes(32, "big")
 
-    created = {
-        "action": "c2pa.created",
-        "digitalSourceType": "http://c2pa.org/digitalsourcetype/empty",
-    }
+    created = {"action": "c2pa.created", "digitalSourceType": source}
     manifest = {
-        "claim_generator_info": [{"name": "test", "version": "1"}],
+        "claim_generator_info": [{"name": generator, "version": "1"}],
         "title": "picture",
         "assertions": [
             {"label": "c2pa.actions", "data": {"actions": [created]}},

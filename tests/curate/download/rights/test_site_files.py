@@ -204,11 +204,11 @@ def test_a_site_is_asked_once_for_all_its_rows_and_again_after_a_failure() -> No
     asyncio.run(run())
 
 
-# -- the desk alone -------------------------------------------------------------------------------
+# -- the site cache alone -------------------------------------------------------------------------
 
 
-def at_desk(test: Callable[[SiteCache, list[str]], Awaitable[None]]) -> None:
-    """Run with a desk whose network has an empty robots.txt anywhere, and what it is asked for."""
+def with_site_cache(test: Callable[[SiteCache, list[str]], Awaitable[None]]) -> None:
+    """Run with a site cache whose network has empty robots.txt files, and its requests."""
     asked: list[str] = []
 
     async def get(url: WebURL) -> tuple[bytes, list[Hop]]:
@@ -235,7 +235,7 @@ def test_a_site_is_a_scheme_a_host_and_a_port() -> None:
             assert site_cache.known(parse_url(f"{origin}/y?z")) is site
         assert asked == [f"{origin}/robots.txt" for origin in origins]
 
-    at_desk(test)
+    with_site_cache(test)
 
 
 def test_who_asks_at_the_same_time_shares_one_look_up_that_none_of_them_can_end() -> None:
@@ -249,7 +249,7 @@ def test_who_asks_at_the_same_time_shares_one_look_up_that_none_of_them_can_end(
         assert {id(site) for site in found[1:]} == {id(site_cache.known(url))}
         assert len(asked) == 1
 
-    at_desk(test)
+    with_site_cache(test)
 
 
 def test_a_look_up_that_failed_is_made_again() -> None:
@@ -260,7 +260,7 @@ def test_a_look_up_that_failed_is_made_again() -> None:
                 await site_cache.ask(url)
             assert (site_cache.known(url), len(asked)) == (None, times)
 
-    at_desk(test)
+    with_site_cache(test)
 
 
 def test_of_too_many_sites_the_one_asked_for_the_longest_ago_is_forgotten() -> None:
@@ -273,4 +273,4 @@ def test_of_too_many_sites_the_one_asked_for_the_longest_ago_is_forgotten() -> N
         known = [site_cache.known(url) is not None for url in urls]
         assert known == [True, False, *[True] * (MAX_SITES - 1)]
 
-    at_desk(test)
+    with_site_cache(test)

@@ -96,7 +96,7 @@ def test_a_rule_for_us_by_name_goes_before_that_for_everybody() -> None:
 
 
 def ask(answers: dict[str, bytes | FetchFailure], **settings: object) -> list[tuple[str, str]]:
-    """What a desk finds out where the network answers so."""
+    """What a site cache finds out if the network answers this way."""
 
     async def get(url: WebURL) -> tuple[bytes, list[Hop]]:
         await asyncio.sleep(0)

@@ -5,7 +5,7 @@ from pathlib import Path
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.remove import RemovalQuery, matches, remove
 from frenchcat.curate.select import Choice, select
-from frenchcat.train.rows import rows_of_selection
+from frenchcat.train.layout import rows_of_selection
 from tests.train.embedded_run import make_dataset, mini
 
 
