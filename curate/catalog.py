@@ -146,6 +146,11 @@ class Catalog:
         sql = found.sql(relative=file) if found.has(file) else f"{found.sql()} LIMIT 0"
         return SAID.format(f"({sql})") if folder == "said" else sql
 
+    @property
+    def has_rights(self) -> bool:
+        """Whether there is the view `rights`."""
+        return "rights" in self._files
+
     def count(self, where: str | None = None) -> int:
         """How many stored pictures meet a condition. Raises `UserError` for a bad one."""
         found = self.table("count(*) AS n", where)

@@ -46,6 +46,7 @@ VERBS = {  # verb -> its module of commands/, in the order of the help
     "sample": "train",
     "evaluate": "train",
     "verify": "train",
+    "used": "used",
     "remove": "remove",
     "compact": "remove",
 }

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from frenchcat.index.terms import Terms
     from frenchcat.pipeline import BuildSettings
     from frenchcat.selected import OpenSelection
+    from frenchcat.used import Uses
 
 Agree = Callable[[Sequence["Match"]], bool]
 """Called with the rows that a removal names, before anything is removed."""
@@ -369,6 +370,20 @@ class OpenDataset:
         return matches(
             self.dataset, asked_for, self._encode_picture() if asked_for.by == "like" else None
         )
+
+    def used(
+        self, *, near: bool = False, runs: Sequence[Path] | None = None, **what: str | Path
+    ) -> Uses:
+        """In which selections, training steps and checkpoints the rows of an image are.
+
+        Takes one of url, domain, sha256, uid, key, like, creator. `runs` are folders of training
+        runs; None: those beside the dataset. Raises `NotFound` for a folder that is not a run.
+        """
+        from frenchcat.used import by_creator, uses_of
+
+        if set(what) == {"creator"}:
+            return uses_of(self.dataset, by_creator(self.dataset, str(what["creator"])), runs)
+        return uses_of(self.dataset, self.matches(near=near, **what), runs)
 
     def remove(
         self,

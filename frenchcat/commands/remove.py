@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +11,7 @@ import typer
 
 import frenchcat
 from frenchcat.commands.build import Folder, Json
+from frenchcat.curate.errors import UserError
 from frenchcat.terminal import say, say_json, say_json_lines, tell
 
 if TYPE_CHECKING:
@@ -59,8 +60,6 @@ def remove(
 
     Example: frenchcat remove data/mine --undo 3
     """
-    from frenchcat.curate.errors import UserError
-
     opened = frenchcat.open(dataset)
     if check:
         _check(opened.dataset, json)
@@ -75,11 +74,7 @@ def remove(
         )
         return
     given = {"url": url, "domain": domain, "sha256": sha256, "uid": uid, "key": key, "like": like}
-    asked = {by: value for by, value in given.items() if value is not None}
-    if len(asked) != 1:
-        raise UserError(
-            "say what to remove with one of --url, --domain, --sha256, --uid, --key, --like"
-        )
+    asked = of_one_kind(given, "say what to remove")
 
     def agree(found: Sequence[Match]) -> bool:
         _show(found, json)
@@ -93,6 +88,15 @@ def remove(
         f"request {removed.number}: {len(removed.keys)} rows removed; until they are compacted, "
         f"back with: frenchcat remove {dataset} --undo {removed.number}"
     )
+
+
+def of_one_kind(given: Mapping[str, str | Path | None], wanted: str) -> dict[str, str | Path]:
+    """The option that was given. Raises `UserError` for none, or for several."""
+    asked = {by: value for by, value in given.items() if value is not None}
+    if len(asked) != 1:
+        options = ", ".join(f"--{by}" for by in given)
+        raise UserError(f"{wanted} with one of {options}")
+    return asked
 
 
 def compact(dataset: Folder, json: Json = False) -> None:

@@ -1,0 +1,78 @@
+"""In which rows, selections and training runs an image is: what `OpenDataset.used` returns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from frenchcat.curate.catalog import Catalog
+from frenchcat.curate.dataset import Dataset
+from frenchcat.curate.remove import Match
+from frenchcat.curate.select import names, open_selection
+from frenchcat.curate.sql_text import literal, quoted
+from frenchcat.train.used import Use, runs_of, use_of
+
+_CREATORS = ("creator", "artist", "author", "credit", "photographer")
+"""Columns of a list, and signals of the ledger, that name who made an image."""
+
+
+@dataclass(frozen=True)
+class Uses:
+    """What became of the rows that were asked about."""
+
+    matches: list[Match]
+    selections: dict[str, int]  # name -> how many of the rows it has
+    runs: list[Use]
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-able."""
+        rows = [
+            {"key": one.key, "url": one.url, "caption": one.caption, "why": one.why}
+            for one in self.matches
+        ]
+        return {
+            "rows": rows,
+            "selections": self.selections,
+            "runs": [use.as_dict() for use in self.runs],
+        }
+
+
+def uses_of(dataset: Dataset, matches: list[Match], runs: Sequence[Path] | None) -> Uses:
+    """Look the rows up in every selection and in runs; None: the runs beside the dataset.
+
+    Raises `NotFound` for a folder that is not a run.
+    """
+    keys = {one.key for one in matches}
+    selections = {
+        name: len(keys & set(open_selection(dataset, name).table["key"].to_pylist()))
+        for name in names(dataset)
+    }
+    if runs is None:
+        runs = runs_of(Path(dataset.root)) if dataset.local else []
+    return Uses(
+        matches,
+        {name: rows for name, rows in selections.items() if rows},
+        [use_of(run, keys) for run in runs] if keys else [],
+    )
+
+
+def by_creator(dataset: Dataset, name: str) -> list[Match]:
+    """The rows whose list, file or site names this creator, in any case, in key order."""
+    wanted = literal(name.strip().lower())
+    with Catalog(dataset) as catalog:
+        there = [one for one in catalog.columns() if one.lower() in _CREATORS]
+        said = [f"lower(trim({quoted(one)}::VARCHAR)) = {wanted}" for one in there]
+        if catalog.has_rights:
+            signals = ", ".join(map(literal, _CREATORS))
+            said.append(
+                f"key IN (SELECT key FROM rights WHERE signal IN ({signals}) "
+                f"AND lower(trim(value)) = {wanted})"
+            )
+        if not said:
+            return []
+        table = catalog.run(
+            f"SELECT key, url, caption FROM samples WHERE {' OR '.join(said)} ORDER BY key"
+        )
+    return [Match(row["key"], row["url"], row["caption"], "creator") for row in table.to_pylist()]

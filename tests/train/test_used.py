@@ -1,0 +1,95 @@
+"""Which steps trained on a row: every draw of the run's own batches, no more and no less."""
+
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+from frenchcat.curate.clip.model import Clip
+from frenchcat.curate.dataset import Dataset
+from frenchcat.curate.errors import NotFound
+from frenchcat.curate.select import Choice, select
+from frenchcat.train import checkpoint
+from frenchcat.train.loop import train
+from frenchcat.train.rows import open_rows
+from frenchcat.train.stream import stream_of
+from frenchcat.train.used import runs_of, use_of
+from tests.train.embedded_run import ROWS, make_dataset, mini
+from tests.train.runs import settings
+
+STEPS = 9
+
+
+@pytest.fixture(scope="module")
+def clip() -> Clip:
+    return mini()
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory, clip: Clip) -> Path:
+    """Nine steps, more than an epoch, with weights and a checkpoint every three steps."""
+    folder = tmp_path_factory.mktemp("used")
+    dataset = make_dataset(folder / "dataset", clip)
+    select(
+        dataset, "some", Choice(where="key < '000000030'", weight="1 + (key > '000000020')::INT")
+    )
+    given = settings(
+        folder / "none",
+        folder / "run",
+        data={"tars": None, "dataset": dataset.root, "selection": "some"},
+        optimizer={"steps": STEPS, "warmup": 1},
+        run={"checkpoint_every": 3, "keep": 9},
+    )
+    return train(given)
+
+
+def test_a_row_was_drawn_at_the_steps_at_which_its_batch_was_trained(run: Path) -> None:
+    from frenchcat.train.run import find_checkpoint
+
+    _, _, settings = find_checkpoint(run)
+    drawn: dict[str, list[int]] = defaultdict(list)
+    for step, batch in zip(range(1, STEPS + 1), stream_of(settings, run / "rows"), strict=False):
+        for key in batch.keys:
+            drawn[key].append(step)
+    asked = {f"0000000{number:02d}" for number in range(ROWS)}
+    use = use_of(run, asked)
+    assert use.steps == dict(drawn)
+    assert max(map(len, drawn.values())) > 1, "the run has to be longer than an epoch"
+    rows = open_rows(run / "rows")
+    assert rows is not None
+    assert use.held_out == [rows.row(number).key for number in rows.held_out]
+    assert use.held_out
+    assert not set(use.held_out) & set(use.steps)
+    (key,) = list(drawn)[-1:]
+    alone = use_of(run, {key})
+    assert (alone.steps, alone.step) == ({key: drawn[key]}, STEPS)
+
+
+def test_a_checkpoint_has_seen_what_was_drawn_until_it_was_written(run: Path) -> None:
+    late = next(key for key, steps in use_of(run, ALL).steps.items() if steps[0] > 3)
+    use = use_of(run, {late})
+    steps = [checkpoint.read_state(path).step for path in checkpoint.steps(run)]
+    assert [one.step for one in use.checkpoints] == steps == [3, 6, 9]
+    for one in use.checkpoints:
+        assert one.times == sum(step <= one.step for step in use.steps[late])
+    assert "step-00000003" not in use.cannot_forget
+    assert use.cannot_forget[-1] == "step-00000009"
+
+
+def test_a_row_that_is_not_in_the_selection_was_not_trained_on(run: Path) -> None:
+    use = use_of(run, {"000000035"})
+    assert (use.steps, use.held_out, use.cannot_forget) == ({}, [], [])
+
+
+def test_the_runs_beside_a_dataset_are_those_that_were_trained_on_it(
+    run: Path, tmp_path: Path, clip: Clip
+) -> None:
+    assert runs_of(run.parent / "dataset") == [run]
+    for folder in (tmp_path / "dataset", run.parent / "another"):
+        other = make_dataset(folder, clip)
+        assert runs_of(Path(other.root)) == []
+    with pytest.raises(NotFound, match="is not a run"):
+        use_of(Path(Dataset.open(other.root).root), {"000000001"})
+
+
+ALL = {f"0000000{number:02d}" for number in range(ROWS)}

@@ -1,0 +1,116 @@
+"""Which steps of a run trained on given rows, and which of its checkpoints have seen them.
+
+Reads a run's laid-out rows and the state of its checkpoints; no log, no image and no model. Which
+rows make up a batch follows from (selection, seed, epoch, k) alone (plan.py), so a run answers for
+each of its steps, whether or not anybody wrote it down.
+
+What it does not say: what a row changed in the weights, and which damaged images were replaced by
+others on the day (the run counts those as `substituted`).
+
+Cost: every batch up to the last checkpoint is planned again, about 10,000 steps per second.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from frenchcat.curate.errors import NotFound
+from frenchcat.train import checkpoint
+from frenchcat.train.loader import Cursor, places
+from frenchcat.train.plan import Plan
+from frenchcat.train.rows import open_rows
+from frenchcat.train.run import find_checkpoint
+
+
+@dataclass(frozen=True)
+class SeenBy:
+    """A checkpoint, and how often it was trained on the rows."""
+
+    name: str
+    step: int  # optimizer steps of the run until it was written
+    times: int  # that one of the rows was drawn until then
+
+
+@dataclass(frozen=True)
+class Use:
+    """What a run made of the rows that were asked about."""
+
+    run: str
+    selection: str | None
+    step: int  # of the newest checkpoint: later steps left nothing behind
+    steps: dict[
+        str, list[int]
+    ]  # key -> the steps that drew it, from 1, rising; twice if drawn twice
+    held_out: list[str]  # keys of the run's rows that it never trains on
+    checkpoints: list[SeenBy]  # oldest first
+    substituted: int  # draws of any row that were replaced by another, as its image was damaged
+
+    @property
+    def cannot_forget(self) -> list[str]:
+        """The names of the checkpoints that were trained on any of the rows."""
+        return [one.name for one in self.checkpoints if one.times]
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-able."""
+        return {**asdict(self), "cannot_forget": self.cannot_forget}
+
+
+def use_of(run: Path, keys: Collection[str]) -> Use:
+    """What a run made of the rows of its dataset with these keys.
+
+    Raises `NotFound` for a folder that is not a run or has no checkpoint, and `UserError` if its
+    state cannot be read.
+    """
+    _, _, settings = find_checkpoint(run)
+    if (rows := open_rows(run / "rows")) is None:
+        raise NotFound(f"{run}: its rows are gone, from which its order follows")
+    states = [(path.name, checkpoint.read_state(path)) for path in checkpoint.steps(run)]
+    newest = max((state for _, state in states), key=lambda state: state.step)
+    named = {number: key for number, key in enumerate(rows.keys()) if key in keys}
+    data = settings.data
+    plan = Plan(rows.population, rows.digest, settings.run.seed, data.batch, data.shards_per_block)
+    wanted = np.array(sorted(named), np.int64)  # the plan draws no row that is held out
+    steps: dict[str, list[int]] = defaultdict(list)
+    for step, number in _drawn(plan, wanted, newest.step):
+        steps[named[number]].append(step)
+    drawn = sorted(step for found in steps.values() for step in found)
+    return Use(
+        str(run),
+        data.selection,
+        newest.step,
+        {key: steps[key] for key in sorted(steps)},
+        sorted(named[number] for number in named if number in set(rows.held_out)),
+        [SeenBy(name, s.step, sum(step <= s.step for step in drawn)) for name, s in states],
+        newest.substituted,
+    )
+
+
+def runs_of(dataset: Path) -> list[Path]:
+    """The runs beside a dataset that were trained on it: folders of the folder that it lies in."""
+    found = []
+    for about in sorted(dataset.resolve().parent.glob(f"*/{checkpoint.FOLDER}")):
+        try:
+            _, _, settings = find_checkpoint(about.parent)
+        except NotFound:
+            continue
+        place = settings.data.dataset
+        if place is not None and Path(place).resolve() == dataset.resolve():
+            found.append(about.parent)
+    return found
+
+
+def _drawn(plan: Plan, wanted: NDArray[np.int64], steps: int) -> Iterator[tuple[int, int]]:
+    """(step, row) of every draw of the wanted rows in the first steps of a run."""
+    if not len(wanted):
+        return
+    for step, (epoch, k) in enumerate(places(plan, Cursor(), steps), start=1):
+        rows = plan.at(epoch, k).rows
+        for number in rows[np.isin(rows, wanted)].tolist():
+            yield step, number
