@@ -67,9 +67,11 @@ DECIDES: dict[str, Any] = {
     "diffusion.shift": 3.0,
     "model.lora": 4,
     "model.lora_alpha": 2.0,
+    "model.lora_text": True,
     "diffusion.noise_offset": 0.1,
     "text.templates": ["a photo of {caption}"],
     "data.caption": "alt",
+    "data.multiple": 16,
     "run.held_out_keys": ["000000001"],
     "run.seed": 1,
 }
@@ -200,7 +202,7 @@ def test_the_best_checkpoint_is_opened_or_the_one_that_was_named(tmp_path: Path)
 
 
 def test_what_is_no_run_or_no_checkpoint_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"is no run: it has no run\.json"):
+    with pytest.raises(UserError, match=r"is not a run: it has no run\.json"):
         find_checkpoint(tmp_path)
     (tmp_path / "run.json").write_text("{}")
     with pytest.raises(UserError, match="has no checkpoint yet"):
