@@ -207,7 +207,7 @@ def test_what_is_no_run_or_no_checkpoint_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text("{}")
     with pytest.raises(UserError, match="has no checkpoint yet"):
         find_checkpoint(tmp_path)
-    with pytest.raises(UserError, match="nowhere is no checkpoint; those of this run are in"):
+    with pytest.raises(UserError, match="nowhere is not a checkpoint; those of this run are in"):
         find_checkpoint(tmp_path, tmp_path / "nowhere")
     broken = settings(Path("tars"), tmp_path)
     path = publish(tmp_path, state(1, None, broken), {}, lambda _: None)
