@@ -192,7 +192,8 @@ def sample(
     sampler: str = "dpm++",
     seed: int = 0,
     image: str | Path | None = None,
-    strength: float = 0.6,
+    strength: float | None = None,
+    mask: str | Path | None = None,
     size: str | tuple[int, int] | None = None,
     rescale: float = 0.0,
     threshold: float | None = None,
@@ -210,7 +211,8 @@ def sample(
     or, for the artist, in the current folder. `size` is ``"96x64"`` or (width, height) in pixels;
     None: the size it was trained at. `rescale` is phi of rescaled guidance, `threshold` the
     quantile of dynamic thresholding, `spacing` (`even` or `karras`) that of the sampler's times.
-    Raises `NotFound` if there is no such run.
+    An `image` is noised to `strength` (.6; 1 with a mask). With a `mask` of the same size, only
+    what is white there is drawn. Raises `NotFound` if there is no such run.
     """
     from frenchcat.drawing import Steering, draw_to_files, size_of
 
@@ -227,6 +229,7 @@ def sample(
         seed=seed,
         image=None if image is None else Path(image),
         strength=strength,
+        mask=None if mask is None else Path(mask),
         size=size_of(size) if isinstance(size, str) else size,
         rescale=rescale,
         threshold=threshold,

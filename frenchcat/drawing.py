@@ -43,6 +43,8 @@ class Steering:
 NO_STEERING = Steering()
 USUAL: dict[str, Any] = {"size": None, "rescale": 0.0, "threshold": None, "spacing": "even"}
 """Defaults of train.draw: a manifest names only values that differ from these."""
+STRENGTH = 0.6
+"""How much an image is noised by default; with a mask it is 1."""
 
 
 def draw_to_files(
@@ -54,7 +56,8 @@ def draw_to_files(
     seed: int = 0,
     negative: str = "",
     image: Path | None = None,
-    strength: float = 1.0,
+    strength: float | None = None,
+    mask: Path | None = None,
     neighbours: int = NEIGHBOURS,
     credentials: Credentials | None = None,
     steering: Steering = NO_STEERING,
@@ -93,7 +96,13 @@ def draw_to_files(
     check_writable(out, "folder with --out")
     guides, steered_by = _guides(steering, parts)
     start = None if image is None else open_image(image)
-    strength = 1.0 if start is None else strength
+    if mask is not None and start is None:
+        raise UserError(f"the mask {mask} says where an image is drawn anew; add --image FILE")
+    inside = None if mask is None else open_image(mask)
+    if start is None:
+        strength = 1.0
+    elif strength is None:
+        strength = 1.0 if mask is not None else STRENGTH
     credentials = credentials or own_credentials()
     requests = [SampleRequest(p, seed + n, negative) for p in prompts for n in range(number)]
     try:
@@ -102,6 +111,7 @@ def draw_to_files(
             requests,
             start=start,
             strength=strength,
+            mask=inside,
             guides=guides,
             watch=watch,
             stopped=stopped,
@@ -120,6 +130,8 @@ def draw_to_files(
     if image is not None:
         about |= {"start": image.name, "strength": strength}
         about |= {"start_sha256": file_sha256(image)}
+    if mask is not None:
+        about |= {"mask": mask.name, "mask_sha256": file_sha256(mask)}
     out.mkdir(parents=True, exist_ok=True)
     paths: list[Path] = []
     facts_of = {wanted: about | _wished(wanted) for wanted in requests}
@@ -152,12 +164,11 @@ def made_by(run: Path | None, state: State, checkpoint: Path) -> dict[str, Any]:
 
     Without a run it is the bundled artist, whose weights lie directly in its folder.
     """
-    from frenchcat.train.artist import WEIGHTS
+    from frenchcat.train.start import weights_digest
 
-    weights = checkpoint / WEIGHTS if run is None else checkpoint / "unet" / WEIGHTS
     return {
         "model": "frenchcat artist" if run is None else run.resolve().name,
-        "checkpoint": file_sha256(weights),
+        "checkpoint": weights_digest(checkpoint),
         "step": state.step,
         "selection": state.identity["selection"],
         "selection_name": state.settings.get("data", {}).get("selection"),

@@ -72,8 +72,7 @@ def open_artist(
             f"the bundled artist in {found} does not load ({reason}); reinstall frenchcat"
         ) from None
     parts.unet = unet.eval().to(device_of(device))
-    parts.codec.to(device_of(device))
-    return parts, state, found
+    return parts.to(device_of(device)), state, found
 
 
 def export_artist(unet: Any, state: checkpoint.State, folder: Path) -> str:

@@ -1,7 +1,8 @@
 """Checkpoints: folders that appear by rename, hold all that a run resumes from, and are checked.
 
     <run>/checkpoints/step-00000500/
-        unet/                   the averaged weights, as diffusers saves a UNet2DConditionModel
+        unet/                   the averaged weights, as diffusers saves a UNet2DConditionModel;
+                                transformer/ where the pipeline that was started from has one
         scheduler/              the same process for diffusers' samplers
         model_index.json        with pipeline.py: the folder as a pipeline of diffusers (export.py)
         classifier/             in place of those in a classifier's run (classifier.py)
@@ -61,14 +62,16 @@ def save(
     unet: Any,
     scheduler: Any,
     more: Callable[[Path], bool] | None = None,
+    part: str = "unet",
 ) -> Path:
     """Write a diffusion model's checkpoint; it appears whole or not at all.
 
-    `more` writes further files, and says whether they make the folder a pipeline already.
+    `more` writes further files, and says whether they make the folder a pipeline already. `part` is
+    the network's name in a pipeline.
     """
 
     def export(folder: Path) -> None:
-        unet.save_pretrained(folder / "unet", safe_serialization=True)
+        unet.save_pretrained(folder / part, safe_serialization=True)
         if more is not None and more(folder):
             return
         scheduler.save_pretrained(folder / "scheduler")

@@ -39,6 +39,12 @@ class ClassifierParts:
     codec: Codec
     diffusion: Diffusion
     text: None = None  # a label is no sentence
+    family: None = None  # it is no pipeline's part
+
+    def to(self, device: Any) -> ClassifierParts:
+        """The same, its autoencoder on a device."""
+        self.codec.to(device)
+        return self
 
 
 class ClassifierTrainer(Trainer):

@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from frenchcat.curate.errors import UserError
+from frenchcat.curate.image import open_image
 from frenchcat.curate.notices import say_once
 from frenchcat.train.guidance import Guided
+from frenchcat.train.inpaint import known_of
 from frenchcat.train.model import network_of
 from frenchcat.train.permutation import key_of
-from frenchcat.train.pictures import squarest
+from frenchcat.train.pictures import plain_sizes, squarest
 from frenchcat.train.run import Parts
 from frenchcat.train.sampler import Predict, karras_timesteps, sample, timesteps
 from frenchcat.train.steering import Guide
@@ -30,7 +32,8 @@ if TYPE_CHECKING:
 Watch = Callable[[int, int], None]
 """Called after each step of the sampler with its number and the number of steps."""
 AT_ONCE = 64
-"""Images that are drawn together; memory grows with it."""
+"""Images that are drawn together at most; memory grows with it."""
+_POSITIONS = 2**16  # of x in images that are drawn together: 64 of 32 x 32, 4 of 128 x 128
 _MARGIN = 2  # pixels between the images of a grid
 _LETTERS = 14  # pixels below an image, for its prompt
 
@@ -57,6 +60,7 @@ def draw(
     sampler: str = "dpm++",
     start: Image | None = None,
     strength: float = 1.0,
+    mask: Image | None = None,
     size: tuple[int, int] | None = None,
     rescale: float = 0.0,
     threshold: float | None = None,
@@ -67,28 +71,31 @@ def draw(
 ) -> list[Image]:
     """Draw one image per request.
 
-    `start` with `strength` below 1 begins with a noised image (2108.01073). `size` is (width,
-    height) in pixels; None: that of the trained bucket nearest to a square. More than AT_ONCE
-    requests are drawn in parts. `rescale` and `threshold` are those of guidance.py; `spacing` of
-    the sampler's times is `even` or `karras`. `guides` steer in addition to classifier-free
-    guidance; `watch` is called after each step, `stopped` before each. Raises `Stopped` if that
-    returns true, ValueError for steps or a strength out of range, `UserError` for a guide that does
-    not fit the model.
+    `start` with `strength` below 1 begins with a noised image (2108.01073). With a `mask` of the
+    same size, only what is white there is drawn (inpaint.py). `size` is (width, height) in pixels;
+    None: that of the trained bucket nearest to a square. More than AT_ONCE requests are drawn in
+    parts, and fewer at once if they are large. `rescale` and `threshold` are those of guidance.py;
+    `spacing` of the sampler's times is `even` or `karras`. `guides` steer in addition to
+    classifier-free guidance; `watch` is called after each step, `stopped` before each. Raises
+    `Stopped` if that returns true, ValueError for steps or a strength out of range, `UserError` for
+    a guide or a mask that does not fit.
     """
     import torch
 
-    if len(requests) > AT_ONCE:
-        parted = [requests[n : n + AT_ONCE] for n in range(0, len(requests), AT_ONCE)]
+    width, height = size or squarest(parts.settings.data)
+    shape = _shape(parts, width, height)
+    at_once = max(1, min(AT_ONCE, _POSITIONS // (shape[1] * shape[2])))
+    if len(requests) > at_once:
+        parted = [requests[n : n + at_once] for n in range(0, len(requests), at_once)]
         how: dict[str, Any] = {"steps": steps, "guidance": guidance, "sampler": sampler}
-        how |= {"start": start, "strength": strength, "size": size, "guides": guides}
+        how |= {"start": start, "strength": strength, "size": size, "guides": guides, "mask": mask}
         how |= {"rescale": rescale, "threshold": threshold, "spacing": spacing}
         drawn = []
         for n, some in enumerate(parted):
             told = None if watch is None else _part_told(watch, n, len(parted))
             drawn += draw(parts, some, watch=told, stopped=stopped, **how)
         return drawn
-    width, height = size or squarest(parts.settings.data)
-    shape = _shape(parts, width, height)
+    parts.family.check_size(shape[1:])
     device = next(parts.unet.parameters()).device
     _check_guidance(parts, rescale, threshold)
     times = _times(parts, steps, strength, spacing)
@@ -103,11 +110,12 @@ def draw(
     condition = parts.text(
         [wanted.negative for wanted in requests] + [wanted.prompt for wanted in requests]
     ).to(device)
+    condition = condition.sized(torch.tensor([plain_sizes((width, height))] * 2 * count))
     for wanted in parts.text.too_long([one.prompt for one in requests]):
         say_once(f"the prompt {wanted!r} is cut to the text tower's {parts.text.limit} tokens")
     null, prompts = condition.part(0, count), condition.part(count, 2 * count)
     predict: Predict = Guided(
-        network_of(parts.unet),
+        network_of(parts.unet, parts.family.answer),
         parts.diffusion,
         parts.settings.diffusion.target,
         prompts,
@@ -118,6 +126,11 @@ def draw(
         rescale,
         threshold,
     )
+
+    known = None
+    if mask is not None and start is not None:
+        known = known_of(open_image(start), mask, (width, height), parts.codec, noise)
+        predict = known.within(predict, parts.diffusion)
 
     if watch is not None:
         predict = _watched(predict, watch, times)
@@ -132,6 +145,8 @@ def draw(
         return torch.stack(drawn).to(device)
 
     pixels = parts.codec.decode(sample(sampler, step, parts.diffusion, x, times, fresh))
+    if known is not None:
+        pixels = known.finished(pixels)
     return [_picture(one) for one in pixels]
 
 
@@ -227,8 +242,6 @@ def _encoded(parts: Parts, picture: Image, size: tuple[int, int], device: torch.
     """An image, cropped to (width, height) pixels, as x_0."""
     import torch
     from PIL import ImageOps
-
-    from frenchcat.curate.image import open_image
 
     fitted = np.asarray(ImageOps.fit(open_image(picture), size), np.uint8)
     pixels = torch.from_numpy(fitted.copy()).permute(2, 0, 1)[None]

@@ -26,13 +26,13 @@ from frenchcat.curate.json_text import json_text
 from frenchcat.curate.system_errors import check_writable
 from frenchcat.train.layout import buckets_of
 from frenchcat.train.loader import noise_of
-from frenchcat.train.model import unet_output
 from frenchcat.train.permutation import key_of, permuted
 from frenchcat.train.pictures import (
     edges_of,
     enough_of,
     fitted,
     shapes_of,
+    sizes_of,
     squarest,
     without_chance,
 )
@@ -94,19 +94,16 @@ def held_out_loss(
         return None
     totals = dict.fromkeys(held_out_times(process.steps), 0.0)
     for still in groups:
-        x_0, noise = still.x_0, still.noise
-        condition = parts.text(still.captions).to(device)
-        for time in totals:
-            t = torch.full((len(x_0),), time, device=device)
-            x_t = parts.diffusion.noised(x_0, t, noise)
-            target = parts.diffusion.target(process.target, x_0, noise, t)
-            for start in range(0, len(x_0), _BATCH):
-                chosen = slice(start, start + _BATCH)
+        for start in range(0, len(still.x_0), _BATCH):
+            part = still.part(start, start + _BATCH)
+            condition = parts.text(part.captions).to(device).sized(part.sizes)
+            for time in totals:
+                t = torch.full((len(part.x_0),), time, device=device)
+                x_t = parts.diffusion.noised(part.x_0, t, part.noise)
+                target = parts.diffusion.target(process.target, part.x_0, part.noise, t)
                 with torch.no_grad():
-                    output = unet_output(
-                        unet, x_t[chosen], t[chosen], condition.part(start, start + _BATCH)
-                    )
-                error = (output.float() - target[chosen]).square().flatten(1).mean(1)
+                    output = parts.family.answer(unet, x_t, t, condition)
+                error = (output.float() - target).square().flatten(1).mean(1)
                 totals[time] += float(error.sum())
     count = sum(len(still.x_0) for still in groups)
     return HeldOutLoss({time: total / count for time, total in totals.items()})
@@ -119,6 +116,14 @@ class HeldOut:
     x_0: Tensor  # (N, C, H, W) float32
     noise: Tensor  # likewise
     captions: list[str]
+    sizes: Tensor  # (N, 6) float32: see pictures.sizes_of
+
+    def part(self, start: int, stop: int) -> HeldOut:
+        """Some of them."""
+        chosen = slice(start, stop)
+        return HeldOut(
+            self.x_0[chosen], self.noise[chosen], self.captions[chosen], self.sizes[chosen]
+        )
 
 
 def held_out(
@@ -161,11 +166,13 @@ def held_out_groups(
         if not mine:
             continue
         pixels = np.stack([fitted(s.picture, shape, plain, still) for s in mine])
-        x_0 = codec.encode(torch.from_numpy(pixels).permute(0, 3, 1, 2).to(device))
+        both = torch.split(torch.from_numpy(pixels).permute(0, 3, 1, 2), _BATCH)
+        x_0 = torch.cat([codec.encode(some.to(device)) for some in both])
         seeds = [SampleRandomness(0, 0, s.name, draw).number("noise") for s in mine]
         noise = noise_of(seeds, x_0.shape[1:]).to(device)
         captions = [variants_of(sample.caption, text or TextSettings())[0] for sample in mine]
-        found.append(HeldOut(x_0, noise, captions))
+        sizes = torch.tensor([sizes_of(s.size, shape, plain, still) for s in mine])
+        found.append(HeldOut(x_0, noise, captions, sizes.float()))
     return found
 
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from frenchcat.curate.errors import FrenchcatError
 from frenchcat.train.diffusion import logit_normal
-from frenchcat.train.pictures import enough_of, fitted, shapes_of
+from frenchcat.train.pictures import enough_of, fitted, shapes_of, sizes_of
 from frenchcat.train.plan import Plan
 from frenchcat.train.randomness import SampleRandomness
 from frenchcat.train.reader import BadSample, Loss, Reader, Sample
@@ -41,6 +41,7 @@ class Loaded:
     pixels: Tensor  # (B, 3, H, W) uint8
     times: Tensor  # (B,) int64, of the diffusion
     noise_seeds: list[int]
+    sizes: Tensor  # (B, 6) float32: see pictures.sizes_of
     losses: list[Loss]
     read_sec: float
     decode_sec: float
@@ -97,6 +98,7 @@ class Batches:
             torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2),
             torch.tensor([drawn_time(chance.uniform("timestep"), process) for chance in chances]),
             [chance.number("noise") for chance in chances],
+            self._sizes(read.samples, shape, chances),
             read.losses,
             read_at - began,
             time.perf_counter() - read_at,
@@ -104,6 +106,15 @@ class Batches:
 
     def _chance(self, epoch: int, sample: Sample) -> SampleRandomness:
         return SampleRandomness(self.settings.run.seed, epoch, sample.name, sample.repeat)
+
+    def _sizes(
+        self, samples: Sequence[Sample], shape: tuple[int, int], chances: list[SampleRandomness]
+    ) -> Tensor:
+        import torch
+
+        pairs = zip(samples, chances, strict=True)
+        found = [sizes_of(sample.size, shape, self.settings.data, c) for sample, c in pairs]
+        return torch.tensor(found, dtype=torch.float32)
 
     def _caption(self, sample: Sample, chance: SampleRandomness) -> str:
         dropped = chance.uniform("caption") < self.settings.text.dropout

@@ -1,13 +1,15 @@
-"""LoRA (2106.09685): low-rank updates to a frozen U-Net's attention, trained in its weights' place.
+"""LoRA (2106.09685): low-rank updates to a frozen network's attention, in its weights' place.
 
-By peft, on the layers that diffusers' `train_text_to_image_lora.py` takes. A checkpoint holds the
-updates as diffusers' `load_lora_weights` reads them (lora/), and the U-Net with the updates merged
-into its weights, which is what draws.
+By peft, on the layers that diffusers' own scripts take. A checkpoint holds the updates as
+diffusers' `load_lora_weights` reads them (lora/), and the network with the updates merged into its
+weights, which is what draws. PixArt's pipelines have no `load_lora_weights`; their updates are
+written as peft reads them: `PeftModel.from_pretrained(pipe.transformer, folder)`.
 """
 
 from __future__ import annotations
 
 import importlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,25 +18,50 @@ from frenchcat.curate.errors import UserError
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from frenchcat.train.families import Family
     from frenchcat.train.settings import ModelSettings
+    from frenchcat.train.start import Start
 
-LAYERS = ("to_k", "to_q", "to_v", "to_out.0")
+TEXT_LAYERS = ("q_proj", "k_proj", "v_proj", "out_proj")
+"""Of a text encoder: those of diffusers' train_dreambooth_lora.py."""
 FOLDER = "lora"
 _A, _B, _BASE = ".lora_A.default.weight", ".lora_B.default.weight", ".base_layer."
 
 
-def add_lora(unet: Any, settings: ModelSettings) -> None:
-    """Freeze a U-Net and give it updates to train, which change nothing at first.
+def check_lora() -> None:
+    """Raise `UserError` without peft."""
+    try:
+        importlib.import_module("peft")
+    except ImportError as error:
+        raise UserError(
+            f"model.lora needs peft ({error}); pip install 'frenchcat[lora]', or train all weights"
+        ) from None
 
-    Raises `UserError` without peft.
-    """
-    config = _config(settings)
-    unet.requires_grad_(False)
-    unet.add_adapter(config)
+
+def add_lora(network: Any, settings: ModelSettings, family: Family) -> None:
+    """Freeze a network and give it updates to train, which change nothing at first."""
+    config = _config(settings, family.lora_layers)
+    network.requires_grad_(False)
+    importlib.import_module("peft").inject_adapter_in_model(config, network)
+
+
+def add_text_lora(start: Start, settings: ModelSettings, family: Family) -> None:
+    """The same for a pipeline's CLIP text encoders. Raises `UserError` where it has none."""
+    import diffusers
+
+    pipeline: Any = getattr(diffusers, family.pipeline or "DiffusionPipeline")
+    if not family.pipeline or not hasattr(pipeline, "save_lora_weights"):
+        raise UserError(
+            f"model.lora_text is for the CLIP text encoders of a pipeline, and {start.folder} has "
+            "none that diffusers could load updates for; leave it out"
+        )
+    for encoder in family.trained_encoders().values():
+        config = _config(settings, TEXT_LAYERS)
+        importlib.import_module("peft").inject_adapter_in_model(config, encoder)
 
 
 def merged(state: dict[str, Tensor], settings: ModelSettings) -> dict[str, Tensor]:
-    """The weights of a U-Net with updates -> those of a plain one that answers the same."""
+    """The weights of a network with updates -> those of a plain one that answers the same."""
     scale = _alpha(settings) / settings.lora
     found = {}
     for name, weight in state.items():
@@ -47,35 +74,67 @@ def merged(state: dict[str, Tensor], settings: ModelSettings) -> dict[str, Tenso
     return found
 
 
-def save_lora(folder: Path, state: dict[str, Tensor], settings: ModelSettings) -> None:
-    """Write the updates of a state as diffusers reads them: `load_lora_weights(folder)`."""
+def save_lora(
+    folder: Path, state: dict[str, Tensor], settings: ModelSettings, family: Family
+) -> None:
+    """Write the updates of a state as diffusers reads them: `load_lora_weights(folder)`.
+
+    The state is a network's, or with `model.lora_text` that of a NetworkAndText.
+    """
     import diffusers
-    from diffusers.utils import state_dict_utils
 
     layers = {name.replace(".default.", "."): w for name, w in state.items() if ".lora_" in name}
-    pipeline: Any = diffusers.StableDiffusionPipeline
+    trained = {"": layers}
+    if settings.lora_text:
+        names = {f"encoders.{name}.": name for name in family.trained_encoders()}
+        trained = {
+            name: {n.removeprefix(prefix): w for n, w in layers.items() if n.startswith(prefix)}
+            for prefix, name in {"network.": "", **names}.items()
+        }
+    config = _config(settings, family.lora_layers)
+    pipeline: Any = getattr(diffusers, family.pipeline or "StableDiffusionPipeline")
+    if not hasattr(pipeline, "save_lora_weights"):
+        _save_for_peft(folder, layers, config)
+        return
+    named: dict[str, Any] = {f"{family.part}_lora_adapter_metadata": config.to_dict()}
+    for name, updates in trained.items():
+        named[f"{name or family.part}_lora_layers"] = _as_diffusers(updates, name, family)
+        if name:
+            about = _config(settings, TEXT_LAYERS).to_dict()
+            named[f"{name}_lora_adapter_metadata"] = about
+    pipeline.save_lora_weights(str(folder), **named)
+
+
+def _as_diffusers(layers: dict[str, Tensor], encoder: str, family: Family) -> dict[str, Tensor]:
+    """The names that diffusers' scripts give updates of a U-Net or a text encoder."""
+    from diffusers.utils import state_dict_utils
+
+    if not encoder and family.part != "unet":
+        return layers
     converted: Any = state_dict_utils.convert_state_dict_to_diffusers
-    pipeline.save_lora_weights(
-        str(folder),
-        unet_lora_layers=converted(layers),
-        unet_lora_adapter_metadata=_config(settings).to_dict(),
-    )
+    found: dict[str, Tensor] = converted(layers)
+    return found
+
+
+def _save_for_peft(folder: Path, layers: dict[str, Tensor], config: Any) -> None:
+    """As peft's own models write them."""
+    from safetensors.torch import save_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    named = {f"base_model.model.{name}": weight for name, weight in layers.items()}
+    save_file(named, folder / "adapter_model.safetensors", {"format": "pt"})
+    config.save_pretrained(str(folder))
 
 
 def _alpha(settings: ModelSettings) -> float:
     return float(settings.lora if settings.lora_alpha is None else settings.lora_alpha)
 
 
-def _config(settings: ModelSettings) -> Any:
-    try:
-        config: Any = importlib.import_module("peft").LoraConfig
-    except ImportError as error:
-        raise UserError(
-            f"model.lora needs peft ({error}); pip install 'frenchcat[lora]', or train all weights"
-        ) from None
+def _config(settings: ModelSettings, layers: Sequence[str]) -> Any:
+    config: Any = importlib.import_module("peft").LoraConfig
     return config(
         r=settings.lora,
         lora_alpha=_alpha(settings),
         init_lora_weights="gaussian",
-        target_modules=list(LAYERS),
+        target_modules=list(layers),
     )

@@ -22,7 +22,15 @@ if TYPE_CHECKING:
 
 
 AT_ONCE = 8
-"""Images that the autoencoder processes together: .165 GB for each one with 256 pixels per side."""
+"""Images that the autoencoder processes together."""
+
+
+def vae_bytes(pixels: int) -> float:
+    """Memory that Stable Diffusion's autoencoder takes for an image of so many pixels, in float32.
+
+    .165 GB for 256 x 256 (measured on a CPU); it grows with the pixels.
+    """
+    return 0.165e9 * pixels / 256**2
 
 
 def make_unet(
@@ -130,13 +138,14 @@ class Codec:
         """uint8 pictures -> float32 x_0; latents are the posterior's mode, scaled."""
         import torch
 
-        x = pixels.to(torch.float32) / 127.5 - 1
         if self.vae is None:
-            return torch.nn.functional.pixel_unshuffle(x, self.patch)
+            return torch.nn.functional.pixel_unshuffle(_scaled(pixels), self.patch)
         with torch.no_grad():
-            parts = torch.split(x.to(self.vae.dtype), AT_ONCE)
-            latents = [self.vae.encode(part).latent_dist.mode().float() for part in parts]
-        return torch.cat(latents) * float(self.vae.config.scaling_factor)
+            latents = [
+                self.vae.encode(_scaled(part).to(self.vae.dtype)).latent_dist.mode().float()
+                for part in torch.split(pixels, AT_ONCE)
+            ]
+        return (torch.cat(latents) - self._shift()) * float(self.vae.config.scaling_factor)
 
     def decode(self, x: Tensor) -> Tensor:
         """x_0 -> uint8 pictures (B, 3, H, W)."""
@@ -144,11 +153,15 @@ class Codec:
 
         if self.vae is not None:
             with torch.no_grad():
-                scaled = x / float(self.vae.config.scaling_factor)
+                scaled = x / float(self.vae.config.scaling_factor) + self._shift()
                 parts = torch.split(scaled.to(self.vae.dtype), AT_ONCE)
                 x = torch.cat([self.vae.decode(part).sample.float() for part in parts])
         x = self.pixels(x)
         return ((x.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+
+    def _shift(self) -> float:
+        """What the latents' mean is moved by, before they are scaled: 0 up to SDXL."""
+        return float(getattr(self.vae.config, "shift_factor", None) or 0.0)
 
     def pixels(self, x: Tensor) -> Tensor:
         """Patches -> pixels (B, 3, H, W), differentiable; other inputs are returned as they are."""
@@ -159,13 +172,23 @@ class Codec:
         return torch.nn.functional.pixel_shuffle(x, self.patch)
 
 
-def network_of(unet: Any) -> Callable[[Tensor, Tensor, Condition], Tensor]:
-    """The U-Net as guidance.py asks for it: without gradients, float32 out."""
+def _scaled(pixels: Tensor) -> Tensor:
+    """0 … 255 -> -1 … 1, float32."""
+    return pixels.float() / 127.5 - 1
+
+
+def network_of(
+    unet: Any, answer: Callable[[Any, Tensor, Tensor, Condition], Tensor] = unet_output
+) -> Callable[[Tensor, Tensor, Condition], Tensor]:
+    """A network as guidance.py asks for it: without gradients, float32 out.
+
+    `answer` is how its family asks it.
+    """
     import torch
 
     def network(x: Tensor, t: Tensor, condition: Condition) -> Tensor:
         with torch.no_grad():
-            return unet_output(unet, x.to(unet.dtype), t, condition).float()
+            return answer(unet, x.to(unet.dtype), t, condition).float()
 
     return network
 

@@ -19,12 +19,13 @@ from frenchcat.train.settings import DataSettings
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-_MULTIPLE = 8  # a side's, so that a U-Net can halve it three times
-
 
 def shapes_of(data: DataSettings) -> list[tuple[int, int]]:
-    """(width, height) in pixels of each bucket: about size x size pixels, sides multiples of 8."""
-    return [_shape(aspect, data.size) for aspect in sorted(data.aspects)]
+    """(width, height) in pixels of each bucket: about size x size pixels.
+
+    Sides are multiples of `data.multiple`: 8 lets a U-Net halve them three times.
+    """
+    return [_shape(aspect, data.size, data.multiple) for aspect in sorted(data.aspects)]
 
 
 def squarest(data: DataSettings) -> tuple[int, int]:
@@ -77,10 +78,35 @@ def fitted(
     return np.asarray(picture, np.uint8)
 
 
-def _shape(aspect: float, size: int) -> tuple[int, int]:
+def sizes_of(
+    size: tuple[int, int], shape: tuple[int, int], data: DataSettings, chance: SampleRandomness
+) -> tuple[int, ...]:
+    """What SDXL is told of a picture (2307.01952), in pixels: six whole numbers.
+
+    Height and width before it is scaled, top and left of its cut once it is scaled (and flipped),
+    height and width in the bucket. `size` and `shape` are (width, height); `fitted` cuts there.
+    """
+    (width, height), (wide, high) = size, shape
+    top = left = 0
+    if data.crop != "pad":
+        place = chance.uniform("crop") if data.crop == "random" else 0.5
+        scale = max(wide / width, high / height)
+        left = round((scale * width - wide) * place)
+        top = round((scale * height - high) * place)
+        if data.flip and chance.uniform("flip") < 0.5:
+            left = round(scale * width) - wide - left
+    return height, width, top, left, high, wide
+
+
+def plain_sizes(shape: tuple[int, int]) -> tuple[int, ...]:
+    """The same of a picture of (width, height) that was neither scaled nor cut."""
+    return shape[1], shape[0], 0, 0, shape[1], shape[0]
+
+
+def _shape(aspect: float, size: int, multiple: int) -> tuple[int, int]:
     width, height = size * aspect**0.5, size / aspect**0.5
-    return _rounded(width), _rounded(height)
+    return _rounded(width, multiple), _rounded(height, multiple)
 
 
-def _rounded(side: float) -> int:
-    return max(_MULTIPLE, round(side / _MULTIPLE) * _MULTIPLE)
+def _rounded(side: float, multiple: int) -> int:
+    return max(multiple, round(side / multiple) * multiple)

@@ -57,10 +57,13 @@ class Sample:
     caption: str
     repeat: int = 0  # how often its row was drawn before in this epoch
     name: str = ""  # tells samples of one key apart; the key itself where that is enough
+    size: tuple[int, int] = (0, 0)  # of the stored picture, upright: (width, height) in pixels
 
     def __post_init__(self) -> None:
         if not self.name:
             object.__setattr__(self, "name", self.key)
+        if self.size == (0, 0):
+            object.__setattr__(self, "size", self.picture.size)
 
 
 @dataclass(frozen=True)
@@ -163,7 +166,9 @@ def _decoded(fetched: ReadBytes, repeat: int, at_least: tuple[int, int] | None) 
     if row.sha256 and hashlib.sha256(data).hexdigest() != row.sha256:
         raise BadSample("changed: its bytes are not those that were stored")
     picture, caption = _picture(data, at_least), _caption(row, fetched.caption)
-    return Sample(row.key, picture, caption, repeat, row.name)
+    return Sample(
+        row.key, picture, caption, repeat, row.name, _stored_size(data, picture, at_least)
+    )
 
 
 def _picture(data: bytes, at_least: tuple[int, int] | None) -> Image:
@@ -175,6 +180,15 @@ def _picture(data: bytes, at_least: tuple[int, int] | None) -> Image:
         raise BadSample(f"undecodable: {error.reason}") from None
     except MemoryError:
         raise BadSample("undecodable: MemoryError") from None
+
+
+def _stored_size(data: bytes, picture: Image, at_least: tuple[int, int] | None) -> tuple[int, int]:
+    """A picture's (width, height); only one that is larger than asked for was decoded smaller."""
+    from frenchcat.curate.image import upright_size
+
+    if at_least is None or picture.width < at_least[0] or picture.height < at_least[1]:
+        return picture.size
+    return upright_size(data)
 
 
 def _caption(row: TrainingRow, text: bytes | OSError | None) -> str:

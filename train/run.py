@@ -15,7 +15,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,18 +27,19 @@ from frenchcat.curate.json_text import json_text
 from frenchcat.train import checkpoint, tar_urls
 from frenchcat.train.diffusion import Diffusion
 from frenchcat.train.export import renew_pipeline
+from frenchcat.train.families import Family
 from frenchcat.train.layout import Words, rows_of_selection, rows_of_tars, stamp_of_tars
-from frenchcat.train.lora import add_lora
+from frenchcat.train.lora import add_lora, add_text_lora
 from frenchcat.train.model import Codec, device_of, make_unet
 from frenchcat.train.pictures import edges_of
+from frenchcat.train.pipeline_text import PipelineText
 from frenchcat.train.rows import TrainingRows, open_rows
 from frenchcat.train.settings import TrainSettings
 from frenchcat.train.start import (
-    PipelineText,
     Start,
     check_fits,
+    open_pipeline,
     open_unet,
-    open_vae,
     opened_as,
     process_of,
     start_of,
@@ -58,11 +59,13 @@ YOUNGER: dict[str, Any] = {
     "times_spread": 1.0,
     "shift": 1.0,
     "noise_offset": 0.0,
+    "multiple": 8,
     "caption": None,
     "templates": [],
     "held_out_keys": [],
     "lora": 0,
     "lora_alpha": None,
+    "lora_text": False,
 }
 """Settings that are younger than the first checkpoints, with the values that those had."""
 
@@ -73,10 +76,17 @@ class Parts:
 
     settings: TrainSettings
     unet: Any
-    text: TextEncoder
+    text: TextEncoder | PipelineText
     codec: Codec
     diffusion: Diffusion
     start: Start | None = None  # what a training started from
+    family: Family = field(default_factory=Family)  # how the network is asked
+
+    def to(self, device: Any) -> Parts:
+        """The same, text encoders and autoencoder on a device; the network has one of its own."""
+        self.codec.to(device)
+        self.text.to(device)
+        return self
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -105,7 +115,7 @@ def make_parts(settings: TrainSettings) -> Parts:
     torch.manual_seed(settings.run.seed)
     unet = unet_of(settings, text, codec)
     if settings.model.lora:
-        add_lora(unet, settings.model)
+        add_lora(unet, settings.model, Family())
     return Parts(settings, unet, text, codec, diffusion)
 
 
@@ -113,21 +123,25 @@ def _started(settings: TrainSettings, start: Start) -> Parts:
     """Parts with the weights of `start`; for a pipeline all of its parts."""
     import torch
 
-    text: Any
     if start.kind == "pipeline":
-        text, codec = PipelineText(start), Codec(open_vae(start))
         diffusion, _ = process_of(start)
+        family, codec = open_pipeline(start, settings)
+        network = getattr(family.pipe, family.part)
+        text = PipelineText(family, start.digest())
+        parts = Parts(settings, network, text, codec, diffusion, start, family)
     else:
-        plain = make_parts(changed(settings, model=changed(settings.model, start=None, lora=0)))
-        text, codec, diffusion = plain.text, plain.codec, plain.diffusion
-    unet = open_unet(start)
-    check_fits(start, unet, text.width, codec.channels)
+        parts = make_parts(changed(settings, model=changed(settings.model, start=None, lora=0)))
+        parts = replace(parts, settings=settings, unet=open_unet(start), start=start)
+        assert isinstance(parts.text, TextEncoder)
+        check_fits(start, parts.unet, parts.text.width, parts.codec.channels)
     if settings.model.checkpointing:
-        unet.enable_gradient_checkpointing()
+        parts.unet.enable_gradient_checkpointing()
     torch.manual_seed(settings.run.seed)
     if settings.model.lora:
-        add_lora(unet, settings.model)
-    return Parts(settings, unet, text, codec, diffusion, start)
+        add_lora(parts.unet, settings.model, parts.family)
+    if settings.model.lora_text:
+        add_text_lora(start, settings.model, parts.family)
+    return parts
 
 
 def unet_of(settings: TrainSettings, text: TextEncoder, codec: Codec) -> Any:
@@ -176,12 +190,13 @@ def open_run(
     _renew_pipelines({found, *checkpoint.steps(path)})
     settings = opened_as(settings, found)
     parts = make_parts(settings)
-    unet_class: Any = diffusers.UNet2DConditionModel
-    quiet = {"local_files_only": True, "low_cpu_mem_usage": False}  # else it asks for accelerate
     on = device_of(device)
-    parts.unet = unet_class.from_pretrained(found / "unet", **quiet).eval().to(on)
-    parts.codec.to(on)
-    return parts, state, found
+    if not parts.family.pipeline:  # else the checkpoint is a pipeline, and its network is there
+        unet_class: Any = diffusers.UNet2DConditionModel
+        quiet = {"local_files_only": True, "low_cpu_mem_usage": False}  # else it asks accelerate
+        parts.unet = unet_class.from_pretrained(found / "unet", **quiet)
+    parts.unet = parts.unet.eval().to(on)
+    return parts.to(on), state, found
 
 
 def _renew_pipelines(folders: Iterable[Path]) -> None:
@@ -235,7 +250,7 @@ def _located(settings: TrainSettings, run: Path) -> TrainSettings:
 
 
 def save_about(
-    path: Path, settings: TrainSettings, rows: TrainingRows, text: TextEncoder | None
+    path: Path, settings: TrainSettings, rows: TrainingRows, text: TextEncoder | PipelineText | None
 ) -> None:
     """Write run.json; `text` is None for a classifier, which reads none."""
     from importlib.metadata import version
@@ -252,7 +267,10 @@ def save_about(
 
 
 def identity_of(
-    settings: TrainSettings, rows: TrainingRows, text: TextEncoder, start: Start | None = None
+    settings: TrainSettings,
+    rows: TrainingRows,
+    text: TextEncoder | PipelineText,
+    start: Start | None = None,
 ) -> dict[str, Any]:
     """What must stay the same for a run to resume."""
     begun = {} if start is None else {"start": start.digest()}
@@ -280,7 +298,11 @@ def order_of(settings: TrainSettings) -> dict[str, Any]:
     data = as_dict(settings.data)
     names = ("batch", "size", "aspects", "flip", "crop", "shards_per_block")
     found = {name: data[name] for name in names} | {"held_out": settings.run.held_out}
-    more = {"caption": data["caption"], "templates": list(settings.text.templates)}
+    more = {
+        "caption": data["caption"],
+        "multiple": data["multiple"],
+        "templates": list(settings.text.templates),
+    }
     return found | _chosen(more | {"held_out_keys": list(settings.run.held_out_keys)})
 
 

@@ -27,6 +27,8 @@ class DataSettings:
     """The shorter side after resizing (pixels)."""
     aspects: tuple[float, ...] = (1.0,)
     """Width/height of the buckets; each picture goes to the nearest. One: everything is square."""
+    multiple: int = Field(default=8, ge=1)
+    """Sides of buckets are multiples of it; a pipeline that is started from may need more."""
     flip: bool = True
     """Whether half of the images are mirrored, at random."""
     crop: Literal["random", "center", "pad"] = "center"
@@ -74,11 +76,13 @@ class ModelSettings:
     pooled: bool = False
     """Whether the caption's CLIP embedding is added to the time embedding."""
     start: str | None = None
-    """What to start from: the folder of a Stable Diffusion pipeline, a U-Net, or a run of ours."""
+    """What to start from: the folder of a pipeline of diffusers, a U-Net, or a run of ours."""
     lora: int = Field(default=0, ge=0)
     """Rank of low-rank updates to the attention (2106.09685); 0: all weights are trained."""
     lora_alpha: float | None = Field(default=None, gt=0)
     """The updates count lora_alpha / lora times; None: once."""
+    lora_text: bool = False
+    """Whether the CLIP text encoders of a pipeline get such updates, too."""
     checkpointing: bool = False
     """Whether activations are recomputed: less memory, a third more time."""
 

@@ -3,7 +3,8 @@
     python -m frenchcat.train.size train-sd-256
 
 Reads a preset or a settings file; builds the U-Net without weights, so it needs neither their
-file nor memory for them. Memory for activations is not included: it grows with the batch.
+file nor memory for them. Memory for activations is not included: `frenchcat train PRESET --plan`
+predicts it (forecast.py).
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ def size_of(settings: TrainSettings) -> Size:
     """
     import torch
 
-    channels, shrinks = _latent(settings.model.vae, settings.model.patch)
+    channels, shrinks = latent_of(settings.model.vae, settings.model.patch)
     side = settings.data.size // shrinks
     width, pooled = text_widths(settings.text)
     with torch.device("meta"):
@@ -82,7 +83,7 @@ def text_widths(settings: TextSettings) -> tuple[int, int]:
     return int(width), int(found["embed_dim"])
 
 
-def _latent(vae: str | None, patch: int) -> tuple[int, int]:
+def latent_of(vae: str | None, patch: int) -> tuple[int, int]:
     """Channels of x, and pixels per side of one of its numbers."""
     if vae is None:
         return 3 * patch**2, patch

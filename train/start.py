@@ -1,11 +1,11 @@
-"""What a training starts from: somebody's Stable Diffusion, a U-Net, or a checkpoint of our own.
+"""What a training starts from: somebody's pipeline, a U-Net, or a checkpoint of our own.
 
-    a StableDiffusionPipeline    U-Net, text encoder, tokenizer, autoencoder and the noise of its
-                                 scheduler: Stable Diffusion 1.5 and 2 and their kin
+    a pipeline of families/      network, text encoders, tokenizers, autoencoder and the noise of
+                                 its scheduler: Stable Diffusion 1.5 to 3, SDXL, PixArt
     a UNet2DConditionModel       its weights; text tower and process are the settings'
     a run or checkpoint of ours  its U-Net's weights, with its text tower and process
 
-Reads folders, downloads nothing. Text encoder and autoencoder are frozen. A checkpoint of a run
+Reads folders, downloads nothing. Text encoders and autoencoder are frozen. A checkpoint of a run
 that started from a pipeline is such a pipeline: it opens in diffusers without code of ours, and a
 further training can start from it. Parts that did not change are linked, not copied, where that is
 possible.
@@ -14,32 +14,28 @@ possible.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from frenchcat.curate.config import as_dict, changed, resolve
 from frenchcat.curate.dataset import file_sha256
 from frenchcat.curate.errors import NotFound, UserError, first_line
 from frenchcat.curate.notices import say_once
 from frenchcat.train.diffusion import Diffusion, Target
+from frenchcat.train.families import FAMILIES, Family
+from frenchcat.train.families.base import read_json
+from frenchcat.train.model import Codec
+from frenchcat.train.pictures import shapes_of
 from frenchcat.train.settings import TrainSettings
-from frenchcat.train.text import Condition
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
-
-INDEX = "model_index.json"
-PIPELINES = ("StableDiffusionPipeline",)
-"""The pipelines that can be trained."""
+INDEX, SCHEDULER = "model_index.json", "scheduler_config.json"
 _SCHEDULES = {"linear": "linear", "scaled_linear": "scaled_linear", "squaredcos_cap_v2": "cosine"}
-_TARGETS: dict[str, Target] = {"epsilon": "eps", "sample": "x0", "v_prediction": "v"}
 _QUIET = {"local_files_only": True}
+_PARTS = ("unet", "transformer")
+"""Where a checkpoint's network may lie."""
 
 
 @dataclass(frozen=True)
@@ -48,16 +44,19 @@ class Start:
 
     folder: Path
     kind: Literal["pipeline", "unet", "own"]
+    family: type[Family] = Family
 
     @property
-    def unet(self) -> Path:
-        """The folder of the U-Net."""
-        return self.folder if self.kind == "unet" else self.folder / "unet"
+    def network(self) -> Path:
+        """The folder of what is trained."""
+        return self.folder if self.kind == "unet" else self.folder / self.family.part
 
     def digest(self) -> str:
-        """Of the U-Net's weights, and of a pipeline's text encoder and autoencoder."""
-        names = ("unet", "text_encoder", "vae") if self.kind == "pipeline" else ("",)
-        folders = [self.folder / name for name in names] if self.kind != "own" else [self.unet]
+        """Of the network's weights, and of a pipeline's text encoders and autoencoder."""
+        folders = [self.network]
+        if self.kind == "pipeline":
+            encoders = sorted(path for path in self.folder.glob("text_encoder*") if path.is_dir())
+            folders += [*encoders, self.folder / "vae"]
         parts = [file_sha256(path) for folder in folders for path in _weights(folder)]
         return hashlib.sha256(" ".join(parts).encode()).hexdigest()
 
@@ -77,18 +76,18 @@ def start_of(named: str) -> Start:
             raise NotFound(f"model.start {named} has no checkpoint yet; let its training go on")
         folder = found
     if (folder / INDEX).exists():
-        name = _json(folder / INDEX).get("_class_name")
-        if name in PIPELINES:
-            return Start(folder, "pipeline")
+        name = read_json(folder / INDEX).get("_class_name")
+        if isinstance(name, str) and name in FAMILIES:
+            return Start(folder, "pipeline", FAMILIES[name])
         if not isinstance(name, list):
             raise UserError(
                 f"model.start {named} is a {name}; those that can be trained: "
-                f"{', '.join(PIPELINES)}, a UNet2DConditionModel, a run of frenchcat"
+                f"{', '.join(FAMILIES)}, a UNet2DConditionModel, a run of frenchcat"
             )
     if (folder / "state.json").exists() or (folder / INDEX).exists():
         return Start(folder, "own")
     kind = (
-        _json(folder / "config.json").get("_class_name")
+        read_json(folder / "config.json").get("_class_name")
         if (folder / "config.json").exists()
         else ""
     )
@@ -104,9 +103,9 @@ def open_unet(start: Start) -> Any:
 
     unet_class: Any = diffusers.UNet2DConditionModel
     try:
-        return unet_class.from_pretrained(start.unet, low_cpu_mem_usage=False, **_QUIET).float()
+        return unet_class.from_pretrained(start.network, low_cpu_mem_usage=False, **_QUIET).float()
     except (OSError, ValueError, RuntimeError) as error:
-        raise UserError(f"{start.unet} does not load: {first_line(error, 200)}") from None
+        raise UserError(f"{start.network} does not load: {first_line(error, 200)}") from None
 
 
 def check_fits(start: Start, unet: Any, text_width: int, channels: int) -> None:
@@ -124,106 +123,38 @@ def check_fits(start: Start, unet: Any, text_width: int, channels: int) -> None:
         )
     if getattr(config, "addition_embed_type", None) or getattr(config, "class_embed_type", None):
         raise UserError(
-            f"the U-Net of {start.folder} is conditioned on more than text (SDXL's kind), which is "
-            "not trained here yet"
+            f"the U-Net of {start.folder} is conditioned on more than text (SDXL's kind); name its "
+            "whole pipeline, which has the rest"
         )
 
 
-def open_vae(start: Start) -> Any:
-    """A pipeline's autoencoder, frozen, in evaluation mode."""
-    import diffusers
-
-    vae_class: Any = diffusers.AutoencoderKL
-    try:
-        vae = vae_class.from_pretrained(start.folder / "vae", low_cpu_mem_usage=False, **_QUIET)
-    except (OSError, ValueError) as error:
-        raise UserError(f"{start.folder / 'vae'} does not load: {first_line(error, 200)}") from None
-    return vae.eval().requires_grad_(False)
+def open_pipeline(start: Start, settings: TrainSettings) -> tuple[Family, Codec]:
+    """A pipeline's family and its autoencoder. Raises `UserError` where they do not go together."""
+    family = start.family.open(start.folder)
+    vae = family.pipe.vae
+    if getattr(vae.config, "latents_mean", None) is not None:
+        raise UserError(
+            f"the autoencoder of {start.folder} has a mean for each channel of its latents "
+            "(latents_mean), which is not trained with here; name a pipeline without"
+        )
+    codec, config = Codec(vae), getattr(family.pipe, family.part).config
+    if config.in_channels != codec.channels:
+        raise UserError(
+            f"the {family.network} of {start.folder} takes {config.in_channels} channels, and its "
+            f"latents have {codec.channels}: it is made for more than text, such as inpainting; "
+            "name a pipeline of text alone"
+        )
+    for width, height in shapes_of(settings.data):
+        family.check_size((height // codec.shrinks, width // codec.shrinks))
+    return family, codec
 
 
 def process_of(start: Start) -> tuple[Diffusion, Target]:
-    """The noise of a pipeline's scheduler at each time, and what its U-Net predicts.
+    """The noise of a pipeline's scheduler at each time, and what its network predicts.
 
-    Raises `UserError` for a scheduler without a table of noise (a flow's).
+    Raises `UserError` for a scheduler that the family is not trained with.
     """
-    import diffusers
-    import torch
-
-    about = _json(start.folder / "scheduler" / "scheduler_config.json")
-    ddpm: Any = diffusers.DDPMScheduler
-    kind = about.get("prediction_type", "epsilon")
-    if "beta_schedule" not in about or kind not in _TARGETS:
-        raise UserError(
-            f"the scheduler of {start.folder} is a {about.get('_class_name')} that predicts "
-            f"{kind}; only those with betas are trained, that predict epsilon, "
-            "sample or v_prediction"
-        )
-    bar = ddpm.from_config(about).alphas_cumprod.to(torch.float64)
-    return Diffusion(bar.sqrt(), (1 - bar).sqrt()), _TARGETS[kind]
-
-
-class PipelineText:
-    """A pipeline's text encoder: states of all positions, as Stable Diffusion attends to them."""
-
-    def __init__(self, start: Start) -> None:
-        import transformers
-
-        quiet: Any = transformers.utils.logging.disable_progress_bar
-        quiet()
-        model: Any = transformers.CLIPTextModel
-        _, named = _json(start.folder / INDEX).get("tokenizer", ("", "CLIPTokenizer"))
-        tokenizer: Any = getattr(transformers, named, transformers.AutoTokenizer)
-        try:
-            self._tokenizer = tokenizer.from_pretrained(start.folder / "tokenizer", **_QUIET)
-            loaded = model.from_pretrained(start.folder / "text_encoder", **_QUIET)
-        except (OSError, ValueError) as error:
-            raise UserError(
-                f"the text encoder of {start.folder} does not load: {first_line(error, 200)}"
-            ) from None
-        self._model = loaded.float().eval().requires_grad_(False)
-        self.name, self.digest = type(loaded).__name__, start.digest()
-        self.limit = int(self._tokenizer.model_max_length)
-        self.width = int(loaded.config.hidden_size)
-        self._kept: dict[str, Tensor] = {}
-        self._too_long: set[str] = set()
-
-    def __call__(self, captions: Sequence[str]) -> Condition:
-        """Captions -> states (B, L, D), L positions each, and a mask that leaves out none."""
-        import torch
-
-        new = [caption for caption in dict.fromkeys(captions) if caption not in self._kept]
-        if len(self._kept) + len(new) > _KEPT:
-            self._kept, new = {}, list(dict.fromkeys(captions))
-        for start in range(0, len(new), _AT_ONCE):
-            self._encode(new[start : start + _AT_ONCE])
-        states = torch.stack([self._kept[caption] for caption in captions])
-        return Condition(states, torch.ones(states.shape[:2], dtype=torch.bool))
-
-    def too_long(self, captions: Sequence[str]) -> list[str]:
-        """Those of the captions just encoded that have more than `limit` tokens, and were cut."""
-        return [caption for caption in captions if caption in self._too_long]
-
-    def _encode(self, captions: list[str]) -> None:
-        import torch
-
-        found = self._tokenizer(
-            captions,
-            padding="max_length",
-            max_length=self.limit,
-            truncation=True,
-            return_overflowing_tokens=False,
-            return_tensors="pt",
-        )
-        whole = self._tokenizer(captions, truncation=False, verbose=False).input_ids
-        for caption, tokens in zip(captions, whole, strict=True):
-            if len(tokens) > self.limit:
-                self._too_long.add(caption)
-        with torch.no_grad():
-            states = self._model(found.input_ids)[0].float()
-        self._kept |= dict(zip(captions, states, strict=True))
-
-
-_KEPT, _AT_ONCE = 5_000, 32
+    return start.family.process(read_json(start.folder / "scheduler" / SCHEDULER), start.folder)
 
 
 def with_start(settings: TrainSettings) -> TrainSettings:
@@ -240,21 +171,24 @@ def with_start(settings: TrainSettings) -> TrainSettings:
         return changed(settings, model=model)
     if start.kind == "pipeline":
         diffusion, target = process_of(start)
-        about = _json(start.folder / "scheduler" / "scheduler_config.json")
-        named = _SCHEDULES.get(about["beta_schedule"], settings.diffusion.schedule)
+        about = read_json(start.folder / "scheduler" / SCHEDULER)
+        named = "flow" if target == "flow" else _SCHEDULES.get(about["beta_schedule"])
         process = changed(
             settings.diffusion,
-            schedule=named,
+            schedule=named or settings.diffusion.schedule,
             steps=len(diffusion),
             target=target,
             zero_terminal=float(diffusion.a[-1]) == 0.0,
+            min_snr=0.0 if target == "flow" else settings.diffusion.min_snr,  # as `auto` has it
         )
-        found = changed(settings, model=changed(model, vae=None, patch=1), diffusion=process)
+        data = changed(settings.data, multiple=max(settings.data.multiple, _multiple(start)))
+        model = changed(model, vae=None, patch=1)
+        found = changed(settings, data=data, model=model, diffusion=process)
     else:
         found = _as_own(settings, start, model)
     replaced = [
         f"{section}.{name} is {value}"
-        for section in ("text", "model", "diffusion")
+        for section in ("data", "text", "model", "diffusion")
         for name, value in as_dict(getattr(found, section)).items()
         if value != as_dict(getattr(settings, section))[name] and name != "start"
     ]
@@ -281,6 +215,7 @@ def _as_own(settings: TrainSettings, start: Start, model: Any) -> TrainSettings:
         start=model.start,
         lora=mine.lora,
         lora_alpha=mine.lora_alpha,
+        lora_text=mine.lora_text,
         checkpointing=mine.checkpointing,
     )
     text = changed(settings.text, model=then.text.model, pretrained=then.text.pretrained)
@@ -292,17 +227,42 @@ def opened_as(settings: TrainSettings, folder: Path) -> TrainSettings:
     if settings.model.start is None and not settings.model.lora:
         return settings
     index = folder / INDEX
-    pipeline = index.exists() and _json(index).get("_class_name") in PIPELINES
+    name = read_json(index).get("_class_name") if index.exists() else None
+    pipeline = isinstance(name, str) and name in FAMILIES
     start = str(folder) if pipeline else None
-    return changed(settings, model=changed(settings.model, start=start, lora=0))
+    return changed(settings, model=changed(settings.model, start=start, lora=0, lora_text=False))
 
 
-def export_pipeline(start: Start, folder: Path) -> None:
-    """Put a pipeline's parts but its U-Net into a checkpoint's folder, and its index."""
+def export_pipeline(start: Start, folder: Path, trained: dict[str, Any]) -> None:
+    """Put a pipeline's parts but its network into a checkpoint's folder, and its index.
+
+    `trained` are text encoders that changed, by name.
+    """
+    for name, encoder in trained.items():
+        encoder.save_pretrained(folder / name)
     for part in sorted(start.folder.iterdir()):
-        if part.is_dir() and part.name not in ("unet", "lora"):
+        if part.is_dir() and part.name not in (start.family.part, "lora", *trained):
             shutil.copytree(part, folder / part.name, copy_function=_linked)
     shutil.copyfile(start.folder / INDEX, folder / INDEX)
+
+
+def weights_digest(checkpoint: Path) -> str:
+    """The SHA-256 of the weights that a checkpoint draws with; of those of all files, if several.
+
+    Raises `UserError` where there are none.
+    """
+    there = [checkpoint / part for part in _PARTS if (checkpoint / part).is_dir()]
+    digests = [file_sha256(path) for path in _weights(there[0] if there else checkpoint)]
+    if len(digests) == 1:
+        return digests[0]
+    return hashlib.sha256(" ".join(digests).encode()).hexdigest()
+
+
+def _multiple(start: Start) -> int:
+    """What the sides of pictures are multiples of, so that they divide into latents and patches."""
+    levels = read_json(start.folder / "vae" / "config.json").get("block_out_channels", ())
+    patch = read_json(start.network / "config.json").get("patch_size") or 1
+    return int(2 ** max(len(levels) - 1, 0) * patch)
 
 
 def _linked(source: str, target: str) -> str:
@@ -317,12 +277,4 @@ def _weights(folder: Path) -> list[Path]:
     found = sorted(folder.glob("*.safetensors")) or sorted(folder.glob("*.bin"))
     if not found:
         raise UserError(f"{folder} holds no weights (*.safetensors or *.bin); restore them")
-    return found
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read ({first_line(error, 200)}); restore it") from None
     return found

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING
 from frenchcat.curate.config import resolve
 from frenchcat.curate.errors import UserError
 from frenchcat.train.guidance import Gradient, classifier_gradient, clip_gradient
-from frenchcat.train.model import unet_output
 from frenchcat.train.run import Parts
 from frenchcat.train.settings import TextSettings
 from frenchcat.train.text import Condition
@@ -66,7 +65,7 @@ def clip_guide(clip: Clip, weight: float) -> Guide:
         texts = torch.from_numpy(clip.encode_texts(prompts)).to(condition.states.device)
 
         def predicted(x: Tensor, t: Tensor) -> Tensor:
-            output = unet_output(unet, x.to(unet.dtype), t, condition).float()
+            output = parts.family.answer(unet, x.to(unet.dtype), t, condition).float()
             return parts.codec.pixels(parts.diffusion.split(target, output, x, t)[0])
 
         return clip_gradient(embed, texts, weight, predicted)

@@ -9,8 +9,8 @@ for `KEPT` captions.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from frenchcat.curate.config import resolve
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 KEPT = 20_000
+AT_ONCE = 64
+"""Captions that are encoded together on a GPU."""
 
 
 def variants_of(caption: str, settings: TextSettings) -> list[str]:
@@ -37,30 +39,51 @@ class Condition:
     states: Tensor  # (B, L, D) float32; zeros after a caption's end
     mask: Tensor  # (B, L) bool: which positions belong to the caption
     pooled: Tensor | None = None  # (B, P) float32: the captions' CLIP embeddings, of length sqrt(P)
+    sizes: Tensor | None = None  # (B, 6) float32: a picture's height and width, top and left of
+    # its cut in pixels once it is scaled, height and width of what is trained (2307.01952)
 
     def to(self, device: Any) -> Condition:
         """The same on a device."""
-        pooled = None if self.pooled is None else self.pooled.to(device)
-        return Condition(self.states.to(device), self.mask.to(device), pooled)
+        return self._each(lambda tensor: tensor.to(device))
 
     def part(self, start: int, stop: int) -> Condition:
         """Some of the captions, as wide as all of them."""
-        pooled = None if self.pooled is None else self.pooled[start:stop]
-        return Condition(self.states[start:stop], self.mask[start:stop], pooled)
+        return self._each(lambda tensor: tensor[start:stop])
 
     def joined(self, other: Condition) -> Condition:
         """Both, one after the other; they have to be of one width, as parts of a batch are."""
-        import torch
+        return joined([self, other])
 
-        states = torch.cat([self.states, other.states])
-        pooled = None
-        if self.pooled is not None and other.pooled is not None:
-            pooled = torch.cat([self.pooled, other.pooled])
-        return Condition(states, torch.cat([self.mask, other.mask]), pooled)
+    def sized(self, sizes: Tensor) -> Condition:
+        """The same for pictures of these sizes, (B, 6); see `sizes`."""
+        return replace(self, sizes=sizes.to(self.states))
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Condition:
+        pooled = None if self.pooled is None else change(self.pooled)
+        sizes = None if self.sizes is None else change(self.sizes)
+        return Condition(change(self.states), change(self.mask), pooled, sizes)
+
+
+def joined(conditions: Sequence[Condition]) -> Condition:
+    """Conditions of one width, one after the other."""
+    import torch
+
+    pooled = [one.pooled for one in conditions if one.pooled is not None]
+    sizes = [one.sizes for one in conditions if one.sizes is not None]
+    return Condition(
+        torch.cat([one.states for one in conditions]),
+        torch.cat([one.mask for one in conditions]),
+        torch.cat(pooled) if len(pooled) == len(conditions) else None,
+        torch.cat(sizes) if len(sizes) == len(conditions) else None,
+    )
 
 
 class TextEncoder:
-    """The text tower of a CLIP model, giving states instead of a vector. Runs on the CPU."""
+    """The text tower of a CLIP model, giving states instead of a vector.
+
+    On the CPU captions are encoded one by one: they must not depend on what stood beside them, to
+    the last bit. On a GPU they are encoded in batches, and differ by rounding.
+    """
 
     def __init__(self, settings: TextSettings) -> None:
         """Load it. Raises `UserError` if the weights are unavailable."""
@@ -73,11 +96,18 @@ class TextEncoder:
         self.name, self.digest = clip.name, clip.digest
         self._tokenizer, self._tower = clip.text_tower()
         self._tower.tower.output_tokens = True
+        self._device: Any = "cpu"
         self._kept: OrderedDict[str, tuple[Tensor, Tensor]] = OrderedDict()
         self._too_long: set[str] = set()
         self.limit = int(self._tokenizer([""]).shape[1])  # tokens, with begin and end
         states, pooled = self._encoded([""])[0]
         self.width, self.pooled_width = int(states.shape[-1]), int(pooled.shape[-1])
+
+    def to(self, device: Any) -> TextEncoder:
+        """The same, its tower on a device."""
+        self._tower.to(device)
+        self._device = device
+        return self
 
     def __call__(self, captions: Sequence[str]) -> Condition:
         """Captions -> states and mask, as wide as the longest caption, rounded up to a multiple of
@@ -116,19 +146,26 @@ class TextEncoder:
         """Each caption's states up to its end, (L, D) float32, and its embedding, (P,) float32.
 
         The embedding's length is sqrt(P): its numbers vary by about 1, as a network expects.
-
-        One by one: they must not depend on what stood beside a caption, to the last bit.
         """
+        found = []
+        at_once = 1 if str(self._device) == "cpu" else AT_ONCE
+        for start in range(0, len(captions), at_once):
+            found += self._batch(captions[start : start + at_once])
+        return found
+
+    def _batch(self, captions: Sequence[str]) -> list[tuple[Tensor, Tensor]]:
         import torch
 
-        found = []
-        for caption in captions:
-            tokens = self._tokenizer([caption])
-            length = int(self._tower.lengths(tokens)[0])
-            if self._is_cut(caption, tokens):
+        tokens = self._tokenizer(list(captions))
+        lengths = self._tower.lengths(tokens).tolist()
+        for n, caption in enumerate(captions):
+            if self._is_cut(caption, tokens[n : n + 1]):
                 self._too_long.add(caption)
-            with torch.inference_mode():
-                pooled, states = self._tower(self._tower.cut(tokens))
-            unit = torch.nn.functional.normalize(pooled[0].float(), dim=-1)
-            found.append((states[0, :length].float().clone(), unit * len(unit) ** 0.5))
-        return found
+        with torch.inference_mode():
+            pooled, states = self._tower(self._tower.cut(tokens).to(self._device))
+        rows = states.float().cpu()
+        units = torch.nn.functional.normalize(pooled.float(), dim=-1).cpu()
+        return [
+            (rows[n, :length].clone(), units[n] * units.shape[-1] ** 0.5)
+            for n, length in enumerate(lengths)
+        ]

@@ -15,6 +15,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,10 +30,10 @@ from frenchcat.train.export import scheduler_of
 from frenchcat.train.loader import Batches, Cursor, Loaded, load, noise_of, places
 from frenchcat.train.log import Log
 from frenchcat.train.lora import FOLDER as LORA
-from frenchcat.train.lora import save_lora
-from frenchcat.train.model import unet_output
+from frenchcat.train.lora import check_lora, save_lora
 from frenchcat.train.optimizer import average, ema_decay, make_optimizer, rate_at
 from frenchcat.train.permutation import key_of
+from frenchcat.train.pipeline_text import PipelineText
 from frenchcat.train.rows import TrainingRows, open_rows
 from frenchcat.train.run import Parts, identity_of, make_parts, prepare_rows, save_about
 from frenchcat.train.settings import TrainSettings
@@ -78,8 +79,8 @@ class Trainer:
         _check_settings(settings)
         self.parts = self._make_parts()
         self.rows = self._rows()
-        self.parts.codec.to(device)
-        self.weights = TrainableWeights(self._network(), settings, device, ranks)
+        self.parts.to(device)
+        self.weights = TrainableWeights(self._network(), settings, device, ranks, self.parts.family)
         self.optimizer = make_optimizer(self.weights.parameters, settings.optimizer)
         self.step, self.cursor, self.planned, self.substituted = 0, Cursor(), 0, 0
         self.cut = 0  # captions, since this process began
@@ -192,21 +193,34 @@ class Trainer:
             "t": t,
             "target": diffusion.target(process.target, x_0, noise, t),
             "weight": weight,
-            "condition": self.parts.text(loaded.captions).to(self.device),
+            "condition": self._conditions(loaded),
         }
 
     def _loss(self, batch: dict[str, Any], chosen: slice) -> Tensor:
         """The mean over samples of the weighted squared error."""
         condition = batch["condition"].part(chosen.start, chosen.stop)
         with self.weights.autocast():
-            output = unet_output(
-                self.weights.module, batch["x_t"][chosen], batch["t"][chosen], condition
-            )
+            output = self._asked(batch["x_t"][chosen], batch["t"][chosen], condition)
         error = (output.float() - batch["target"][chosen]).square().flatten(1).mean(1)
         if batch["weight"] is not None:
             error = error * batch["weight"][chosen]
         mean: Tensor = error.mean()
         return mean
+
+    def _asked(self, x_t: Tensor, t: Tensor, condition: Any) -> Tensor:
+        module = self.weights.module
+        if self.settings.model.lora_text:  # which encodes the captions as well
+            answer: Tensor = module(x_t, t, condition)
+            return answer
+        return self.parts.family.answer(module, x_t, t, condition)
+
+    def _conditions(self, loaded: Loaded) -> Any:
+        """What the network is given beside x_t: captions, encoded unless that is trained."""
+        if self.settings.model.lora_text:
+            from frenchcat.train.text_updates import Captions
+
+            return Captions(loaded.captions, loaded.sizes)
+        return self.parts.text(loaded.captions).to(self.device).sized(loaded.sizes)
 
     def _cut_captions(self, loaded: Loaded) -> int:
         """How many captions of a batch, over all ranks, the text tower read in part only."""
@@ -276,6 +290,10 @@ class Trainer:
 
     def _network(self) -> Any:
         """What is trained, once the rows are there."""
+        if self.settings.model.lora_text:
+            from frenchcat.train.text_updates import NetworkAndText
+
+            return NetworkAndText(self.parts.unet, self.parts.family)
         return self.parts.unet
 
     def _identity(self) -> dict[str, Any]:
@@ -326,26 +344,32 @@ class Trainer:
         from frenchcat.train.evaluate import held_out_loss
 
         tensors = self.weights.tensors(self.optimizer)
-        unet = self.weights.averaged_unet(self.parts)
+        parts = self.weights.averaged_parts(self.parts)
         if self.ranks.first:
-            losses = held_out_loss(self.parts, unet, self.rows, self.device)
+            losses = held_out_loss(parts, parts.unet, self.rows, self.device)
             self._check_sound(tensors, losses)
             state = self._state(losses)
             pixels = self.parts.codec.vae is None
             scheduler = scheduler_of(self.settings.diffusion, pixels=pixels)
-            checkpoint.save(self.folder, state, tensors, unet, scheduler, self._export_more)
+            more = partial(self._export_more, parts)
+            part = parts.family.part
+            checkpoint.save(self.folder, state, tensors, parts.unet, scheduler, more, part)
             checkpoint.prune(self.folder, self.settings.run.keep)
             self.log.held_out(self.step, losses)
         self.ranks.barrier()
 
-    def _export_more(self, folder: Path) -> bool:
+    def _export_more(self, averaged: Parts, folder: Path) -> bool:
         """Updates of low rank, and the parts of the pipeline that the run started from."""
         model, start = self.settings.model, self.parts.start
         if model.lora:
-            save_lora(folder / LORA, self.weights.averaged_state(), model)
+            save_lora(folder / LORA, self.weights.averaged_state(), model, self.parts.family)
         if start is None or start.kind != "pipeline":
             return False
-        export_pipeline(start, folder)
+        trained: dict[str, Any] = {}
+        if model.lora_text:
+            assert isinstance(averaged.text, PipelineText)
+            trained = averaged.text.encoders()
+        export_pipeline(start, folder, trained)
         return True
 
     def _sample_grid(self) -> None:
@@ -355,12 +379,9 @@ class Trainer:
         run = self.settings.run
         if not run.prompts:
             return
-        unet = self.weights.averaged_unet(self.parts)
+        parts = self.weights.averaged_parts(self.parts)
         if self.ranks.first:
             requests = [SampleRequest(prompt, seed=0) for prompt in run.prompts]
-            parts = Parts(
-                self.settings, unet, self.parts.text, self.parts.codec, self.parts.diffusion
-            )
             pictures = draw(parts, requests, steps=run.sample_steps, guidance=run.guidance)
             folder = self.folder / "samples"
             folder.mkdir(exist_ok=True)
@@ -406,14 +427,17 @@ def _check_settings(settings: TrainSettings) -> None:
         )
     if settings.run.task == "classifier" and (settings.model.start or settings.model.lora):
         raise UserError("model.start and model.lora are of models that draw; a classifier has none")
+    if settings.model.lora:
+        check_lora()
     if settings.model.lora and settings.run.shard_model:
         raise UserError(
             "model.lora trains little, and run.shard_model parts what is trained; drop one"
         )
-    if settings.model.lora_alpha is not None and not settings.model.lora:
-        raise UserError(
-            "model.lora_alpha scales the updates of model.lora, which is 0; set it, too"
-        )
+    for name in ("lora_alpha", "lora_text"):
+        if getattr(settings.model, name) and not settings.model.lora:
+            raise UserError(
+                f"model.{name} is of the updates of model.lora, which is 0; set it, too"
+            )
     if process.zero_terminal and process.min_snr and process.target in ("v", "x0", "flow"):
         say_once(
             "diffusion.min_snr gives the last time of diffusion.zero_terminal, pure noise, the "

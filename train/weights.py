@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import contextlib
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from frenchcat.curate.notices import say_once
 from frenchcat.train.attention import PlainAttention
 from frenchcat.train.distributed import Ranks
+from frenchcat.train.families import Family
 from frenchcat.train.lora import merged
 from frenchcat.train.settings import TrainSettings
+from frenchcat.train.text import TextEncoder
 
 if TYPE_CHECKING:
     import torch
@@ -31,7 +34,12 @@ class TrainableWeights:
     """The parameters that the optimizer changes."""
 
     def __init__(
-        self, unet: Any, settings: TrainSettings, device: torch.device, ranks: Ranks
+        self,
+        unet: Any,
+        settings: TrainSettings,
+        device: torch.device,
+        ranks: Ranks,
+        family: Family | None = None,
     ) -> None:
         import torch
 
@@ -43,13 +51,17 @@ class TrainableWeights:
         in_parts = ranks.world > 1 and settings.run.shard_model  # FSDP2 takes no other layout
         self.layout = torch.contiguous_format if plain or in_parts else torch.channels_last
         unet = unet.to(device).to(memory_format=self.layout).train()
-        if plain and hasattr(unet, "set_attn_processor"):  # a classifier has no attention
-            unet.set_attn_processor(PlainAttention())
+        family = family or Family()
+        network = getattr(unet, "network", unet)  # of a NetworkAndText
+        if plain and family.part == "unet" and hasattr(network, "set_attn_processor"):
+            # a classifier has no attention, and a transformer's is of other kinds
+            network.set_attn_processor(PlainAttention())
         self.module: Any = unet
+        self.root: Any = unet  # what the module wraps
         if in_parts:
             from torch.distributed.fsdp import fully_shard
 
-            for block in (*unet.down_blocks, unet.mid_block, *unet.up_blocks):
+            for block in family.blocks(unet):
                 fully_shard(block)
             fully_shard(unet)
         elif ranks.world > 1:
@@ -126,25 +138,35 @@ class TrainableWeights:
         """The averages of the trained weights, by name, on the CPU. Every rank must call it."""
         return {n: _whole(mean) for n, mean in zip(self.names, self.averaged, strict=True)}
 
-    def averaged_unet(self, parts: Parts) -> Any:
-        """A U-Net of its own with the averaged weights, for sampling and saving.
+    def averaged_parts(self, parts: Parts) -> Parts:
+        """The parts with a network (and text encoders) of its own that have the averaged weights.
 
-        Every rank has to call it: under FSDP2 each holds a part of them.
+        For sampling and saving. Every rank has to call it: under FSDP2 each holds a part of them.
         """
         from frenchcat.train.run import unet_of
 
-        state = self.averaged_state()
         model = self.settings.model
+        kept = {name for name, _ in self.root.named_buffers()}
+        whole = {
+            name: _whole(tensor)
+            for name, tensor in self.root.state_dict().items()
+            if model.lora or name in kept
+        }
+        state = whole | self.averaged_state()
         if model.lora:
-            state = merged(
-                {n: _whole(weight) for n, weight in parts.unet.state_dict().items()} | state, model
-            )
+            state = merged(state, model)
+        text = parts.text
+        if model.lora_text:
+            from frenchcat.train.text_updates import network_state, text_of
+
+            text, state = text_of(parts, state), network_state(state)
         if parts.start is None:
+            assert isinstance(parts.text, TextEncoder)
             unet = unet_of(self.settings, parts.text, parts.codec)
         else:
             unet = type(parts.unet).from_config(parts.unet.config)
         unet.load_state_dict(state, strict=True)
-        return unet.to(self.device).eval()
+        return replace(parts, unet=unet.to(self.device).eval(), text=text)
 
     def _compile(self) -> None:
         import torch

@@ -35,6 +35,12 @@ class TextTower:
         self.mask = getattr(self.tower, "attn_mask", None)  # (L, L) of a causal tower
         self.cuts = self.hugging_face or _exact(self.tower, self.mask)
 
+    def to(self, device: Any) -> TextTower:
+        """The same on a device."""
+        self.tower.to(device)
+        self.mask = None if self.mask is None else self.mask.to(device)
+        return self
+
     def lengths(self, tokens: torch.Tensor) -> torch.Tensor:
         """How many positions of each row matter: (N,) int64."""
         import torch

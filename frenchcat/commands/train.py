@@ -30,6 +30,10 @@ def train(
             "--other-run", help="Resume from a checkpoint of another selection, model or seed."
         ),
     ] = False,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Predict memory, work and time; train nothing.")
+    ] = False,
+    ranks: Annotated[int, typer.Option(min=1, help="With --plan: the number of ranks.")] = 1,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object per step.")] = False,
 ) -> None:
     """Train a text-conditioned diffusion model on a selection. The same command resumes.
@@ -46,6 +50,17 @@ def train(
     from frenchcat.train.settings import TrainSettings
 
     settings = load_settings(TrainSettings, config, set_ or ())
+    if plan:
+        from frenchcat.train.forecast import forecast
+        from frenchcat.train.start import with_start
+
+        told = forecast(with_start(settings), ranks)
+        if json:
+            say_json(asdict(told))
+        else:
+            for line in told.lines():
+                say(line)
+        return
     with Steps(settings.optimizer.steps) as steps:
 
         def watch(report: StepReport) -> None:
@@ -97,8 +112,13 @@ def sample(
         Path | None, typer.Option(metavar="FILE", help="Start from this image, noised.")
     ] = None,
     strength: Annotated[
-        float, typer.Option(help="With --image: how much noise to add, up to 1.")
-    ] = 0.6,
+        float | None,
+        typer.Option(help="With --image: how much noise to add, up to 1; .6, with --mask 1."),
+    ] = None,
+    mask: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="With --image: draw where it is white, keep the rest."),
+    ] = None,
     size: Annotated[
         str | None,
         typer.Option(metavar="WxH", help="Size in pixels, such as 96x64; by default as trained."),
@@ -166,6 +186,7 @@ def sample(
             seed=seed,
             image=image,
             strength=strength,
+            mask=mask,
             size=size,
             rescale=rescale,
             threshold=threshold,

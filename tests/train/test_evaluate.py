@@ -152,5 +152,5 @@ def test_mistakes_are_one_line(run: Path, tmp_path: Path) -> None:
         evaluate(run, number=28)
     with pytest.raises(UserError, match="give 1 to 1000"):
         evaluate(run, number=5, steps=0)
-    with pytest.raises(UserError, match="is no run"):
+    with pytest.raises(UserError, match="is not a run"):
         evaluate(tmp_path)

@@ -27,6 +27,7 @@ def loaded(**more: Any) -> Loaded:
         pixels=torch.zeros(2, 3, 4, 4, dtype=torch.uint8),
         times=torch.tensor([5, 900]),
         noise_seeds=[11, 12],
+        sizes=torch.zeros(2, 6),
         losses=[],
         read_sec=0.1,
         decode_sec=0.1,

@@ -67,9 +67,11 @@ DECIDES: dict[str, Any] = {
     "diffusion.shift": 3.0,
     "model.lora": 4,
     "model.lora_alpha": 2.0,
+    "model.lora_text": True,
     "diffusion.noise_offset": 0.1,
     "text.templates": ["a photo of {caption}"],
     "data.caption": "alt",
+    "data.multiple": 16,
     "run.held_out_keys": ["000000001"],
     "run.seed": 1,
 }
@@ -200,12 +202,12 @@ def test_the_best_checkpoint_is_opened_or_the_one_that_was_named(tmp_path: Path)
 
 
 def test_what_is_no_run_or_no_checkpoint_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"is no run: it has no run\.json"):
+    with pytest.raises(UserError, match=r"is not a run: it has no run\.json"):
         find_checkpoint(tmp_path)
     (tmp_path / "run.json").write_text("{}")
     with pytest.raises(UserError, match="has no checkpoint yet"):
         find_checkpoint(tmp_path)
-    with pytest.raises(UserError, match="nowhere is no checkpoint; those of this run are in"):
+    with pytest.raises(UserError, match="nowhere is not a checkpoint; those of this run are in"):
         find_checkpoint(tmp_path, tmp_path / "nowhere")
     broken = settings(Path("tars"), tmp_path)
     path = publish(tmp_path, state(1, None, broken), {}, lambda _: None)

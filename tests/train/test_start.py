@@ -13,12 +13,14 @@ import transformers
 from frenchcat.curate.errors import UserError
 from frenchcat.train import checkpoint
 from frenchcat.train.draw import SampleRequest, draw, noise_of
+from frenchcat.train.families.stable_diffusion import StableDiffusion
 from frenchcat.train.loader import Batches
 from frenchcat.train.loader import noise_of as noise_of_seeds
 from frenchcat.train.loop import train
+from frenchcat.train.pipeline_text import PipelineText
 from frenchcat.train.run import open_run
 from frenchcat.train.settings import TrainSettings
-from frenchcat.train.start import PipelineText, start_of, with_start
+from frenchcat.train.start import with_start
 from tests.train.pipelines import POSITIONS, stable_diffusion
 from tests.train.runs import settings, steps_of, write_tars
 
@@ -159,7 +161,7 @@ def test_what_the_start_decides_is_said(
 
 
 def test_captions_are_cut_where_the_encoder_ends(pipeline: Path) -> None:
-    text = PipelineText(start_of(str(pipeline)))
+    text = PipelineText(StableDiffusion.open(pipeline), "")
     fits, long = "a" * (POSITIONS - 2), "a" * (POSITIONS - 1)
     assert text([fits, long]).states.shape == (2, POSITIONS, 16)
     assert text.too_long([fits, long]) == [long]
@@ -191,7 +193,7 @@ def test_a_run_of_ours_and_a_unet_are_starts(tars: Path, tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("name", "match"),
     [
-        ("StableDiffusionXLPipeline", "is a StableDiffusionXLPipeline; those that can be trained"),
+        ("KandinskyPipeline", "is a KandinskyPipeline; those that can be trained"),
         ("FluxPipeline", "is a FluxPipeline"),
     ],
 )
