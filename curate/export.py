@@ -78,7 +78,7 @@ def export(
     selection = open_selection(dataset, name)
     folder = Path(to)
     if held := _held(folder):
-        raise UserError(f"{folder} is there already and holds {held}; name a new folder")
+        raise UserError(f"{folder} already exists and contains {held}; name a new folder")
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     check_writable(folder.parent, "folder with --to")

@@ -105,7 +105,7 @@ def verdict(
     check_rules(rules)
     shards = dataset.shards("download")
     if not shards:
-        raise UserError(f"{dataset.root} holds no shards; run frenchcat download first")
+        raise UserError(f"{dataset.root} has no shards; run frenchcat download first")
     stage = VerdictStage(tuple(rules.items()))
     return run_stage(dataset, stage, shards, engine, progress, shards if again else ())
 

@@ -264,7 +264,7 @@ def test_names_that_are_not_known(named: dict[str, str], expected: str) -> None:
 def test_a_folder_without_weights_names_the_file(folder: Path, tmp_path: Path) -> None:
     shutil.copy(folder / "open_clip_config.json", tmp_path)
     wanted = tmp_path / "open_clip_model.safetensors"
-    assert f"holds no weights; wanted is {wanted}" in said(model=f"local-dir:{tmp_path}")
+    assert f"contains no weights; expected {wanted}" in said(model=f"local-dir:{tmp_path}")
 
 
 @pytest.mark.parametrize("content", [b"", b"no weights", b"PK\x03\x04half a zip"])

@@ -309,8 +309,8 @@ def test_a_file_of_rules_alone(tmp_path: Path) -> None:
     file.write_text('too_small = "width < 200"\n')
     assert read_rules(file) == {"too_small": "width < 200"}
     for text, said in (
-        ("[clip]\nmodel = 'mini'\n", "holds no rules"),
-        ("a = 3\n", "holds no rules"),
+        ("[clip]\nmodel = 'mini'\n", "has no rules"),
+        ("a = 3\n", "has no rules"),
         ("a = '", "is not TOML"),
         ("removed = 'true'\n", "'removed' names no rule"),
     ):
