@@ -261,7 +261,7 @@ def test_a_picture_that_the_sidecar_does_not_know_is_named(model: Path, tmp_path
     dataset = downloaded(tmp_path / "d", {"00000": rows(3)})
     path = dataset.path("shards/00000.parquet")
     pq.write_table(pq.read_table(path).slice(0, 2), path)
-    with pytest.raises(UserError, match="picture 000000002 is in the shard's tar and not in its"):
+    with pytest.raises(UserError, match="image 000000002 is in the shard's tar but not in its"):
         run(dataset, settings(model))
     assert not dataset.files("embeddings/img_emb")
 

@@ -190,7 +190,7 @@ def test_a_named_checkpoint_draws(run: Path, tmp_path: Path) -> None:
 
 
 def test_no_run_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"is no run: it has no run\.json"):
+    with pytest.raises(UserError, match=r"is not a run: it has no run\.json"):
         draw_to_files(tmp_path, ["a cat"], tmp_path / "out")
 
 

@@ -200,12 +200,12 @@ def test_the_best_checkpoint_is_opened_or_the_one_that_was_named(tmp_path: Path)
 
 
 def test_what_is_no_run_or_no_checkpoint_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"is no run: it has no run\.json"):
+    with pytest.raises(UserError, match=r"is not a run: it has no run\.json"):
         find_checkpoint(tmp_path)
     (tmp_path / "run.json").write_text("{}")
     with pytest.raises(UserError, match="has no checkpoint yet"):
         find_checkpoint(tmp_path)
-    with pytest.raises(UserError, match="nowhere is no checkpoint; those of this run are in"):
+    with pytest.raises(UserError, match="nowhere is not a checkpoint; those of this run are in"):
         find_checkpoint(tmp_path, tmp_path / "nowhere")
     broken = settings(Path("tars"), tmp_path)
     path = publish(tmp_path, state(1, None, broken), {}, lambda _: None)

@@ -231,12 +231,12 @@ def test_a_text_tower_or_tokenizer_that_cannot_be_fetched(
     (tmp_path / "open_clip_config.json").write_text(json.dumps({"model_cfg": config}))
     (tmp_path / "open_clip_model.safetensors").write_bytes(b"no matter")
     line = said(model=f"local-dir:{tmp_path}")
-    assert "needs the text tower xlm-roberta-base, which cannot be had" in line
+    assert "needs the text tower xlm-roberta-base, which is unavailable" in line
     folder = save_folder(tmp_path / "tokens", CONFIG)
     config = copy.deepcopy(CONFIG)
     config["text_cfg"]["hf_tokenizer_name"] = "org/tokens"
     (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": config}))
-    assert "needs the tokenizer org/tokens, which cannot be had" in said(
+    assert "needs the tokenizer org/tokens, which is unavailable" in said(
         model=f"local-dir:{folder}"
     )
 
