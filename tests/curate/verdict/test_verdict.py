@@ -262,7 +262,7 @@ def test_the_order_of_rules_survives_dataset_json(tmp_path: Path) -> None:
     again = resolve(VerdictSettings, kept)
     assert list(rules_of(again)) == ["b", "a"]
     kept["rules"]["0"] = "true"
-    with pytest.raises(UserError, match="'0' is not a name for a rule"):
+    with pytest.raises(UserError, match="'0' names no rule"):
         resolve(VerdictSettings, kept)
 
 
@@ -312,7 +312,7 @@ def test_a_file_of_rules_alone(tmp_path: Path) -> None:
         ("[clip]\nmodel = 'mini'\n", "has no rules"),
         ("a = 3\n", "has no rules"),
         ("a = '", "is not TOML"),
-        ("removed = 'true'\n", "'removed' is not a name for a rule"),
+        ("removed = 'true'\n", "'removed' names no rule"),
     ):
         file.write_text(text)
         with pytest.raises(UserError, match=said):
