@@ -233,8 +233,8 @@ def test_a_column_of_a_score_that_is_left_out_is_free(tmp_path: Path) -> None:
         ("{'own': [1] * (n - 1)}", "gives . values of 'own' for . rows; give one per row"),
         ("{'own': [1] * (n + 1)}", "gives . values of 'own' for . rows; give one per row"),
         ("{'other': [1] * n}", "gives no values of its column 'own'"),
-        ("{'own': ['a'] * n}", "gives values of 'own' that are no int64"),
-        ("{'own': [1.5] * n}", "gives values of 'own' that are no int64"),
+        ("{'own': ['a'] * n}", "gives values of 'own' that are not int64"),
+        ("{'own': [1.5] * n}", "gives values of 'own' that are not int64"),
         ("[1] * n", "gives a list; give a mapping"),
     ],
 )
