@@ -67,7 +67,7 @@ class Catalog:
         self._sql = ""  # of `samples`
         shards = dataset.shards("download")
         if not shards:
-            raise NotFound(f"{dataset.root} holds no shards; run frenchcat download first")
+            raise NotFound(f"{dataset.root} has no shards; run frenchcat download first")
         self.duck = connection(dataset)
         self._files: dict[str, ParquetFiles] = {}
         chosen = list(files.joined()) if joined is None else list(joined)

@@ -101,7 +101,7 @@ def _rows(dataset: Dataset) -> pa.Table:
     with Catalog(dataset) as catalog:
         there = catalog.columns()
         if "uid" not in there:
-            raise UserError(f"{dataset.root} has no column uid, by which rows are told apart")
+            raise UserError(f"{dataset.root} has no column uid, which identifies rows")
         keep, reason = ("keep", "reason") if catalog.judged else ("NULL::BOOLEAN", "NULL")
         return catalog.run(
             f"SELECT *, row_number() OVER (PARTITION BY uid ORDER BY key) AS {_TURN}, "

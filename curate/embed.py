@@ -118,7 +118,7 @@ class EmbedStage:
         relatives = (files.TAR.of(shard), files.SIDECAR.of(shard))
         if relatives[0] not in found.outputs:
             raise UserError(
-                f"shard {shard} of {dataset.root} was adopted without pictures, so it cannot be "
+                f"shard {shard} of {dataset.root} was adopted without images, so it cannot be "
                 "embedded again; its vectors stay as they are"
             )
         return {relative: found.outputs[relative].sha256 for relative in relatives}
@@ -154,7 +154,7 @@ def embed(
 
     shards = dataset.shards("download")
     if not shards:
-        raise UserError(f"{dataset.root} holds no shards; run frenchcat download first")
+        raise UserError(f"{dataset.root} has no shards; run frenchcat download first")
     rows = sum(counts_of(dataset, "download", shard).get("downloaded", 0) for shard in shards)
     stage = EmbedStage(settings, find_weights(settings), rows)
     for shard in shards:
@@ -293,7 +293,7 @@ def _rows_of(sidecar: pa.Table, keys: list[str]) -> pa.Table:
     missing = next((key for key in keys if key not in place), None)
     if missing is not None:
         raise UserError(
-            f"picture {missing} is in the shard's tar and not in its sidecar; "
+            f"image {missing} is in the shard's tar but not in its sidecar; "
             "delete that shard's tar and run frenchcat download again"
         )
     return sidecar.take(pa.array([place[key] for key in keys], pa.int64()))

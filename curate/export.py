@@ -20,6 +20,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from frenchcat.curate import files, tars
 from frenchcat.curate.atomic import move_folder
 from frenchcat.curate.dataset import Dataset, file_sha256
@@ -78,7 +80,7 @@ def export(
     selection = open_selection(dataset, name)
     folder = Path(to)
     if held := _held(folder):
-        raise UserError(f"{folder} is there already and holds {held}; name a new folder")
+        raise UserError(f"{folder} already exists and contains {held}; name a new folder")
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     check_writable(folder.parent, "folder with --to")
@@ -231,8 +233,6 @@ def _datacomp(
     dataset: Dataset, selection: Selection, folder: Path, made: Exported, advance: Advance
 ) -> None:
     """DataComp's subset file: the uids' halves as two uint64, sorted, repeated by weight."""
-    import numpy as np
-
     pairs = []
     for row in selection.table.select(["uid", "weight"]).to_pylist():
         half, times = _halves(row["uid"]), round(row["weight"])

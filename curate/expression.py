@@ -54,11 +54,11 @@ def checked(expression: str) -> str:
         if kind == "LAMBDA" or kind not in _KINDS:
             said = kind.lower().replace("_", " ")
             raise BadCondition(
-                f"the expression {expression!r} holds a {said}, which is not allowed"
+                f"the expression {expression!r} contains a {said}, which is not allowed"
             )
         if kind == "COLUMN_REF" and node["column_names"][-1].lower() in CLOCKS:
             raise BadCondition(
-                f"the time is not allowed in {expression!r}; write a date in its place"
+                f"the current time is not allowed in {expression!r}; write a date instead"
             )
         if kind == "FUNCTION" and not node["is_operator"]:
             _allow(node, expression)

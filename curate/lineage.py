@@ -43,7 +43,7 @@ def origin(dataset: Dataset, file: str) -> Origin:
     """What made a file. Raises `UserError` where it is missing or no stage's."""
     manifest = dataset.manifest()
     if not dataset.exists(file):
-        raise UserError(f"{dataset.root} has no file {file!r}; name one as it lies in the folder")
+        raise UserError(f"{dataset.root} has no file {file!r}; give a path inside the dataset")
     found = _of_stage(dataset, manifest, file)
     if found is None and file.startswith("selections/"):
         found = _of_selection(dataset, file)
@@ -52,7 +52,7 @@ def origin(dataset: Dataset, file: str) -> Origin:
     if found is None:
         folders = dict.fromkeys(one.folder.split("/")[0] for one in files.SHARD_FILES)
         raise UserError(
-            f"{file} was made by no stage; ask for a file of "
+            f"{file} was not made by a stage; give a file of "
             f"{'/, '.join(folders)}/, index/ or selections/"
         )
     return found
@@ -67,7 +67,7 @@ def lineage(dataset: Dataset, file: str) -> list[Origin]:
     with dataset.as_local(file) as path:
         if first.sha256 not in (None, file_sha256(path)):
             raise UserError(
-                f"{dataset.path(file)} is not as {first.made_by} made it (sha256 differs from "
+                f"{dataset.path(file)} changed after {first.made_by} made it (sha256 differs from "
                 f"{first.sha256}); delete it and build again"
             )
     found, queue = {file: first}, [first]

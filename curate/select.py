@@ -81,9 +81,11 @@ def select(
     """
     choice = choice or Choice()
     if not _NAME.fullmatch(name):
-        raise UserError(f"{name!r} names no selection; use letters, digits, '.', '_' and '-'")
+        raise UserError(
+            f"{name!r} is not a name for a selection; use letters, digits, '.', '_' and '-'"
+        )
     if choice.limit is not None and choice.limit < 1:
-        raise UserError(f"the limit is {choice.limit}; ask for one row or more")
+        raise UserError(f"the limit is {choice.limit}; give at least 1")
     if choice.balance is not None and choice.limit is None:
         raise UserError(
             f"--balance {choice.balance} spreads a number of rows over its values; "
@@ -184,7 +186,7 @@ def rename_selection(dataset: Dataset, name: str, new: str) -> Selection:
     found = open_selection(dataset, name)
     if not _NAME.fullmatch(new):
         raise UserError(
-            f"{new!r} is no name for a selection; use letters, digits, dots, dashes and underscores"
+            f"{new!r} cannot be a name; use letters, digits, dots, dashes and underscores"
         )
     if new in names(dataset):
         raise AlreadyThere(f"{dataset.root} has a selection {new!r} already; give another name")

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from frenchcat.curate.config import as_overrides, load_settings
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.select import Choice, Selection
 
@@ -97,7 +98,6 @@ class OpenSelection:
         temporary folder. `set` changes other data settings (docs/train.md), such as ``{"data.crop":
         "random"}``. Use it as ``DataLoader(stream, batch_size=None)``.
         """
-        from frenchcat.curate.config import as_overrides, load_settings
         from frenchcat.train.settings import TrainSettings
         from frenchcat.train.stream import stream_of
 

@@ -279,7 +279,7 @@ def _told(stored: StoredVectors, progress: Progress) -> Iterator[Vectors]:
     for start, block in stored.blocks():
         if not np.isfinite(block).all():
             raise UserError(
-                f"a vector near row {start} of the index contains NaN; embed that shard again"
+                f"a vector near row {start} of the index is not a number; embed that shard again"
             )
         yield block
         progress.advance(len(block))

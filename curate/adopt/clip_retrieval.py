@@ -69,10 +69,10 @@ class ClipRetrieval:
         if texts is not None and (len(texts), texts.dimension) != (len(images), images.dimension):
             raise UserError(
                 f"{folder} has {len(images)} vectors of pictures and {len(texts)} of captions; "
-                "they must be as many, and as long"
+                "both must have the same number and length"
             )
         if not len(images):
-            raise UserError(f"{folder} has no vectors; give the folder that was filled")
+            raise UserError(f"{folder} has no vectors; give the folder that contains them")
         rows, schemas = 0, []
         for table in sources.metadata(folder):
             rows += table.num_rows
@@ -81,7 +81,7 @@ class ClipRetrieval:
         if rows != len(images):
             raise UserError(
                 f"{folder} has {len(images)} vectors and {rows} rows of metadata; "
-                "they must be as many, in the same order"
+                "there must be as many, in the same order"
             )
         self._folder, self._clip, self._left_out = folder, clip, left_out
         self._images, self._texts = images, texts

@@ -74,7 +74,7 @@ def adopt(
     names, left_out = columns or ColumnNames(), LeftOut()
     if folder.exists() and not folder.is_dir():
         raise UserError(
-            f"{folder} is a file; adopt takes the folder it lies in, frenchcat build a URL list"
+            f"{folder} is a file; give the folder that contains it (a URL list: frenchcat build)"
         )
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder")

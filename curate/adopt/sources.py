@@ -35,7 +35,7 @@ class StoredVectorFiles:
         """Open the files. Raises `UserError` where one is no 2-D array or of another width."""
         self._files = [_array(path) for path in sorted(folder.glob("*.npy"))]
         if not self._files:
-            raise UserError(f"{folder} holds no .npy file; give the folder that has the vectors")
+            raise UserError(f"{folder} contains no .npy file; give the folder that has the vectors")
         if len({file.shape[1] for file in self._files}) > 1:
             raise UserError(f"the files of {folder} have vectors of several lengths")
         self.dimension = int(self._files[0].shape[1])
@@ -121,7 +121,7 @@ def _parquet_tables(paths: list[Path]) -> Iterator[pa.Table]:
         try:
             file = pq.ParquetFile(path)
         except pa.ArrowInvalid as error:
-            raise UserError(f"{path} is no parquet file ({str(error)[:80]})") from None
+            raise UserError(f"{path} is not a parquet file ({str(error)[:80]})") from None
         for batch in file.iter_batches(10_000):
             yield pa.Table.from_batches([batch])
 
@@ -136,7 +136,7 @@ def _arrow_tables(paths: list[Path]) -> Iterator[pa.Table]:
                 for number in range(reader.num_record_batches):
                     yield pa.Table.from_batches([reader.get_batch(number)])
         except pa.ArrowInvalid as error:
-            raise UserError(f"{path} is no Arrow file ({str(error)[:80]})") from None
+            raise UserError(f"{path} is not an Arrow file ({str(error)[:80]})") from None
 
 
 def _hdf5_tables(path: Path) -> Iterator[pa.Table]:

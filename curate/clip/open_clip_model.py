@@ -93,7 +93,7 @@ def _lacks(weights: ClipWeights, part: str, error: Exception) -> UserError:
     config = open_clip.get_model_config(weights.open_clip_name) or {}
     wanted = config.get("text_cfg", {}).get(part) or weights.name
     return UserError(
-        f"{weights.name} needs the {_PARTS[part]} {wanted}, which cannot be had "
-        f"({first_line(error)}); fetch it into the Hugging Face cache where there is a network, "
-        "or give a folder that holds it: --set clip.model=local-dir:FOLDER"
+        f"{weights.name} needs the {_PARTS[part]} {wanted}, which is unavailable "
+        f"({first_line(error)}); download it to the Hugging Face cache while there is a network, "
+        "or give a folder that contains it: --set clip.model=local-dir:FOLDER"
     )

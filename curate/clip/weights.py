@@ -62,10 +62,10 @@ def find_weights(settings: ClipSettings) -> ClipWeights:
 def _folder(folder: Path, name: str) -> ClipWeights:
     config = folder / _CONFIG
     if not config.is_file():
-        raise UserError(f"{folder} holds no {_CONFIG}; give a folder that open_clip saved")
+        raise UserError(f"{folder} contains no {_CONFIG}; give a folder that open_clip saved")
     found = next((folder / file for file in _WEIGHTS if (folder / file).is_file()), None)
     if found is None:
-        raise UserError(f"{folder} holds no weights; wanted is {folder / _WEIGHTS[0]}")
+        raise UserError(f"{folder} contains no weights; expected {folder / _WEIGHTS[0]}")
     dimension = _dimension(config)
     tokenizer = [folder / file for file in _TOKENIZER if (folder / file).is_file()]
     digest = _joined(config, found, *tokenizer)

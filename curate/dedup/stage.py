@@ -82,7 +82,7 @@ def dedup(
     settings, progress = settings or DedupSettings(), progress or Silent()
     shards = dataset.shards("download")
     if not shards:
-        raise UserError(f"{dataset.root} holds no shards; run frenchcat download first")
+        raise UserError(f"{dataset.root} has no shards; run frenchcat download first")
     settings, notes = _possible(dataset, settings)
     chosen = _chosen(settings)
     inputs = {shard: gather.inputs(dataset, shard, chosen) for shard in shards}

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from frenchcat.curate.errors import UnreadableImage
 from frenchcat.curate.failures import Failure
-from frenchcat.curate.hashes import PDQ_DISTANCE, PDQ_QUALITY
+from frenchcat.curate.hashes import PDQ_DISTANCE, PDQ_QUALITY, pdq_and_quality
+from frenchcat.curate.image import open_image
 from frenchcat.curate.list_names import beside
 from frenchcat.curate.promote import folded
 
@@ -75,9 +76,6 @@ def _is(kind: str, value: Any) -> bool:
 
 def _distance(listed: str, body: bytes) -> int | None:
     """Bits between a listed PDQ hash and that of an image; None where it has none to speak of."""
-    from frenchcat.curate.hashes import pdq_and_quality
-    from frenchcat.curate.image import open_image
-
     try:
         found, quality = pdq_and_quality(open_image(body))
     except UnreadableImage:  # the resizer says why

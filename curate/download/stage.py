@@ -23,7 +23,7 @@ from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.download import lists
 from frenchcat.curate.download.block import BLOCKED, Block, guarded, read_block
 from frenchcat.curate.download.columns import IMAGE_BYTES
-from frenchcat.curate.download.expected import HASH_MISMATCH
+from frenchcat.curate.download.expected import HASH_MISMATCH, Expected
 from frenchcat.curate.download.list_source import BadRows, Captions, Quotes
 from frenchcat.curate.download.pictures import CUT_SHORT, REASONS, ImageProcessor, ResizeSettings
 from frenchcat.curate.download.refusals import failures_of
@@ -366,7 +366,6 @@ class _Worker:
         """Fetch a shard's rows, or those of its failed ones that are requested again."""
         import pyarrow.parquet as pq
 
-        from frenchcat.curate.download.expected import Expected
         from frenchcat.curate.download.ledger import Ledger
         from frenchcat.curate.download.shards import Spool, write
 

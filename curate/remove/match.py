@@ -65,7 +65,7 @@ def matches(
     if asked_for.by not in KINDS:
         raise UserError(f"rows are removed by one of {', '.join(KINDS)}, not by {asked_for.by!r}")
     if not asked_for.value.strip():
-        raise UserError(f"--{asked_for.by} is empty; say which rows shall go")
+        raise UserError(f"--{asked_for.by} is empty; say which rows to remove")
     with Catalog(dataset) as catalog:
         rows = _rows(catalog)
     exact = _exact(rows, asked_for)
@@ -117,7 +117,7 @@ def _digest(value: str) -> str:
 
 def _same_bytes(rows: list[dict[str, Any]], path: Path) -> list[dict[str, Any]]:
     if not path.is_file():
-        raise UserError(f"{path}: no such picture")
+        raise UserError(f"{path}: no such image")
     digest = file_sha256(path)
     return [row for row in rows if digest in (row["sha256"], row["stored_sha256"])]
 

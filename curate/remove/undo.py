@@ -30,11 +30,11 @@ def undo(dataset: Dataset, number: int, note: str = "") -> Request:
     if request.undoes is not None:
         raise UserError(f"request {number} undoes {request.undoes}; remove its rows again instead")
     if any(other.undoes == number for other in requests.values()):
-        raise UserError(f"request {number} is undone already; there is nothing to do")
+        raise UserError(f"request {number} is already undone; there is nothing to do")
     if gone := _compacted(dataset, request):
         raise UserError(
             f"request {number} cannot be undone: frenchcat compact took {len(gone)} of its rows "
-            f"away ({gone[0]} first); to have them again, build their URLs into a new dataset"
+            f"away ({gone[0]} first); to get them back, build their URLs into a new dataset"
         )
     log(
         dataset,

@@ -73,7 +73,9 @@ def _terms(file: str | Path) -> list[AuditTerm]:
         raise UserError(f"{file} is not TOML: {error}") from None
     listed = resolve(TermList, values, str(file))
     if not listed.terms:
-        raise UserError(f"{file} lists no term; write one as [terms.cat] and en = ['cat', 'cats']")
+        raise UserError(
+            f"{file} contains no term; write one as [terms.cat] and en = ['cat', 'cats']"
+        )
     return [_term(file, listed.title, *item) for item in listed.terms.items()]
 
 
@@ -84,10 +86,14 @@ def _term(
     for language, spellings in languages.items():
         for spelling in spellings:
             if not any(character.isalnum() for character in spelling):
-                raise UserError(f"{file}: {name}.{language} has the spelling {spelling!r}: no word")
+                raise UserError(
+                    f"{file}: {name}.{language} has the spelling {spelling!r}, which has no word"
+                )
             found[language in UNSPACED][spelling] = None
     if not any(found.values()):
-        raise UserError(f"{file}: the term {name!r} has no spelling; give one, as en = ['word']")
+        raise UserError(
+            f"{file}: the term {name!r} has no spelling; give one, such as en = ['word']"
+        )
     return AuditTerm(name, group, tuple(found[False]), tuple(found[True]))
 
 

@@ -51,6 +51,6 @@ def default_path(dataset: Dataset) -> Path:
 def _check_path(dataset: Dataset, path: Path) -> None:
     if dataset.local and Path(dataset.root).resolve() in path.resolve().parents:
         raise UserError(
-            f"{path} lies inside the dataset, where a removal would not find its pictures; "
-            f"write it beside: --out {default_path(dataset)}"
+            f"{path} is inside the dataset, where a removal would not find its images; "
+            f"write it beside the dataset: --out {default_path(dataset)}"
         )

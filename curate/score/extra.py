@@ -75,12 +75,12 @@ class Extra:
             if column.name not in made:
                 raise UserError(
                     f"score {self.reference} gives no values of its column {column.name!r}; "
-                    "give one a row, or take the column out of its columns"
+                    "give one per row, or remove the column from its columns"
                 )
             if (given := len(made[column.name])) != rows:
                 raise UserError(
                     f"score {self.reference} gives {given} values of {column.name!r} for {rows} "
-                    "rows; give one a row, None where there is none"
+                    "rows; give one per row, None if there is no value"
                 )
             try:
                 kind = pa.type_for_alias(column.type)
@@ -88,7 +88,7 @@ class Extra:
                 pa.array(made[column.name]).cast(kind)  # the former cuts 1.5 to a whole number
             except (pa.ArrowException, TypeError, ValueError) as error:
                 raise UserError(
-                    f"score {self.reference} gives values of {column.name!r} that are no "
+                    f"score {self.reference} gives values of {column.name!r} that are not "
                     f"{column.type} ({str(error).splitlines()[0]}); give such, or name their type"
                 ) from None
         return dict(made)
@@ -203,7 +203,7 @@ def _check_names(reference: str, made: Any) -> None:
         except ValueError:
             raise UserError(
                 f"score.extra: {reference}: the type of {column.name!r} is {column.type!r}, "
-                "which Arrow has not; give float32, int64, bool or string"
+                "which Arrow does not have; give float32, int64, bool or string"
             ) from None
     if not isinstance(name, str) or not COLUMN.fullmatch(name):
         raise UserError(f"score.extra: {reference} is named {name!r}; use letters, digits and _")

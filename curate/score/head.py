@@ -109,7 +109,7 @@ def make_head(head: HeadSettings, dimension: int, model: str) -> Head:
         )
     if head.model not in (None, model):
         raise UserError(
-            f"head {head.name} is for vectors of {head.model}, this dataset's are of {model}; "
+            f"head {head.name} is for vectors of {head.model}, but this dataset's are of {model}; "
             "embed with that model or give another head"
         )
     return Head(head.name, head, file_sha256(head.file))
@@ -122,7 +122,9 @@ def read_layers(head: HeadSettings) -> Layers:
     names.sort(key=_natural)
     if not names:
         shapes = ", ".join(f"{name} {array.shape}" for name, array in tensors.items()) or "nothing"
-        raise UserError(f"head {head.name}: {head.file} holds no linear layer; it holds {shapes}")
+        raise UserError(
+            f"head {head.name}: {head.file} contains no linear layer; it contains {shapes}"
+        )
     weights = [tensors[name] for name in names]
     zeros = [np.zeros(len(weight), np.float32) for weight in weights]
     found = [tensors.get(f"{name[:-6]}bias", zero) for name, zero in zip(names, zeros, strict=True)]

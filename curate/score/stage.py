@@ -80,7 +80,7 @@ def score(
     """
     shards = dataset.shards("download")
     if not shards:
-        raise UserError(f"{dataset.root} holds no shards; run frenchcat download first")
+        raise UserError(f"{dataset.root} has no shards; run frenchcat download first")
     scores, notes = _possible(dataset, tuple(_chosen(dataset, settings)))
     stage = ScoreStage(scores)
     if not all(up_to_date(dataset, stage, shard) for shard in shards):

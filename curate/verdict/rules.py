@@ -42,7 +42,7 @@ def check_columns(catalog: Catalog, rules: Mapping[str, str]) -> None:
             raise UserError(f"rule {name}: {error}") from None
         if found != "BOOLEAN":
             raise UserError(
-                f"rule {name}: {condition!r} is a {found.lower()}, no condition; "
+                f"rule {name}: {condition!r} is a {found.lower()}, not a condition; "
                 f"compare it: {condition} > 0.5"
             )
 

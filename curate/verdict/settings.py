@@ -78,7 +78,7 @@ def read_rules(file: str | Path) -> dict[str, str]:
     found = section.get("rules") if isinstance(section, Mapping) else values
     if not found or not _are_rules(found):
         raise UserError(
-            f'{file} holds no rules; write them as name = "condition", alone or in [verdict.rules]'
+            f'{file} has no rules; write them as name = "condition", alone or in [verdict.rules]'
         )
     return resolve(VerdictSettings, {"rules": dict(found)}, str(file)).rules
 

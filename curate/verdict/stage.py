@@ -27,6 +27,7 @@ from frenchcat.curate.decisions import decided_by_shard
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.markers import Counts, Inputs, Signature, outputs_of
 from frenchcat.curate.parquets import text_array
+from frenchcat.curate.removals import removed_by_shard
 from frenchcat.curate.run_stage import run_stage
 from frenchcat.curate.stage import (
     Engine,
@@ -105,7 +106,7 @@ def verdict(
     check_rules(rules)
     shards = dataset.shards("download")
     if not shards:
-        raise UserError(f"{dataset.root} holds no shards; run frenchcat download first")
+        raise UserError(f"{dataset.root} has no shards; run frenchcat download first")
     stage = VerdictStage(tuple(rules.items()))
     return run_stage(dataset, stage, shards, engine, progress, shards if again else ())
 
@@ -184,8 +185,6 @@ def _table(decisions: Mapping[str, bool]) -> pa.Table:
 
 
 def _removed(dataset: Dataset, shard: str) -> list[str]:
-    from frenchcat.curate.removals import removed_by_shard
-
     return sorted(removed_by_shard(dataset).get(shard, ()))
 
 

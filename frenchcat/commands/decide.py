@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+import frenchcat
 from frenchcat.commands.build import Folder, Json
 from frenchcat.terminal import say, say_json, say_json_lines, tell
 
@@ -29,8 +30,6 @@ def keep(
 
     Example: frenchcat keep data/mine --where "reason = 'too_small' and width > 190"
     """
-    import frenchcat
-
     _say(dataset, frenchcat.open(dataset).keep(keys or (), where=where, note=note), json)
 
 
@@ -41,8 +40,6 @@ def drop(
 
     Example: frenchcat drop data/mine 000000004 --note "upside down"
     """
-    import frenchcat
-
     _say(dataset, frenchcat.open(dataset).drop(keys or (), where=where, note=note), json)
 
 
@@ -58,7 +55,6 @@ def decisions(
 
     Example: frenchcat decisions data/mine --undo 3
     """
-    import frenchcat
     from frenchcat.curate.decisions import undone
 
     opened = frenchcat.open(dataset)

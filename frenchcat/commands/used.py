@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+import frenchcat
 from frenchcat.commands.build import Folder, Json
 from frenchcat.commands.remove import of_one_kind
 from frenchcat.curate.safe_text import CAPTION_CHARS, URL_CHARS, for_terminal
@@ -54,8 +55,6 @@ def used(
 
     Example: frenchcat used data/mine --like portrait.jpg --run data/run
     """
-    import frenchcat
-
     given = {
         "url": url,
         "domain": domain,

@@ -94,7 +94,7 @@ def test_without_verdicts_on_one_side_a_drop_is_a_change(tmp_path: Path) -> None
 
 def test_no_shards_is_one_line(tmp_path: Path) -> None:
     one = built(tmp_path / "a", [row("a")])
-    with pytest.raises(UserError, match="holds no shards"):
+    with pytest.raises(UserError, match="has no shards"):
         diff(one, Dataset.create(tmp_path / "b", "d"))
 
 

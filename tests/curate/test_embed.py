@@ -261,7 +261,7 @@ def test_a_picture_that_the_sidecar_does_not_know_is_named(model: Path, tmp_path
     dataset = downloaded(tmp_path / "d", {"00000": rows(3)})
     path = dataset.path("shards/00000.parquet")
     pq.write_table(pq.read_table(path).slice(0, 2), path)
-    with pytest.raises(UserError, match="picture 000000002 is in the shard's tar and not in its"):
+    with pytest.raises(UserError, match="image 000000002 is in the shard's tar but not in its"):
         run(dataset, settings(model))
     assert not dataset.files("embeddings/img_emb")
 
@@ -276,7 +276,7 @@ def test_a_shard_that_cannot_be_embedded_is_named_before_anything_changes(
     del made["outputs"]["shards/00001.tar"]
     dataset.write_json("stages/download/00001.json", made)
     before = tree_digest(tmp_path / "d")
-    with pytest.raises(UserError, match=r"shard 00001 .* was adopted without pictures"):
+    with pytest.raises(UserError, match=r"shard 00001 .* was adopted without images"):
         run(dataset, settings(other))
     assert tree_digest(tmp_path / "d") == before
 
@@ -322,7 +322,7 @@ def test_a_broken_sidecar_is_one_line(model: Path, tmp_path: Path) -> None:
 
 
 def test_a_dataset_without_shards(model: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="holds no shards; run frenchcat download first"):
+    with pytest.raises(UserError, match="has no shards; run frenchcat download first"):
         run(Dataset.create(tmp_path, "empty"), settings(model))
 
 

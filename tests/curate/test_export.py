@@ -77,9 +77,9 @@ def test_bad_exports_leave_nothing(
 def test_a_folder_that_holds_something_is_left_alone(dataset: Dataset, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out/mine.txt").write_text("mine")
-    with pytest.raises(UserError, match=r"out is there already and holds 'mine\.txt'"):
+    with pytest.raises(UserError, match=r"out already exists and contains 'mine\.txt'"):
         export(dataset, "some", tmp_path / "out", "csv")
-    with pytest.raises(UserError, match="is there already and holds a file"):
+    with pytest.raises(UserError, match="already exists and contains a file"):
         export(dataset, "some", tmp_path / "out/mine.txt", "csv")
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["mine.txt"]
 

@@ -57,7 +57,7 @@ def test_a_file_that_was_changed_since_is_told(dataset: Dataset) -> None:
 
 @pytest.mark.parametrize(
     ("file", "said"),
-    [("verdicts/00009.parquet", "has no file"), ("dataset.json", "made by no stage")],
+    [("verdicts/00009.parquet", "has no file"), ("dataset.json", "not made by a stage")],
 )
 def test_a_file_of_no_stage_is_one_line(dataset: Dataset, file: str, said: str) -> None:
     with pytest.raises(UserError, match=said) as caught:

@@ -81,7 +81,7 @@ def test_a_new_shard_is_taken_in(tmp_path: Path) -> None:
 def test_misaligned_vectors_are_refused(tmp_path: Path) -> None:
     dataset = embedded(tmp_path / "d", unit_rows(5))
     np.save(dataset.path(embed.text_emb("00000")), unit_rows(4).astype(np.float16))
-    with pytest.raises(UserError, match=r"holds \(4, 16\) numbers where .* say \(5, 16\)"):
+    with pytest.raises(UserError, match=r"has the shape \(4, 16\), but .* say \(5, 16\)"):
         build_index(dataset)
     assert current(dataset) is None
     assert not (tmp_path / "d/index").exists()

@@ -168,7 +168,7 @@ def test_an_embedded_row_without_its_picture_is_refused(tmp_path: Path) -> None:
     path = Path(dataset.path("shards/00000.tar"))
     kept = [(name, data) for name, data in read_tar(path).items() if "0002" not in name]
     write_tar(path, kept)
-    with pytest.raises(UserError, match="has no picture 000000002"):
+    with pytest.raises(UserError, match="has no image 000000002"):
         build_index(dataset)
 
 
@@ -180,7 +180,7 @@ def test_a_dataset_adopted_without_pictures_has_rows_and_says_so(tmp_path: Path)
     searcher = Searcher(dataset)
     (hit,) = searcher.query(vector=unit_rows(4)[2], k=1)
     assert (hit.key, hit.size) == ("000000002", 0)
-    with pytest.raises(UserError, match="holds no picture of 000000002"):
+    with pytest.raises(UserError, match="has no image of 000000002"):
         searcher.picture(hit)
 
 

@@ -131,7 +131,7 @@ def test_the_newest_is_by_step_and_not_by_time(tmp_path: Path) -> None:
 def test_a_broken_state_is_one_line_that_names_the_folder(tmp_path: Path, text: str) -> None:
     path = save(tmp_path, 1)
     (path / "state.json").write_text(text)
-    with pytest.raises(UserError, match="step-00000001 is no whole checkpoint") as raised:
+    with pytest.raises(UserError, match="step-00000001 is not a complete checkpoint") as raised:
         read_state(path)
     assert "\n" not in str(raised.value)
 
@@ -143,11 +143,11 @@ def test_weights_that_are_cut_short_are_one_line_that_names_the_folder(
     path = save(tmp_path, 1)
     file = path / "state.safetensors"
     file.write_bytes(file.read_bytes()[:left])
-    with pytest.raises(UserError, match="step-00000001 is no whole checkpoint") as raised:
+    with pytest.raises(UserError, match="step-00000001 is not a complete checkpoint") as raised:
         checkpoint.load_tensors(path)
     assert "\n" not in str(raised.value)
     file.unlink()
-    with pytest.raises(UserError, match="step-00000001 is no whole checkpoint"):
+    with pytest.raises(UserError, match="step-00000001 is not a complete checkpoint"):
         checkpoint.load_tensors(path)
 
 

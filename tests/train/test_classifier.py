@@ -191,7 +191,7 @@ def test_all_guidances_go_together(
 def test_mistakes_in_steering_are_one_line(run: Path, whole: Path, tmp_path: Path) -> None:
     given = ["--classifier", str(whole)]
     for options, said in (
-        ([*given, "--label", "hot"], "knows no label 'hot'; known: cold, warm"),
+        ([*given, "--label", "hot"], "does not know the label 'hot'; known: cold, warm"),
         (given, "needs a label to steer to: cold, warm"),
         (["--label", "warm"], "needs the classifier that knows it; add --classifier RUN"),
         (["--classifier", str(run), "--label", "warm"], "is the run of a diffusion model"),

@@ -86,7 +86,7 @@ def test_a_key_behind_a_password_is_one_line(tmp_path: Path) -> None:
     )
     (tmp_path / "key.pem").write_bytes(locked)
     (tmp_path / "chain.pem").write_bytes(self_issued().certificates)
-    with pytest.raises(UserError, match=r"key\.pem is no plain PEM private key") as raised:
+    with pytest.raises(UserError, match=r"key\.pem is not a plain PEM private key") as raised:
         read_credentials(tmp_path / "key.pem", tmp_path / "chain.pem")
     assert "\n" not in str(raised.value)
 

@@ -146,9 +146,9 @@ def test_foreign_tars_are_encoded_and_the_verb_says_so(tmp_path: Path) -> None:
 
 
 def test_mistakes_are_one_line(run: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="4 pictures tell nothing"):
+    with pytest.raises(UserError, match="4 images are too few"):
         evaluate(run, number=4)
-    with pytest.raises(UserError, match="28 pictures to draw, and 27 trained on"):
+    with pytest.raises(UserError, match="28 images to draw, but only 27 were trained on"):
         evaluate(run, number=28)
     with pytest.raises(UserError, match="give 1 to 1000"):
         evaluate(run, number=5, steps=0)

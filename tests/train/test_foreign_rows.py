@@ -53,7 +53,7 @@ def test_pictures_of_tars_go_to_the_nearest_bucket(tmp_path: Path) -> None:
     made = settings(tar, tmp_path / "run", data=data, run={"held_out": 0})
     rows, troubles = prepare_rows(made, tmp_path / "rows")
     assert troubles is not None
-    assert [line.split(": ")[1][:19] for line in troubles] == ["broken.png does not"]
+    assert [line.split(": ")[1][:19] for line in troubles] == ["broken.png has no r"]
     found = {}
     for bucket, start, stop in rows.population.segments.tolist():
         for row in rows.take(rows.population.row_numbers(np.arange(start, stop))):

@@ -126,7 +126,7 @@ def test_of_more_than_can_be_embedded_the_stored_vectors_do(
     monkeypatch.setattr("frenchcat.train.receipts.LIMIT", 5)
     parts, _, _ = open_run(run)
     found = receipts_of(parts.settings.data, run / "rows", [noise(1)], 2)
-    assert "more than 5 pictures were trained on" in str(found.note)
+    assert "there are more than 5 training images" in str(found.note)
     assert found.by_pixels == [[]]
     searcher = Searcher(Dataset.open(str(parts.settings.data.dataset)))
     (drawn,) = searcher.clip.encode_pictures([noise(1)])

@@ -79,5 +79,5 @@ def test_a_compressed_tar_is_refused_with_the_reason(tmp_path: Path, kind: str) 
 def test_what_is_no_tar_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.tar"
     path.write_bytes(b"<html>no tar</html>" * 200)
-    with open(path, "rb") as file, pytest.raises(UserError, match=r"a\.tar is no tar"):
+    with open(path, "rb") as file, pytest.raises(UserError, match=r"a\.tar is not a tar"):
         scan(file, "a.tar")

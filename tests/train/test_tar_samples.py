@@ -117,7 +117,7 @@ def test_a_doubled_sample_never_pairs_the_old_picture_with_the_new_caption(tmp_p
     found, troubles = trained(tmp_path / "caption", [*old, *between, ("0.txt", b"new")])
     assert ("0", "old", 1) in found
     assert len(found) == 2
-    assert any(": 0 has no picture" in trouble for trouble in troubles)
+    assert any(": 0 has no image" in trouble for trouble in troubles)
 
 
 def test_parts_that_lie_apart_are_one_sample(tmp_path: Path) -> None:

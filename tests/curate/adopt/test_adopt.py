@@ -166,7 +166,7 @@ def test_without_pictures_nothing_is_embedded_again(tmp_path: Path) -> None:
     write_metadata(tmp_path / "theirs", "parquet")
     adopted = adopt(tmp_path / "theirs", tmp_path / "d")
     before = tree_digest(tmp_path / "d")
-    with pytest.raises(UserError, match=r"shard 00000 .* was adopted without pictures"):
+    with pytest.raises(UserError, match=r"shard 00000 .* was adopted without images"):
         embed(adopted.dataset, ClipSettings(model="mini"))
     assert tree_digest(tmp_path / "d") == before
 

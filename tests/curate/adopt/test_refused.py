@@ -63,7 +63,7 @@ def test_a_folder_without_a_usable_image_is_refused(tmp_path: Path) -> None:
 
 def test_a_file_is_no_folder(tmp_path: Path) -> None:
     (tmp_path / "list.csv").write_text("url\nhttp://a.example/1\n")
-    with pytest.raises(UserError, match=r"list\.csv is a file; .* frenchcat build a URL list"):
+    with pytest.raises(UserError, match=r"list\.csv is a file; .*a URL list: frenchcat build"):
         adopt(tmp_path / "list.csv", tmp_path / "d")
     assert not (tmp_path / "d").exists()
 

@@ -231,12 +231,12 @@ def test_a_text_tower_or_tokenizer_that_cannot_be_fetched(
     (tmp_path / "open_clip_config.json").write_text(json.dumps({"model_cfg": config}))
     (tmp_path / "open_clip_model.safetensors").write_bytes(b"no matter")
     line = said(model=f"local-dir:{tmp_path}")
-    assert "needs the text tower xlm-roberta-base, which cannot be had" in line
+    assert "needs the text tower xlm-roberta-base, which is unavailable" in line
     folder = save_folder(tmp_path / "tokens", CONFIG)
     config = copy.deepcopy(CONFIG)
     config["text_cfg"]["hf_tokenizer_name"] = "org/tokens"
     (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": config}))
-    assert "needs the tokenizer org/tokens, which cannot be had" in said(
+    assert "needs the tokenizer org/tokens, which is unavailable" in said(
         model=f"local-dir:{folder}"
     )
 
@@ -264,7 +264,7 @@ def test_names_that_are_not_known(named: dict[str, str], expected: str) -> None:
 def test_a_folder_without_weights_names_the_file(folder: Path, tmp_path: Path) -> None:
     shutil.copy(folder / "open_clip_config.json", tmp_path)
     wanted = tmp_path / "open_clip_model.safetensors"
-    assert f"holds no weights; wanted is {wanted}" in said(model=f"local-dir:{tmp_path}")
+    assert f"contains no weights; expected {wanted}" in said(model=f"local-dir:{tmp_path}")
 
 
 @pytest.mark.parametrize("content", [b"", b"no weights", b"PK\x03\x04half a zip"])

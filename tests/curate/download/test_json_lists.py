@@ -75,7 +75,7 @@ FAULTS = {
     "a number": ("jsonl", '{"url": "a"}\n7\n', "Line: 2, a number where an object is meant"),
     "in an array": ("json", '[{"url": "a"},\n{"url" 1}]', "Line: 2, "),
     "no end": ("json", '[{"url": "a"},\n', "the array does not end"),
-    "text behind it": ("json", '[{"url": "a"}]\n[]', "Line: 2, text behind the end"),
+    "text behind it": ("json", '[{"url": "a"}]\n[]', "Line: 2, text after the end"),
     "too deep": ("jsonl", f'{{"url": "a"}}\n{DEEP}\n', "Line: 2, nested more than 100 deep"),
     "far too deep": ("jsonl", '{"url": ' + "[" * 9000, "Line: 1, nested too deeply"),
     "an object": ("jsonl", '{"url": "a"}\n{"url": "b", "caption": {"en": "x"}}', "line 2: the cap"),

@@ -196,7 +196,7 @@ def removed_nothing():  # type: ignore[no-untyped-def]
         ("url", " ", "--url is empty"),
         ("sha256", "xyz", "is not an SHA-256"),
         ("domain", "http://a/b", "is not a domain"),
-        ("like", "nowhere.jpg", "no such picture"),
+        ("like", "nowhere.jpg", "no such image"),
     ],
 )
 def test_bad_wishes_are_one_line(dataset: Dataset, by: str, value: str, said: str) -> None:

@@ -61,7 +61,7 @@ def test_what_cannot_be_undone_is_said(dataset: Dataset) -> None:
     take_out(dataset)
     with dataset.lock():
         undo(dataset, 1)
-        with pytest.raises(UserError, match="request 1 is undone already"):
+        with pytest.raises(UserError, match="request 1 is already undone"):
             undo(dataset, 1)
         with pytest.raises(UserError, match="request 2 undoes 1"):
             undo(dataset, 2)

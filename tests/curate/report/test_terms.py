@@ -39,7 +39,7 @@ def test_a_list_of_ones_own(tmp_path: Path) -> None:
     ("text", "said"),
     [
         ("title = 3", "title"),
-        ('title = "x"', "lists no term"),
+        ('title = "x"', "contains no term"),
         ('title = "x"\nwords = 1', "unknown setting 'words'"),
         ("title = ", "is not TOML"),
         ('title = "x"\n[terms.a]\nen = ["-"]', "no word"),

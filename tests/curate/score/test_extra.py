@@ -160,7 +160,7 @@ def test_a_version_a_name_and_settings_have_the_score_made_again_and_no_other(
         ("{}:Bare", "has no columns; give it a tuple of Column"),
         ("{}:Texts", "has the column 'upper'; give a Column"),
         ("{}:Spaced", "whose name is letters, digits and _"),
-        ("{}:Typed", "the type of 'upper' is 'flot', which Arrow has not"),
+        ("{}:Typed", "the type of 'upper' is 'flot', which Arrow does not have"),
         ("{}:Nameless", "is named None; use letters, digits and _"),
     ],
 )
@@ -230,11 +230,11 @@ def test_a_column_of_a_score_that_is_left_out_is_free(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("gives", "said"),
     [
-        ("{'own': [1] * (n - 1)}", "gives . values of 'own' for . rows; give one a row"),
-        ("{'own': [1] * (n + 1)}", "gives . values of 'own' for . rows; give one a row"),
+        ("{'own': [1] * (n - 1)}", "gives . values of 'own' for . rows; give one per row"),
+        ("{'own': [1] * (n + 1)}", "gives . values of 'own' for . rows; give one per row"),
         ("{'other': [1] * n}", "gives no values of its column 'own'"),
-        ("{'own': ['a'] * n}", "gives values of 'own' that are no int64"),
-        ("{'own': [1.5] * n}", "gives values of 'own' that are no int64"),
+        ("{'own': ['a'] * n}", "gives values of 'own' that are not int64"),
+        ("{'own': [1.5] * n}", "gives values of 'own' that are not int64"),
         ("[1] * n", "gives a list; give a mapping"),
     ],
 )

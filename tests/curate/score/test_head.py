@@ -149,7 +149,7 @@ def test_a_normalisation_of_another_length(tmp_path: Path) -> None:
 
 
 def test_no_linear_layer(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"no linear layer; it holds scale \(4,\)"):
+    with pytest.raises(UserError, match=r"no linear layer; it contains scale \(4,\)"):
         ours(saved(tmp_path, {"scale": torch.ones(4)}))
 
 

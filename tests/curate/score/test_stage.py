@@ -158,7 +158,7 @@ def test_without_vectors_it_says_what_to_run(tmp_path: Path) -> None:
 
 
 def test_a_dataset_without_shards(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="holds no shards; run frenchcat download first"):
+    with pytest.raises(UserError, match="has no shards; run frenchcat download first"):
         run(Dataset.create(tmp_path / "d", "d"))
 
 

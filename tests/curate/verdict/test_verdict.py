@@ -188,7 +188,7 @@ def test_the_list_s_own_column_named_keep_does_not_pass_for_a_verdict(dataset: D
         ({"a": "widht < 3"}, r"rule a: no column 'widht' in 'widht < 3'; did you mean width\?"),
         ({"a": "pwatermark > 1"}, r"rule a: no column 'pwatermark'.*run frenchcat score"),
         ({"a": "keep"}, "rule a: no column 'keep'"),
-        ({"a": "width"}, "rule a: 'width' is a integer, no condition"),
+        ({"a": "width"}, "rule a: 'width' is a integer, not a condition"),
         ({"a": "width > 1; drop table rows"}, "rule a: .*(not a condition|more than one)"),
         ({"a": "(select true)"}, "rule a: .*subquery"),
         ({"a": "read_text('/etc/passwd') <> ''"}, "rule a: the function read_text is not allowed"),
@@ -309,8 +309,8 @@ def test_a_file_of_rules_alone(tmp_path: Path) -> None:
     file.write_text('too_small = "width < 200"\n')
     assert read_rules(file) == {"too_small": "width < 200"}
     for text, said in (
-        ("[clip]\nmodel = 'mini'\n", "holds no rules"),
-        ("a = 3\n", "holds no rules"),
+        ("[clip]\nmodel = 'mini'\n", "has no rules"),
+        ("a = 3\n", "has no rules"),
         ("a = '", "is not TOML"),
         ("removed = 'true'\n", "'removed' names no rule"),
     ):

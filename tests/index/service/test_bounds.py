@@ -79,7 +79,7 @@ def test_uploads_are_bounded_in_bytes_together(eight: Dataset, held: ExitStack) 
     with live(eight, upload_bytes=100_000) as service:
         answer = refusal(service, held, 40_000)
         assert answer.startswith(b"HTTP/1.1 503")
-        assert b"have 100,000 bytes already (upload_bytes)" in answer
+        assert b"already have 100,000 bytes (upload_bytes)" in answer
         held.close()
         while (again := service.post("/v1/search", {"text": "x" * 90_000})).status_code == 503:
             pass

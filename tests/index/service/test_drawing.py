@@ -106,7 +106,7 @@ def test_it_is_counted_and_told(client: TestClient) -> None:
 @pytest.mark.parametrize(
     ("change", "status", "said"),
     [
-        ({"number": 5}, 400, "number is 5; this service draws with at most 4"),
+        ({"number": 5}, 400, "number is 5; this service allows at most 4"),
         ({"steps": 51}, 400, "steps is 51"),
         ({"prompt": " "}, 400, "the query is empty"),
         ({"prompt": "a" * 501}, 422, "prompt"),
