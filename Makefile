@@ -34,7 +34,7 @@ demo: $(VENV)/.installed      ## the whole pipeline on the bundled sample
 	@$(BIN)/frenchcat demo
 
 test: $(VENV)/.developing     ## the whole suite, two files at a time
-	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: $(VENV)/.developing    ## format, lint, types (strict), dependencies, import rules, tests
 	$(BIN)/ruff format --check .

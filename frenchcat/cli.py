@@ -84,7 +84,7 @@ class _Commands(Mapping[str, Any]):
         return len(VERBS)
 
 
-class _Group(TyperGroup):
+class _VerbGroup(TyperGroup):
     def __init__(self, **given: Any) -> None:
         super().__init__(**given)
         self.commands = cast(Any, _Commands())
@@ -92,7 +92,7 @@ class _Group(TyperGroup):
 
 app = typer.Typer(
     name="frenchcat",
-    cls=_Group,
+    cls=_VerbGroup,
     **_LOOK,
     help="From a list of image URLs with captions to a dataset one can search, clean, "
     "answer for and train on.\n\nTry it: frenchcat demo",

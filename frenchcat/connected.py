@@ -71,7 +71,7 @@ def connect(
     `NotFound` for an unknown dataset, `NotAllowed` for a wrong or missing key, `Unreachable` where
     no frenchcat service answers.
     """
-    service = _Service(address, key, timeout_sec)
+    service = _Client(address, key, timeout_sec)
     try:
         names = [str(one["name"]) for one in service.json("GET", "/v1/datasets")]
         if dataset is None and len(names) != 1:
@@ -90,7 +90,7 @@ def connect(
 class RemoteDataset:
     """A served dataset; `frenchcat.connect` gives it. Usable from several threads."""
 
-    def __init__(self, service: _Service, name: str) -> None:
+    def __init__(self, service: _Client, name: str) -> None:
         self._service, self.name = service, name
         self._path = f"/v1/datasets/{quote(name, safe='')}"
 
@@ -404,7 +404,7 @@ class RemoteSelection:
         return _table(self.dataset._bytes("GET", path))
 
 
-class _Service:
+class _Client:
     """Requests to one service, and its refusals as errors of this package."""
 
     def __init__(self, address: str, key: str | None, timeout_sec: float) -> None:

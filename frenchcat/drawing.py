@@ -164,11 +164,15 @@ def made_by(run: Path | None, state: State, checkpoint: Path) -> dict[str, Any]:
 
     Without a run it is the bundled artist, whose weights lie directly in its folder.
     """
+    from frenchcat.train.artist import WEIGHTS
     from frenchcat.train.start import weights_digest
 
     return {
         "model": "frenchcat artist" if run is None else run.resolve().name,
-        "checkpoint": weights_digest(checkpoint),
+        # What lies beside the artist's weights is about its training images.
+        "checkpoint": file_sha256(checkpoint / WEIGHTS)
+        if run is None
+        else weights_digest(checkpoint),
         "step": state.step,
         "selection": state.identity["selection"],
         "selection_name": state.settings.get("data", {}).get("selection"),

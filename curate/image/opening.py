@@ -96,19 +96,19 @@ def is_plain(data: bytes) -> bool:
 
 
 def upright_size(data: bytes) -> tuple[int, int]:
-    """(width, height) in pixels of an image file once it is turned as it says; nothing is decoded.
+    """(width, height) in pixels of an image file once it is turned as it says.
+
+    Nothing is decoded, but for a TIFF of samples that Pillow does not know.
 
     Raises `UnreadableImage` for what is not an image or states no size.
     """
-    from PIL import Image as Images
-
     kind = sniff(data)
     if kind not in IMAGE_KINDS:
         raise UnreadableImage("the picture", f"it is not an image but {kind}")
     try:
         if not register(kind) or kind == "jxl":  # its plugin decodes as it opens
             return picture_size(data, kind)
-        with quiet(), Images.open(io.BytesIO(data), formats=_FORMATS[kind]) as opened:
+        with quiet(), _opened(data, kind) as opened:
             upright = (
                 kind == "tiff"  # Pillow has turned its size already
                 or _png_without_exif(opened, data)
@@ -118,6 +118,19 @@ def upright_size(data: bytes) -> tuple[int, int]:
     except Exception as error:  # decoders fail in any way they like
         raise UnreadableImage("the picture", f"the {kind} is broken: {_said(error)}") from None
     return (width, height) if upright else (height, width)
+
+
+def _opened(data: bytes, kind: str) -> Image:
+    """A file as Pillow opens it; a TIFF that Pillow does not know, as `_decoded` decodes it."""
+    from PIL import Image as Images
+    from PIL import UnidentifiedImageError
+
+    try:
+        return Images.open(io.BytesIO(data), formats=_FORMATS[kind])
+    except UnidentifiedImageError:
+        if kind != "tiff":
+            raise
+        return _odd_tiff(data, MAX_PIXELS)
 
 
 class _TooLarge(Exception):

@@ -477,7 +477,7 @@ class CountedColumn(BaseModel):
     type: str | None = Field(None, description="DuckDB's.")
 
 
-class Counts(BaseModel):
+class DatasetCounts(BaseModel):
     """A dataset's rows by what became of them: failed, kept, or dropped."""
 
     name: str
@@ -563,7 +563,7 @@ class ClusterMember(RowResponse):
     by_hand: bool | None = Field(None, description="Whether somebody keeps or drops it.")
 
 
-class Cluster(BaseModel):
+class ListedCluster(BaseModel):
     """Rows that are duplicates of each other."""
 
     rows: int
@@ -575,7 +575,7 @@ class Clusters(BaseModel):
 
     dataset: str
     total: int
-    clusters: list[Cluster]
+    clusters: list[ListedCluster]
 
 
 class FailedRow(BaseModel):

@@ -25,7 +25,7 @@ from frenchcat.index.service.models import (
     Browsed,
     By,
     Columns,
-    Counts,
+    DatasetCounts,
     DatasetInfo,
     Embed,
     Embedded,
@@ -56,7 +56,7 @@ async def dataset(request: Request, name: str) -> DatasetInfo:
     return await service.work.disk(api.about, service, service.registry.get(name))
 
 
-@router.get("/info", response_model=Counts, responses=documented(404))
+@router.get("/info", response_model=DatasetCounts, responses=documented(404))
 async def dataset_info(request: Request, name: str) -> Response:
     """Rows counted by what became of them: failed, kept, dropped, each by reason."""
     service: Service = request.app.state.service

@@ -51,7 +51,7 @@ def test_an_index_and_a_selection_have_origins(dataset: Dataset) -> None:
 def test_a_file_that_was_changed_since_is_told(dataset: Dataset) -> None:
     path = Path(dataset.path("verdicts/00001.parquet"))
     path.write_bytes(path.read_bytes()[:-1] + b"?")
-    with pytest.raises(UserError, match="is not as verdict made it"):
+    with pytest.raises(UserError, match="changed after verdict made it"):
         lineage(dataset, "verdicts/00001.parquet")
 
 

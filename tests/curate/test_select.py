@@ -135,7 +135,7 @@ def test_select_imports_by_itself() -> None:
 @pytest.mark.parametrize(
     ("name", "choice", "said"),
     [
-        ("../x", Choice(), "names no selection"),
+        ("../x", Choice(), "is not a name for a selection"),
         ("a", Choice(where="scor > 1"), "did you mean score"),
         ("a", Choice(where="score > 1; DROP TABLE rows"), "not a condition|more than one"),
         ("a", Choice(where="score > 7"), "no row meets .score > 7.: 0 of 50 stored rows"),

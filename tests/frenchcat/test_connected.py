@@ -196,8 +196,12 @@ def test_mistakes_are_of_the_same_class(cats: EITHER) -> None:
 
 def test_who_cannot_be_connected_to_is_named(both: Both, clip: Clip) -> None:
     asks: list[tuple[type[FrenchcatError], str, Callable[[], object]]] = [
-        (NotAllowed, "asks for a key", lambda: frenchcat.connect(both.address)),
-        (NotAllowed, "none of this", lambda: frenchcat.connect(both.address, key="another" * 3)),
+        (NotAllowed, "needs a key", lambda: frenchcat.connect(both.address)),
+        (
+            NotAllowed,
+            "does not know the key",
+            lambda: frenchcat.connect(both.address, key="another" * 3),
+        ),
         (NotFound, "but cats", lambda: frenchcat.connect(both.address, key=KEY, dataset="dogs")),
         (UserError, "http://127", lambda: frenchcat.connect("127.0.0.1:1234")),
     ]

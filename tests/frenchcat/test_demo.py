@@ -67,7 +67,7 @@ def test_it_trains_draws_and_has_nothing_to_do_again(
     assert checkpoint is not None
     assert checkpoint.name == "step-00000002"
     assert [path.name for path in (run / "samples").iterdir()] == ["step-00000002.png"]
-    assert "2 steps of 4 pictures of 16 px" in capsys.readouterr().out
+    assert "2 steps of 4 images of 16 px" in capsys.readouterr().out
     made = checkpoint.stat().st_mtime_ns
     assert demo.train_briefly(dataset, tmp_path / "run", TINY) == run
     assert newest(run) == checkpoint

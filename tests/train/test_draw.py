@@ -161,7 +161,7 @@ def test_verify_says_it_in_words_with_a_status(run: Path, tmp_path: Path) -> Non
         ({"number": 0}, "give at least 1"),
         ({"neighbours": 0}, "give at least 1"),
         ({"sampler": "euler"}, "known: ddpm, ddim, heun"),
-        ({"checkpoint": Path("nowhere")}, "nowhere is no checkpoint"),
+        ({"checkpoint": Path("nowhere")}, "nowhere is not a checkpoint"),
         ({"device": "tpu"}, "no device 'tpu'"),
         ({"guidance": float("nan")}, "guidance is nan"),
         ({"image": Path("nowhere.png")}, "nowhere.png: no such file"),

@@ -118,7 +118,7 @@ def test_files_that_are_no_keys_are_one_line(tmp_path: Path) -> None:
     made_here, other = self_issued(), self_issued()
     key.write_bytes(made_here.key)
     certificates.write_bytes(b"hello")
-    with pytest.raises(UserError, match="holds no PEM certificate"):
+    with pytest.raises(UserError, match="contains no PEM certificate"):
         read_credentials(key, certificates)
     with pytest.raises(UserError, match="not a plain PEM private key"):
         read_credentials(certificates, key)

@@ -201,4 +201,4 @@ def test_removed_pictures_are_counted_and_not_named(tmp_path: Path, clip: Clip) 
     assert after.compared == before.compared - 1
     assert gone not in [one.key for one in after.neighbours[0]]
     assert after.neighbours[0][:2] == before.neighbours[0][1:]
-    assert (before.note, "1 of the pictures trained on" in str(after.note)) == (None, True)
+    assert (before.note, "1 of the training images" in str(after.note)) == (None, True)

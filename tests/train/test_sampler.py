@@ -160,13 +160,13 @@ def test_a_start_below_full_strength_begins_later() -> None:
 
 @pytest.mark.parametrize(("steps", "strength"), [(0, 1.0), (1001, 1.0), (10, 0.0), (10, 1.5)])
 def test_bad_numbers_are_refused(steps: int, strength: float) -> None:
-    with pytest.raises(ValueError, match="give"):
+    with pytest.raises(ValueError, match="steps|strength"):
         timesteps(1000, steps, strength)
 
 
 def test_times_that_do_not_fall_and_unknown_names_are_refused() -> None:
     known = Gaussian(Diffusion.make("linear"))
-    with pytest.raises(ValueError, match="fall"):
+    with pytest.raises(ValueError, match="times must descend"):
         ddim(known.predict, known.diffusion, start(), [10, 20])
     with pytest.raises(ValueError, match="unknown sampler 'euler'"):
         sample("euler", known.predict, known.diffusion, start(), [10])

@@ -312,7 +312,7 @@ def test_a_second_text_of_an_image_is_named(tmp_path: Path) -> None:
 
 def test_a_folder_of_lists_is_told_the_verb(tmp_path: Path) -> None:
     folder = put(tmp_path / "f", rows_csv="url\nhttp://a.example/1\n")
-    with pytest.raises(UserError, match=r"holds no image; .*: frenchcat build .*f$"):
+    with pytest.raises(UserError, match=r"contains no image; .*: frenchcat build .*f$"):
         adopt(folder, tmp_path / "d")
 
 

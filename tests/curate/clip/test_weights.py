@@ -254,7 +254,7 @@ def test_a_text_tower_or_tokenizer_that_cannot_be_fetched(
             "'laion2b_s34b' is neither a file nor a tag of ViT-B-32; "
             "did you mean laion2b_s34b_b79k?",
         ),
-        ({"model": "local-dir:/nowhere"}, "/nowhere holds no open_clip_config.json"),
+        ({"model": "local-dir:/nowhere"}, "/nowhere contains no open_clip_config.json"),
     ],
 )
 def test_names_that_are_not_known(named: dict[str, str], expected: str) -> None:

@@ -79,7 +79,7 @@ def test_hostile_pictures_are_refused(client: TestClient, name: str) -> None:
     ]
     for answer in answers:
         assert answer.status_code == 400, (name, answer.text)
-        assert "picture" in answer.json()["error"]
+        assert "image" in answer.json()["error"]
     assert time.monotonic() - begun < 10
     assert client.post("/v1/search/picture", content=picture(0, 32, 24)).status_code == 200
 

@@ -222,7 +222,7 @@ def test_one_at_a_time_and_few_wait(cats: Dataset) -> None:
             assert time.monotonic() < deadline
         refused = asked(client, "3")
         assert (refused.status_code, refused.headers["retry-after"]) == (503, "10")
-        assert "one drawing is made at a time, and 2 wait" in refused.json()["error"]
+        assert "one drawing is made at a time, and 2 are already waiting" in refused.json()["error"]
         slow.go.set()
         assert [future.result(20).status_code for future in (first, *others)] == [200, 200, 200]
         assert asked(client, "4").status_code == 200

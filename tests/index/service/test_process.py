@@ -115,7 +115,7 @@ def test_mistakes_are_one_line_and_status_2(folder: str, tmp_path: Path) -> None
         ([folder, "--set", "surprise=1"], "surprise"),
         ([folder, "--ratings", str(tmp_path / "none.npy")], "--ratings"),
         ([folder, "--host", "0.0.0.0", "--allow-remove"], "--api-key-file"),
-        ([folder, "--draw", str(tmp_path)], "is no run"),
+        ([folder, "--draw", str(tmp_path)], "is not a run"),
         ([folder, "--api-key-file", str(tmp_path / "none")], "cannot be read"),
         ([folder, "--api-key-file", str(tmp_path / "empty")], "contains no key"),
     ):
