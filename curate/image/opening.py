@@ -54,7 +54,7 @@ def open_image(
     if isinstance(source, Images.Image):
         with quiet():
             return _finished(source, source.copy())
-    name, data = "the picture", source
+    name, data = "the image", source
     if not isinstance(data, bytes):
         name, data = str(source), read_image(Path(str(source)))
     kind = sniff(data)
@@ -104,7 +104,7 @@ def upright_size(data: bytes) -> tuple[int, int]:
     """
     kind = sniff(data)
     if kind not in IMAGE_KINDS:
-        raise UnreadableImage("the picture", f"it is not an image but {kind}")
+        raise UnreadableImage("the image", f"it is not an image but {kind}")
     try:
         if not register(kind) or kind == "jxl":  # its plugin decodes as it opens
             return picture_size(data, kind)
@@ -116,7 +116,7 @@ def upright_size(data: bytes) -> tuple[int, int]:
             )
             width, height = opened.size
     except Exception as error:  # decoders fail in any way they like
-        raise UnreadableImage("the picture", f"the {kind} is broken: {_said(error)}") from None
+        raise UnreadableImage("the image", f"the {kind} is broken: {_said(error)}") from None
     return (width, height) if upright else (height, width)
 
 

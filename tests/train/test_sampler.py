@@ -160,7 +160,7 @@ def test_a_start_below_full_strength_begins_later() -> None:
 
 @pytest.mark.parametrize(("steps", "strength"), [(0, 1.0), (1001, 1.0), (10, 0.0), (10, 1.5)])
 def test_bad_numbers_are_refused(steps: int, strength: float) -> None:
-    with pytest.raises(ValueError, match="steps|strength"):
+    with pytest.raises(ValueError, match=r"steps|strength"):
         timesteps(1000, steps, strength)
 
 
