@@ -264,7 +264,7 @@ def test_a_profile_that_is_broken_or_of_other_colours_is_ignored(
     ],
 )
 def test_what_cannot_be_opened_says_why(data: bytes, said: str, tmp_path: Path) -> None:
-    with pytest.raises(UnreadableImage, match=f"the picture cannot be decoded.*{said}.*give"):
+    with pytest.raises(UnreadableImage, match=f"the image cannot be decoded.*{said}.*give"):
         open_image(data)
     (tmp_path / "a.jpg").write_bytes(data)
     with pytest.raises(UnreadableImage) as caught:
