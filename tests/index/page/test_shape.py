@@ -164,7 +164,7 @@ def test_a_cluster_is_decided_about_and_the_decision_undone(page: Page, site: Si
     assert decided(site.dataset) == {}
 
 
-ROWS = 3000
+ROWS = 1200
 _SCROLLED = """async () => {
   const seen = [...document.querySelectorAll("#results .card")]
     .find(card => card.getBoundingClientRect().top > 300);
@@ -176,7 +176,7 @@ _SCROLLED = """async () => {
 
 
 def many(route: Route) -> None:
-    """A page of 3,000 rows of which every seventh has a long caption."""
+    """A page of 1,200 rows of which every seventh has a long caption."""
     body = route.request.post_data_json or {}
     rows = [
         {
@@ -188,7 +188,7 @@ def many(route: Route) -> None:
     route.fulfill(json={"rows": rows, "total": ROWS, "dataset": "cats", "next": None})
 
 
-def test_of_thousands_of_rows_some_hundred_are_in_the_document(page: Page) -> None:
+def test_of_a_thousand_rows_some_hundred_are_in_the_document(page: Page) -> None:
     page.route("**/v1/browse", many)
     page.route("**/v1/thumbnails/**", lambda route: route.fulfill(body=picture(1)))
     page.goto("/?fullCaptions=1")
