@@ -8,9 +8,10 @@ keys of removed rows, which leave it when the dataset is compacted. The verdicts
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from frenchcat.curate import sidecar
@@ -38,8 +39,7 @@ class Decision:
 
 def decisions(dataset: Dataset) -> list[Decision]:
     """All that were made, in their order."""
-    names = sorted(name for name in dataset.files(FOLDER) if name.endswith(".json"))
-    return [_parsed(dataset.read_json(f"{FOLDER}/{name}")) for name in names]
+    return _read(dataset, _names(dataset))
 
 
 def undone(made: Iterable[Decision]) -> set[int]:
@@ -48,14 +48,25 @@ def undone(made: Iterable[Decision]) -> set[int]:
 
 
 def decided(dataset: Dataset) -> dict[str, bool]:
-    """Key -> whether it is kept, of the rows about which somebody has decided."""
-    made = decisions(dataset)
+    """Key -> whether it is kept, of the rows about which somebody has decided.
+
+    Without removed rows, whether or not the log was compacted since. Quick, as it is asked of each
+    shard: the log is cached by the names of its files.
+    """
+    gone = removed_keys(dataset)
+    return {key: keep for key, keep in _counted(dataset, _names(dataset)) if key not in gone}
+
+
+@lru_cache(64)
+def _counted(dataset: Dataset, names: tuple[str, ...]) -> tuple[tuple[str, bool], ...]:
+    # But for removed rows, which are left out above, a file is never changed: its name says all.
+    made = _read(dataset, names)
     gone = undone(made)
     found: dict[str, bool] = {}
     for one in made:
         if one.keep is not None and one.number not in gone:
             found |= dict.fromkeys(one.keys, one.keep)
-    return found
+    return tuple(found.items())
 
 
 def decided_by_shard(dataset: Dataset) -> dict[str, dict[str, bool]]:
@@ -77,6 +88,23 @@ def decide(dataset: Dataset, keep: bool, keys: Collection[str], note: str = "") 
         raise UserError("no row is named; give the keys of some")
     _check_stored(dataset, wanted)
     return _log(dataset, keep, tuple(wanted), note)
+
+
+def named(
+    keys: str | Iterable[str], where: str | None, matching: Callable[[str], list[str]]
+) -> list[str]:
+    """The rows that are named by their keys or by a condition; `matching` gives those of one.
+
+    Raises `UserError` for both, and for a condition that no row meets.
+    """
+    listed = [keys] if isinstance(keys, str) else list(keys)
+    if where is None:
+        return listed
+    if listed:
+        raise UserError("rows are named by keys or by a condition; give one of them")
+    if not (found := matching(where)):
+        raise UserError(f"no row meets {where!r}; nothing was decided")
+    return found
 
 
 def undo(dataset: Dataset, number: int, note: str = "") -> Decision:
@@ -130,6 +158,14 @@ def _log(
     made = Decision(number, keep, keys, time, note, undoes)
     _write(dataset, made)
     return made
+
+
+def _names(dataset: Dataset) -> tuple[str, ...]:
+    return tuple(sorted(name for name in dataset.files(FOLDER) if name.endswith(".json")))
+
+
+def _read(dataset: Dataset, names: Iterable[str]) -> list[Decision]:
+    return [_parsed(dataset.read_json(f"{FOLDER}/{name}")) for name in names]
 
 
 def _write(dataset: Dataset, one: Decision) -> None:

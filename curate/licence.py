@@ -1,8 +1,11 @@
-"""Licences as people call them."""
+"""Who made an image and under which licence, as lists call it."""
 
 from __future__ import annotations
 
 import re
+
+CREATORS = ("creator", "artist", "author", "credit")
+"""Columns of a list that name who made an image, the first of them first."""
 
 
 def licence_name(text: str) -> str:

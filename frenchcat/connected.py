@@ -31,6 +31,7 @@ from frenchcat.curate.errors import (
     UserError,
     first_line,
 )
+from frenchcat.only_one import only_one
 
 if TYPE_CHECKING:
     import httpx
@@ -334,13 +335,10 @@ class RemoteDataset:
     def _decide(
         self, keep: bool, keys: str | Iterable[str], where: str | None, note: str
     ) -> Decision:
-        named = [keys] if isinstance(keys, str) else list(keys)
-        if where is not None:
-            if named:
-                raise UserError("rows are named by keys or by a condition; give one of them")
-            if not (named := self.rows(["key"], where)["key"].to_pylist()):
-                raise UserError(f"no row meets {where!r}; nothing was decided")
-        asked = {"keep": keep, "keys": named, "note": note}
+        from frenchcat.curate.decisions import named
+
+        chosen = named(keys, where, lambda sql: self.rows(["key"], sql)["key"].to_pylist())
+        asked = {"keep": keep, "keys": chosen, "note": note}
         return _decision(self._json("POST", "/decisions", asked))
 
     def _matches(self, asked: Mapping[str, Any]) -> tuple[list[Match], str]:
@@ -535,10 +533,10 @@ def _file_of(picture: str | Path | bytes | Image) -> bytes:
 
 
 def _removal(near: bool, note: str, what: Mapping[str, str | None]) -> dict[str, Any]:
-    given = {by: value for by, value in what.items() if value is not None}
-    if len(given) != 1 or not given.keys() <= {"url", "domain", "sha256", "uid", "key"}:
-        raise UserError("name what shall go by one of url, domain, sha256, uid, key")
-    ((by, value),) = given.items()
+    from frenchcat.curate.remove import KINDS
+
+    kinds = tuple(kind for kind in KINDS if kind != "like")  # a file of this machine
+    by, value = only_one(what, "say what to remove", kinds)
     return {"by": by, "value": str(value), "near": near, "note": note}
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from frenchcat.curate import files
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import NotFound, UnknownColumn, UserError
+from frenchcat.only_one import only_one
 
 if TYPE_CHECKING:
     import numpy as np
@@ -391,19 +392,17 @@ class OpenDataset:
         self, keep: bool, keys: str | Iterable[str], where: str | None, note: str
     ) -> Decision:
         from frenchcat.curate.catalog import Catalog
-        from frenchcat.curate.decisions import decide
+        from frenchcat.curate.decisions import decide, named
         from frenchcat.curate.verdict.stage import judge_again
 
-        named = [keys] if isinstance(keys, str) else list(keys)
-        if where is not None:
-            if named:
-                raise UserError("rows are named by keys or by a condition; give one of them")
+        def matching(condition: str) -> list[str]:
             with Catalog(self.dataset) as catalog:
-                catalog.add_for(where)
-                if not (named := catalog.keys(where)):
-                    raise UserError(f"no row meets {where!r}; nothing was decided")
+                catalog.add_for(condition)
+                return catalog.keys(condition)
+
+        chosen = named(keys, where, matching)
         with self.dataset.lock():
-            made = decide(self.dataset, keep, named, note)
+            made = decide(self.dataset, keep, chosen, note)
             judge_again(self.dataset)
         return made
 
@@ -562,12 +561,9 @@ class OpenDataset:
 
 
 def _wish(what: Mapping[str, str | Path], near: bool) -> RemovalQuery:
-    from frenchcat.curate.remove import RemovalQuery
+    from frenchcat.curate.remove import KINDS, RemovalQuery
 
-    given = {by: value for by, value in what.items() if value is not None}
-    if len(given) != 1:
-        raise UserError("say what to remove with one of url, domain, sha256, uid, key, like")
-    ((by, value),) = given.items()
+    by, value = only_one(what, "say what to remove", KINDS)
     return RemovalQuery(by, str(value), near)
 
 

@@ -9,12 +9,13 @@ from typing import Any
 
 from frenchcat.curate.catalog import Catalog
 from frenchcat.curate.dataset import Dataset
+from frenchcat.curate.licence import CREATORS
 from frenchcat.curate.remove import Match
 from frenchcat.curate.select import names, open_selection
 from frenchcat.curate.sql_text import literal, quoted
 from frenchcat.train.used import Use, runs_of, use_of
 
-_CREATORS = ("creator", "artist", "author", "credit", "photographer")
+_CREATORS = (*CREATORS, "photographer")
 """Columns of a list, and signals of the ledger, that name who made an image."""
 
 

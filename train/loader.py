@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from frenchcat.train.rows import TrainingRows
+
 
 @dataclass
 class Loaded:
@@ -45,6 +47,12 @@ class Loaded:
     losses: list[Loss]
     read_sec: float
     decode_sec: float
+
+
+def plan_of(rows: TrainingRows, settings: TrainSettings) -> Plan:
+    """The order in which a run with these settings draws its rows."""
+    data = settings.data
+    return Plan(rows.population, rows.digest, settings.run.seed, data.batch, data.shards_per_block)
 
 
 @dataclass
@@ -64,10 +72,7 @@ class Batches:
     @cached_property
     def plan(self) -> Plan:
         """The same in every process."""
-        data = self.settings.data
-        rows = self.reader.rows
-        seed, per_block = self.settings.run.seed, data.shards_per_block
-        return Plan(rows.population, rows.digest, seed, data.batch, per_block)
+        return plan_of(self.reader.rows, self.settings)
 
     def __getstate__(self) -> dict[str, object]:
         return {name: getattr(self, name) for name in ("folder", "settings", "rank", "world")}

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import UserError
-from frenchcat.curate.licence import licence_name
+from frenchcat.curate.licence import CREATORS, licence_name
 from frenchcat.train.rows import TrainingRows, open_rows
 from frenchcat.train.seen import LIMIT, Seen, seen_of, thumbs_of
 from frenchcat.train.settings import DataSettings
@@ -40,7 +40,6 @@ SAID = (
     "may have no near neighbour (arXiv 2511.10721)"
 )
 _BLOCK = 65_536
-_CREATORS = ("creator", "artist", "author", "credit")
 _LICENCES = ("licence", "license", "license_url")
 
 
@@ -174,7 +173,7 @@ def _neighbour(hit: Hit, difference: float | None = None) -> Neighbour:
         hit.key,
         round(hit.similarity, 4),
         hit.url,
-        _first(hit.columns, _CREATORS),
+        _first(hit.columns, CREATORS),
         None if licence is None else licence_name(licence),
         hit.caption,
         None if difference is None else round(difference, 2),

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from frenchcat.curate.errors import NotFound
 from frenchcat.train import checkpoint
-from frenchcat.train.loader import Cursor, places
+from frenchcat.train.loader import Cursor, places, plan_of
 from frenchcat.train.plan import Plan
 from frenchcat.train.rows import open_rows
 from frenchcat.train.run import find_checkpoint
@@ -73,20 +73,19 @@ def use_of(run: Path, keys: Collection[str]) -> Use:
         raise NotFound(f"{run}: its rows are gone, from which its order follows")
     states = [(path.name, checkpoint.read_state(path)) for path in checkpoint.steps(run)]
     newest = max((state for _, state in states), key=lambda state: state.step)
-    named = {number: key for number, key in enumerate(rows.keys()) if key in keys}
-    data = settings.data
-    plan = Plan(rows.population, rows.digest, settings.run.seed, data.batch, data.shards_per_block)
+    asked = set(keys)
+    named = {number: key for number, key in enumerate(rows.keys()) if key in asked}
     wanted = np.array(sorted(named), np.int64)  # the plan draws no row that is held out
     steps: dict[str, list[int]] = defaultdict(list)
-    for step, number in _drawn(plan, wanted, newest.step):
+    for step, number in _drawn(plan_of(rows, settings), wanted, newest.step):
         steps[named[number]].append(step)
     drawn = sorted(step for found in steps.values() for step in found)
     return Use(
         str(run),
-        data.selection,
+        settings.data.selection,
         newest.step,
         {key: steps[key] for key in sorted(steps)},
-        sorted(named[number] for number in named if number in set(rows.held_out)),
+        sorted(named[number] for number in rows.held_out if number in named),
         [SeenBy(name, s.step, sum(step <= s.step for step in drawn)) for name, s in states],
         newest.substituted,
     )

@@ -42,7 +42,11 @@ class Expected:
             kind: rows[there[name]].to_pylist() for kind, name in _COLUMNS.items() if name in there
         }
         self._rows: list[Hashes] = [
-            {kind: value for kind, value in zip(found, values, strict=True) if _is(kind, value)}
+            {
+                kind: value.strip().lower()
+                for kind, value in zip(found, values, strict=True)
+                if _is(kind, value)
+            }
             for values in zip(*found.values(), strict=True)
         ]
 
@@ -57,7 +61,7 @@ class Expected:
         for kind in ("sha256", "md5"):
             if kind in expected:
                 found = hashlib.new(kind, body, usedforsecurity=False).hexdigest()
-                if found == expected[kind].strip().lower():
+                if found == expected[kind]:
                     return None
                 why = why or f"{kind} is {found[:12]}…, the list says {expected[kind][:12]}…"
         if "pdq" in expected and (distance := _distance(expected["pdq"], body)) is not None:
@@ -82,4 +86,4 @@ def _distance(listed: str, body: bytes) -> int | None:
         return None
     if quality < PDQ_QUALITY:
         return None
-    return (int.from_bytes(found, "big") ^ int(listed.strip(), 16)).bit_count()
+    return (int.from_bytes(found, "big") ^ int(listed, 16)).bit_count()

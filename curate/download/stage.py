@@ -55,7 +55,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from anyio.from_thread import BlockingPortal
 
-    from frenchcat.curate.download.expected import Expected
     from frenchcat.curate.download.fetch import Fetcher
     from frenchcat.curate.download.fetched import Fetched
     from frenchcat.curate.download.ledger import Ledger

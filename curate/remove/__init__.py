@@ -10,9 +10,9 @@ The append-only log of requests is curate/removals.py: every stage obeys it.
 """
 
 from frenchcat.curate.remove.compact import compact
-from frenchcat.curate.remove.match import Match, RemovalQuery, matches
+from frenchcat.curate.remove.match import KINDS, Match, RemovalQuery, matches
 from frenchcat.curate.remove.request import remove
 from frenchcat.curate.remove.residue import residue
 from frenchcat.curate.remove.undo import undo
 
-__all__ = ["Match", "RemovalQuery", "compact", "matches", "remove", "residue", "undo"]
+__all__ = ["KINDS", "Match", "RemovalQuery", "compact", "matches", "remove", "residue", "undo"]

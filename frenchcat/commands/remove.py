@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +11,7 @@ import typer
 
 import frenchcat
 from frenchcat.commands.build import Folder, Json
-from frenchcat.curate.errors import UserError
+from frenchcat.only_one import only_one
 from frenchcat.terminal import say, say_json, say_json_lines, tell
 
 if TYPE_CHECKING:
@@ -73,14 +73,21 @@ def remove(
             f"meanwhile, run them again: frenchcat verdict {dataset}"
         )
         return
-    given = {"url": url, "domain": domain, "sha256": sha256, "uid": uid, "key": key, "like": like}
-    asked = of_one_kind(given, "say what to remove")
+    given: dict[str, str | Path | None] = {
+        "url": url,
+        "domain": domain,
+        "sha256": sha256,
+        "uid": uid,
+        "key": key,
+        "like": like,
+    }
+    by, value = only_one(given, "say what to remove", given, "--")
 
     def agree(found: Sequence[Match]) -> bool:
         _show(found, json)
         return yes or _agreed(len(found))
 
-    removed = opened.remove(near=near, note=note, agree=agree, **asked)
+    removed = opened.remove(near=near, note=note, agree=agree, **{by: value})
     if removed is None:
         tell("nothing was removed")
         raise typer.Exit(1)
@@ -88,15 +95,6 @@ def remove(
         f"request {removed.number}: {len(removed.keys)} rows removed; until they are compacted, "
         f"back with: frenchcat remove {dataset} --undo {removed.number}"
     )
-
-
-def of_one_kind(given: Mapping[str, str | Path | None], wanted: str) -> dict[str, str | Path]:
-    """The option that was given. Raises `UserError` for none, or for several."""
-    asked = {by: value for by, value in given.items() if value is not None}
-    if len(asked) != 1:
-        options = ", ".join(f"--{by}" for by in given)
-        raise UserError(f"{wanted} with one of {options}")
-    return asked
 
 
 def compact(dataset: Folder, json: Json = False) -> None:

@@ -9,8 +9,8 @@ import typer
 
 import frenchcat
 from frenchcat.commands.build import Folder, Json
-from frenchcat.commands.remove import of_one_kind
 from frenchcat.curate.safe_text import CAPTION_CHARS, URL_CHARS, for_terminal
+from frenchcat.only_one import only_one
 from frenchcat.terminal import say, say_json, tell
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def used(
 
     Example: frenchcat used data/mine --like portrait.jpg --run data/run
     """
-    given = {
+    given: dict[str, str | Path | None] = {
         "url": url,
         "domain": domain,
         "sha256": sha256,
@@ -64,8 +64,8 @@ def used(
         "like": like,
         "creator": creator,
     }
-    asked = of_one_kind(given, "say what to look for")
-    found = frenchcat.open(dataset).used(near=near, runs=run, **asked)
+    by, value = only_one(given, "say what to look for", given, "--")
+    found = frenchcat.open(dataset).used(near=near, runs=run, **{by: value})
     if json:
         say_json(found.as_dict())
     else:

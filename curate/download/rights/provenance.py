@@ -80,11 +80,6 @@ class Manifests:
         ]
 
 
-def provenance_signals(body: bytes, kind: str, time: str | None = None) -> list[Signal]:
-    """What the manifests of a file say of mining and training; see `Manifests`."""
-    return Manifests(body, kind, time).uses()
-
-
 def _store(body: bytes, media: str) -> Mapping[str, Any]:
     from c2pa import Reader
 

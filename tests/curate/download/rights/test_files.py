@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 
 from frenchcat.curate.download.rights.metadata import data_mining, metadata_signals
-from frenchcat.curate.download.rights.provenance import provenance_signals
+from frenchcat.curate.download.rights.provenance import Manifests
 from tests.curate.download.loopback import jpeg
 from tests.curate.download.rights.signed import mining, signed
 from tests.curate.download.rights.variants import mining_xmp, with_exif, with_xmp, xmp
@@ -175,7 +175,7 @@ def test_a_hostile_packet_costs_little(text: str) -> None:
 def test_no_bytes_raise(data: bytes, start: bytes) -> None:
     metadata_signals(start + data + b"</x:xmpmeta>")
     for kind in ("jpeg", "png", "webp", "gif", "bmp"):
-        provenance_signals(start + b"c2pa" + data, kind)
+        Manifests(start + b"c2pa" + data, kind).uses()
 
 
 LABELS = ("c2pa.training-mining", "cawg.training-mining")
@@ -194,7 +194,7 @@ LABELS = ("c2pa.training-mining", "cawg.training-mining")
 )
 def test_training_mining_assertions(label: str, uses: dict[str, str], decision: str | None) -> None:
     body = signed(jpeg(1), [mining(label, **uses)])
-    (signal,) = provenance_signals(body, "jpeg", "t")
+    (signal,) = Manifests(body, "jpeg", "t").uses()
     assert signal.signal == label.replace(".", "_").replace("-", "_")
     assert (signal.decision, signal.time) == (decision, "t")
     assert signal.where.startswith("c2pa:")
@@ -204,7 +204,7 @@ def test_in_png_too_and_in_an_older_manifest_of_the_file() -> None:
     out = io.BytesIO()
     Image.open(io.BytesIO(jpeg(1))).save(out, "PNG")
     png = signed(out.getvalue(), [mining(LABELS[0], data_mining="notAllowed")], "image/png")
-    assert [s.decision for s in provenance_signals(png, "png")] == ["opt_out"]
+    assert [s.decision for s in Manifests(png, "png").uses()] == ["opt_out"]
 
 
 def test_many_facts_do_not_hide_a_prohibition() -> None:
@@ -223,7 +223,7 @@ WORDS = (b"c2pa", LABELS[0].encode(), b"notAllowed")
 @given(st.integers(0, 12_000) | st.integers(0, len(BODY) - 1), st.binary(min_size=1, max_size=40))
 def test_a_damaged_manifest_never_becomes_a_permission(at: int, noise: bytes) -> None:
     damaged = BODY[:at] + noise + BODY[at + len(noise) :]
-    said = provenance_signals(damaged, "jpeg")
+    said = Manifests(damaged, "jpeg").uses()
     assert all(signal.decision != "allow" for signal in said)
     if all(word in damaged for word in WORDS):
         assert [signal.decision for signal in said] == ["opt_out"]

@@ -8,7 +8,7 @@ from threading import Thread
 import pytest
 from PIL import Image
 
-from frenchcat.curate.download.rights.provenance import provenance_signals
+from frenchcat.curate.download.rights.provenance import Manifests
 from frenchcat.curate.download.rights.signal import opted_out
 from tests.curate.download.loopback import jpeg
 from tests.curate.download.rights.signed import mining, signed
@@ -18,7 +18,7 @@ USES = ("data_mining", "ai_training", "ai_generative_training", "ai_inference")
 
 
 def decisions(body: bytes, kind: str = "jpeg") -> list[str | None]:
-    return [signal.decision for signal in provenance_signals(body, kind)]
+    return [signal.decision for signal in Manifests(body, kind).uses()]
 
 
 @pytest.mark.parametrize("said", ["notAllowed", "constrained"])
@@ -35,7 +35,7 @@ def test_a_later_version_of_an_assertion_is_that_assertion(label: str, version: 
     for use, decision in (("allowed", "allow"), ("constrained", "opt_out")):
         body = signed(jpeg(1), [mining(written, ai_training=use, data_mining="allowed")])
         body = body.replace(written.encode(), (label + version).encode())
-        (signal,) = provenance_signals(body, "jpeg")
+        (signal,) = Manifests(body, "jpeg").uses()
         name = label.replace(".", "_").replace("-", "_")
         assert (signal.decision, signal.signal) == (decision, name)
 
@@ -50,7 +50,7 @@ def test_every_assertion_of_a_manifest_is_read(second: str, said: str) -> None:
 def test_the_manifest_of_a_part_counts_beside_that_of_the_whole() -> None:
     part = signed(jpeg(1), [mining(C2PA, ai_training="notAllowed")])
     whole = signed(jpeg(2), [mining(C2PA, ai_training="allowed")], ingredient=part)
-    signals = provenance_signals(whole, "jpeg")
+    signals = Manifests(whole, "jpeg").uses()
     assert sorted((s.decision for s in signals), key=str) == ["allow", "opt_out"]
     assert len({s.where for s in signals}) == 2
     said = opted_out(signals)
@@ -101,5 +101,5 @@ def test_a_manifest_that_lies_elsewhere_is_not_fetched(
     assertion = mining(C2PA, ai_training="notAllowed")
     body = signed(jpeg(1), [assertion], remote=f"{address}/picture.c2pa")
     assert f"{address}/picture.c2pa".encode() in body
-    assert provenance_signals(body, "jpeg") == []
+    assert Manifests(body, "jpeg").uses() == []
     assert asked == []
