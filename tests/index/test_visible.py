@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from frenchcat.curate.errors import UserError
+from frenchcat.curate.remove import undo
 from frenchcat.index import part as parts
 from frenchcat.index.search import Searcher, View
 from frenchcat.index.visible import Mask, Visible
@@ -112,6 +113,25 @@ def test_removals_and_verdicts_count_in_a_searcher_that_is_open(tmp_path: Path) 
     assert second.key not in {hit.key for hit in searcher.query(vector=made.rows[0].vector, k=300)}
     shown = searcher.query(vector=made.rows[0].vector, k=1, dropped=True)
     assert shown[0].key == second.key
+
+
+def test_a_condition_is_asked_again_when_the_rows_that_meet_it_change(tmp_path: Path) -> None:
+    made = judged(tmp_path / "d", "auto", seed=4)
+    searcher = Searcher(made.dataset)
+    row = next(row for row in made.rows if row.reason is None and row.stays and row.punsafe == 0.1)
+
+    def found(where: str) -> bool:
+        hits = searcher.query(vector=row.vector, k=300, where=where, safe=False)
+        return row.key in {hit.key for hit in hits}
+
+    remove(made, [row.key])
+    assert not found("width > 0")
+    undo(made.dataset, 1)
+    assert found("width > 0")
+    assert not found("punsafe > 0.8")
+    row.punsafe = 0.9
+    write(made)
+    assert found("punsafe > 0.8")
 
 
 def test_clusters_and_their_drawer(made: Judged, searcher: Searcher) -> None:

@@ -10,6 +10,7 @@ from playwright.sync_api import Page, expect
 from frenchcat.curate import select
 from frenchcat.curate.removals import removed_keys
 from tests.index.page.conftest import Site
+from tests.index.page.look import KEY
 from tests.index.page.test_look import CARDS, search, settled
 
 
@@ -137,4 +138,7 @@ def test_a_view_is_told_as_code_that_gives_the_same(page: Page, site: Site) -> N
     assert curl.startswith(f"curl {site.address}/v1/datasets/cats/search --json '")
     said: list[str] = []
     exec(code, {"print": lambda key, caption: said.append(key)})  # what the page says of itself
-    assert said[: len(keys)] == keys
+    broken = KEY["a cat whose picture is broken"]  # the page hides it once it has tried to load it
+    said = [key for key in said if key != broken]
+    assert len(said) > 30
+    assert [key for key in keys if key != broken][: len(said)] == said

@@ -28,7 +28,7 @@ def asked(page: Page, act: Any) -> dict[str, Any]:
 
 def test_a_query_is_made_of_weighted_parts(page: Page) -> None:
     search(page, "a cat")
-    page.locator("#query").press("Shift+Enter")
+    asked(page, lambda: page.locator("#query").press("Shift+Enter"))
     page.locator("#query").fill("a red car")
     body = asked(page, lambda: page.locator("#query").press("Shift+Enter"))
     assert body["terms"] == [{"text": "a cat"}, {"text": "a red car"}]
