@@ -31,6 +31,7 @@ from frenchcat.curate.errors import Damaged, ModelMismatch, NotFound, UserError
 from frenchcat.curate.failures import COLUMNS
 from frenchcat.curate.list_names import KEY, base_of, beside
 from frenchcat.curate.markers import Counts, Inputs, Signature, counts_of, marker, record_entry
+from frenchcat.curate.parquets import read_parquet
 from frenchcat.curate.redo import Redo, redo_of
 from frenchcat.curate.run_stage import run_stage
 from frenchcat.curate.stage import (
@@ -77,13 +78,11 @@ def vectors_of_shard(
 
     Raises `UserError` where `by` is neither, FileNotFoundError where the shard has no vectors.
     """
-    import pyarrow.parquet as pq
-
     places = {"image": img_emb, "text": text_emb}
     if by not in places:
         raise UserError(f"by is {by!r}; it is one of: {', '.join(places)}")
     with dataset.as_local(metadata(shard)) as path:
-        keys = pq.read_table(path, columns=["image_path"])["image_path"].to_pylist()
+        keys = read_parquet(path, columns=["image_path"])["image_path"].to_pylist()
     with dataset.as_local(places[by](shard)) as path:
         return keys, np.load(path)
 
@@ -273,11 +272,10 @@ def _pictures(dataset: Dataset, clip: Clip, decoder: Decoder, shard: str, output
 
 def _sidecar(dataset: Dataset, shard: str) -> pa.Table:
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     try:
         with dataset.as_local(files.SIDECAR.of(shard)) as path:
-            return pq.read_table(path)
+            return read_parquet(path)
     except (pa.ArrowInvalid, FileNotFoundError) as error:
         raise Damaged(
             f"broken sidecar: {dataset.path(f'shards/{shard}.parquet')} "

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from frenchcat.curate.dataset import Dataset
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 Names = Callable[[Sequence[str]], Sequence[str]]
 """From the columns of a file to what they are called."""
 _REMOTE_READS = 16
+_PLAIN = "hive_partitioning = false"  # a folder called `license=mine` is no column of its rows
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,8 @@ class ParquetFiles:
             if shard is not None:
                 chosen += rf", regexp_extract({self._file}, '([^/]+)\.parquet$', 1) AS {shard}"
             parts.append(
-                f"SELECT {chosen} FROM read_parquet([{listed}], filename = '{self._file}')"
+                f"SELECT {chosen} FROM "
+                f"read_parquet([{listed}], filename = '{self._file}', {_PLAIN})"
             )
         return " UNION ALL ".join(parts)
 
@@ -100,6 +103,18 @@ def _group(duck: DuckDBPyConnection, paths: list[str], schema: pa.Schema, names:
         for name, there, kind in zip(called, own, schema.types, strict=True)
     }
     return _Group(tuple(paths), columns, pa.schema(list(zip(called, schema.types, strict=True))))
+
+
+def read_parquet(path: str | Path, columns: Sequence[str] | None = None) -> pa.Table:
+    """A parquet file's rows, or these columns of them.
+
+    What `pyarrow.parquet.read_table` gives of one file, without what that imports: pandas and
+    pyarrow's datasets, most of a second.
+    """
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path) as file:
+        return file.read(columns)
 
 
 def text_array(texts: Iterable[str]) -> pa.Array:
@@ -146,4 +161,4 @@ def _names_in_duckdb(duck: DuckDBPyConnection, path: str, names: Sequence[str]) 
     """What DuckDB calls a file's columns: it tells apart names that differ in case alone."""
     if len(set(map(folded, names))) == len(names):
         return names
-    return duck.sql(f"SELECT * FROM read_parquet([{literal(path)}]) LIMIT 0").columns
+    return duck.sql(f"SELECT * FROM read_parquet([{literal(path)}], {_PLAIN}) LIMIT 0").columns

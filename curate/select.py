@@ -26,7 +26,7 @@ from frenchcat.curate.errors import AlreadyThere, NotFound, UserError
 from frenchcat.curate.expression import checked
 from frenchcat.curate.json_text import json_text
 from frenchcat.curate.markers import outputs_of
-from frenchcat.curate.parquets import free
+from frenchcat.curate.parquets import free, read_parquet
 from frenchcat.curate.removals import removed_keys
 from frenchcat.curate.sql_text import quoted
 from frenchcat.curate.verdict.settings import REMOVED
@@ -123,10 +123,8 @@ def _require_same(dataset: Dataset, there: Selection, made: Selection) -> None:
 
 def open_selection(dataset: Dataset, name: str) -> Selection:
     """A frozen selection. Raises `NotFound` where there is none of that name."""
-    import pyarrow.parquet as pq
-
     with dataset.as_local(_existing(dataset, name)) as path:
-        table = pq.read_table(path)
+        table = read_parquet(path)
     about = json.loads(table.schema.metadata[_METADATA])
     table, digest = _present(dataset, table.replace_schema_metadata(), about)
     return Selection(name, digest, about["sql"], Choice(**about["choice"]), table)
@@ -136,10 +134,9 @@ def keys_of(dataset: Dataset, name: str) -> pa.Array:
     """The keys of a frozen selection, sorted; removed rows are absent. Raises `NotFound`."""
     import pyarrow as pa
     import pyarrow.compute as pc
-    import pyarrow.parquet as pq
 
     with dataset.as_local(_existing(dataset, name)) as path:
-        keys = pq.read_table(path, columns=["key"])["key"].combine_chunks()
+        keys = read_parquet(path, columns=["key"])["key"].combine_chunks()
     gone = pa.array(sorted(removed_keys(dataset)), keys.type)
     return keys.filter(pc.invert(pc.is_in(keys, gone)))
 
@@ -207,11 +204,9 @@ def require_images(dataset: Dataset, selection: Selection) -> None:
 
 def purge(dataset: Dataset) -> None:
     """Rewrite the selections that hold removed rows, or whose pictures lie elsewhere now."""
-    import pyarrow.parquet as pq
-
     for name in names(dataset):
         with dataset.as_local(f"{FOLDER}/{name}.parquet") as path:
-            before = pq.read_table(path)
+            before = read_parquet(path)
         found = open_selection(dataset, name)
         if not before.replace_schema_metadata().equals(found.table):
             _publish(dataset, found)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
+from frenchcat.curate.parquets import read_parquet
 from frenchcat.rich_terminal import Terminal, cell
 
 if TYPE_CHECKING:
@@ -88,11 +89,9 @@ def run(out: Path, *, train: bool = True, quiet: bool = False) -> Dataset:
 
 def _port_of(urls: Path) -> int | None:
     """The port of an earlier demo's list, so that the same command finds the same URLs."""
-    import pyarrow.parquet as pq
-
     if not urls.exists():
         return None
-    listed = pq.read_table(urls, columns=["url"])["url"].to_pylist()
+    listed = read_parquet(urls, columns=["url"])["url"].to_pylist()
     return Counter(map(_port, listed)).most_common(1)[0][0]
 
 

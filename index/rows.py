@@ -23,6 +23,7 @@ from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.list_names import KEY, base_of, stored
 from frenchcat.curate.markers import outputs_of
+from frenchcat.curate.parquets import read_parquet
 from frenchcat.curate.promote import as_schema, folded, plain, unified
 
 if TYPE_CHECKING:
@@ -42,10 +43,9 @@ def shard_rows(dataset: Dataset, shard: str) -> pa.Table:
     A list's own column with a name of PLACE is stored beside it, renamed as in list_names.
     """
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     with dataset.as_local(embed.metadata(shard)) as path:
-        table = pq.read_table(path)
+        table = read_parquet(path)
     keys = table["image_path"].to_pylist()
     members = _pictures(dataset, shard, keys)
     columns = {

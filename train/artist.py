@@ -22,6 +22,7 @@ from frenchcat.curate.config import resolve
 from frenchcat.curate.dataset import file_sha256
 from frenchcat.curate.errors import NotFound, UserError, first_line
 from frenchcat.curate.json_text import json_text
+from frenchcat.curate.parquets import read_parquet
 from frenchcat.train import checkpoint
 from frenchcat.train.model import device_of
 from frenchcat.train.settings import TrainSettings
@@ -125,7 +126,6 @@ def write_seen(folder: Path, seen: Seen, about: list[dict[str, str | None]]) -> 
 def read_seen(folder: Path) -> tuple[Seen, list[dict[str, str | None]]] | None:
     """What `write_seen` wrote; None if it is missing."""
     import numpy as np
-    import pyarrow.parquet as pq
     from safetensors.numpy import load_file
 
     from frenchcat.train.seen import Seen
@@ -135,6 +135,6 @@ def read_seen(folder: Path) -> tuple[Seen, list[dict[str, str | None]]] | None:
     tensors = load_file(folder / SEEN)
     vectors = tensors["vectors"].astype(np.float32) * tensors["scales"]
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True).clip(min=1e-6)
-    rows = pq.read_table(folder / ABOUT_SEEN).to_pylist()
+    rows = read_parquet(folder / ABOUT_SEEN).to_pylist()
     keys = tuple(str(row["key"]) for row in rows)
     return Seen(keys, vectors.astype(np.float16), tensors["thumbs"]), rows

@@ -29,6 +29,7 @@ from frenchcat.curate.download import lists
 from frenchcat.curate.download.columns import uid_of
 from frenchcat.curate.download.list_source import Captions
 from frenchcat.curate.download.list_text import HALF, mended
+from frenchcat.curate.parquets import read_parquet
 from frenchcat.curate.promote import unified
 
 if TYPE_CHECKING:
@@ -92,13 +93,12 @@ def _of_metadata(
 def _frozen(path: Path, names: ColumnNames, scratch: Path) -> pa.Table:
     """The rows of a metadata file, read as a URL list is: `url` has the file's name."""
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     dataset = Dataset.create(scratch, "metadata")
     reading = vars(names.reading) | {"url_column": FILE, "caption_column": names.caption}
     shape = lists.Shape(**reading, samples_per_shard=_PER_SHARD)
     shards = lists.freeze(dataset, [str(path)], shape)
-    return pa.concat_tables(pq.read_table(dataset.path(lists.relative(s))) for s in shards)
+    return pa.concat_tables(read_parquet(dataset.path(lists.relative(s))) for s in shards)
 
 
 def _of_coco(tree: Tree, names: ColumnNames, left_out: LeftOut) -> Iterator[pa.Table]:

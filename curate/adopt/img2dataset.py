@@ -42,6 +42,7 @@ from frenchcat.curate.errors import UserError
 from frenchcat.curate.failures import Failure
 from frenchcat.curate.keys import ROW_DIGITS
 from frenchcat.curate.markers import Signature
+from frenchcat.curate.parquets import read_parquet
 from frenchcat.curate.promote import folded, plain, unified
 
 if TYPE_CHECKING:
@@ -220,7 +221,7 @@ class Img2dataset:
         import pyarrow.parquet as pq
 
         if shard.layout != "parquet" and shard.schema.names == rows.schema.names:
-            before = pq.read_table(shard.sidecar)
+            before = read_parquet(shard.sidecar)
             if before.replace_schema_metadata().equals(rows.replace_schema_metadata()):
                 link(shard.sidecar, path)
                 return
@@ -357,14 +358,12 @@ def _own_keys(shards: list[SourceShard]) -> bool:
 
     Names of shards have to be of one length then. Raises `UserError` where a key is there twice.
     """
-    import pyarrow.parquet as pq
-
     if len({len(shard.name) for shard in shards}) > 1:
         return False
     for shard in shards:
         keys = [
             text_of(k) or ""
-            for k in pq.read_table(shard.sidecar, columns=["key"])["key"].to_pylist()
+            for k in read_parquet(shard.sidecar, columns=["key"])["key"].to_pylist()
         ]
         if len(set(keys)) < len(keys):
             twice = next(key for key in keys if keys.count(key) > 1)

@@ -27,6 +27,7 @@ from frenchcat.curate.adopt.shards import Sample
 from frenchcat.curate.adopt.texts import text_of
 from frenchcat.curate.dataset import digest_of
 from frenchcat.curate.errors import Damaged, UserError, first_line
+from frenchcat.curate.parquets import read_parquet
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -78,9 +79,7 @@ class SourceShard:
 
     def rows(self, left_out: LeftOut) -> pa.Table:
         """The rows, without images; texts that are not UTF-8 are counted."""
-        import pyarrow.parquet as pq
-
-        table = pq.read_table(self.sidecar, columns=self._columns)
+        table = read_parquet(self.sidecar, columns=self._columns)
         return sound(table, left_out, self.sidecar.name)
 
     def samples(self) -> Iterator[Sample]:

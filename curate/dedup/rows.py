@@ -21,6 +21,7 @@ from frenchcat.curate import embed, files
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.markers import marker, output_sha256
+from frenchcat.curate.parquets import read_parquet
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -110,8 +111,6 @@ def read_vectors(
 
     Raises `UserError` where a shard's vectors and their metadata differ in number.
     """
-    import pyarrow.parquet as pq
-
     dimension = int(embed.model_of(dataset)["dimension"])
     place = {key: row for row, key in enumerate(rows.keys)}
     numbers: list[int] = []
@@ -119,7 +118,7 @@ def read_vectors(
     with open(file, "wb") as out:
         for shard, _ in rows.shards:
             with dataset.as_local(embed.metadata(shard)) as path:
-                keys = pq.read_table(path, columns=["image_path"])["image_path"].to_pylist()
+                keys = read_parquet(path, columns=["image_path"])["image_path"].to_pylist()
             with dataset.as_local(embed.img_emb(shard)) as path:
                 vectors = np.load(path)
             if vectors.shape != (len(keys), dimension):
@@ -169,7 +168,7 @@ def _columns(dataset: Dataset, relative: str, names: Sequence[str], schema: pa.S
         return pa.table({name: pa.array([], kinds[name]) for name in names})
     with dataset.as_local(relative) as path:
         there = set(pq.read_schema(path).names)
-        table = pq.read_table(path, columns=[name for name in names if name in there])
+        table = read_parquet(path, columns=[name for name in names if name in there])
     columns = {
         name: table[name].cast(kinds[name])
         if name in there

@@ -22,6 +22,7 @@ from frenchcat.curate.download.rights.provenance import Manifests
 from frenchcat.curate.download.rights.settings import RightsSettings
 from frenchcat.curate.download.rights.signal import FACT, Signal, date_of, opted_out, shortened
 from frenchcat.curate.failures import OPTED_OUT, Failure
+from frenchcat.curate.parquets import read_parquet
 from frenchcat.curate.stage import Output
 
 if TYPE_CHECKING:
@@ -110,13 +111,11 @@ class Ledger:
 
     def restore(self, dataset: Dataset, shard: str, rows: Iterable[int], keys: list[str]) -> None:
         """Keep the present signals of rows that are not requested again."""
-        import pyarrow.parquet as pq
-
         if not dataset.exists(relative(shard)):
             return
         wanted = {keys[row]: row for row in rows}
         with dataset.as_local(relative(shard)) as path:
-            for entry in pq.read_table(path).to_pylist():
+            for entry in read_parquet(path).to_pylist():
                 row = wanted.get(entry.pop("key"))
                 if row is not None:
                     self._signals.setdefault(row, []).append(Signal(**entry))

@@ -34,6 +34,7 @@ from frenchcat.curate.download.sources import Lists, as_table, as_text, fetch, f
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.manifest import GivenList, ListFile, StageEntry
 from frenchcat.curate.markers import Signature, counts_of, record_entry, write_marker
+from frenchcat.curate.parquets import read_parquet
 from frenchcat.curate.promote import as_schema, folded, promoted, unified
 from frenchcat.curate.removals import removed, without_removed
 
@@ -294,12 +295,10 @@ def _fresh(dataset: Dataset, duck: DuckDBPyConnection) -> Iterator[Any]:
     A row that the dataset has n times is new from its occurrence n + 1 on. DuckDB spills to the
     scratch folder what does not fit its buffer.
     """
-    import pyarrow.parquet as pq
-
     duck.execute("CREATE OR REPLACE TABLE had (uid VARCHAR)")
     for shard in dataset.shards(STAGE):
         with dataset.as_local(relative(shard)) as path:
-            duck.register("present", pq.read_table(path, columns=["uid"]))
+            duck.register("present", read_parquet(path, columns=["uid"]))
             duck.execute("INSERT INTO had SELECT uid FROM present")
             duck.unregister("present")
     duck.execute(

@@ -36,6 +36,7 @@ from frenchcat.curate.failures import OPTED_OUT as REFUSED
 from frenchcat.curate.failures import Failure
 from frenchcat.curate.keys import key_of
 from frenchcat.curate.markers import Inputs, Signature, counts_of, marker, output_sha256
+from frenchcat.curate.parquets import read_parquet
 from frenchcat.curate.reasons import PERMANENT
 from frenchcat.curate.redo import Redo, redo_of
 from frenchcat.curate.removals import emptied, removed
@@ -374,7 +375,7 @@ class _Worker:
             Spool(output.publication.folder) as spool,
         ):
             there = [n for n in pq.read_schema(path).names if n != IMAGE_BYTES]
-            rows = emptied(pq.read_table(path, columns=there), removed(self.dataset))
+            rows = emptied(read_parquet(path, columns=there), removed(self.dataset))
             keys = [key_of(shard, row) for row in range(rows.num_rows)]
             ledger = Ledger(self.stage.download.rights, rows)
             expected = Expected(rows) if self.stage.download.verify_hashes else None

@@ -1,27 +1,48 @@
-"""img2dataset's modules, imported without torch in processes that only download.
+"""img2dataset's modules, imported without what they do not use.
 
-img2dataset imports webdataset, which imports torch if it is installed: 1.5 s of processor time and
-480 MB in every worker process, for a loader that is not used here. webdataset works without torch,
-so it is told that there is none, only for the import and only in worker processes: other processes
-may need webdataset's loader.
+Importing img2dataset imports its downloader, and with it ray, wandb, pandas and webdataset, which
+imports torch if it is installed: 2.6 s of processor time and half a gigabyte in every worker
+process, for nothing that is used here. So a module is imported without the rest of its package.
+webdataset works without torch: it is told that there is none, only for the import and only in
+worker processes, as other processes may need webdataset's loader.
 """
 
 from __future__ import annotations
 
 import contextlib
 import importlib
+import importlib.util
 import multiprocessing
 import sys
 import warnings
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
+_PACKAGE = "img2dataset"
 
+
+@cache
 def img2dataset_module(name: str) -> Any:
     """A module of img2dataset by its name: ``resizer``, ``writer``."""
-    with _without_torch(), warnings.catch_warnings():
+    with _without_torch(), _package_alone(), warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # it imports imghdr
-        return importlib.import_module(f"img2dataset.{name}")
+        return importlib.import_module(f"{_PACKAGE}.{name}")
+
+
+@contextlib.contextmanager
+def _package_alone() -> Iterator[None]:
+    """Have the package in place without running it; whoever imports it later runs it."""
+    spec = importlib.util.find_spec(_PACKAGE)
+    if _PACKAGE in sys.modules or spec is None:
+        yield
+        return
+    sys.modules[_PACKAGE] = importlib.util.module_from_spec(spec)
+    try:
+        yield
+    finally:
+        for name in [one for one in sys.modules if one.split(".")[0] == _PACKAGE]:
+            del sys.modules[name]
 
 
 @contextlib.contextmanager

@@ -37,6 +37,7 @@ from frenchcat.curate.markers import (
     record_entry,
     summed,
 )
+from frenchcat.curate.parquets import read_parquet
 from frenchcat.curate.removals import removed_by_shard, removed_keys
 from frenchcat.curate.select import purge
 from frenchcat.curate.stage import Progress, Silent
@@ -95,13 +96,11 @@ def _needed(dataset: Dataset, shards: Collection[str]) -> float:
 
 def _holds(dataset: Dataset, shard: str, keys: set[str]) -> bool:
     """Whether a shard still has one of the rows in its sidecar."""
-    import pyarrow.parquet as pq
-
     relative = files.SIDECAR.of(shard)
     if not dataset.exists(relative):
         return False
     with dataset.as_local(relative) as path:
-        present = pq.read_table(path, columns=["key"])["key"].to_pylist()
+        present = read_parquet(path, columns=["key"])["key"].to_pylist()
     return not keys.isdisjoint(present)
 
 
@@ -143,11 +142,9 @@ def _sidecar(
     dataset: Dataset, publication: Publication, shard: str, keys: set[str]
 ) -> dict[str, int]:
     """Rewrite sidecar and stats; gives the marker's counts of what went."""
-    import pyarrow.parquet as pq
-
     relative = files.SIDECAR.of(shard)
     with dataset.as_local(relative) as path:
-        table = pq.read_table(path)
+        table = read_parquet(path)
     told = sidecar.filled(table).select(["key", "status", REASON, SIGNAL])
     going = [row for row in told.to_pylist() if row["key"] in keys]
     failed = [row for row in going if row["status"] != "success"]
@@ -177,10 +174,9 @@ def _take(counts: dict[str, Any], went: Mapping[str, int]) -> None:
 def _list(dataset: Dataset, publication: Publication, relative: str, keys: set[str]) -> None:
     """Empty the rows of the frozen list that the keys number."""
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     with dataset.as_local(relative) as path:
-        table = pq.read_table(path)
+        table = read_parquet(path)
     numbers = {int(key[-4:]) for key in keys}
     emptied = [None if number in numbers else number for number in range(table.num_rows)]
     # The row of no number is one of nulls, whatever the columns hold.
@@ -195,10 +191,9 @@ def _array(dataset: Dataset, publication: Publication, name: str, stays: Sequenc
 
 
 def _keys_of(dataset: Dataset, file: files.ShardFile, shard: str) -> list[str]:
-    import pyarrow.parquet as pq
 
     with dataset.as_local(file.of(shard)) as path:
-        keys: list[str] = pq.read_table(path, columns=[file.key])[file.key].to_pylist()
+        keys: list[str] = read_parquet(path, columns=[file.key])[file.key].to_pylist()
     return keys
 
 
@@ -206,10 +201,8 @@ def _by_key(
     dataset: Dataset, publication: Publication, relative: str, keys: set[str], column: str
 ) -> int:
     """Rewrite a parquet file with a column of keys; gives the number of rows that went."""
-    import pyarrow.parquet as pq
-
     with dataset.as_local(relative) as path:
-        table = pq.read_table(path)
+        table = read_parquet(path)
     left = _without(table, keys, column)
     _write(publication, relative, left)
     return int(table.num_rows - left.num_rows)
@@ -278,14 +271,13 @@ def _count_anew(dataset: Dataset) -> None:
 def _spanning_hold(dataset: Dataset) -> bool:
     """Whether duplicates or the index still have a removed row."""
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     gone = removed_keys(dataset)
     for name in (n for folder in _spanning() for n in _all(dataset, folder)) if gone else ():
         keys: list[str] = []
         with dataset.as_local(name) as path:
             if name.endswith(".parquet"):
-                keys = pq.read_table(path, columns=["key"])["key"].to_pylist()
+                keys = read_parquet(path, columns=["key"])["key"].to_pylist()
             elif name.endswith(".arrow"):
                 with pa.memory_map(str(path)) as source:
                     keys = pa.ipc.open_file(source).read_all()["key"].to_pylist()

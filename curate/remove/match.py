@@ -21,6 +21,7 @@ from frenchcat.curate.dedup.detectors import NEAR_COSINE
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.hashes import PDQ_DISTANCE, pdq
 from frenchcat.curate.keys import by_shard
+from frenchcat.curate.parquets import read_parquet
 from frenchcat.curate.removals import url_hash
 from frenchcat.curate.remove.residue import vector_hash
 from frenchcat.curate.urls import domain_of, host_of, plain_host
@@ -183,12 +184,10 @@ def _embedded(
     dataset: Dataset, shards: set[str] | None = None
 ) -> Iterator[tuple[list[str], NDArray[np.float16]]]:
     """Keys and (N, D) vectors, mapped, of the embedded shards; of those named alone."""
-    import pyarrow.parquet as pq
-
     for shard in dataset.shards(embed.STAGE):
         if shards is not None and shard not in shards:
             continue
         with dataset.as_local(embed.metadata(shard)) as path:
-            keys = pq.read_table(path, columns=["image_path"])["image_path"].to_pylist()
+            keys = read_parquet(path, columns=["image_path"])["image_path"].to_pylist()
         with dataset.as_local(embed.img_emb(shard)) as path:
             yield keys, np.load(path, mmap_mode="r")

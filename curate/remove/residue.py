@@ -18,6 +18,7 @@ import numpy as np
 
 from frenchcat.curate import tars
 from frenchcat.curate.dataset import Dataset
+from frenchcat.curate.parquets import read_parquet
 from frenchcat.curate.removals import FOLDER, Removed, hash_of, removed, url_hash
 
 
@@ -85,9 +86,8 @@ def _in_tar(path: Path, gone: Removed) -> Iterator[str]:
 
 def _in_table(path: Path, gone: Removed) -> Iterator[str]:
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
-    table = pq.read_table(path) if path.suffix == ".parquet" else _arrow(path)
+    table = read_parquet(path) if path.suffix == ".parquet" else _arrow(path)
     for column in table.column_names:
         kind = table.schema.field(column).type
         if pa.types.is_dictionary(kind):

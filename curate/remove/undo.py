@@ -13,6 +13,7 @@ from frenchcat.curate import files
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import NotFound, UserError
 from frenchcat.curate.keys import by_shard
+from frenchcat.curate.parquets import read_parquet
 from frenchcat.curate.removals import Request, log, next_number, removed
 
 
@@ -51,13 +52,11 @@ def undo(dataset: Dataset, number: int, note: str = "") -> Request:
 
 def _compacted(dataset: Dataset, request: Request) -> list[str]:
     """The request's keys that no sidecar has any more."""
-    import pyarrow.parquet as pq
-
     gone: set[str] = set()
     for shard, keys in by_shard(dataset, request.keys).items():
         there: set[str] = set()
         if dataset.exists(files.SIDECAR.of(shard)):
             with dataset.as_local(files.SIDECAR.of(shard)) as path:
-                there = set(pq.read_table(path, columns=["key"])["key"].to_pylist())
+                there = set(read_parquet(path, columns=["key"])["key"].to_pylist())
         gone |= set(keys) - there
     return sorted(gone)

@@ -108,7 +108,7 @@ def _add_unembedded(catalog: Catalog) -> bool:
         catalog.duck.execute(
             "CREATE TEMP VIEW unembedded AS SELECT key::VARCHAR AS key, "
             f"'{NOT_EMBEDDED}:' || string_split(reason::VARCHAR, ':')[1] AS why "
-            f"FROM read_parquet([{listed}], union_by_name = true)"
+            f"FROM read_parquet([{listed}], union_by_name = true, hive_partitioning = false)"
         )
     return bool(names)
 

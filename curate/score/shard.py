@@ -22,6 +22,7 @@ from frenchcat.curate.dataset import Dataset, digest_of
 from frenchcat.curate.embed import img_emb, metadata, text_emb
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.markers import Counts, marker
+from frenchcat.curate.parquets import read_parquet
 from frenchcat.curate.promote import folded
 from frenchcat.curate.score.builtin import COLUMNS
 from frenchcat.curate.score.extra import Extra
@@ -97,10 +98,9 @@ def score_shard(
 def _stored_rows(dataset: Dataset, shard: str) -> pa.Table:
     """The sidecar's rows of the stored pictures, in key order."""
     import pyarrow.compute as pc
-    import pyarrow.parquet as pq
 
     with dataset.as_local(files.SIDECAR.of(shard)) as path:
-        rows = pq.read_table(path)
+        rows = read_parquet(path)
     return rows.filter(pc.equal(rows["status"], "success")).sort_by("key")
 
 
@@ -123,14 +123,13 @@ def _kept(
     None of a damaged file.
     """
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     nothing = dict[str, Any](), _Others()
     if not dataset.exists(scores_path(shard)):
         return nothing
     try:
         with dataset.as_local(scores_path(shard)) as path:
-            table = pq.read_table(path)
+            table = read_parquet(path)
     except (pa.ArrowException, OSError):
         return nothing
     had = json.loads((table.schema.metadata or {}).get(_DIGESTS, b"{}"))
@@ -213,12 +212,11 @@ def _of_vectors(
 ) -> dict[str, Any]:
     """Columns made of vectors; pictures that have none get None."""
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     if not scores:
         return {}
     with dataset.as_local(metadata(shard)) as path:
-        keys = pq.read_table(path, columns=["image_path"])["image_path"].to_pylist()
+        keys = read_parquet(path, columns=["image_path"])["image_path"].to_pylist()
     with dataset.as_local(img_emb(shard)) as path:
         pictures = np.load(path).astype(np.float32)
     with dataset.as_local(text_emb(shard)) as path:

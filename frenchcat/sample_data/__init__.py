@@ -8,6 +8,8 @@ this file; writes a URL list for the address at which the sample is served. Made
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from frenchcat.curate.parquets import read_parquet
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -58,9 +60,8 @@ def read_list(base_url: str = BUNDLED_BASE_URL) -> "pa.Table":
     use the next port.
     """
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
-    table = pq.read_table(URLS)
+    table = read_parquet(URLS)
     moves = {dead_base_url(BUNDLED_BASE_URL): dead_base_url(base_url), BUNDLED_BASE_URL: base_url}
     urls = [_moved(url, moves) for url in table["url"].to_pylist()]
     return table.set_column(0, "url", pa.array(urls, pa.string()))

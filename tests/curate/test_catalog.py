@@ -54,6 +54,16 @@ def test_scores_and_verdicts_are_joined_by_key(dataset: Dataset) -> None:
     assert table["keep"].to_pylist() == [None, None, False]
 
 
+def test_the_names_of_its_folders_say_nothing_of_its_rows(dataset: Dataset, tmp_path: Path) -> None:
+    with Catalog(dataset) as catalog:
+        before = catalog.table()
+    moved = tmp_path / "url=x" / "artist=Bob" / "width=5"
+    moved.parent.mkdir(parents=True)
+    Path(dataset.root).rename(moved)
+    with Catalog(Dataset.open(moved)) as catalog:
+        assert catalog.table().equals(before)
+
+
 @pytest.mark.parametrize(
     ("where", "said"),
     [

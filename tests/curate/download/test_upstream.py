@@ -1,4 +1,4 @@
-"""Worker processes that download do without torch; nobody else is told that there is none."""
+"""Workers that download do without torch and a downloader; nobody else is told there is none."""
 
 import multiprocessing
 import subprocess
@@ -7,13 +7,15 @@ from concurrent.futures import ProcessPoolExecutor
 
 import pytest
 
+UNUSED = {"torch", "ray", "wandb", "pandas"}
 
-def _in_a_worker() -> tuple[bool, bool, str]:
-    """Whether torch came in with img2dataset, whether it can be had later, what the writer is."""
+
+def _in_a_worker() -> tuple[set[str], bool, str]:
+    """What came in with img2dataset, whether torch can be had later, what the writer is."""
     from frenchcat.curate.download.upstream import img2dataset_module
 
     writer = img2dataset_module("writer").WebDatasetSampleWriter.__name__
-    came = "torch" in sys.modules
+    came = UNUSED & set(sys.modules)
     import torch
 
     return came, hasattr(torch, "Tensor"), writer
@@ -22,7 +24,7 @@ def _in_a_worker() -> tuple[bool, bool, str]:
 def test_a_worker_imports_the_writer_without_torch_and_torch_afterwards() -> None:
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=context) as pool:
-        assert pool.submit(_in_a_worker).result() == (False, True, "WebDatasetSampleWriter")
+        assert pool.submit(_in_a_worker).result() == (set(), True, "WebDatasetSampleWriter")
 
 
 @pytest.mark.parametrize("module", ["resizer", "writer"])
@@ -30,7 +32,8 @@ def test_a_process_of_its_own_has_webdatasets_loader(module: str) -> None:
     code = f"""
 from frenchcat.curate.download.upstream import img2dataset_module
 img2dataset_module({module!r})
-import torch.utils.data, webdataset
+import img2dataset, torch.utils.data, webdataset
+assert callable(img2dataset.download)
 assert issubclass(webdataset.WebLoader, object)
 assert issubclass(webdataset.DataPipeline, torch.utils.data.IterableDataset)
 """
