@@ -41,6 +41,7 @@ exec g++ "$@"
 """
 
 
+@pytest.mark.slow  # half a minute of a C++ compiler
 @pytest.mark.skipif("not __import__('shutil').which('g++')", reason="needs a C++ compiler")
 def test_compiled_gives_the_same_vectors_and_so_does_a_compiler_that_fails(tmp_path: Path) -> None:
     """Six pictures in batches of four: the last batch is padded. One layer compiles soonest."""
