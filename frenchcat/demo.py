@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
+from frenchcat.curate.errors import UserError
 from frenchcat.curate.parquets import read_parquet
+from frenchcat.curate.system_errors import check_writable
 from frenchcat.rich_terminal import Terminal, cell
 
 if TYPE_CHECKING:
@@ -47,8 +49,6 @@ def run(out: Path, *, train: bool = True, quiet: bool = False) -> Dataset:
     """
     from frenchcat import pipeline
     from frenchcat.curate.config import changed
-    from frenchcat.curate.errors import UserError
-    from frenchcat.curate.system_errors import check_writable
     from frenchcat.progress import Bars
     from frenchcat.sample_data import DEFAULT_PORT, write_urls
     from frenchcat.sample_site import SampleSite

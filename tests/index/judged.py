@@ -58,7 +58,7 @@ class Judged:
     """A dataset, and its rows as brute force sees them."""
 
     dataset: Dataset
-    rows: list[Row] = field(default_factory=list)
+    rows: list[Row] = field(default_factory=list, repr=False)
 
     def visible(self, modulo: int | None, safe: bool, duplicates: bool, dropped: bool) -> list[Row]:
         """The rows that may be found; the condition is: key's number % modulo = 0."""
