@@ -11,6 +11,7 @@ import pytest
 
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.removals import Request, log
+from tests.command_line import main
 from tests.sample.row import Row
 from tests.sample.write import write
 
@@ -91,11 +92,13 @@ def test_help_answers_in_half_a_second() -> None:
 
 
 @pytest.mark.parametrize("verb", verbs())
-def test_every_verb_has_help_with_an_example(verb: str) -> None:
-    shown = frenchcat(verb, "--help")
-    assert shown.returncode == 0
-    assert f"frenchcat {verb}" in " ".join(shown.stdout.split())
-    assert "Example" in shown.stdout
+def test_every_verb_has_help_with_an_example(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], verb: str
+) -> None:
+    assert main(monkeypatch, verb, "--help") == 0
+    shown = capsys.readouterr().out
+    assert f"frenchcat {verb}" in " ".join(shown.split())
+    assert "Example" in shown
 
 
 @pytest.mark.parametrize("verb", verbs())
@@ -126,7 +129,11 @@ def test_every_verb_is_in_the_docs(verb: str) -> None:
     ],
 )
 def test_a_mistake_is_one_line_and_leaves_nothing(
-    tmp_path: Path, arguments: list[str], said: str
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    said: str,
 ) -> None:
     (tmp_path / "list.csv").write_text("address,words\nhttp://a/b.jpg,a cat\n")
     (tmp_path / "empty.csv").write_text("url,caption\n")
@@ -134,11 +141,12 @@ def test_a_mistake_is_one_line_and_leaves_nothing(
     (tmp_path / "taken").mkdir()
     (tmp_path / "taken" / "thesis.txt").write_text("mine")
     before = sorted(tmp_path.rglob("*"))
-    ended = frenchcat(*arguments, cwd=tmp_path)
-    assert ended.returncode == 2
-    assert said in ended.stderr
-    assert len(ended.stderr.strip().splitlines()) == 1
-    assert ended.stdout == ""
+    monkeypatch.chdir(tmp_path)
+    assert main(monkeypatch, *arguments) == 2
+    ended = capsys.readouterr()
+    assert said in ended.err
+    assert len(ended.err.strip().splitlines()) == 1
+    assert ended.out == ""
     assert sorted(tmp_path.rglob("*")) == before
 
 

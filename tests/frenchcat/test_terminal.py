@@ -19,6 +19,7 @@ from frenchcat.index.hit import Hit
 from frenchcat.progress import Bars
 from frenchcat.tables import hits_table, info_table
 from frenchcat.terminal import LogFormatter, say, say_json, tell, terminal
+from tests.command_line import main
 from tests.curate.test_json_text import strict
 from tests.curate.test_safe_text import obeyed
 from tests.frenchcat.test_cli import verbs
@@ -102,15 +103,6 @@ def test_lines_json_bars_and_logs_are_safe(capsys: pytest.CaptureFixture[str]) -
     assert strict(said.splitlines()[1])["score"] is None
     (line,) = [line for line in said.splitlines() if "failed" in line]
     assert line.startswith("frenchcat: ")
-
-
-def main(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
-    """The status of the command line, run as it is when it is installed."""
-    monkeypatch.setattr(sys, "argv", ["frenchcat", *arguments])
-    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
-    with pytest.raises(SystemExit) as ended:
-        cli.main()
-    return int(ended.value.code or 0)
 
 
 def test_a_mistake_with_a_strangers_text_is_one_safe_line(

@@ -93,8 +93,8 @@ def test_any_number_of_ranks_has_the_same_samples_and_chances(world: int, tmp_pa
     assert epoch_of(tmp_path / "one", 1, 0) == epoch_of(tmp_path / "many", world, 0)
 
 
-@pytest.mark.filterwarnings("ignore:This DataLoader will create 4")  # there may be fewer cores
-@pytest.mark.parametrize("workers", [1, 4])
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")  # there may be fewer cores
+@pytest.mark.parametrize("workers", [1, 3])
 def test_so_has_any_number_of_workers(workers: int, tmp_path: Path) -> None:
     assert epoch_of(tmp_path / "one", 1, 0) == epoch_of(tmp_path / "many", 2, workers)
 

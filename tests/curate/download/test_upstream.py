@@ -5,8 +5,6 @@ import subprocess
 import sys
 from concurrent.futures import ProcessPoolExecutor
 
-import pytest
-
 UNUSED = {"torch", "ray", "wandb", "pandas"}
 
 
@@ -27,11 +25,11 @@ def test_a_worker_imports_the_writer_without_torch_and_torch_afterwards() -> Non
         assert pool.submit(_in_a_worker).result() == (set(), True, "WebDatasetSampleWriter")
 
 
-@pytest.mark.parametrize("module", ["resizer", "writer"])
-def test_a_process_of_its_own_has_webdatasets_loader(module: str) -> None:
-    code = f"""
+def test_a_process_of_its_own_has_all_of_both_packages() -> None:
+    code = """
 from frenchcat.curate.download.upstream import img2dataset_module
-img2dataset_module({module!r})
+for name in ("resizer", "writer"):
+    img2dataset_module(name)
 import img2dataset, torch.utils.data, webdataset
 assert callable(img2dataset.download)
 assert issubclass(webdataset.WebLoader, object)

@@ -15,6 +15,7 @@ import pytest
 
 from frenchcat.index.build import build_index
 from frenchcat.index.service.page import POLICY
+from tests.command_line import main
 from tests.sample.embedded import embedded
 from tests.sample.vectors import unit_rows
 
@@ -107,7 +108,12 @@ def test_ctrl_c_is_answered_by_one_line(folder: str) -> None:
     assert len(said.splitlines()) == 1
 
 
-def test_mistakes_are_one_line_and_status_2(folder: str, tmp_path: Path) -> None:
+def test_mistakes_are_one_line_and_status_2(
+    folder: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     (tmp_path / "empty").write_text("# no key\n")
     for arguments, said in (
         ([str(tmp_path)], "is not a dataset"),
@@ -119,10 +125,10 @@ def test_mistakes_are_one_line_and_status_2(folder: str, tmp_path: Path) -> None
         ([folder, "--api-key-file", str(tmp_path / "none")], "cannot be read"),
         ([folder, "--api-key-file", str(tmp_path / "empty")], "contains no key"),
     ):
-        command = [sys.executable, "-m", "frenchcat", "serve", *arguments]
-        done = subprocess.run(command, capture_output=True, text=True)
-        assert (done.returncode, len(done.stderr.splitlines())) == (2, 1), done.stderr
-        assert said in done.stderr
+        assert main(monkeypatch, "serve", *arguments) == 2
+        shown = capsys.readouterr().err
+        assert len(shown.splitlines()) == 1, shown
+        assert said in shown
 
 
 def test_the_page_is_served_with_its_policy(folder: str) -> None:
