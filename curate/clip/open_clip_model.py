@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -75,6 +76,7 @@ def create(weights: ClipWeights) -> Any:
         ) from None
 
 
+@lru_cache(4)  # the vocabulary is megabytes of JSON, and a run loads its text tower several times
 def tokenizer_of(weights: ClipWeights) -> Callable[[list[str]], torch.Tensor]:
     """Texts -> (N, L) int64. Raises `UserError` where its files cannot be had."""
     try:

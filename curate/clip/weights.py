@@ -11,6 +11,7 @@ import difflib
 import hashlib
 import json
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
 from frenchcat.curate.clip.settings import ClipSettings
@@ -101,14 +102,14 @@ def _architecture(settings: ClipSettings) -> ClipWeights:
         )
     dimension = int(open_clip.get_model_config(model)["embed_dim"])
     if Path(given).is_file():
-        digest = hashlib.sha256(f"{model}\n{file_sha256(given)}".encode()).hexdigest()
+        digest = hashlib.sha256(f"{model}\n{_digest(Path(given))}".encode()).hexdigest()
         return ClipWeights(f"{model}/{Path(given).name}", model, str(given), digest, dimension)
     if given not in tags:
         near = difflib.get_close_matches(given, tags, n=1, cutoff=0.3)
         hint = f"; did you mean {near[0]}?" if near else f"; tags: {', '.join(tags)}"
         raise UserError(f"clip.pretrained {given!r} is neither a file nor a tag of {model}{hint}")
     path = _download(model, given)
-    digest = hashlib.sha256(f"{model}\n{file_sha256(path)}".encode()).hexdigest()
+    digest = hashlib.sha256(f"{model}\n{_digest(Path(path))}".encode()).hexdigest()
     quick_gelu = bool(open_clip.get_pretrained_cfg(model, given).get("quick_gelu"))
     return ClipWeights(f"{model}/{given}", model, given, digest, dimension, quick_gelu)
 
@@ -159,4 +160,15 @@ def _dimension(config: Path) -> int:
 
 
 def _joined(*files: Path) -> str:
-    return hashlib.sha256("\n".join(map(file_sha256, files)).encode()).hexdigest()
+    return hashlib.sha256("\n".join(map(_digest, files)).encode()).hexdigest()
+
+
+def _digest(file: Path) -> str:
+    status = file.stat()
+    return _digest_of(file, (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns))
+
+
+@lru_cache(32)
+def _digest_of(file: Path, state: tuple[int, ...]) -> str:
+    """A file's SHA-256, read once in a process while the file stays as it is."""
+    return file_sha256(file)
