@@ -181,6 +181,8 @@ def open_run(
     """
     import diffusers
 
+    from frenchcat.curate.unset_weights import UnsetWeights
+
     found, state, settings = find_checkpoint(path, which)
     if settings.run.task != "diffusion":
         raise UserError(
@@ -189,7 +191,8 @@ def open_run(
         )
     _renew_pipelines({found, *checkpoint.steps(path)})
     settings = opened_as(settings, found)
-    parts = make_parts(settings)
+    with contextlib.nullcontext() if settings.model.start else UnsetWeights():
+        parts = make_parts(settings)  # its network is replaced below
     on = device_of(device)
     if not parts.family.pipeline:  # else the checkpoint is a pipeline, and its network is there
         unet_class: Any = diffusers.UNet2DConditionModel

@@ -19,6 +19,7 @@ from frenchcat.curate.clip.settings import ClipSettings
 from frenchcat.curate.clip.text import TextTower, shortened
 from frenchcat.curate.clip.weights import ClipWeights
 from frenchcat.curate.errors import UserError, first_line
+from frenchcat.curate.unset_weights import UnsetWeights
 
 _PARTS = {"hf_model_name": "text tower", "hf_tokenizer_name": "tokenizer"}
 
@@ -60,14 +61,15 @@ def create(weights: ClipWeights) -> Any:
     """The model with a text tower of its own (`model.text`), weights loaded."""
     logging.getLogger().setLevel(max(logging.getLogger().level, logging.WARNING))
     try:
-        return open_clip.create_model(
-            weights.open_clip_name,
-            pretrained=weights.checkpoint,
-            force_quick_gelu=weights.quick_gelu,  # open_clip only warns where they differ
-            force_custom_text=True,
-            pretrained_text=False,
-            require_pretrained=True,
-        )
+        with UnsetWeights():
+            return open_clip.create_model(
+                weights.open_clip_name,
+                pretrained=weights.checkpoint,
+                force_quick_gelu=weights.quick_gelu,  # open_clip only warns where they differ
+                force_custom_text=True,
+                pretrained_text=False,
+                require_pretrained=True,
+            )
     except OSError as error:
         raise _lacks(weights, "hf_model_name", error) from None
     except Exception as error:  # wrong shapes, half a file, no pickle: each raises its own kind
