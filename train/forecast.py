@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -355,6 +356,7 @@ def _seconds(
     return {part: work / speed for part, work in flops.items()}, told
 
 
+@cache  # a second of work
 def _speed(device: str, dtype: torch.dtype) -> float:
     """Floating point operations per second of a product of matrices."""
     import torch

@@ -7,7 +7,8 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
-from tests.index.page.test_look import CARDS, search, settled
+from tests.index.page.look import AT
+from tests.index.page.test_look import CARDS, search
 
 RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
 
@@ -98,8 +99,9 @@ WIDE: Any = {"width": 1280, "height": 860}
 def test_no_state_has_a_violation(page: Page, size: Any, scheme: Any) -> None:
     page.set_viewport_size(size)
     page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
-    search(page, more="&hideDropped=0&similarities=1")
-    settled(page)
+    # A card of each kind is enough: axe looks at every element of every state.
+    few = f"&where=key < '{AT['a cat, number 3']:09d}'"
+    search(page, more=f"&hideDropped=0&similarities=1{few}")
     axe, found = Axe(), {}
     for number, state in enumerate(STATES):
         state(page)
