@@ -45,7 +45,7 @@ class Raked:
 
 
 def rake(weights: NDArray[np.float64], margins: Sequence[Margin], bound: float) -> Raked:
-    """Weights (N,) that meet the margins as far as each stays within 1/bound to bound times its own.
+    """Weights (N,) that meet the margins, each within 1/bound to bound times what it was.
 
     A margin that all or no rows of its group are members of cannot move, and is left as it is.
     """

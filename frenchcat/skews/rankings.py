@@ -22,9 +22,10 @@ def rank_biased_overlap(
 ) -> float:
     """Extrapolated rank-biased overlap of two rankings of equal length, 0 to 1.
 
-    Equation 30 of Webber, Moffat & Zobel, "A similarity measure for indefinite rankings", ACM Trans.
-    Inf. Syst. 28, 2010: the agreement at each depth, weighted by `persistence` to the depth's power,
-    with the agreement at the last depth taken to go on. No item may stand in a ranking twice.
+    Equation 30 of Webber, Moffat & Zobel, "A similarity measure for indefinite rankings", ACM
+    Trans. Inf. Syst. 28, 2010: the agreement at each depth, weighted by `persistence` to the
+    depth's power, with the agreement at the last depth taken to go on. No item may stand in a
+    ranking twice.
     """
     if not one or len(one) != len(other):
         raise ValueError(f"rankings of {len(one)} and {len(other)} items; give two of equal length")

@@ -4,17 +4,19 @@ A share is that of n images (the results of a query, or drawings) which have an 
 rate is the share among all rows that the search may show.
 
 **Interval.** The results of one site resemble each other, so n results may tell as much as fewer
-independent ones. A bootstrap that draws whole domains (Poisson(1) weights, as curate/report/audit.py
-does) gives the variance of a share; its ratio to the binomial variance is the design effect (Kish
-1965), and n divided by it the effective number of images. The interval has the quantiles of
-Beta(x + 1/2, n - x + 1/2) of the effective counts (Jeffreys' interval: Brown, Cai & DasGupta, Stat.
-Sci. 16, 2001; with effective counts: Korn & Graubard, Survey Methodology 24, 1998). Unlike the plain
-percentile bootstrap it does not shrink to a point where no image has the attribute.
+independent ones. A bootstrap that draws whole domains (Poisson(1) weights, as
+curate/report/audit.py does) gives the variance of a share; its ratio to the binomial variance is
+the design effect (Kish 1965), and n divided by it the effective number of images. The interval is
+Clopper & Pearson's of the effective counts, with Student's quantiles for the number of domains
+(Korn & Graubard, Survey Methodology 24, 1998): from the quantile of Beta(x, n - x + 1) to that of
+Beta(x + 1, n - x). Unlike the plain percentile bootstrap it does not shrink to a point where no
+image has the attribute.
 
-**A classifier's error.** Where a classifier calls the attribute, its sensitivity and specificity are
-drawn as well, from Beta distributions of the counts of a labelled sample, and each draw of the share
-p called positive becomes (p + specificity - 1) / (sensitivity + specificity - 1) (Rogan & Gladen,
-Am. J. Epidemiol. 107, 1978; with both uncertainties: Lang & Reiczigel, Prev. Vet. Med. 113, 2014).
+**A classifier's error.** Where a classifier calls the attribute, its sensitivity and specificity
+are drawn as well, from Beta distributions of the counts of a labelled sample, and each draw of the
+share p called positive becomes (p + specificity - 1) / (sensitivity + specificity - 1) (Rogan &
+Gladen, Am. J. Epidemiol. 107, 1978; with both uncertainties: Lang & Reiczigel, Prev. Vet. Med. 113,
+2014).
 
 **Test.** The exact binomial probability, two-sided, of as extreme a count among that effective
 number of images if they were drawn at the base rate. It compares what is called positive on both
@@ -24,6 +26,7 @@ sides, so a classifier that errs alike on both does not bear on it.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -87,13 +90,17 @@ def design_effects(
 ) -> tuple[Array, bool]:
     """(A,) design effects of the shares of (n, A) attributes, and whether domains were drawn.
 
-    1 where too few domains carry the images (an effective number below MIN_DOMAINS): single images
-    count then, which takes those of a site for independent.
+    What the variance is known by, a number of domains, is allowed for by Student's quantile over
+    the normal one. 1 where too few domains carry the images (an effective number below
+    MIN_DOMAINS): single images count then, which takes those of a site for independent.
     """
     count, attributes = members.shape
     _, place, sizes = np.unique(domains, return_inverse=True, return_counts=True)
-    if effective(sizes) < MIN_DOMAINS:
+    carried = effective(sizes)
+    if carried < MIN_DOMAINS:
         return np.ones(attributes), False
+    # The bootstrap's variance is that of so many domains, not of one fewer.
+    fewer = carried / (carried - 1) * (_student(carried - 1) / _student(count - 1)) ** 2
     table = np.zeros((len(sizes), attributes))
     np.add.at(table, place, members)
     weights = random.poisson(1.0, (REPLICATES, len(sizes))).astype(np.float64)
@@ -101,19 +108,31 @@ def design_effects(
     share = members.mean(axis=0)
     binomial = share * (1 - share) / count
     ratio = np.divide(shares.var(axis=0), binomial, out=np.ones(attributes), where=binomial > 0)
-    return np.maximum(ratio, 1.0), True
+    return np.maximum(ratio * fewer, 1.0), True
 
 
-def drawn_shares(found: Array, of: Array, random: np.random.Generator) -> Array:
-    """(DRAWS, A) shares that counts (A,) of so many (A,) effective images are compatible with."""
-    return random.beta(found + 0.5, of - found + 0.5, (DRAWS, len(found)))
+def _student(freedom: float) -> float:
+    """The quantile of Student's distribution at the end of LEVEL (Cornish & Fisher's expansion)."""
+    z = NormalDist().inv_cdf((1 + LEVEL) / 2)
+    first, second = (z**3 + z) / 4, (5 * z**5 + 16 * z**3 + 3 * z) / 96
+    return z + first / freedom + second / freedom**2
 
 
-def interval(drawn: Array) -> tuple[Array, Array]:
-    """The ends (A,) of the interval of LEVEL of (DRAWS, A) drawn shares."""
+def drawn_shares(found: Array, of: Array, random: np.random.Generator) -> tuple[Array, Array]:
+    """Twice (DRAWS, A) shares: draws for the lower end and for the upper end of an interval.
+
+    `found` (A,) of so many (A,) effective images have the attribute.
+    """
+    least = 1e-9  # Beta(0, n) is all at 0
+    lower = random.beta(np.maximum(found, least), of - found + 1, (DRAWS, len(found)))
+    upper = random.beta(found + 1, np.maximum(of - found, least), (DRAWS, len(found)))
+    return lower, upper
+
+
+def interval(lower: Array, upper: Array) -> tuple[Array, Array]:
+    """The ends (A,) of the interval of LEVEL, of (DRAWS, A) draws for either end."""
     tail = (1 - LEVEL) / 2
-    low, high = np.nanquantile(drawn, [tail, 1 - tail], axis=0)
-    return low, high
+    return np.nanquantile(lower, tail, axis=0), np.nanquantile(upper, 1 - tail, axis=0)
 
 
 def binomial_p(found: Array, of: Array, base: Array) -> Array:
