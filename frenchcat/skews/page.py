@@ -261,7 +261,8 @@ def _weights(report: SkewReport) -> str:
     lead = (
         f'<p class="lead">The selection <b>{for_html(made.selection)}</b> has the '
         f"{count(made.rows)} rows of {for_html(made.source)}, with weights "
-        f"within a factor of {made.bound:g} of what they were: training draws rows by them. Effective number of rows: {made.effective:,.0f}. "
+        f"within a factor of {made.bound:g} of what they were: training draws rows by them. "
+        f"Effective number of rows: {made.effective:,.0f}. "
         "Open circles are shares of the weight before, dots after, among the results of the query "
         "that the selection has; lines are the targets, the dataset's base rates.</p>"
     )
@@ -284,7 +285,7 @@ def _missed(one: Rebalanced) -> str:
         return ""
     if one.before in (0.0, 1.0):
         return "; none of these rows can take the weight" if not one.before else "; all have it"
-    return "; the bound was reached"
+    return "; missed, for the bound or another target"
 
 
 def _arrow(one: Rebalanced, limit: float) -> str:
@@ -383,9 +384,9 @@ nothing of who is in the picture.</p>
 {count(report.rows)} rows that it may show. A query's own words are not counted among its results.
 Attributes of fewer than {MIN_ROWS} rows are not tested.</p>
 <p>Intervals ({LEVEL:.0%}, each by itself) are Clopper &amp; Pearson's for the effective number of
-images, that is the number over the design effect of a bootstrap of whole domains (Korn &amp; Graubard 1998).{alone}
-For concepts the uncertainty of the classifier's sensitivity and specificity is folded in (Rogan
-&amp; Gladen 1978, Lang &amp; Reiczigel 2014).</p>
+images, that is the number over the design effect of a bootstrap of whole domains (Korn &amp;
+Graubard 1998).{alone} For concepts the uncertainty of the classifier's sensitivity and
+specificity is folded in (Rogan &amp; Gladen 1978, Lang &amp; Reiczigel 2014).</p>
 <p>Tests are exact binomial ones against the base rate. Over all {count(report.tested)} of them the
 false discovery rate is held at {FDR:.0%} (Benjamini &amp; Hochberg 1995): of what stands out, about
 one in twenty may be chance. That a share does not stand out does not show that there is no skew.

@@ -69,5 +69,5 @@ def test_a_bad_list_is_one_line_that_names_it(tmp_path: Path, text: str, said: s
 
 
 def test_a_missing_list_names_those_there_are() -> None:
-    with pytest.raises(UserError, match="one of: occupations, people, places"):
+    with pytest.raises(UserError, match="one of: adjectives, family, occupations, people, places"):
         load_terms(["animals"])
