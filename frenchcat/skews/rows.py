@@ -12,7 +12,7 @@ attribute, some hundred bytes per row for keys.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -124,7 +124,7 @@ def country_of(domain: str) -> str:
     return NO_COUNTRY
 
 
-def _unmeasured(dataset: Dataset, there: Sequence[str] | dict[str, str]) -> tuple[str, ...]:
+def _unmeasured(dataset: Dataset, there: Collection[str]) -> tuple[str, ...]:
     said = []
     if "language" not in there:
         said.append(f"languages: not scored; run frenchcat score {dataset.root}")

@@ -17,10 +17,14 @@ from frenchcat.curate.clip.model import load_clip
 from frenchcat.curate.errors import AlreadyThere, NotFound, UserError
 from frenchcat.curate.select import open_selection
 from frenchcat.index.search import Searcher
-from frenchcat.skews.audit import SkewReport, SkewRequest, audit_queries
+from frenchcat.skews.audit import DRAWINGS, SkewReport, SkewRequest, audit_queries
+from frenchcat.train.draw import SampleRequest, draw
+from frenchcat.train.loop import train
 from frenchcat.train.plan import Plan
 from frenchcat.train.population import Population
-from tests.frenchcat.skews.planted import QUERIES, SKEWED, Planted, planted
+from frenchcat.train.run import open_run
+from tests.frenchcat.skews.planted import NO, QUERIES, SKEWED, YES, Planted, planted
+from tests.train import runs
 
 K = 60
 SMALL = {"group": K, "background": 600, "labelled": 200}
@@ -88,6 +92,33 @@ def test_a_concept_without_labels_is_told_and_not_tested(skewed: Planted, tmp_pa
     assert len(shares) == len(QUERIES)
     assert all(one.p is None and not one.flagged for one in shares)
     assert {one.share for one in shares} == {one.found / K for one in shares}
+
+
+def test_drawings_of_each_query_are_told_apart_by_the_concepts(
+    skewed: Planted, tmp_path: Path
+) -> None:
+    tars = runs.write_tars(tmp_path / "tars")
+    run = train(
+        runs.settings(
+            tars,
+            tmp_path / "run",
+            optimizer={"steps": 1, "warmup": 0},
+            run={"checkpoint_every": 1},
+        )
+    )
+    report = audited(skewed, run=run, drawings=3, seed=5)
+    drawn = {one.query: one for one in report.shares if one.shown == DRAWINGS}
+    assert drawn.keys() == set(QUERIES)
+    clip = load_clip(ClipSettings(model="mini", compile="no"))
+    pictures = draw(open_run(run)[0], [SampleRequest("cook", 5 + n) for n in range(3)])
+    yes, no = clip.encode_texts([YES, NO])
+    nearer = clip.encode_pictures(pictures) @ (yes - no) > 0
+    cook = drawn["cook"]
+    assert (cook.kind, cook.found, cook.of) == ("concept", int(nearer.sum()), 3)
+    assert cook.high - cook.low > 0.5  # three drawings say little
+    told = audited(skewed, run=run, concepts=None)
+    assert "no concept is given" in told.unmeasured[-1]
+    assert not any(one.shown == DRAWINGS for one in told.shares)
 
 
 def test_a_query_s_own_words_are_not_counted(skewed: Planted, report: SkewReport) -> None:
