@@ -133,11 +133,12 @@ def _compare(
     told = sorted(frozenset().union(*years))
     dated = np.array([[year in own for year in told] for own in years], bool)
     dated = dated.reshape(len(years), len(told))
-    named = dated.any(axis=1)
+    named = np.asarray(dated.any(axis=1))
     known, own = _own_vectors(rows, vectors)
     for start in range(0, len(rows), BLOCK):
         part = slice(start, start + BLOCK)
-        apart = named[part, None] & named[None] & ~(dated[part].astype(np.int64) @ dated.T > 0)
+        shared = dated[part].astype(np.int64) @ dated.T  # years that two captions both name
+        apart = np.asarray(named[part, None] & named[None] & (shared == 0))
         distance = np.zeros(apart.shape)
         if own is not None and vectors is not None:
             distance = (1 - own[part] @ own.T).astype(np.float64) / vectors.typical

@@ -9,7 +9,8 @@ import typer
 
 import frenchcat
 from frenchcat.commands.build import Folder
-from frenchcat.terminal import for_terminal, say, say_json, tell
+from frenchcat.curate.safe_text import for_terminal
+from frenchcat.terminal import say, say_json, tell
 
 if TYPE_CHECKING:
     from frenchcat.skews.audit import Share, SkewReport
@@ -153,10 +154,11 @@ def _print(report: SkewReport) -> None:
             f"selection {made.selection}: {made.rows} rows, weights within a factor of "
             f"{made.bound:g}, effective number of rows {made.effective:.0f}"
         )
-        for one in made.shares:
+        for moved in made.shares:
+            query, name = (for_terminal(text, _NAME_CHARS) for text in (moved.query, moved.name))
             say(
-                f"  {for_terminal(one.query, _NAME_CHARS)}, {for_terminal(one.name, _NAME_CHARS)}: "
-                f"{one.before:.1%} -> {one.after:.1%} (dataset {one.target:.1%})"
+                f"  {query}, {name}: {moved.before:.1%} -> {moved.after:.1%} "
+                f"(dataset {moved.target:.1%})"
             )
 
 

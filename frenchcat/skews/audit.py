@@ -538,7 +538,8 @@ def _adjusted(
     shares: Sequence[Share], concentrations: Sequence[Concentration]
 ) -> tuple[list[Share], list[Concentration]]:
     """With q values over all that was tested."""
-    tested = [one for one in (*shares, *concentrations) if one.p is not None]
+    every: list[Share | Concentration] = [*shares, *concentrations]
+    tested = [one for one in every if one.p is not None]
     found = benjamini_hochberg(np.array([one.p for one in tested], np.float64))
     q = {id(one): float(value) for one, value in zip(tested, found, strict=True)}
     return (

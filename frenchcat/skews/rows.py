@@ -71,7 +71,7 @@ class BaseRows:
     @property
     def shares(self) -> NDArray[np.float64]:
         """(A,) the base rates."""
-        return self.members.mean(axis=0)
+        return np.asarray(self.members.mean(axis=0), np.float64)
 
 
 def base_rows(

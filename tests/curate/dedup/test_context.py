@@ -25,7 +25,9 @@ from tests.sample.vectors import at_cosine, unit, unit_rows
 from tests.sample.write import write
 
 IMAGES = unit_rows(20, seed=7)  # what is shown; all are far from each other
-SAID = unit_rows(20, seed=8)  # what is said
+_COMMON = unit_rows(1, seed=9)
+SAID = np.stack([unit(one + 1.3 * _COMMON[0]) for one in unit_rows(20, seed=8)])
+"""What is said: vectors of a narrow cone, as those of many models are."""
 
 
 def row(image: int, said: int, caption: str, site: str, bits: int = 0, near: float = 1.0) -> Row:

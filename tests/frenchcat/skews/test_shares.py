@@ -50,11 +50,17 @@ def test_images_of_a_site_that_are_alike_count_as_one() -> None:
 
 def test_few_domains_widen_the_interval_as_students_quantile_does() -> None:
     random = RANDOM(2)
-    domains, alike = np.repeat(np.arange(21), 5), np.repeat(random.random(21) < 0.4, 5)
-    effects = [design_effects(alike[:, None], domains, random)[0][0] for _ in range(20)]
-    student = scipy.stats.t.ppf(0.975, [20, 104])
-    known = 5 * 21 / 20 * (student[0] / student[1]) ** 2
-    assert np.mean(effects) == pytest.approx(known, rel=0.1)  # of variance 20/21 in the bootstrap
+
+    def effect(count: int, times: int) -> float:
+        domains, found = np.repeat(np.arange(count), 5), []
+        for _ in range(times):
+            alike = np.repeat(random.random(count) < 0.4, 5)
+            found.append(design_effects(alike[:, None], domains, random)[0][0])
+        return float(np.mean(found))
+
+    student = scipy.stats.t.ppf(0.975, [24, 124])
+    known = 25 / 24 * (student[0] / student[1]) ** 2
+    assert effect(25, 60) / effect(400, 10) == pytest.approx(known, rel=0.05)
 
 
 def test_a_classifiers_error_is_taken_out_and_folded_in() -> None:
