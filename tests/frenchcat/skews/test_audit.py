@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
@@ -14,9 +15,11 @@ import frenchcat
 from frenchcat.cli import app
 from frenchcat.curate.clip import ClipSettings
 from frenchcat.curate.clip.model import load_clip
+from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import AlreadyThere, NotFound, UserError
 from frenchcat.curate.select import open_selection
 from frenchcat.index.search import Searcher
+from frenchcat.index.visible import View
 from frenchcat.skews.audit import DRAWINGS, SkewReport, SkewRequest, audit_queries
 from frenchcat.train.draw import SampleRequest, draw
 from frenchcat.train.loop import train
@@ -24,6 +27,7 @@ from frenchcat.train.plan import Plan
 from frenchcat.train.population import Population
 from frenchcat.train.run import open_run
 from tests.frenchcat.skews.planted import NO, QUERIES, SKEWED, YES, Planted, planted
+from tests.sample.columns import add_columns
 from tests.train import runs
 
 K = 60
@@ -125,6 +129,23 @@ def test_a_query_s_own_words_are_not_counted(skewed: Planted, report: SkewReport
     own = audited(skewed, attributes=(skewed.terms,), concepts=None)
     named = {(one.query, one.name) for one in own.shares if one.kind == "term"}
     assert named == {(one, other) for one in QUERIES for other in QUERIES if one != other}
+
+
+def test_copies_are_counted_where_they_are_shown(skewed: Planted, tmp_path: Path) -> None:
+    shutil.copytree(skewed.dataset.root, tmp_path / "d")
+    dataset = Dataset.open(tmp_path / "d")
+    with dataset.as_local("shards/00000.parquet") as path:
+        keys = pq.read_table(path, columns=["key"])["key"].to_pylist()
+    first = K * QUERIES.index("nurse")
+    clusters = [keys[first + at % 3] if 0 <= at - first < K else key for at, key in enumerate(keys)]
+    add_columns(dataset, "duplicates", cluster=clusters, duplicate_of=[None] * len(keys))
+    copied = replace(skewed, dataset=dataset)
+    report = audited(copied, concepts=None, view=View(duplicates=True))
+    found = {one.query: one for one in report.concentrations if one.kind == "clusters"}
+    assert found["nurse"].effective == pytest.approx(3)
+    assert [query for query, one in found.items() if one.flagged] == ["nurse"]
+    hidden = audited(copied, concepts=None)  # of a cluster one row is shown
+    assert not any(one.kind == "clusters" for one in hidden.concentrations)
 
 
 def test_the_same_query_in_two_languages_is_compared(skewed: Planted, report: SkewReport) -> None:
