@@ -22,7 +22,7 @@ from frenchcat.curate.sql_text import quoted
 if TYPE_CHECKING:
     import pyarrow as pa
 
-PLACES = ("key", "shard", "cluster", "duplicate_of")
+PLACES = ("key", "shard", "cluster", "duplicate_of", "also_seen_as")
 """Columns that hold places in one dataset."""
 _TURN, _FATE = "frenchcat_turn", "frenchcat_fate"
 

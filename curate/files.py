@@ -69,7 +69,10 @@ DUPLICATES = ShardFile(
     "remade",
     joined=True,
     judged=True,
-    columns=("cluster", "duplicate_of", "kind", "multiplicity"),
+    columns=(
+        *("cluster", "duplicate_of", "kind", "multiplicity"),
+        *("also_seen", "also_seen_domains", "contradicting", "also_seen_as", "caption_distance"),
+    ),
 )
 VERDICTS = ShardFile(
     "verdicts/{shard}.parquet",

@@ -12,10 +12,11 @@ shards that are touched.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from frenchcat.curate import files, tars
@@ -54,6 +55,7 @@ class Choice:
     weight: str | None = None  # an expression; None: every row once
     seed: int = 0  # which rows a limit keeps
     label: str | None = None  # an expression, what a classifier is to learn; None: no such column
+    weighted_by: str | None = None  # what gave the weights in place of `weight` (`reweighted`)
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,37 @@ def select(
     `AlreadyThere` where the name is another selection's and `replace` is False, as it is for what
     users ask.
     """
+    made = chosen(dataset, name, choice)
+    _put(dataset, made, replace)
+    return made
+
+
+def reweighted(
+    dataset: Dataset,
+    name: str,
+    source: Selection,
+    weights: Sequence[float],
+    weighted_by: str,
+    replace: bool = True,
+) -> Selection:
+    """Freeze the rows of `source` as `name` with other weights, one per row; the lock is held.
+
+    `weighted_by` says in the file what gave them. Raises `UserError` for weights that are negative
+    or not finite, and `AlreadyThere` as `select` does.
+    """
+    import pyarrow as pa
+
+    at = source.table.schema.get_field_index("weight")
+    table = source.table.set_column(at, "weight", pa.array(weights, pa.float64()))
+    choice = dataclasses.replace(source.choice, weight=None, weighted_by=weighted_by)
+    _check_weights(table, choice)
+    made = Selection(name, _digest(table), source.sql, choice, table)
+    _put(dataset, made, replace)
+    return made
+
+
+def chosen(dataset: Dataset, name: str, choice: Choice | None = None) -> Selection:
+    """What `select` freezes, not written. Raises `UserError` as it does."""
     choice = choice or Choice()
     if not _NAME.fullmatch(name):
         raise UserError(
@@ -102,11 +135,14 @@ def select(
     table = _placed(dataset, rows)
     _check_weights(table, choice)
     _check_labels(table, choice)
-    made = Selection(name, _digest(table), sql, choice, table)
-    if not replace and name in names(dataset):
-        _require_same(dataset, open_selection(dataset, name), made)
+    return Selection(name, _digest(table), sql, choice, table)
+
+
+def _put(dataset: Dataset, made: Selection, replace: bool) -> None:
+    """Write a selection, over another of its name only if `replace` is true."""
+    if not replace and made.name in names(dataset):
+        _require_same(dataset, open_selection(dataset, made.name), made)
     _publish(dataset, made)
-    return made
 
 
 def _require_same(dataset: Dataset, there: Selection, made: Selection) -> None:
@@ -187,7 +223,7 @@ def rename_selection(dataset: Dataset, name: str, new: str) -> Selection:
         )
     if new in names(dataset):
         raise AlreadyThere(f"{dataset.root} has a selection {new!r} already; give another name")
-    renamed = replace(found, name=new)
+    renamed = dataclasses.replace(found, name=new)
     _publish(dataset, renamed)
     dataset.remove(f"{FOLDER}/{name}.parquet")
     return renamed
@@ -371,6 +407,8 @@ def _publish(dataset: Dataset, made: Selection) -> None:
     about: dict[str, Any] = {"sql": made.sql, "digest": made.digest, "choice": asdict(made.choice)}
     if made.choice.label is None:
         del about["choice"]["label"]  # a selection without labels is the file it always was
+    if made.choice.weighted_by is None:
+        del about["choice"]["weighted_by"]
     about["tars"] = _tars(dataset, made.table)
     metadata = {_METADATA: json_text(about, sort_keys=True)}
     with dataset.publish(f"selection-{made.name}") as publication:

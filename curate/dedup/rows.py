@@ -92,6 +92,10 @@ def inputs(dataset: Dataset, shard: str, detectors: Sequence[Detector]) -> dict[
     found |= {f"scores.{name}": scores[name] for name in wanted}
     for detector in detectors:
         found |= detector.inputs(dataset, shard, scores)
+    if (made := marker(dataset, embed.STAGE, shard)) is not None:  # captions are compared by them
+        for relative in (embed.metadata(shard), embed.text_emb(shard)):
+            if (output := made.outputs.get(relative)) is not None:
+                found[relative] = output.sha256
     return found
 
 

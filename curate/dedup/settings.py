@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
+from pydantic import Field
+
 from frenchcat.curate.config import known, settings
+from frenchcat.curate.dedup.context import CONTEXT_DISTANCE
 from frenchcat.curate.dedup.detectors import DETECTORS, DetectorSettings
 
 Method = Annotated[str, known("method", DETECTORS)]
@@ -20,6 +23,9 @@ class DedupSettings(DetectorSettings):
 
     methods: tuple[Method, ...] = tuple(DETECTORS)
     """Any of exact, perceptual (needs scores), semantic (needs embeddings)."""
+    context_distance: float = Field(default=CONTEXT_DISTANCE, gt=0, le=2)
+    """Two captions of one image contradict each other if they are farther apart than this times
+    the distance of two captions of the dataset at random."""
     survivor: tuple[Rule, ...] = ("resolution", "similarity", "key")
     """Who stays: most pixels of the original, then highest caption score, then first key. Further
     rule: caption_length (longest). What the rules leave undecided, the first key decides."""

@@ -9,6 +9,13 @@ every stored picture that is not removed, in key order::
     kind          exact, perceptual, semantic: the strongest evidence that ties it to the row that
                   stays; null for a row that stays
     multiplicity  how many rows its cluster has, itself included
+    also_seen          how many other rows show the same image, by bytes, URL or looks
+    also_seen_domains  on how many domains all rows with that image are
+    contradicting      how many of the others say something else of it (context.py)
+    also_seen_as       the key of the one of them that says the most different; null: none does
+    caption_distance   from its caption to the most distant one of the image; null: none is known
+
+The last five are null where images were compared by meaning alone.
 
 A row added anywhere may join two clusters elsewhere, so the stage is one step over all shards:
 when nothing changed it is skipped, when anything did all pictures are compared again. Cost: that of
@@ -21,6 +28,7 @@ import contextlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +39,7 @@ from frenchcat.curate.config import as_dict, changed
 from frenchcat.curate.dataset import Dataset, Publication, digest_of
 from frenchcat.curate.dedup import rows as gather
 from frenchcat.curate.dedup.cluster import components, sizes
+from frenchcat.curate.dedup.context import Contexts, contexts, read_captions
 from frenchcat.curate.dedup.detectors import DETECTORS, Detector
 from frenchcat.curate.dedup.rows import StoredRows
 from frenchcat.curate.dedup.settings import DedupSettings
@@ -39,9 +48,14 @@ from frenchcat.curate.errors import UserError
 from frenchcat.curate.markers import Inputs, Signature, is_made, record, write_marker
 from frenchcat.curate.stage import Progress, Silent
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 STAGE = "dedup"
 KINDS = tuple(DETECTORS)
-VERSION = 1
+VERSION = 2
+_LOOKS = ("exact", "perceptual")
+"""The methods that tell the same image; the others tell images of the same thing."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +66,7 @@ class DedupReport:
     duplicates: int
     clusters: int
     kinds: dict[str, int] = field(default_factory=dict)  # of the duplicates
+    contradicted: int = 0  # rows whose image others say something else of
     skipped: bool = False  # all was up to date
     notes: tuple[str, ...] = ()  # what was asked for and not done, with the reason
 
@@ -64,6 +79,7 @@ class DuplicateRows:
     survivor: NDArray[np.int64]
     kind: NDArray[np.int64]  # place in KINDS
     multiplicity: NDArray[np.int64]
+    contexts: Contexts
 
 
 def dedup(
@@ -95,7 +111,13 @@ def dedup(
     counts = record(dataset, signature, shards)
     kinds: dict[str, int] = {name: counts[name] for name in KINDS if counts.get(name)}
     return DedupReport(
-        counts["rows"], sum(kinds.values()), counts["clusters"], kinds, skipped, notes
+        rows=counts["rows"],
+        duplicates=sum(kinds.values()),
+        clusters=counts["clusters"],
+        kinds=kinds,
+        contradicted=counts["contradicted"],
+        skipped=skipped,
+        notes=notes,
     )
 
 
@@ -164,7 +186,16 @@ def find(dataset: Dataset, rows: StoredRows, settings: DedupSettings) -> Duplica
     for method, by in reversed(stages):  # the strongest is written last
         kind[by == by[stays]] = KINDS.index(method)
     kind[stays == np.arange(total)] = -1
-    return DuplicateRows(labels, stays, kind, sizes(labels))
+    # Detectors are chosen in the order of their evidence: the last of these has the others' links.
+    images = [by for method, by in stages if method in _LOOKS]
+    said = contexts(
+        images[-1] if images else None,
+        rows.table["caption"].to_pylist(),
+        rows.table["url"].to_pylist(),
+        read_captions(dataset, rows, images[-1] if images else None),
+        settings.context_distance,
+    )
+    return DuplicateRows(labels, stays, kind, sizes(labels), said)
 
 
 def _write(
@@ -187,9 +218,27 @@ def _write(
             "duplicate_of": pa.array(keys[stays], pa.string(), mask=stays == own),
             "kind": pa.array(kinds, pa.string()),
             "multiplicity": pa.array(found.multiplicity[part], pa.int32()),
+            **_contexts(keys, found.contexts, part),
         }
     )
     pq.write_table(table, publication.path(relative(shard)), compression="zstd")
     tied = Counter(kind for kind in kinds if kind is not None)
+    contradicted = int((found.contexts.contradicting[part] > 0).sum())
     heads = int(np.sum((found.cluster[part] == own) & (found.multiplicity[part] > 1)))
-    return {"rows": len(own), "clusters": heads, **dict(sorted(tied.items()))}
+    counts = {"rows": len(own), "clusters": heads, "contradicted": contradicted}
+    return {**counts, **dict(sorted(tied.items()))}
+
+
+def _contexts(keys: NDArray[np.object_], found: Contexts, part: slice) -> dict[str, pa.Array]:
+    """The columns of what is said of the same image."""
+    import pyarrow as pa
+
+    most, distance = found.most[part], found.distance[part]
+    unknown = np.full(len(most), not found.compared)
+    return {
+        "also_seen": pa.array(found.seen[part], pa.int32(), mask=unknown),
+        "also_seen_domains": pa.array(found.domains[part], pa.int32(), mask=unknown),
+        "contradicting": pa.array(found.contradicting[part], pa.int32(), mask=unknown),
+        "also_seen_as": pa.array(keys[most], pa.string(), mask=most < 0),
+        "caption_distance": pa.array(distance, pa.float32(), mask=np.isnan(distance)),
+    }

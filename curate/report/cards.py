@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from frenchcat.curate.failures import OPTED_OUT
 from frenchcat.curate.report import plots
-from frenchcat.curate.report.clusters import Cluster
+from frenchcat.curate.report.clusters import Cluster, Duplicates
 from frenchcat.curate.report.gather import Bar
 from frenchcat.curate.report.outcomes import OUTCOMES
 from frenchcat.curate.report.plots import count, percent
@@ -16,6 +16,7 @@ from frenchcat.curate.report.sections import NAMES, lead, legend, missing, pictu
 from frenchcat.curate.report.sites import SiteCounts
 from frenchcat.curate.report.thumbnails import ReportThumbnails
 from frenchcat.curate.safe_text import for_html
+from frenchcat.curate.urls import domain_of
 
 
 def rights(report: Report, _: ReportThumbnails) -> str:
@@ -106,7 +107,29 @@ def duplicates(report: Report, thumbnails: ReportThumbnails) -> str:
     return (
         said + f'<div class="grid wide">{cards}</div>'
         '<h3 style="margin:1.6rem 0 .8rem">Of each kind the largest clusters, then some by chance'
-        f'</h3><div class="grid">{shown}</div>'
+        f'</h3><div class="grid">{shown}</div>{_contradicted(found, thumbnails)}'
+    )
+
+
+def _contradicted(found: Duplicates, thumbnails: ReportThumbnails) -> str:
+    """Images of which rows say different things, each beside where it is from."""
+    if not found.contradicted:
+        return ""
+    cards = []
+    for cluster in found.contradicting:
+        figures = "".join(
+            thumbnails.figure(member, f"{domain_of(member.url) or 'no host'}:")
+            for member in cluster.members
+        )
+        cards.append(
+            f'<article class="card"><h3><span>also seen as</span><span>{count(cluster.rows)} rows'
+            f'</span></h3><div class="pictures">{figures}</div></article>'
+        )
+    return (
+        '<h3 style="margin:1.6rem 0 .2rem">Out of context</h3><p class="lead">'
+        f"{count(found.contradicted)} rows show an image of which another row says something else: "
+        "a caption that is far from theirs, or another year. Which of them is right is not known."
+        f'</p><div class="grid">{"".join(cards)}</div>'
     )
 
 

@@ -17,6 +17,8 @@ KINDS = tuple(DETECTORS)
 LARGEST = 2
 BY_CHANCE = 3
 MEMBERS = 6
+CONTRADICTED = 6
+"""Clusters shown whose rows contradict each other."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,8 @@ class Duplicates:
     kinds: dict[str, int]  # kind -> rows that another stands for
     sizes: dict[int, int]  # rows a cluster -> clusters, of more than one row; 10 is 10 or more
     shown: list[Cluster]
+    contradicted: int = 0  # rows whose image others say something else of
+    contradicting: tuple[Cluster, ...] = ()  # some of their clusters, of such rows alone
 
     @property
     def duplicates(self) -> int:
@@ -58,7 +62,33 @@ def duplicates(catalog: Catalog, examples: Examples) -> Duplicates | None:
     )
     known = [kind for kind in KINDS if kind in kinds]
     ordered = {kind: int(kinds[kind]) for kind in [*known, *sorted(kinds.keys() - set(known))]}
-    return Duplicates(int(rows), ordered, dict(sizes), _shown(catalog, examples))
+    contradicted, contradicting = _contradicting(catalog, examples)
+    return Duplicates(
+        int(rows), ordered, dict(sizes), _shown(catalog, examples), contradicted, contradicting
+    )
+
+
+def _contradicting(catalog: Catalog, examples: Examples) -> tuple[int, tuple[Cluster, ...]]:
+    """How many rows are contradicted by others with their image; some clusters, by chance."""
+    if "contradicting" not in columns_of(catalog, "duplicates"):
+        return 0, ()  # compared by an older version
+    found = rows_of(
+        catalog,
+        "SELECT cluster, count(*) FROM duplicates WHERE contradicting > 0 GROUP BY 1 "
+        f"ORDER BY {turn('cluster')}",
+    )
+    chosen = [name for name, _ in found[:CONTRADICTED]]
+    members = examples.first(
+        "duplicates.cluster",
+        turn("samples.key"),
+        MEMBERS,
+        "samples JOIN duplicates USING (key)",
+        f"duplicates.contradicting > 0 AND {among('duplicates.cluster', chosen)}",
+        "duplicates.kind",
+    )
+    sizes = dict(found)
+    shown = tuple(Cluster(name, int(sizes[name]), members[name]) for name in chosen)
+    return sum(sizes.values()), shown
 
 
 def _shown(catalog: Catalog, examples: Examples) -> list[Cluster]:

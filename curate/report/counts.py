@@ -68,7 +68,8 @@ def count_terms(catalog: Catalog, terms: Sequence[AuditTerm]) -> Counts:
     for group, outcome, reason, rows in rows_of(catalog, _TOTALS):
         totals[group, place[outcome, reason]] = rows
     _register_spellings(catalog, terms)
-    sql = _MATCHES.format(caption=_NORMAL.replace("{text}", "caption"))
+    caption = _NORMAL.replace("{text}", "caption")
+    sql = _MATCHES.format(caption=caption, columns="key, grp, outcome, fate", source="fates")
     found = catalog.duck.sql(sql).to_arrow_table()
     group, term, rows = (found[name].to_numpy().astype(np.int64) for name in ("grp", "term", "n"))
     fate = found["fate"].combine_chunks().dictionary_encode()
@@ -76,6 +77,14 @@ def count_terms(catalog: Catalog, terms: Sequence[AuditTerm]) -> Counts:
     places = np.array([number[text] for text in fate.dictionary.to_pylist()], np.int64)
     of_rows = places[fate.indices.to_numpy(zero_copy_only=False)]
     return Counts(tuple(fates), totals, group, term, of_rows, rows, groups == MAX_GROUPS)
+
+
+def terms_of_rows(catalog: Catalog, terms: Sequence[AuditTerm]) -> pa.Table:
+    """Which stored row's caption has which term: `key`, and `term`, a place in `terms`."""
+    _register_spellings(catalog, terms)
+    caption = _NORMAL.replace("{text}", "caption::VARCHAR")
+    sql = _HITS.format(caption=caption, columns="key", source="samples")
+    return catalog.duck.sql(f"{sql} SELECT key, term FROM hits ORDER BY ALL").to_arrow_table()
 
 
 def _joined(outcome: str, fate: str | None) -> str:
@@ -145,19 +154,24 @@ def _register_spellings(catalog: Catalog, terms: Sequence[AuditTerm]) -> None:
 
 # A phrase is found by its first word, then looked for whole. Texts without spaces are looked for
 # in captions that are not plain ASCII only, unless a spelling itself is.
-_MATCHES = """
-    WITH captions AS (SELECT key, grp, outcome, fate, {caption} AS text FROM fates),
+_HITS = """
+    WITH captions AS (SELECT {columns}, {caption} AS text FROM {source}),
     spoken AS (
-        SELECT key, grp, outcome, fate, text, unnest(string_split(trim(text), ' ')) AS word
+        SELECT {columns}, text, unnest(string_split(trim(text), ' ')) AS word
         FROM captions WHERE text <> '  '),
     hits AS (
-        SELECT key, grp, outcome, fate, term FROM spoken JOIN words USING (word)
+        SELECT {columns}, term FROM spoken JOIN words USING (word)
         WHERE contains(text, phrase)
         UNION
-        SELECT key, grp, outcome, fate, term
+        SELECT {columns}, term
         FROM (SELECT * FROM captions WHERE strlen(text) <> length(text)
               OR EXISTS (SELECT 1 FROM parts WHERE strlen(part) = length(part))) JOIN parts
         ON contains(text, part))
+"""
+_MATCHES = (
+    _HITS
+    + """
     SELECT grp, term, outcome || '/' || coalesce(fate, '') AS fate, count(*) AS n
     FROM hits GROUP BY ALL
 """
+)

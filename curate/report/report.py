@@ -63,7 +63,8 @@ class Report:
         found = [*self.kept]
         found += [picture for reason in self.reasons for picture in reason.pictures]
         if self.duplicates is not None:
-            found += [each for cluster in self.duplicates.shown for each in cluster.members]
+            shown = (*self.duplicates.shown, *self.duplicates.contradicting)
+            found += [each for cluster in shown for each in cluster.members]
         found += [each for score in self.scores for each in (*score.least, *score.greatest)]
         return found + [each for site in self.sites for each in site.pictures]
 

@@ -1,4 +1,4 @@
-"""Word lists: what the audit looks for in captions.
+"""Word lists: what the audits look for in captions, and what the audit of queries searches for.
 
 Reads TOML files, writes nothing. A list has a title and terms; a term has spellings by language::
 
@@ -46,6 +46,12 @@ class AuditTerm:
     group: str  # the title of its list
     words: tuple[str, ...]
     parts: tuple[str, ...]
+    queries: tuple[tuple[str, str], ...] = ()
+    """Language and its first spelling: what the audit of queries searches for."""
+
+    def query(self, language: str) -> str | None:
+        """The first spelling in a language (ISO 639-1); None where the list has none."""
+        return dict(self.queries).get(language)
 
 
 def load_terms(files: Iterable[str | Path]) -> list[AuditTerm]:
@@ -94,7 +100,8 @@ def _term(
         raise UserError(
             f"{file}: the term {name!r} has no spelling; give one, such as en = ['word']"
         )
-    return AuditTerm(name, group, tuple(found[False]), tuple(found[True]))
+    queries = tuple((language, spelt[0]) for language, spelt in languages.items() if spelt)
+    return AuditTerm(name, group, tuple(found[False]), tuple(found[True]), queries)
 
 
 def _path(file: str | Path) -> Path:

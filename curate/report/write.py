@@ -26,11 +26,7 @@ def write_report(
     there. Raises `UserError` where it cannot be written or lies inside the dataset.
     """
     settings = settings or ReportSettings()
-    path = default_path(dataset) if path is None else path
-    _check_path(dataset, path)
-    if path.is_dir():
-        raise UserError(f"{path} is a folder; name a file for the page: --out {path}/report.html")
-    check_writable(path.parent, "file with --out")
+    path = checked_path(dataset, path)
     report = make_report(dataset, settings)
     thumbnails = ReportThumbnails(dataset, int(settings.thumbnails_mb * 1e6), settings.blur_above)
     thumbnails.load(report.pictures())
@@ -42,15 +38,28 @@ def write_report(
     return path
 
 
-def default_path(dataset: Dataset) -> Path:
+def checked_path(dataset: Dataset, path: Path | None, kind: str = "report") -> Path:
+    """Where a page goes: `path`, or by default `default_path`.
+
+    Raises `UserError` where it cannot be written or lies inside the dataset.
+    """
+    path = default_path(dataset, kind) if path is None else path
+    _check_path(dataset, path, kind)
+    if path.is_dir():
+        raise UserError(f"{path} is a folder; name a file for the page: --out {path}/{kind}.html")
+    check_writable(path.parent, "file with --out")
+    return path
+
+
+def default_path(dataset: Dataset, kind: str = "report") -> Path:
     """``<folder>-report.html``, beside a local dataset, here for a remote one."""
-    name = f"{dataset.root.rsplit('/', 1)[-1]}-report.html"
+    name = f"{dataset.root.rsplit('/', 1)[-1]}-{kind}.html"
     return Path(dataset.root).with_name(name) if dataset.local else Path(name)
 
 
-def _check_path(dataset: Dataset, path: Path) -> None:
+def _check_path(dataset: Dataset, path: Path, kind: str) -> None:
     if dataset.local and Path(dataset.root).resolve() in path.resolve().parents:
         raise UserError(
             f"{path} is inside the dataset, where a removal would not find its images; "
-            f"write it beside the dataset: --out {default_path(dataset)}"
+            f"write it beside the dataset: --out {default_path(dataset, kind)}"
         )

@@ -11,7 +11,7 @@ const LONG = 600; // characters of a caption that is scrolled
 const SWIPE_PX = 50;
 const AHEAD = 3; // rows before the end of the list, where the next page is fetched
 
-const FIRST = ["keep", "reason", "opted_out", "synthetic", "language", "width", "height", "caption_similarity", "aesthetic", "punsafe", "pwatermark", "multiplicity"];
+const FIRST = ["keep", "reason", "opted_out", "synthetic", "language", "width", "height", "caption_similarity", "aesthetic", "punsafe", "pwatermark", "multiplicity", "contradicting"];
 const LAST = ["sha256", "stored_sha256", "pdq", "hash", "uid", "exif"]; // long, and for programs
 
 /** A value in few digits. */
@@ -92,9 +92,20 @@ export class Detail {
         this.step("before", "‹", "The picture before", before), this.step("after", "›", "The next picture", after)),
       el("div", { class: "facts" },
         button("Close", () => this.dialog.close(), { class: "close", autofocus: true, "data-focus": "close" }),
-        badge(row), words, credit(row, { links: true }), this.actions(row), this.columns(row)));
+        badge(row), words, credit(row, { links: true }), this.otherwise(row), this.actions(row), this.columns(row)));
     this.said.textContent = stepped ? row.caption || "a picture without a caption" : "";
     if (stepped) this.ahead();
+  }
+
+  /** What another row says of the same image, where it says something else. */
+  otherwise(row) {
+    if (!row.contradicting || !row.also_seen_as) return null;
+    const line = el("p", { class: "dim also-seen", dir: "auto" });
+    this.page.client.get(`v1/rows/${this.page.place(row.also_seen_as)}`).then((other) => {
+      const host = URL.canParse(other.url) ? ` at ${new URL(other.url).hostname}` : "";
+      line.append("Also seen as ", button(`“${other.caption}”`, () => this.go(other)), host);
+    }, () => line.remove()); // removed since
+    return line;
   }
 
   /** What lies beside it among the results: functions that go there. */

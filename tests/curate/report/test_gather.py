@@ -13,8 +13,10 @@ from frenchcat.curate.info import info
 from frenchcat.curate.report import gather
 from frenchcat.curate.report.examples import Examples
 from frenchcat.curate.report.outcomes import open_outcomes, rows_of
+from frenchcat.curate.report.page import page
 from frenchcat.curate.report.report import make_report
 from frenchcat.curate.report.settings import ReportSettings
+from frenchcat.curate.report.thumbnails import ReportThumbnails
 from frenchcat.curate.urls import domain_of
 from tests.curate.report.datasets import write
 from tests.sample.columns import set_columns
@@ -178,6 +180,31 @@ def test_clusters_show_who_stays_first(tmp_path: Path) -> None:
     for cluster in found.shown:
         assert cluster.members[0].value is None
         assert {member.value for member in cluster.members[1:]} == {"exact"}
+
+
+def test_rows_that_contradict_each_other_are_counted_and_shown(tmp_path: Path) -> None:
+    shard = [
+        Row(caption="a flood", url="http://a.example/0.png"),
+        Row(caption="an <i>earthquake</i>", url="http://b.example/1.png", copy_of=0),
+        Row(copy_of=0),
+        Row(),
+    ]
+    dataset = write(tmp_path / "d", shard)
+    before = make_report(dataset, QUICK).duplicates
+    assert before is not None
+    assert (before.contradicted, before.contradicting) == (0, ())  # of an older version
+    set_columns(dataset, "duplicates/00000.parquet", contradicting=[1, 1, 0, 0])
+    report = make_report(dataset, QUICK)
+    assert report.duplicates is not None
+    assert report.duplicates.contradicted == 2
+    (cluster,) = report.duplicates.contradicting
+    assert {member.key[-1] for member in cluster.members} == {"0", "1"}
+    assert {member.key for member in cluster.members} <= {one.key for one in report.pictures()}
+    thumbnails = ReportThumbnails(dataset, 0, 1)
+    said = page(report, thumbnails)
+    assert "2 rows show an image of which another row says something else" in said
+    assert "a.example: a flood" in said
+    assert "b.example: an &lt;i&gt;earthquake&lt;/i&gt;" in said
 
 
 def test_examples_are_bounded_and_the_same_each_time(tmp_path: Path) -> None:

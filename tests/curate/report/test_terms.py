@@ -12,7 +12,8 @@ SHIPPED = ReportSettings().terms
 
 
 def test_the_lists_that_come_with_it_are_all_loaded_in_six_languages() -> None:
-    assert sorted(SHIPPED) == sorted(path.stem for path in LISTS.glob("*.toml"))
+    queries = ("adjectives", "family")  # what the audit of queries asks beside the audit's lists
+    assert sorted((*SHIPPED, *queries)) == sorted(path.stem for path in LISTS.glob("*.toml"))
     import tomllib
 
     for path in LISTS.glob("*.toml"):
@@ -26,6 +27,16 @@ def test_no_spelling_stands_for_two_terms() -> None:
         for spelling in (*term.words, *term.parts):
             assert found.setdefault(spelling.lower(), term.name) == term.name
     assert len(found) > 500
+
+
+@pytest.mark.parametrize("name", ["adjectives", "family"])
+def test_each_term_of_a_list_of_queries_has_a_query_in_each_language(name: str) -> None:
+    terms = load_terms([name])
+    for language in ("en", "fr", "de", "es", "it", "ja"):
+        queries = [term.query(language) for term in terms]
+        assert None not in queries
+        assert len(set(queries)) == len(terms)
+    assert terms[0].query("sv") is None
 
 
 def test_a_list_of_ones_own(tmp_path: Path) -> None:
@@ -58,5 +69,5 @@ def test_a_bad_list_is_one_line_that_names_it(tmp_path: Path, text: str, said: s
 
 
 def test_a_missing_list_names_those_there_are() -> None:
-    with pytest.raises(UserError, match="one of: occupations, people, places"):
+    with pytest.raises(UserError, match="one of: adjectives, family, occupations, people, places"):
         load_terms(["animals"])

@@ -80,6 +80,8 @@ def _judge(dataset: Dataset) -> None:
         duplicate_of=[KEYS[original] if row == copy else None for row in range(count)],
         kind=["semantic" if row == copy else None for row in range(count)],
         multiplicity=[2 if row in (original, copy) else 1 for row in range(count)],
+        contradicting=[1 if row in (original, copy) else 0 for row in range(count)],
+        also_seen_as=[KEYS[copy] if row == original else None for row in range(count)],
     )
 
 

@@ -160,6 +160,16 @@ def test_rows_say_why_they_are_dropped_and_how_many_copies_they_have(page: Page)
     expect(page.locator("#detail dt", has_text="punsafe")).to_be_visible()
 
 
+def test_the_detail_says_what_another_row_says_of_the_same_image(page: Page) -> None:
+    everything(page, "&hideImages=0")
+    shown(page, "a cat, copied").locator(".open").click()
+    line = page.locator("#detail .also-seen")
+    expect(line).to_have_text("Also seen as “a cat, the copy” at example.org")
+    line.get_by_role("button").click()
+    expect(page.locator("#detail .words")).to_have_text("a cat, the copy")
+    expect(line).to_have_count(0)  # which row it contradicts is not known
+
+
 def test_a_picture_is_saved_with_a_key(guarded: Page, site: Site) -> None:
     guarded.goto("/?query=french cat")
     guarded.locator("#key").fill(SECRET)
