@@ -17,6 +17,7 @@ from frenchcat.curate.dataset import Dataset
 from frenchcat.opened import OpenDataset, open
 
 if TYPE_CHECKING:
+    from frenchcat.curate.credits import Credits
     from frenchcat.curate.diff import Diff
     from frenchcat.curate.stage import Progress
     from frenchcat.drawing import Steering
@@ -158,6 +159,17 @@ def adopt(
         with pipeline.remembering(dataset, settings, "name", "index"):
             build_index(dataset, settings.index, progress)
     return OpenDataset(dataset, adopted.notes)
+
+
+def credits(source: str | Path, name: str | None = None, to: str | Path | None = None) -> Credits:
+    """Licences and authors of a dataset's selection `name`, or of all that a run has trained on.
+
+    `source` is a dataset's folder or a run's. With `to`, a new or empty folder gets credits.csv
+    and credits.html. Raises `NotFound` for a selection or dataset that is not there.
+    """
+    from frenchcat.credited import credited
+
+    return credited(Path(source), name, None if to is None else Path(to))
 
 
 def diff(before: str | Path, after: str | Path) -> Diff:

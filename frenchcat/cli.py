@@ -50,6 +50,7 @@ VERBS = {  # verb -> its module of commands/, in the order of the help
     "evaluate": "train",
     "verify": "train",
     "used": "used",
+    "credits": "credits",
     "remove": "remove",
     "compact": "remove",
 }

@@ -419,15 +419,22 @@ class OpenDataset:
         label: str | None = None,
         seed: int = 0,
         replace: bool = False,
+        licences: Sequence[str] = (),
     ) -> OpenSelection:
         """Freeze the rows that meet a condition under a name.
 
+        `licences` keeps only rows that state one of them: "CC BY" (every version), CC0-1.0.
         Raises `BadCondition`, `UnknownColumn`, `UserError` if no row meets the condition, and
         `AlreadyThere` if another selection has the name, unless `replace` is true.
         """
+        from frenchcat.curate.expression import checked
+        from frenchcat.curate.licence import licence_condition
         from frenchcat.curate.select import Choice, select
         from frenchcat.selected import OpenSelection
 
+        if licences:
+            only = licence_condition(licences)
+            where = only if where is None else f"{checked(where)} AND {only}"
         with self.dataset.lock():
             choice = Choice(where, limit, balance, weight, seed, label)
             return OpenSelection(self.dataset, select(self.dataset, name, choice, replace))
