@@ -106,8 +106,7 @@ def new_folder(to: str | Path, needed: int, what: str) -> Iterator[Path]:
     `needed` bytes of `what`.
     """
     folder = Path(to)
-    if held := _held(folder):
-        raise UserError(f"{folder} already exists and contains {held}; name a new folder")
+    check_new(folder)
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     check_writable(folder.parent, "folder with --to")
@@ -121,6 +120,12 @@ def new_folder(to: str | Path, needed: int, what: str) -> Iterator[Path]:
             move_folder(partial, folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def check_new(folder: Path) -> None:
+    """Raise `UserError` where a folder is not new or empty."""
+    if held := _held(folder):
+        raise UserError(f"{folder} already exists and contains {held}; name a new folder")
 
 
 _MEMBER = 512  # bytes of a tar before each member, and to which it is filled up

@@ -17,6 +17,8 @@ from frenchcat.curate.dataset import Dataset
 from frenchcat.opened import OpenDataset, open
 
 if TYPE_CHECKING:
+    from fastapi import FastAPI
+
     from frenchcat.curate.credits import Credits
     from frenchcat.curate.diff import Diff
     from frenchcat.curate.stage import Progress
@@ -313,12 +315,16 @@ def serve(
         from frenchcat.draw_backend import draw_backend_of
 
         backend = draw_backend_of(Path(draw))
-    if not mcp:
-        run(opened, settings, told, backend, stoppable)
-        return
-    from frenchcat.mcp_server import mount
+    from frenchcat.used_route import mount_used
 
-    run(opened, settings, told, backend, stoppable, mount)
+    def extend(app: FastAPI) -> None:
+        mount_used(app)
+        if mcp:
+            from frenchcat.mcp_server import mount
+
+            mount(app)
+
+    run(opened, settings, told, backend, stoppable, extend)
 
 
 def _listed(given: Lists) -> list[str]:

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from frenchcat.index.terms import Terms
     from frenchcat.pipeline import BuildSettings
     from frenchcat.selected import OpenSelection
+    from frenchcat.train.credentials import Credentials
     from frenchcat.used import Uses
 
 Agree = Callable[[Sequence["Match"]], bool]
@@ -464,18 +465,72 @@ class OpenDataset:
         )
 
     def used(
-        self, *, near: bool = False, runs: Sequence[Path] | None = None, **what: str | Path
+        self,
+        *,
+        near: bool = False,
+        runs: Sequence[Path] | None = None,
+        checkpoint: str | None = None,
+        **what: str | Path,
     ) -> Uses:
         """In which selections, training steps and checkpoints the rows of an image are.
 
         Takes one of url, domain, sha256, uid, key, like, creator. `runs` are folders of training
-        runs; None: those beside the dataset. Raises `NotFound` for a folder that is not a run.
+        runs; None: those beside the dataset. `checkpoint` names one of theirs. Raises `NotFound`
+        for a folder that is not a run, and for a run without that checkpoint.
         """
+        from frenchcat.curate.remove import KINDS
         from frenchcat.used import by_creator, uses_of
 
-        if set(what) == {"creator"}:
-            return uses_of(self.dataset, by_creator(self.dataset, str(what["creator"])), runs)
-        return uses_of(self.dataset, self.matches(near=near, **what), runs)
+        by, value = only_one(what, "say what to look for", (*KINDS, "creator"))
+        if by == "creator":
+            found = by_creator(self.dataset, str(value))
+        else:
+            found = self.matches(near=near, **what)
+        return uses_of(self.dataset, (by, str(value)), found, runs, checkpoint)
+
+    def remove_used(
+        self,
+        *,
+        near: bool = False,
+        runs: Sequence[Path] | None = None,
+        note: str = "",
+        agree: Callable[[Uses], bool] | None = None,
+        **what: str | Path,
+    ) -> tuple[Uses, Request | None]:
+        """What `used` finds, and the request by which its rows were removed.
+
+        `agree` is called with what was found; if it returns false, nothing is removed and the
+        request is None. Raises `UserError` for a creator whom no row names.
+        """
+        from frenchcat.curate.remove import remove
+        from frenchcat.used import removal_of
+
+        with self.dataset.lock():
+            found = self.used(near=near, runs=runs, **what)
+            if agree is not None and not agree(found):
+                return found, None
+            return found, remove(self.dataset, removal_of(found, near), found.matches, note)
+
+    def write_statement(
+        self,
+        uses: Uses,
+        folder: str | Path,
+        removal: Request | None = None,
+        credentials: Credentials | None = None,
+    ) -> Path:
+        """Write a signed statement of what was found and done into a new or empty folder.
+
+        `credentials` default to the user's self-issued key. Raises `UserError` if the clock is
+        outside the certificate's validity, or behind the log of removals.
+        """
+        from datetime import UTC, datetime
+
+        from frenchcat.statement import statement_of, write_statement
+        from frenchcat.train.credentials import own_credentials
+
+        value = statement_of(self.dataset, uses, removal, datetime.now(UTC))
+        write_statement(value, Path(folder), credentials or own_credentials())
+        return Path(folder)
 
     def remove(
         self,

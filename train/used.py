@@ -72,15 +72,20 @@ class Draws:
     times: dict[str, int]  # key -> how often it was drawn, of the rows that were
 
 
-def use_of(run: Path, keys: Collection[str]) -> Use:
-    """What a run made of the rows of its dataset with these keys.
+def use_of(run: Path, keys: Collection[str], only: str | None = None) -> Use:
+    """What a run made of the rows of its dataset with these keys; `only` names one checkpoint.
 
-    Raises `NotFound` for a folder that is not a run or has no checkpoint, and `UserError` if its
-    state cannot be read.
+    Raises `NotFound` for a folder that is not a run, has no checkpoint or not the one named, and
+    `UserError` if its state cannot be read.
     """
     _, _, settings = find_checkpoint(run)
     rows = _rows_of(run)
     states = [(path.name, checkpoint.read_state(path)) for path in checkpoint.steps(run)]
+    if only is not None:
+        known = ", ".join(name for name, _ in states)
+        states = [(name, state) for name, state in states if name == only]
+        if not states:
+            raise NotFound(f"{run} has no checkpoint {only!r}; there are: {known}")
     newest = max((state for _, state in states), key=lambda state: state.step)
     asked = set(keys)
     named = {number: key for number, key in enumerate(rows.keys()) if key in asked}

@@ -91,6 +91,14 @@ def test_the_credits_of_a_run_are_of_the_rows_that_it_drew(run: Path, tmp_path: 
         assert [int(row["times"]) for row in csv.DictReader(file)] == list(drawn.times.values())
 
 
+def test_one_checkpoint_is_asked_by_its_name(run: Path) -> None:
+    late = next(key for key, steps in use_of(run, ALL).steps.items() if steps[0] > 3)
+    assert use_of(run, {late}, "step-00000003").cannot_forget == []
+    assert use_of(run, {late}, "step-00000009").cannot_forget == ["step-00000009"]
+    with pytest.raises(NotFound, match=r"has no checkpoint 'best'; there are: step-00000003, "):
+        use_of(run, {late}, "best")
+
+
 def test_a_row_that_is_not_in_the_selection_was_not_trained_on(run: Path) -> None:
     use = use_of(run, {"000000035"})
     assert (use.steps, use.held_out, use.cannot_forget) == ({}, [], [])
