@@ -51,6 +51,7 @@ VERBS = {  # verb -> its module of commands/, in the order of the help
     "verify": "train",
     "used": "used",
     "credits": "credits",
+    "recheck": "recheck",
     "remove": "remove",
     "compact": "remove",
 }
