@@ -23,10 +23,12 @@ _TYPES = {
     "url": "sc:URL",
     "licence_url": "sc:URL",
 }
-_CR = ("citeAs", "column", "equivalentProperty", "extract", "field", "fileProperty", "fileObject")
-_CR += ("fileSet", "format", "includes", "isLiveDataset", "jsonPath", "key", "md5", "parentField")
-_CR += ("path", "recordSet", "references", "regex", "repeated", "replace", "samplingRate")
-_CR += ("separator", "source", "subField", "transform")
+_CR = """
+citeAs column equivalentProperty extract field fileProperty fileObject fileSet format includes
+isLiveDataset jsonPath key md5 parentField path recordSet references regex repeated replace
+samplingRate separator source subField transform
+""".split()
+"""Croissant's own terms, as its standard context has them."""
 _CONTEXT: dict[str, Any] = {
     "@language": "en",
     "@vocab": "https://schema.org/",

@@ -33,8 +33,8 @@ RE_ENCODED, EDITED, REPLACED, UNGRADED = "re_encoded", "edited", "replaced", "un
 GRADES = (RE_ENCODED, EDITED, REPLACED, UNGRADED)
 PDQ_OTHER = 90
 """Bits from which on hashes alone say that an image is another: those of different images differ in
-128 of 256 in the mean, with a standard deviation of 8; turning and cropping come as far, so vectors count
-first where there are some."""
+128 of 256 in the mean, with a standard deviation of 8. Turning and cropping come as far, so vectors
+count first where there are some."""
 FAR_COSINE = 0.75
 """As `far_cosine`, of a dataset with too few vectors to say."""
 FAR_QUANTILE = 0.99

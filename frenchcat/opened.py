@@ -479,6 +479,15 @@ class OpenDataset:
         runs; None: those beside the dataset. `checkpoint` names one of theirs. Raises `NotFound`
         for a folder that is not a run, and for a run without that checkpoint.
         """
+        return self._used(what, near, runs, checkpoint)
+
+    def _used(
+        self,
+        what: Mapping[str, str | Path],
+        near: bool,
+        runs: Sequence[Path] | None,
+        checkpoint: str | None = None,
+    ) -> Uses:
         from frenchcat.curate.remove import KINDS
         from frenchcat.used import by_creator, uses_of
 
@@ -507,7 +516,7 @@ class OpenDataset:
         from frenchcat.used import removal_of
 
         with self.dataset.lock():
-            found = self.used(near=near, runs=runs, **what)
+            found = self._used(what, near, runs)
             if agree is not None and not agree(found):
                 return found, None
             return found, remove(self.dataset, removal_of(found, near), found.matches, note)

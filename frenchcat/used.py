@@ -97,9 +97,9 @@ def by_creator(dataset: Dataset, name: str) -> list[Match]:
         if not said:
             return []
         known = ("key", "url", "caption", "uid", "sha256", "stored_sha256", "pdq")
-        wanted = [name for name in known if name in catalog.columns()]
+        columns = [name for name in known if name in catalog.columns()]
         table = catalog.run(
-            f"SELECT {', '.join(wanted)} FROM samples WHERE {' OR '.join(said)} ORDER BY key"
+            f"SELECT {', '.join(columns)} FROM samples WHERE {' OR '.join(said)} ORDER BY key"
         )
     return [_match(row) for row in table.to_pylist()]
 

@@ -50,7 +50,7 @@ def signed(data: bytes, credentials: Credentials, now: datetime | None = None) -
     check_clock(credentials, now or datetime.now(UTC))
     der = serialization.Encoding.DER
     chain = [one.public_bytes(der) for one in _certificates(credentials.certificates)]
-    header = {
+    header: dict[str, Any] = {
         "alg": _ALGORITHMS[algorithm(credentials)],
         "typ": "JOSE",
         "x5c": [base64.b64encode(one).decode() for one in chain],
