@@ -4,7 +4,7 @@ Pure functions of digests, PDQ hashes, CLIP vectors and counts; reads and writes
 
 A grade, the first that fits:
 
-    re_encoded   the stored bytes are equal, or PDQ hashes are near and vectors are near
+    re_encoded   the stored bytes are equal, or PDQ hashes are near: coarser, smaller, brighter
     edited       neither the same nor another image: cropped, stamped, recoloured, retouched
     replaced     another image: hashes are not near, and vectors are as far apart as those of
                  different images of the dataset (its own pairs say how far that is)
@@ -80,7 +80,7 @@ def _grade(bits: int | None, cosine: float | None, far: float, same_stored: bool
     if same_stored:
         return RE_ENCODED
     if bits is not None and bits <= PDQ_DISTANCE:
-        return RE_ENCODED if cosine is None or cosine >= NEAR_COSINE else EDITED
+        return RE_ENCODED if cosine is None or cosine > far else EDITED
     if cosine is not None:
         return REPLACED if cosine <= min(far, NEAR_COSINE) else EDITED
     if bits is not None:
