@@ -29,6 +29,7 @@ from frenchcat.curate.download.ledger import signals_of
 from frenchcat.curate.download.rights.signal import OPT_OUT, Signal, date_of, opted_out
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.failures import OPTED_OUT
+from frenchcat.curate.parquets import read_parquet
 from frenchcat.curate.removals import removed_keys
 from frenchcat.curate.stage import Progress, Silent
 
@@ -280,12 +281,10 @@ def _words(signals: list[Signal]) -> set[tuple[str, str, str | None]]:
 
 
 def _table(dataset: Dataset, relative: str) -> list[dict[str, Any]]:
-    import pyarrow.parquet as pq
-
     if not dataset.exists(relative):
         return []
     with dataset.as_local(relative) as path:
-        rows: list[dict[str, Any]] = pq.read_table(path).to_pylist()
+        rows: list[dict[str, Any]] = read_parquet(path).to_pylist()
     return rows
 
 
