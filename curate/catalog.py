@@ -8,6 +8,7 @@ writes nothing. The views::
     samples   the stored pictures: `rows`, and whatever scores, duplicates, verdicts there are;
               `opted_out` names the signals that opt a row out, null where none does;
               `synthetic` says what tells that a program generated the picture, else null;
+              `licence_name` names the stated licences (curate/licence.py), null without any;
               `caption_similarity` is the score `similarity` by a name that no hit has
     rights    every signal, a row each, where there are any
 
@@ -26,7 +27,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from frenchcat.curate import files, list_names
+from frenchcat.curate import files, licence, list_names
 from frenchcat.curate.connections import connection
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import BadCondition, NotFound, UnknownColumn
@@ -46,8 +47,9 @@ _OPTED_OUT = (
 _SYNTHETIC = (
     "string_agg(DISTINCT value, ', ' ORDER BY value) FILTER (signal = 'synthetic') AS synthetic"
 )
-SAID = f"SELECT key, {_OPTED_OUT}, {_SYNTHETIC} FROM {{}} GROUP BY key"
-"""SQL: a row's signals in two columns, of a table of signals."""
+_LICENCE = f"{licence.COLUMN}(list(value) FILTER (signal = 'license')) AS {licence.COLUMN}"
+SAID = f"SELECT key, {_OPTED_OUT}, {_SYNTHETIC}, {_LICENCE} FROM {{}} GROUP BY key"
+"""SQL: a row's signals in three columns, of a table of signals."""
 _SUCCESS = "status = 'success'"
 _SIMILARITY = "similarity"
 """The score that `caption_similarity` stands for: a hit's own similarity is to the query."""
@@ -136,7 +138,7 @@ class Catalog:
         joined = " LEFT JOIN ".join(
             part if n == 0 else f"{part} USING (key)" for n, part in enumerate(parts)
         )
-        more = f"{literal(shard)} AS shard{self._alias()}{self._later()}"
+        more = f"{literal(shard)} AS shard{self._alias()}{self._licence()}{self._later()}"
         return f"SELECT *, {more} FROM {joined} WHERE {_SUCCESS}"
 
     def _of_shard(self, folder: str, shard: str) -> str:
@@ -253,7 +255,7 @@ class Catalog:
             joins += self._join("said", ("key", *files.SAID), taken)
         for folder, names in list(self._from.items())[1:]:
             chosen += "".join(f", {folder}.{quoted(name)}" for name in names)
-        chosen += self._alias() + self._later()
+        chosen += self._alias() + self._licence() + self._later()
         self._sql = f"SELECT {chosen} FROM rows{joins} WHERE {_SUCCESS}{self._present()}"
         self._view("samples", self._sql)
 
@@ -261,6 +263,14 @@ class Catalog:
         """SQL of the score `similarity` by its other name, where there is that score."""
         there = _SIMILARITY in self._from.get("scores", ())
         return f", {_SIMILARITY} AS {files.CAPTION_SIMILARITY}" if there else ""
+
+    def _licence(self) -> str:
+        """SQL of the licences as the list's own columns name them, where there is no ledger."""
+        own = licence.columns_of(self._from["shards"])
+        if "said" in self._from or not own:
+            return ""
+        texts = ", ".join(f"{quoted(name)}::VARCHAR" for name in own)
+        return f", {licence.COLUMN}([{texts}]) AS {licence.COLUMN}"
 
     def _later(self) -> str:
         """SQL of the columns that no sidecar has yet: null, so that rules may name them."""

@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from frenchcat.curate.dataset import Dataset
+from frenchcat.curate.licence import COLUMN, licences_of
 from frenchcat.curate.sql_text import literal
 
 if TYPE_CHECKING:
@@ -50,4 +51,12 @@ def _started() -> DuckDBPyConnection:
     duck.execute("SET GLOBAL preserve_insertion_order = true")
     # A time with a zone is the same text on every machine.
     duck.execute("SET GLOBAL TimeZone = 'UTC'")
+    # A text where its types want an enumeration whose module moved between DuckDB's versions.
+    duck.create_function(  # type: ignore[call-overload]
+        COLUMN, _licences, ["VARCHAR[]"], "VARCHAR", null_handling="special", side_effects=False
+    )
     return duck
+
+
+def _licences(texts: list[str | None] | None) -> str | None:
+    return licences_of(texts or ())

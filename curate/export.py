@@ -1,4 +1,5 @@
-"""A selection in the formats that others read: webdataset tars, DataComp uids, CSV, Croissant.
+"""A selection in the formats that others read: webdataset tars, DataComp uids, CSV, Croissant,
+credits.
 
 Reads a selection and the shards' tars, writes into a new or empty folder, under a temporary name
 first, so that a folder that is there is whole. Every format has the weights and labels that were
@@ -9,13 +10,14 @@ reason and counted. Cost: linear in rows; the tars are copied member by member, 
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
 import shutil
 import tarfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,16 +26,20 @@ import numpy as np
 
 from frenchcat.curate import files, tars
 from frenchcat.curate.atomic import move_folder
-from frenchcat.curate.dataset import Dataset, file_sha256
+from frenchcat.curate.credits import Credits, credits_of, licence_counts, write_credits
+from frenchcat.curate.croissant import described
+from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.json_text import json_text
 from frenchcat.curate.safe_text import for_csv
 from frenchcat.curate.select import LABEL, Selection, open_selection, require_images
 from frenchcat.curate.system_errors import check_space, check_writable, writing
 
-FORMATS = ("webdataset", "datacomp", "csv", "croissant")
+FORMATS = ("webdataset", "datacomp", "csv", "croissant", "credits")
 SAMPLES_PER_TAR = 10_000
 _CSV = ("key", "uid", "url", "caption", "width", "height", "weight")
+_CREDIT = ("author", "licence", "licence_url")
+"""Columns of Croissant's csv that say whose an image is."""
 NO_IMAGE, NO_UID, NO_WEIGHT = "no_image", "no_uid", "weight_rounds_to_0"
 """Why a row is refused: no image in its tar; no uid of 32 hex digits; repeated zero times."""
 Advance = Callable[[int], None]
@@ -78,31 +84,48 @@ def export(
     if format not in FORMATS:
         raise UserError(f"no format {format!r}; there are: {', '.join(FORMATS)}")
     selection = open_selection(dataset, name)
+    made = Exported(Path(to), format)
+    needed, what = _bytes(selection, format), f"{format} of {len(selection)} rows"
+    with new_folder(to, needed, what) as partial:
+        writer = _WRITERS[format]
+        writer(dataset, selection, partial, made, advance or (lambda rows: None))
+        made.rows = len(selection) - made.refused.total()
+        if not made.rows:
+            raise UserError(_all_refused(selection, made))
+        made.bytes = sum(path.stat().st_size for path in partial.iterdir())
+    if told is not None:
+        told(made)
+    return made.folder
+
+
+@contextlib.contextmanager
+def new_folder(to: str | Path, needed: int, what: str) -> Iterator[Path]:
+    """A folder to write into, which becomes `to` when that was done; `to` is new or empty.
+
+    Raises `UserError` where `to` holds something, and `NoSpace` where its disk cannot hold the
+    `needed` bytes of `what`.
+    """
     folder = Path(to)
-    if held := _held(folder):
-        raise UserError(f"{folder} already exists and contains {held}; name a new folder")
+    check_new(folder)
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     check_writable(folder.parent, "folder with --to")
-    check_space(folder.parent, _bytes(selection, format), f"{format} of {len(selection)} rows")
-    made = Exported(folder, format)
+    check_space(folder.parent, needed, what)
     try:
         with writing(folder, "name another folder with --to"):
             partial.mkdir(parents=True)
-            writer = _WRITERS[format]
-            writer(dataset, selection, partial, made, advance or (lambda rows: None))
-            made.rows = len(selection) - made.refused.total()
-            if not made.rows:
-                raise UserError(_all_refused(selection, made))
-            made.bytes = sum(path.stat().st_size for path in partial.iterdir())
+            yield partial
             if folder.exists():
                 folder.rmdir()  # empty, as was seen above
             move_folder(partial, folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    if told is not None:
-        told(made)
-    return folder
+
+
+def check_new(folder: Path) -> None:
+    """Raise `UserError` where a folder is not new or empty."""
+    if held := _held(folder):
+        raise UserError(f"{folder} already exists and contains {held}; name a new folder")
 
 
 _MEMBER = 512  # bytes of a tar before each member, and to which it is filled up
@@ -268,10 +291,17 @@ def _csv(
     dataset: Dataset, selection: Selection, folder: Path, made: Exported, advance: Advance
 ) -> None:
     columns = _columns(selection)
-    with open(folder / f"{selection.name}.csv", "w", encoding="utf-8", newline="") as file:
+    rows = selection.table.select(columns).to_pylist()
+    _write_csv(folder / f"{selection.name}.csv", columns, rows, advance)
+
+
+def _write_csv(
+    path: Path, columns: list[str], rows: Iterable[Mapping[str, Any]], advance: Advance
+) -> None:
+    with open(path, "w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, columns)
         writer.writeheader()
-        for row in selection.table.select(columns).to_pylist():
+        for row in rows:
             writer.writerow({name: for_csv(value) for name, value in row.items()})
             advance(1)
 
@@ -279,61 +309,28 @@ def _csv(
 def _croissant(
     dataset: Dataset, selection: Selection, folder: Path, made: Exported, advance: Advance
 ) -> None:
-    """The CSV, and Croissant 1.0 metadata (mlcommons.org/croissant) that describes it."""
-    _csv(dataset, selection, folder, made, advance)
+    """The CSV with each row's credit, and Croissant's metadata that describes it."""
+    rows = {row.key: row for row in credits_of(dataset, _keys(selection))}
+    columns = [*_CSV, *_CREDIT, *_columns(selection)[len(_CSV) :]]
     listed = folder / f"{selection.name}.csv"
-    (folder / "croissant.json").write_text(
-        json_text(_description(selection, listed), indent=1) + "\n",
-        encoding="utf-8",
-    )
+    own = selection.table.select(_columns(selection)).to_pylist()
+    told = ({**row, **{name: getattr(rows[row["key"]], name) for name in _CREDIT}} for row in own)
+    _write_csv(listed, columns, told, advance)
+    licences = licence_counts(row.licence for row in rows.values())
+    about = described(dataset, selection, listed, columns, licences)
+    (folder / "croissant.json").write_text(json_text(about, indent=1) + "\n", encoding="utf-8")
 
 
-def _description(selection: Selection, listed: Path) -> dict[str, Any]:
-    types = {"width": "sc:Integer", "height": "sc:Integer", "weight": "sc:Float", "url": "sc:URL"}
-    fields = [
-        {
-            "@type": "cr:Field",
-            "@id": f"rows/{name}",
-            "name": name,
-            "dataType": types.get(name, "sc:Text"),
-            "source": {"fileObject": {"@id": listed.name}, "extract": {"column": name}},
-        }
-        for name in _columns(selection)
-    ]
-    return {
-        "@context": {
-            "@language": "en",
-            "@vocab": "https://schema.org/",
-            "sc": "https://schema.org/",
-            "cr": "http://mlcommons.org/croissant/",
-            "dct": "http://purl.org/dc/terms/",
-            "conformsTo": "dct:conformsTo",
-            "column": "cr:column",
-            "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
-            "extract": "cr:extract",
-            "field": "cr:field",
-            "fileObject": "cr:fileObject",
-            "recordSet": "cr:recordSet",
-            "source": "cr:source",
-        },
-        "@type": "sc:Dataset",
-        "conformsTo": "http://mlcommons.org/croissant/1.0",
-        "name": selection.name,
-        "description": f"{len(selection)} image-caption pairs chosen by: {selection.sql}",
-        "version": selection.digest[:16],
-        "distribution": [
-            {
-                "@type": "cr:FileObject",
-                "@id": listed.name,
-                "name": listed.name,
-                "contentUrl": listed.name,
-                "encodingFormat": "text/csv",
-                "contentSize": f"{listed.stat().st_size} B",
-                "sha256": file_sha256(listed),
-            }
-        ],
-        "recordSet": [{"@type": "cr:RecordSet", "@id": "rows", "name": "rows", "field": fields}],
-    }
+def _credits(
+    dataset: Dataset, selection: Selection, folder: Path, made: Exported, advance: Advance
+) -> None:
+    rows = credits_of(dataset, _keys(selection))
+    write_credits(Credits(selection.name, rows, about={"digest": selection.digest}), folder)
+    advance(len(rows))
+
+
+def _keys(selection: Selection) -> dict[str, None]:
+    return dict.fromkeys(selection.table["key"].to_pylist())
 
 
 _WRITERS = {
@@ -341,4 +338,5 @@ _WRITERS = {
     "datacomp": _datacomp,
     "csv": _csv,
     "croissant": _croissant,
+    "credits": _credits,
 }

@@ -46,6 +46,8 @@ TAR = ShardFile("shards/{shard}.tar", "download", "member")
 SIDECAR = ShardFile("shards/{shard}.parquet", "download", "row", judged=True)
 STATS = ShardFile("shards/{shard}_stats.json", "download", "counted")
 RIGHTS = ShardFile("rights/{shard}.parquet", "download", "row", judged=True)
+RECHECKS = ShardFile("rechecks/{shard}.parquet", "recheck", "row")
+"""Of `frenchcat recheck` alone: what sites say since the crawl."""
 METADATA = ShardFile(
     "embeddings/metadata/metadata_{shard}.parquet",
     "embed",
@@ -82,12 +84,12 @@ VERDICTS = ShardFile(
     columns=("keep", "reason"),
 )
 SHARD_FILES = (
-    *(LIST, TAR, SIDECAR, STATS, RIGHTS, METADATA, IMG_EMB, TEXT_EMB, NOT_EMBEDDED),
+    *(LIST, TAR, SIDECAR, STATS, RIGHTS, RECHECKS, METADATA, IMG_EMB, TEXT_EMB, NOT_EMBEDDED),
     *(SCORES, DUPLICATES, VERDICTS),
 )
 """All of them, in the order in which they are made."""
 CAPTION_SIMILARITY = "caption_similarity"
-SAID = ("opted_out", "synthetic")
+SAID = ("opted_out", "synthetic", "licence_name")
 """Columns that the catalog makes of a row's signals in `RIGHTS`."""
 DERIVED = ("shard", "domain", *SAID, CAPTION_SIMILARITY)
 """Columns that the catalog works out."""

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from frenchcat.curate import files
+from frenchcat.curate import files, licence
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.failures import COLUMNS
 from frenchcat.curate.list_names import shown_of_sidecar
@@ -62,6 +62,8 @@ def known_columns(dataset: Dataset) -> dict[str, KnownColumn]:
     if any(name.endswith(".parquet") for name in dataset.files(files.RIGHTS.folder)):
         for name in files.SAID:
             _add(found, kinds, name, pa.string(), files.RIGHTS.stage, None)
+    elif licence.columns_of(name for name, *_ in found.values()):
+        _add(found, kinds, licence.COLUMN, pa.string(), files.SIDECAR.stage, None)
     _add(found, kinds, "domain", pa.string(), files.SIDECAR.stage, None)
     return {
         name: KnownColumn(sql_type(kinds[key]), maker, own)

@@ -22,7 +22,7 @@ _HOMES = {
     "OpenSelection": "frenchcat.selected",
     "FrenchcatError": "frenchcat.errors",
     **dict.fromkeys(
-        ("adopt", "build", "diff", "download", "evaluate", "sample", "serve", "verify"),
+        ("adopt", "build", "credits", "diff", "download", "evaluate", "sample", "serve", "verify"),
         "frenchcat.api",
     ),
     "train": "frenchcat.train",  # the package, which can be called: it trains
@@ -36,6 +36,7 @@ __all__ = [
     "adopt",
     "build",
     "connect",
+    "credits",
     "diff",
     "download",
     "evaluate",
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from frenchcat.api import (
         adopt,
         build,
+        credits,
         diff,
         download,
         evaluate,

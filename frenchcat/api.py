@@ -17,6 +17,9 @@ from frenchcat.curate.dataset import Dataset
 from frenchcat.opened import OpenDataset, open
 
 if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+    from frenchcat.curate.credits import Credits
     from frenchcat.curate.diff import Diff
     from frenchcat.curate.stage import Progress
     from frenchcat.drawing import Steering
@@ -160,6 +163,17 @@ def adopt(
     return OpenDataset(dataset, adopted.notes)
 
 
+def credits(source: str | Path, name: str | None = None, to: str | Path | None = None) -> Credits:
+    """Licences and authors of a dataset's selection `name`, or of all that a run has trained on.
+
+    `source` is a dataset's folder or a run's. With `to`, a new or empty folder gets credits.csv
+    and credits.html. Raises `NotFound` for a selection or dataset that is not there.
+    """
+    from frenchcat.credited import credited
+
+    return credited(Path(source), name, None if to is None else Path(to))
+
+
 def diff(before: str | Path, after: str | Path) -> Diff:
     """Compare two builds by uid: rows added, removed and changed, verdicts that changed."""
     from frenchcat.curate.diff import diff as compare
@@ -301,12 +315,16 @@ def serve(
         from frenchcat.draw_backend import draw_backend_of
 
         backend = draw_backend_of(Path(draw))
-    if not mcp:
-        run(opened, settings, told, backend, stoppable)
-        return
-    from frenchcat.mcp_server import mount
+    from frenchcat.used_route import mount_used
 
-    run(opened, settings, told, backend, stoppable, mount)
+    def extend(app: FastAPI) -> None:
+        mount_used(app)
+        if mcp:
+            from frenchcat.mcp_server import mount
+
+            mount(app)
+
+    run(opened, settings, told, backend, stoppable, extend)
 
 
 def _listed(given: Lists) -> list[str]:

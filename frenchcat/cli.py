@@ -51,6 +51,8 @@ VERBS = {  # verb -> its module of commands/, in the order of the help
     "verify": "train",
     "used": "used",
     "skews": "skews",
+    "credits": "credits",
+    "recheck": "recheck",
     "remove": "remove",
     "compact": "remove",
 }

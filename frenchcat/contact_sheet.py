@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from frenchcat.curate.atomic import write_whole
 from frenchcat.curate.errors import UnreadableImage, UserError
-from frenchcat.curate.licence import licence_name
+from frenchcat.curate.licence import licence_of_row
 from frenchcat.curate.safe_text import for_html
 from frenchcat.curate.urls import host_of
 
@@ -93,9 +93,9 @@ def _card(hit: Hit, data: bytes, best: float) -> str:
 
 def _origin(hit: Hit) -> str:
     """Creator and licence if the list has them, else the site that the image came from."""
-    creator, licence = (hit.columns.get(name) for name in ("creator", "license"))
+    creator, licence = hit.columns.get("creator"), licence_of_row(hit.columns)
     named = [str(creator)] if creator else []
-    named += [licence_name(str(licence))] if licence else []
+    named += [licence] if licence else []
     text = for_html(", ".join(named) or host_of(hit.url))
     if hit.url and hit.url.startswith(("http://", "https://")):
         return f'<a href="{for_html(hit.url)}" rel="noreferrer nofollow">{text}</a>'

@@ -182,7 +182,8 @@ def made_by(run: Path | None, state: State, checkpoint: Path) -> dict[str, Any]:
 def verify_file(path: Path, trust: Path | None = None) -> dict[str, Any]:
     """What an image's manifest says: the fields of train.provenance.Finding, and `words`.
 
-    Raises `UserError` for a file that is not an image of a kind that carries manifests.
+    Of a .json file: what the signature of a statement says (statement.py). Raises `UserError` for a
+    file that is neither, or not an image of a kind that carries manifests.
     """
     from frenchcat.train.provenance import verified
 
@@ -193,6 +194,10 @@ def verify_file(path: Path, trust: Path | None = None) -> dict[str, Any]:
         raise UserError(f"{error.filename} cannot be read ({error.strerror})") from None
     if known and b"BEGIN CERTIFICATE" not in known:
         raise UserError(f"--trust {trust} holds no PEM certificate")
+    if path.suffix.lower() == ".json":
+        from frenchcat.statement import verify_statement
+
+        return verify_statement(path, known)
     finding = verified(data, _kind(path, data), known)
     found = asdict(finding)
     return {"picture": str(path), **found, "words": _words(found)}

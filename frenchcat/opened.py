@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from frenchcat.curate.decisions import Decision
     from frenchcat.curate.info import Info
     from frenchcat.curate.lineage import Origin
+    from frenchcat.curate.recheck import Rechecked
     from frenchcat.curate.removals import Request
     from frenchcat.curate.remove import Match, RemovalQuery
     from frenchcat.curate.stage import Progress
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from frenchcat.pipeline import BuildSettings
     from frenchcat.selected import OpenSelection
     from frenchcat.skews.audit import SkewReport
+    from frenchcat.train.credentials import Credentials
     from frenchcat.used import Uses
 
 Agree = Callable[[Sequence["Match"]], bool]
@@ -476,15 +478,22 @@ class OpenDataset:
         label: str | None = None,
         seed: int = 0,
         replace: bool = False,
+        licences: Sequence[str] = (),
     ) -> OpenSelection:
         """Freeze the rows that meet a condition under a name.
 
+        `licences` keeps only rows that state one of them: "CC BY" (every version), CC0-1.0.
         Raises `BadCondition`, `UnknownColumn`, `UserError` if no row meets the condition, and
         `AlreadyThere` if another selection has the name, unless `replace` is true.
         """
+        from frenchcat.curate.expression import checked
+        from frenchcat.curate.licence import licence_condition
         from frenchcat.curate.select import Choice, select
         from frenchcat.selected import OpenSelection
 
+        if licences:
+            only = licence_condition(licences)
+            where = only if where is None else f"{checked(where)} AND {only}"
         with self.dataset.lock():
             choice = Choice(where, limit, balance, weight, seed, label)
             return OpenSelection(self.dataset, select(self.dataset, name, choice, replace))
@@ -514,18 +523,81 @@ class OpenDataset:
         )
 
     def used(
-        self, *, near: bool = False, runs: Sequence[Path] | None = None, **what: str | Path
+        self,
+        *,
+        near: bool = False,
+        runs: Sequence[Path] | None = None,
+        checkpoint: str | None = None,
+        **what: str | Path,
     ) -> Uses:
         """In which selections, training steps and checkpoints the rows of an image are.
 
         Takes one of url, domain, sha256, uid, key, like, creator. `runs` are folders of training
-        runs; None: those beside the dataset. Raises `NotFound` for a folder that is not a run.
+        runs; None: those beside the dataset. `checkpoint` names one of theirs. Raises `NotFound`
+        for a folder that is not a run, and for a run without that checkpoint.
         """
+        return self._used(what, near, runs, checkpoint)
+
+    def _used(
+        self,
+        what: Mapping[str, str | Path],
+        near: bool,
+        runs: Sequence[Path] | None,
+        checkpoint: str | None = None,
+    ) -> Uses:
+        from frenchcat.curate.remove import KINDS
         from frenchcat.used import by_creator, uses_of
 
-        if set(what) == {"creator"}:
-            return uses_of(self.dataset, by_creator(self.dataset, str(what["creator"])), runs)
-        return uses_of(self.dataset, self.matches(near=near, **what), runs)
+        by, value = only_one(what, "say what to look for", (*KINDS, "creator"))
+        if by == "creator":
+            found = by_creator(self.dataset, str(value))
+        else:
+            found = self.matches(near=near, **what)
+        return uses_of(self.dataset, (by, str(value)), found, runs, checkpoint)
+
+    def remove_used(
+        self,
+        *,
+        near: bool = False,
+        runs: Sequence[Path] | None = None,
+        note: str = "",
+        agree: Callable[[Uses], bool] | None = None,
+        **what: str | Path,
+    ) -> tuple[Uses, Request | None]:
+        """What `used` finds, and the request by which its rows were removed.
+
+        `agree` is called with what was found; if it returns false, nothing is removed and the
+        request is None. Raises `UserError` for a creator whom no row names.
+        """
+        from frenchcat.curate.remove import remove
+        from frenchcat.used import removal_of
+
+        with self.dataset.lock():
+            found = self._used(what, near, runs)
+            if agree is not None and not agree(found):
+                return found, None
+            return found, remove(self.dataset, removal_of(found, near), found.matches, note)
+
+    def write_statement(
+        self,
+        uses: Uses,
+        folder: str | Path,
+        removal: Request | None = None,
+        credentials: Credentials | None = None,
+    ) -> Path:
+        """Write a signed statement of what was found and done into a new or empty folder.
+
+        `credentials` default to the user's self-issued key. Raises `UserError` if the clock is
+        outside the certificate's validity, or behind the log of removals.
+        """
+        from datetime import UTC, datetime
+
+        from frenchcat.statement import statement_of, write_statement
+        from frenchcat.train.credentials import own_credentials
+
+        value = statement_of(self.dataset, uses, removal, datetime.now(UTC))
+        write_statement(value, Path(folder), credentials or own_credentials())
+        return Path(folder)
 
     def remove(
         self,
@@ -548,6 +620,60 @@ class OpenDataset:
             if agree is not None and not agree(found):
                 return None
             return remove(self.dataset, asked_for, found, note)
+
+    def recheck(
+        self,
+        *,
+        limit: int | None = None,
+        older_than_days: float = 30.0,
+        images: bool = True,
+        progress: Progress | None = None,
+        set: Overrides = (),
+        allow_hosts: Sequence[str] = (),
+    ) -> Rechecked:
+        """Ask sites again what they say about the use of stored images; what changed since.
+
+        Rows that were asked within the last days are skipped, so the same call resumes. `limit`
+        bounds the rows, `images` says whether the headers of each are asked for, too; `set` takes
+        settings of download.fetch and download.rights. Raises `UserError` for a clock that is
+        behind an earlier recheck.
+        """
+        from datetime import UTC, datetime
+
+        from frenchcat.curate.recheck import recheck
+
+        settings, _ = self._how("recheck", set=set, allow_hosts=allow_hosts)
+        with self.dataset.lock():
+            return recheck(
+                self.dataset,
+                settings.download,
+                datetime.now(UTC),
+                older_than_days=older_than_days,
+                limit=limit,
+                images=images,
+                progress=progress,
+            )
+
+    def remove_opted_out(self, agree: Callable[[int], bool] | None = None) -> Request | None:
+        """Remove the rows that any recheck found opted out since their crawl.
+
+        `agree` is called with their number; if it returns false, or there is none, nothing is
+        removed and the result is None.
+        """
+        from collections import Counter
+
+        from frenchcat.curate.recheck import opted_out_since
+        from frenchcat.curate.remove import RemovalQuery, matches, remove
+
+        with self.dataset.lock():
+            found = opted_out_since(self.dataset)
+            if not found or (agree is not None and not agree(len(found))):
+                return None
+            first, *others = found
+            query = RemovalQuery("key", first, keys=tuple(others))
+            counts = ", ".join(f"{name} {n}" for name, n in sorted(Counter(found.values()).items()))
+            note = f"opted out since the crawl: {counts}"
+            return remove(self.dataset, query, matches(self.dataset, query), note)
 
     def undo_removal(self, number: int, note: str = "") -> Request:
         """Undo a removal request before it is compacted; returns the request."""

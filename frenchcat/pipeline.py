@@ -58,6 +58,7 @@ USED: Mapping[str, tuple[str, ...]] = {
     "score": ("score", "clip"),
     "dedup": ("dedup",),
     "verdict": ("verdict",),
+    "recheck": ("download.fetch", "download.rights"),
     "index": ("index",),
 }
 """Verb other than `build` -> the sections or single settings that it uses."""

@@ -138,6 +138,14 @@ def diff_table(found: Diff) -> None:
                 table.add_row("", _counted(rows, f"in {column}"))
             for (before, after), rows in sorted(found.by_fate().items()):
                 table.add_row("", _counted(rows, f"{before} -> {after}"))
+            for grade, rows in found.by_grade().items():
+                table.add_row("", _counted(rows, f"images {grade}"))
+    for one in found.domains:
+        others = f"{one.others_rate:.1%} at the others"
+        text = (
+            f"{one.domain}: {one.replaced} of {one.rows} images replaced ({others}, q {one.q:.1g})"
+        )
+        table.add_row("look at", cell(text, URL_CHARS))
     for said, names in (("new", found.new_columns), ("lost", found.lost_columns)):
         if names:
             table.add_row("", cell(f"{said} columns: {', '.join(names)}", URL_CHARS))

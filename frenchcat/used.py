@@ -9,8 +9,9 @@ from typing import Any
 
 from frenchcat.curate.catalog import Catalog
 from frenchcat.curate.dataset import Dataset
+from frenchcat.curate.errors import UserError
 from frenchcat.curate.licence import CREATORS
-from frenchcat.curate.remove import Match
+from frenchcat.curate.remove import Match, RemovalQuery
 from frenchcat.curate.select import names, open_selection
 from frenchcat.curate.sql_text import literal, quoted
 from frenchcat.train.used import Use, runs_of, use_of
@@ -23,6 +24,7 @@ _CREATORS = (*CREATORS, "photographer")
 class Uses:
     """What became of the rows that were asked about."""
 
+    asked: tuple[str, str]  # url, domain, … or creator; and its value
     matches: list[Match]
     selections: dict[str, int]  # name -> how many of the rows it has
     runs: list[Use]
@@ -40,10 +42,16 @@ class Uses:
         }
 
 
-def uses_of(dataset: Dataset, matches: list[Match], runs: Sequence[Path] | None) -> Uses:
+def uses_of(
+    dataset: Dataset,
+    asked: tuple[str, str],
+    matches: list[Match],
+    runs: Sequence[Path] | None,
+    checkpoint: str | None = None,
+) -> Uses:
     """Look the rows up in every selection and in runs; None: the runs beside the dataset.
 
-    Raises `NotFound` for a folder that is not a run.
+    Raises `NotFound` for a folder that is not a run, or a run without that `checkpoint`.
     """
     keys = {one.key for one in matches}
     selections = {
@@ -53,10 +61,25 @@ def uses_of(dataset: Dataset, matches: list[Match], runs: Sequence[Path] | None)
     if runs is None:
         runs = runs_of(Path(dataset.root)) if dataset.local else []
     return Uses(
+        asked,
         matches,
         {name: rows for name, rows in selections.items() if rows},
-        [use_of(run, keys) for run in runs] if keys else [],
+        [use_of(run, keys, checkpoint) for run in runs] if keys or checkpoint else [],
     )
+
+
+def removal_of(uses: Uses, near: bool) -> RemovalQuery:
+    """The query whose removal takes out the rows that were found.
+
+    Raises `UserError` if a creator has no row: there is nothing that a later crawl could leave out.
+    """
+    by, value = uses.asked
+    if by != "creator":
+        return RemovalQuery(by, value, near)
+    if not uses.matches:
+        raise UserError(f"no row names {value!r} as its creator, so there is nothing to remove")
+    first, *others = [one.key for one in uses.matches]
+    return RemovalQuery("key", first, near, tuple(others))
 
 
 def by_creator(dataset: Dataset, name: str) -> list[Match]:
@@ -73,7 +96,14 @@ def by_creator(dataset: Dataset, name: str) -> list[Match]:
             )
         if not said:
             return []
+        known = ("key", "url", "caption", "uid", "sha256", "stored_sha256", "pdq")
+        columns = [name for name in known if name in catalog.columns()]
         table = catalog.run(
-            f"SELECT key, url, caption FROM samples WHERE {' OR '.join(said)} ORDER BY key"
+            f"SELECT {', '.join(columns)} FROM samples WHERE {' OR '.join(said)} ORDER BY key"
         )
-    return [Match(row["key"], row["url"], row["caption"], "creator") for row in table.to_pylist()]
+    return [_match(row) for row in table.to_pylist()]
+
+
+def _match(row: dict[str, Any]) -> Match:
+    columns = {name: row.get(name) for name in ("uid", "sha256", "stored_sha256", "pdq")}
+    return Match(row["key"], row["url"], row["caption"], "creator", columns)

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import UserError
-from frenchcat.curate.licence import CREATORS, licence_name
+from frenchcat.curate.licence import CREATORS, licence_of_row
 from frenchcat.train.rows import TrainingRows, open_rows
 from frenchcat.train.seen import LIMIT, Seen, seen_of, thumbs_of
 from frenchcat.train.settings import DataSettings
@@ -40,7 +40,6 @@ SAID = (
     "may have no near neighbour (arXiv 2511.10721)"
 )
 _BLOCK = 65_536
-_LICENCES = ("licence", "license", "license_url")
 
 
 @dataclass(frozen=True)
@@ -168,13 +167,12 @@ def trained_positions(searcher: Searcher, rows: TrainingRows) -> tuple[NDArray[n
 
 
 def _neighbour(hit: Hit, difference: float | None = None) -> Neighbour:
-    licence = _first(hit.columns, _LICENCES)
     return Neighbour(
         hit.key,
         round(hit.similarity, 4),
         hit.url,
         _first(hit.columns, CREATORS),
-        None if licence is None else licence_name(licence),
+        licence_of_row(hit.columns),
         hit.caption,
         None if difference is None else round(difference, 2),
     )

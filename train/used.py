@@ -25,7 +25,7 @@ from frenchcat.curate.errors import NotFound
 from frenchcat.train import checkpoint
 from frenchcat.train.loader import Cursor, places, plan_of
 from frenchcat.train.plan import Plan
-from frenchcat.train.rows import open_rows
+from frenchcat.train.rows import TrainingRows, open_rows
 from frenchcat.train.run import find_checkpoint
 
 
@@ -62,16 +62,30 @@ class Use:
         return {**asdict(self), "cannot_forget": self.cannot_forget}
 
 
-def use_of(run: Path, keys: Collection[str]) -> Use:
-    """What a run made of the rows of its dataset with these keys.
+@dataclass(frozen=True)
+class Draws:
+    """What a run has trained on."""
 
-    Raises `NotFound` for a folder that is not a run or has no checkpoint, and `UserError` if its
-    state cannot be read.
+    dataset: str | None  # None: foreign tars
+    selection: str | None
+    step: int  # of the newest checkpoint
+    times: dict[str, int]  # key -> how often it was drawn, of the rows that were
+
+
+def use_of(run: Path, keys: Collection[str], only: str | None = None) -> Use:
+    """What a run made of the rows of its dataset with these keys; `only` names one checkpoint.
+
+    Raises `NotFound` for a folder that is not a run, has no checkpoint or not the one named, and
+    `UserError` if its state cannot be read.
     """
     _, _, settings = find_checkpoint(run)
-    if (rows := open_rows(run / "rows")) is None:
-        raise NotFound(f"{run}: its rows are gone, from which its order follows")
+    rows = _rows_of(run)
     states = [(path.name, checkpoint.read_state(path)) for path in checkpoint.steps(run)]
+    if only is not None:
+        known = ", ".join(name for name, _ in states)
+        states = [(name, state) for name, state in states if name == only]
+        if not states:
+            raise NotFound(f"{run} has no checkpoint {only!r}; there are: {known}")
     newest = max((state for _, state in states), key=lambda state: state.step)
     asked = set(keys)
     named = {number: key for number, key in enumerate(rows.keys()) if key in asked}
@@ -91,6 +105,23 @@ def use_of(run: Path, keys: Collection[str]) -> Use:
     )
 
 
+def draws_of(run: Path) -> Draws:
+    """How often a run has drawn each of its rows until its newest checkpoint.
+
+    Raises as `use_of`.
+    """
+    _, _, settings = find_checkpoint(run)
+    rows = _rows_of(run)
+    newest = max((checkpoint.read_state(p) for p in checkpoint.steps(run)), key=lambda s: s.step)
+    times = np.zeros(len(rows), np.int64)
+    plan = plan_of(rows, settings)
+    for epoch, k in places(plan, Cursor(), newest.step):
+        np.add.at(times, plan.at(epoch, k).rows, 1)
+    keys = rows.keys()
+    drawn = {keys[number]: int(times[number]) for number in np.flatnonzero(times).tolist()}
+    return Draws(settings.data.dataset, settings.data.selection, newest.step, drawn)
+
+
 def runs_of(dataset: Path) -> list[Path]:
     """The runs beside a dataset that were trained on it: folders of the folder that it lies in."""
     found = []
@@ -103,6 +134,12 @@ def runs_of(dataset: Path) -> list[Path]:
         if place is not None and Path(place).resolve() == dataset.resolve():
             found.append(about.parent)
     return found
+
+
+def _rows_of(run: Path) -> TrainingRows:
+    if (rows := open_rows(run / "rows")) is None:
+        raise NotFound(f"{run}: its rows are gone, from which its order follows")
+    return rows
 
 
 def _drawn(plan: Plan, wanted: NDArray[np.int64], steps: int) -> Iterator[tuple[int, int]]:

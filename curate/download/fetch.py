@@ -33,7 +33,13 @@ from frenchcat.curate.download.request import Hop, open_session
 from frenchcat.curate.download.rights.settings import RightsSettings
 from frenchcat.curate.download.rights.site_cache import MAX_BODY_BYTES, SiteCache
 from frenchcat.curate.download.settings import FetchSettings, parse_allow_host
-from frenchcat.curate.reasons import PERMANENT, REASONS, FailureReason, FetchFailure
+from frenchcat.curate.reasons import (
+    PERMANENT,
+    REASONS,
+    FailureReason,
+    FetchFailure,
+    http_status,
+)
 from frenchcat.curate.urls import WebURL
 
 __all__ = ["PERMANENT", "REASONS", "FailureReason", "FetchSettings", "Fetched", "Fetcher", "Hop"]
@@ -43,6 +49,7 @@ IN_HAND = 3
 third is connected, the rest waits for a retry, a redirect or the consumer.
 """
 
+_NO_HEAD = frozenset((http_status(405), http_status(501)))
 _log = logging.getLogger(__name__)
 _DETAIL_CHARS = 300
 _FIRST_MEAN_BYTES = 2**20  # expected bytes of a body before any was received
@@ -118,6 +125,37 @@ class Fetcher:
         attempt.hold_turn(target.host)
         return await self._finish(attempt, target)
 
+    async def headers(self, url: str) -> Fetched:
+        """What a URL and its site say, without a body: by HEAD, by GET where that is refused.
+
+        Never raises because of a URL or a server.
+        """
+        fetched = await self._headers(url, "HEAD")
+        return await self._headers(url, "GET") if fetched.reason in _NO_HEAD else fetched
+
+    async def site(self, url: str) -> Fetched:
+        """What the site of a URL says of it, without a request for the URL itself."""
+        attempt = FetchAttempt(self._context, url)
+        try:
+            target, cache = attempt.depart(), self._context.site_cache
+            if cache is not None:
+                site = await cache.ask(target)
+                attempt.said[str(target)] = tuple(site.signals(str(target), target.path))
+        except FetchFailure as failure:
+            return _failed(attempt, failure)
+        return _answered(attempt)
+
+    async def _headers(self, url: str, method: str) -> Fetched:
+        asking = replace(self._context, method=method, headers_only=True, any_kind=True)
+        attempt = FetchAttempt(asking, url)
+        try:
+            await attempt.whole(attempt.depart())
+            fetched = _answered(attempt)
+        except FetchFailure as failure:
+            fetched = _failed(attempt, failure)
+        attempt.report(fetched.reason)
+        return fetched
+
     async def fetch_all(
         self, urls: Iterable[tuple[int, str]]
     ) -> AsyncGenerator[tuple[int, Fetched], None]:
@@ -158,6 +196,13 @@ class Fetcher:
         hops, said = tuple(attempt.hops), tuple(attempt.said.items())
         url, tries = str(attempt.url), attempt.attempts
         return Fetched(url, body, None, "", hops, kind, width, height, tries, said)
+
+
+def _answered(attempt: FetchAttempt) -> Fetched:
+    """An answer without a body."""
+    hops, said = tuple(attempt.hops), tuple(attempt.said.items())
+    nothing = (None, None, None)  # of format, width, height
+    return Fetched(str(attempt.url), None, None, "", hops, *nothing, attempt.attempts, said)
 
 
 def _failed(attempt: FetchAttempt, failure: FetchFailure) -> Fetched:

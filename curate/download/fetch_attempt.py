@@ -49,6 +49,8 @@ class FetchContext:
     health: HostHealth
     site_cache: SiteCache | None = None  # asks for robots.txt and the like; None: not asked
     any_kind: bool = False  # of bodies are accepted, not only images
+    method: str = "GET"
+    headers_only: bool = False  # bodies are not read
 
 
 class FetchAttempt:
@@ -156,6 +158,8 @@ class FetchAttempt:
                     any_kind=self._context.any_kind,
                     keep_alive=self._context.turns.has_queue(target.host),
                     hops=self.hops,
+                    method=self._context.method,
+                    headers_only=self._context.headers_only,
                 )
         finally:
             self.return_turn()

@@ -22,6 +22,7 @@ from frenchcat.curate.download.rights.provenance import Manifests
 from frenchcat.curate.download.rights.settings import RightsSettings
 from frenchcat.curate.download.rights.signal import FACT, Signal, date_of, opted_out, shortened
 from frenchcat.curate.failures import OPTED_OUT, Failure
+from frenchcat.curate.licence import LICENCE_COLUMNS
 from frenchcat.curate.parquets import read_parquet
 from frenchcat.curate.stage import Output
 
@@ -29,10 +30,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 LIST_COLUMNS = {
-    "license": "license",
-    "licence": "license",
-    "license_url": "license",
-    "licence_url": "license",
+    **dict.fromkeys(LICENCE_COLUMNS, "license"),
     "copyright": "copyright",
     "rights": "copyright",
     "creator": "creator",

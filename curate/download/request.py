@@ -117,18 +117,23 @@ async def ask(
     any_kind: bool,
     keep_alive: bool,
     hops: list[Hop],
+    method: str = "GET",
+    headers_only: bool = False,
 ) -> Answer:
     """Send one request without following redirects. Appends to `hops` as soon as there is a status.
 
-    Without `any_kind`, a body must begin like an image. Raises FetchFailure; its `retry` says
-    whether the same request may succeed later.
+    With `headers_only` a body is empty, whatever the server sends. Without `any_kind`, a body must
+    begin like an image. Raises FetchFailure; its `retry` says whether the same request may succeed
+    later.
     """
     headers = None if keep_alive else {"Connection": "close"}
     try:
-        async with session.get(
-            URL(str(url), encoded=True), allow_redirects=False, headers=headers
+        async with session.request(
+            method, URL(str(url), encoded=True), allow_redirects=False, headers=headers
         ) as response:
             hops.append(_hop(url, response))
+            if headers_only and response.status in _WITH_PICTURE:
+                return Answer(response.status, b"", None, None)
             if response.status in _WITH_PICTURE:
                 body = await _read(response, max_body_bytes, any_kind)
                 return Answer(response.status, body, None, None)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from frenchcat.curate.catalog import Catalog
 from frenchcat.curate.failures import DETAIL, NAME_SQL, OPTED_OUT
-from frenchcat.curate.licence import licence_name
+from frenchcat.curate.licence import COLUMN, NONE_STATED
 from frenchcat.curate.report.examples import ExampleImage, Examples, column
 from frenchcat.curate.report.outcomes import OUTCOMES, columns_of, kept_sql, rows_of
 
@@ -131,24 +131,9 @@ def sizes(catalog: Catalog) -> dict[tuple[int, int], int]:
 
 def licences(catalog: Catalog) -> list[Bar]:
     """Stored pictures by licence, as the rights ledger has it, or the list's own column."""
-    if columns_of(catalog, "rights"):
-        source = (
-            "samples LEFT JOIN (SELECT key, min(value) AS licence FROM rights "
-            "WHERE signal = 'license' GROUP BY key) said USING (key)"
-        )
-        value = "coalesce(said.licence, '')"
-    else:
-        there = {name.lower(): name for name in catalog.columns()}
-        name = next((there[n] for n in ("license", "licence") if n in there), None)
-        if name is None:
-            return []
-        source, value = "samples", f"coalesce({column(name)}::VARCHAR, '')"
-    merged: dict[str, Bar] = {}
-    for bar in bars(catalog, value, source):
-        label = licence_name(bar.label)
-        old = merged.get(label, Bar(label, 0, 0))
-        merged[label] = Bar(label, old.kept + bar.kept, old.others + bar.others)
-    return sorted(merged.values(), key=lambda bar: -bar.rows)
+    if COLUMN not in catalog.columns():
+        return []
+    return bars(catalog, f"coalesce({COLUMN}, '{NONE_STATED}')")
 
 
 @dataclass(frozen=True)

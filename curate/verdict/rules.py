@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from frenchcat.curate import licence
 from frenchcat.curate.adopted import without_images
 from frenchcat.curate.decisions import BY_HAND
 from frenchcat.curate.errors import UnknownColumn, UserError
@@ -52,6 +53,8 @@ def _with_maker(error: UnknownColumn, condition: str, blind: bool) -> str:
 
     A `blind` dataset was adopted without images, so a score of images cannot be run.
     """
+    if error.column == licence.COLUMN:
+        return f"{error}; neither the list nor the ledger of rights states a licence"
     for score, columns in COLUMNS.items():
         if error.column in columns:
             missing = f"no column {error.column!r} in {condition!r}"

@@ -22,9 +22,12 @@ from pydantic import BeforeValidator, Field
 from frenchcat.curate.config import preset_path, resolve, settings
 from frenchcat.curate.decisions import BY_HAND
 from frenchcat.curate.errors import UserError
+from frenchcat.curate.licence import licence_condition
 
 REMOVED = "removed"
 """The reason of rows that a removal request names; no rule can have this name."""
+LICENCE = "licence"
+"""The rule that the setting `licences` makes."""
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 
 
@@ -42,6 +45,10 @@ class VerdictSettings:
     rules: dict[str, Annotated[str, BeforeValidator(_condition)]] = Field(default_factory=dict)
     """Name -> SQL condition over the catalog that drops a row. One of a preset's names takes that
     rule's place; `false` switches it off."""
+    licences: tuple[str, ...] = ()
+    """Keep only rows that state one of these licences: "CC BY" (every version), "CC BY-SA 4.0",
+    CC0-1.0, an SPDX identifier. Rows that state none are dropped, too. The rule's name is
+    `licence`, and it is tried last."""
     order: tuple[str, ...] = ()
     """The names of `rules` in the order in which they are tried; what it leaves out follows."""
 
@@ -49,6 +56,8 @@ class VerdictSettings:
         for name in self.rules:
             if not _NAME.fullmatch(name) or name.lower() in (REMOVED, BY_HAND):
                 raise ValueError(f"{name!r} names no rule; use letters, digits and _")
+        if self.licences and LICENCE in self.rules:
+            raise ValueError(f"{LICENCE!r} is the rule of `licences`; give yours another name")
         if unknown := [name for name in self.order if name not in self.rules]:
             raise ValueError(f"order names {unknown[0]!r}, which is not a rule")
         # JSON keeps no order of names: dataset.json keeps this one.
@@ -59,10 +68,11 @@ class VerdictSettings:
 def rules_of(settings: VerdictSettings) -> dict[str, str]:
     """Name -> condition, in the order in which they are tried; the preset's first.
 
-    Raises `UserError` where the preset is missing or has no rules.
+    Raises `UserError` where the preset is missing or has no rules, and for an empty licence.
     """
     first = {} if settings.preset is None else read_rules(settings.preset)
-    return first | {name: settings.rules[name] for name in settings.order}
+    last = {LICENCE: f"NOT {licence_condition(settings.licences)}"} if settings.licences else {}
+    return first | {name: settings.rules[name] for name in settings.order} | last
 
 
 def read_rules(file: str | Path) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -39,6 +40,9 @@ def diff(
 ) -> None:
     """Compare two builds by uid: rows added, removed or changed, and changed verdicts.
 
+    Images whose bytes changed are graded: re-encoded, edited or replaced. Domains at which far more
+    were replaced than elsewhere are named: they may have a new owner.
+
     Example: frenchcat diff data/november data/december --json
     """
     from frenchcat.terminal import say_json_lines
@@ -46,6 +50,7 @@ def diff(
     found = frenchcat.diff(before, after)
     if json:
         say_json_lines(change.as_dict() for change in found.changes)
+        say_json_lines({"change": "domain", **asdict(one)} for one in found.domains)
         return
     from frenchcat.tables import diff_table
 

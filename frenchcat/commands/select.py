@@ -37,6 +37,13 @@ def select(
         str | None,
         typer.Option(metavar="SQL", help="A label per row, or null, for training a classifier."),
     ] = None,
+    licence: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Only rows under this licence, such as CC0 or CC-BY-4.0; repeatable.",
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Decides which rows --limit keeps.")] = 0,
     replace: Annotated[
         bool, typer.Option("--replace", help="Replace another selection of this name.")
@@ -58,6 +65,7 @@ def select(
         label=label,
         seed=seed,
         replace=replace,
+        licences=licence or (),
     )
     if not any(made.rows["size"].to_pylist()):
         said = "the dataset was adopted without images: export the selection as csv, croissant or"
@@ -73,7 +81,7 @@ def export(
     name: Name,
     to: Annotated[Path, typer.Option("--to", metavar="FOLDER", help="A new or empty folder.")],
     format_: Annotated[
-        str, typer.Option("--format", help="webdataset, datacomp, csv or croissant.")
+        str, typer.Option("--format", help="webdataset, datacomp, csv, croissant or credits.")
     ] = "webdataset",
     json: Json = False,
 ) -> None:

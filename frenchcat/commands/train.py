@@ -266,13 +266,13 @@ def evaluate(
 
 
 def verify(
-    picture: Annotated[Path, typer.Argument(metavar="PICTURE", help="An image file.")],
+    picture: Annotated[Path, typer.Argument(metavar="FILE", help="An image, or a statement.json.")],
     trust: Annotated[
         Path | None, typer.Option(metavar="PEM", help="Certificates of signers that you trust.")
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
 ) -> None:
-    """Show an image's Content Credentials, and whether any byte was changed since.
+    """Show an image's Content Credentials, or a statement's signature; was any byte changed since?
 
     Status 0: signed and unchanged; 1: changed, or nothing to verify; 2: it cannot be read.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,11 +10,14 @@ import typer
 
 import frenchcat
 from frenchcat.commands.build import Folder, Json
+from frenchcat.curate.errors import UserError
 from frenchcat.curate.safe_text import CAPTION_CHARS, URL_CHARS, for_terminal
 from frenchcat.only_one import only_one
 from frenchcat.terminal import say, say_json, tell
 
 if TYPE_CHECKING:
+    from frenchcat.curate.removals import Request
+    from frenchcat.train.credentials import Credentials
     from frenchcat.used import Uses
 
 _ROWS, _STEPS = 20, 8  # that are printed of a dataset's, and of a run's
@@ -45,15 +49,37 @@ def used(
             help="A training run's folder; repeatable. By default those beside the dataset.",
         ),
     ] = None,
+    checkpoint: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Only this checkpoint of the runs.")
+    ] = None,
+    remove: Annotated[
+        bool, typer.Option("--remove", help="Remove the rows that are found; asks first.")
+    ] = False,
+    note: Annotated[str, typer.Option(help="With --remove: stored with the request.")] = "",
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Remove without asking.")] = False,
+    statement: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER", help="Write a signed statement into this new or empty folder."
+        ),
+    ] = None,
+    signing_key: Annotated[
+        Path | None, typer.Option(metavar="PEM", help="Of the statement; default: your own.")
+    ] = None,
+    certificates: Annotated[
+        Path | None, typer.Option(metavar="PEM", help="The key's certificates, the signer's first.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Have I been used? In which rows, selections, training steps and checkpoints an image is.
 
-    Exit status 0 if it is in the dataset, 1 if it is not. Nothing is removed.
+    Exit status 0 if it is in the dataset, 1 if it is not, or if it was not removed.
 
     Example: frenchcat used data/mine --domain example.org
 
     Example: frenchcat used data/mine --like portrait.jpg --run data/run
+
+    Example: frenchcat used data/mine --creator "Ada Example" --remove --statement answer
     """
     given: dict[str, str | Path | None] = {
         "url": url,
@@ -65,15 +91,71 @@ def used(
         "creator": creator,
     }
     by, value = only_one(given, "say what to look for", given, "--")
-    found = frenchcat.open(dataset).used(near=near, runs=run, **{by: value})
+    if statement is None and (signing_key is not None or certificates is not None):
+        raise UserError("--signing-key and --certificates sign a statement; add --statement FOLDER")
+    opened = frenchcat.open(dataset)
+    credentials = None
+    if statement is not None:
+        from frenchcat.curate.export import check_new
+        from frenchcat.statement import check_can_sign
+
+        credentials = _credentials(signing_key, certificates)
+        check_new(statement)
+        check_can_sign(opened.dataset, credentials)  # before anything is removed
+    request = None
+    if remove:
+        if checkpoint is not None:
+            raise UserError("--checkpoint only looks; leave it out to --remove")
+
+        def agree(found: Uses) -> bool:
+            _show(found, json)
+            return yes or _agreed(found)
+
+        found, request = opened.remove_used(
+            near=near, runs=run, note=note, agree=agree, **{by: value}
+        )
+        tell("nothing was removed" if request is None else _removed(request, dataset))
+    else:
+        found = opened.used(near=near, runs=run, checkpoint=checkpoint, **{by: value})
+        _show(found, json)
+    if found.matches and not json:
+        _advise(found, dataset, request is not None)
+    if statement is not None:
+        folder = opened.write_statement(found, statement, request, credentials)
+        tell(f"wrote {folder}: give away all of it; frenchcat verify {folder / 'statement.json'}")
+    if not found.matches or (remove and request is None):
+        raise typer.Exit(1)
+
+
+def _credentials(key: Path | None, certificates: Path | None) -> Credentials:
+    from frenchcat.train.credentials import own_credentials, read_credentials
+
+    if key is None and certificates is None:
+        return own_credentials()
+    if key is None or certificates is None:
+        raise UserError("--signing-key and --certificates go together; give both, or neither")
+    return read_credentials(key, certificates)
+
+
+def _agreed(found: Uses) -> bool:
+    if not sys.stdin.isatty():
+        tell("add --yes to remove without a question")
+        return False
+    return typer.confirm(f"Remove {len(found.matches)} rows?", err=True)
+
+
+def _removed(request: Request, dataset: str) -> str:
+    return (
+        f"request {request.number}: {len(request.keys)} rows removed; until they are compacted, "
+        f"back with: frenchcat remove {dataset} --undo {request.number}"
+    )
+
+
+def _show(found: Uses, json: bool) -> None:
     if json:
         say_json(found.as_dict())
     else:
         _print(found)
-        if found.matches:
-            _advise(found, dataset)
-    if not found.matches:
-        raise typer.Exit(1)
 
 
 def _print(found: Uses) -> None:
@@ -102,9 +184,10 @@ def _print(found: Uses) -> None:
             say(f"  {checkpoint.name}: {times}")
 
 
-def _advise(found: Uses, dataset: str) -> None:
+def _advise(found: Uses, dataset: str, removed: bool) -> None:
     if forgetful := [name for use in found.runs for name in use.cannot_forget]:
+        first = "" if removed else f"a removal takes rows out of {dataset}; "
         tell(
-            f"a removal takes rows out of {dataset}; {len(forgetful)} checkpoints were trained on "
+            f"{first}{len(forgetful)} checkpoints were trained on "
             "them and cannot forget: train again from a selection made after the removal"
         )

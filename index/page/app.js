@@ -24,6 +24,7 @@ import { Selections } from "./selections.js";
 import { rows } from "./query.js";
 import { ASKED, Store, askedOf, placeOf } from "./state.js";
 import { saidOf } from "./terms.js";
+import { Used } from "./used.js";
 import { welcome } from "./welcome.js";
 import { Where } from "./where.js";
 import { Work } from "./work.js";
@@ -53,6 +54,7 @@ class Page {
     this.asCode = new AsCode(this);
     this.removing = new Removing(this);
     this.work = new Work(this);
+    this.used = new Used(this);
     this.drawing = new Drawing(this);
     prepare(byId("help"));
     const wide = matchMedia("(min-width: 600px)");
@@ -164,6 +166,7 @@ class Page {
     const { contact } = this.config;
     if (contact) byId("about").append(" Removals: ", this.contactLink(contact));
     byId("select").hidden = !this.config.maySelect;
+    byId("open-used").hidden = !this.config.mayAskUsed;
     this.learnt = this.where.learn().catch((error) => this.failed(error));
     await this.learnt;
     this.options.order(this.store.state);

@@ -64,6 +64,7 @@ async def config(request: Request) -> dict[str, Any]:
             "mayRemove": settings.allow_remove,
             "maySelect": settings.may_select,
             "mayDecide": settings.may_decide,
+            "mayAskUsed": service.may_ask_used,
             "maxHits": settings.max_hits,
             "remotePictures": settings.remote_pictures,
             "ratings": service.content_policy.ratings is not None,

@@ -47,6 +47,7 @@ class Service:
         """Open everything. Raises `UserError` for a dataset, file or setting that does not do."""
         settings.check()
         self.settings = settings
+        self.may_ask_used = False  # until a route answers at /v1/used
         self.metrics = Metrics()
         self.content_policy = ContentPolicy(settings)
         # Two: who sends large pictures does not hold up those of the page.

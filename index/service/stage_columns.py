@@ -2,8 +2,9 @@
 
 Reads a shard's files of `files.joined()` and of rights/, writes nothing. Names are those of the
 catalog (curate/catalog.py): of two files the earlier one's column counts, the score `similarity` is
-`caption_similarity`, `opted_out` and `synthetic` are what signals say. A stage that was not run has
-no columns. Cost: each file of a shard is read at its first row and kept, 64 MB of all at most.
+`caption_similarity`; `opted_out`, `synthetic` and `licence_name` are what signals say. A stage that
+was not run has no columns. Cost: each file of a shard is read at its first row and kept, 64 MB of
+all at most.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ from collections.abc import Collection, Hashable, Sequence
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from frenchcat.curate import files
+from frenchcat.curate import files, licence
 from frenchcat.curate.errors import UserError, first_line
+from frenchcat.curate.licence import licences_of
 from frenchcat.curate.urls import domain_of
 from frenchcat.index.hit import Hit
 
@@ -140,7 +142,7 @@ class StageColumns:
 
 
 def _said(rights: pa.Table) -> pa.Table:
-    """Signals, a row each -> key, the names of those that opt it out, and what is synthetic."""
+    """Signals, a row each -> key, and the columns of `files.SAID`."""
     import pyarrow as pa
 
     found: dict[str, dict[str, set[str]]] = {}
@@ -150,11 +152,17 @@ def _said(rights: pa.Table) -> pa.Table:
             said["opted_out"].add(row["signal"])
         if row["signal"] == "synthetic":
             said["synthetic"].add(row["value"])
+        if row["signal"] == "license":
+            said[licence.COLUMN].add(row["value"])
     columns = {
-        name: pa.array([", ".join(sorted(said[name])) or None for said in found.values()])
+        name: pa.array([_together(name, said[name]) for said in found.values()], pa.string())
         for name in files.SAID
     }
     return pa.table({"key": pa.array(list(found), pa.string()), **columns})
+
+
+def _together(name: str, values: set[str]) -> str | None:
+    return licences_of(values) if name == licence.COLUMN else ", ".join(sorted(values)) or None
 
 
 def _size(table: pa.Table | None) -> int:

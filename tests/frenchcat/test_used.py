@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+import frenchcat
 from frenchcat.cli import app
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import NotFound, UserError
+from frenchcat.curate.removals import Request, log, removed
 from frenchcat.curate.select import Choice, select
 from tests.sample.row import Row
 from tests.sample.write import write
@@ -75,3 +77,67 @@ def test_it_is_said_in_words(dataset: Dataset) -> None:
     done = CliRunner().invoke(app, ["used", dataset.root, "--domain", "a.example"])
     assert "2 rows match" in done.stdout
     assert "selection first: 1 of these rows" in done.stdout
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the signing key is kept."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+def test_what_was_found_is_removed_and_stated(dataset: Dataset, tmp_path: Path, home: Path) -> None:
+    folder = tmp_path / "answer"
+    asked = ("--creator", "Ada Example", "--remove", "--yes", "--note", "mail")
+    assert used(dataset, *asked, "--statement", str(folder))[0] == 0
+    (request,) = removed(dataset).requests
+    assert (request.keys, request.note) == (tuple(KEYS[:2]), "mail")
+    assert len(request.url_hashes) == 2
+    assert used(dataset, "--creator", "Ada Example")[0] == 1
+    value = json.loads((folder / "statement.json").read_text())
+    assert value["asked"] == {"creator": "Ada Example"}
+    assert [row["url"] for row in value["found"]["rows"]] == [
+        "http://a.example/0.png",
+        "http://b.example/1.png",
+    ]
+    assert value["found"]["selections"] == {"first": 2}
+    assert value["removal"] == {"request": 1, "time": request.time, "rows": 2}
+    page = (folder / "statement.html").read_text()
+    assert "Removal request 1" in page
+    assert "http://b.example/1.png" in page
+    found = frenchcat.verify(folder / "statement.json")
+    assert (found["intact"], found["key"], found["page"]) == (True, "own", True)
+
+
+@pytest.mark.parametrize("name", ["statement.json", "statement.html"])
+def test_a_statement_that_was_changed_is_not_verified(
+    dataset: Dataset, tmp_path: Path, home: Path, name: str
+) -> None:
+    folder = tmp_path / "answer"
+    assert used(dataset, "--key", KEYS[0], "--statement", str(folder))[0] == 0
+    assert "Nothing was removed" in (folder / "statement.html").read_text()
+    path = folder / name
+    path.write_text(path.read_text().replace("a.example", "b.example"))
+    done = CliRunner().invoke(app, ["verify", str(folder / "statement.json")])
+    assert done.exit_code == 1
+    assert "CHANGED" in done.stdout
+
+
+def test_a_wrong_clock_or_a_taken_folder_stops_before_anything_is_removed(
+    dataset: Dataset, tmp_path: Path, home: Path
+) -> None:
+    log(dataset, Request(1, "key", "2999-01-01T00:00:00+00:00"))
+    with pytest.raises(UserError, match=r"clock says .* removal 1 .* 2999-.*set the clock"):
+        used(dataset, "--key", KEYS[0], "--remove", "--yes", "--statement", str(tmp_path / "a"))
+    with pytest.raises(UserError, match="already exists and contains"):
+        used(dataset, "--key", KEYS[0], "--remove", "--yes", "--statement", dataset.root)
+    assert len(removed(dataset).requests) == 1
+    with pytest.raises(UserError, match="no row names 'nobody' as its creator"):
+        used(dataset, "--creator", "nobody", "--remove", "--yes")
+    with pytest.raises(UserError, match="add --statement"):
+        used(dataset, "--key", KEYS[0], "--signing-key", "k.pem")
+
+
+def test_without_a_terminal_nothing_is_removed_unasked(dataset: Dataset) -> None:
+    assert used(dataset, "--key", KEYS[0], "--remove")[0] == 1
+    assert not removed(dataset)

@@ -1,10 +1,12 @@
 """Which steps trained on a row: every draw of the run's own batches, no more and no less."""
 
+import csv
 from collections import defaultdict
 from pathlib import Path
 
 import pytest
 
+import frenchcat
 from frenchcat.curate.clip.model import Clip
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import NotFound
@@ -13,7 +15,7 @@ from frenchcat.train import checkpoint
 from frenchcat.train.loop import train
 from frenchcat.train.rows import open_rows
 from frenchcat.train.stream import stream_of
-from frenchcat.train.used import runs_of, use_of
+from frenchcat.train.used import draws_of, runs_of, use_of
 from tests.train.embedded_run import ROWS, make_dataset, mini
 from tests.train.runs import settings
 
@@ -74,6 +76,27 @@ def test_a_checkpoint_has_seen_what_was_drawn_until_it_was_written(run: Path) ->
         assert one.times == sum(step <= one.step for step in use.steps[late])
     assert "step-00000003" not in use.cannot_forget
     assert use.cannot_forget[-1] == "step-00000009"
+
+
+def test_the_credits_of_a_run_are_of_the_rows_that_it_drew(run: Path, tmp_path: Path) -> None:
+    steps = use_of(run, ALL).steps
+    drawn = draws_of(run)
+    assert drawn.times == {key: len(found) for key, found in steps.items()}
+    assert (drawn.selection, drawn.step) == ("some", STEPS)
+    found = frenchcat.credits(run, to=tmp_path / "out")
+    assert {row.key: row.times for row in found.rows} == drawn.times
+    assert found.licences == {"CC BY 4.0": len(steps)}
+    assert found.rows[0].author == f"painter {int(found.rows[0].key)}"
+    with open(tmp_path / "out/credits.csv", newline="") as file:
+        assert [int(row["times"]) for row in csv.DictReader(file)] == list(drawn.times.values())
+
+
+def test_one_checkpoint_is_asked_by_its_name(run: Path) -> None:
+    late = next(key for key, steps in use_of(run, ALL).steps.items() if steps[0] > 3)
+    assert use_of(run, {late}, "step-00000003").cannot_forget == []
+    assert use_of(run, {late}, "step-00000009").cannot_forget == ["step-00000009"]
+    with pytest.raises(NotFound, match=r"has no checkpoint 'best'; there are: step-00000003, "):
+        use_of(run, {late}, "best")
 
 
 def test_a_row_that_is_not_in_the_selection_was_not_trained_on(run: Path) -> None:

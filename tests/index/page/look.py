@@ -17,6 +17,7 @@ from frenchcat.index.search import Searcher
 from frenchcat.index.service.app import create_app
 from frenchcat.index.service.drawing import DrawBackend
 from frenchcat.index.service.settings import ServeSettings
+from frenchcat.used_route import mount_used
 from tests.index.service.served import index, named_by
 from tests.sample.columns import add_columns
 from tests.sample.embedded import add_shard
@@ -122,6 +123,7 @@ def serving(
     # A busy machine is no failure.
     told = ServeSettings(**{"poll_sec": 0.1, "preload": False, "condition_sec": 60, **settings})
     app = create_app(datasets, told, clip, draw_backend)
+    mount_used(app)  # as `frenchcat serve` does
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error"))
     thread = threading.Thread(target=server.run)
     thread.start()

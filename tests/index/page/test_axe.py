@@ -88,6 +88,7 @@ STATES: list[Callable[[Page], Any]] = [
     lambda page: page.keyboard.press("?"),
     menu("Searches", "#searches"),
     menu("Work-lists", "#work"),
+    menu("Has it been used?", "#used"),
     composed,
     mapped,
 ]
