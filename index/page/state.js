@@ -60,6 +60,9 @@ export function parse(search) {
   return state;
 }
 
+/** What the address bar and the entry of the history say. */
+export const fromAddress = () => ({ ...parse(location.search), picture: history.state?.picture ?? "" });
+
 /** A state as an address's parameters. */
 export function format(state) {
   const given = new URLSearchParams();
@@ -81,7 +84,7 @@ export const askedOf = (state) => JSON.stringify(ASKED.map((name) => state[name]
 export class Store {
   constructor() {
     history.scrollRestoration = "manual";
-    this.state = { ...parse(location.search), picture: history.state?.picture ?? "" };
+    this.state = fromAddress();
     this.place = () => null; // of the list that is seen
     this.left = history.state?.place ?? null; // the place to return to, once
     this.listeners = [];
