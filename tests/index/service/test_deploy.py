@@ -19,7 +19,7 @@ from tests.index.service.live import Live, live
 from tests.index.service.test_stage_columns import KEYS
 
 DOCS = (Path(__file__).resolve().parents[3] / "docs" / "deploy.md").read_text()
-BLOCKS = re.findall(r"```text\n(.*?)```", DOCS, re.DOTALL)
+BLOCKS: list[str] = re.findall(r"```text\n(.*?)```", DOCS, re.DOTALL)
 HOST = "cats.example"
 INSTALLED_IN_CI = ("nginx",)  # by .ci/run
 
