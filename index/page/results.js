@@ -268,6 +268,6 @@ export class Results {
     }
     if (!number) return ["Nothing found. Other words, or fewer filters?"];
     const took = this.took ? ` · ${this.took < 10 ? this.took.toFixed(1) : count(Math.round(this.took))} ms` : "";
-    return [el("b", {}, `${count(number)} nearest`), took];
+    return [el("b", {}, `${count(number)} nearest`), el("span", { class: "roomy" }, took)];
   }
 }
