@@ -10,6 +10,7 @@ import { button, byId, count, el, say, typing } from "./dom.js";
 import { download } from "./download.js";
 import { Drawing } from "./drawing.js";
 import { Duplicates } from "./duplicates.js";
+import { meet, met } from "./early.js";
 import { Facets } from "./facets.js";
 import { DatasetMap } from "./map.js";
 import { Options } from "./options.js";
@@ -21,7 +22,6 @@ import { SearchBar } from "./search-bar.js";
 import { Searches } from "./searches.js";
 import { Selecting } from "./selection.js";
 import { Selections } from "./selections.js";
-import { rows } from "./query.js";
 import { ASKED, Store, askedOf, placeOf } from "./state.js";
 import { saidOf } from "./terms.js";
 import { Used } from "./used.js";
@@ -102,16 +102,13 @@ class Page {
     return `mailto:${encodeURI(contact)}?subject=${encodeURIComponent("Removal")}&body=${encodeURIComponent(about)}`;
   }
 
-  /** Meet a back end, then look for what the state asks. */
-  async start() {
-    this.client = new Client(this.store.state.back);
-    const { client } = this;
+  /** Meet a back end, then look for what the state asks; `early` is what was asked for already. */
+  async start(early = meet(this.store.state, Boolean(this.store.left))) {
+    this.early = early;
+    const client = (this.client = early.client);
     byId("status").textContent = "Loading…";
     try {
-      // All three together: over a phone's network each wait is a sixth of a second.
-      this.early = this.searchEarly(client);
-      const [config, datasets] = await Promise.all([client.get("config.json"),
-        client.get("v1/datasets").catch((error) => error)]);
+      const [config, datasets] = await Promise.all([early.config, early.datasets.catch((error) => error)]);
       if (client !== this.client) return;
       this.config = config.frenchcat ?? {};
       byId("key-field").hidden = !this.config.asksForKey;
@@ -124,18 +121,7 @@ class Page {
       if (client === this.client) this.refused(error);
       return;
     }
-    this.meet(); // meanwhile
-    this.follow(this.store.state, Object.keys(this.store.state));
-  }
-
-  /** Look for what the address asks, before it is known what is served. */
-  searchEarly(client) {
-    const { state } = this.store;
-    if (this.store.left) return null; // the place that is returned to says how many rows
-    const k = this.results.enough();
-    const answer = rows(client, state, k, 0);
-    answer.catch(() => {}); // it is asked again, and said then
-    return { client, k, asked: askedOf(state), answer };
+    this.follow(this.store.state, Object.keys(this.store.state)); // index, too: it meets the dataset
   }
 
   /** The answer to a search that was sent early, once; null where there is none that worked. */
@@ -143,7 +129,7 @@ class Page {
     const { early } = this;
     this.early = null;
     if (!early || early.client !== this.client || early.k !== k || early.asked !== askedOf(state)) return null;
-    return early.answer.catch(() => null);
+    return early.found.catch(() => null);
   }
 
   refused(error) {
@@ -342,4 +328,4 @@ class Page {
   }
 }
 
-new Page().start();
+new Page().start(met);

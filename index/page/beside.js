@@ -2,7 +2,7 @@
 
 import { card, dress } from "./card.js";
 import { button, byId, el, some } from "./dom.js";
-import { PAGE, rows } from "./query.js";
+import { enough, rows } from "./query.js";
 import { askedOf } from "./state.js";
 
 export class Beside {
@@ -62,7 +62,7 @@ export class Beside {
     const asking = (this.asking = new AbortController());
     this.list.setAttribute("aria-busy", "true");
     try {
-      const answer = await rows(this.page.client, state, Math.max(PAGE, this.page.results.enough()), 0, asking.signal);
+      const answer = await rows(this.page.client, state, enough(), 0, asking.signal);
       this.found = answer.rows;
       this.list.replaceChildren(...answer.rows.map((row) => this.card(row)));
       this.mark();

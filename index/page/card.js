@@ -4,13 +4,14 @@ import { credit } from "./credit.js";
 import { button, el, some } from "./dom.js";
 import { show } from "./pictures.js";
 import { format } from "./state.js";
+import { CARD_PX } from "./thumbnail.js";
 
 const SHORT = 50; // characters of a caption, as LAION's page shows
 
 /** A row's list item. `broken` is called where its picture does not load. */
 export function card(row, page, broken) {
   const image = el("img", { alt: row.caption || "a picture without a caption", lang: languageOf(row), loading: "lazy" });
-  show(image, page.client, row, { size: 320, broken });
+  show(image, page.client, row, { size: CARD_PX, broken });
   image.addEventListener("load", () => image.classList.add("loaded"), { once: true });
   const open = el("a", { class: "open", tabindex: -1, href: format({ ...page.store.state, row: row.key }) },
     el("span", { class: "frame" }, image));

@@ -1,6 +1,6 @@
 // Why was this hidden: how many nearer rows are not shown, by reason, and how to see them.
 
-import { button, byId, el, some } from "./dom.js";
+import { button, byId, count, el } from "./dom.js";
 
 const REASONS = {
   unsafe: ["unsafe", { safe: false }],
@@ -23,7 +23,9 @@ export function sayHidden(counts, page) {
     return;
   }
   const total = there.reduce((sum, reason) => sum + counts[reason], 0);
-  place.replaceChildren(`${some(total, "nearer picture is", "nearer pictures are")} not shown: `);
+  // A phone has no room for the middle.
+  place.replaceChildren(`${count(total)} `,
+    el("span", { class: "roomy" }, total === 1 ? "nearer picture is " : "nearer pictures are "), "not shown: ");
   for (const reason of there) place.append(chip(reason, counts[reason], page));
 }
 

@@ -2,6 +2,7 @@
 // One that does not come is asked for again, later and later; its place stays meanwhile.
 
 import { saveFile } from "./dom.js";
+import { thumbnail } from "./thumbnail.js";
 
 const WAITS_MS = [700, 2000, 6000, 15_000];
 const KINDS = { "image/jpeg": "jpg", "image/png": "png", "image/webp": "webp" };
@@ -36,7 +37,7 @@ export function show(image, client, row, { size, broken } = {}) {
     const address = web(row.url);
     return attempts(image, { load: () => (image.src = address || "data:,"), ask: () => ({ status: 404 }), broken });
   }
-  const path = size ? `${row.thumbnail}?size=${size}` : row.picture;
+  const path = size ? thumbnail(row, size) : row.picture;
   // Of another back end: so that the browser says whose page asks, which that must allow.
   if (client.foreign && !client.key) image.crossOrigin = "anonymous";
   const load = client.key ? () => loadBlob(image, client, path) : () => (image.src = client.address(path));

@@ -3,6 +3,14 @@
 import { asTerm, parseTerms, termsOf } from "./terms.js";
 
 export const PAGE = 40; // rows a page, as LAION's has it
+const CARD_MIN_PX = 200; // a card's width and the gap beside it, at least; cards are higher than wide
+const MOST_AT_ONCE = 400;
+
+/** How many rows fill the window, which a large one needs more of than a page has. */
+export function enough() {
+  const fits = Math.ceil(innerWidth / CARD_MIN_PX) * Math.ceil(innerHeight / CARD_MIN_PX);
+  return Math.min(MOST_AT_ONCE, Math.max(PAGE, fits));
+}
 
 /** Whether something is looked for; else rows are browsed. */
 export const asks = (state) =>

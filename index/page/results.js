@@ -7,7 +7,7 @@ import { byId, count, el, some } from "./dom.js";
 import { GridKeys } from "./grid-keys.js";
 import { sayHidden } from "./hidden.js";
 import { retryPictures } from "./pictures.js";
-import { PAGE, asks, rows } from "./query.js";
+import { PAGE, asks, enough, rows } from "./query.js";
 import { askedOf } from "./state.js";
 
 const NEAR_PX = 900; // to the end of the list: the next page is asked for
@@ -74,7 +74,7 @@ export class Results {
       this.add(kept.rows);
     } else {
       this.list.setAttribute("aria-busy", "true");
-      await this.more(place ? Math.min(MOST, Math.max(PAGE, place.shown)) : this.enough());
+      await this.more(place ? Math.min(MOST, Math.max(PAGE, place.shown)) : enough());
     }
     if (place && this.state === state && !this.first) this.returnTo(place);
     this.watch();
@@ -97,14 +97,6 @@ export class Results {
     if (card && document.activeElement === document.body) {
       card.querySelector(".open").focus({ preventScroll: true });
     }
-  }
-
-  /** How many rows fill the window, which a large one needs more of than a page has. */
-  enough() {
-    const style = getComputedStyle(this.list);
-    const columns = style.gridTemplateColumns.split(" ").length;
-    const fits = columns * Math.ceil(innerHeight / (this.list.clientWidth / columns || innerHeight));
-    return Math.max(PAGE, Number.isFinite(fits) ? Math.min(fits, 400) : PAGE);
   }
 
   /** Fetch the next rows. */
@@ -276,6 +268,6 @@ export class Results {
     }
     if (!number) return ["Nothing found. Other words, or fewer filters?"];
     const took = this.took ? ` · ${this.took < 10 ? this.took.toFixed(1) : count(Math.round(this.took))} ms` : "";
-    return [el("b", {}, `${count(number)} nearest`), took];
+    return [el("b", {}, `${count(number)} nearest`), el("span", { class: "roomy" }, took)];
   }
 }

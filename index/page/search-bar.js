@@ -1,11 +1,14 @@
 // The search bar: words, and a picture that is chosen, dropped, pasted or named by its address.
 
 import { site } from "./credit.js";
-import { button, byId, el, typing } from "./dom.js";
+import { button, byId, el, say, typing } from "./dom.js";
 import { show, web } from "./pictures.js";
 import { placeOf } from "./state.js";
 import { parseTerms } from "./terms.js";
 import { encoded } from "./upload.js";
+
+const UPLOADED = "Your picture is not in this page's address: a link to this view does not contain it.";
+const LINKED = "This link was made from a search by an uploaded picture, which it does not contain. Upload the picture again to see those results.";
 
 export class SearchBar {
   constructor(page) {
@@ -79,6 +82,7 @@ export class SearchBar {
     asked.hidden = !shown;
     asked.replaceChildren(...(shown ? [shown, this.drop()] : []));
     this.field.placeholder = shown ? "and words" : "french cat";
+    say(byId("unlinked"), state.picture ? UPLOADED : state.uploaded ? LINKED : "");
   }
 
   /** The picture that is asked; `weighed`: the uploaded one is a chip. */

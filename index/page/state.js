@@ -11,6 +11,7 @@ export const DEFAULTS = Object.freeze({
   like: "", // the key of a row; of several, with commas
   likeOf: "", // its dataset; "" is the one that is searched, as in older links
   picture: "", // base64 of an uploaded one
+  uploaded: false, // whether one was asked for: an address says so, but does not contain it
   terms: "", // further parts of the query, weighted; see terms.js
   beside: "", // the words of another query, whose results stand beside
   selections: "", // frozen ones that rows are in, with commas
@@ -60,6 +61,9 @@ export function parse(search) {
   return state;
 }
 
+/** What the address bar and the entry of the history say. */
+export const fromAddress = () => ({ ...parse(location.search), picture: history.state?.picture ?? "" });
+
 /** A state as an address's parameters. */
 export function format(state) {
   const given = new URLSearchParams();
@@ -81,7 +85,7 @@ export const askedOf = (state) => JSON.stringify(ASKED.map((name) => state[name]
 export class Store {
   constructor() {
     history.scrollRestoration = "manual";
-    this.state = { ...parse(location.search), picture: history.state?.picture ?? "" };
+    this.state = fromAddress();
     this.place = () => null; // of the list that is seen
     this.left = history.state?.place ?? null; // the place to return to, once
     this.listeners = [];
@@ -107,6 +111,7 @@ export class Store {
   set(changes, { replace = false } = {}) {
     const next = { ...this.state, ...changes };
     if (!next.like) next.likeOf = "";
+    if (askedOf(next) !== askedOf(this.state)) next.uploaded = Boolean(next.picture);
     if (Object.keys(next).every((name) => next[name] === this.state[name])) return;
     const something = (state) => Boolean(state.row || state.work);
     const opened = something(next) && (replace ? Boolean(history.state?.opened) : !something(this.state));

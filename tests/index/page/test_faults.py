@@ -70,6 +70,36 @@ def test_a_rate_does_not_keep_a_fresh_page_blank(browser: Browser, two: str) -> 
     assert refused == []
 
 
+def test_the_first_search_and_its_pictures_do_not_wait_for_the_pages_script(page: Page) -> None:
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url.split("/", 3)[3]))
+    script = held(page, "**/page-*.js")
+    with page.expect_response("**/v1/thumbnails/**"):
+        page.goto("/?query=french cat", wait_until="commit")
+    until(page, lambda: script)
+    assert asked.count("v1/search") == 1
+    script[0].continue_()
+    expect(shown(page, FRENCH).locator("img.loaded")).to_be_visible()
+    settled(page)
+    pictures = [path for path in asked if path.startswith("v1/thumbnails/")]
+    assert len(pictures) == len(set(pictures))  # none twice
+    assert asked.count("v1/search") == 1
+    columns = [path for path in asked if path.startswith("v1/columns")]
+    assert len(columns) == 1
+    assert len([path for path in asked if path.endswith(".js")]) == 1
+
+
+def test_a_place_that_is_returned_to_is_asked_for_once(page: Page) -> None:
+    search(page)
+    page.keyboard.press("End")
+    expect(page.locator("#more")).to_be_hidden()
+    page.goto("/healthz")
+    sent = asked_searches(page)
+    page.go_back()
+    settled(page)
+    assert [body["k"] > 40 for body in sent] in ([], [True])  # []: the browser kept the page
+
+
 def test_a_picture_that_failed_once_is_asked_for_again(page: Page) -> None:
     failed: list[str] = []
 
@@ -432,3 +462,23 @@ def test_rows_are_put_in_the_order_of_a_column(page: Page) -> None:
     assert "sort=-caption" in page.url
     page.locator("#sort").select_option("caption")
     expect(page.locator(CARDS).first).to_contain_text("<img src=x")
+
+
+def test_a_phone_shows_why_rows_are_hidden_and_bars_from_the_left(phone: Page) -> None:
+    search(phone)
+    place, reason = (
+        phone.locator(one).first.bounding_box() for one in ("#hidden", "#hidden [data-reason]")
+    )
+    assert place is not None
+    assert reason is not None
+    assert reason["x"] + 60 <= place["x"] + place["width"]  # one sees that there is a reason
+    phone.locator("#open-options").click()
+    phone.locator("#facets summary").click()
+    values = phone.locator("[data-facet=reason] li button, [data-facet=domain] li button")
+    expect(values.first).to_be_visible()
+    for value in values.all():
+        edge, text, bar = (
+            value.locator(one).evaluate("one => one.getBoundingClientRect().left")
+            for one in ("xpath=.", ".value", "i")
+        )
+        assert edge <= text == bar < edge + 20

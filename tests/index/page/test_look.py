@@ -211,6 +211,29 @@ def test_a_picture_is_a_query(page: Page, way: str) -> None:
     expect(page.get_by_role("img", name="your picture")).to_be_visible()
 
 
+def test_a_link_to_an_uploaded_picture_says_that_it_is_missing(page: Page) -> None:
+    page.goto("/?where=width > 1")
+    settled(page)
+    note = page.locator("#unlinked")
+    expect(note).to_be_hidden()
+    file: Any = {"name": "cat.png", "mimeType": "image/png", "buffer": picture(0, 64, 48)}
+    page.locator("#upload").set_input_files(file)
+    expect(note).to_contain_text("not in this page's address")
+    link = page.url
+    page.reload()
+    expect(note).to_contain_text("not in this page's address")  # the tab has it still
+    page.goto("about:blank")
+    page.goto(link)
+    expect(note).to_contain_text("Upload the picture again")
+    expect(page.get_by_role("img", name="your picture")).to_be_hidden()
+    page.locator("#view-map").click()  # nothing else is asked
+    expect(note).to_contain_text("Upload the picture again")
+    page.locator("#query").fill("a red car")
+    page.locator("#query").press("Enter")
+    expect(note).to_be_hidden()
+    assert "uploaded" not in page.url
+
+
 def test_what_is_no_picture_is_refused_in_words(page: Page) -> None:
     page.goto("/")
     settled(page)

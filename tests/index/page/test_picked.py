@@ -13,6 +13,8 @@ from tests.index.page.conftest import Site
 from tests.index.page.look import KEY
 from tests.index.page.test_look import CARDS, search, settled
 
+BROKEN = KEY["a cat whose picture is broken"]
+
 
 def keys_of(page: Page) -> list[str]:
     found: list[str] = page.locator(CARDS).evaluate_all("all => all.map(c => c.dataset.key)")
@@ -138,7 +140,8 @@ def test_a_view_is_told_as_code_that_gives_the_same(page: Page, site: Site) -> N
     assert curl.startswith(f"curl {site.address}/v1/datasets/cats/search --json '")
     said: list[str] = []
     exec(code, {"print": lambda key, caption: said.append(key)})  # what the page says of itself
-    broken = KEY["a cat whose picture is broken"]  # the page hides it once it has tried to load it
-    said = [key for key in said if key != broken]
-    assert len(said) > 30
-    assert [key for key in keys if key != broken][: len(said)] == said
+    # The page shows a broken picture's card until it knows, and may have more rows by then.
+    keys, said = ([key for key in one if key != BROKEN] for one in (keys, said))
+    both = min(len(keys), len(said))
+    assert both > 30
+    assert said[:both] == keys[:both]

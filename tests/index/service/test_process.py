@@ -14,7 +14,6 @@ import httpx
 import pytest
 
 from frenchcat.index.build import build_index
-from frenchcat.index.service.page import POLICY
 from tests.command_line import main
 from tests.sample.embedded import embedded
 from tests.sample.vectors import unit_rows
@@ -134,6 +133,6 @@ def test_mistakes_are_one_line_and_status_2(
 def test_the_page_is_served_with_its_policy(folder: str) -> None:
     with process(folder) as (_, port):
         answer = httpx.get(f"http://127.0.0.1:{port}/")
-    assert answer.headers["content-security-policy"] == POLICY
+    assert answer.headers["content-security-policy"].startswith("default-src 'none'; script-src")
     assert answer.headers["cache-control"] == "no-cache"
     assert answer.headers["content-type"].startswith("text/html")
