@@ -35,6 +35,8 @@ class DataSettings:
     """`pad` keeps the whole image on white; the others crop to the bucket's shape."""
     shards_per_block: int = Field(default=8, ge=1)
     """Shards whose rows are shuffled together (count)."""
+    latents: Literal["auto", "off", "require"] = "auto"
+    """Whether encodings that the dataset stores are read: if they fit, never, or else it stops."""
     workers: int = Field(default=1, ge=0)
     """Loader processes per rank; 0: in the training process."""
 

@@ -121,13 +121,19 @@ class TextEncoder:
         rows, pooled = zip(*(self._kept[caption] for caption in captions), strict=True)
         while len(self._kept) > KEPT:
             self._too_long.discard(self._kept.popitem(last=False)[0])
-        width = -(-max(len(row) for row in rows) // 8) * 8
+        width = _rounded(max(len(row) for row in rows))
         states = torch.zeros(len(rows), width, rows[0].shape[-1])
         mask = torch.zeros(len(rows), width, dtype=torch.bool)
         for n, row in enumerate(rows):
             states[n, : len(row)] = row
             mask[n, : len(row)] = True
         return Condition(states, mask, torch.stack(pooled))
+
+    def positions(self, captions: Sequence[str]) -> int:
+        """As wide as the states of these captions are together, without encoding them."""
+        parts = (captions[n : n + KEPT] for n in range(0, len(captions), KEPT))
+        longest = max(int(self._tower.lengths(self._tokenizer(list(p))).max()) for p in parts)
+        return _rounded(longest)
 
     def too_long(self, captions: Sequence[str]) -> list[str]:
         """The captions just encoded that have more than `limit` tokens, and were cut."""
@@ -169,3 +175,8 @@ class TextEncoder:
             (rows[n, :length].clone(), units[n] * units.shape[-1] ** 0.5)
             for n, length in enumerate(lengths)
         ]
+
+
+def _rounded(positions: int) -> int:
+    """Up to a multiple of 8."""
+    return -(-positions // 8) * 8

@@ -38,6 +38,8 @@ from frenchcat.train.rows import TrainingRows, open_rows
 from frenchcat.train.run import Parts, identity_of, make_parts, prepare_rows, save_about
 from frenchcat.train.settings import TrainSettings
 from frenchcat.train.start import export_pipeline
+from frenchcat.train.stored import with_null
+from frenchcat.train.stored_fit import stored_of
 from frenchcat.train.weights import TrainableWeights
 
 if TYPE_CHECKING:
@@ -79,7 +81,8 @@ class Trainer:
         _check_settings(settings)
         self.parts = self._make_parts()
         self.rows = self._rows()
-        self.parts.to(device)
+        self.stored = stored_of(settings, self.rows, self.parts.text)
+        self._move(device)
         self.weights = TrainableWeights(self._network(), settings, device, ranks, self.parts.family)
         self.optimizer = make_optimizer(self.weights.parameters, settings.optimizer)
         self.step, self.cursor, self.planned, self.substituted = 0, Cursor(), 0, 0
@@ -90,6 +93,13 @@ class Trainer:
             check_space(self.folder, _checkpoint_bytes(self.weights), "a checkpoint")
         run = settings.run
         self.log = Log(self.folder, ranks, self.step, run.log_every, run.wandb)
+
+    def _move(self, device: torch.device) -> None:
+        """Autoencoder and text encoders on the device; stored states leave the latter idle."""
+        if self.stored.texts is None:
+            self.parts.to(device)
+        else:
+            self.parts.codec.to(device)
 
     # -- the run ---------------------------------------------------------------------------------
 
@@ -120,7 +130,8 @@ class Trainer:
         return self.ranks.total(int(time.monotonic() - saved_at >= 60 * minutes)) > 0
 
     def _batches(self, steps: int) -> Iterator[Loaded]:
-        batches = Batches(self.folder / "rows", self.settings, self.ranks.rank, self.ranks.world)
+        place = self.ranks.rank, self.ranks.world
+        batches = Batches(self.folder / "rows", self.settings, *place, self.stored)
         try:
             wanted = list(places(batches.plan, self.cursor, steps))
         except ValueError as error:
@@ -172,11 +183,17 @@ class Trainer:
             cut,
         )
 
+    def _x_0(self, loaded: Loaded) -> Tensor:
+        """The images of a batch as the network sees them, encoded now or read."""
+        if loaded.latents is not None:
+            return loaded.latents.to(self.device).float()
+        return self.parts.codec.encode(loaded.pixels.to(self.device))
+
     def _prepared(self, loaded: Loaded) -> dict[str, Any]:
         """A batch on the device: x_t, t, what to predict, weights, condition."""
         process = self.settings.diffusion
         diffusion, layout = self.parts.diffusion, self.weights.layout
-        x_0 = self.parts.codec.encode(loaded.pixels.to(self.device))
+        x_0 = self._x_0(loaded)
         noise = noise_of(loaded.noise_seeds, x_0.shape[1:]).to(self.device)
         if process.noise_offset:
             seeds = [key_of(seed, "offset") >> 1 for seed in loaded.noise_seeds]
@@ -220,13 +237,18 @@ class Trainer:
             from frenchcat.train.text_updates import Captions
 
             return Captions(loaded.captions, loaded.sizes)
-        return self.parts.text(loaded.captions).to(self.device).sized(loaded.sizes)
+        if loaded.condition is None:
+            condition = self.parts.text(loaded.captions)
+        else:
+            condition = with_null(loaded.condition, loaded.captions, self.parts.text)
+        return condition.to(self.device).sized(loaded.sizes)
 
     def _cut_captions(self, loaded: Loaded) -> int:
         """How many captions of a batch, over all ranks, the text tower read in part only."""
         if self.parts.text is None:
             return 0
-        cut = self.ranks.total(len(self.parts.text.too_long(loaded.captions)))
+        found = len(self.parts.text.too_long(loaded.captions))
+        cut = self.ranks.total(found if loaded.condition is None else loaded.captions_cut)
         if cut and self.ranks.first:
             say_once(
                 f"captions of more than {self.parts.text.limit} tokens are cut to that: "
