@@ -251,7 +251,7 @@ def _network(
     if start is None or start.kind == "own":
         width, pooled = texts
         network = make_unet(settings.model, shape[1], width, shape[0], pooled)
-        return network, Family(), (_CLIP, width, pooled)
+        return network, Family(), (_CLIP, width, pooled * (1 + settings.model.image_vector))
     config = read_json(start.network / "config.json")
     made: Any = getattr(diffusers, start.family.network)
     network = made.from_config(config)

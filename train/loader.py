@@ -52,6 +52,7 @@ class Loaded:
     latents: Tensor | None = None  # (B, C, h, w), as stored
     condition: Condition | None = None  # of the captions, as stored; zeros for the empty one
     captions_cut: int = 0  # of stored ones
+    vectors: Tensor | None = None  # (B, D) float32: the images' CLIP vectors, zeros if left out
 
 
 def plan_of(rows: TrainingRows, settings: TrainSettings) -> Plan:
@@ -118,6 +119,7 @@ class Batches:
             images if encoded else None,
             condition,
             cut,
+            self._vectors(read.samples, chances),
         )
 
     @cached_property
@@ -135,6 +137,19 @@ class Batches:
         if self.stored.images is None:
             return np.stack([fitted(one.picture, shape, data, chance) for one, chance in paired])
         return np.stack([one.variants[int(is_mirrored(data, chance))] for one, chance in paired])
+
+    def _vectors(
+        self, samples: Sequence[ReadSample], chances: list[SampleRandomness]
+    ) -> Tensor | None:
+        """The images' CLIP vectors, if the network is told of them."""
+        import torch
+
+        if self.stored.vectors is None:
+            return None
+        found = torch.from_numpy(self.stored.vectors.vectors([one.key for one in samples]))
+        dropout = self.settings.model.image_dropout
+        told = torch.tensor([chance.uniform("image") >= dropout for chance in chances])
+        return found * told[:, None]
 
     def _stored_condition(
         self, samples: Sequence[ReadSample], captions: Sequence[str]

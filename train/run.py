@@ -66,6 +66,8 @@ YOUNGER: dict[str, Any] = {
     "lora": 0,
     "lora_alpha": None,
     "lora_text": False,
+    "image_vector": False,
+    "image_dropout": 0.5,
 }
 """Settings that are younger than the first checkpoints, with the values that those had."""
 
@@ -111,7 +113,8 @@ def make_parts(settings: TrainSettings) -> Parts:
     except ValueError as error:
         raise UserError(str(error)) from None
     check_process(settings)
-    text, codec = TextEncoder(settings.text), Codec.load(settings.model.vae, settings.model.patch)
+    text = TextEncoder(settings.text, settings.model.image_vector)
+    codec = Codec.load(settings.model.vae, settings.model.patch)
     torch.manual_seed(settings.run.seed)
     unet = unet_of(settings, text, codec)
     if settings.model.lora:

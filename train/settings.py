@@ -77,6 +77,10 @@ class ModelSettings:
     """Without an autoencoder: the U-Net works on squares with this many pixels per side."""
     pooled: bool = False
     """Whether the caption's CLIP embedding is added to the time embedding."""
+    image_vector: bool = False
+    """Whether the image's CLIP vector is told, too, so that images can be varied (2204.06125)."""
+    image_dropout: float = Field(default=0.5, ge=0, lt=1)
+    """Share of image vectors that are left out, so that captions alone can be drawn."""
     start: str | None = None
     """What to start from: the folder of a pipeline of diffusers, a U-Net, or a run of ours."""
     lora: int = Field(default=0, ge=0)

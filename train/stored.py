@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +24,6 @@ from frenchcat.train.text import Condition
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_TEXT_ARRAYS = (files.TEXT_STATES, files.TEXT_POOLED)
 _OPEN = 32
 """Shards that are kept open."""
 
@@ -41,20 +40,16 @@ class StoredSample:
     variants: NDArray[Any]  # (V, C, h, w): x_0, and that of the mirrored image
 
 
-@dataclass
 class LatentStore:
-    """Latents by key."""
+    """Latents by key; `root` is the folder of a dataset."""
 
-    root: str  # of a dataset on a disk
-    _open: OrderedDict[str, _Shard] = field(default_factory=OrderedDict, repr=False)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {"root": self.root, "_open": OrderedDict()}
+    def __init__(self, root: str) -> None:
+        self._files = ShardFiles(root, files.LATENT_ROWS, files.LATENTS)
 
     def sample(self, row: TrainingRow, repeat: int) -> StoredSample:
         """A row's latents. Raises BadSample for one whose image could not be encoded."""
-        shard = self._shard(Path(row.path).stem)
-        place = shard.place(row.key)
+        shard = self._files.shard(Path(row.path).stem)
+        place = next(iter(shard.places(row.key)), None)
         if place is None:
             raise BadSample("missing: it has no latents")
         told = shard.row(place)
@@ -65,9 +60,6 @@ class LatentStore:
         variants = np.array(flat).reshape(len(flat), *shape)
         size = (told["image_width"], told["image_height"])
         return StoredSample(row.key, row.name, repeat, caption_of(row), size, variants)
-
-    def _shard(self, name: str) -> _Shard:
-        return _opened(self._open, self.root, name, files.LATENT_ROWS, files.LATENTS)
 
 
 class StoredReader(SampleReader[StoredSample]):
@@ -86,16 +78,12 @@ class StoredReader(SampleReader[StoredSample]):
         return self.store.sample(fetched.row, repeat)
 
 
-@dataclass
 class TextStore:
-    """Text states by key and caption."""
+    """Text states by key and caption; a key begins with its shard's name, of `digits` digits."""
 
-    root: str
-    digits: int  # of a shard's name, with which a key begins
-    _open: OrderedDict[str, _Shard] = field(default_factory=OrderedDict, repr=False)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {"root": self.root, "digits": self.digits, "_open": OrderedDict()}
+    def __init__(self, root: str, digits: int) -> None:
+        self._files = ShardFiles(root, files.TEXT_ROWS, files.TEXT_STATES, files.TEXT_POOLED)
+        self._digits = digits
 
     def conditions(self, rows: Sequence[tuple[str, str]]) -> tuple[Condition, int]:
         """Of (key, caption): the conditions, and how many captions had been cut.
@@ -122,17 +110,14 @@ class TextStore:
         return Condition(states, mask, pooled if pooled.shape[1] else None), cut
 
     def _one(self, key: str, caption: str) -> _States:
-        name = key[: self.digits]
-        shard = _opened(self._open, self.root, name, files.TEXT_ROWS, *_TEXT_ARRAYS)
-        place = shard.place(key)
-        while place is not None and place < len(shard.keys) and shard.keys[place] == key:
+        shard = self._files.shard(key[: self._digits])
+        for place in shard.places(key):
             told = shard.row(place)
             if told["caption"] == caption:
                 states, pooled = shard.arrays
                 return _States(
                     np.array(states[place]), np.array(pooled[place]), told["tokens"], told["cut"]
                 )
-            place += 1
         raise KeyError(f"{key}: no states of {caption!r}")
 
 
@@ -158,7 +143,7 @@ def with_null(
     pooled = null.pooled.expand(len(captions), -1).clone()
     if stored.pooled is not None:
         told = [n for n, caption in enumerate(captions) if caption]
-        pooled[told] = stored.pooled[told]
+        pooled[told, : stored.pooled.shape[1]] = stored.pooled[told]
     return Condition(states, mask, pooled)
 
 
@@ -170,52 +155,83 @@ class _States:
     cut: bool
 
 
+class VectorStore:
+    """The dataset's CLIP vectors of images by key; `digits` as those of a `TextStore`."""
+
+    def __init__(self, root: str, digits: int) -> None:
+        self._files = ShardFiles(root, files.METADATA, files.IMG_EMB)
+        self._digits = digits
+
+    def vectors(self, keys: Sequence[str]) -> NDArray[np.float32]:
+        """(N, D) unit rows. Raises KeyError for a key without a vector."""
+        found = []
+        for key in keys:
+            shard = self._files.shard(key[: self._digits])
+            place = next(iter(shard.places(key)), None)
+            if place is None:
+                raise KeyError(key)
+            found.append(shard.arrays[0][place].astype(np.float32))
+        return np.stack(found)
+
+
 @dataclass(frozen=True)
 class Stored:
-    """What a run reads instead of encoding it."""
+    """What a run reads of its dataset beside images and captions, or in their place."""
 
     images: LatentStore | None = None
     texts: TextStore | None = None
+    vectors: VectorStore | None = None
 
 
 NOTHING_STORED = Stored()
 
 
 @dataclass(frozen=True, eq=False)
-class _Shard:
-    """A shard's rows and arrays."""
+class Shard:
+    """A shard's rows and the arrays beside them."""
 
     table: pa.Table
     keys: NDArray[np.str_]  # sorted
+    order: NDArray[np.int64]  # the rows of those keys
     arrays: tuple[NDArray[Any], ...]
 
-    def place(self, key: str) -> int | None:
-        """The first row of a key."""
-        found = int(np.searchsorted(self.keys, key))
-        return found if found < len(self.keys) and self.keys[found] == key else None
+    def places(self, key: str) -> list[int]:
+        """The rows of a key."""
+        first, last = (int(np.searchsorted(self.keys, key, side)) for side in ("left", "right"))
+        found: list[int] = self.order[first:last].tolist()
+        return found
 
     def row(self, place: int) -> dict[str, Any]:
         """A row's columns."""
         return {name: self.table[name][place].as_py() for name in self.table.column_names}
 
 
-def _opened(
-    there: OrderedDict[str, _Shard],
-    root: str,
-    shard: str,
-    rows: files.ShardFile,
-    *arrays: files.ShardFile,
-) -> _Shard:
-    """A shard's files, mapped; those used longest ago are closed."""
-    import pyarrow.parquet as pq
+class ShardFiles:
+    """Files of a dataset's shards, mapped when they are asked for; a few stay open.
 
-    if shard in there:
-        there.move_to_end(shard)
-        return there[shard]
-    table = pq.ParquetFile(Path(root) / rows.of(shard)).read().combine_chunks()
-    keys = np.array(table["key"].to_pylist() or [""], np.str_)[: table.num_rows]
-    mapped = tuple(np.load(Path(root) / one.of(shard), mmap_mode="r") for one in arrays)
-    there[shard] = _Shard(table, keys, mapped)
-    while len(there) > _OPEN:
-        there.popitem(last=False)
-    return there[shard]
+    Pickled without what is open.
+    """
+
+    def __init__(self, root: str, rows: files.ShardFile, *arrays: files.ShardFile) -> None:
+        self._root, self._rows, self._arrays = root, rows, arrays
+        self._open: OrderedDict[str, Shard] = OrderedDict()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self._root, self._rows, *self._arrays)
+
+    def shard(self, name: str) -> Shard:
+        """A shard's files."""
+        import pyarrow.parquet as pq
+
+        if name in self._open:
+            self._open.move_to_end(name)
+            return self._open[name]
+        root = Path(self._root)
+        table = pq.ParquetFile(root / self._rows.of(name)).read().combine_chunks()
+        keys = np.array(table[self._rows.key].to_pylist() or [""], np.str_)[: table.num_rows]
+        order = np.argsort(keys, kind="stable")
+        mapped = tuple(np.load(root / one.of(name), mmap_mode="r") for one in self._arrays)
+        self._open[name] = Shard(table, keys[order], order, mapped)
+        while len(self._open) > _OPEN:
+            self._open.popitem(last=False)
+        return self._open[name]

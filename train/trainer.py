@@ -14,7 +14,7 @@ import contextlib
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +27,7 @@ from frenchcat.curate.system_errors import check_space, check_writable
 from frenchcat.train import checkpoint
 from frenchcat.train.distributed import Ranks
 from frenchcat.train.export import scheduler_of
+from frenchcat.train.image_vectors import vectors_of
 from frenchcat.train.loader import Batches, Cursor, Loaded, load, noise_of, places
 from frenchcat.train.log import Log
 from frenchcat.train.lora import FOLDER as LORA
@@ -81,7 +82,10 @@ class Trainer:
         _check_settings(settings)
         self.parts = self._make_parts()
         self.rows = self._rows()
-        self.stored = stored_of(settings, self.rows, self.parts.text)
+        self.stored = replace(
+            stored_of(settings, self.rows, self.parts.text),
+            vectors=vectors_of(settings, self.rows, self.parts.text),
+        )
         self._move(device)
         self.weights = TrainableWeights(self._network(), settings, device, ranks, self.parts.family)
         self.optimizer = make_optimizer(self.weights.parameters, settings.optimizer)
@@ -241,6 +245,8 @@ class Trainer:
             condition = self.parts.text(loaded.captions)
         else:
             condition = with_null(loaded.condition, loaded.captions, self.parts.text)
+        if loaded.vectors is not None:
+            condition = condition.with_images(loaded.vectors)
         return condition.to(self.device).sized(loaded.sizes)
 
     def _cut_captions(self, loaded: Loaded) -> int:
@@ -460,6 +466,11 @@ def _check_settings(settings: TrainSettings) -> None:
             raise UserError(
                 f"model.{name} is of the updates of model.lora, which is 0; set it, too"
             )
+    if settings.model.image_vector and not settings.model.pooled:
+        raise UserError(
+            "model.image_vector stands beside the caption's embedding of model.pooled, which is "
+            "false; set it to true"
+        )
     if process.zero_terminal and process.min_snr and process.target in ("v", "x0", "flow"):
         say_once(
             "diffusion.min_snr gives the last time of diffusion.zero_terminal, pure noise, the "
