@@ -81,10 +81,10 @@ def draw(
     (D,), that is varied, moved by `mix` towards that of the prompt (image_vectors.py). `size` is
     (width, height) in pixels; None: that of the trained bucket nearest to a square. More than
     AT_ONCE requests are drawn in parts, and fewer at once if they are large. `rescale` and
-    `threshold` are those of guidance.py; `spacing` of the sampler's times is `even` or `karras`. `guides` steer in addition to
-    classifier-free guidance; `watch` is called after each step, `stopped` before each. Raises
-    `Stopped` if that returns true, ValueError for steps or a strength out of range, `UserError` for
-    a guide or a mask that does not fit.
+    `threshold` are those of guidance.py; `spacing` of the sampler's times is `even` or `karras`.
+    `guides` steer in addition to classifier-free guidance; `watch` is called after each step,
+    `stopped` before each. Raises `Stopped` if that returns true, ValueError for steps or a strength
+    out of range, `UserError` for a guide or a mask that does not fit.
     """
     import torch
 
