@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 UTILISATION = 0.4
 """The share of a matrix product's speed that a whole network is taken to reach."""
 _CLIP = 77  # positions of CLIP's text towers
-_MOMENTS = {"adamw": 8, "adamw8bit": 2, "prodigy": 16}
+_MOMENTS = {"adamw": 8, "adamw8bit": 2, "prodigy": 16, "schedulefree": 8}
 """Bytes that an optimizer keeps per trained parameter."""
 
 

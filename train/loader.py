@@ -7,9 +7,11 @@ here, on the CPU, because it must be the same on every device.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -176,17 +178,37 @@ class Batches:
         dropped = chance.uniform("caption") < self.settings.text.dropout
         if dropped:
             return ""
-        variants = variants_of(sample.caption, self.settings.text)
-        chosen = variants[int(chance.uniform("variant") * len(variants))]
-        return in_template(chosen, self.settings.text.templates, chance)
+        text = self.settings.text
+        variants = variants_of(sample.caption, text)
+        chosen = weighted(variants, text.weights, chance.uniform("variant"))
+        return in_template(chosen, text.templates, chance, text.template_weights)
 
 
-def in_template(caption: str, templates: Sequence[str], chance: SampleRandomness) -> str:
+def in_template(
+    caption: str,
+    templates: Sequence[str],
+    chance: SampleRandomness,
+    weights: Sequence[float] = (),
+) -> str:
     """A caption in a randomly chosen template; unchanged if there are none."""
     if not templates:
         return caption
-    chosen = templates[int(chance.uniform("template") * len(templates))]
+    chosen = weighted(templates, weights, chance.uniform("template"))
     return chosen.replace("{caption}", caption)
+
+
+def weighted(choices: Sequence[str], weights: Sequence[float], share: float) -> str:
+    """The choice at a share in [0, 1), where each takes a part as large as its weight.
+
+    Without weights all parts are equal. The last weight holds for further choices; the first choice
+    is taken where the weights of all are 0.
+    """
+    if not weights:
+        return choices[int(share * len(choices))]
+    sums = list(accumulate(weights[min(n, len(weights) - 1)] for n in range(len(choices))))
+    if not sums[-1]:
+        return choices[0]
+    return choices[min(bisect_right(sums, share * sums[-1]), len(choices) - 1)]
 
 
 @dataclass(frozen=True)

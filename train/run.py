@@ -66,6 +66,8 @@ YOUNGER: dict[str, Any] = {
     "lora": 0,
     "lora_alpha": None,
     "lora_text": False,
+    "weights": [],
+    "template_weights": [],
     "image_vector": False,
     "image_dropout": 0.5,
 }
@@ -308,6 +310,8 @@ def order_of(settings: TrainSettings) -> dict[str, Any]:
         "caption": data["caption"],
         "multiple": data["multiple"],
         "templates": list(settings.text.templates),
+        "weights": list(settings.text.weights),
+        "template_weights": list(settings.text.template_weights),
     }
     return found | _chosen(more | {"held_out_keys": list(settings.run.held_out_keys)})
 

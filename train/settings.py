@@ -55,6 +55,12 @@ class TextSettings:
     """The text between the variants of a caption, of which one is drawn each time; none: no
     variants.
     """
+    weights: tuple[Annotated[float, Field(ge=0)], ...] = ()
+    """How often each variant is drawn, the first one's first; the last one holds for further ones.
+    Empty: equally often.
+    """
+    template_weights: tuple[Annotated[float, Field(ge=0)], ...] = ()
+    """How often each template is drawn, in their order. Empty: equally often."""
     templates: tuple[str, ...] = ()
     """Texts with {caption}; each caption is put into one of them at random. Empty: unchanged."""
 
@@ -141,8 +147,10 @@ class ClassifierSettings:
 class OptimizerSettings:
     """The optimizer and its rates."""
 
-    kind: Literal["adamw", "adamw8bit", "prodigy"] = "adamw"
-    """AdamW (1711.05101), the same with moments of 8 bits, or Prodigy (2306.06101, rate 1)."""
+    kind: Literal["adamw", "adamw8bit", "prodigy", "schedulefree"] = "adamw"
+    """AdamW (1711.05101), the same with moments of 8 bits, Prodigy (2306.06101, rate 1), or AdamW
+    without a schedule (2405.15682, constant shape).
+    """
     shape: Literal["cosine", "linear", "constant"] = "cosine"
     """The shape of the rate after the warmup: falling to zero, or constant."""
     rate: float = Field(default=4e-4, gt=0)

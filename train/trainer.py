@@ -32,12 +32,12 @@ from frenchcat.train.loader import Batches, Cursor, Loaded, load, noise_of, plac
 from frenchcat.train.log import Log
 from frenchcat.train.lora import FOLDER as LORA
 from frenchcat.train.lora import check_lora, save_lora
-from frenchcat.train.optimizer import average, ema_decay, make_optimizer, rate_at
+from frenchcat.train.optimizer import average, ema_decay, make_optimizer, own_average, rate_at
 from frenchcat.train.permutation import key_of
 from frenchcat.train.pipeline_text import PipelineText
 from frenchcat.train.rows import TrainingRows, open_rows
 from frenchcat.train.run import Parts, identity_of, make_parts, prepare_rows, save_about
-from frenchcat.train.settings import TrainSettings
+from frenchcat.train.settings import TextSettings, TrainSettings
 from frenchcat.train.start import export_pipeline
 from frenchcat.train.stored import with_null
 from frenchcat.train.stored_fit import stored_of
@@ -169,6 +169,8 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         decay = ema_decay(self.step, optimizer)
         average(self.weights.averaged, self.weights.plain(), decay)
+        if optimizer.kind == "schedulefree":
+            own_average(self.weights.averaged, self.weights.parameters, self.optimizer)
         substituted = self.ranks.total(len(loaded.losses))
         cut = self._cut_captions(loaded)
         self._count(loaded, substituted)
@@ -476,10 +478,34 @@ def _check_settings(settings: TrainSettings) -> None:
             "diffusion.min_snr gives the last time of diffusion.zero_terminal, pure noise, the "
             "weight 0: what it is for is not learned there; set diffusion.min_snr to 0"
         )
+    if settings.optimizer.kind == "schedulefree" and settings.optimizer.shape != "constant":
+        raise UserError(
+            f"optimizer.kind schedulefree needs no falling rate, and optimizer.shape is "
+            f"{settings.optimizer.shape}; set it to constant"
+        )
+    _check_weights(settings.text)
     if settings.optimizer.kind == "prodigy" and settings.optimizer.rate < 0.1:
         say_once(
             f"optimizer.rate {settings.optimizer.rate:g} scales Prodigy's own; it is meant to be 1"
         )
+
+
+def _check_weights(text: TextSettings) -> None:
+    """Raise `UserError` for weights of captions that do not go with what they weigh."""
+    if text.weights and text.separator is None:
+        raise UserError(
+            "text.weights is of a caption's variants, and text.separator, which parts them, is "
+            "none; set it, too"
+        )
+    if text.template_weights and len(text.template_weights) != len(text.templates):
+        raise UserError(
+            f"text.template_weights has {len(text.template_weights)} numbers for "
+            f"{len(text.templates)} text.templates; give one for each"
+        )
+    for name in ("weights", "template_weights"):
+        given = getattr(text, name)
+        if given and not any(given):
+            raise UserError(f"text.{name} is 0 everywhere, so that none is drawn; give some more")
 
 
 def _check_parts(settings: TrainSettings, ranks: Ranks) -> None:
