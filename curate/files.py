@@ -30,6 +30,7 @@ class ShardFile:
     joined: bool = False  # its columns are columns of the catalog: one row a stored picture
     judged: bool = False  # verdicts depend on it
     columns: tuple[str, ...] = ()  # its columns beside the key, where these are always the same
+    on_request: bool = False  # made by a command of its own, not by a build
 
     def of(self, shard: str) -> str:
         """Where a shard's file lies in the dataset."""
@@ -46,7 +47,7 @@ TAR = ShardFile("shards/{shard}.tar", "download", "member")
 SIDECAR = ShardFile("shards/{shard}.parquet", "download", "row", judged=True)
 STATS = ShardFile("shards/{shard}_stats.json", "download", "counted")
 RIGHTS = ShardFile("rights/{shard}.parquet", "download", "row", judged=True)
-RECHECKS = ShardFile("rechecks/{shard}.parquet", "recheck", "row")
+RECHECKS = ShardFile("rechecks/{shard}.parquet", "recheck", "row", on_request=True)
 """Of `frenchcat recheck` alone: what sites say since the crawl."""
 METADATA = ShardFile(
     "embeddings/metadata/metadata_{shard}.parquet",
@@ -83,9 +84,41 @@ VERDICTS = ShardFile(
     joined=True,
     columns=("keep", "reason"),
 )
+LATENT_ROWS = ShardFile(
+    "latents/rows/rows_{shard}.parquet", "latents", "row", counted="images", on_request=True
+)
+LATENTS = ShardFile(
+    "latents/latents/latents_{shard}.npy",
+    "latents",
+    "aligned",
+    aligned=LATENT_ROWS,
+    on_request=True,
+)
+TEXT_ROWS = ShardFile(
+    "text_states/rows/rows_{shard}.parquet",
+    "text_states",
+    "row",
+    counted="captions",
+    on_request=True,
+)
+TEXT_STATES = ShardFile(
+    "text_states/states/states_{shard}.npy",
+    "text_states",
+    "aligned",
+    aligned=TEXT_ROWS,
+    on_request=True,
+)
+TEXT_POOLED = ShardFile(
+    "text_states/pooled/pooled_{shard}.npy",
+    "text_states",
+    "aligned",
+    aligned=TEXT_ROWS,
+    on_request=True,
+)
 SHARD_FILES = (
     *(LIST, TAR, SIDECAR, STATS, RIGHTS, RECHECKS, METADATA, IMG_EMB, TEXT_EMB, NOT_EMBEDDED),
     *(SCORES, DUPLICATES, VERDICTS),
+    *(LATENT_ROWS, LATENTS, TEXT_ROWS, TEXT_STATES, TEXT_POOLED),
 )
 """All of them, in the order in which they are made."""
 CAPTION_SIMILARITY = "caption_similarity"

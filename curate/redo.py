@@ -21,7 +21,12 @@ from frenchcat.curate.stage import Stage
 
 Changes = Mapping[str, tuple[Any, Any]]
 """Name of a setting -> its old and its new value."""
-_DONE = {"download": "downloaded", "embed": "embedded"}
+_DONE = {
+    "download": "downloaded",
+    "embed": "embedded",
+    "latents": "encoded",
+    "text_states": "encoded",
+}
 _DIGEST = 64  # hex digits; shown short
 
 

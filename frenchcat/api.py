@@ -208,6 +208,8 @@ def sample(
     image: str | Path | None = None,
     strength: float | None = None,
     mask: str | Path | None = None,
+    vary: str | Path | None = None,
+    mix: float = 0.0,
     size: str | tuple[int, int] | None = None,
     rescale: float = 0.0,
     threshold: float | None = None,
@@ -226,7 +228,9 @@ def sample(
     None: the size it was trained at. `rescale` is phi of rescaled guidance, `threshold` the
     quantile of dynamic thresholding, `spacing` (`even` or `karras`) that of the sampler's times.
     An `image` is noised to `strength` (.6; 1 with a mask). With a `mask` of the same size, only
-    what is white there is drawn. Raises `NotFound` if there is no such run.
+    what is white there is drawn. `vary` is an image, or a key of the run's dataset, that is varied
+    by its CLIP vector (for a model of `model.image_vector`), moved by `mix` (0 to 1) towards the
+    prompt's; the prompt may be "". Raises `NotFound` if there is no such run.
     """
     from frenchcat.drawing import Steering, draw_to_files, size_of
 
@@ -244,6 +248,8 @@ def sample(
         image=None if image is None else Path(image),
         strength=strength,
         mask=None if mask is None else Path(mask),
+        vary=None if vary is None else str(vary),
+        mix=mix,
         size=size_of(size) if isinstance(size, str) else size,
         rescale=rescale,
         threshold=threshold,

@@ -45,6 +45,7 @@ VERBS = {  # verb -> its module of commands/, in the order of the help
     "export": "select",
     "lineage": "diff",
     "diff": "diff",
+    "latents": "latents",
     "train": "train",
     "sample": "train",
     "evaluate": "train",

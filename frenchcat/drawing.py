@@ -58,6 +58,8 @@ def draw_to_files(
     image: Path | None = None,
     strength: float | None = None,
     mask: Path | None = None,
+    vary: str | None = None,
+    mix: float = 0.0,
     neighbours: int = NEIGHBOURS,
     credentials: Credentials | None = None,
     steering: Steering = NO_STEERING,
@@ -73,7 +75,8 @@ def draw_to_files(
     A `run` of None is the bundled artist. Each image is signed (train/provenance.py), with the
     user's self-issued key unless `credentials` are given, and its nearest training images are
     listed in a .json file of the same name (train/receipts.py). A file that holds another drawing
-    is not overwritten: the new one is numbered, and the same call gives the same files.
+    is not overwritten: the new one is numbered, and the same call gives the same files. `vary` is
+    an image file or a key of the run's dataset, and `mix` how far it is moved towards the prompt.
     `checkpoint` is a checkpoint's folder, by default the best; `opened` is the run if it is open
     already; `watch`, `stopped` and `how` are passed to train.draw. Raises `UserError` for a folder
     that is not a run, an unreadable image or numbers out of range.
@@ -82,6 +85,7 @@ def draw_to_files(
     from frenchcat.train.artist import open_artist
     from frenchcat.train.credentials import own_credentials
     from frenchcat.train.draw import SampleRequest, draw, grid
+    from frenchcat.train.image_vectors import vector_of
     from frenchcat.train.provenance import signed
     from frenchcat.train.receipts import artist_receipts, receipts_of
     from frenchcat.train.run import open_run
@@ -103,6 +107,9 @@ def draw_to_files(
         strength = 1.0
     elif strength is None:
         strength = 1.0 if mask is not None else STRENGTH
+    if mix and vary is None:
+        raise UserError(f"--mix {mix:g} mixes the prompt with an image; add --vary KEY or FILE")
+    vector = None if vary is None else vector_of(vary, parts)
     credentials = credentials or own_credentials()
     requests = [SampleRequest(p, seed + n, negative) for p in prompts for n in range(number)]
     try:
@@ -112,6 +119,8 @@ def draw_to_files(
             start=start,
             strength=strength,
             mask=inside,
+            image=vector,
+            mix=mix,
             guides=guides,
             watch=watch,
             stopped=stopped,
@@ -132,6 +141,9 @@ def draw_to_files(
         about |= {"start_sha256": file_sha256(image)}
     if mask is not None:
         about |= {"mask": mask.name, "mask_sha256": file_sha256(mask)}
+    if vary is not None:
+        about |= {"vary": Path(vary).name, "mix": mix}
+        about |= {"vary_sha256": file_sha256(vary)} if Path(vary).is_file() else {}
     out.mkdir(parents=True, exist_ok=True)
     paths: list[Path] = []
     facts_of = {wanted: about | _wished(wanted) for wanted in requests}

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from frenchcat.selected import OpenSelection
     from frenchcat.skews.audit import SkewReport
     from frenchcat.train.credentials import Credentials
+    from frenchcat.train.latents import Encoded
     from frenchcat.used import Uses
 
 Agree = Callable[[Sequence["Match"]], bool]
@@ -349,6 +350,32 @@ class OpenDataset:
             with remembering(self.dataset, settings, "clip", progress=progress) as told:
                 embed(self.dataset, settings.clip, engine, told)
         return self
+
+    def latents(
+        self,
+        config: str | Path | None = None,
+        *,
+        set: Overrides = (),
+        selection: str | None = None,
+        precision: str = "fp16",
+        yes: bool = False,
+        progress: Progress | None = None,
+    ) -> Encoded:
+        """Encode images and captions for training, as a training with these settings would.
+
+        `config` and `set` are those of `frenchcat.train`; `selection` is the dataset's, by default
+        that of `data.selection`, and all stored rows without one. Raises `ConfirmationNeeded`
+        before encodings of other settings are made again, unless `yes` is true.
+        """
+        from frenchcat.curate.config import as_overrides, load_settings
+        from frenchcat.train.latents import data_of, encode_dataset
+        from frenchcat.train.settings import TrainSettings
+
+        settings = load_settings(TrainSettings, config, as_overrides(set))
+        name = selection if selection is not None else settings.data.selection
+        settings = data_of(settings, self.root, name)
+        with self.dataset.lock():
+            return encode_dataset(self.dataset, settings, name, precision, progress, yes)
 
     def score(self, *, progress: Progress | None = None, **how: Any) -> Any:
         """Score images and captions; takes config, set, engine, workers; returns a StageReport."""

@@ -87,7 +87,7 @@ class ClassifierTrainer(Trainer):
 
     def _prepared(self, loaded: Loaded) -> dict[str, Any]:
         """A batch on the device: x_t, t, and the labels' indices."""
-        x_0 = self.parts.codec.encode(loaded.pixels.to(self.device))
+        x_0 = self._x_0(loaded)
         noise = noise_of(loaded.noise_seeds, x_0.shape[1:]).to(self.device)
         t = loaded.times.to(self.device)
         x_t = self.parts.diffusion.noised(x_0, t, noise)

@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.image import open_image
 from frenchcat.curate.notices import say_once
 from frenchcat.train.guidance import Guided
+from frenchcat.train.image_vectors import mixed
 from frenchcat.train.inpaint import known_of
 from frenchcat.train.model import network_of
 from frenchcat.train.permutation import key_of
@@ -23,6 +25,7 @@ from frenchcat.train.pictures import plain_sizes, squarest
 from frenchcat.train.run import Parts
 from frenchcat.train.sampler import Predict, karras_timesteps, sample, timesteps
 from frenchcat.train.steering import Guide
+from frenchcat.train.text import Condition
 
 if TYPE_CHECKING:
     import torch
@@ -61,6 +64,8 @@ def draw(
     start: Image | None = None,
     strength: float = 1.0,
     mask: Image | None = None,
+    image: NDArray[np.float32] | None = None,
+    mix: float = 0.0,
     size: tuple[int, int] | None = None,
     rescale: float = 0.0,
     threshold: float | None = None,
@@ -72,13 +77,14 @@ def draw(
     """Draw one image per request.
 
     `start` with `strength` below 1 begins with a noised image (2108.01073). With a `mask` of the
-    same size, only what is white there is drawn (inpaint.py). `size` is (width, height) in pixels;
-    None: that of the trained bucket nearest to a square. More than AT_ONCE requests are drawn in
-    parts, and fewer at once if they are large. `rescale` and `threshold` are those of guidance.py;
-    `spacing` of the sampler's times is `even` or `karras`. `guides` steer in addition to
-    classifier-free guidance; `watch` is called after each step, `stopped` before each. Raises
-    `Stopped` if that returns true, ValueError for steps or a strength out of range, `UserError` for
-    a guide or a mask that does not fit.
+    same size, only what is white there is drawn (inpaint.py). `image` is an image's CLIP vector,
+    (D,), that is varied, moved by `mix` towards that of the prompt (image_vectors.py). `size` is
+    (width, height) in pixels; None: that of the trained bucket nearest to a square. More than
+    AT_ONCE requests are drawn in parts, and fewer at once if they are large. `rescale` and
+    `threshold` are those of guidance.py; `spacing` of the sampler's times is `even` or `karras`.
+    `guides` steer in addition to classifier-free guidance; `watch` is called after each step,
+    `stopped` before each. Raises `Stopped` if that returns true, ValueError for steps or a strength
+    out of range, `UserError` for a guide or a mask that does not fit.
     """
     import torch
 
@@ -90,6 +96,7 @@ def draw(
         how: dict[str, Any] = {"steps": steps, "guidance": guidance, "sampler": sampler}
         how |= {"start": start, "strength": strength, "size": size, "guides": guides, "mask": mask}
         how |= {"rescale": rescale, "threshold": threshold, "spacing": spacing}
+        how |= {"image": image, "mix": mix}
         drawn = []
         for n, some in enumerate(parted):
             told = None if watch is None else _part_told(watch, n, len(parted))
@@ -110,6 +117,8 @@ def draw(
     condition = parts.text(
         [wanted.negative for wanted in requests] + [wanted.prompt for wanted in requests]
     ).to(device)
+    if image is not None:
+        condition = _varied(condition, image, mix, requests)
     condition = condition.sized(torch.tensor([plain_sizes((width, height))] * 2 * count))
     for wanted in parts.text.too_long([one.prompt for one in requests]):
         say_once(f"the prompt {wanted!r} is cut to the text tower's {parts.text.limit} tokens")
@@ -148,6 +157,26 @@ def draw(
     if known is not None:
         pixels = known.finished(pixels)
     return [_picture(one) for one in pixels]
+
+
+def _varied(
+    condition: Condition, image: NDArray[np.float32], mix: float, requests: Sequence[SampleRequest]
+) -> Condition:
+    """Negative prompts, told of no image, and prompts told of an image, moved towards their text.
+
+    Raises ValueError for a `mix` out of range, or with an empty prompt.
+    """
+    import torch
+
+    if not 0 <= mix <= 1:
+        raise ValueError(f"mix is {mix}; give 0 (the image) to 1 (the text)")
+    if mix and not all(wanted.prompt for wanted in requests):
+        raise ValueError(f"mix {mix} moves an image towards a prompt, and there is none; add one")
+    assert condition.pooled is not None
+    vector = torch.from_numpy(image).to(condition.pooled)
+    texts = condition.pooled[len(requests) :, : len(vector)] / len(vector) ** 0.5
+    told = mixed(vector, texts, mix) if mix else vector.expand(len(requests), -1)
+    return condition.with_images(torch.cat([torch.zeros_like(told), told]))
 
 
 def _watched(predict: Predict, watch: Watch, times: Sequence[int]) -> Predict:

@@ -38,7 +38,7 @@ from frenchcat.train.pictures import (
 )
 from frenchcat.train.plan import Batch
 from frenchcat.train.randomness import SampleRandomness
-from frenchcat.train.reader import BadSample, Read, Reader
+from frenchcat.train.reader import BadSample, Read, Reader, Sample
 from frenchcat.train.rows import TrainingRows, open_rows
 from frenchcat.train.run import Parts, open_run
 from frenchcat.train.settings import TextSettings
@@ -451,7 +451,7 @@ def _unseen(parts: Parts, rows: TrainingRows, clip: Clip, number: int) -> _Real:
         return _sized(parts, rows, [], 0, clip)
 
 
-def _read(rows: TrainingRows, numbers: Sequence[int]) -> Read:
+def _read(rows: TrainingRows, numbers: Sequence[int]) -> Read[Sample]:
     """Rows' samples. Raises `UserError` if their tars are gone."""
     chosen = np.array(numbers)
     try:

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 UTILISATION = 0.4
 """The share of a matrix product's speed that a whole network is taken to reach."""
 _CLIP = 77  # positions of CLIP's text towers
-_MOMENTS = {"adamw": 8, "adamw8bit": 2, "prodigy": 16}
+_MOMENTS = {"adamw": 8, "adamw8bit": 2, "prodigy": 16, "schedulefree": 8}
 """Bytes that an optimizer keeps per trained parameter."""
 
 
@@ -251,7 +251,7 @@ def _network(
     if start is None or start.kind == "own":
         width, pooled = texts
         network = make_unet(settings.model, shape[1], width, shape[0], pooled)
-        return network, Family(), (_CLIP, width, pooled)
+        return network, Family(), (_CLIP, width, pooled * (1 + settings.model.image_vector))
     config = read_json(start.network / "config.json")
     made: Any = getattr(diffusers, start.family.network)
     network = made.from_config(config)

@@ -7,21 +7,25 @@ here, on the CPU, because it must be the same on every device.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from frenchcat.curate.errors import FrenchcatError
 from frenchcat.train.diffusion import logit_normal
-from frenchcat.train.pictures import enough_of, fitted, shapes_of, sizes_of
+from frenchcat.train.pictures import enough_of, fitted, is_mirrored, shapes_of, sizes_of
 from frenchcat.train.plan import Plan
 from frenchcat.train.randomness import SampleRandomness
-from frenchcat.train.reader import BadSample, Loss, Reader, Sample
+from frenchcat.train.reader import BadSample, Loss, Reader, ReadSample, SampleReader
 from frenchcat.train.settings import DiffusionSettings, TrainSettings
-from frenchcat.train.text import variants_of
+from frenchcat.train.stored import NOTHING_STORED, Stored, StoredReader
+from frenchcat.train.text import Condition, variants_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,13 +44,17 @@ class Loaded:
     k: int
     keys: list[str]
     captions: list[str]  # "" if the caption was dropped
-    pixels: Tensor  # (B, 3, H, W) uint8
+    pixels: Tensor  # (B, 3, H, W) uint8; nothing where `latents` hold the images
     times: Tensor  # (B,) int64, of the diffusion
     noise_seeds: list[int]
     sizes: Tensor  # (B, 6) float32: see pictures.sizes_of
     losses: list[Loss]
     read_sec: float
     decode_sec: float
+    latents: Tensor | None = None  # (B, C, h, w), as stored
+    condition: Condition | None = None  # of the captions, as stored; zeros for the empty one
+    captions_cut: int = 0  # of stored ones
+    vectors: Tensor | None = None  # (B, D) float32: the images' CLIP vectors, zeros if left out
 
 
 def plan_of(rows: TrainingRows, settings: TrainSettings) -> Plan:
@@ -63,6 +71,7 @@ class Batches:
     settings: TrainSettings
     rank: int = 0
     world: int = 1
+    stored: Stored = NOTHING_STORED
 
     @cached_property
     def reader(self) -> Reader:
@@ -75,7 +84,8 @@ class Batches:
         return plan_of(self.reader.rows, self.settings)
 
     def __getstate__(self) -> dict[str, object]:
-        return {name: getattr(self, name) for name in ("folder", "settings", "rank", "world")}
+        names = ("folder", "settings", "rank", "world", "stored")
+        return {name: getattr(self, name) for name in names}
 
     def __getitem__(self, place: tuple[int, int]) -> Loaded:
         """The part of batch k of an epoch that is this rank's."""
@@ -86,34 +96,77 @@ class Batches:
         epoch, k = place
         began = time.perf_counter()
         part = self.plan.at(epoch, k).of_rank(self.rank, self.world)
-        read = self.reader.read(part)
+        read = self._source.read(part)
         read_at = time.perf_counter()
         shape = shapes_of(self.settings.data)[part.bucket]
         chances = [self._chance(epoch, sample) for sample in read.samples]
-        pixels = [
-            fitted(sample.picture, shape, self.settings.data, chance)
-            for sample, chance in zip(read.samples, chances, strict=True)
-        ]
+        images = torch.from_numpy(self._images(read.samples, chances, shape))
         process = self.settings.diffusion
+        paired = zip(read.samples, chances, strict=True)
+        captions = [self._caption(sample, chance) for sample, chance in paired]
+        condition, cut = self._stored_condition(read.samples, captions)
+        encoded = self.stored.images is not None
         return Loaded(
             epoch,
             k,
             [sample.key for sample in read.samples],
-            [self._caption(sample, c) for sample, c in zip(read.samples, chances, strict=True)],
-            torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2),
+            captions,
+            torch.empty(0) if encoded else images.permute(0, 3, 1, 2),
             torch.tensor([drawn_time(chance.uniform("timestep"), process) for chance in chances]),
             [chance.number("noise") for chance in chances],
             self._sizes(read.samples, shape, chances),
             read.losses,
             read_at - began,
             time.perf_counter() - read_at,
+            images if encoded else None,
+            condition,
+            cut,
+            self._vectors(read.samples, chances),
         )
 
-    def _chance(self, epoch: int, sample: Sample) -> SampleRandomness:
+    @cached_property
+    def _source(self) -> SampleReader[Any]:
+        """What reads images: decoded ones, or latents that are stored."""
+        if self.stored.images is None:
+            return self.reader
+        return StoredReader(self.folder, self.stored.images)
+
+    def _images(
+        self, samples: Sequence[Any], chances: list[SampleRandomness], shape: tuple[int, int]
+    ) -> NDArray[Any]:
+        """(B, H, W, 3) uint8 of decoded images, or stored latents (B, C, h, w)."""
+        data, paired = self.settings.data, zip(samples, chances, strict=True)
+        if self.stored.images is None:
+            return np.stack([fitted(one.picture, shape, data, chance) for one, chance in paired])
+        return np.stack([one.variants[int(is_mirrored(data, chance))] for one, chance in paired])
+
+    def _vectors(
+        self, samples: Sequence[ReadSample], chances: list[SampleRandomness]
+    ) -> Tensor | None:
+        """The images' CLIP vectors, if the network is told of them."""
+        import torch
+
+        if self.stored.vectors is None:
+            return None
+        found = torch.from_numpy(self.stored.vectors.vectors([one.key for one in samples]))
+        dropout = self.settings.model.image_dropout
+        told = torch.tensor([chance.uniform("image") >= dropout for chance in chances])
+        return found * told[:, None]
+
+    def _stored_condition(
+        self, samples: Sequence[ReadSample], captions: Sequence[str]
+    ) -> tuple[Condition | None, int]:
+        """The captions' states, if they are stored, and how many of them had been cut."""
+        if self.stored.texts is None:
+            return None, 0
+        keys = [sample.key for sample in samples]
+        return self.stored.texts.conditions(list(zip(keys, captions, strict=True)))
+
+    def _chance(self, epoch: int, sample: ReadSample) -> SampleRandomness:
         return SampleRandomness(self.settings.run.seed, epoch, sample.name, sample.repeat)
 
     def _sizes(
-        self, samples: Sequence[Sample], shape: tuple[int, int], chances: list[SampleRandomness]
+        self, samples: Sequence[ReadSample], shape: tuple[int, int], chances: list[SampleRandomness]
     ) -> Tensor:
         import torch
 
@@ -121,21 +174,41 @@ class Batches:
         found = [sizes_of(sample.size, shape, self.settings.data, c) for sample, c in pairs]
         return torch.tensor(found, dtype=torch.float32)
 
-    def _caption(self, sample: Sample, chance: SampleRandomness) -> str:
+    def _caption(self, sample: ReadSample, chance: SampleRandomness) -> str:
         dropped = chance.uniform("caption") < self.settings.text.dropout
         if dropped:
             return ""
-        variants = variants_of(sample.caption, self.settings.text)
-        chosen = variants[int(chance.uniform("variant") * len(variants))]
-        return in_template(chosen, self.settings.text.templates, chance)
+        text = self.settings.text
+        variants = variants_of(sample.caption, text)
+        chosen = weighted(variants, text.weights, chance.uniform("variant"))
+        return in_template(chosen, text.templates, chance, text.template_weights)
 
 
-def in_template(caption: str, templates: Sequence[str], chance: SampleRandomness) -> str:
+def in_template(
+    caption: str,
+    templates: Sequence[str],
+    chance: SampleRandomness,
+    weights: Sequence[float] = (),
+) -> str:
     """A caption in a randomly chosen template; unchanged if there are none."""
     if not templates:
         return caption
-    chosen = templates[int(chance.uniform("template") * len(templates))]
+    chosen = weighted(templates, weights, chance.uniform("template"))
     return chosen.replace("{caption}", caption)
+
+
+def weighted(choices: Sequence[str], weights: Sequence[float], share: float) -> str:
+    """The choice at a share in [0, 1), where each takes a part as large as its weight.
+
+    Without weights all parts are equal. The last weight holds for further choices; the first choice
+    is taken where the weights of all are 0.
+    """
+    if not weights:
+        return choices[int(share * len(choices))]
+    sums = list(accumulate(weights[min(n, len(weights) - 1)] for n in range(len(choices))))
+    if not sums[-1]:
+        return choices[0]
+    return choices[min(bisect_right(sums, share * sums[-1]), len(choices) - 1)]
 
 
 @dataclass(frozen=True)

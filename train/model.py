@@ -56,7 +56,9 @@ def make_unet(
     projection: dict[str, Any] = {}
     if settings.pooled:
         projection = {"class_embed_type": "projection"}
-        projection["projection_class_embeddings_input_dim"] = pooled_width
+        each = pooled_width or 0
+        width = 2 * each if settings.image_vector else each
+        projection["projection_class_embeddings_input_dim"] = width
     attends = [level >= settings.attention_from for level in range(levels)]
     unet_class: Any = diffusers.UNet2DConditionModel
     unet = unet_class(

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _PACKAGES = {
     "adamw8bit": ("bitsandbytes.optim", "AdamW8bit", "bitsandbytes"),
     "prodigy": ("prodigyopt", "Prodigy", "prodigyopt"),
+    "schedulefree": ("schedulefree", "AdamWScheduleFree", "schedulefree"),
 }
 """Kind -> module, class, and the package to install."""
 
@@ -69,7 +70,12 @@ def _of_package(parameters: Iterable[Any], settings: OptimizerSettings) -> Any:
             "take adamw"
         ) from None
     with contextlib.redirect_stdout(sys.stderr):  # they print greetings, and stdout is for JSON
-        return made(parameters, lr=settings.rate, betas=settings.betas, weight_decay=settings.decay)
+        found = made(
+            parameters, lr=settings.rate, betas=settings.betas, weight_decay=settings.decay
+        )
+    if settings.kind == "schedulefree":
+        found.train()  # the weights stay where gradients are taken; `own_average` has the others
+    return found
 
 
 def ema_decay(step: int, settings: OptimizerSettings) -> float:
@@ -83,3 +89,16 @@ def average(averaged: list[Tensor], weights: list[Tensor], decay: float) -> None
 
     with torch.no_grad():
         torch._foreach_lerp_(averaged, weights, 1 - decay)
+
+
+def own_average(averaged: list[Tensor], parameters: Iterable[Any], optimizer: Any) -> None:
+    """Set the averages to those that a schedule-free optimizer keeps (2405.15682, equation 5).
+
+    It takes gradients at y = (1 - beta_1) z + beta_1 x, where z moves and x is the average.
+    """
+    import torch
+
+    beta = optimizer.param_groups[0]["betas"][0]
+    with torch.no_grad():
+        for mean, y in zip(averaged, parameters, strict=True):
+            mean.copy_(y.detach().lerp(optimizer.state[y]["z"], 1 - 1 / beta))

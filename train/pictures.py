@@ -71,11 +71,16 @@ def fitted(
             place = chance.uniform("crop")
             where = (place, place)  # one side fits exactly; only the other one is cropped
         picture = ImageOps.fit(picture, shape, how, centering=where)
-    if data.flip and chance.uniform("flip") < 0.5:
+    if is_mirrored(data, chance):
         picture = picture.transpose(
             Images.Transpose.FLIP_LEFT_RIGHT
         )  # numpy takes ten times longer
     return np.asarray(picture, np.uint8)
+
+
+def is_mirrored(data: DataSettings, chance: SampleRandomness) -> bool:
+    """Whether a sample is mirrored."""
+    return data.flip and chance.uniform("flip") < 0.5
 
 
 def sizes_of(
@@ -93,7 +98,7 @@ def sizes_of(
         scale = max(wide / width, high / height)
         left = round((scale * width - wide) * place)
         top = round((scale * height - high) * place)
-        if data.flip and chance.uniform("flip") < 0.5:
+        if is_mirrored(data, chance):
             left = round(scale * width) - wide - left
     return height, width, top, left, high, wide
 

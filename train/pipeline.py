@@ -161,12 +161,18 @@ class FrenchcatPipeline(_Pipeline):  # type: ignore[misc]
         self, prompt: str | Sequence[str], num_images_per_prompt: int = 1
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
         """Prompts -> `prompt_embeds` (N, L, D), `prompt_attention_mask` (N, L) and
-        `pooled_prompt_embeds` (N, P), None for a model that takes none.
+        `pooled_prompt_embeds` (N, P), None for a model that takes none. For a model that is told of
+        images it is (N, 2 D): the second half is zeros, or sqrt(D) times an image's CLIP vector.
         """
         prompts = [prompt] if isinstance(prompt, str) else list(prompt)
         condition = self.text([one for one in prompts for _ in range(num_images_per_prompt)])
         self._say_cut(prompts)
-        return condition.states, condition.mask, condition.pooled if self._pools else None
+        if not self._pools:
+            return condition.states, condition.mask, None
+        # Behind the prompts' embeddings: that of no image, where the U-Net is told of one.
+        missing = self.unet.config.projection_class_embeddings_input_dim - condition.pooled.shape[1]
+        pooled = torch.nn.functional.pad(condition.pooled, (0, missing))
+        return condition.states, condition.mask, pooled
 
     def save_pretrained(self, save_directory: str | os.PathLike[str], **more: Any) -> None:
         """Save so that `from_pretrained(folder, trust_remote_code=True)` opens it: with this class.

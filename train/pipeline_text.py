@@ -52,6 +52,10 @@ class PipelineText:
             self._encode(new[start : start + _AT_ONCE])
         return joined([self._kept[caption] for caption in captions])
 
+    def positions(self, captions: Sequence[str]) -> int:
+        """As wide as the states of these captions are: a pipeline's are all of one width."""
+        return int(self(captions[:1]).states.shape[1])
+
     def too_long(self, captions: Sequence[str]) -> list[str]:
         """Those of some captions that have more than `limit` tokens, and were cut."""
         return [caption for caption in captions if self._is_cut(caption)]

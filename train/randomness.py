@@ -14,7 +14,7 @@ from frenchcat.train.permutation import key_of
 if TYPE_CHECKING:
     import torch
 
-Purpose = Literal["noise", "timestep", "caption", "variant", "crop", "flip", "template"]
+Purpose = Literal["noise", "timestep", "caption", "variant", "crop", "flip", "template", "image"]
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import hashlib
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,26 +75,51 @@ class Loss:
     substitute: str
 
 
+class ReadSample(Protocol):
+    """What a batch needs of a sample: an image that was decoded, or one that was encoded before."""
+
+    @property
+    def key(self) -> str:
+        """Its row's key."""
+        ...
+
+    @property
+    def name(self) -> str:
+        """Tells samples of one key apart."""
+        ...
+
+    @property
+    def repeat(self) -> int:
+        """How often its row was drawn before in this epoch."""
+        ...
+
+    @property
+    def caption(self) -> str:
+        """Not empty."""
+        ...
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """The stored image's (width, height) in pixels, upright."""
+        ...
+
+
+S = TypeVar("S", bound=ReadSample)
+
+
 @dataclass
-class Read:
+class Read(Generic[S]):
     """The result for a batch: its samples, and what had to be replaced."""
 
-    samples: list[Sample]
+    samples: list[S]
     losses: list[Loss] = field(default_factory=list)
 
 
-class Reader:
-    """Batches of rows -> samples. Pickled as its arguments; each worker maps files anew.
+class SampleReader(Generic[S]):
+    """Batches of rows -> samples of one kind; what is damaged is replaced."""
 
-    `at_least` (width, height) lets JPEGs be decoded smaller, but not below that: several times as
-    fast for large images. None: at full size.
-    """
-
-    def __init__(self, folder: Path, at_least: tuple[int, int] | None = None) -> None:
-        self.folder, self.at_least = folder, at_least
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {"folder": self.folder, "at_least": self.at_least}
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
 
     @cached_property
     def rows(self) -> TrainingRows:
@@ -106,29 +131,37 @@ class Reader:
 
     def fetch(self, batch: Batch) -> list[ReadBytes]:
         """The bytes of a batch, in its order, undecoded and unchecked."""
-        return _fetched(self.rows.take(batch.rows))
+        return self.fetched(self.rows.take(batch.rows))
 
-    def read(self, batch: Batch) -> Read:
+    def fetched(self, rows: list[TrainingRow]) -> list[ReadBytes]:
+        """What has to be read of some rows before they are opened one by one."""
+        raise NotImplementedError
+
+    def opened(self, fetched: ReadBytes, repeat: int) -> S:
+        """A row's sample. Raises BadSample if it is damaged."""
+        raise NotImplementedError
+
+    def read(self, batch: Batch) -> Read[S]:
         """The samples of a batch, in its order. Raises BadSample if no sound one is left."""
-        found = Read([])
+        found: Read[S] = Read([])
         for fetched, repeat in zip(self.fetch(batch), batch.repeats.tolist(), strict=True):
             try:
-                found.samples.append(_decoded(fetched, repeat, self.at_least))
+                found.samples.append(self.opened(fetched, repeat))
             except BadSample as bad:
                 sample = self._substitute(fetched.row, repeat, batch.bucket, bad)
                 found.samples.append(sample)
                 found.losses.append(Loss(fetched.row.label, str(bad), sample.key))
         return found
 
-    def sound(self, numbers: NDArray[np.int64]) -> list[Sample]:
+    def sound(self, numbers: NDArray[np.int64]) -> list[S]:
         """The sound samples of some rows, in order; damaged ones are left out."""
         samples = []
-        for fetched in _fetched(self.rows.take(numbers)):
+        for fetched in self.fetched(self.rows.take(numbers)):
             with contextlib.suppress(BadSample):
-                samples.append(_decoded(fetched, 0, self.at_least))
+                samples.append(self.opened(fetched, 0))
         return samples
 
-    def _substitute(self, row: TrainingRow, repeat: int, bucket: int, bad: BadSample) -> Sample:
+    def _substitute(self, row: TrainingRow, repeat: int, bucket: int, bad: BadSample) -> S:
         """The first sound one of the rows that its key picks in its bucket, by weight."""
         population = self.rows.population
         segments = population.segments[population.segments[:, 0] == bucket]
@@ -138,7 +171,7 @@ class Reader:
             place = population.places(np.array([start + point]))
             other = self.rows.row(int(population.row_numbers(place)[0]))
             try:
-                return _decoded(_fetched([other])[0], repeat, self.at_least)
+                return self.opened(self.fetched([other])[0], repeat)
             except BadSample:
                 continue
         raise BadSample(
@@ -147,7 +180,30 @@ class Reader:
         )
 
 
-def _fetched(rows: list[TrainingRow]) -> list[ReadBytes]:
+class Reader(SampleReader[Sample]):
+    """Batches of rows -> decoded images. Pickled as its arguments; each worker maps files anew.
+
+    `at_least` (width, height) lets JPEGs be decoded smaller, but not below that: several times as
+    fast for large images. None: at full size.
+    """
+
+    def __init__(self, folder: Path, at_least: tuple[int, int] | None = None) -> None:
+        super().__init__(folder)
+        self.at_least = at_least
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"folder": self.folder, "at_least": self.at_least}
+
+    def fetched(self, rows: list[TrainingRow]) -> list[ReadBytes]:
+        """The bytes of some rows."""
+        return read_bytes(rows)
+
+    def opened(self, fetched: ReadBytes, repeat: int) -> Sample:
+        """A row's decoded image."""
+        return decoded(fetched, repeat, self.at_least)
+
+
+def read_bytes(rows: list[TrainingRow]) -> list[ReadBytes]:
     """The images' bytes, and the captions' if those are in the tar."""
     wanted = [Range(row.path, row.offset, row.size) for row in rows]
     texts = [n for n, row in enumerate(rows) if row.caption is None]
@@ -157,7 +213,8 @@ def _fetched(rows: list[TrainingRow]) -> list[ReadBytes]:
     return [ReadBytes(row, found[n], captions.get(n)) for n, row in enumerate(rows)]
 
 
-def _decoded(fetched: ReadBytes, repeat: int, at_least: tuple[int, int] | None) -> Sample:
+def decoded(fetched: ReadBytes, repeat: int, at_least: tuple[int, int] | None) -> Sample:
+    """A row's bytes as a sample; see `Reader` for `at_least`. Raises BadSample if it is damaged."""
     row, data = fetched.row, fetched.picture
     if isinstance(data, OSError):
         raise BadSample(f"unreadable: {data}")
@@ -165,7 +222,7 @@ def _decoded(fetched: ReadBytes, repeat: int, at_least: tuple[int, int] | None) 
         raise BadSample(f"truncated: {len(data)} of {row.size} bytes")
     if row.sha256 and hashlib.sha256(data).hexdigest() != row.sha256:
         raise BadSample("changed: its bytes are not those that were stored")
-    picture, caption = _picture(data, at_least), _caption(row, fetched.caption)
+    picture, caption = _picture(data, at_least), caption_of(row, fetched.caption)
     return Sample(
         row.key, picture, caption, repeat, row.name, _stored_size(data, picture, at_least)
     )
@@ -191,7 +248,8 @@ def _stored_size(data: bytes, picture: Image, at_least: tuple[int, int] | None) 
     return upright_size(data)
 
 
-def _caption(row: TrainingRow, text: bytes | OSError | None) -> str:
+def caption_of(row: TrainingRow, text: bytes | OSError | None = None) -> str:
+    """A row's caption, or that in its tar. Raises BadSample for an empty one."""
     if row.caption is None:
         if not isinstance(text, bytes) or len(text) != row.caption_size:
             raise BadSample("truncated: its caption cannot be read")

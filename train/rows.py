@@ -20,6 +20,7 @@ import contextlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import astuple, dataclass, field
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -114,6 +115,16 @@ class TrainingRows:
 
         parts = [pc.unique(batch.column("caption")).to_pylist() for batch in self._batches]
         return sorted({caption for part in parts for caption in part})
+
+    def captions_by_tar(self) -> Iterator[tuple[str, list[tuple[str, str]]]]:
+        """Each tar's address with the (key, caption) of its rows; one that returns comes again."""
+        for number, group in groupby(self._shard_keys(), key=lambda row: row[0]):
+            yield self.paths[number], [(key, caption or "") for _, key, caption in group]
+
+    def _shard_keys(self) -> Iterator[tuple[int, str, str | None]]:
+        for batch in self._batches:
+            columns = (batch.column(name).to_pylist() for name in ("shard", "key", "caption"))
+            yield from zip(*columns, strict=True)
 
     def check_tars(self) -> None:
         """Raise `UserError` if a tar is missing or differs from the one that was indexed.

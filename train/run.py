@@ -66,6 +66,10 @@ YOUNGER: dict[str, Any] = {
     "lora": 0,
     "lora_alpha": None,
     "lora_text": False,
+    "weights": [],
+    "template_weights": [],
+    "image_vector": False,
+    "image_dropout": 0.5,
 }
 """Settings that are younger than the first checkpoints, with the values that those had."""
 
@@ -111,7 +115,8 @@ def make_parts(settings: TrainSettings) -> Parts:
     except ValueError as error:
         raise UserError(str(error)) from None
     check_process(settings)
-    text, codec = TextEncoder(settings.text), Codec.load(settings.model.vae, settings.model.patch)
+    text = TextEncoder(settings.text, settings.model.image_vector)
+    codec = Codec.load(settings.model.vae, settings.model.patch)
     torch.manual_seed(settings.run.seed)
     unet = unet_of(settings, text, codec)
     if settings.model.lora:
@@ -305,6 +310,8 @@ def order_of(settings: TrainSettings) -> dict[str, Any]:
         "caption": data["caption"],
         "multiple": data["multiple"],
         "templates": list(settings.text.templates),
+        "weights": list(settings.text.weights),
+        "template_weights": list(settings.text.template_weights),
     }
     return found | _chosen(more | {"held_out_keys": list(settings.run.held_out_keys)})
 

@@ -35,6 +35,8 @@ class DataSettings:
     """`pad` keeps the whole image on white; the others crop to the bucket's shape."""
     shards_per_block: int = Field(default=8, ge=1)
     """Shards whose rows are shuffled together (count)."""
+    latents: Literal["auto", "off", "require"] = "auto"
+    """Whether encodings that the dataset stores are read: if they fit, never, or else it stops."""
     workers: int = Field(default=1, ge=0)
     """Loader processes per rank; 0: in the training process."""
 
@@ -53,6 +55,12 @@ class TextSettings:
     """The text between the variants of a caption, of which one is drawn each time; none: no
     variants.
     """
+    weights: tuple[Annotated[float, Field(ge=0)], ...] = ()
+    """How often each variant is drawn, the first one's first; the last one holds for further ones.
+    Empty: equally often.
+    """
+    template_weights: tuple[Annotated[float, Field(ge=0)], ...] = ()
+    """How often each template is drawn, in their order. Empty: equally often."""
     templates: tuple[str, ...] = ()
     """Texts with {caption}; each caption is put into one of them at random. Empty: unchanged."""
 
@@ -75,6 +83,10 @@ class ModelSettings:
     """Without an autoencoder: the U-Net works on squares with this many pixels per side."""
     pooled: bool = False
     """Whether the caption's CLIP embedding is added to the time embedding."""
+    image_vector: bool = False
+    """Whether the image's CLIP vector is told, too, so that images can be varied (2204.06125)."""
+    image_dropout: float = Field(default=0.5, ge=0, lt=1)
+    """Share of image vectors that are left out, so that captions alone can be drawn."""
     start: str | None = None
     """What to start from: the folder of a pipeline of diffusers, a U-Net, or a run of ours."""
     lora: int = Field(default=0, ge=0)
@@ -135,8 +147,10 @@ class ClassifierSettings:
 class OptimizerSettings:
     """The optimizer and its rates."""
 
-    kind: Literal["adamw", "adamw8bit", "prodigy"] = "adamw"
-    """AdamW (1711.05101), the same with moments of 8 bits, or Prodigy (2306.06101, rate 1)."""
+    kind: Literal["adamw", "adamw8bit", "prodigy", "schedulefree"] = "adamw"
+    """AdamW (1711.05101), the same with moments of 8 bits, Prodigy (2306.06101, rate 1), or AdamW
+    without a schedule (2405.15682, constant shape).
+    """
     shape: Literal["cosine", "linear", "constant"] = "cosine"
     """The shape of the rate after the warmup: falling to zero, or constant."""
     rate: float = Field(default=4e-4, gt=0)

@@ -166,6 +166,11 @@ def with_start(settings: TrainSettings) -> TrainSettings:
     if settings.model.start is None:
         return settings
     start = start_of(settings.model.start)
+    if start.kind != "own" and settings.model.image_vector:
+        raise UserError(
+            f"model.image_vector is for networks of our own, which {start.folder} is not; leave "
+            "one of them out"
+        )
     model = changed(settings.model, start=str(start.folder.resolve()))
     if start.kind == "unet":
         return changed(settings, model=model)

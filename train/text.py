@@ -50,6 +50,18 @@ class Condition:
         """Some of the captions, as wide as all of them."""
         return self._each(lambda tensor: tensor[start:stop])
 
+    def with_images(self, vectors: Tensor) -> Condition:
+        """The same with images' CLIP vectors, (B, P): unit rows, or zeros for no image.
+
+        They stand behind the captions' embeddings in `pooled`, and are of their size.
+        """
+        import torch
+
+        assert self.pooled is not None
+        width = vectors.shape[1]
+        told = vectors.to(self.pooled) * width**0.5
+        return replace(self, pooled=torch.cat([self.pooled[:, :width], told], 1))
+
     def joined(self, other: Condition) -> Condition:
         """Both, one after the other; they have to be of one width, as parts of a batch are."""
         return joined([self, other])
@@ -85,8 +97,11 @@ class TextEncoder:
     the last bit. On a GPU they are encoded in batches, and differ by rounding.
     """
 
-    def __init__(self, settings: TextSettings) -> None:
-        """Load it. Raises `UserError` if the weights are unavailable."""
+    def __init__(self, settings: TextSettings, images: bool = False) -> None:
+        """Load it. Raises `UserError` if the weights are unavailable.
+
+        With `images`, embeddings have the zeros of no image behind them (`Condition.with_images`).
+        """
         from frenchcat.curate.clip import ClipSettings
         from frenchcat.curate.clip.model import load_clip
 
@@ -97,6 +112,7 @@ class TextEncoder:
         self._tokenizer, self._tower = clip.text_tower()
         self._tower.tower.output_tokens = True
         self._device: Any = "cpu"
+        self._images = images
         self._kept: OrderedDict[str, tuple[Tensor, Tensor]] = OrderedDict()
         self._too_long: set[str] = set()
         self.limit = int(self._tokenizer([""]).shape[1])  # tokens, with begin and end
@@ -121,13 +137,21 @@ class TextEncoder:
         rows, pooled = zip(*(self._kept[caption] for caption in captions), strict=True)
         while len(self._kept) > KEPT:
             self._too_long.discard(self._kept.popitem(last=False)[0])
-        width = -(-max(len(row) for row in rows) // 8) * 8
+        width = _rounded(max(len(row) for row in rows))
         states = torch.zeros(len(rows), width, rows[0].shape[-1])
         mask = torch.zeros(len(rows), width, dtype=torch.bool)
         for n, row in enumerate(rows):
             states[n, : len(row)] = row
             mask[n, : len(row)] = True
-        return Condition(states, mask, torch.stack(pooled))
+        told = torch.stack(pooled)
+        found = Condition(states, mask, told)
+        return found.with_images(torch.zeros_like(told)) if self._images else found
+
+    def positions(self, captions: Sequence[str]) -> int:
+        """As wide as the states of these captions are together, without encoding them."""
+        parts = (captions[n : n + KEPT] for n in range(0, len(captions), KEPT))
+        longest = max(int(self._tower.lengths(self._tokenizer(list(p))).max()) for p in parts)
+        return _rounded(longest)
 
     def too_long(self, captions: Sequence[str]) -> list[str]:
         """The captions just encoded that have more than `limit` tokens, and were cut."""
@@ -169,3 +193,8 @@ class TextEncoder:
             (rows[n, :length].clone(), units[n] * units.shape[-1] ** 0.5)
             for n, length in enumerate(lengths)
         ]
+
+
+def _rounded(positions: int) -> int:
+    """Up to a multiple of 8."""
+    return -(-positions // 8) * 8

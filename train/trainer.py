@@ -14,7 +14,7 @@ import contextlib
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,17 +27,20 @@ from frenchcat.curate.system_errors import check_space, check_writable
 from frenchcat.train import checkpoint
 from frenchcat.train.distributed import Ranks
 from frenchcat.train.export import scheduler_of
+from frenchcat.train.image_vectors import vectors_of
 from frenchcat.train.loader import Batches, Cursor, Loaded, load, noise_of, places
 from frenchcat.train.log import Log
 from frenchcat.train.lora import FOLDER as LORA
 from frenchcat.train.lora import check_lora, save_lora
-from frenchcat.train.optimizer import average, ema_decay, make_optimizer, rate_at
+from frenchcat.train.optimizer import average, ema_decay, make_optimizer, own_average, rate_at
 from frenchcat.train.permutation import key_of
 from frenchcat.train.pipeline_text import PipelineText
 from frenchcat.train.rows import TrainingRows, open_rows
 from frenchcat.train.run import Parts, identity_of, make_parts, prepare_rows, save_about
-from frenchcat.train.settings import TrainSettings
+from frenchcat.train.settings import TextSettings, TrainSettings
 from frenchcat.train.start import export_pipeline
+from frenchcat.train.stored import with_null
+from frenchcat.train.stored_fit import stored_of
 from frenchcat.train.weights import TrainableWeights
 
 if TYPE_CHECKING:
@@ -79,7 +82,11 @@ class Trainer:
         _check_settings(settings)
         self.parts = self._make_parts()
         self.rows = self._rows()
-        self.parts.to(device)
+        self.stored = replace(
+            stored_of(settings, self.rows, self.parts.text),
+            vectors=vectors_of(settings, self.rows, self.parts.text),
+        )
+        self._move(device)
         self.weights = TrainableWeights(self._network(), settings, device, ranks, self.parts.family)
         self.optimizer = make_optimizer(self.weights.parameters, settings.optimizer)
         self.step, self.cursor, self.planned, self.substituted = 0, Cursor(), 0, 0
@@ -90,6 +97,13 @@ class Trainer:
             check_space(self.folder, _checkpoint_bytes(self.weights), "a checkpoint")
         run = settings.run
         self.log = Log(self.folder, ranks, self.step, run.log_every, run.wandb)
+
+    def _move(self, device: torch.device) -> None:
+        """Autoencoder and text encoders on the device; stored states leave the latter idle."""
+        if self.stored.texts is None:
+            self.parts.to(device)
+        else:
+            self.parts.codec.to(device)
 
     # -- the run ---------------------------------------------------------------------------------
 
@@ -120,7 +134,8 @@ class Trainer:
         return self.ranks.total(int(time.monotonic() - saved_at >= 60 * minutes)) > 0
 
     def _batches(self, steps: int) -> Iterator[Loaded]:
-        batches = Batches(self.folder / "rows", self.settings, self.ranks.rank, self.ranks.world)
+        place = self.ranks.rank, self.ranks.world
+        batches = Batches(self.folder / "rows", self.settings, *place, self.stored)
         try:
             wanted = list(places(batches.plan, self.cursor, steps))
         except ValueError as error:
@@ -154,6 +169,8 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         decay = ema_decay(self.step, optimizer)
         average(self.weights.averaged, self.weights.plain(), decay)
+        if optimizer.kind == "schedulefree":
+            own_average(self.weights.averaged, self.weights.parameters, self.optimizer)
         substituted = self.ranks.total(len(loaded.losses))
         cut = self._cut_captions(loaded)
         self._count(loaded, substituted)
@@ -172,11 +189,17 @@ class Trainer:
             cut,
         )
 
+    def _x_0(self, loaded: Loaded) -> Tensor:
+        """The images of a batch as the network sees them, encoded now or read."""
+        if loaded.latents is not None:
+            return loaded.latents.to(self.device).float()
+        return self.parts.codec.encode(loaded.pixels.to(self.device))
+
     def _prepared(self, loaded: Loaded) -> dict[str, Any]:
         """A batch on the device: x_t, t, what to predict, weights, condition."""
         process = self.settings.diffusion
         diffusion, layout = self.parts.diffusion, self.weights.layout
-        x_0 = self.parts.codec.encode(loaded.pixels.to(self.device))
+        x_0 = self._x_0(loaded)
         noise = noise_of(loaded.noise_seeds, x_0.shape[1:]).to(self.device)
         if process.noise_offset:
             seeds = [key_of(seed, "offset") >> 1 for seed in loaded.noise_seeds]
@@ -220,13 +243,20 @@ class Trainer:
             from frenchcat.train.text_updates import Captions
 
             return Captions(loaded.captions, loaded.sizes)
-        return self.parts.text(loaded.captions).to(self.device).sized(loaded.sizes)
+        if loaded.condition is None:
+            condition = self.parts.text(loaded.captions)
+        else:
+            condition = with_null(loaded.condition, loaded.captions, self.parts.text)
+        if loaded.vectors is not None:
+            condition = condition.with_images(loaded.vectors)
+        return condition.to(self.device).sized(loaded.sizes)
 
     def _cut_captions(self, loaded: Loaded) -> int:
         """How many captions of a batch, over all ranks, the text tower read in part only."""
         if self.parts.text is None:
             return 0
-        cut = self.ranks.total(len(self.parts.text.too_long(loaded.captions)))
+        found = len(self.parts.text.too_long(loaded.captions))
+        cut = self.ranks.total(found if loaded.condition is None else loaded.captions_cut)
         if cut and self.ranks.first:
             say_once(
                 f"captions of more than {self.parts.text.limit} tokens are cut to that: "
@@ -438,15 +468,44 @@ def _check_settings(settings: TrainSettings) -> None:
             raise UserError(
                 f"model.{name} is of the updates of model.lora, which is 0; set it, too"
             )
+    if settings.model.image_vector and not settings.model.pooled:
+        raise UserError(
+            "model.image_vector stands beside the caption's embedding of model.pooled, which is "
+            "false; set it to true"
+        )
     if process.zero_terminal and process.min_snr and process.target in ("v", "x0", "flow"):
         say_once(
             "diffusion.min_snr gives the last time of diffusion.zero_terminal, pure noise, the "
             "weight 0: what it is for is not learned there; set diffusion.min_snr to 0"
         )
+    if settings.optimizer.kind == "schedulefree" and settings.optimizer.shape != "constant":
+        raise UserError(
+            f"optimizer.kind schedulefree needs no falling rate, and optimizer.shape is "
+            f"{settings.optimizer.shape}; set it to constant"
+        )
+    _check_weights(settings.text)
     if settings.optimizer.kind == "prodigy" and settings.optimizer.rate < 0.1:
         say_once(
             f"optimizer.rate {settings.optimizer.rate:g} scales Prodigy's own; it is meant to be 1"
         )
+
+
+def _check_weights(text: TextSettings) -> None:
+    """Raise `UserError` for weights of captions that do not go with what they weigh."""
+    if text.weights and text.separator is None:
+        raise UserError(
+            "text.weights is of a caption's variants, and text.separator, which parts them, is "
+            "none; set it, too"
+        )
+    if text.template_weights and len(text.template_weights) != len(text.templates):
+        raise UserError(
+            f"text.template_weights has {len(text.template_weights)} numbers for "
+            f"{len(text.templates)} text.templates; give one for each"
+        )
+    for name in ("weights", "template_weights"):
+        given = getattr(text, name)
+        if given and not any(given):
+            raise UserError(f"text.{name} is 0 everywhere, so that none is drawn; give some more")
 
 
 def _check_parts(settings: TrainSettings, ranks: Ranks) -> None:

@@ -208,4 +208,4 @@ def _moment(name: str, tensor: Tensor, weight: Tensor) -> Any:
     if tensor.shape != weight.shape:  # a scalar, which fused AdamW keeps on the weight's device
         return tensor.to(weight.device)
     moved = _like(tensor, weight)
-    return torch.empty_like(weight).copy_(moved)
+    return torch.empty_like(weight, dtype=moved.dtype).copy_(moved)  # 8 bits stay 8 bits

@@ -119,6 +119,16 @@ def sample(
         Path | None,
         typer.Option(metavar="FILE", help="With --image: draw where it is white, keep the rest."),
     ] = None,
+    vary: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KEY|FILE",
+            help="Vary this image by its CLIP vector: a file, or a key of the run's dataset.",
+        ),
+    ] = None,
+    mix: Annotated[
+        float, typer.Option(help="With --vary: 0 is the image's vector, 1 the prompt's.")
+    ] = 0.0,
     size: Annotated[
         str | None,
         typer.Option(metavar="WxH", help="Size in pixels, such as 96x64; by default as trained."),
@@ -165,6 +175,8 @@ def sample(
     from frenchcat.drawing import Steering
     from frenchcat.progress import DrawingBar
 
+    if vary is not None and len(given) == 1 and not artist and Path(given[0]).exists():
+        given = [*given, ""]  # a variation needs no prompt
     run, prompts = (None, given) if artist else _run_and_prompts(given)
     if (key is None) != (certificates is None):
         raise UserError("--key and --certificates go together; give both, or neither")
@@ -187,6 +199,8 @@ def sample(
             image=image,
             strength=strength,
             mask=mask,
+            vary=vary,
+            mix=mix,
             size=size,
             rescale=rescale,
             threshold=threshold,

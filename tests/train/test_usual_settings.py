@@ -16,9 +16,9 @@ from frenchcat.train import checkpoint
 from frenchcat.train.diffusion import Diffusion
 from frenchcat.train.guidance import Guided
 from frenchcat.train.layout import rows_of_selection
-from frenchcat.train.loader import drawn_time, in_template
+from frenchcat.train.loader import Batches, drawn_time, in_template, weighted
 from frenchcat.train.loop import train
-from frenchcat.train.optimizer import make_optimizer, rate_at
+from frenchcat.train.optimizer import make_optimizer, own_average, rate_at
 from frenchcat.train.randomness import SampleRandomness
 from frenchcat.train.run import order_of, prepare_rows
 from frenchcat.train.sampler import karras_timesteps
@@ -120,10 +120,92 @@ def test_templates_are_chosen_by_the_samples_own_chance() -> None:
     assert in_template("a {cat}", (), SampleRandomness(0, 0, "a")) == "a {cat}"
 
 
+def test_variants_and_templates_are_drawn_as_often_as_they_weigh() -> None:
+    shares = [(n + 0.5) / 1000 for n in range(1000)]
+    for choices, weights, expected in (
+        ("ab", (), [500, 500]),
+        ("ab", (3.0, 1.0), [750, 250]),
+        ("abc", (2.0, 1.0), [500, 250, 250]),  # the last holds for further ones
+        ("abc", (0.0, 1.0, 3.0), [0, 250, 750]),
+        ("a", (0.0, 1.0), [1000]),  # there is no other
+    ):
+        made = [weighted(choices, weights, share) for share in shares]
+        assert [made.count(one) for one in choices] == expected
+    assert weighted("abc", (0.0, 0.0, 1.0), 0.0) == "c"
+    assert weighted("ab", (1.0, 0.1), 1 - 2**-53) == "b"
+    templates = ("1 {caption}", "2 {caption}")
+    made = [
+        in_template("a cat", templates, SampleRandomness(0, 0, str(n)), (0.0, 2.0))
+        for n in range(20)
+    ]
+    assert made == ["2 a cat"] * 20
+
+
+def test_batches_draw_variants_by_their_weights(tmp_path: Path) -> None:
+    tars = write_tars(tmp_path / "tars", 1)
+    text = {"dropout": 0.0, "separator": " ", "weights": [0.0, 1.0]}
+    chosen = settings(tars, tmp_path / "run", text=text)
+    prepare_rows(chosen, tmp_path / "rows")
+    captions = Batches(tmp_path / "rows", chosen)[0, 0].captions
+    assert set(captions) <= {str(n) for n in range(20)}  # of "cat 3": 3
+    more = {"text": {"templates": ["a {caption}"], "template_weights": [1.0]}}
+    assert order_of(settings(tars, tmp_path, **more))["template_weights"] == [1.0]
+    assert order_of(chosen)["weights"] == [0.0, 1.0]
+
+
+def test_a_schedule_free_run_keeps_the_optimizers_own_average() -> None:
+    kind = pytest.importorskip("schedulefree").AdamWScheduleFree
+    torch.manual_seed(0)
+    start = torch.randn(5)
+    mine, theirs = (torch.nn.Parameter(start.clone()) for _ in range(2))
+    chosen = optimizer(kind="schedulefree", shape="constant", warmup=0, decay=0.01)
+    ours = make_optimizer([mine], chosen)
+    reference = kind([theirs], lr=0.1, betas=chosen.betas, weight_decay=0.01)
+    reference.train()
+    averaged = [start.clone()]
+    for step in range(6):
+        for weight, used in ((mine, ours), (theirs, reference)):
+            used.zero_grad()
+            (weight - step).square().sum().backward()
+            used.step()
+        own_average(averaged, [mine], ours)
+    assert torch.equal(mine, theirs)
+    reference.eval()  # which puts the average in the weights' place
+    torch.testing.assert_close(averaged[0], theirs.detach())
+
+
+@pytest.mark.parametrize(
+    ("kind", "package", "moment"),
+    [("schedulefree", "schedulefree", torch.float32), ("adamw8bit", "bitsandbytes", torch.uint8)],
+)
+def test_an_optimizer_of_a_package_goes_on_where_it_was(
+    tmp_path: Path, kind: str, package: str, moment: torch.dtype
+) -> None:
+    pytest.importorskip(package)
+    tars = write_tars(tmp_path / "tars", 1)
+    how = {"kind": kind, "rate": 1e-2, "warmup": 2, "shape": "constant"}
+    few = {"data": {"batch": 4}, "run": {"checkpoint_every": 2}}
+    whole = train(settings(tars, tmp_path / "whole", optimizer=how | {"steps": 4}, **few))
+    parted = train(settings(tars, tmp_path / "parted", optimizer=how | {"steps": 2}, **few))
+    train(settings(tars, parted, optimizer=how | {"steps": 4}, **few))
+    one, other = (checkpoint.load_tensors(checkpoint.newest(run) or run) for run in (whole, parted))
+    for name in one:
+        torch.testing.assert_close(one[name], other[name], msg=name)
+    kinds = {name.partition(".")[0]: tensor.dtype for name, tensor in one.items()}
+    assert moment in (kinds.get("z"), kinds.get("state1"))
+    if kind == "schedulefree":
+        weight, z, mean = (one[f"{n}.conv_in.weight"] for n in ("weights", "z", "averaged"))
+        torch.testing.assert_close(mean, weight.lerp(z, 1 - 1 / 0.9))
+
+
 def test_mistakes_in_settings_are_one_line(tmp_path: Path) -> None:
     tars = write_tars(tmp_path / "tars", 1, 4)
     for more, match in (
         ({"text": {"templates": ["a photo"]}}, "without {caption}"),
+        ({"text": {"weights": [1.0]}}, r"text\.weights is of a caption's variants"),
+        ({"text": {"separator": "|", "weights": [0.0]}}, r"text\.weights is 0 everywhere"),
+        ({"text": {"template_weights": [1.0]}}, r"1 numbers for 0 text\.templates"),
+        ({"optimizer": {"kind": "schedulefree"}}, r"optimizer\.shape is cosine; set it to const"),
         ({"data": {"tars": None, "dataset": "x", "caption": "alt"}}, r"data\.caption is the key"),
     ):
         with pytest.raises(UserError, match=match):
