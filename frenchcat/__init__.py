@@ -22,7 +22,7 @@ _HOMES = {
     "OpenSelection": "frenchcat.selected",
     "FrenchcatError": "frenchcat.errors",
     **dict.fromkeys(
-        ("adopt", "build", "diff", "download", "evaluate", "sample", "serve", "verify"),
+        ("adopt", "audit", "build", "diff", "download", "evaluate", "sample", "serve", "verify"),
         "frenchcat.api",
     ),
     "train": "frenchcat.train",  # the package, which can be called: it trains
@@ -34,6 +34,7 @@ __all__ = [
     "RemoteDataset",
     "RemoteSelection",
     "adopt",
+    "audit",
     "build",
     "connect",
     "diff",
@@ -49,6 +50,7 @@ __all__ = [
 if TYPE_CHECKING:
     from frenchcat.api import (
         adopt,
+        audit,
         build,
         diff,
         download,
