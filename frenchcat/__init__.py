@@ -22,7 +22,10 @@ _HOMES = {
     "OpenSelection": "frenchcat.selected",
     "FrenchcatError": "frenchcat.errors",
     **dict.fromkeys(
-        ("adopt", "build", "credits", "diff", "download", "evaluate", "sample", "serve", "verify"),
+        (
+            *("adopt", "audit", "build", "credits", "diff", "download", "evaluate"),
+            *("sample", "serve", "verify"),
+        ),
         "frenchcat.api",
     ),
     "train": "frenchcat.train",  # the package, which can be called: it trains
@@ -34,6 +37,7 @@ __all__ = [
     "RemoteDataset",
     "RemoteSelection",
     "adopt",
+    "audit",
     "build",
     "connect",
     "credits",
@@ -50,6 +54,7 @@ __all__ = [
 if TYPE_CHECKING:
     from frenchcat.api import (
         adopt,
+        audit,
         build,
         credits,
         diff,

@@ -12,8 +12,10 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from frenchcat.curate.atomic import write_whole
 from frenchcat.curate.config import Overrides, merged, resolve
 from frenchcat.curate.dataset import Dataset
+from frenchcat.curate.system_errors import check_writable
 from frenchcat.opened import OpenDataset, open
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from frenchcat.drawing import Steering
     from frenchcat.index.service.app import Stoppable
     from frenchcat.plan import BuildPlan
+    from frenchcat.train.audit import CopyAudit
     from frenchcat.train.credentials import Credentials
     from frenchcat.train.draw import Watch as DrawWatch
     from frenchcat.train.evaluate import Evaluation
@@ -219,6 +222,7 @@ def sample(
     steering: Steering | None = None,
     checkpoint: str | Path | None = None,
     device: str = "auto",
+    refuse_copies: bool = False,
     watch: DrawWatch | None = None,
 ) -> list[Path]:
     """Draw prompts with a trained run: a signed PNG per image with its receipt, and the grid last.
@@ -230,7 +234,9 @@ def sample(
     An `image` is noised to `strength` (.6; 1 with a mask). With a `mask` of the same size, only
     what is white there is drawn. `vary` is an image, or a key of the run's dataset, that is varied
     by its CLIP vector (for a model of `model.image_vector`), moved by `mix` (0 to 1) towards the
-    prompt's; the prompt may be "". Raises `NotFound` if there is no such run.
+    prompt's; the prompt may be "". `refuse_copies` draws near copies of training images again, and
+    leaves out those that stay copies; the run has to be audited. Raises `NotFound` if there is no
+    such run.
     """
     from frenchcat.drawing import Steering, draw_to_files, size_of
 
@@ -258,6 +264,7 @@ def sample(
         credentials=credentials,
         steering=steering or Steering(),
         checkpoint=None if checkpoint is None else Path(checkpoint),
+        refuse_copies=refuse_copies,
         device=device,
         watch=watch,
     )
@@ -287,6 +294,53 @@ def evaluate(
         device=device,
         watch=watch,
     )
+
+
+def audit(
+    run: str | Path,
+    *,
+    prompts: int = 64,
+    number: int = 4,
+    false_alarms: float = 0.01,
+    captions: Sequence[str] | None = None,
+    guidance: float = 3.0,
+    steps: int = 20,
+    sampler: str = "dpm++",
+    seed: int = 0,
+    checkpoint: str | Path | None = None,
+    device: str = "auto",
+    page: str | Path | None = None,
+    watch: DrawWatch | None = None,
+) -> CopyAudit:
+    """Look for copies of training images among a model's drawings; writes audit.json and a page.
+
+    `captions` are drawn instead of `prompts` trained ones; `page` is RUN/audit.html by default.
+    """
+    from frenchcat.audit_page import page as shown
+    from frenchcat.train.audit import audit as measure
+    from frenchcat.train.run import find_checkpoint
+
+    to = Path(run) / "audit.html" if page is None else Path(page)
+    _, _, settings = find_checkpoint(Path(run), None if checkpoint is None else Path(checkpoint))
+    check_writable(to.parent, "page with --page")
+    found = measure(
+        Path(run),
+        prompts=prompts,
+        number=number,
+        false_alarms=false_alarms,
+        captions=captions,
+        guidance=guidance,
+        steps=steps,
+        sampler=sampler,
+        seed=seed,
+        checkpoint=None if checkpoint is None else Path(checkpoint),
+        device=device,
+        watch=watch,
+    )
+    assert settings.data.dataset is not None  # else nothing was compared, and it was refused
+    images = open(settings.data.dataset).picture
+    write_whole(to, shown(found, Path(run).resolve().name, images))
+    return found
 
 
 def verify(picture: str | Path, trust: str | Path | None = None) -> dict[str, Any]:

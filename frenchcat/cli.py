@@ -49,6 +49,7 @@ VERBS = {  # verb -> its module of commands/, in the order of the help
     "train": "train",
     "sample": "train",
     "evaluate": "train",
+    "audit": "audit",
     "verify": "train",
     "used": "used",
     "skews": "skews",

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from frenchcat.train.checkpoint import State
     from frenchcat.train.credentials import Credentials
     from frenchcat.train.draw import SampleRequest, Watch
+    from frenchcat.train.receipts import Receipts
     from frenchcat.train.run import Parts
     from frenchcat.train.steering import Guide
 
@@ -64,6 +65,7 @@ def draw_to_files(
     credentials: Credentials | None = None,
     steering: Steering = NO_STEERING,
     checkpoint: Path | None = None,
+    refuse_copies: bool = False,
     device: str = "cpu",
     opened: Opened | None = None,
     watch: Watch | None = None,
@@ -78,11 +80,14 @@ def draw_to_files(
     is not overwritten: the new one is numbered, and the same call gives the same files. `vary` is
     an image file or a key of the run's dataset, and `mix` how far it is moved towards the prompt.
     `checkpoint` is a checkpoint's folder, by default the best; `opened` is the run if it is open
-    already; `watch`, `stopped` and `how` are passed to train.draw. Raises `UserError` for a folder
-    that is not a run, an unreadable image or numbers out of range.
+    already; `watch`, `stopped` and `how` are passed to train.draw. With `refuse_copies`, a near
+    copy of a training image (train/copies.py) is drawn again with other seeds, and left out with a
+    line if it stays one. Raises `UserError` for a folder that is not a run, an unreadable image,
+    numbers out of range, a run that was not audited, and if every drawing is refused.
     """
     from frenchcat.curate.image import open_image
     from frenchcat.train.artist import open_artist
+    from frenchcat.train.copies import read_limits, without_copies
     from frenchcat.train.credentials import own_credentials
     from frenchcat.train.draw import SampleRequest, draw, grid
     from frenchcat.train.image_vectors import vector_of
@@ -110,28 +115,39 @@ def draw_to_files(
     if mix and vary is None:
         raise UserError(f"--mix {mix:g} mixes the prompt with an image; add --vary KEY or FILE")
     vector = None if vary is None else vector_of(vary, parts)
+    limits = None
+    if refuse_copies:
+        if run is None:
+            raise UserError("the bundled artist was not audited; name a run with --refuse-copies")
+        limits = read_limits(run, folder)
     credentials = credentials or own_credentials()
     requests = [SampleRequest(p, seed + n, negative) for p in prompts for n in range(number)]
-    try:
-        pictures = draw(
-            parts,
-            requests,
-            start=start,
-            strength=strength,
-            mask=inside,
-            image=vector,
-            mix=mix,
-            guides=guides,
-            watch=watch,
-            stopped=stopped,
-            **how,
-        )
-    except ValueError as error:
-        raise UserError(str(error)) from None
-    if run is None:
-        receipts = artist_receipts(folder, parts, pictures, neighbours)
+
+    def drawn(some: Sequence[SampleRequest]) -> tuple[list[Image], Receipts]:
+        try:
+            pictures = draw(
+                parts,
+                some,
+                start=start,
+                strength=strength,
+                mask=inside,
+                image=vector,
+                mix=mix,
+                guides=guides,
+                watch=watch,
+                stopped=stopped,
+                **how,
+            )
+        except ValueError as error:
+            raise UserError(str(error)) from None
+        if run is None:
+            return pictures, artist_receipts(folder, parts, pictures, neighbours)
+        return pictures, receipts_of(parts.settings.data, run / "rows", pictures, neighbours)
+
+    if limits is None:
+        pictures, receipts = drawn(requests)
     else:
-        receipts = receipts_of(parts.settings.data, run / "rows", pictures, neighbours)
+        requests, pictures, receipts = without_copies(parts, requests, limits, drawn)
     told_how = {n: value for n, value in how.items() if n not in USUAL or value != USUAL[n]}
     about = made_by(run, state, folder) | told_how | steered_by
     if "size" in about:

@@ -156,6 +156,10 @@ def sample(
         Path | None,
         typer.Option(metavar="FOLDER", help="The checkpoint; by default the run's best."),
     ] = None,
+    refuse_copies: Annotated[
+        bool,
+        typer.Option("--refuse-copies", help="Draw near copies of training images again, or not."),
+    ] = False,
     device: Annotated[str, typer.Option(help="cpu, cuda, or auto: a GPU if there is one.")] = (
         "auto"
     ),
@@ -209,6 +213,7 @@ def sample(
             credentials=credentials,
             steering=Steering(classifier, label, classifier_scale, clip_guidance),
             checkpoint=checkpoint,
+            refuse_copies=refuse_copies,
             device=device,
             watch=watch,
         )

@@ -1,6 +1,7 @@
 """A run on a selection of a small dataset that the bundled model embedded, with an index."""
 
 import io
+from collections.abc import Callable
 from pathlib import Path
 
 from PIL import Image
@@ -26,24 +27,26 @@ def mini() -> Clip:
     return load_clip(resolve(ClipSettings, {"precision": "fp32", "compile": "no"}))
 
 
-def make_dataset(folder: Path, clip: Clip) -> Dataset:
-    """Rows of one colour each, with creator and licence."""
+def make_dataset(folder: Path, clip: Clip, file: Callable[[int], bytes] = picture) -> Dataset:
+    """Rows of one colour each, or of these files, with creator and licence."""
     dataset = Dataset.create(folder, "colours")
-    pictures = [Image.open(io.BytesIO(picture(n))).convert("RGB") for n in range(ROWS)]
+    files = [file(n) for n in range(ROWS)]
+    pictures = [Image.open(io.BytesIO(one)).convert("RGB") for one in files]
     captions = [f"a patch of colour {n}" for n in range(ROWS)]
     vectors, texts = clip.encode_pictures(pictures), clip.encode_texts(captions)
     creators = [f"painter {n}" for n in range(ROWS)]
     licences = ["https://creativecommons.org/licenses/by/4.0/"] * ROWS
-    add_shard(dataset, "00000", vectors, texts, captions, creator=creators, license=licences)
+    told = {"creator": creators, "license": licences}
+    add_shard(dataset, "00000", vectors, texts, captions, files, **told)
     made = {"model": clip.name, "weights": clip.digest, "dimension": clip.dimension}
     record_entry(dataset, "embed", StageEntry(settings={**made, "precision": "fp32"}))
     build_index(dataset)
     return dataset
 
 
-def train_on_selection(folder: Path, clip: Clip) -> Path:
+def train_on_selection(folder: Path, clip: Clip, file: Callable[[int], bytes] = picture) -> Path:
     """A run of two steps on the first CHOSEN rows."""
-    dataset = make_dataset(folder / "dataset", clip)
+    dataset = make_dataset(folder / "dataset", clip, file)
     select(dataset, "some", Choice(where=f"key < '00000{CHOSEN:04d}'"))
     data = {"tars": None, "dataset": dataset.root, "selection": "some"}
     few = {"steps": 2, "warmup": 1}

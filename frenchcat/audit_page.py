@@ -1,0 +1,105 @@
+"""What an audit of a run found, as one page: each copy beside the image that it is a copy of.
+
+A pure function of the audit and of a way to read training images. The page opens offline and its
+content security policy forbids all requests.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from frenchcat.curate.errors import FrenchcatError
+from frenchcat.curate.safe_text import for_html
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from frenchcat.train.audit import Copy, CopyAudit
+
+MOST = 200
+"""Copies that are shown; the others are counted."""
+_PX = 192
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+_WORDS = {
+    "cosine": "content (CLIP)",
+    "pixels": "pixels",
+    "prompt": "effect of the prompt",
+}
+_STYLE = """
+:root { color-scheme: light dark; --back: #faf9f7; --card: #fff; --ink: #1d1b19; --dim: #6a645d;
+  --line: #e6e2dc; --accent: #2f5d8a }
+@media (prefers-color-scheme: dark) {
+  :root { --back: #161514; --card: #211f1d; --ink: #ece8e3; --dim: #a39c94; --line: #34302c;
+    --accent: #8db7e0 } }
+* { box-sizing: border-box }
+body { margin: 0; padding: 2.2rem clamp(1rem, 4vw, 3.5rem) 4rem; background: var(--back);
+  color: var(--ink); font: 15px/1.5 system-ui, sans-serif }
+h1 { margin: 0; font-size: 1.9rem; letter-spacing: -.02em }
+p { max-width: 46rem } .dim { color: var(--dim) }
+main { display: grid; gap: 1.1rem; grid-template-columns: repeat(auto-fill, minmax(420px, 1fr)) }
+article { background: var(--card); border: 1px solid var(--line); border-radius: 12px;
+  padding: .9rem; overflow-wrap: anywhere }
+.pair { display: grid; grid-template-columns: 1fr 1fr; gap: .6rem }
+figure { margin: 0 } figcaption { color: var(--dim); font-size: .8rem }
+img { width: 100%; aspect-ratio: 1; object-fit: contain; background: #fff;
+  image-rendering: pixelated }
+h2 { font-size: 1rem; margin: .6rem 0 .2rem } article p { margin: .2rem 0; font-size: .85rem }
+@media (max-width: 480px) { main { grid-template-columns: 1fr } }
+"""
+
+
+def page(audit: CopyAudit, run: str, image: Callable[[str], Image]) -> str:
+    """The whole page; `image` gives the training image of a key."""
+    name = for_html(run)
+    shown = audit.copies[:MOST]
+    more = len(audit.copies) - len(shown)
+    cards = "\n".join(_card(one, image) for one in shown)
+    rest = f'<p class="dim">And {more:,} more, in audit.json.</p>' if more > 0 else ""
+    limits = audit.limits
+    notes = "".join(f"<p>{for_html(note)}</p>" for note in audit.notes)
+    return f"""<!doctype html>
+<html lang="en"><head><meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="{_POLICY}">
+<meta name="referrer" content="no-referrer">
+<title>{name}: copies among its drawings</title><link rel="icon" href="data:,">
+<style>{_STYLE}</style></head><body>
+<header><h1>{name}: {len(audit.copies):,} of {audit.drawings:,} drawings are near copies</h1>
+<p>{audit.prompts:,} captions that were trained on, drawn by {for_html(audit.checkpoint)} and
+compared with {audit.compared:,} training images. A drawing is called a copy where a signal exceeds
+what {limits.controls:,} drawings of untrained captions reach; of such drawings,
+{limits.false_alarms:.1%} are expected to be called copies.</p>
+<p class="dim">{for_html(audit.said)}.</p>{notes}</header>
+<main>{cards}</main>{rest}
+</body></html>
+"""
+
+
+def _card(copy: Copy, image: Callable[[str], Image]) -> str:
+    drawn = "" if copy.drawing is None else _img(copy.drawing, "the drawing")
+    try:
+        trained = _img(image(copy.key), f"the training image {copy.key}")
+    except (FrenchcatError, OSError):
+        trained = '<p class="dim">it is no longer in the dataset</p>'
+    why = ", ".join(_WORDS[name] for name in copy.exceeded)
+    about = " · ".join(
+        for_html(text) for text in (copy.creator, copy.licence, copy.url) if text is not None
+    )
+    return f"""<article><div class="pair">
+<figure>{drawn}<figcaption>drawn, seed {copy.seed}</figcaption></figure>
+<figure>{trained}<figcaption>trained on: {for_html(copy.key)}</figcaption></figure></div>
+<h2>{for_html(copy.prompt)}</h2>
+<p>above the limit: {why}; cosine {copy.similarity:.3f}, pixels differ by {copy.difference:.1f}</p>
+<p class="dim">{about}</p></article>"""
+
+
+def _img(picture: Image, alt: str) -> str:
+    small = picture.convert("RGB")
+    small.thumbnail((_PX, _PX))
+    out = io.BytesIO()
+    small.save(out, "PNG")
+    data = base64.b64encode(out.getvalue()).decode()
+    return f'<img alt="{for_html(alt)}" src="data:image/png;base64,{data}">'
