@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from frenchcat.curate import files
+from frenchcat.curate.atomic import write_whole
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import NotFound, UnknownColumn, UserError
 from frenchcat.only_one import only_one
@@ -275,7 +276,6 @@ class OpenDataset:
         `UserError` for a bad list, `NotFound` without an index, and `AlreadyThere` where another
         selection has the name, unless `replace` is true.
         """
-        from frenchcat.curate.atomic import write_whole
         from frenchcat.curate.report.write import checked_path
         from frenchcat.index.visible import View
         from frenchcat.skews.audit import SkewRequest, audit_queries

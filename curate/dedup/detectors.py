@@ -20,6 +20,7 @@ from frenchcat.curate.dedup.cluster import Edges, no_edges
 from frenchcat.curate.dedup.rows import StoredRows, read_vectors, vectors_digest
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.hashes import PDQ_DISTANCE, PDQ_QUALITY
+from frenchcat.curate.urls import canonical_url
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -90,7 +91,6 @@ class Exact:
     def edges(self, dataset: Dataset, rows: StoredRows, settings: DetectorSettings) -> Edges:
         """Rows that share a hash or a URL."""
         from frenchcat.curate.dedup.exact import equal_values
-        from frenchcat.curate.urls import canonical_url
 
         urls = [canonical_url(url) for url in rows.table["url"].to_pylist()]
         hashes = [rows.table[name].to_pylist() for name in ("sha256", "stored_sha256")]
