@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -138,7 +139,16 @@ def test_copies_are_counted_where_they_are_shown(skewed: Planted, tmp_path: Path
         keys = pq.read_table(path, columns=["key"])["key"].to_pylist()
     first = K * QUERIES.index("nurse")
     clusters = [keys[first + at % 3] if 0 <= at - first < K else key for at, key in enumerate(keys)]
-    add_columns(dataset, "duplicates", cluster=clusters, duplicate_of=[None] * len(keys))
+    sizes = Counter(clusters)
+    add_columns(
+        dataset,
+        "duplicates",
+        cluster=clusters,
+        duplicate_of=[
+            None if key == cluster else cluster for key, cluster in zip(keys, clusters, strict=True)
+        ],
+        multiplicity=[sizes[cluster] for cluster in clusters],
+    )
     copied = replace(skewed, dataset=dataset)
     report = audited(copied, concepts=None, view=View(duplicates=True))
     found = {one.query: one for one in report.concentrations if one.kind == "clusters"}
