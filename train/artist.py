@@ -13,7 +13,6 @@ The weights are float32 once they are loaded: a CPU computes in it.
 
 from __future__ import annotations
 
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +25,7 @@ from frenchcat.curate.parquets import read_parquet
 from frenchcat.train import checkpoint
 from frenchcat.train.model import device_of
 from frenchcat.train.settings import TrainSettings
+from frenchcat.train.start import artist_folder
 
 if TYPE_CHECKING:
     from frenchcat.train.run import Parts
@@ -35,11 +35,6 @@ WEIGHTS = "diffusion_pytorch_model.safetensors"
 CONFIG = "config.json"
 STATE = "state.json"
 SEEN, ABOUT_SEEN = "seen.safetensors", "seen.parquet"
-
-
-def artist_folder() -> Path:
-    """The folder of the bundled artist's files, whether they exist or not."""
-    return Path(str(files("frenchcat").joinpath("artist")))
 
 
 def open_artist(

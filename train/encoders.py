@@ -29,6 +29,18 @@ LATENTS, TEXT_STATES = "latents", "text_states"
 Precision = Literal["fp16", "fp32"]
 PRECISIONS: tuple[Precision, ...] = ("fp16", "fp32")
 _LATENTS_VERSION, _TEXT_VERSION = 1, 1
+SETTING_NAMES = {
+    "vae": "the autoencoder",
+    "encoders": "the text encoders",
+    "shapes": "the sizes in pixels",
+    "edges": "data.aspects",
+    "crop": "data.crop",
+    "flip": "data.flip",
+    "separator": "text.separator",
+    "templates": "text.templates",
+    "precision": "the precision",
+}
+"""What the settings of both signatures are called in messages."""
 
 
 @dataclass(frozen=True)

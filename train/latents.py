@@ -39,6 +39,7 @@ from frenchcat.curate.run_stage import run_stage
 from frenchcat.curate.stage import Output, Progress, ShardFunction, Stage, StageReport
 from frenchcat.train.encoders import (
     PRECISIONS,
+    SETTING_NAMES,
     Encoders,
     Precision,
     latents_signature,
@@ -67,16 +68,6 @@ _AT_ONCE = 32
 """Images that are decoded together, and captions that are encoded together."""
 _NUMPY: dict[Precision, Any] = {"fp16": np.float16, "fp32": np.float32}
 _BYTES: dict[Precision, int] = {"fp16": 2, "fp32": 4}
-_NAMES = {
-    "vae": "the autoencoder",
-    "encoders": "the text encoders",
-    "shapes": "sizes in pixels",
-    "crop": "data.crop",
-    "flip": "data.flip",
-    "separator": "text.separator",
-    "templates": "text.templates",
-    "precision": "precision",
-}
 _STILL = SampleRandomness(0, 0, "latents")  # decides nothing: no chance is left
 
 
@@ -145,7 +136,7 @@ def _redone(dataset: Dataset, stage: Stage, shards: Sequence[str]) -> Redo | Non
     before = dataset.manifest().entry(signature.name).settings or {}
     changes = {
         told: (before[name], signature.settings[name])
-        for name, told in _NAMES.items()
+        for name, told in SETTING_NAMES.items()
         if name in before and before[name] != signature.settings.get(name)
     }
     return Redo(signature.name, len(made), changes)

@@ -88,7 +88,9 @@ class ModelSettings:
     image_dropout: float = Field(default=0.5, ge=0, lt=1)
     """Share of image vectors that are left out, so that captions alone can be drawn."""
     start: str | None = None
-    """What to start from: the folder of a pipeline of diffusers, a U-Net, or a run of ours."""
+    """What to start from: the folder of a pipeline of diffusers, a U-Net, or a run of ours, or
+    `artist`.
+    """
     lora: int = Field(default=0, ge=0)
     """Rank of low-rank updates to the attention (2106.09685); 0: all weights are trained."""
     lora_alpha: float | None = Field(default=None, gt=0)

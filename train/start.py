@@ -4,6 +4,7 @@
                                  its scheduler: Stable Diffusion 1.5 to 3, SDXL, PixArt
     a UNet2DConditionModel       its weights; text tower and process are the settings'
     a run or checkpoint of ours  its U-Net's weights, with its text tower and process
+    `artist`                     the bundled artist (artist.py), likewise
 
 Reads folders, downloads nothing. Text encoders and autoencoder are frozen. A checkpoint of a run
 that started from a pipeline is such a pipeline: it opens in diffusers without code of ours, and a
@@ -17,6 +18,7 @@ import hashlib
 import os
 import shutil
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
@@ -34,6 +36,8 @@ from frenchcat.train.settings import TrainSettings
 INDEX, SCHEDULER = "model_index.json", "scheduler_config.json"
 _SCHEDULES = {"linear": "linear", "scaled_linear": "scaled_linear", "squaredcos_cap_v2": "cosine"}
 _QUIET = {"local_files_only": True}
+ARTIST = "artist"
+"""What `model.start` calls the bundled artist."""
 _PARTS = ("unet", "transformer")
 """Where a checkpoint's network may lie."""
 
@@ -48,8 +52,10 @@ class Start:
 
     @property
     def network(self) -> Path:
-        """The folder of what is trained."""
-        return self.folder if self.kind == "unet" else self.folder / self.family.part
+        """The folder of what is trained; the artist's weights lie beside its state."""
+        part = self.folder / self.family.part
+        alone = self.kind == "own" and not part.is_dir() and (self.folder / "config.json").exists()
+        return self.folder if self.kind == "unet" or alone else part
 
     def digest(self) -> str:
         """Of the network's weights, and of a pipeline's text encoders and autoencoder."""
@@ -61,9 +67,18 @@ class Start:
         return hashlib.sha256(" ".join(parts).encode()).hexdigest()
 
 
+def artist_folder() -> Path:
+    """The folder of the bundled artist's files, whether they exist or not."""
+    return Path(str(files("frenchcat").joinpath("artist")))
+
+
 def start_of(named: str) -> Start:
     """What `model.start` names. Raises `UserError` for a folder that nothing can start from."""
     folder = Path(named).expanduser()
+    if named == ARTIST and not folder.exists():
+        folder = artist_folder()
+        if not (folder / "state.json").exists():
+            raise NotFound(f"model.start artist is not installed: {folder} has no state.json")
     if not folder.is_dir():
         raise NotFound(
             f"model.start {named} is no folder; give that of a pipeline, a U-Net or a run"
@@ -121,7 +136,8 @@ def check_fits(start: Start, unet: Any, text_width: int, channels: int) -> None:
             f"the U-Net of {start.folder} has {config.in_channels} channels, and x has {channels}; "
             "set model.vae to its autoencoder, or name its whole pipeline"
         )
-    if getattr(config, "addition_embed_type", None) or getattr(config, "class_embed_type", None):
+    more = getattr(config, "addition_embed_type", None), getattr(config, "class_embed_type", None)
+    if start.kind != "own" and any(more):  # our own take the captions' embeddings there
         raise UserError(
             f"the U-Net of {start.folder} is conditioned on more than text (SDXL's kind); name its "
             "whole pipeline, which has the rest"

@@ -20,6 +20,7 @@ from frenchcat.curate.markers import Signature, marker
 from frenchcat.curate.notices import say_once
 from frenchcat.train.encoders import (
     PRECISIONS,
+    SETTING_NAMES,
     latents_signature,
     text_digest,
     text_signature,
@@ -142,7 +143,7 @@ def _check_shards(dataset: Dataset, rows: TrainingRows, signatures: Sequence[Sig
             raise _Unfit(f"shard {shard} has no {what}")
         fitting = [one for one in signatures if one.digest(made.inputs) == made.digest]
         if not fitting:
-            raise _Unfit(f"the {what} of shard {shard} are of {_others(dataset, signatures)}")
+            raise _Unfit(f"the {what} of shard {shard} differ in {_others(dataset, signatures)}")
         download = marker(dataset, "download", shard)
         tar = files.TAR.of(shard)
         if download is None or made.inputs[tar] != download.outputs[tar].sha256:
@@ -158,7 +159,8 @@ def _others(dataset: Dataset, signatures: Sequence[Signature]) -> str:
     differing = [
         name for name in there if all(there[name] != settings.get(name) for settings in wanted)
     ]
-    return f"another {', '.join(differing)}" if differing else "other settings"
+    told = [SETTING_NAMES[name] for name in differing if name in SETTING_NAMES]
+    return ", ".join(told) or "their settings"
 
 
 def _check_missing(shard: str, missing: Sequence[str], what: str) -> None:

@@ -25,11 +25,13 @@ from frenchcat.train.artist import (
 )
 from frenchcat.train.checkpoint import State
 from frenchcat.train.draw import SampleRequest, draw
-from frenchcat.train.run import Parts, make_parts
+from frenchcat.train.loop import train
+from frenchcat.train.run import Parts, make_parts, open_run
 from frenchcat.train.seen import Seen, thumbs_of
+from frenchcat.train.start import start_of
 from tests.sample.pictures import picture
 from tests.train.embedded_run import mini
-from tests.train.runs import settings, values
+from tests.train.runs import settings, values, write_tars
 
 PROCESS = {"schedule": "flow", "target": "x0", "loss": "velocity", "min_snr": 0.0}
 ROWS = 12
@@ -58,6 +60,27 @@ def artist(parts: Parts, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def bundled(artist: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr("frenchcat.train.artist.artist_folder", lambda: artist)
     return artist
+
+
+def test_a_training_starts_from_it(
+    artist: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("frenchcat.train.start.artist_folder", lambda: tmp_path)
+    with pytest.raises(NotFound, match=r"model\.start artist is not installed"):
+        start_of("artist")
+    monkeypatch.setattr("frenchcat.train.start.artist_folder", lambda: artist)
+    tars = write_tars(tmp_path / "tars", 1)
+    barely = {"steps": 1, "warmup": 0, "rate": 1e-9, "ema": 0.0, "decay": 0.0}
+    for name, more in (("all", {}), ("updates", {"lora": 2})):
+        model = {"start": "artist", "patch": 1, **more}  # its own patch is taken
+        chosen = settings(tars, tmp_path / name, model=model, optimizer=barely)
+        opened, state, _ = open_run(train(chosen))
+        theirs, _, _ = open_artist(folder=artist)
+        assert opened.settings.model.patch == 4
+        assert opened.settings.diffusion.loss == "velocity"
+        for one, other in zip(opened.unet.parameters(), theirs.unet.parameters(), strict=True):
+            torch.testing.assert_close(one, other, atol=1e-6, rtol=0)
+        assert len(state.identity["start"]) == 64
 
 
 def trained() -> list[Image.Image]:

@@ -257,9 +257,9 @@ def test_a_removed_row_leaves_them_and_the_rest_is_up_to_date(
 @pytest.mark.parametrize(
     ("more", "said"),
     [
-        ({"data.size": 24}, "latents of shard 00000 are of another shapes"),
+        ({"data.size": 24}, "latents of shard 00000 differ in the sizes in pixels"),
         ({"data.crop": "random"}, "data.crop is random, and each epoch crops elsewhere"),
-        ({"data.crop": "pad"}, "are of another crop"),
+        ({"data.crop": "pad"}, "differ in data.crop"),
         ({"text.templates": ["a {caption}"]}, "captions are encoded by the run: the text states"),
         ({"data.selection": "all"}, "rows of shard 00000 have no latents, such as 000000002"),
     ],
@@ -290,7 +290,7 @@ def test_latents_of_another_autoencoder_are_not_read_and_replaced_only_if_agreed
     shutil.copytree(pipeline, other)
     torch.manual_seed(1)
     tiny_vae().save_pretrained(other / "vae")
-    with pytest.raises(UserError, match="latents of shard 00000 are of another vae"):
+    with pytest.raises(UserError, match="latents of shard 00000 differ in the autoencoder"):
         run(dataset, other, tmp_path / "run", **{"data.latents": "require"})
     with pytest.raises(ConfirmationNeeded, match="2 shards will be encoded again: the autoencoder"):
         encode(dataset, other)
