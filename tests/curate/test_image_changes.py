@@ -93,13 +93,17 @@ def test_a_domain_stands_out_and_small_ones_cannot() -> None:
 
 
 def crawl(root: Path, *, later: bool) -> Dataset:
-    """Sixty images at six domains; later a.example has other images, and one is re-encoded."""
+    """Sixty images at six domains; later a.example has other images, one is gone, one coarser."""
     vectors = unit_rows(120)
     rows = []
     for n in range(60):
         domain = "abcdef"[n // 10]
         taken = later and domain == "a"
         changed = taken or (later and n == 59)
+        if later and n == 0:
+            gone = {"uid": f"{n:032d}"}
+            rows.append(Row("http://a.example/0.jpg", failed="http_404: gone", columns=gone))
+            continue
         rows.append(
             Row(
                 f"http://{domain}.example/{n}.jpg",
@@ -120,17 +124,18 @@ def crawl(root: Path, *, later: bool) -> Dataset:
 def test_a_takeover_is_seen_between_two_crawls(tmp_path: Path) -> None:
     before, after = crawl(tmp_path / "a", later=False), crawl(tmp_path / "b", later=True)
     found = diff(before, after)
-    assert found.by_grade() == {"re_encoded": 1, "edited": 0, "replaced": 10, "ungraded": 0}
+    assert found.by_grade() == {"re_encoded": 1, "edited": 0, "replaced": 9, "ungraded": 0}
     (domain,) = found.domains
-    assert (domain.domain, domain.rows, domain.replaced) == ("a.example", 10, 10)
+    assert (domain.domain, domain.rows, domain.replaced) == ("a.example", 9, 9)
     assert diff(before, before).domains == []
     assert diff(before, before).by_grade() == {}
     command = ["diff", before.root, after.root]
     said = CliRunner().invoke(app, command, catch_exceptions=False).stdout
     assert "images replaced" in said
-    assert "a.example: 10 of 10 images replaced" in said
+    assert "a.example: 9 of 9 images replaced" in said
     told = CliRunner().invoke(app, [*command, "--json"], catch_exceptions=False).stdout
     lines = [json.loads(line) for line in told.splitlines()]
     assert [one["domain"] for one in lines if one["change"] == "domain"] == ["a.example"]
-    assert lines[0]["image"]["grade"] == "replaced"
-    assert lines[0]["image"]["pdq_bits"] == 256
+    assert "image" not in lines[0]  # it is gone
+    assert lines[1]["image"]["grade"] == "replaced"
+    assert lines[1]["image"]["pdq_bits"] == 256

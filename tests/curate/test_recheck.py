@@ -170,6 +170,7 @@ def test_sites_alone(dataset: Dataset, sites: tuple[Site, Site]) -> None:
     assert not [path for _, path in one.asked if path.endswith(".png")]
     # row 3 was opted out by its file before: a further signal is no new opt-out
     assert [(row.key, row.outcome) for row in found.changes] == [(key(3), "changed")]
+    assert opted_out_since(dataset) == {}
 
 
 def test_a_clock_behind_the_last_recheck_is_one_line(
