@@ -27,6 +27,7 @@ from frenchcat.curate.atomic import move_folder
 from frenchcat.curate.dataset import Dataset, file_sha256
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.json_text import json_text
+from frenchcat.curate.outputs import check_outside
 from frenchcat.curate.safe_text import for_csv
 from frenchcat.curate.select import LABEL, Selection, open_selection, require_images
 from frenchcat.curate.system_errors import check_space, check_writable, writing
@@ -73,7 +74,8 @@ def export(
     """Write a selection into the new or empty folder `to`; gives the folder.
 
     `advance` is told of rows as they are done, `told` what it came to. Raises `UserError` for an
-    unknown selection or format, where `to` holds something, and where every row is refused.
+    unknown selection or format, where `to` holds something or lies in a dataset, and where every
+    row is refused.
     """
     if format not in FORMATS:
         raise UserError(f"no format {format!r}; there are: {', '.join(FORMATS)}")
@@ -81,6 +83,7 @@ def export(
     folder = Path(to)
     if held := _held(folder):
         raise UserError(f"{folder} already exists and contains {held}; name a new folder")
+    check_outside(folder, "--to")
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     check_writable(folder.parent, "folder with --to")

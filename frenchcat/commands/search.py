@@ -74,11 +74,12 @@ def search(
 
     Example: frenchcat search data/mine cat --plus beret.jpg --minus drawing --where 'width >= 512'
     """
+    from frenchcat.curate.outputs import check_page
     from frenchcat.index.search import View, check
     from frenchcat.terminal import say, tell
 
     if html is not None:
-        _check_page(html)
+        check_page(html, "--html")
     terms = _terms(query, image, plus or [], minus or [])
     check(k, by, min_similarity)
     searcher = frenchcat.open(dataset).searcher()
@@ -103,18 +104,6 @@ def search(
         tell(f"of the {k} nearest rows of all, hidden: {said}")
     if html is not None and not json:
         say(f"wrote {html}")
-
-
-def _check_page(html: Path) -> None:
-    """Check `--html` before the model is loaded. Raises `UserError` if the page cannot be
-    written.
-    """
-    from frenchcat.curate.errors import UserError
-    from frenchcat.curate.system_errors import check_writable
-
-    if html.is_dir():
-        raise UserError(f"--html {html} is a folder; name a file: --html {html}/hits.html")
-    check_writable(html.parent, "file with --html")
 
 
 def _terms(
