@@ -126,12 +126,13 @@ def _terms(
 
 def _term(given: str) -> Term:
     """An image if there is a file of that name, else a text."""
+    from frenchcat.curate.adopt.kept import IMAGE_ENDINGS
     from frenchcat.curate.errors import UserError
     from frenchcat.index.terms import QueryImage, Text
 
     if Path(given).is_file():
         return QueryImage(given)
-    if Path(given).suffix.lower() in (".jpg", ".jpeg", ".png", ".webp"):
+    if Path(given).suffix.lower()[1:] in IMAGE_ENDINGS:
         raise UserError(f"{given}: no such file; give an existing image file, or a text")
     return Text(given)
 
