@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.licence import COLUMN, licences_of
-from frenchcat.curate.sql_text import literal
+from frenchcat.curate.sql_text import exactly, literal
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -35,7 +35,9 @@ def connection(dataset: Dataset) -> DuckDBPyConnection:
 def _local(root: str, pid: int) -> DuckDBPyConnection:
     """The instance that sees a folder, of this process: a fork has none of its threads."""
     duck = _started()
-    duck.execute(f"SET allowed_directories = [{literal(root)}]")
+    # The files that a pattern gives are looked up, and so is the pattern.
+    seen = ", ".join(literal(name) for name in dict.fromkeys((root, exactly(root))))
+    duck.execute(f"SET allowed_directories = [{seen}]")
     duck.execute("SET enable_external_access = false")
     duck.execute("SET lock_configuration = true")
     return duck

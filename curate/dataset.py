@@ -105,6 +105,11 @@ class Dataset:
         dataset = cls(_tidy(root))
         if dataset.exists(MANIFEST):
             return cls.open(root)
+        if dataset.local and (around := dataset_around(dataset.root)) is not None:
+            raise UserError(
+                f"{root} is inside the dataset {around}, which holds its own files only; "
+                "give a folder outside it"
+            )
         if foreign := [f for f in dataset.files("") if f.split("/")[0] not in _OWN]:
             raise UserError(
                 f"{root} is not empty and is not a dataset (it holds {foreign[0]!r}); "
@@ -359,3 +364,23 @@ def _tidy(root: str | Path) -> str:
     if "://" in text:
         return text.rstrip("/")
     return os.path.abspath(os.path.expanduser(text))
+
+
+def dataset_around(path: str | Path) -> str | None:
+    """The local dataset that a path lies in or is; None for one outside, or at an address."""
+    if "://" in str(path):
+        return None
+    place = os.path.realpath(os.path.expanduser(path))
+    while not _looks_like_one(place):
+        if (above := os.path.dirname(place)) == place:
+            return None
+        place = above
+    return place
+
+
+def _looks_like_one(folder: str) -> bool:
+    """Whether a folder has a dataset's manifest and folders; other tools have a dataset.json."""
+    parts = ("stages", "shards", "lists")
+    return os.path.isfile(os.path.join(folder, MANIFEST)) and any(
+        os.path.isdir(os.path.join(folder, name)) for name in parts
+    )

@@ -31,6 +31,7 @@ from frenchcat.curate.croissant import described
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.json_text import json_text
+from frenchcat.curate.outputs import check_outside
 from frenchcat.curate.safe_text import for_csv
 from frenchcat.curate.select import LABEL, Selection, open_selection, require_images
 from frenchcat.curate.system_errors import check_space, check_writable, writing
@@ -79,7 +80,8 @@ def export(
     """Write a selection into the new or empty folder `to`; gives the folder.
 
     `advance` is told of rows as they are done, `told` what it came to. Raises `UserError` for an
-    unknown selection or format, where `to` holds something, and where every row is refused.
+    unknown selection or format, where `to` holds something or lies in a dataset, and where every
+    row is refused.
     """
     if format not in FORMATS:
         raise UserError(f"no format {format!r}; there are: {', '.join(FORMATS)}")
@@ -123,9 +125,10 @@ def new_folder(to: str | Path, needed: int, what: str) -> Iterator[Path]:
 
 
 def check_new(folder: Path) -> None:
-    """Raise `UserError` where a folder is not new or empty."""
+    """Raise `UserError` where a folder is not new or empty, or lies inside a dataset."""
     if held := _held(folder):
         raise UserError(f"{folder} already exists and contains {held}; name a new folder")
+    check_outside(folder, "--to")
 
 
 _MEMBER = 512  # bytes of a tar before each member, and to which it is filled up

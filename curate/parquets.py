@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import Damaged, first_line
 from frenchcat.curate.promote import folded, selected, unified
-from frenchcat.curate.sql_text import literal
+from frenchcat.curate.sql_text import exactly, literal
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -72,7 +72,7 @@ class ParquetFiles:
             paths = group.paths if only is None else tuple({only} & set(group.paths))
             if not paths:
                 continue
-            listed = ", ".join(map(literal, paths))
+            listed = ", ".join(literal(exactly(path)) for path in paths)
             chosen = selected(group.columns, self.schema)
             if shard is not None:
                 chosen += rf", regexp_extract({self._file}, '([^/]+)\.parquet$', 1) AS {shard}"
@@ -161,4 +161,5 @@ def _names_in_duckdb(duck: DuckDBPyConnection, path: str, names: Sequence[str]) 
     """What DuckDB calls a file's columns: it tells apart names that differ in case alone."""
     if len(set(map(folded, names))) == len(names):
         return names
-    return duck.sql(f"SELECT * FROM read_parquet([{literal(path)}], {_PLAIN}) LIMIT 0").columns
+    file = literal(exactly(path))
+    return duck.sql(f"SELECT * FROM read_parquet([{file}], {_PLAIN}) LIMIT 0").columns

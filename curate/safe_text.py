@@ -25,7 +25,8 @@ _SURROGATES = r"\ud800-\udfff"  # halves of a pair: no encoding can write them
 _SPACES = re.compile("[\t\n\v\f\r\x85\u2028\u2029]+")
 _UNSAFE = re.compile(f"[{_CONTROLS}{_BIDI}{_SURROGATES}]")
 _UNSAFE_IN_LINES = re.compile(f"(?!\n)[{_CONTROLS}{_BIDI}{_SURROGATES}]")
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # the last ones full width
+_FIRST = ("\t", "\r", "\n")
 
 
 def for_terminal(text: Any, at_most: int | None = None) -> str:
@@ -56,7 +57,10 @@ def for_html(text: Any, at_most: int | None = None) -> str:
 def for_csv(value: Any) -> Any:
     """A value as a cell that no spreadsheet takes for a formula; numbers stay what they are.
 
-    A text that begins with ``=``, ``+``, ``-``, ``@``, a tab or a carriage return gets an
-    apostrophe in front, as OWASP recommends ("CSV injection").
+    A text that begins with ``=``, ``+``, ``-`` or ``@``, of any width and behind any spaces, or
+    with a tab or a line break, gets an apostrophe in front, as OWASP recommends ("CSV injection").
     """
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+    if not isinstance(value, str):
+        return value
+    computed = value.startswith(_FIRST) or value.lstrip().startswith(_FORMULA)
+    return f"'{value}" if computed else value

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from frenchcat.curate.atomic import write_whole
 from frenchcat.curate.config import Overrides, merged, resolve
 from frenchcat.curate.dataset import Dataset
-from frenchcat.curate.system_errors import check_writable
+from frenchcat.curate.outputs import check_page
 from frenchcat.opened import OpenDataset, open
 
 if TYPE_CHECKING:
@@ -322,7 +322,7 @@ def audit(
 
     to = Path(run) / "audit.html" if page is None else Path(page)
     _, _, settings = find_checkpoint(Path(run), None if checkpoint is None else Path(checkpoint))
-    check_writable(to.parent, "page with --page")
+    check_page(to, "--page")
     found = measure(
         Path(run),
         prompts=prompts,

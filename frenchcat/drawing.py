@@ -14,6 +14,7 @@ from frenchcat.curate.atomic import write_whole
 from frenchcat.curate.dataset import file_sha256
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.json_text import json_text
+from frenchcat.curate.outputs import check_outside
 from frenchcat.curate.system_errors import check_writable
 
 if TYPE_CHECKING:
@@ -102,6 +103,7 @@ def draw_to_files(
     if opened is None:
         opened = open_artist(device) if run is None else open_run(run, checkpoint, device)
     parts, state, folder = opened
+    check_outside(out, "--out")
     check_writable(out, "folder with --out")
     guides, steered_by = _guides(steering, parts)
     start = None if image is None else open_image(image)

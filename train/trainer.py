@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from frenchcat.curate.config import as_dict
 from frenchcat.curate.errors import Diverged, UserError
 from frenchcat.curate.notices import say_once
+from frenchcat.curate.outputs import check_outside
 from frenchcat.curate.safe_text import for_terminal
 from frenchcat.curate.system_errors import check_space, check_writable
 from frenchcat.train import checkpoint
@@ -332,6 +333,7 @@ class Trainer:
     def _rows(self) -> Any:
         """Laid out by the first rank, opened by all."""
         if self.ranks.first:
+            check_outside(self.folder, "run.out")
             check_writable(self.folder, "run.out")
             self.folder.mkdir(parents=True, exist_ok=True)
             rows, troubles = prepare_rows(self.settings, self.folder / "rows")

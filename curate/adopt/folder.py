@@ -176,6 +176,11 @@ def _dataset(out: str | Path, folder: Path, kind: str) -> Iterator[Dataset]:
     What was made is taken away again where the block raises a `FrenchcatError`.
     """
     fresh = not Dataset(str(out)).exists(MANIFEST)
+    if fresh and "://" not in str(out) and _inside(out, folder):
+        raise UserError(
+            f"{out} is inside {folder}, which an adoption leaves as it is; give --out a folder "
+            "outside it"
+        )
     first = _first_missing(str(out))
     dataset = Dataset.create(out, folder.resolve().name)
     try:
@@ -192,6 +197,12 @@ def _dataset(out: str | Path, folder: Path, kind: str) -> Iterator[Dataset]:
         if fresh:
             _take_away(dataset, first)
         raise
+
+
+def _inside(out: str | Path, folder: Path) -> bool:
+    """Whether a local place lies in a folder, by whatever links."""
+    place, around = os.path.realpath(os.path.expanduser(out)), os.path.realpath(folder)
+    return os.path.commonpath([place, around]) == around != place
 
 
 def _first_missing(out: str) -> Path | None:

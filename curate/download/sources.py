@@ -174,7 +174,8 @@ def _below(fs: Any, root: str, path: str) -> FoundList:
         if match := _PARTITION.fullmatch(part):
             value = unquote(match[2])
             partitions[unquote(match[1])] = None if value == _NULL_PARTITION else value
-    return FoundList(str(fs.unstrip_protocol(path)), relative, partitions)
+    address = path if _is_local(fs) else str(fs.unstrip_protocol(path))
+    return FoundList(address, relative, partitions)
 
 
 def _may_be_list(path: str, root: str) -> bool:
@@ -197,10 +198,18 @@ def _is_list(fs: Any, path: str) -> bool:
     return like_url(next((line for line in text.splitlines() if line.strip()), ""))
 
 
+def _is_local(fs: Any) -> bool:
+    """Whether a file system is this machine's."""
+    return "file" in (fs.protocol if isinstance(fs.protocol, tuple) else (fs.protocol,))
+
+
 def _file_system(address: str) -> tuple[Any, str]:
     import fsspec
 
     try:
+        if "://" not in address:  # a path, of which no character stands for anything
+            fs = fsspec.filesystem("file")
+            return fs, str(fs._strip_protocol(address))
         fs, path = fsspec.core.url_to_fs(address)
     except (ImportError, ValueError) as error:
         raise UserError(f"{address}: {error}") from None
@@ -212,7 +221,7 @@ def fetch(one: FoundList, scratch: Path, number: int, reading: Reading | None = 
     kind = kind_of(one.address)
     fs, remote = _file_system(one.address)
     path = Path(remote)
-    if "file" not in (fs.protocol if isinstance(fs.protocol, tuple) else (fs.protocol,)):
+    if not _is_local(fs):
         path = scratch / f"{number:05d}-{base_name(one.address)}"
         try:
             fs.get_file(remote, str(path))

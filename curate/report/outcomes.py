@@ -18,7 +18,7 @@ from typing import Any
 from frenchcat.curate.catalog import Catalog
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.failures import NAME_SQL, OPTED_OUT, REASON, SIGNAL
-from frenchcat.curate.sql_text import literal
+from frenchcat.curate.sql_text import exactly, literal
 from frenchcat.curate.urls import PLAIN_URL, domain_of_host, host_of
 
 OUTCOMES = ("failed", "opted_out", "removed", "dropped", "stored", "kept")
@@ -104,7 +104,7 @@ def _add_unembedded(catalog: Catalog) -> bool:
     dataset, folder = catalog.dataset, "embeddings/failed"
     names = [name for name in dataset.files(folder) if name.endswith(".parquet")]
     if names:
-        listed = ", ".join(literal(dataset.path(f"{folder}/{name}")) for name in names)
+        listed = ", ".join(literal(exactly(dataset.path(f"{folder}/{name}"))) for name in names)
         catalog.duck.execute(
             "CREATE TEMP VIEW unembedded AS SELECT key::VARCHAR AS key, "
             f"'{NOT_EMBEDDED}:' || string_split(reason::VARCHAR, ':')[1] AS why "

@@ -74,11 +74,12 @@ def search(
 
     Example: frenchcat search data/mine cat --plus beret.jpg --minus drawing --where 'width >= 512'
     """
+    from frenchcat.curate.outputs import check_page
     from frenchcat.index.search import View, check
     from frenchcat.terminal import say, tell
 
     if html is not None:
-        _check_page(html)
+        check_page(html, "--html")
     terms = _terms(query, image, plus or [], minus or [])
     check(k, by, min_similarity)
     searcher = frenchcat.open(dataset).searcher()
@@ -105,18 +106,6 @@ def search(
         say(f"wrote {html}")
 
 
-def _check_page(html: Path) -> None:
-    """Check `--html` before the model is loaded. Raises `UserError` if the page cannot be
-    written.
-    """
-    from frenchcat.curate.errors import UserError
-    from frenchcat.curate.system_errors import check_writable
-
-    if html.is_dir():
-        raise UserError(f"--html {html} is a folder; name a file: --html {html}/hits.html")
-    check_writable(html.parent, "file with --html")
-
-
 def _terms(
     query: str | None, image: Path | None, plus: Sequence[str], minus: Sequence[str]
 ) -> Terms:
@@ -137,12 +126,13 @@ def _terms(
 
 def _term(given: str) -> Term:
     """An image if there is a file of that name, else a text."""
+    from frenchcat.curate.adopt.kept import IMAGE_ENDINGS
     from frenchcat.curate.errors import UserError
     from frenchcat.index.terms import QueryImage, Text
 
     if Path(given).is_file():
         return QueryImage(given)
-    if Path(given).suffix.lower() in (".jpg", ".jpeg", ".png", ".webp"):
+    if Path(given).suffix.lower()[1:] in IMAGE_ENDINGS:
         raise UserError(f"{given}: no such file; give an existing image file, or a text")
     return Text(given)
 

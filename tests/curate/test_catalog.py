@@ -64,6 +64,22 @@ def test_the_names_of_its_folders_say_nothing_of_its_rows(dataset: Dataset, tmp_
         assert catalog.table().equals(before)
 
 
+@pytest.mark.parametrize("name", ["[x]", "a?b", "a*b", "**", "[!x]", "[[]x]"])
+def test_a_folder_named_like_a_pattern_is_no_other_folder(
+    dataset: Dataset, tmp_path: Path, name: str
+) -> None:
+    """DuckDB takes `[x]` for `x`, whose files another dataset may have there."""
+    for number, beside in enumerate(("x", "[x]", "a?b", "a*b", "acb", "**", "[!x]", "y", "[[]x]")):
+        made = Dataset.create(tmp_path / beside, "d")
+        columns = {"key": ["000000000"], "url": [beside], "status": ["success"]}
+        write(made, "shards/00000.parquet", {**columns, f"own_{number}": [number]})
+        write(made, "scores/00000.parquet", {"key": ["000000000"], "punsafe": [float(number)]})
+        made.write_json("stages/download/00000.json", {})
+    with Catalog(Dataset.open(tmp_path / name)) as catalog:
+        assert catalog.table(["url"])["url"].to_pylist() == [name]
+        assert catalog.count("punsafe >= 0") == 1
+
+
 @pytest.mark.parametrize(
     ("where", "said"),
     [

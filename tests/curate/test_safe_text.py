@@ -87,6 +87,11 @@ def test_a_cell_is_no_formula(first: str) -> None:
     assert for_csv(f"{first}1+1") == f"'{first}1+1"
 
 
+@pytest.mark.parametrize("text", [" =1", "\u00a0\u3000=1", "\n=1", "\uff1d1", " \uff20SUM(A1)"])
+def test_spaces_and_full_width_signs_hide_no_formula(text: str) -> None:
+    assert for_csv(text) == f"'{text}"
+
+
 @pytest.mark.parametrize("value", ["a cat", "", "1-1", None, -1, -0.5])
 def test_other_cells_stay(value: object) -> None:
     assert for_csv(value) is value

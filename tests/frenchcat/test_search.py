@@ -63,6 +63,8 @@ def test_texts_pictures_and_sums(dataset: Dataset, tmp_path: Path) -> None:
         found(dataset.root)
     with pytest.raises(UserError, match="no such file"):
         found(dataset.root, "cat", "--plus", "nowhere.jpg")
+    with pytest.raises(UserError, match="no such file"):
+        found(dataset.root, "cat", "--minus", "nowhere.HEIC")
     with pytest.raises(UserError, match="k is 0"):
         found(dataset.root, "cat", "-k", "0")
 

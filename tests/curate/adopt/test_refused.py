@@ -68,6 +68,16 @@ def test_a_file_is_no_folder(tmp_path: Path) -> None:
     assert not (tmp_path / "d").exists()
 
 
+def test_a_dataset_is_not_made_inside_what_it_is_made_of(tmp_path: Path) -> None:
+    theirs = two_shards(tmp_path / "theirs")
+    (tmp_path / "link").symlink_to(theirs)
+    before = tree_digest(theirs)
+    for inside in (theirs / "d", tmp_path / "link" / "d", tmp_path / "x" / ".." / "theirs" / "d"):
+        with pytest.raises(UserError, match="which an adoption leaves as it is; give --out"):
+            adopt(theirs, inside)
+    assert tree_digest(theirs) == before
+
+
 def test_the_folder_that_was_meant_is_named(tmp_path: Path) -> None:
     two_shards(tmp_path / "theirs")
     with pytest.raises(UserError, match=r"did you mean .*theirs\?"):

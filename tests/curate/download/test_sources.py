@@ -31,6 +31,24 @@ def test_hive_folders_are_columns(tmp_path: Path) -> None:
     assert {row["source_file"] for row in rows} == set(HIVE)
 
 
+@pytest.mark.parametrize("name", ["a?b", "a::b", "[x]", "a*b", "a#b%41", "zip::x", "{a,b}"])
+def test_a_path_is_a_path_whatever_characters_it_has(tmp_path: Path, name: str) -> None:
+    """fsspec chains at `::`, an address ends at `?`, a glob knows `[`, `*` and `?`."""
+    lists = {
+        "l.parquet": pa.table({"url": ["http://p"]}),
+        "l.csv": "url,caption\nhttp://c,x\n",
+        f"{name}.txt": "http://t\n",
+        f"{name}.jsonl": '{"url": "http://j"}\n',
+    }
+    for beside in (name, "x", "acb", "a#bA", "a"):
+        for file, content in lists.items():
+            put(tmp_path / "given" / beside / file, content)
+    rows = frozen_rows(tmp_path / "given" / name, tmp_path / "folder")
+    assert sorted(row["url"] for row in rows) == ["http://c", "http://j", "http://p", "http://t"]
+    (row,) = frozen_rows(tmp_path / "given" / name / f"{name}.txt", tmp_path / "file")
+    assert row["url"] == "http://t"
+
+
 @pytest.mark.parametrize("name", ["l.parquet", "l.csv", "l.txt", "l.jsonl"])
 @pytest.mark.parametrize(
     ("data", "said"),

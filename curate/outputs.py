@@ -1,0 +1,54 @@
+"""Where a command may write what is no part of a dataset: a page, an export, drawings, a run.
+
+Reads the beginning of a file that would be replaced, writes nothing. What lies inside a dataset is
+not seen by its removals, and a page's option that names a list, an image or a device by mistake
+must not replace it. A page that frenchcat or anybody wrote is replaced, so that a command can be
+run again.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from frenchcat.curate.dataset import dataset_around
+from frenchcat.curate.errors import UserError
+from frenchcat.curate.system_errors import check_writable
+
+_PAGE = (b"<!doctype html", b"<html")
+
+
+def check_outside(path: str | Path, option: str) -> None:
+    """Raise `UserError` where a local path lies in a dataset, or is one."""
+    if (found := dataset_around(path)) is not None:
+        raise UserError(
+            f"{path} is inside the dataset {found}, where a removal would not find it; "
+            f"name another place with {option}, such as beside the dataset"
+        )
+
+
+def check_page(path: Path, option: str) -> None:
+    """Check where an HTML page is to go, before long work.
+
+    Raises `UserError` for a folder, a place inside a dataset or one that cannot be written, and a
+    file that is there and is not an HTML page.
+    """
+    if path.is_dir():
+        raise UserError(f"{path} is a folder; name a file for the page: {option} {path}/page.html")
+    check_outside(path, option)
+    check_writable(path.parent, f"file with {option}")
+    if path.exists() and not _is_page(path):
+        raise UserError(
+            f"{path} already exists and is not an HTML page; name another file with {option}"
+        )
+
+
+def _is_page(path: Path) -> bool:
+    """Whether a file may be replaced by a page: it is one, or is empty."""
+    if not path.is_file():  # a device, a pipe
+        return False
+    if not os.access(path, os.R_OK):
+        return False
+    with open(path, "rb") as file:
+        head = file.read(256).removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    return head.startswith(_PAGE) or not head

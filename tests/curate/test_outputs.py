@@ -1,0 +1,73 @@
+"""What a command writes never lands in a dataset, nor in place of what is no page."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from frenchcat.curate.dataset import Dataset, dataset_around
+from frenchcat.curate.errors import UserError
+from frenchcat.curate.export import export
+from frenchcat.curate.outputs import check_outside, check_page
+from frenchcat.curate.select import select
+from tests.command_line import main
+from tests.curate.report.datasets import write
+from tests.sample.row import Row
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Dataset:
+    return write(tmp_path / "d", [Row(caption="a cat")])
+
+
+@pytest.mark.parametrize("name", ["mine.csv", "cat.jpg", "notes.txt", "d-report.html"])
+def test_a_file_that_is_no_page_is_not_replaced(
+    dataset: Dataset,
+    tmp_path: Path,
+    name: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(b"url,caption\n")
+    out = [] if name == "d-report.html" else ["--out", str(path)]
+    assert main(monkeypatch, "report", dataset.root, *out) == 2
+    assert f"{path} already exists and is not an HTML page" in capsys.readouterr().err
+    assert path.read_bytes() == b"url,caption\n"
+
+
+def test_a_page_is_replaced_and_a_device_is_not(tmp_path: Path) -> None:
+    page = tmp_path / "p.html"
+    check_page(page, "--html")
+    for text in ("", "<!doctype html>\n", "\ufeff \n<!DOCTYPE HTML>", "<HTML>"):
+        page.write_text(text, encoding="utf-8")
+        check_page(page, "--html")
+    os.mkfifo(tmp_path / "pipe")  # nobody writes to it: to read from it would wait for ever
+    for other in (tmp_path / "pipe", Path("/dev/null")):
+        with pytest.raises(UserError, match="not an HTML page"):
+            check_page(other, "--html")
+    with pytest.raises(UserError, match="is a folder; name a file for the page: --html"):
+        check_page(tmp_path, "--html")
+
+
+def test_nothing_is_written_into_a_dataset(dataset: Dataset, tmp_path: Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(dataset.root)
+    for inside in (f"{dataset.root}/x/y", dataset.root, f"{link}/x", f"{tmp_path}/o/../d/x"):
+        assert dataset_around(inside) == os.path.realpath(dataset.root)
+        with pytest.raises(UserError, match=r"inside the dataset .*; name another place with --to"):
+            check_outside(inside, "--to")
+    check_outside(tmp_path / "d-tars", "--to")
+    check_outside("s3://bucket/cats", "--to")
+    (tmp_path / "dataset.json").write_text("{}")  # of another tool
+    check_outside(tmp_path / "x", "--to")
+
+
+def test_neither_an_export_nor_another_dataset(dataset: Dataset) -> None:
+    select(dataset, "all")
+    before = sorted(Path(dataset.root).rglob("*"))
+    with pytest.raises(UserError, match="inside the dataset"):
+        export(dataset, "all", f"{dataset.root}/tars")
+    with pytest.raises(UserError, match=r"inside the dataset .* give a folder outside it"):
+        Dataset.create(f"{dataset.root}/more", "more")
+    assert sorted(Path(dataset.root).rglob("*")) == before
