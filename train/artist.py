@@ -16,6 +16,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from frenchcat.curate.atomic import write_whole
 from frenchcat.curate.config import resolve
 from frenchcat.curate.dataset import file_sha256
@@ -99,7 +101,6 @@ def write_seen(folder: Path, seen: Seen, about: list[dict[str, str | None]]) -> 
 
     Vectors are kept in 8 bit with a scale each: their cosines change by less than .01.
     """
-    import numpy as np
     import pyarrow as pa
     import pyarrow.parquet as pq
     from safetensors.numpy import save_file
@@ -120,7 +121,6 @@ def write_seen(folder: Path, seen: Seen, about: list[dict[str, str | None]]) -> 
 
 def read_seen(folder: Path) -> tuple[Seen, list[dict[str, str | None]]] | None:
     """What `write_seen` wrote; None if it is missing."""
-    import numpy as np
     from safetensors.numpy import load_file
 
     from frenchcat.train.seen import Seen
