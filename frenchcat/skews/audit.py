@@ -30,7 +30,7 @@ from frenchcat.curate.report.terms import AuditTerm, load_terms
 from frenchcat.index.terms import Text
 from frenchcat.index.visible import View
 from frenchcat.skews.concepts import (
-    Concept,
+    AuditedConcept,
     called,
     check_confusion,
     confusion_of,
@@ -148,7 +148,7 @@ class Translation:
 class ConceptBasis:
     """What a concept's shares rest on."""
 
-    concept: Concept
+    concept: AuditedConcept
     confusion: Confusion | None
     base: float  # share of the sampled rows that is called so
     sampled: int
@@ -322,7 +322,7 @@ def queries_of(request: SkewRequest) -> list[Query]:
     return made
 
 
-def _undrawn(request: SkewRequest, concepts: Sequence[Concept]) -> list[str]:
+def _undrawn(request: SkewRequest, concepts: Sequence[AuditedConcept]) -> list[str]:
     if request.run is not None and not concepts:
         return [
             "drawings: not made, since they have no captions and no concept is given to tell "
@@ -343,7 +343,7 @@ class _Concepts:
         cls,
         searcher: Searcher,
         rows: BaseRows,
-        concepts: Sequence[Concept],
+        concepts: Sequence[AuditedConcept],
         random: np.random.Generator,
     ) -> _Concepts:
         made = cls([], [])

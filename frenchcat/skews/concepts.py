@@ -64,7 +64,7 @@ class ConceptList:
 
 
 @dataclass(frozen=True)
-class Concept:
+class AuditedConcept:
     """Prompts, and what is known about their error: labels of images, counts, or nothing."""
 
     name: str
@@ -75,7 +75,7 @@ class Concept:
     source: str = ""  # where the labels are from
 
 
-def load_concepts(file: Path) -> list[Concept]:
+def load_concepts(file: Path) -> list[AuditedConcept]:
     """The concepts of a list. Raises `UserError` for a missing or bad file, naming the fault."""
     try:
         values = tomllib.loads(file.read_text(encoding="utf-8"))
@@ -89,7 +89,7 @@ def load_concepts(file: Path) -> list[Concept]:
     return [_concept(file, name, entry) for name, entry in listed.concepts.items()]
 
 
-def _concept(file: Path, name: str, entry: ConceptEntry) -> Concept:
+def _concept(file: Path, name: str, entry: ConceptEntry) -> AuditedConcept:
     for side, prompts in (("yes", entry.yes), ("no", entry.no)):
         if not prompts or not all(prompt.strip() for prompt in prompts):
             raise UserError(f"{file}: the concept {name!r} has no prompt under {side}; {_EXAMPLE}")
@@ -99,13 +99,13 @@ def _concept(file: Path, name: str, entry: ConceptEntry) -> Concept:
         )
     if entry.labels is not None:
         path = file.parent / entry.labels
-        return Concept(name, entry.yes, entry.no, _labels(path), source=path.name)
+        return AuditedConcept(name, entry.yes, entry.no, _labels(path), source=path.name)
     if entry.confusion is None:
-        return Concept(name, entry.yes, entry.no)
+        return AuditedConcept(name, entry.yes, entry.no)
     (true_yes, false_no), (false_yes, true_no) = entry.confusion
     found = Confusion(true_yes, false_no, false_yes, true_no)
     check_confusion(name, found, str(file))
-    return Concept(name, entry.yes, entry.no, None, found, file.name)
+    return AuditedConcept(name, entry.yes, entry.no, None, found, file.name)
 
 
 def _labels(path: Path) -> dict[str, bool]:

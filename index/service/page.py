@@ -16,7 +16,7 @@ from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
-from frenchcat.index.service.page_bundle import Bundled, File, bundle
+from frenchcat.index.service.page_bundle import File, PageBundle, bundle
 from frenchcat.index.service.ranges import has_tag, tag_of
 
 FOLDER = Path(__file__).resolve().parent.parent / "page"
@@ -45,7 +45,7 @@ def policy_of(script_hash: str) -> str:
 class Page(StaticFiles):
     """The joined files, then those of the folder; all with the policy and an ETag."""
 
-    def __init__(self, folder: Path, bundled: Bundled) -> None:
+    def __init__(self, folder: Path, bundled: PageBundle) -> None:
         super().__init__(directory=folder)
         self.joined = bundled.files
         self.policy = policy_of(bundled.inline_hash)

@@ -33,7 +33,7 @@ _TABLE = "globalThis.frenchcat"
 
 
 @dataclass(frozen=True)
-class Bundled:
+class PageBundle:
     """The files of the page, by name ("" is the page itself), and its inline script's digest."""
 
     files: dict[str, File]
@@ -49,7 +49,7 @@ class File:
     media_type: str
 
 
-def bundle(folder: Path) -> Bundled:
+def bundle(folder: Path) -> PageBundle:
     """Join the files of a folder with an index.html.
 
     Raises ValueError for a module with a form of import or export that is not read here, for a
@@ -74,7 +74,7 @@ def bundle(folder: Path) -> Bundled:
     page = _SHEET.sub("", _SCRIPT.sub("", page))
     page = page.replace("</head>", f'{head}<link rel="stylesheet" href="{css}">\n</head>')
     digest = base64.b64encode(hashlib.sha256(inline.encode()).digest()).decode()
-    return Bundled({"": _file(page, "text/html"), **named}, f"sha256-{digest}")
+    return PageBundle({"": _file(page, "text/html"), **named}, f"sha256-{digest}")
 
 
 def _joined(folder: Path, entry: str, known: frozenset[str]) -> tuple[str, frozenset[str]]:
