@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     Opened = tuple[Parts, State, Path]
 
 SAID = (
-    "a copy is a drawing that is nearer to a training image, or whose prompt moves the model more, "
+    "A copy is a drawing that is nearer to a training image, or whose prompt moves the model more, "
     "than what the model makes of captions that it was not trained on; no copy found does not "
     "prove that none can be drawn"
 )
