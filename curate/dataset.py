@@ -115,7 +115,18 @@ class Dataset:
                 f"{root} is not empty and is not a dataset (it holds {foreign[0]!r}); "
                 "give an empty or a new folder"
             )
-        dataset.write_json(MANIFEST, {"format": FORMAT, "name": name, "stages": {}})
+        made = [
+            place
+            for place in (Path(dataset.root), *Path(dataset.root).parents)
+            if dataset.local and not place.exists()
+        ]
+        try:
+            dataset.write_json(MANIFEST, {"format": FORMAT, "name": name, "stages": {}})
+        except BaseException:  # a full disk leaves no folder of a dataset that is none
+            for folder in (Path(dataset.path(_TEMPORARY)), *made) if dataset.local else ():
+                with contextlib.suppress(OSError):
+                    folder.rmdir()
+            raise
         return dataset
 
     # -- reading -------------------------------------------------------------------------------

@@ -101,20 +101,20 @@ def export(
 
 
 @contextlib.contextmanager
-def new_folder(to: str | Path, needed: int, what: str) -> Iterator[Path]:
+def new_folder(to: str | Path, needed: int, what: str, option: str = "--to") -> Iterator[Path]:
     """A folder to write into, which becomes `to` when that was done; `to` is new or empty.
 
     Raises `UserError` where `to` holds something, and `NoSpace` where its disk cannot hold the
     `needed` bytes of `what`.
     """
     folder = Path(to)
-    check_new(folder)
+    check_new(folder, option)
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
-    check_writable(folder.parent, "folder with --to")
+    check_writable(folder.parent, f"folder with {option}")
     check_space(folder.parent, needed, what)
     try:
-        with writing(folder, "name another folder with --to"):
+        with writing(folder, f"name another folder with {option}"):
             partial.mkdir(parents=True)
             yield partial
             if folder.exists():
@@ -124,11 +124,11 @@ def new_folder(to: str | Path, needed: int, what: str) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def check_new(folder: Path) -> None:
-    """Raise `UserError` where a folder is not new or empty, or lies inside a dataset."""
+def check_new(folder: Path, option: str = "--to") -> None:
+    """Raise `UserError` where a folder is not new or empty, or lies in a dataset."""
     if held := _held(folder):
         raise UserError(f"{folder} already exists and contains {held}; name a new folder")
-    check_outside(folder, "--to")
+    check_outside(folder, option)
 
 
 _MEMBER = 512  # bytes of a tar before each member, and to which it is filled up

@@ -98,7 +98,7 @@ def write_statement(value: Mapping[str, Any], folder: Path, credentials: Credent
     """Write the three files into a new or empty folder. Raises `UserError`."""
     data = (json_text(dict(value), indent=1) + "\n").encode()
     signature = signed(data, credentials)
-    with new_folder(folder, 3 * len(data), "a statement") as partial:
+    with new_folder(folder, 3 * len(data), "a statement", "--statement") as partial:
         (partial / JSON).write_bytes(data)
         (partial / PAGE).write_text(page_of(data), encoding="utf-8")
         (partial / SIGNATURE).write_text(signature + "\n", encoding="ascii")

@@ -100,7 +100,7 @@ def used(
         from frenchcat.statement import check_can_sign
 
         credentials = _credentials(signing_key, certificates)
-        check_new(statement)
+        check_new(statement, "--statement")
         check_can_sign(opened.dataset, credentials)  # before anything is removed
     request = None
     if remove:

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import resource
 import sys
 from collections.abc import Callable
 from concurrent.futures.process import BrokenProcessPool
@@ -77,6 +78,21 @@ def test_errors_of_libraries_are_a_line_too(error: BaseException, said: str) -> 
 @pytest.mark.parametrize("error", [ValueError("x"), KeyError("y"), RuntimeError("z")])
 def test_a_fault_of_ours_stays_one(error: BaseException) -> None:
     assert system_error(error) is None
+
+
+def test_a_dataset_that_does_not_fit_leaves_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(
+        resource.RLIMIT_FSIZE, (8, before[1])
+    )  # no file is longer, as on a full disk
+    try:
+        for place in ("a/b/c", "empty"):
+            with pytest.raises(NoSpace, match="free some"):
+                Dataset.create(tmp_path / place, "d")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert [path.name for path in tmp_path.rglob("*")] == ["empty"]
 
 
 def test_a_dataset_that_cannot_be_written_is_named(tmp_path: Path) -> None:
