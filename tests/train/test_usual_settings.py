@@ -176,7 +176,11 @@ def test_a_schedule_free_run_keeps_the_optimizers_own_average() -> None:
 
 @pytest.mark.parametrize(
     ("kind", "package", "moment"),
-    [("schedulefree", "schedulefree", torch.float32), ("adamw8bit", "bitsandbytes", torch.uint8)],
+    [
+        ("schedulefree", "schedulefree", torch.float32),
+        # Its package is large, and no part of the tests' installation.
+        pytest.param("adamw8bit", "bitsandbytes", torch.uint8, marks=pytest.mark.slow),
+    ],
 )
 def test_an_optimizer_of_a_package_goes_on_where_it_was(
     tmp_path: Path, kind: str, package: str, moment: torch.dtype

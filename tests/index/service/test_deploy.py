@@ -131,6 +131,7 @@ def test_nginx(service: Live, tmp_path: Path) -> None:
         assert get(client, "/").status_code == 200  # the page itself has no rate
 
 
+@pytest.mark.slow  # .ci/run installs nginx alone
 def test_caddy(service: Live, tmp_path: Path) -> None:
     program, port = needed("caddy"), free_port()
     told = block(HOST)
@@ -146,6 +147,7 @@ def test_caddy(service: Live, tmp_path: Path) -> None:
         passes_bodies_of_up_to_16_mb(client)
 
 
+@pytest.mark.slow  # .ci/run installs nginx alone
 def test_systemd(tmp_path: Path) -> None:
     program = needed("systemd-analyze")
     unit = block("[Unit]")
