@@ -99,10 +99,10 @@ def _looked_up(dataset: Dataset, asked: UsedQuestion, data: bytes, encode: Encod
     if asked.by == "creator":
         found = by_creator(dataset, asked.value)
     elif asked.by == "picture":
-        with tempfile.NamedTemporaryFile(prefix="frenchcat-") as file:
-            file.write(data)
-            file.flush()
-            found = matches(dataset, RemovalQuery("like", file.name, asked.near), encode)
+        with tempfile.TemporaryDirectory(prefix="frenchcat-") as folder:
+            file = Path(folder) / "image"
+            file.write_bytes(data)
+            found = matches(dataset, RemovalQuery("like", str(file), asked.near), encode)
     else:
         found = matches(dataset, RemovalQuery(asked.by, asked.value, asked.near))
     value = "" if asked.by == "picture" else asked.value

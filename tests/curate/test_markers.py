@@ -87,7 +87,7 @@ ALL = {"all": "3" * 64}
         (
             signature_of(DedupSettings()),
             ALL,
-            "b80659d2f7ae35be133e67535ddddea7bf74f4bab6439c15991803760e7a441b",
+            "be9ac9163f99d41f9bdba2dca47b42fc8af1f6c86f81e4c3f33dc0bf6e75c906",
         ),
         (
             VerdictStage((("small", "width < 10"),)).signature,

@@ -366,6 +366,13 @@ class _Lent:
         # The catalog's settings are one instance's, which is lent to all: they are tried elsewhere.
         return None if sql.startswith("SET ") else self._cursor.execute(sql, *values)
 
+    def create_function(self, name: str, *given: Any, **how: Any) -> None:
+        # Functions are an instance's, too: the first that is lent has made it.
+        import duckdb
+
+        with contextlib.suppress(duckdb.CatalogException):
+            self._cursor.create_function(name, *given, **how)
+
     def close(self) -> None:
         self._cursor.execute("USE memory")
         self._cursor.execute(f"DETACH {self._name}")

@@ -40,6 +40,10 @@ from tests.train.runs import settings, write_tars
 
 # Another value of each setting, by whether a run with it is another run.
 DECIDES: dict[str, Any] = {
+    "text.weights": [1.0, 2.0],
+    "text.template_weights": [1.0],
+    "model.image_vector": True,
+    "model.image_dropout": 0.1,
     "text.separator": "|",
     "model.patch": 2,
     "model.pooled": True,
@@ -97,6 +101,7 @@ DOES_NOT: dict[str, Any] = {
     "run.log_every": 3,
     "run.checkpoint_every": 9,
     "run.checkpoint_minutes": 20.0,
+    "data.latents": "off",
     "run.keep": 5,
     "run.sample_every": 9,
     "run.sample_steps": 3,

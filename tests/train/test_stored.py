@@ -38,7 +38,7 @@ PER_SHARD = 8
 SIZES = ((20, 20), (40, 20), (20, 40), (33, 31))  # of row n: SIZES[n % 4]
 DAMAGED = "000000003"
 LONG = "a cat that is told of in many more letters than the text towers read at once " * 5
-MADE = [file for file in files.SHARD_FILES if file.on_request]
+MADE = [file for file in files.SHARD_FILES if file.stage in ("latents", "text_states")]
 
 
 def rows_of(shard: int) -> list[Row]:
