@@ -411,6 +411,7 @@ def test_another_model_takes_the_vectors_place_only_where_that_is_agreed_to(
 
 
 @pytest.mark.ray
+@pytest.mark.slow  # test_stage.py has a stage in processes of its own on two nodes of Ray
 def test_ray_gives_the_same_bytes(model: Path, tmp_path: Path) -> None:
     pytest.importorskip("ray")
     shards = {f"0000{n}": damaged(11, seed=n) for n in range(2)}
