@@ -6,10 +6,15 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+from hypothesis import Phase
 
 # A busy machine is no failure: examples are bounded in number, not in time.
 hypothesis.settings.register_profile("frenchcat", deadline=None)
-hypothesis.settings.load_profile("frenchcat")
+# Where code is broken on purpose, one example says enough: a smaller one takes minutes to find.
+hypothesis.settings.register_profile(
+    "mutants", deadline=None, phases=(Phase.explicit, Phase.generate), database=None
+)
+hypothesis.settings.load_profile(os.environ.get("FRENCHCAT_HYPOTHESIS", "frenchcat"))
 os.environ.update(
     HF_HUB_OFFLINE="1",
     HF_HUB_DISABLE_TELEMETRY="1",

@@ -69,9 +69,11 @@ def environment(folder: Path) -> dict[str, str]:
     """Environment variables with which `frenchcat` is imported from the copy, in children too.
 
     No bytecode is written while a mutant is in place (see `compile_in`).
-    One thread each, since several copies are at work.
+    One thread each, since several copies are at work. Properties stop at the first example that
+    fails (tests/conftest.py).
     """
     ours = {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
+    ours["FRENCHCAT_HYPOTHESIS"] = "mutants"
     return {**os.environ, **ours}
 
 
