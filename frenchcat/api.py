@@ -318,10 +318,8 @@ def audit(
     """
     from frenchcat.audit_page import page as shown
     from frenchcat.train.audit import audit as measure
-    from frenchcat.train.run import find_checkpoint
 
     to = Path(run) / "audit.html" if page is None else Path(page)
-    _, _, settings = find_checkpoint(Path(run), None if checkpoint is None else Path(checkpoint))
     check_page(to, "--page")
     found = measure(
         Path(run),
@@ -337,9 +335,7 @@ def audit(
         device=device,
         watch=watch,
     )
-    assert settings.data.dataset is not None  # else nothing was compared, and it was refused
-    images = open(settings.data.dataset).picture
-    write_whole(to, shown(found, Path(run).resolve().name, images))
+    write_whole(to, shown(found, Path(run).resolve().name, open(found.dataset).picture))
     return found
 
 

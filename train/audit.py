@@ -25,7 +25,7 @@ from frenchcat.curate.atomic import write_whole
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.json_text import json_text
 from frenchcat.curate.system_errors import check_writable
-from frenchcat.train.copies import FILE, NAMES, Limits, limits_of, nearest_of, signals_of
+from frenchcat.train.copies import FILE, NAMES, Limits, limits_of, signals_of
 from frenchcat.train.draw import SampleRequest, draw
 from frenchcat.train.permutation import key_of
 from frenchcat.train.receipts import Neighbour, receipts_of
@@ -71,6 +71,7 @@ class Copy:
 class CopyAudit:
     """What was found."""
 
+    dataset: str
     checkpoint: str
     step: int
     selection: str
@@ -160,8 +161,11 @@ def audit(
     over = limits.exceeded(signals[: len(wanted)])
     copies = []
     for n in np.flatnonzero(over.any(1)).tolist():
-        copies.append(_copy(wanted[n], signals[n], over[n], nearest_of(receipts, n), pictures[n]))
+        near = receipts.by_pixels[n][0]
+        copies.append(_copy(wanted[n], signals[n], over[n], near, pictures[n]))
+    assert parts.settings.data.dataset is not None  # else nothing was compared, and was refused
     made = CopyAudit(
+        parts.settings.data.dataset,
         found.name,
         state.step,
         rows.digest,

@@ -37,7 +37,6 @@ NAMES = ("cosine", "pixels", "prompt")
 FILE = "audit.json"
 TURNS = 3
 """How often a copy is drawn again."""
-_AT_ONCE = 64
 
 
 @dataclass(frozen=True)
@@ -86,11 +85,6 @@ def signals_of(
     return np.stack([cosines, pixels, prompt_effects(parts, requests)], axis=1).astype(np.float64)
 
 
-def nearest_of(receipts: Receipts, number: int) -> Neighbour:
-    """The training image that a drawing is a copy of, if it is one: the nearest by pixels."""
-    return receipts.by_pixels[number][0]
-
-
 def prompt_effects(parts: Parts, requests: Sequence[SampleRequest]) -> NDArray[np.float64]:
     """(N,) the root mean square of what each prompt changes in the network's first answer.
 
@@ -98,7 +92,7 @@ def prompt_effects(parts: Parts, requests: Sequence[SampleRequest]) -> NDArray[n
     """
     import torch
 
-    from frenchcat.train.draw import noise_of
+    from frenchcat.train.draw import AT_ONCE, noise_of
     from frenchcat.train.model import network_of
     from frenchcat.train.pictures import plain_sizes
 
@@ -106,8 +100,8 @@ def prompt_effects(parts: Parts, requests: Sequence[SampleRequest]) -> NDArray[n
     device = next(parts.unet.parameters()).device
     side = parts.settings.data.size
     found: list[NDArray[np.float64]] = []
-    for start in range(0, len(requests), _AT_ONCE):
-        some = requests[start : start + _AT_ONCE]
+    for start in range(0, len(requests), AT_ONCE):
+        some = requests[start : start + AT_ONCE]
         x = torch.stack([noise_of(one.seed, parts.shape) for one in some]).to(device)
         t = torch.full((len(some),), len(parts.diffusion) - 1, device=device)
         both = parts.text([""] * len(some) + [one.prompt for one in some]).to(device)

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -189,7 +190,7 @@ def _unreadable(dataset: Dataset, shards: Sequence[str]) -> dict[str, int]:
 
 
 @dataclass(frozen=True)
-class _EncodingStage:
+class _EncodingStage(ABC):
     """What both stages share: their inputs are a shard's tar and sidecar, and the wanted rows."""
 
     settings: TrainSettings
@@ -199,39 +200,42 @@ class _EncodingStage:
     in_process: bool = True
 
     @property
+    @abstractmethod
     def signature(self) -> Signature:
         """What decides the encodings."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def _rows(self) -> files.ShardFile:
-        raise NotImplementedError
+        """The file that names an encoding's rows."""
 
     def inputs(self, dataset: Dataset, shard: str) -> Inputs:
         """The digests of tar and sidecar; of a selection also that of its keys.
 
         A shard whose encodings have all wanted rows and more is up to date.
         """
-        made = marker(dataset, "download", shard)
-        assert made is not None
-        names = (files.TAR.of(shard), files.SIDECAR.of(shard))
-        found = {name: made.outputs[name].sha256 for name in names}
+        found = self._images(dataset, shard)
         if self.wanted is None:
             return found
         there = self._there(dataset, shard, found)
         if there is not None and self.wanted[shard] <= there[1]:
             return there[0]
-        return found | {_ROWS: digest_of(sorted(self._keys(dataset, shard) or ()))}
+        before = there[1] if there is not None else frozenset()
+        return found | {_ROWS: digest_of(sorted(self.wanted[shard] | before))}
 
     def _keys(self, dataset: Dataset, shard: str) -> frozenset[str] | None:
         """The rows to encode: those wanted, and those that were encoded before; None: all."""
         if self.wanted is None:
             return None
+        there = self._there(dataset, shard, self._images(dataset, shard))
+        return self.wanted[shard] | (there[1] if there is not None else frozenset())
+
+    def _images(self, dataset: Dataset, shard: str) -> dict[str, str]:
+        """The digests of a shard's tar and sidecar."""
         made = marker(dataset, "download", shard)
         assert made is not None
         names = (files.TAR.of(shard), files.SIDECAR.of(shard))
-        there = self._there(dataset, shard, {name: made.outputs[name].sha256 for name in names})
-        return self.wanted[shard] | (there[1] if there is not None else frozenset())
+        return {name: made.outputs[name].sha256 for name in names}
 
     def _there(
         self, dataset: Dataset, shard: str, inputs: Mapping[str, str]

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -115,7 +116,7 @@ class Read(Generic[S]):
     losses: list[Loss] = field(default_factory=list)
 
 
-class SampleReader(Generic[S]):
+class SampleReader(ABC, Generic[S]):
     """Batches of rows -> samples of one kind; what is damaged is replaced."""
 
     def __init__(self, folder: Path) -> None:
@@ -133,13 +134,13 @@ class SampleReader(Generic[S]):
         """The bytes of a batch, in its order, undecoded and unchecked."""
         return self.fetched(self.rows.take(batch.rows))
 
+    @abstractmethod
     def fetched(self, rows: list[TrainingRow]) -> list[ReadBytes]:
         """What has to be read of some rows before they are opened one by one."""
-        raise NotImplementedError
 
+    @abstractmethod
     def opened(self, fetched: ReadBytes, repeat: int) -> S:
         """A row's sample. Raises BadSample if it is damaged."""
-        raise NotImplementedError
 
     def read(self, batch: Batch) -> Read[S]:
         """The samples of a batch, in its order. Raises BadSample if no sound one is left."""

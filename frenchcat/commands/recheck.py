@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 import frenchcat
 from frenchcat.commands.build import AllowHost, Folder, Json, Set
+from frenchcat.commands.removing import asked, removed_line
 from frenchcat.curate.safe_text import URL_CHARS, for_terminal
 from frenchcat.terminal import say, say_json, tell
 
@@ -59,14 +59,16 @@ def recheck(
     say_json(found.as_dict()) if json else _print(found, dataset)
     if not remove:
         return
-    request = opened.remove_opted_out(agree=lambda rows: yes or _agreed(rows))
+
+    def agree(rows: int) -> bool:
+        otherwise = f"{rows} rows were opted out since the crawl; add --yes to remove them"
+        return yes or asked(f"Remove {rows} rows?", otherwise)
+
+    request = opened.remove_opted_out(agree=agree)
     if request is None:
         tell("nothing was removed")
         return
-    tell(
-        f"request {request.number}: {len(request.keys)} rows removed ({request.note}); until they "
-        f"are compacted, back with: frenchcat remove {dataset} --undo {request.number}"
-    )
+    tell(removed_line(request, dataset, f" ({request.note})"))
 
 
 def _print(found: Rechecked, dataset: str) -> None:
@@ -87,10 +89,3 @@ def _print(found: Rechecked, dataset: str) -> None:
         say(f"answers of {found.first} to {found.last}")
     if told["new_opt_out"]:
         tell(f"to remove them: frenchcat recheck {dataset} --remove")
-
-
-def _agreed(rows: int) -> bool:
-    if not sys.stdin.isatty():
-        tell(f"{rows} rows were opted out since the crawl; add --yes to remove them")
-        return False
-    return typer.confirm(f"Remove {rows} rows?", err=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,6 +10,7 @@ import typer
 
 import frenchcat
 from frenchcat.commands.build import Folder, Json
+from frenchcat.commands.removing import asked, removed_line
 from frenchcat.only_one import only_one
 from frenchcat.terminal import say, say_json, say_json_lines, tell
 
@@ -91,10 +91,7 @@ def remove(
     if removed is None:
         tell("nothing was removed")
         raise typer.Exit(1)
-    tell(
-        f"request {removed.number}: {len(removed.keys)} rows removed; until they are compacted, "
-        f"back with: frenchcat remove {dataset} --undo {removed.number}"
-    )
+    tell(removed_line(removed, dataset))
 
 
 def compact(dataset: Folder, json: Json = False) -> None:
@@ -124,15 +121,12 @@ def _show(found: Sequence[Match], json: bool) -> None:
 
 
 def _agreed(rows: int) -> bool:
-    if not sys.stdin.isatty():
-        tell(
-            "add --yes to remove without a question"
-            if rows
-            else "no row matches; --yes records the request anyway, so that later crawls skip it"
-        )
-        return False
-    question = f"Remove {rows} rows?" if rows else "No row matches. Record it for later crawls?"
-    return typer.confirm(question, err=True)
+    if rows:
+        return asked(f"Remove {rows} rows?", "add --yes to remove without a question")
+    return asked(
+        "No row matches. Record it for later crawls?",
+        "no row matches; --yes records the request anyway, so that later crawls skip it",
+    )
 
 
 def _check(dataset: Dataset, json: bool) -> None:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from frenchcat.commands.build import Set
+from frenchcat.commands.signing import credentials_of
+from frenchcat.curate.errors import NotFound, UserError
 from frenchcat.terminal import say, say_json
 from frenchcat.train.sampler import SAMPLERS
 
@@ -175,20 +177,13 @@ def sample(
     With a run of your own: frenchcat sample run "a french cat" -n 4 --guidance 5
     """
     from frenchcat.api import sample as draw
-    from frenchcat.curate.errors import UserError
     from frenchcat.drawing import Steering
     from frenchcat.progress import DrawingBar
 
     if vary is not None and len(given) == 1 and not artist and Path(given[0]).exists():
         given = [*given, ""]  # a variation needs no prompt
     run, prompts = (None, given) if artist else _run_and_prompts(given)
-    if (key is None) != (certificates is None):
-        raise UserError("--key and --certificates go together; give both, or neither")
-    credentials = None
-    if key is not None and certificates is not None:
-        from frenchcat.train.credentials import read_credentials
-
-        credentials = read_credentials(key, certificates)
+    credentials = credentials_of(key, certificates, "--key")
     with DrawingBar() as watch:
         paths = draw(
             run,
@@ -230,8 +225,6 @@ def _run_and_prompts(given: list[str]) -> tuple[Path | None, list[str]]:
     One argument is a prompt. Of several, the first is a run unless it contains blanks and is not a
     folder.
     """
-    from frenchcat.curate.errors import NotFound, UserError
-
     first, *others = given
     is_there = Path(first).exists()
     if not others and is_there:

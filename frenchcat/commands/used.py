@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,14 +9,14 @@ import typer
 
 import frenchcat
 from frenchcat.commands.build import Folder, Json
+from frenchcat.commands.removing import asked, removed_line
+from frenchcat.commands.signing import credentials_of
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.safe_text import CAPTION_CHARS, URL_CHARS, for_terminal
 from frenchcat.only_one import only_one
 from frenchcat.terminal import say, say_json, tell
 
 if TYPE_CHECKING:
-    from frenchcat.curate.removals import Request
-    from frenchcat.train.credentials import Credentials
     from frenchcat.used import Uses
 
 _ROWS, _STEPS = 20, 8  # that are printed of a dataset's, and of a run's
@@ -98,8 +97,10 @@ def used(
     if statement is not None:
         from frenchcat.curate.export import check_new
         from frenchcat.statement import check_can_sign
+        from frenchcat.train.credentials import own_credentials
 
-        credentials = _credentials(signing_key, certificates)
+        given_ones = credentials_of(signing_key, certificates, "--signing-key")
+        credentials = given_ones or own_credentials()
         check_new(statement, "--statement")
         check_can_sign(opened.dataset, credentials)  # before anything is removed
     request = None
@@ -109,12 +110,13 @@ def used(
 
         def agree(found: Uses) -> bool:
             _show(found, json)
-            return yes or _agreed(found)
+            question = f"Remove {len(found.matches)} rows?"
+            return yes or asked(question, "add --yes to remove without a question")
 
         found, request = opened.remove_used(
             near=near, runs=run, note=note, agree=agree, **{by: value}
         )
-        tell("nothing was removed" if request is None else _removed(request, dataset))
+        tell("nothing was removed" if request is None else removed_line(request, dataset))
     else:
         found = opened.used(near=near, runs=run, checkpoint=checkpoint, **{by: value})
         _show(found, json)
@@ -125,30 +127,6 @@ def used(
         tell(f"wrote {folder}: give away all of it; frenchcat verify {folder / 'statement.json'}")
     if not found.matches or (remove and request is None):
         raise typer.Exit(1)
-
-
-def _credentials(key: Path | None, certificates: Path | None) -> Credentials:
-    from frenchcat.train.credentials import own_credentials, read_credentials
-
-    if key is None and certificates is None:
-        return own_credentials()
-    if key is None or certificates is None:
-        raise UserError("--signing-key and --certificates go together; give both, or neither")
-    return read_credentials(key, certificates)
-
-
-def _agreed(found: Uses) -> bool:
-    if not sys.stdin.isatty():
-        tell("add --yes to remove without a question")
-        return False
-    return typer.confirm(f"Remove {len(found.matches)} rows?", err=True)
-
-
-def _removed(request: Request, dataset: str) -> str:
-    return (
-        f"request {request.number}: {len(request.keys)} rows removed; until they are compacted, "
-        f"back with: frenchcat remove {dataset} --undo {request.number}"
-    )
 
 
 def _show(found: Uses, json: bool) -> None:

@@ -7,10 +7,10 @@ lists alone, and its content security policy forbids all requests.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from importlib.resources import files
 
 from frenchcat.curate.report import plots
 from frenchcat.curate.report.audit import FDR, LEVEL, MIN_DOMAINS
+from frenchcat.curate.report.frame import fact_list, framed
 from frenchcat.curate.report.plots import count
 from frenchcat.curate.safe_text import for_html
 from frenchcat.skews.audit import (
@@ -28,7 +28,6 @@ from frenchcat.skews.rows import GENERIC, MIN_ROWS
 MOST_OUT = 80
 PER_QUERY = 8
 """Shares shown of each query; the others can be unfolded."""
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 _LIMITS = (0.02, 0.05, 0.1, 0.25, 0.5, 1.0)
 """How far an axis of shares may reach."""
 _LEFT, _WIDE = 8.0, 384.0  # of an axis, in a picture 400 wide
@@ -58,32 +57,15 @@ def page(report: SkewReport) -> str:
     if report.rebalancing is not None:
         sections.insert(1, ("weights", "Rebalanced", "Before and after rebalancing", _weights))
     name = for_html(report.dataset.rsplit("/", 1)[-1])
-    parts = "\n".join(
-        f'<section id="{anchor}" aria-labelledby="h-{anchor}"><h2 id="h-{anchor}">{title}</h2>'
-        f"{make(report)}</section>"
-        for anchor, _, title, make in sections
+    return framed(
+        f"{name} - what queries show",
+        f"{name}: what queries show",
+        "The results of each query, beside what the dataset has.",
+        _facts(report),
+        ((anchor, short, title, make(report)) for anchor, short, title, make in sections),
+        "Made by frenchcat skews. The page is complete: it asks for nothing from anywhere.",
+        _STYLE,
     )
-    links = "".join(f'<li><a href="#{anchor}">{short}</a></li>' for anchor, short, *_ in sections)
-    style = files("frenchcat.curate.report").joinpath("style.css").read_text(encoding="utf-8")
-    return f"""<!doctype html>
-<html lang="en"><head><meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="{_POLICY}">
-<meta name="referrer" content="no-referrer">
-<title>{name} - what queries show</title>
-<link rel="icon" href="data:,">
-<style>{style}{_STYLE}</style></head>
-<body>
-<header><h1>{name}: what queries show</h1>
-<p class="dim" style="margin:.3rem 0 0">The results of each query, beside what the dataset has.</p>
-{_facts(report)}</header>
-<nav aria-label="Sections"><ul>{links}</ul></nav>
-<main>
-{parts}
-</main>
-<footer>Made by frenchcat skews. The page is complete: it asks for nothing from anywhere.</footer>
-</body></html>
-"""
 
 
 def _facts(report: SkewReport) -> str:
@@ -94,11 +76,7 @@ def _facts(report: SkewReport) -> str:
         ("comparisons tested", report.tested),
         ("stand out", len(report.flagged) + sum(c.flagged for c in report.concentrations)),
     ]
-    items = "".join(f"<div><dt>{name}</dt><dd>{count(n)}</dd></div>" for name, n in facts)
-    return (
-        f'<dl class="facts">{items}</dl>'
-        f'<p class="dim small">Vectors by {for_html(report.model)}.</p>'
-    )
+    return fact_list(((name, count(n)) for name, n in facts), for_html(report.model))
 
 
 # -- shares ----------------------------------------------------------------------------------------
