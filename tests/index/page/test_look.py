@@ -22,6 +22,8 @@ def search(page: Page, text: str = "french cat", more: str = "") -> None:
 
 def settled(page: Page) -> None:
     expect(page.locator("#results:not([aria-busy]) .card").first).to_be_attached()
+    # Until the cards are painted the browser scrolls by keys as though they were not there.
+    page.evaluate("new Promise((next) => requestAnimationFrame(() => requestAnimationFrame(next)))")
 
 
 def shown(page: Page, caption: str) -> Any:
