@@ -15,6 +15,7 @@ import hashlib
 import itertools
 import json
 import os
+import re
 import signal
 import threading
 import time
@@ -240,13 +241,28 @@ def _run(folder: Path, nodes: Sequence[str], limit_sec: float) -> tuple[str, str
         return "timeout", ""
     if process.exitcode == 0:
         return "survived", ""
-    if process.exitcode == 4 and any("::" in node for node in nodes):  # a test has a new name
-        files = sorted({node.split("::")[0] for node in nodes})
-        return _run(folder, [file for file in files if (folder / file).exists()], limit_sec)
+    there = _still_there(folder, nodes)
+    if process.exitcode == 4 and there != list(nodes):
+        return _run(folder, there, limit_sec) if there else ("survived", "")
     if first.exists():
         return "killed", first.read_text(encoding="utf-8")
     said = output.read_text(encoding="utf-8", errors="replace")
     raise RuntimeError(f"pytest ended with {process.exitcode} and no test failed:\n{said[-2000:]}")
+
+
+def _still_there(folder: Path, nodes: Sequence[str]) -> list[str]:
+    """The tests that have not got another name since they were recorded, with all parameters."""
+    sources: dict[str, str] = {}
+    found = []
+    for node in dict.fromkeys(node.split("[")[0] for node in nodes):
+        file, *names = node.split("::")
+        if file not in sources:
+            path = folder / file
+            sources[file] = path.read_text(encoding="utf-8") if path.is_file() else ""
+        defined = re.search(rf"\b(def|class) {names[-1]}\b", sources[file]) if names else True
+        if sources[file] and defined:
+            found.append(node)
+    return found
 
 
 def _end(process: ForkServerProcess) -> None:
