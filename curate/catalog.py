@@ -115,8 +115,8 @@ class Catalog:
 
     @property
     def judged(self) -> bool:
-        """Whether `keep` is a verdict, and not a column of the list's own."""
-        return "keep" in self._from.get("verdicts", ())
+        """Whether there are verdicts."""
+        return "verdicts" in self._from
 
     def kind_of(self, expression: str) -> str:
         """The DuckDB type of a user's expression over `samples`. Raises `UserError`."""

@@ -138,6 +138,16 @@ def test_a_dataset_at_an_fsspec_address() -> None:
     assert dataset.size("deep/a.txt") is None
 
 
+def test_in_a_store_what_was_begun_last_appears_last() -> None:
+    dataset = Dataset.create("memory://in-order/cats", "cats")
+    names = ["tables/b.parquet", "tables/a.parquet", "stages/x/0.json"]
+    with dataset.publish("x") as publication:
+        for name in names:
+            publication.path(name).write_text(name)
+    appeared = [dataset.fs.created(dataset.path(name)) for name in names]
+    assert appeared == sorted(appeared)
+
+
 def test_a_crash_while_a_finished_publication_is_deleted_is_recovered(tmp_path: Path) -> None:
     dataset = Dataset.create(tmp_path / "d", "d")
     leftover = tmp_path / "d" / ".commit" / "x" / "deep"
