@@ -139,6 +139,18 @@ def test_sentences_of_others(sentence: str | None, said: tuple[str | None, ...])
     assert (row["error_message"], stored["error_message"]) == (sentence, sentence)
 
 
+def test_a_reason_of_its_own_is_not_replaced_by_the_sentence() -> None:
+    table = {
+        "status": ["failed", "failed"],
+        "error_message": ["http_404: gone", "http_404: gone"],
+        "failure_reason": ["timeout", None],
+        "failure_detail": ["after 5 s", None],
+    }
+    (said, unsaid) = sidecar.filled(pa.table(table)).to_pylist()
+    assert [said[name] for name in COLUMNS] == ["timeout", None, "after 5 s"]
+    assert [unsaid[name] for name in COLUMNS] == ["http_404", None, "gone"]
+
+
 def test_a_sidecar_without_a_sentence_says_that_it_is_not_known() -> None:
     rows = sidecar.filled(pa.table({"status": ["failed", "success", None]})).to_pylist()
     assert [row["failure_reason"] for row in rows] == ["unknown", None, "unknown"]

@@ -118,6 +118,7 @@ def _candidates(mutant: Mutant, change: Applied, source: str, recorded: reach.Re
     class has the tests of its folder.
     """
     found = [node for node in recorded.seconds if mutant.tests and node.startswith(mutant.tests)]
+    found = found or ([mutant.tests] if mutant.tests else [])  # a file that was not recorded yet
     found += [n for n in recorded.tests(change.file, change.lines, source) if n not in set(found)]
     own = _own_file(change.file)
     near = f"{own}::" if found else f"{Path(own).parent}/"
