@@ -160,13 +160,20 @@ def _asked(folder: Path, nodes: Sequence[str], recorded: reach.Reach) -> tuple[s
     """What tests say of a mutant; one that fails only beside others says nothing."""
     left = list(nodes)
     while left:
-        expected = sum(recorded.seconds.get(node, 60.0) for node in left)
+        expected = sum(_seconds(recorded, node) for node in left)
         outcome, by = _run(folder, left, min(_LEAST_SEC + _TIMES * expected, _LIMIT_SEC))
         alone = len(left) == 1 or by not in left
         if outcome != "killed" or alone or _run(folder, [by], _LIMIT_SEC)[0] != "survived":
             return outcome, by
         left.remove(by)
     return "survived", ""
+
+
+def _seconds(recorded: reach.Reach, node: str) -> float:
+    """How long a test, or all tests of a file, took when they were recorded."""
+    if "::" in node:
+        return recorded.seconds.get(node, 60.0)
+    return 60.0 + sum(sec for name, sec in recorded.seconds.items() if name.startswith(node))
 
 
 def _in_turn(
@@ -187,10 +194,13 @@ def _in_turn(
     if before and before in left:
         left.remove(before)
         yield [before]
-    for first in filter(None, (named, f"{_own_file(file)}::")):
-        if part := [node for node in left if node.startswith(first)]:
-            left = [node for node in left if node not in set(part)]
-            yield part
+    for first in dict.fromkeys(filter(None, (named, _own_file(file)))):
+        part = {node for node in left if node.startswith(first)}
+        left = [node for node in left if node not in part]
+        if "::" not in first and (ROOT / first).is_file():
+            yield [first]  # as a whole: with the tests that were written since it was recorded
+        elif part:
+            yield sorted(part)
     files = sorted({node.split("::")[0] for node in left}, key=lambda one: -_near(one, file))
     near = set(files[:_NEAR_FILES])
     if part := [node for node in left if node.split("::")[0] in near]:
