@@ -1,9 +1,9 @@
 """`frenchcat demo`: the whole pipeline on the bundled sample, and what became of its faults.
 
 Serves the sample's images at loopback, downloads them from their URL list, embeds, scores, finds
-duplicates, judges, indexes, selects, searches, and trains a small model for a few steps: enough to
-see each part work, far too few to draw a cat. Writes everything into one folder; the same command
-resumes.
+duplicates, judges, indexes, selects, searches, trains a small model for a few steps, draws with it,
+and looks for copies of training images among its drawings: enough to see each part work, far too
+few steps to draw a cat. Writes everything into one folder; the same command resumes.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from frenchcat.curate.dataset import Dataset
 
 QUERY = "french cat"
+DRAWN = ("a french cat", "a red apple", "a flag", "a flower")
 SELECTION, WHERE = "well-captioned", "similarity > .2 and caption_words >= 2"
 BRIEFLY = (
     "data.batch=16",
@@ -42,10 +43,10 @@ console = Terminal()
 
 
 def run(out: Path, *, train: bool = True, quiet: bool = False) -> Dataset:
-    """Make `out`/dataset, french-cat.html, report.html and, with `train`, run; returns the dataset.
+    """Make `out`/dataset, french-cat.html and report.html; returns the dataset.
 
-    `quiet` prints nothing but progress bars. Raises `UserError` if `out` cannot be written or the
-    port of its server is taken.
+    With `train`, also run, drawn and audit.html. `quiet` prints nothing but progress bars. Raises
+    `UserError` if `out` cannot be written or the port of its server is taken.
     """
     from frenchcat import pipeline
     from frenchcat.curate.config import changed
@@ -82,6 +83,9 @@ def run(out: Path, *, train: bool = True, quiet: bool = False) -> Dataset:
     if train:
         console.rule("[bold]train on the selection, briefly[/bold]", align="left")
         run = train_briefly(dataset, out / "run")
+        console.rule("[bold]draw, signed, with receipts; audit[/bold]", align="left")
+        draw_signed(run, out / "drawn")
+        audit_briefly(run, out / "audit.html")
     console.rule("[bold]next[/bold]", align="left")
     _next_steps(dataset, page, report, run, time.monotonic() - began)
     return dataset
@@ -202,6 +206,44 @@ def train_briefly(dataset: Dataset, run: Path, how: Sequence[str] = BRIEFLY) -> 
         "after so few steps it draws little more than noise"
     )
     return run
+
+
+def draw_signed(run: Path, out: Path) -> Path:
+    """Draw a sheet of signed images, each with its nearest training images; returns the sheet.
+
+    Raises `UserError` where `out` cannot be written.
+    """
+    import json
+
+    from frenchcat.drawing import draw_to_files, verify_file
+    from frenchcat.progress import DrawingBar
+
+    with DrawingBar() as watch:
+        *images, sheet = draw_to_files(run, DRAWN, out, number=2, steps=10, watch=watch)
+    console.print(
+        f"{len(images)} images, drawn and signed: [bold]{sheet}[/bold]; their receipts, the "
+        f"nearest training images, are in {images[0].with_suffix('.json').name} and so on"
+    )
+    receipt = json.loads(images[0].with_suffix(".json").read_text(encoding="utf-8"))
+    nearest = receipt["nearest"][0]
+    who = nearest["creator"] or "somebody unnamed"
+    console.print(cell(f"nearest to {images[0].name}: {nearest['caption']!r} by {who}"))
+    console.print(cell(f"{sheet.name}: {verify_file(sheet)['words'][0]}"))
+    return sheet
+
+
+def audit_briefly(run: Path, page: Path) -> Path:
+    """Look for copies of training images among a few drawings; returns the page of pairs."""
+    from frenchcat.api import audit
+    from frenchcat.progress import DrawingBar
+
+    with DrawingBar() as watch:
+        found = audit(run, prompts=8, number=1, steps=10, page=page, watch=watch)
+    console.print(
+        f"{len(found.copies)} of {found.drawings} drawings look like copies; so few drawings of "
+        f"so little training say nothing about a model: the pairs are in [bold]{page}[/bold]"
+    )
+    return page
 
 
 def _next_steps(

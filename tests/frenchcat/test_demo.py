@@ -1,5 +1,6 @@
 """What the demo says of a row, and its training; the demo as a whole is tried by `make demo`."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from frenchcat.curate.config import load_settings
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.select import Choice, select
 from frenchcat.demo import _outcome
+from frenchcat.drawing import verify_file
 from frenchcat.train.checkpoint import newest
 from frenchcat.train.settings import TrainSettings
 from tests.train.embedded_run import make_dataset, mini
@@ -72,6 +74,14 @@ def test_it_trains_draws_and_has_nothing_to_do_again(
     assert demo.train_briefly(dataset, tmp_path / "run", TINY) == run
     assert newest(run) == checkpoint
     assert checkpoint.stat().st_mtime_ns == made
+    sheet = demo.draw_signed(run, tmp_path / "drawn")
+    assert verify_file(sheet)["intact"]
+    receipts = sorted((tmp_path / "drawn").glob("*.json"))
+    assert len(receipts) == 2 * len(demo.DRAWN)
+    assert all(json.loads(path.read_text())["nearest"] for path in receipts)
+    assert "unchanged since it was signed" in capsys.readouterr().out
+    page = demo.audit_briefly(run, tmp_path / "audit.html")
+    assert "<html" in page.read_text()
     with pytest.raises(UserError, match="was trained with another seed"):
         demo.train_briefly(dataset, tmp_path / "run", [*TINY, "run.seed=1"])
 
