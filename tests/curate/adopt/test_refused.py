@@ -133,3 +133,13 @@ def test_nothing_is_adopted_onto_a_list_s_dataset(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is a dataset made from a URL list"):
         adopt(two_shards(tmp_path / "theirs"), tmp_path / "d")
     assert tree_digest(tmp_path / "d") == before
+
+
+@pytest.mark.parametrize("linked", [False, True])
+def test_nothing_is_made_inside_the_folder_that_is_adopted(tmp_path: Path, linked: bool) -> None:
+    folder = two_shards(tmp_path / "theirs")
+    before = tree_digest(folder)
+    (tmp_path / "link").symlink_to(folder)
+    with pytest.raises(UserError, match="outside it"):
+        adopt(folder, (tmp_path / "link" if linked else folder) / "mine")
+    assert tree_digest(folder) == before
