@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from frenchcat.selected import OpenSelection
     from frenchcat.skews.audit import SkewReport
     from frenchcat.train.credentials import Credentials
-    from frenchcat.train.latents import Encoded
+    from frenchcat.train.encode_dataset import Encoded
     from frenchcat.used import Uses
 
 Agree = Callable[[Sequence["Match"]], bool]
@@ -368,7 +368,7 @@ class OpenDataset:
         before encodings of other settings are made again, unless `yes` is true.
         """
         from frenchcat.curate.config import as_overrides, load_settings
-        from frenchcat.train.latents import data_of, encode_dataset
+        from frenchcat.train.encode_dataset import data_of, encode_dataset
         from frenchcat.train.settings import TrainSettings
 
         settings = load_settings(TrainSettings, config, as_overrides(set))

@@ -21,7 +21,7 @@ from frenchcat.curate.errors import UserError
 from frenchcat.train import checkpoint
 from frenchcat.train.classifier import Classifier, save_classifier
 from frenchcat.train.diffusion import Diffusion
-from frenchcat.train.evaluate import HeldOut, HeldOutLoss, held_out_groups, held_out_times
+from frenchcat.train.held_out import HeldOut, HeldOutLoss, held_out_groups, held_out_times
 from frenchcat.train.loader import Loaded, noise_of
 from frenchcat.train.model import Codec
 from frenchcat.train.run import order_of

@@ -22,7 +22,7 @@ from frenchcat.train.loader import Loaded
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from frenchcat.train.evaluate import HeldOutLoss
+    from frenchcat.train.held_out import HeldOutLoss
     from frenchcat.train.trainer import StepReport
 
 

@@ -32,6 +32,13 @@ def variants_of(caption: str, settings: TextSettings) -> list[str]:
     return [first, *(part for part in others if part)]
 
 
+def captions_of(caption: str, settings: TextSettings) -> list[str]:
+    """Every text that training can make of a caption: its variants, in each template."""
+    templates = settings.templates or ("{caption}",)
+    made = (t.replace("{caption}", v) for v in variants_of(caption, settings) for t in templates)
+    return list(dict.fromkeys(made))
+
+
 @dataclass(frozen=True)
 class Condition:
     """A batch of encoded captions."""

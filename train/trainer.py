@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from frenchcat.train.evaluate import HeldOutLoss
+    from frenchcat.train.held_out import HeldOutLoss
 
 
 @dataclass(frozen=True)
@@ -373,7 +373,7 @@ class Trainer:
 
     def save(self) -> None:
         """Write a checkpoint of this step, with its held-out loss."""
-        from frenchcat.train.evaluate import held_out_loss
+        from frenchcat.train.held_out import held_out_loss
 
         tensors = self.weights.tensors(self.optimizer)
         parts = self.weights.averaged_parts(self.parts)

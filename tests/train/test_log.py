@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from frenchcat.train.distributed import Ranks
-from frenchcat.train.evaluate import HeldOutLoss
+from frenchcat.train.held_out import HeldOutLoss
 from frenchcat.train.loader import Loaded
 from frenchcat.train.log import Log
 from frenchcat.train.reader import Loss
