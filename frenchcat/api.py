@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from frenchcat.train.credentials import Credentials
     from frenchcat.train.draw import Watch as DrawWatch
     from frenchcat.train.evaluate import Evaluation
-    from frenchcat.train.trainer import Watch
+    from frenchcat.train.step_report import Watch
 
 Lists = str | Path | Sequence[str | Path]
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from frenchcat.train.held_out import HeldOutLoss
-    from frenchcat.train.trainer import StepReport
+    from frenchcat.train.step_report import StepReport
 
 
 class Log:

@@ -18,7 +18,8 @@ from frenchcat.train.reader import BadSample
 from frenchcat.train.run import anchored
 from frenchcat.train.settings import TrainSettings
 from frenchcat.train.start import with_start
-from frenchcat.train.trainer import Trainer, Watch
+from frenchcat.train.step_report import Watch
+from frenchcat.train.trainer import Trainer
 
 
 def train(settings: TrainSettings, watch: Watch | None = None, *, other_run: bool = False) -> Path:
