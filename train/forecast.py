@@ -262,7 +262,7 @@ def _network(
     setattr(pipe, start.family.part, network)
     pipe.vae_scale_factor = latent_of(str(start.folder / "vae"), 1)[1]
     with torch.device("cpu"):
-        family = start.family(pipe)
+        family = start.pipeline(pipe)
     return network, family, family.widths(network.config, _positions(start))
 
 

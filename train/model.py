@@ -80,6 +80,19 @@ def make_unet(
     return unet
 
 
+def load_unet(folder: Path) -> Any:
+    """The UNet2DConditionModel of a folder, in float32. Raises `UserError` if it does not load."""
+    import diffusers
+
+    unet_class: Any = diffusers.UNet2DConditionModel
+    # Low memory use would ask accelerate, which is not a dependency.
+    how = {"local_files_only": True, "low_cpu_mem_usage": False}
+    try:
+        return unet_class.from_pretrained(folder, **how).float()
+    except (OSError, ValueError, RuntimeError) as error:
+        raise UserError(f"{folder} does not load: {first_line(error, 200)}") from None
+
+
 def unet_output(unet: Any, x: Tensor, t: Tensor, condition: Condition) -> Tensor:
     """The U-Net's output at x_t with a caption, in the shape of x."""
     answer: Tensor = unet(

@@ -30,6 +30,7 @@ from frenchcat.train.check_settings import check_settings
 from frenchcat.train.distributed import Ranks
 from frenchcat.train.divergence import check_finite, diverged_at
 from frenchcat.train.export import scheduler_of
+from frenchcat.train.families import PipelineFamily
 from frenchcat.train.held_out import HeldOutLoss, held_out_loss
 from frenchcat.train.image_vectors import vectors_of
 from frenchcat.train.loader import Batches, Cursor, Loaded, load, places
@@ -53,7 +54,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from frenchcat.train.held_out import HeldOutLoss
+    from frenchcat.train.families import PipelineFamily
 
 
 class Trainer:
@@ -213,7 +214,9 @@ class Trainer:
         if self.settings.model.lora_text:
             from frenchcat.train.text_updates import NetworkAndText
 
-            return NetworkAndText(self.parts.unet, self.parts.family)
+            family = self.parts.family
+            assert isinstance(family, PipelineFamily)  # or the parts could not be made
+            return NetworkAndText(self.parts.unet, family)
         return self.parts.unet
 
     def _make_loss(self) -> BatchLoss:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from frenchcat.train.families.base import Family, longest_prompt
+from frenchcat.train.families.base import PipelineFamily, longest_prompt
 from frenchcat.train.text import Condition
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _TOLD_SIZES = 128  # of latents a side: the pipeline's own test
 
 
-class PixArtSigma(Family):
+class PixArtSigma(PipelineFamily):
     """The PixArtSigmaPipeline."""
 
     pipeline = "PixArtSigmaPipeline"

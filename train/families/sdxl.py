@@ -12,14 +12,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from frenchcat.train.families.base import Family
+from frenchcat.train.families.base import PipelineFamily
 from frenchcat.train.text import Condition
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-class StableDiffusionXL(Family):
+class StableDiffusionXL(PipelineFamily):
     """The StableDiffusionXLPipeline."""
 
     pipeline = "StableDiffusionXLPipeline"
