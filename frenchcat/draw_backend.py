@@ -20,7 +20,7 @@ from frenchcat.index.service.drawing import DrawBackend, Drawn
 
 if TYPE_CHECKING:
     from frenchcat.drawing import Opened
-    from frenchcat.index.service.models import DrawRequest
+    from frenchcat.index.service.models.drawing import DrawRequest
 
 
 def draw_backend_of(run: Path) -> DrawBackend:

@@ -20,7 +20,8 @@ from pydantic import BaseModel, Field
 
 from frenchcat.curate.json_text import plain
 from frenchcat.curate.remove import RemovalQuery, matches
-from frenchcat.index.service.models import Matched, Strict
+from frenchcat.index.service.models.fields import Strict
+from frenchcat.index.service.models.removals import Matched
 from frenchcat.index.service.problems import Refused, documented
 from frenchcat.index.service.queries import from_base64
 from frenchcat.used import Uses, by_creator, uses_of

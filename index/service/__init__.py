@@ -13,7 +13,7 @@ work.py       threads for everything that takes longer than an event loop should
 api.py        /v1: datasets, search, columns, rows
 browse.py     /v1: rows without a query, and the map
 media.py      /v1: pictures and thumbnails, from the tars by offset
-curation.py   /v1: selections and removals
+selections.py /v1: selections; removals.py: removals
 drawing.py    /v1: pictures that a trained model draws, in a thread of its own
 compat.py     clip-retrieval's routes
 operations.py health, metrics, the page's configuration
@@ -25,7 +25,7 @@ remote.py     pictures at an address, fetched safely
 content_policy.py    aesthetic ratings, violence prompts, safety heads
 metrics.py    Prometheus histograms, by clip-retrieval's names and ours
 problems.py   every mistake -> a status and one line of JSON
-models.py     what goes in and out of /v1
+models/       what goes in and out of /v1, a module per concept
 
 Importing this package loads no model and no faiss.
 """

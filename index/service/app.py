@@ -26,15 +26,15 @@ from frenchcat.index.service import (
     api,
     browse,
     compat,
-    curation,
     decisions,
     drawing,
     export,
     facets,
-    kept,
     media,
     operations,
+    removals,
     resources,
+    selections,
 )
 from frenchcat.index.service.drawing import DrawBackend
 from frenchcat.index.service.guard import PICTURES, Guard, public_paths, read_keys
@@ -60,7 +60,7 @@ LATE_SEC = 5  # for threads to end after that
 ROUTERS = tuple(
     module.router
     for module in (
-        *(api, browse, facets, resources, export, kept, decisions, media, curation, drawing),
+        *(api, browse, facets, resources, export, selections, removals, decisions, media, drawing),
         compat,
         operations,
     )

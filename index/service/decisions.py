@@ -20,12 +20,9 @@ from frenchcat.curate.failures import NAME_SQL
 from frenchcat.curate.sidecar import FAILED_SQL
 from frenchcat.curate.sql_text import literal
 from frenchcat.curate.verdict.stage import judge_again
-from frenchcat.index.service.models import (
-    Clusters,
-    DecisionMade,
-    Failed,
-    NewDecision,
-)
+from frenchcat.index.service.models.clusters import Clusters
+from frenchcat.index.service.models.decisions import DecisionMade, NewDecision
+from frenchcat.index.service.models.failures import Failed
 from frenchcat.index.service.problems import Refused, documented
 from frenchcat.index.service.rows import answer, rows
 

@@ -22,7 +22,7 @@ from frenchcat.curate.errors import UnknownColumn
 from frenchcat.curate.export import webdataset_tar
 from frenchcat.curate.sql_text import quoted
 from frenchcat.index.service.dataset_registry import check_address
-from frenchcat.index.service.models import Export, ExportFormat, LinkedExport
+from frenchcat.index.service.models.export import Export, ExportFormat, LinkedExport
 from frenchcat.index.service.problems import Refused, documented
 from frenchcat.index.service.search import Wanted
 from frenchcat.index.service.tables import FORMATS

@@ -16,7 +16,8 @@ from frenchcat.index.service.dataset_registry import DatasetRegistry
 from frenchcat.index.service.drawing import DrawBackend, DrawQueue
 from frenchcat.index.service.media import ThumbnailCache
 from frenchcat.index.service.metrics import Metrics
-from frenchcat.index.service.models import Filters, HitFilters, Search
+from frenchcat.index.service.models.query import Filters, HitFilters
+from frenchcat.index.service.models.search import Search
 from frenchcat.index.service.pixels import PixelBudget
 from frenchcat.index.service.queries import Queries
 from frenchcat.index.service.remote import Remote

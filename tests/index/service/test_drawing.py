@@ -24,7 +24,7 @@ from frenchcat.curate.remove.request import remove
 from frenchcat.draw_backend import draw_backend_of
 from frenchcat.drawing import draw_to_files, verify_file
 from frenchcat.index.service.drawing import DrawBackend, Drawn
-from frenchcat.index.service.models import DrawRequest
+from frenchcat.index.service.models.drawing import DrawRequest
 from frenchcat.train.checkpoint import newest
 from frenchcat.train.draw import Stopped
 from tests.index.service.live import live
