@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from frenchcat.index.terms import Terms
     from frenchcat.pipeline import BuildSettings
     from frenchcat.selected import OpenSelection
-    from frenchcat.skews.audit import SkewReport
+    from frenchcat.skews.report import SkewReport
     from frenchcat.train.credentials import Credentials
     from frenchcat.train.encode_dataset import Encoded
     from frenchcat.used import Uses
@@ -278,9 +278,10 @@ class OpenDataset:
         """
         from frenchcat.curate.report.write import checked_path
         from frenchcat.index.visible import View
-        from frenchcat.skews.audit import SkewRequest, audit_queries
+        from frenchcat.skews.audit import audit_queries
         from frenchcat.skews.page import page
         from frenchcat.skews.rebalance import rebalanced
+        from frenchcat.skews.request import SkewRequest
 
         request = SkewRequest(
             terms=tuple(terms),

@@ -103,7 +103,7 @@ def _axis() -> str:
 
 def _forest(found: TermAudit, effects: list[Effect], kind: str = "") -> str:
     limit = plots.ratio_limit(end for e in effects for end in (e.ratio, e.low, e.high))
-    items = [f'<li aria-hidden="true" class="axis-row"><span></span>{plots.ratio_axis(limit)}</li>']
+    items = [plots.ratio_axis(limit)]
     for effect in effects:
         term = for_html(found.terms[effect.term].name)
         name = for_html(found.filters[effect.filter].name.replace("_", " "))

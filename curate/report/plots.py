@@ -204,14 +204,24 @@ def _place(ratio: float, limit: float) -> float:
     return 200 + 170 * math.log(bounded) / math.log(limit)
 
 
-def ratio_axis(limit: float) -> str:
-    """The numbers at an axis of ratios, logarithmic, 1 in the middle."""
-    ticks = (1 / limit, limit**-0.5, 1.0, limit**0.5, limit)
+def axis_row(ticks: Iterable[tuple[float, str, str]], said: str) -> str:
+    """The first row of a list of intervals: the axis, 400 wide, that all of them share.
+
+    Each tick has its place, its text, and which end of the text stands there: start, middle, end.
+    """
     texts = "".join(
-        f'<text x="{_place(tick, limit):.1f}" y="18" text-anchor="middle">{tick:.2g}</text>'
-        for tick in ticks
+        f'<text x="{x:.1f}" y="18" text-anchor="{anchor}">{text}</text>'
+        for x, text, anchor in ticks
     )
-    return svg(400, 26, "Axis", f"from {1 / limit:.2g} to {limit:.2g}", texts)
+    drawn = svg(400, 26, "Axis", said, texts)
+    return f'<li aria-hidden="true" class="axis-row"><span></span>{drawn}</li>'
+
+
+def ratio_axis(limit: float) -> str:
+    """The axis of ratios, logarithmic, 1 in the middle."""
+    ticks = (1 / limit, limit**-0.5, 1.0, limit**0.5, limit)
+    placed = ((_place(tick, limit), f"{tick:.2g}", "middle") for tick in ticks)
+    return axis_row(placed, f"from {1 / limit:.2g} to {limit:.2g}")
 
 
 def interval(ratio: float, low: float, high: float, limit: float, title: str) -> str:
