@@ -12,20 +12,22 @@ from frenchcat.index.service.models.rows import RowResponse
 class Browse(Filters, Chosen, Sorting, Paging):
     """Rows without a query."""
 
-    k: int = Field(40, ge=1, le=10_000, description="How many rows.")
-    skip: int = Field(0, ge=0, le=100_000_000, description="Rows left out at the front.")
+    k: int = Field(40, ge=1, le=10_000, description="The number of rows.")
+    skip: int = Field(0, ge=0, le=100_000_000, description="The number of rows to skip.")
 
 
 class LinkedBrowse(Filters, Sorting, Paging):
-    """Rows without a query, as an address has them."""
+    """Rows without a query, as a query string."""
 
-    k: int = Field(40, ge=1, le=10_000, description="How many rows.")
+    k: int = Field(40, ge=1, le=10_000, description="The number of rows.")
     columns: str | None = Field(
-        None, max_length=10_000, description="Columns of each row, with commas; none: all."
+        None,
+        max_length=10_000,
+        description="The columns of each row, separated by commas; by default all.",
     )
 
     def browse(self) -> Browse:
-        """The same as a body."""
+        """The same request as a body."""
         fields = self.model_dump(exclude={"columns"}, exclude_none=True)
         return Browse.model_validate({**fields, "columns": listed(self.columns)})
 
@@ -35,9 +37,14 @@ class Browsed(BaseModel):
 
     dataset: str
     index_version: str
-    total: int = Field(description="Rows that meet it, before violence and a head are judged.")
+    total: int = Field(
+        description="The number of rows that meet it, before safety heads and the violence "
+        "prompts are applied.",
+    )
     rows: list[RowResponse]
-    next: str | None = Field(None, description="The cursor of the next rows; null: no more.")
+    next: str | None = Field(
+        None, description="The cursor of the next rows; null if there are no more."
+    )
 
 
 class Mapped(BaseModel):
@@ -46,6 +53,8 @@ class Mapped(BaseModel):
     dataset: str
     index_version: str
     keys: list[str]
-    x: list[float] = Field(description="-1 to 1, by key.")
+    x: list[float] = Field(description="From -1 to 1, in the order of the keys.")
     y: list[float]
-    rows: int = Field(description="Rows of the dataset; a large one is shown by some of them.")
+    rows: int = Field(
+        description="The number of rows of the dataset; of a large one a sample is shown."
+    )

@@ -10,14 +10,16 @@ from frenchcat.index.service.models.rows import RowResponse
 class ClusterMember(RowResponse):
     """A row of a cluster."""
 
-    by_hand: bool | None = Field(None, description="Whether somebody keeps or drops it.")
+    by_hand: bool | None = Field(
+        None, description="true if it is kept by hand, false if it is dropped by hand."
+    )
 
 
 class ListedCluster(BaseModel):
     """Rows that are duplicates of each other."""
 
     rows: int
-    members: list[ClusterMember] = Field(description="The first 200.")
+    members: list[ClusterMember] = Field(description="The first 200 rows of the cluster.")
 
 
 class Clusters(BaseModel):

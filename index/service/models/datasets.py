@@ -6,30 +6,30 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class DatasetInfo(BaseModel):
-    """A dataset that is served."""
+    """A served dataset."""
 
     name: str
     rows: int
     model: str
     dimension: int
     index_version: str
-    filters: dict[str, bool] = Field(description="Which filters have something to go by.")
+    filters: dict[str, bool] = Field(description="Which filters have the columns that they need.")
 
 
 class RuleCounts(BaseModel):
-    """What a rule of the verdicts did, in rows."""
+    """What a rule of the verdicts did, in numbers of rows."""
 
-    dropped: int = Field(description="As the first rule that dropped them.")
-    alone: int = Field(description="That it would drop if it were the only rule.")
-    unknown: int = Field(description="For which it is null, so that it did not drop them.")
+    dropped: int = Field(description="Rows that this rule dropped first.")
+    alone: int = Field(description="Rows that it would drop as the only rule.")
+    unknown: int = Field(description="Rows for which it is null, so that it did not drop them.")
 
 
 class CountedColumn(BaseModel):
-    """A column that a condition may name."""
+    """A column that a condition may use."""
 
     model_config = ConfigDict(extra="allow")
 
-    type: str | None = Field(None, description="DuckDB's.")
+    type: str | None = Field(None, description="The DuckDB type.")
 
 
 class DatasetCounts(BaseModel):
@@ -50,14 +50,14 @@ class DatasetCounts(BaseModel):
 
 
 class ColumnInfo(BaseModel):
-    """A column that a condition may name."""
+    """A column that a condition may use."""
 
     name: str
-    type: str = Field(description="DuckDB's.")
+    type: str = Field(description="The DuckDB type.")
 
 
 class Columns(BaseModel):
-    """What a condition is made of."""
+    """The columns and functions that a condition may use."""
 
     columns: list[ColumnInfo]
     functions: list[str]

@@ -10,48 +10,54 @@ from frenchcat.index.service.models.fields import Strict
 
 
 class DrawRequest(Strict):
-    """What shall be drawn."""
+    """What to draw."""
 
     prompt: str = Field(max_length=500)
     negative: str = Field("", max_length=500, description="What not to draw.")
-    number: int = Field(1, ge=1, le=16, description="Pictures, with seeds from `seed` on.")
-    guidance: float = Field(
-        3.0, ge=0, le=30, allow_inf_nan=False, description="Weight of the prompt; 0: left out."
+    number: int = Field(
+        1, ge=1, le=16, description="The number of images; their seeds count up from `seed`."
     )
-    steps: int = Field(20, ge=1, le=200, description="Of the sampler.")
+    guidance: float = Field(
+        3.0, ge=0, le=30, allow_inf_nan=False, description="The weight of the prompt; 0 ignores it."
+    )
+    steps: int = Field(20, ge=1, le=200, description="The number of sampler steps.")
     seed: int = Field(0, ge=0, le=2**31 - 1)
-    safe: bool = Field(True, description="Withhold what --safety-head finds.")
-    violence: bool = Field(False, description="Let through what --violence finds.")
+    safe: bool = Field(True, description="Withhold images that --safety-head finds unsafe.")
+    violence: bool = Field(False, description="Also give images that --violence finds.")
 
 
 class Near(BaseModel):
-    """A training picture near to a drawn one; by key alone where it may not be shown."""
+    """A training image similar to a drawn one; only its key where it may not be shown."""
 
     key: str
-    similarity: float = Field(description="Cosine, -1 to 1.")
+    similarity: float = Field(description="The cosine, -1 to 1.")
     url: str | None = None
     caption: str | None = None
     creator: str | None = None
     licence: str | None = None
-    picture: str | None = Field(None, description="Path of the stored picture.")
-    thumbnail: str | None = Field(None, description="Path of a small one.")
+    picture: str | None = Field(None, description="Path of the stored image.")
+    thumbnail: str | None = Field(None, description="Path of a small version.")
     stored: bool | None = None
 
 
 class DrawnPicture(BaseModel):
-    """A picture that a model drew."""
+    """An image that a model drew."""
 
     png: str = Field(description="The file with its Content Credentials, base64.")
-    made: dict[str, Any] = Field(description="What made it: model, checkpoint, selection, seed …")
-    nearest: list[Near] = Field(description="Nearest training pictures, nearest first.")
+    made: dict[str, Any] = Field(
+        description="What made it: the model, checkpoint, selection, seed and more."
+    )
+    nearest: list[Near] = Field(
+        description="The most similar training images, the most similar first."
+    )
 
 
 class Drawing(BaseModel):
-    """Pictures that were drawn, not found."""
+    """Drawn images."""
 
-    dataset: str | None = Field(description="That of the training pictures, where it is served.")
+    dataset: str | None = Field(description="The dataset of the training images, if it is served.")
     pictures: list[DrawnPicture]
-    withheld: int = Field(description="Pictures that were taken for unsafe or violent.")
-    compared: int = Field(description="Training pictures that were compared.")
-    about: str = Field(description="What nearness says, and what it does not.")
+    withheld: int = Field(description="The number of images that were judged unsafe or violent.")
+    compared: int = Field(description="The number of training images that were compared.")
+    about: str = Field(description="What similarity says, and what it does not.")
     took_ms: float

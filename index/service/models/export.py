@@ -14,11 +14,11 @@ ExportFormat = Literal["ndjson", "json", "csv", "parquet", "arrow"]
 
 
 class Export(QueryPart, HitFilters, Chosen):
-    """Which rows are written out: those that meet the filters, or a query's nearest."""
+    """Which rows are exported: those that meet the filters, or the nearest to a query."""
 
     terms: list[QueryTerm] | None = Field(None, min_length=1, max_length=16)
-    k: int = Field(1000, ge=1, le=10_000, description="Of a query: how many of the nearest.")
-    format: ExportFormat = Field("ndjson", description="Of the answer.")
+    k: int = Field(1000, ge=1, le=10_000, description="For a query: how many of the nearest rows.")
+    format: ExportFormat = Field("ndjson", description="The format of the answer.")
 
     @model_validator(mode="after")
     def _one(self) -> Export:
@@ -28,7 +28,7 @@ class Export(QueryPart, HitFilters, Chosen):
 
     @property
     def query(self) -> Search | None:
-        """The query; None: all rows that meet the filters."""
+        """The query; None for all rows that meet the filters."""
         if not self.given and self.terms is None:
             return None
         fields = self.model_dump(exclude={"format", "columns"}, exclude_none=True)
@@ -36,14 +36,16 @@ class Export(QueryPart, HitFilters, Chosen):
 
 
 class LinkedExport(HitFilters):
-    """An export as an address has it."""
+    """An export as a query string."""
 
-    q: Text | None = Field(None, description="A text; none: all rows that meet the filters.")
+    q: Text | None = Field(
+        None, description="A text; without one all rows that meet the filters are exported."
+    )
     like: Key | None = Field(None, description="The key of a row of the dataset.")
-    k: int = Field(1000, ge=1, le=10_000, description="Of a query: how many of the nearest.")
+    k: int = Field(1000, ge=1, le=10_000, description="For a query: how many of the nearest rows.")
     format: ExportFormat = "ndjson"
     columns: str | None = Field(
-        None, max_length=10_000, description="Columns, with commas; none: all."
+        None, max_length=10_000, description="The columns, separated by commas; by default all."
     )
 
     @model_validator(mode="after")
@@ -53,6 +55,6 @@ class LinkedExport(HitFilters):
         return self
 
     def export(self) -> Export:
-        """The same as a body."""
+        """The same export as a body."""
         fields = self.model_dump(exclude={"q", "columns"}, exclude_none=True)
         return Export.model_validate({**fields, "text": self.q, "columns": listed(self.columns)})

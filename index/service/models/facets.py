@@ -10,15 +10,17 @@ from frenchcat.index.service.models.query import PARTS, HitFilters, QueryPart, Q
 
 
 class FacetsRequest(QueryPart, HitFilters):
-    """Which columns are counted: of the rows that meet the filters, or of a query's nearest."""
+    """Which columns are counted, over the rows that meet the filters or the nearest to a query."""
 
     terms: list[QueryTerm] | None = Field(None, min_length=1, max_length=16)
-    k: int = Field(1000, ge=1, le=10_000, description="Of a query: how many of the nearest.")
+    k: int = Field(1000, ge=1, le=10_000, description="For a query: how many of the nearest rows.")
     facets: list[Annotated[str, Field(max_length=200)]] | None = Field(
-        None, max_length=50, description="Columns; None: those that are usual, where they are."
+        None, max_length=50, description="The columns; by default the usual ones that exist."
     )
-    bins: int = Field(20, ge=1, le=200, description="Intervals of a number.")
-    top: int = Field(10, ge=1, le=1000, description="Texts that are told, the most frequent.")
+    bins: int = Field(20, ge=1, le=200, description="The number of intervals of a numeric column.")
+    top: int = Field(
+        10, ge=1, le=1000, description="How many of the most frequent texts are listed."
+    )
 
     @model_validator(mode="after")
     def _one(self) -> FacetsRequest:
@@ -33,7 +35,7 @@ class FacetsRequest(QueryPart, HitFilters):
 
 
 class FacetInterval(BaseModel):
-    """An interval of a number: its end belongs to the next one, but for the last's."""
+    """A half-open interval of numbers; the last one includes its end."""
 
     model_config = ConfigDict(populate_by_name=True)
 
@@ -43,25 +45,25 @@ class FacetInterval(BaseModel):
 
 
 class FacetValue(BaseModel):
-    """A text, and how many rows have it."""
+    """A text, and the number of rows that have it."""
 
     value: str
     rows: int
 
 
 class Facet(BaseModel):
-    """How the rows are spread over a column."""
+    """The distribution of a column's values."""
 
     kind: Literal["number", "text"]
-    rows: int = Field(description="That have a value.")
-    missing: int = Field(description="That have none.")
+    rows: int = Field(description="The number of rows that have a value.")
+    missing: int = Field(description="The number of rows without a value.")
     min: float | None = None
     max: float | None = None
     mean: float | None = None
     bins: list[FacetInterval] | None = None
     distinct: int | None = None
-    values: list[FacetValue] | None = Field(None, description="The most frequent.")
-    others: int | None = Field(None, description="Rows with other texts.")
+    values: list[FacetValue] | None = Field(None, description="The most frequent texts.")
+    others: int | None = Field(None, description="The number of rows with other texts.")
 
 
 class FacetsResponse(BaseModel):
@@ -69,6 +71,6 @@ class FacetsResponse(BaseModel):
 
     dataset: str
     index_version: str
-    rows: int = Field(description="That were counted.")
+    rows: int = Field(description="The number of rows that were counted.")
     facets: dict[str, Facet]
     took_ms: float

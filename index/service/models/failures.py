@@ -6,12 +6,12 @@ from pydantic import BaseModel, Field
 
 
 class FailedRow(BaseModel):
-    """A row of the list without a picture."""
+    """A row of the list without an image."""
 
     key: str
     url: str | None
     caption: str | None
-    detail: str | None = Field(description="What exactly went wrong, where that is known.")
+    detail: str | None = Field(description="What exactly went wrong, if that is known.")
 
 
 class Failed(BaseModel):

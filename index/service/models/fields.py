@@ -10,7 +10,7 @@ Text = Annotated[str, Field(max_length=2_000)]
 
 Base64 = Annotated[str, Field(description="A jpg, png or webp file, base64.")]
 
-Address = Annotated[str, Field(max_length=4_096, description="http(s) address of a picture.")]
+Address = Annotated[str, Field(max_length=4_096, description="The http(s) address of an image.")]
 
 Numbers = Annotated[list[float], Field(max_length=8_192)]
 
@@ -24,13 +24,13 @@ By = Literal["image", "text"]
 
 
 class Strict(BaseModel):
-    """A body without keys that are not known."""
+    """A body; unknown keys are refused."""
 
     model_config = ConfigDict(extra="forbid")
 
 
 class RowName(BaseModel):
-    """A row of any dataset that is served."""
+    """The name of a row of any served dataset."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -39,5 +39,5 @@ class RowName(BaseModel):
 
 
 def listed(columns: str | None) -> list[str] | None:
-    """Names as an address has them, with commas."""
+    """Names that a query string separates by commas."""
     return None if columns is None else [name for name in columns.split(",") if name]

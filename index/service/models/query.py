@@ -34,12 +34,12 @@ class QueryPart(Strict):
 
     @property
     def given(self) -> list[str]:
-        """The names of the parts that are there."""
+        """The names of the parts that are given."""
         return [name for name in PARTS if getattr(self, name) is not None]
 
 
 class QueryTerm(QueryPart):
-    """A part of a sum of queries."""
+    """One term of a weighted sum of queries."""
 
     weight: float = Field(1.0, ge=-100, le=100, allow_inf_nan=False)
 
@@ -53,61 +53,80 @@ class QueryTerm(QueryPart):
 class Filters(Strict):
     """Which rows may be found."""
 
-    dataset: str | None = Field(None, max_length=200, description="None: the first one served.")
-    by: By = Field("image", description="What is compared: pictures or captions.")
-    where: str | None = Field(
-        None, max_length=100_000, description="A condition over the columns: width >= 512"
+    dataset: str | None = Field(
+        None, max_length=200, description="By default the first one served."
     )
-    safe: bool = Field(True, description="Leave out what is judged unsafe.")
-    dropped: bool = Field(False, description="Show what a verdict drops.")
-    violence: bool = Field(False, description="Let through what looks violent.")
-    duplicates: bool = Field(False, description="Show all of a cluster, not one of it.")
+    by: By = Field("image", description="What is compared with the query: images or captions.")
+    where: str | None = Field(
+        None,
+        max_length=100_000,
+        description="A SQL condition over the columns, such as width >= 512.",
+    )
+    safe: bool = Field(True, description="Leave out rows that are judged unsafe.")
+    dropped: bool = Field(False, description="Also show rows that a verdict drops.")
+    violence: bool = Field(False, description="Also show rows that look violent.")
+    duplicates: bool = Field(
+        False, description="Show all rows of a cluster of duplicates, not one of them."
+    )
     selections: list[SelectionName] = Field(
-        default_factory=list, max_length=16, description="Frozen selections; rows are in all."
+        default_factory=list,
+        max_length=16,
+        description="Selections; only rows that are in all of them are found.",
     )
     outside: list[SelectionName] = Field(
-        default_factory=list, max_length=16, description="Frozen selections; rows are in none."
+        default_factory=list,
+        max_length=16,
+        description="Selections; only rows that are in none of them are found.",
     )
-    count_hidden: bool = Field(False, description="Tell why nearer rows are not shown.")
+    count_hidden: bool = Field(
+        False, description="Count the nearer rows that are not shown, by reason."
+    )
     aesthetic_score: int | None = Field(
-        None, ge=0, le=9, description="Move the query to pictures rated so (--ratings)."
+        None,
+        ge=0,
+        le=9,
+        description="Move the query towards images with this rating (needs --ratings).",
     )
     aesthetic_weight: float = Field(0.5, ge=-100, le=100, allow_inf_nan=False)
 
 
 class HitFilters(Filters):
-    """Which hits of a query are given."""
+    """Which rows may be found, and how similar they must be."""
 
     min_similarity: float | None = Field(
-        None, ge=-1, le=1, description="Leave out hits whose cosine to the query is less."
+        None, ge=-1, le=1, description="Leave out hits whose cosine to the query is below this."
     )
 
 
 class Chosen(Strict):
-    """What an answer says of each row."""
+    """Which columns an answer has."""
 
     columns: list[Annotated[str, Field(max_length=200)]] | None = Field(
-        None, max_length=200, description="Columns of each row beside its key; None: all."
+        None, max_length=200, description="The columns of each row beside its key; by default all."
     )
 
 
 class Sorting(Strict):
-    """In which order rows are given."""
+    """The order of the rows."""
 
     sort: Annotated[str, Field(max_length=200)] | None = Field(
-        None, description="A column; with - before it: greatest first. None: nearest first."
+        None,
+        description="A column, with a - before it for the greatest first. By default the "
+        "nearest come first.",
     )
     pool: int | None = Field(
         None,
         ge=1,
         le=10_000,
-        description="Of a query: how many of the nearest are sorted; None: 1,000.",
+        description="For a query: how many of the nearest rows are sorted; by default 1,000.",
     )
 
 
 class Paging(Strict):
-    """Where an answer goes on."""
+    """Where the answer continues an earlier one."""
 
     cursor: str | None = Field(
-        None, max_length=2_000, description="`next` of the answer before; all else is the same."
+        None,
+        max_length=2_000,
+        description="`next` of the previous answer; the rest of the request must be the same.",
     )

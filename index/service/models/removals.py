@@ -10,28 +10,34 @@ from frenchcat.index.service.models.fields import Key, Strict
 
 
 class Removal(Strict):
-    """What shall go."""
+    """Which rows to remove."""
 
     dataset: str | None = Field(None, max_length=200)
     by: Literal["key", "url", "uid", "sha256", "domain"]
     value: str = Field(min_length=1, max_length=4_096)
     keys: list[Key] = Field(
-        default_factory=list, max_length=10_000, description="By key: further rows."
+        default_factory=list, max_length=10_000, description="Further keys of a removal by key."
     )
-    near: bool = Field(False, description="Near copies of the matching rows, too.")
+    near: bool = Field(False, description="Also remove near copies of the matching rows.")
     note: str = Field("", max_length=2_000)
-    shown: int = Field(1_000, ge=0, le=100_000, description="Matches that are listed.")
-    confirm: bool = Field(False, description="False: only show what matches.")
+    shown: int = Field(1_000, ge=0, le=100_000, description="How many matches are listed.")
+    confirm: bool = Field(
+        False, description="Whether to remove the rows; otherwise the matches are only shown."
+    )
     token: str | None = Field(
-        None, max_length=100, description="To confirm: that of the preview; its rows must be these."
+        None,
+        max_length=100,
+        description="To confirm: the token of the preview, whose rows must be these.",
     )
     total: int | None = Field(
-        None, ge=0, description="To confirm more than confirm_rows: how many rows go."
+        None,
+        ge=0,
+        description="To confirm more than confirm_rows: the number of rows that are removed.",
     )
 
 
 class Matched(BaseModel):
-    """A row that a removal names."""
+    """A row that matches a removal."""
 
     key: str
     url: str | None
@@ -40,23 +46,23 @@ class Matched(BaseModel):
 
 
 class RemovalResponse(BaseModel):
-    """What a removal did, or would do."""
+    """The result of a removal, or its preview."""
 
     removed: bool
-    request: int | None = Field(description="Its number in the log.")
+    request: int | None = Field(description="The number of the request in the log.")
     matches: list[Matched] = Field(description="The first `shown`.")
     total: int
-    token: str | None = Field(description="Of a preview: what confirms it.")
-    confirm_total: bool = Field(description="Whether to confirm it `total` must be sent, too.")
+    token: str | None = Field(description="The token that confirms a preview.")
+    confirm_total: bool = Field(description="Whether a confirmation must include `total`.")
 
 
 class RemovalRequest(BaseModel):
-    """A removal that was logged."""
+    """A removal request in the log."""
 
     number: int
-    by: str = Field(description="How it named its rows; undo: it takes another one back.")
+    by: str = Field(description="How it named its rows; `undo` if it undoes another request.")
     time: str
     note: str
     rows: int
-    undoes: int | None = Field(description="The number of the request that it takes back.")
-    undone: bool = Field(description="Whether another request takes it back.")
+    undoes: int | None = Field(description="The number of the request that it undoes.")
+    undone: bool = Field(description="Whether another request undoes it.")

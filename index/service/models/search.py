@@ -20,19 +20,19 @@ from frenchcat.index.service.models.rows import HitResponse
 
 
 class PictureSearch(HitFilters, Chosen):
-    """What stands beside a picture that is sent as it is."""
+    """The parameters of a search by an image that is the body itself."""
 
-    k: int = Field(20, ge=1, le=10_000, description="How many hits.")
+    k: int = Field(20, ge=1, le=10_000, description="The number of hits.")
 
 
 class Search(QueryPart, HitFilters, Chosen, Sorting, Paging):
     """A query: one part, or a weighted sum of terms."""
 
     terms: list[QueryTerm] | None = Field(None, min_length=1, max_length=16)
-    k: int = Field(20, ge=1, le=10_000, description="How many hits.")
-    skip: int = Field(0, ge=0, le=10_000, description="Hits left out at the front: a page's.")
+    k: int = Field(20, ge=1, le=10_000, description="The number of hits.")
+    skip: int = Field(0, ge=0, le=10_000, description="The number of hits to skip.")
     hybrid: bool = Field(
-        False, description="Join in the rows whose captions hold the words of the texts."
+        False, description="Also find rows whose captions contain the words of the texts."
     )
 
     @model_validator(mode="after")
@@ -43,15 +43,17 @@ class Search(QueryPart, HitFilters, Chosen, Sorting, Paging):
 
 
 class LinkedSearch(HitFilters, Sorting, Paging):
-    """A search as an address has it."""
+    """A search as a query string."""
 
     q: Text | None = Field(None, description="A text.")
     like: Key | None = Field(None, description="The key of a row of the dataset.")
     picture_url: Address | None = None
-    k: int = Field(20, ge=1, le=10_000, description="How many hits.")
+    k: int = Field(20, ge=1, le=10_000, description="The number of hits.")
     hybrid: bool = False
     columns: str | None = Field(
-        None, max_length=10_000, description="Columns of each row, with commas; none: all."
+        None,
+        max_length=10_000,
+        description="The columns of each row, separated by commas; by default all.",
     )
 
     @model_validator(mode="after")
@@ -61,13 +63,13 @@ class LinkedSearch(HitFilters, Sorting, Paging):
         return self
 
     def search(self) -> Search:
-        """The same as a body."""
+        """The same search as a body."""
         fields = self.model_dump(exclude={"q", "columns"}, exclude_none=True)
         return Search.model_validate({**fields, "text": self.q, "columns": listed(self.columns)})
 
 
 class SearchBatch(Strict):
-    """Queries that are answered together."""
+    """Several queries in one request."""
 
     queries: list[Search] = Field(min_length=1, max_length=64)
 
@@ -76,7 +78,7 @@ class SearchSeveral(Search):
     """A query over several datasets, whose hits are ranked together."""
 
     datasets: list[Annotated[str, Field(max_length=200)]] | None = Field(
-        None, min_length=1, max_length=64, description="None: all that are served."
+        None, min_length=1, max_length=64, description="By default all that are served."
     )
 
 
@@ -87,10 +89,12 @@ class SearchResponse(BaseModel):
     index_version: str
     hits: list[HitResponse]
     hidden: dict[str, int] = Field(
-        description="Of the nearest k rows, how many were left out, by reason."
+        description="How many of the k nearest rows were left out, by reason."
     )
     took_ms: dict[str, float]
-    next: str | None = Field(None, description="The cursor of the next hits; null: no more.")
+    next: str | None = Field(
+        None, description="The cursor of the next hits; null if there are no more."
+    )
 
 
 class BatchResponse(BaseModel):
@@ -100,7 +104,7 @@ class BatchResponse(BaseModel):
 
 
 class HitOfSeveral(HitResponse):
-    """A row found, and where."""
+    """A row that was found, and its dataset."""
 
     dataset: str
 

@@ -15,19 +15,26 @@ class NewSelection(Filters):
     """Rows to freeze: those that meet `where`, or the hits of `query`, or both."""
 
     name: str = Field(max_length=100)
-    query: Search | None = Field(None, description="Its k nearest rows are chosen from.")
+    query: Search | None = Field(
+        None, description="A query; the selection is chosen from its k nearest rows."
+    )
     limit: int | None = Field(None, ge=1, le=100_000_000)
     balance: Annotated[str, Field(max_length=200)] | None = Field(
-        None, description="A column: of its values as many rows of each as can be, up to limit."
+        None,
+        description="A column over whose values the rows are spread as evenly as possible, up "
+        "to the limit.",
     )
     weight: Expression | None = Field(
-        None, description="How often training draws a row: a number for each."
+        None, description="An expression that gives each row a number: how often training draws it."
     )
     label: Expression | None = Field(
-        None, description="What a classifier learns: a text for each row, or null."
+        None,
+        description="An expression that gives each row a text, or null: what a classifier learns.",
     )
-    seed: int = Field(0, ge=0, le=2**31 - 1, description="Which rows a limit keeps.")
-    replace: bool = Field(False, description="Whether another selection of the name may be lost.")
+    seed: int = Field(0, ge=0, le=2**31 - 1, description="Determines which rows a limit keeps.")
+    replace: bool = Field(
+        False, description="Whether another selection of this name may be replaced."
+    )
 
 
 class Selected(BaseModel):
@@ -41,13 +48,13 @@ class Selected(BaseModel):
 
 
 class Made(Selected):
-    """A selection that was frozen now."""
+    """A selection that was just made."""
 
-    folder: str | None = Field(description="The dataset's; told at loopback alone.")
+    folder: str | None = Field(description="The dataset's folder; given at loopback only.")
 
 
 class Rename(Strict):
-    """Another name of a selection."""
+    """A new name for a selection."""
 
     name: str = Field(max_length=100)
 
@@ -55,5 +62,7 @@ class Rename(Strict):
 class Compared(BaseModel):
     """How two selections overlap, in rows."""
 
-    only: dict[str, int] = Field(description="By selection: rows that the other one lacks.")
+    only: dict[str, int] = Field(
+        description="By selection: the number of rows that only this one has."
+    )
     both: int

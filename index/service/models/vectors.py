@@ -9,7 +9,7 @@ from frenchcat.index.service.models.query import PARTS, QueryPart, QueryTerm
 
 
 class Embed(QueryPart):
-    """What becomes a vector: one part, or a weighted sum of terms."""
+    """What is turned into a vector: one part, or a weighted sum of terms."""
 
     terms: list[QueryTerm] | None = Field(None, min_length=1, max_length=16)
 
@@ -25,18 +25,18 @@ class Embedded(BaseModel):
 
     dataset: str
     model: str
-    vector: list[float] = Field(description="Of length one.")
+    vector: list[float] = Field(description="A unit vector.")
 
 
 class VectorsOf(Strict):
-    """Whose vectors are wanted."""
+    """The rows whose vectors are requested."""
 
     keys: list[Key] = Field(min_length=1, max_length=1_000)
-    by: By = Field("image", description="The picture's vector, or the caption's.")
+    by: By = Field("image", description="The image's vector, or the caption's.")
 
 
 class Vectors(BaseModel):
-    """Stored vectors, by key."""
+    """Stored vectors, in the order of the keys."""
 
     dataset: str
     model: str
