@@ -27,7 +27,7 @@ class ShardFile:
     key: str = "key"  # the column with the rows' keys, of a parquet file
     aligned: ShardFile | None = None  # of an array: the file whose rows its own lie beside
     counted: str = ""  # the count of the stage's marker that counts its rows
-    joined: bool = False  # its columns are columns of the catalog: one row a stored picture
+    joined: bool = False  # its columns are columns of the catalog: one row a stored image
     judged: bool = False  # verdicts depend on it
     columns: tuple[str, ...] = ()  # its columns beside the key, where these are always the same
     on_request: bool = False  # made by a command of its own, not by a build

@@ -5,7 +5,7 @@ Reads ``frenchcat/artist/``, which `python -m tools.artist export RUN` writes::
     config.json                           with the weights: a UNet2DConditionModel of diffusers
     diffusion_pytorch_model.safetensors   the averaged weights, float16
     state.json                            as a checkpoint's: settings, step, selection
-    seen.safetensors                      its training pictures for receipts (seen.py), in 8 bit
+    seen.safetensors                      its training images for receipts (seen.py), in 8 bit
     seen.parquet                          key, caption, url, creator, licence of each
 
 The weights are float32 once they are loaded: a CPU computes in it.

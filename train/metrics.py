@@ -1,15 +1,15 @@
-"""Distances between drawn and real pictures, as pure functions of their CLIP vectors.
+"""Distances between drawn and real images, as pure functions of their CLIP vectors.
 
-    clip_score        mean cosine of pictures and their prompts (2104.08718, without its factor)
+    clip_score        mean cosine of images and their prompts (2104.08718, without its factor)
     cmmd              maximum mean discrepancy, Gaussian kernel of sigma 10, x 1000 (2401.09603)
     frechet_distance  between two Gaussians fitted to the vectors (FID, 1706.08500 equation 6)
     precision_recall  how many drawn lie among the real, and the other way (1904.06991, k = 3)
 
-All in float64. Figures compare only within one embedding model, one number of pictures and one set
-of prompts: the Frechet distance of few pictures is biased upwards (its covariance has no full rank
+All in float64. Figures compare only within one embedding model, one number of images and one set
+of prompts: the Frechet distance of few images is biased upwards (its covariance has no full rank
 below D of them), CMMD as its authors compute it by about 1/n.
 
-Cost: quadratic in pictures, a block of rows at a time; the Frechet distance cubic in D.
+Cost: quadratic in images, a block of rows at a time; the Frechet distance cubic in D.
 """
 
 from __future__ import annotations

@@ -118,7 +118,7 @@ def start_of(named: str) -> Start:
 
 
 def check_fits(start: Start, unet: Any, text_width: int, channels: int) -> None:
-    """Raise `UserError` for a U-Net that attends to other states, or works on other pictures."""
+    """Raise `UserError` for a U-Net that attends to other states, or works on other images."""
     config = unet.config
     if config.cross_attention_dim != text_width:
         raise UserError(
@@ -274,7 +274,7 @@ def weights_digest(checkpoint: Path) -> str:
 
 
 def _multiple(start: Start) -> int:
-    """What the sides of pictures are multiples of, so that they divide into latents and patches."""
+    """What the sides of images are multiples of, so that they divide into latents and patches."""
     levels = read_json(start.folder / "vae" / "config.json").get("block_out_channels", ())
     patch = read_json(start.network / "config.json").get("patch_size") or 1
     return int(2 ** max(len(levels) - 1, 0) * patch)

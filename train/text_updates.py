@@ -27,7 +27,7 @@ _NETWORK, _ENCODERS = "network.", "encoders."
 
 @dataclass(frozen=True)
 class Captions:
-    """A batch of captions that are not encoded yet, and the sizes of their pictures, (B, 6)."""
+    """A batch of captions that are not encoded yet, and the sizes of their images, (B, 6)."""
 
     texts: Sequence[str]
     sizes: Tensor

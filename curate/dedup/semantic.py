@@ -7,7 +7,7 @@ near pair may be parted on the way; the next round draws other pivots. Rounds go
 one has tied together almost nothing new (`LOST` of all that was), so easy data ends early.
 
 Pivots are data: where vectors crowd, pivots crowd, and the leaves stay small. Vectors that almost
-equal a pivot are tied to it and leave the round there, so that a picture that was stored a hundred
+equal a pivot are tied to it and leave the round there, so that an image that was stored a hundred
 thousand times costs no square.
 
 Rounds know nothing of each other, so each core runs one of its own, on one thread: products of

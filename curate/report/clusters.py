@@ -23,7 +23,7 @@ CONTRADICTED = 6
 
 @dataclass(frozen=True)
 class Cluster:
-    """Pictures taken for one; the first is the one that stays. `value` of each is its kind."""
+    """Images taken for one; the first is the one that stays. `value` of each is its kind."""
 
     name: str
     rows: int
@@ -34,7 +34,7 @@ class Cluster:
 class Duplicates:
     """What the search for duplicates found."""
 
-    rows: int  # stored pictures that were compared
+    rows: int  # stored images that were compared
     kinds: dict[str, int]  # kind -> rows that another stands for
     sizes: dict[int, int]  # rows a cluster -> clusters, of more than one row; 10 is 10 or more
     shown: list[Cluster]

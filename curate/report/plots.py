@@ -43,7 +43,7 @@ def plain(value: float) -> str:
 def svg(
     width: float, height: float, title: str, said: str, body: str, stretch: bool = False
 ) -> str:
-    """An SVG picture with a name and a description."""
+    """An SVG image with a name and a description."""
     aspect = ' preserveAspectRatio="none"' if stretch else ""
     return (
         f'<svg viewBox="0 0 {width:g} {height:g}" role="img"{aspect}>'
@@ -126,7 +126,7 @@ def stacked(parts: Mapping[str, int]) -> str:
 def histogram(
     name: str, counts: Sequence[int], kept: Sequence[int] | None, low: float, high: float
 ) -> str:
-    """Bars of all pictures with those of the kept ones before them, and the axis below."""
+    """Bars of all images with those of the kept ones before them, and the axis below."""
     highest = max(counts, default=0) or 1
     width = 480 / len(counts)
 
@@ -154,7 +154,7 @@ def histogram(
 
 
 def heat_map(cells: Mapping[tuple[int, int], int]) -> str:
-    """Widths and heights of pictures: (half-octave, half-octave) -> rows, darker is more."""
+    """Widths and heights of images: (half-octave, half-octave) -> rows, darker is more."""
     wide = range(min(w for w, _ in cells), max(w for w, _ in cells) + 1)
     high = range(min(h for _, h in cells), max(h for _, h in cells) + 1)
     size, left, top = 18.0, 44.0, 6.0

@@ -41,7 +41,7 @@ def lead(text: str) -> str:
 def pictures(
     thumbnails: ReportThumbnails, found: Iterable[ExampleImage], kind: str = "", note: str = ""
 ) -> str:
-    """A row of pictures."""
+    """A row of images."""
     figures = "".join(thumbnails.figure(picture, note) for picture in found)
     return f'<div class="pictures {kind}">{figures}</div>' if figures else ""
 
@@ -92,7 +92,7 @@ def kept(report: Report, thumbnails: ReportThumbnails) -> str:
 
 
 def lost(report: Report, thumbnails: ReportThumbnails) -> str:
-    """Failures as bars, rules with pictures."""
+    """Failures as bars, rules with images."""
     if not report.reasons:
         return lead("Nothing: every row of the list is here.")
     rules = [reason for reason in report.reasons if reason.outcome == "dropped"]
@@ -147,7 +147,7 @@ def _failures(outcome: str, reasons: list[ReasonCount]) -> str:
 
 
 def scores(report: Report, thumbnails: ReportThumbnails) -> str:
-    """A histogram a score, with pictures from both ends."""
+    """A histogram a score, with images from both ends."""
     if not report.scores:
         return missing("No scores yet. Make them:", "score")
     said = "Each with pictures from its low and its high end. The first and last bins also hold "

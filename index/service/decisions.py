@@ -85,7 +85,7 @@ async def failed(
     reason: Annotated[str, Query(max_length=200)],
     k: Annotated[int, Query(ge=1, le=1000)] = 20,
 ) -> Response:
-    """Rows without a picture that failed for a reason, and how many there are."""
+    """Rows without an image that failed for a reason, and how many there are."""
     service: Service = request.app.state.service
     served = service.registry.get(name)
     return await service.work.disk(_failed, served, reason, k)

@@ -81,7 +81,7 @@ async def export(request: Request, name: str, asked: Export) -> Response:
 async def selection_rows(
     request: Request, name: str, selection: str, format: SelectionFormat = "ndjson"
 ) -> Response:
-    """The rows of a selection as a file, as training reads them; `tar` has their pictures, too.
+    """The rows of a selection as a file, as training reads them; `tar` has their images, too.
 
     Rows without an image have no place in a tar; the header X-Rows-Left-Out says how many.
     """

@@ -51,7 +51,7 @@ class Service:
         self.may_ask_used = False  # until a route answers at /v1/used
         self.metrics = Metrics()
         self.content_policy = ContentPolicy(settings)
-        # Two: who sends large pictures does not hold up those of the page.
+        # Two: who sends large images does not hold up those of the page.
         self.pixels = PixelBudget(settings.decoded_pixels)
         self.thumbnails = ThumbnailCache(pixels=PixelBudget(settings.decoded_pixels))
         self.work = Work()

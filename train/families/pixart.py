@@ -52,7 +52,7 @@ class PixArtSigma(PipelineFamily):
         return longest_prompt(getattr(diffusers, cls.pipeline)), int(config.caption_channels), None
 
     def sizes_of(self, x: Tensor) -> dict[str, Tensor | None]:
-        """What the network is told of the picture's size."""
+        """What the network is told of the image's size."""
         return {"resolution": None, "aspect_ratio": None}
 
     def blocks(self, network: Any) -> list[Any]:
