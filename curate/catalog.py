@@ -9,8 +9,8 @@ writes nothing. The views::
               `opted_out` names the signals that opt a row out, null where none does;
               `synthetic` says what tells that a program generated the image, else null;
               `licence_name` names the stated licences (curate/licence.py), null without any;
-              `caption_similarity` is the score `similarity` by a name that no hit has
-    rights    every signal, a row each, where there are any
+              `caption_similarity` is another name of the score `similarity`
+    rights    one row per signal; missing if no shard has a ledger
 
 A list's own column that is called as one of ours is ``list_<name>`` (curate/list_names.py). A
 column whose type differs between files has the type that curate/promote.py gives for it.
@@ -142,7 +142,7 @@ class Catalog:
         return f"SELECT *, {more} FROM {joined} WHERE {_SUCCESS}"
 
     def _of_shard(self, folder: str, shard: str) -> str:
-        """SQL of the rows that a folder has of a shard: all of its columns, be it no row."""
+        """SQL of the rows that a folder has of a shard, with all columns even without rows."""
         source = "rights" if folder == "said" else folder
         found, file = self._files[source], f"{source}/{shard}.parquet"
         sql = found.sql(relative=file) if found.has(file) else f"{found.sql()} LIMIT 0"

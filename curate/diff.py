@@ -232,7 +232,7 @@ def _rows(dataset: Dataset) -> pa.Table:
 
 
 def _sql(old: pa.Table, new: pa.Table, compared: list[str]) -> str:
-    """SQL: a row a uid and turn: both sides' values of the compared columns where they differ."""
+    """SQL: one row per uid and turn, with both values of each compared column that differs."""
     parts = [
         "coalesce(old.uid, new.uid) AS uid",
         "old.uid IS NULL AS came",

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 _PDQ_SIDE = 512
-_LENGTHS = {32: "md5", 64: "sha256"}  # hex digits; a PDQ hash has 64 too and is told by its file
+_LENGTHS = {32: "md5", 64: "sha256"}  # hex digits; a PDQ hash has 64, too; its file tells it apart
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def _digests(name: str, *parts: bytes) -> set[str]:
 
 
 def read_hash_lists(paths: tuple[str, ...]) -> HashList:
-    """Text files with a hash a line (hex; `#` begins a comment). Raises `UserError`.
+    """Text files with one hash per line (hex; `#` begins a comment). Raises `UserError`.
 
     md5 and SHA-256 are told by their length; a file whose name ends in ``.pdq`` holds PDQ hashes.
     """

@@ -1,4 +1,4 @@
-"""Fingerprints of an image: SHA-256 of its bytes, and PDQ, which near-copies share but for bits.
+"""Fingerprints of an image: SHA-256 of its bytes, and PDQ, a hash that is similar for near copies.
 
 Reads one image, writes nothing. PDQ (Meta, ThreatExchange, "The TMK+PDQF Video-Hashing Algorithm
 and the PDQ Image-Hashing Algorithm", 2019) keeps the signs of 16 x 16 low frequencies: scaling and
@@ -24,9 +24,9 @@ PDQ_QUALITY = 50
 a gradient has a hash by chance, and would be a copy of every other."""
 
 _LEAST = 256
-"""Pixels of the longer side, to which smaller images are enlarged: PDQ takes 64 x 64 points of a
-image, and from few pixels others than from many. Without it the hashes of a small drawing and of
-its half are 20 bits apart, with it 6, in the median of 300 of the bundled sample's."""
+"""Pixels of the longer side, to which smaller images are enlarged: PDQ takes 64 x 64 points of an
+image, and other points from few pixels than from many. Without it the hashes of a small drawing
+and of its half are 20 bits apart, with it 6, in the median of 300 of the bundled sample's."""
 _ENOUGH = 512
 """Pixels of the shorter side, to which larger images are averaged, as PDQ's own tools do: it
 moves 2 to 16 of the 256 bits, mostly 4, and PDQ takes .3 s for 4000 x 3000 without it."""

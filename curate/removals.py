@@ -1,4 +1,4 @@
-"""The log of removal requests: ``removals/000001.json``, one file a request, never changed.
+"""The log of removal requests: ``removals/000001.json``, one file per request, never changed.
 
 A request keeps what its rows were as hashes (of URL, uid, bytes), so that the log itself brings
 nothing back: no URL, caption or image is in it, but for a domain, which is the request. Readers

@@ -6,7 +6,7 @@ stored_sha256, and a `label` where one was asked for; in key order, with the SQL
 the digest in the schema's metadata.
 Training, export and the service's filter read that file; its digest names the set ever after.
 
-Dropped and removed rows are never selected. Cost: linear in rows; one header read an image of the
+Dropped and removed rows are never selected. Cost: linear in rows; one header read per image of the
 shards that are touched.
 """
 

@@ -133,7 +133,7 @@ class RemoteDataset:
     def vectors(
         self, keys: Iterable[str] | None = None, by: str = "image"
     ) -> tuple[list[str], NDArray[np.float16]]:
-        """Keys, and their CLIP vectors as (N, D) float16 unit rows: of pictures or of captions.
+        """Keys, and their CLIP vectors as (N, D) float16 unit rows: of images or of captions.
 
         Without `keys`: of every indexed row, in key order. Raises `NotFound` for an unknown key.
         """
@@ -150,7 +150,7 @@ class RemoteDataset:
         return wanted, np.array(found, np.float16)
 
     def picture(self, key: str) -> Image:
-        """The stored picture of a row, upright, mode RGB.
+        """The stored image of a row, upright, mode RGB.
 
         Raises `NotFound` for a key without one, `UnreadableImage` for one that is broken.
         """
@@ -159,7 +159,7 @@ class RemoteDataset:
         return open_image(self.picture_bytes(key))
 
     def picture_bytes(self, key: str) -> bytes:
-        """The stored picture's file. Raises `NotFound`."""
+        """The stored image's file. Raises `NotFound`."""
         return self._bytes("GET", f"/pictures/{quote(key, safe='')}")
 
     def search(
@@ -178,7 +178,7 @@ class RemoteDataset:
         hybrid: bool = False,
         min_similarity: float | None = None,
     ) -> list[Hit]:
-        """The k rows nearest to a text, a picture, a vector or weighted terms, nearest first.
+        """The k rows nearest to a text, an image, a vector or weighted terms, nearest first.
 
         As `OpenDataset.search`; a hit's `columns` have, besides the list's own, what every stage
         found. `unsafe` lets through what the service takes for violent, too.

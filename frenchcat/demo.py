@@ -105,12 +105,12 @@ def _planted_table(dataset: Dataset) -> Table:
     """What became of each kind of planted fault: kept, dropped or failed, and why."""
     outcomes: dict[str, Counter[str]] = defaultdict(Counter)
     for row in _rows(dataset):
-        outcomes[row["planted"] or "ordinary pictures"][_outcome(row)] += 1
+        outcomes[row["planted"] or "ordinary images"][_outcome(row)] += 1
     table = Table(box=None, header_style="bold")
     table.add_column("planted")
     table.add_column("rows", justify="right")
     table.add_column("outcome")
-    for kind in sorted(outcomes, key=lambda kind: (kind != "ordinary pictures", kind)):
+    for kind in sorted(outcomes, key=lambda kind: (kind != "ordinary images", kind)):
         found = outcomes[kind]
         said = ", ".join(f"{number} {outcome}" for outcome, number in found.most_common())
         table.add_row(cell(kind.replace("_", " ")), str(sum(found.values())), cell(said))

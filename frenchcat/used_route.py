@@ -40,7 +40,7 @@ class UsedQuestion(Strict):
     dataset: str | None = Field(None, max_length=200)
     by: Literal["url", "domain", "sha256", "uid", "key", "creator", "picture"]
     value: str = Field(
-        min_length=1, max_length=32_000_000, description="Of a picture: its bytes in base64."
+        min_length=1, max_length=32_000_000, description="For an image: its bytes in base64."
     )
     near: bool = Field(False, description="Near copies, too.")
     shown: int = Field(100, ge=0, le=10_000, description="Rows that are listed.")

@@ -194,7 +194,7 @@ class Diffusion:
         if kind == "eps" and float(self.a[-1]) == 0.0:
             raise ValueError(
                 "target eps with a schedule that ends in noise alone: there eps says nothing of "
-                "the picture (2305.08891, section 3.2); take v, x0 or flow"
+                "the image (2305.08891, section 3.2); take v, x0 or flow"
             )
 
     def min_snr_weight(self, kind: Target, t: Tensor, gamma: float = 5.0) -> Tensor:

@@ -65,7 +65,7 @@ class Forecast:
         x = " x ".join(map(str, self.shape))
         found = [
             f"{self.parameters:,} parameters, {self.trained:,} trained; x is {x}",
-            f"{self.steps:,} steps of {self.batch} pictures, {self.at_once} at a time",
+            f"{self.steps:,} steps of {self.batch} images, {self.at_once} at a time",
             f"memory: {self.peak_bytes / 1e9:.2f} GB at the peak",
         ]
         found += [f"  {size / 1e9:8.2f} GB  {name}" for name, size in self.memory.items()]

@@ -64,8 +64,8 @@ def known_of(picture: Image, mask: Image, size: tuple[int, int], codec: Codec, t
 
     if mask.size != picture.size:
         raise UserError(
-            f"the mask has {mask.width} x {mask.height} pixels, and the picture "
-            f"{picture.width} x {picture.height}; give a mask of the picture's size"
+            f"the mask has {mask.width} x {mask.height} pixels, and the image "
+            f"{picture.width} x {picture.height}; give a mask of the image's size"
         )
     grey = ImageOps.fit(mask.convert("L"), size, Images.Resampling.BOX)
     where = torch.from_numpy(np.asarray(grey, np.uint8) >= _DRAWN)[None, None].to(to.device)

@@ -70,7 +70,7 @@ def _trainer_of(settings: TrainSettings) -> type[Trainer]:
 def _too_large(settings: TrainSettings, error: BaseException) -> UserError:
     first = first_line(error, 120)
     return UserError(
-        f"out of memory at {settings.data.batch} pictures of {settings.data.size} px a step "
+        f"out of memory at {settings.data.batch} images of {settings.data.size} px per step "
         f"({first}); raise optimizer.accumulate (now {settings.optimizer.accumulate}), set "
         "model.checkpointing, or lower data.batch or data.size"
     )

@@ -65,7 +65,7 @@ def frechet_distance(one: Vectors, other: Vectors) -> float:
     complex numbers arise. Raises ValueError for fewer than two rows.
     """
     if min(len(one), len(other)) < 2:
-        raise ValueError("a covariance needs two pictures or more")
+        raise ValueError("a covariance needs two images or more")
     a, b = np.asarray(one, np.float64), np.asarray(other, np.float64)
     c, d = np.atleast_2d(np.cov(a, rowvar=False)), np.atleast_2d(np.cov(b, rowvar=False))
     values, vectors = np.linalg.eigh(c)
@@ -82,7 +82,7 @@ def precision_recall(real: Vectors, drawn: Vectors, k: int = 3) -> tuple[float, 
     Raises ValueError for sets of k or fewer.
     """
     if min(len(real), len(drawn)) <= k:
-        raise ValueError(f"precision and recall with k={k} need more than {k} pictures")
+        raise ValueError(f"precision and recall with k={k} need more than {k} images")
     return _share_inside(drawn, real, k), _share_inside(real, drawn, k)
 
 

@@ -4,7 +4,7 @@
 <run>/rows/             what is trained on (rows.py)
 <run>/checkpoints/      (checkpoint.py)
 <run>/log.jsonl         a line per step: loss, rate, where the time went
-<run>/held_out.jsonl    a line a checkpoint: the loss on held-out images
+<run>/held_out.jsonl    one line per checkpoint: the loss on held-out images
 <run>/losses-0.jsonl    a line a damaged sample, by rank: key, reason, substitute
 <run>/samples/          grids of the fixed prompts
 <run>/tensorboard/

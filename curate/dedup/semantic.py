@@ -80,7 +80,7 @@ def near_vectors(
 
 
 def _rounds(vectors: Vectors, cosine: float) -> Generator[Edges]:
-    """The near pairs of each round in order, a core a round; at most `ROUNDS` of them."""
+    """The near pairs of each round, in order; each core runs a round; at most `ROUNDS` rounds."""
     at_once = 1 if len(vectors) <= LEAF else min(os.cpu_count() or 1, _AT_ONCE)
     stop: list[bool] = []
 

@@ -34,7 +34,7 @@ KINDS = ("url", "domain", "sha256", "uid", "key", "like")
 
 @dataclass(frozen=True)
 class RemovalQuery:
-    """What shall go: exactly one of `KINDS`, and whether near copies go with it."""
+    """What to remove: exactly one of `KINDS`, and whether near copies are removed with it."""
 
     by: str
     value: str  # the URL, domain, digest, uid or key; for `like`, an image's path

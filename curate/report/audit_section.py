@@ -19,9 +19,9 @@ MAX_TESTED = 200
 _LEAD = (
     "How each filter changes the share of captions that hold a word for people, places or "
     "occupations. It looks at the captions' words alone: nothing is guessed of anybody from a "
-    "face or a picture. A word has other meanings too (china, cook), and a caption without one "
-    "says nothing of who is in the picture. A filter that thins a term out is not wrong by that, "
-    "nor is one that does not right: look at the pictures above."
+    "face or an image. A word has other meanings too (china, cook), and a caption without one "
+    "says nothing of who is in the image. A filter that thins a term out is not wrong by that, "
+    "nor is one that does not right: look at the images above."
 )
 
 

@@ -36,7 +36,7 @@ class Duplicates:
 
     rows: int  # stored images that were compared
     kinds: dict[str, int]  # kind -> rows that another stands for
-    sizes: dict[int, int]  # rows a cluster -> clusters, of more than one row; 10 is 10 or more
+    sizes: dict[int, int]  # rows per cluster -> clusters, of more than one row; 10 is 10 or more
     shown: list[Cluster]
     contradicted: int = 0  # rows whose image others say something else of
     contradicting: tuple[Cluster, ...] = ()  # some of their clusters, of such rows alone

@@ -1,4 +1,4 @@
-"""Images to show: a bounded number a question, drawn by the keys' hash, the same each time.
+"""Images to show: a bounded number per question, drawn by the hash of the keys, the same each time.
 
 Reads the catalog's views and the view `outcomes`, writes nothing. Examples come from SHARDS shards
 where these have enough, so that few tars are opened; which ones follows from their names alone.

@@ -53,7 +53,7 @@ class Histogram:
 
 
 def score_histograms(catalog: Catalog, examples: Examples) -> list[Histogram]:
-    """One a score that is a number, those that we know first, with images from both ends."""
+    """One per numeric score, the usual ones first, with images from both ends."""
     known = _OURS | described(catalog.dataset)
     names = [n for n in numbers(catalog, "scores") if n not in known or known[n].charted]
     rank = {name: place for place, name in enumerate(known)}

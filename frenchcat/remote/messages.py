@@ -57,7 +57,7 @@ def as_term(weight: float, term: Any) -> dict[str, Any]:
 
 
 def _file_of(picture: str | Path | bytes | Image) -> bytes:
-    """A picture's file. Raises as `open_image` does for a path that cannot be read."""
+    """An image's file. Raises as `open_image` does for a path that cannot be read."""
     from frenchcat.curate.image import read_image
 
     if isinstance(picture, bytes):

@@ -30,7 +30,7 @@ PER_QUERY = 8
 """Shares shown of each query; the others can be unfolded."""
 _LIMITS = (0.02, 0.05, 0.1, 0.25, 0.5, 1.0)
 """How far an axis of shares may reach."""
-_LEFT, _WIDE = 8.0, 384.0  # of an axis, in a picture 400 wide
+_LEFT, _WIDE = 8.0, 384.0  # of an axis, in an image 400 wide
 _TRACK = f'<path d="M{_LEFT} 13H{_LEFT + _WIDE}" stroke="var(--line)"/>'
 _STYLE = """
 .forest svg.share { height: 26px }

@@ -21,7 +21,7 @@ class DecisionVerbs(DatasetVerbs):
 
         Logged, and undone by `undo_decision`. Search and new selections follow at once. Removed
         rows stay removed, those without a vector dropped. Raises `NotFound` for a key that is no
-        stored picture's, `BadCondition`, and `UserError` where no row is named.
+        stored image's, `BadCondition`, and `UserError` where no row is named.
         """
         return self._decide(True, keys, where, note)
 

@@ -118,7 +118,7 @@ class ReadVerbs(DatasetVerbs):
         relative = files.TAR.of(shard)
         try:
             digest = output_sha256(self.dataset, "download", shard, relative)
-        except KeyError:  # adopted without pictures
+        except KeyError:  # adopted without images
             return {}
         if digest not in self._members:
             with self.dataset.as_local(relative) as tar:

@@ -90,7 +90,7 @@ def create_app(
 
     app = Application(
         title="frenchcat",
-        summary="Search image-text datasets by text, picture, vector, and sums of them.",
+        summary="Search image-text datasets by text, image, vector, and sums of them.",
         version="1",
         default_response_class=StrictJSON,
         docs_url=None,  # it would load scripts from another site

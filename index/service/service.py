@@ -98,7 +98,7 @@ class Service:
         try:
             await served.encoder.text("french cat")
         except UserError as error:
-            _log.warning("%s: texts and pictures cannot be queries: %s", served.name, error)
+            _log.warning("%s: texts and images cannot be queries: %s", served.name, error)
 
     async def find(self, served: ServedDataset, vector: Unit, wanted: Wanted) -> NearestRows:
         """Search in a thread."""

@@ -135,7 +135,7 @@ class PipelineFamily(Family, ABC):
             shrinks = self.pipe.vae_scale_factor * self.multiple()
             raise UserError(
                 f"the {self.network} works on patches of {self.multiple()} latents a side, and "
-                f"pictures of {sides[1] * self.pipe.vae_scale_factor} x "
+                f"images of {sides[1] * self.pipe.vae_scale_factor} x "
                 f"{sides[0] * self.pipe.vae_scale_factor} pixels do not divide into them; give "
                 f"multiples of {shrinks}"
             )

@@ -201,7 +201,7 @@ def test_coco_of_any_ids(tmp_path: Path) -> None:
         "3.jpg": "7",
     }
     said = "\n".join(adopted.notes)
-    assert "images that are no objects: 1" in said
+    assert "images that are not objects: 1" in said
     assert "captions of no image of their file: 1 (captions.json: null)" in said
 
 
