@@ -87,7 +87,8 @@ def test_what_is_not_taken_is_counted_and_named(tmp_path: Path) -> None:
         "hidden files: 1 (.DS_Store)",
         "texts without an image: 1 (lost.txt)",
         "images without a text: 5 (alone.jpg, broken.jpg, cut.png, …)",
-        "not an image or is damaged, kept as failed: 3 (broken.jpg: not_an_image, cut.png: undecodable",
+        "not an image or is damaged, kept as failed: 3 (broken.jpg: not_an_image, cut.png: "
+        "undecodable",
         "converted to PNG (all others are kept byte for byte): 1 (tied.bmp)",
     ):
         assert part in said
