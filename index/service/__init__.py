@@ -1,7 +1,7 @@
 """The service: one process that answers the page, our API and clip-retrieval's clients.
 
 app.py        the whole, put together; `serve` runs it
-settings.py   what it can be told
+settings.py   its settings
 dataset_registry.py  the datasets that it holds open; a new index version is swapped in
 served_dataset.py    one of them: its searcher, and what is looked up beside it
 search.py     a query -> the nearest rows, filtered, exactly k where k exist
