@@ -18,7 +18,8 @@ drawing.py    /v1: images that a trained model draws, in a thread of its own
 compat.py     clip-retrieval's routes
 operations.py health, metrics, the page's configuration
 page.py       the page's files
-guard.py      who may ask, how much, how often, how long
+guard.py      in front of every route: keys.py (who may ask), rates.py (how often), uploads.py (how
+              much), answer_guard.py (what goes out)
 origins.py    which site a browser's request comes from
 connections.py   bounds below a request: half-sent headers, how many connections
 remote.py     images at an address, fetched safely

@@ -37,11 +37,13 @@ from frenchcat.index.service import (
     selections,
 )
 from frenchcat.index.service.drawing import DrawBackend
-from frenchcat.index.service.guard import PICTURES, Guard, public_paths, read_keys
+from frenchcat.index.service.guard import Guard
+from frenchcat.index.service.keys import public_paths, read_keys
 from frenchcat.index.service.methods import AnswerHead, allowed_methods
 from frenchcat.index.service.openapi import described
 from frenchcat.index.service.page import mount_page
 from frenchcat.index.service.problems import handle_problems
+from frenchcat.index.service.rates import PICTURES
 from frenchcat.index.service.rows import StrictJSON
 from frenchcat.index.service.service import Service
 from frenchcat.index.service.settings import ServeSettings
