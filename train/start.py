@@ -138,7 +138,7 @@ def check_fits(start: Start, unet: Any, text_width: int, channels: int) -> None:
         )
 
 
-def open_pipeline(start: Start, settings: TrainSettings) -> tuple[Family, Codec]:
+def open_pipeline(start: Start, settings: TrainSettings) -> tuple[PipelineFamily, Codec]:
     """A pipeline's family and its autoencoder. Raises `UserError` where they do not go together."""
     family = start.pipeline.open(start.folder)
     vae = family.pipe.vae
