@@ -96,7 +96,7 @@ def _cpu_sec() -> float:
 def frenchcat(settings: TrainSettings, folder: Path) -> dict[str, Any]:
     """Ours, from one report to the next, so that all that is done between them counts."""
     from frenchcat.train.loop import train
-    from frenchcat.train.trainer import StepReport
+    from frenchcat.train.step_report import StepReport
 
     clock, waited = Clock(), []
 

@@ -28,7 +28,9 @@ from bench._common import BENCH
 from frenchcat.curate.clip import ClipSettings
 from frenchcat.curate.clip.model import Clip, load_clip
 from frenchcat.index.search import Searcher
-from frenchcat.skews.audit import SkewReport, SkewRequest, audit_queries
+from frenchcat.skews.audit import audit_queries
+from frenchcat.skews.report import SkewReport
+from frenchcat.skews.request import SkewRequest
 from tests.frenchcat.skews.planted import BASE, SKEWED, Rates, planted
 
 GOALS = {"covered": (">=", 0.95), "clean": (">=", 0.95), "found": (">=", 0.8)}

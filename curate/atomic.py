@@ -2,8 +2,8 @@
 
 A file is written under a name of its own beside the target, brought to the disk and renamed; then
 the folder that has the new name is brought to the disk. Dataset.publish does so for many files of a
-dataset at once; everything else that has to be whole (a run's files, a page, a picture, a key) is
-written here. Cost: an fsync a file and one a folder.
+dataset at once; everything else that has to be whole (a run's files, a page, an image, a key) is
+written here. Cost: one fsync per file and one per folder.
 """
 
 from __future__ import annotations

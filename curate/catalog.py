@@ -5,12 +5,12 @@ writes nothing. The views::
 
     rows      every row of the list: the sidecars' columns, `shard`, and why a row failed
               (curate/sidecar.py), whatever the age of its sidecar
-    samples   the stored pictures: `rows`, and whatever scores, duplicates, verdicts there are;
+    samples   the stored images: `rows`, and whatever scores, duplicates, verdicts there are;
               `opted_out` names the signals that opt a row out, null where none does;
-              `synthetic` says what tells that a program generated the picture, else null;
+              `synthetic` says what tells that a program generated the image, else null;
               `licence_name` names the stated licences (curate/licence.py), null without any;
-              `caption_similarity` is the score `similarity` by a name that no hit has
-    rights    every signal, a row each, where there are any
+              `caption_similarity` is another name of the score `similarity`
+    rights    one row per signal; missing if no shard has a ledger
 
 A list's own column that is called as one of ours is ``list_<name>`` (curate/list_names.py). A
 column whose type differs between files has the type that curate/promote.py gives for it.
@@ -125,7 +125,7 @@ class Catalog:
         return kind
 
     def of_shard(self, shard: str) -> str:
-        """SQL of one shard's stored pictures with the columns of `samples`, removed ones too.
+        """SQL of one shard's stored images with the columns of `samples`, removed ones too.
 
         Reads that shard's files alone, however many there are.
         """
@@ -142,7 +142,7 @@ class Catalog:
         return f"SELECT *, {more} FROM {joined} WHERE {_SUCCESS}"
 
     def _of_shard(self, folder: str, shard: str) -> str:
-        """SQL of the rows that a folder has of a shard: all of its columns, be it no row."""
+        """SQL of the rows that a folder has of a shard, with all columns even without rows."""
         source = "rights" if folder == "said" else folder
         found, file = self._files[source], f"{source}/{shard}.parquet"
         sql = found.sql(relative=file) if found.has(file) else f"{found.sql()} LIMIT 0"
@@ -154,13 +154,13 @@ class Catalog:
         return "rights" in self._files
 
     def count(self, where: str | None = None) -> int:
-        """How many stored pictures meet a condition. Raises `UserError` for a bad one."""
+        """How many stored images meet a condition. Raises `UserError` for a bad one."""
         found = self.table("count(*) AS n", where)
         count: int = found["n"][0].as_py()
         return count
 
     def keys(self, where: str | None = None) -> list[str]:
-        """The keys of the stored pictures that meet a condition, sorted."""
+        """The keys of the stored images that meet a condition, sorted."""
         keys: list[str] = self.table("key", where, order="key")["key"].to_pylist()
         return keys
 
@@ -239,7 +239,7 @@ class Catalog:
         self.duck.execute(f"CREATE TEMP VIEW {name} AS {sql}")
 
     def _samples(self, joined: Sequence[str], listed: Sequence[str]) -> None:
-        """The view `samples`: stored pictures with what later stages say of them.
+        """The view `samples`: stored images with what later stages say of them.
 
         `listed` are the columns of `rows` that it has: not those that say why a row failed.
         """

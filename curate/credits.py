@@ -21,6 +21,7 @@ from typing import IO, Any
 
 from frenchcat.curate.catalog import Catalog
 from frenchcat.curate.dataset import Dataset
+from frenchcat.curate.html_page import head
 from frenchcat.curate.licence import (
     BETWEEN,
     COLUMN,
@@ -39,7 +40,6 @@ TITLES = ("title",)
 _AUTHORS = (*CREATORS, "photographer", "attribution")
 _SIGNALS = {"author": ("creator", "credit"), "copyright": ("copyright",), "stated": ("license",)}
 """What is asked of the ledger, and its signals, the first of them first."""
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 _STYLE = """body{font:16px/1.5 system-ui,sans-serif;max-width:72rem;margin:2rem auto;padding:0 1rem}
 table{border-collapse:collapse;width:100%}th,td{text-align:left;vertical-align:top;
 padding:.3rem .6rem;border-bottom:1px solid #ccc;overflow-wrap:anywhere}td.n{text-align:right}"""
@@ -189,13 +189,7 @@ def write_credits(credits: Credits, folder: Path) -> None:
 
 def _write_page(credits: Credits, file: IO[str]) -> None:
     name = for_html(credits.name)
-    file.write(
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f'<meta name="referrer" content="no-referrer"><title>Credits of {name}</title>'
-        f"<style>{_STYLE}</style></head><body><h1>Credits of {name}</h1>\n"
-    )
+    file.write(f"{head(f'Credits of {name}', _STYLE)}<h1>Credits of {name}</h1>\n")
     about = "".join(f"; {for_html(key)} {for_html(said)}" for key, said in credits.about.items())
     file.write(f"<p>{len(credits.rows)} images{about}.</p>\n")
     if credits.removed:

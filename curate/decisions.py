@@ -1,8 +1,8 @@
 """Decisions by hand: rows that somebody keeps or drops, whatever the rules of the verdicts say.
 
-``decisions/000001.json``, one file a decision, with its rows, its time and a note. Of several about
-a row the last one counts; one that is undone does not count. A file is never changed, but for the
-keys of removed rows, which leave it when the dataset is compacted. The verdicts read the log
+``decisions/000001.json``, one file per decision, with its rows, its time and a note. If several
+decisions concern a row, the last one that is not undone counts. A file is never changed, except
+that the keys of removed rows leave it when the dataset is compacted. The verdicts read the log
 (verdict/stage.py), so search, new selections and exports follow.
 """
 
@@ -81,7 +81,7 @@ def decided_by_shard(dataset: Dataset) -> dict[str, dict[str, bool]]:
 def decide(dataset: Dataset, keep: bool, keys: Collection[str], note: str = "") -> Decision:
     """Log that rows are kept, or dropped; the lock is held.
 
-    Raises `UserError` without a key, `NotFound` for one that is no stored picture's.
+    Raises `UserError` without a key, `NotFound` for one that is no stored image's.
     """
     wanted = sorted(set(keys))
     if not wanted:
@@ -145,9 +145,7 @@ def _check_stored(dataset: Dataset, keys: Collection[str]) -> None:
             rows = zip(table["key"].to_pylist(), table["status"].to_pylist(), strict=True)
             stored = {key for key, status in rows if status == "success"}
         if missing := sorted(wanted - (stored - gone)):
-            raise NotFound(
-                f"{dataset.root} holds no picture of {missing[0]!r}; nothing was decided"
-            )
+            raise NotFound(f"{dataset.root} holds no image of {missing[0]!r}; nothing was decided")
 
 
 def _log(

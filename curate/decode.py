@@ -1,7 +1,7 @@
-"""Pictures out of a shard's tar, decoded and preprocessed in other processes than the model's.
+"""Images out of a shard's tar, decoded and preprocessed in other processes than the model's.
 
 Reads a tar, gives batches of pixels in key order; writes nothing. Processes are spawned once and
-serve every shard. They import the picture libraries only when the first batch reaches them, and
+serve every shard. They import the image libraries only when the first batch reaches them, and
 end with their parent. Memory: `AHEAD` batches of pixels, whatever the shard's length.
 """
 
@@ -29,10 +29,10 @@ AHEAD = 4  # batches in flight
 
 @dataclass(frozen=True)
 class DecodedBatch:
-    """Decoded pictures of one batch, and what could not be decoded."""
+    """Decoded images of one batch, and what could not be decoded."""
 
     keys: list[str]
-    pixels: Pixels | None  # (len(keys), H, W, 3) uint8; None where no picture was left
+    pixels: Pixels | None  # (len(keys), H, W, 3) uint8; None where no image was left
     failed: dict[str, str]  # key -> reason
 
 
@@ -58,7 +58,7 @@ class Decoder:
         self._pool.shutdown(cancel_futures=True)
 
     def batches(self, tar: str, members: Sequence[Member], size: int) -> Iterator[DecodedBatch]:
-        """The members' pictures, `size` a batch, in the order given."""
+        """The members' images, `size` a batch, in the order given."""
         waiting: deque[list[Future[DecodedBatch]]] = deque()
         starts = iter(range(0, len(members), size))
         # A batch is split so that its decoding is spread over all processes.

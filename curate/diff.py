@@ -5,7 +5,7 @@ crawl; the same pair listed twice has one uid, and its rows are compared in key 
 says where a row lies (key, shard, the keys in duplicates/) is not compared, nor are the columns of
 a failure, since `error_message` says the same. Removed rows are not there. Images whose bytes
 differ are graded (image_changes.py): by PDQ where both have that score, by vectors where both were
-embedded with the same weights. Cost: both catalogs in memory without their pictures, one join; the
+embedded with the same weights. Cost: both catalogs in memory without their images, one join; the
 vectors of the shards that hold changed images.
 """
 
@@ -232,7 +232,7 @@ def _rows(dataset: Dataset) -> pa.Table:
 
 
 def _sql(old: pa.Table, new: pa.Table, compared: list[str]) -> str:
-    """SQL: a row a uid and turn: both sides' values of the compared columns where they differ."""
+    """SQL: one row per uid and turn, with both values of each compared column that differs."""
     parts = [
         "coalesce(old.uid, new.uid) AS uid",
         "old.uid IS NULL AS came",

@@ -5,10 +5,10 @@ Reads ``shards/00000.tar`` and its sidecar, writes for the same shard::
     embeddings/img_emb/img_emb_00000.npy      (N, D) float16, unit rows, in key order
     embeddings/text_emb/text_emb_00000.npy    the captions' vectors, row for row the same keys
     embeddings/metadata/metadata_00000.parquet  image_path (= key), caption, the sidecar's columns
-    embeddings/failed/failed_00000.parquet    key, reason: pictures that have no vector
+    embeddings/failed/failed_00000.parquet    key, reason: images that have no vector
 
 A batch never crosses a shard, so a shard's vectors do not depend on what ran before. The trade-off:
-a shard's last batch may be short. Cost: linear in pictures; memory is a few batches and one
+a shard's last batch may be short. Cost: linear in images; memory is a few batches and one
 shard's vectors.
 """
 
@@ -57,7 +57,7 @@ _Found = tuple[list[str], NDArray[np.float32], dict[str, str]]
 
 
 def img_emb(shard: str) -> str:
-    """Where a shard's picture vectors lie."""
+    """Where a shard's image vectors lie."""
     return files.IMG_EMB.of(shard)
 
 
@@ -74,7 +74,7 @@ def metadata(shard: str) -> str:
 def vectors_of_shard(
     dataset: Dataset, shard: str, by: str = "image"
 ) -> tuple[list[str], NDArray[np.float16]]:
-    """A shard's keys and their (N, D) float16 vectors, of pictures (`image`) or captions (`text`).
+    """A shard's keys and their (N, D) float16 vectors, of images (`image`) or captions (`text`).
 
     Raises `UserError` where `by` is neither, FileNotFoundError where the shard has no vectors.
     """
@@ -123,7 +123,7 @@ class EmbedStage:
         return {relative: found.outputs[relative].sha256 for relative in relatives}
 
     def output_bytes(self, dataset: Dataset, shard: str) -> float:
-        """Two float16 vectors per picture."""
+        """Two float16 vectors per image."""
         rows = counts_of(dataset, "download", shard).get("downloaded", 0)
         return 2 * 2 * self.weights.dimension * rows
 
@@ -253,7 +253,7 @@ def _embed_shard(
 
 
 def _pictures(dataset: Dataset, clip: Clip, decoder: Decoder, shard: str, output: Output) -> _Found:
-    """Keys, vectors (N, D) and failures of a shard's pictures."""
+    """Keys, vectors (N, D) and failures of a shard's images."""
     from frenchcat.curate.tars import pictures
 
     keys: list[str] = []

@@ -20,7 +20,7 @@ class UserError(FrenchcatError):
 
 
 class NotFound(UserError):
-    """A dataset, an index, a selection, a run, a row or a picture that is not there."""
+    """A dataset, an index, a selection, a run, a row or an image that is not there."""
 
 
 class Busy(UserError):
@@ -46,7 +46,7 @@ class ConfirmationNeeded(UserError):
 
 
 class NothingDownloaded(UserError):
-    """A download after which no row of the dataset has a picture."""
+    """A download after which no row of the dataset has an image."""
 
 
 class BadCondition(UserError):

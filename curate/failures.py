@@ -1,4 +1,4 @@
-"""Why a row has no picture, as data: reason, signal and detail, each a column of the sidecar.
+"""Why a row has no image, as data: reason, signal and detail, each a column of the sidecar.
 
 Reads and writes nothing. img2dataset's `error_message` says the same in one sentence for its tools
 and for people; it is made here, and nothing of ours takes it apart but sidecar.py, for sidecars
@@ -22,7 +22,7 @@ NAME_SQL = f"concat_ws(':', {REASON}, {SIGNAL})"
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a row has no picture."""
+    """Why a row has no image."""
 
     reason: str
     """Out of a closed set of stable names (reasons.py, pictures.py, block.py)."""

@@ -1,9 +1,9 @@
-"""Which files a dataset has a shard: one table, from which all that treats every file follows.
+"""Which files each shard of a dataset has: one table, which everything that handles all files uses.
 
-Reads and writes nothing. What has to know all of them asks this table: the catalog (what it
-joins), compaction (how a removed row leaves each), the verdicts (what has a shard judged again),
-lineage, the names that a user's score may not take. A test compares docs/on-disk.md with it.
-Whoever adds a file that holds rows adds it here, and removed rows leave it.
+Reads and writes nothing. It is used by the catalog (what it joins), compaction (how a removed row
+leaves each file), the verdicts (what makes them judge a shard again), lineage, and the names that a
+user's score may not take. A test compares docs/on-disk.md with it. Add every file that holds rows
+here: removed rows then leave it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class ShardFile:
     key: str = "key"  # the column with the rows' keys, of a parquet file
     aligned: ShardFile | None = None  # of an array: the file whose rows its own lie beside
     counted: str = ""  # the count of the stage's marker that counts its rows
-    joined: bool = False  # its columns are columns of the catalog: one row a stored picture
+    joined: bool = False  # its columns are columns of the catalog: one row per stored image
     judged: bool = False  # verdicts depend on it
     columns: tuple[str, ...] = ()  # its columns beside the key, where these are always the same
     on_request: bool = False  # made by a command of its own, not by a build

@@ -1,7 +1,7 @@
-"""Lists of hashes: pictures that are not to be stored, wherever they come from.
+"""Lists of hashes: images that are not to be stored, wherever they come from.
 
 Reads a user's lists and what removals name (removals.py); compares the digests and the PDQ hash of
-what was fetched. Cost: two digests per picture, and for PDQ two hashes and a pass over the listed
+what was fetched. Cost: two digests per image, and for PDQ two hashes and a pass over the listed
 ones.
 """
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 _PDQ_SIDE = 512
-_LENGTHS = {32: "md5", 64: "sha256"}  # hex digits; a PDQ hash has 64 too and is told by its file
+_LENGTHS = {32: "md5", 64: "sha256"}  # hex digits; a PDQ hash has 64, too; its file tells it apart
 
 
 @dataclass(frozen=True)
 class HashList:
-    """Digests of pictures that are not to be stored."""
+    """Digests of images that are not to be stored."""
 
     md5: frozenset[str] = frozenset()
     sha256: frozenset[str] = frozenset()
@@ -37,7 +37,7 @@ class HashList:
         return bool(self.md5 or self.sha256 or self.pdq)
 
     def holds(self, original: bytes, stored: bytes) -> str | None:
-        """Which hash of a picture is listed (`md5`, `sha256`, `pdq`); None where none is."""
+        """Which hash of an image is listed (`md5`, `sha256`, `pdq`); None where none is."""
         if self.md5 and not self.md5.isdisjoint(_digests("md5", original, stored)):
             return "md5"
         if self.sha256 and not self.sha256.isdisjoint(_digests("sha256", original, stored)):
@@ -54,7 +54,7 @@ class HashList:
     def _near(self, data: bytes) -> bool:
         from frenchcat.curate.hashes import PDQ_DISTANCE, PDQ_QUALITY, pdq_and_quality
 
-        # Originals have no border and all their detail, stored pictures may: either counts.
+        # Originals have no border and all their detail, stored images may: either counts.
         picture = _opened(data)
         if picture is None:
             return False
@@ -66,7 +66,7 @@ class HashList:
 
 
 def _opened(data: bytes) -> Image | None:
-    """A picture at PDQ's working size, 512 px; None where it cannot be opened."""
+    """An image at PDQ's working size, 512 px; None where it cannot be opened."""
     from frenchcat.curate.image import open_image
 
     try:
@@ -82,7 +82,7 @@ def _digests(name: str, *parts: bytes) -> set[str]:
 
 
 def read_hash_lists(paths: tuple[str, ...]) -> HashList:
-    """Text files with a hash a line (hex; `#` begins a comment). Raises `UserError`.
+    """Text files with one hash per line (hex; `#` begins a comment). Raises `UserError`.
 
     md5 and SHA-256 are told by their length; a file whose name ends in ``.pdq`` holds PDQ hashes.
     """

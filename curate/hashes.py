@@ -1,8 +1,8 @@
-"""Fingerprints of a picture: SHA-256 of its bytes, and PDQ, which near-copies share but for bits.
+"""Fingerprints of an image: SHA-256 of its bytes, and PDQ, a hash that is similar for near copies.
 
-Reads one picture, writes nothing. PDQ (Meta, ThreatExchange, "The TMK+PDQF Video-Hashing Algorithm
+Reads one image, writes nothing. PDQ (Meta, ThreatExchange, "The TMK+PDQF Video-Hashing Algorithm
 and the PDQ Image-Hashing Algorithm", 2019) keeps the signs of 16 x 16 low frequencies: scaling and
-coarser compression change a few of its 256 bits, another picture about half of them. It is blind
+coarser compression change a few of its 256 bits, another image about half of them. It is blind
 to turning, mirroring and deep cuts. Cost: linear in pixels.
 """
 
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
     from PIL import Image
 
 PDQ_DISTANCE = 31
-"""Bits by which two hashes of one picture may differ: the threshold that PDQ's authors give."""
+"""Bits by which two hashes of one image may differ: the threshold that PDQ's authors give."""
 PDQ_QUALITY = 50
 """Least quality of a hash that says anything; below it the same paper discards: an even colour or
 a gradient has a hash by chance, and would be a copy of every other."""
 
 _LEAST = 256
-"""Pixels of the longer side, to which smaller pictures are enlarged: PDQ takes 64 x 64 points of a
-picture, and from few pixels others than from many. Without it the hashes of a small drawing and of
-its half are 20 bits apart, with it 6, in the median of 300 of the bundled sample's."""
+"""Pixels of the longer side, to which smaller images are enlarged: PDQ takes 64 x 64 points of an
+image, and other points from few pixels than from many. Without it the hashes of a small drawing
+and of its half are 20 bits apart, with it 6, in the median of 300 of the bundled sample's."""
 _ENOUGH = 512
-"""Pixels of the shorter side, to which larger pictures are averaged, as PDQ's own tools do: it
+"""Pixels of the shorter side, to which larger images are averaged, as PDQ's own tools do: it
 moves 2 to 16 of the 256 bits, mostly 4, and PDQ takes .3 s for 4000 x 3000 without it."""
 
 
@@ -45,7 +45,7 @@ def pdq(picture: Image.Image | NDArray[np.uint8]) -> bytes:
 def pdq_and_quality(picture: Image.Image | NDArray[np.uint8]) -> tuple[bytes, int]:
     """The PDQ hash (32 bytes) and its quality, 0 to 100: how much detail it rests on.
 
-    `picture` is a Pillow picture of any mode and size, or (H, W, 3) uint8 in RGB. Small and large
+    `picture` is a Pillow image of any mode and size, or (H, W, 3) uint8 in RGB. Small and large
     ones are brought to a middle size first.
     """
     import pdqhash
@@ -61,7 +61,7 @@ def pdq_and_quality(picture: Image.Image | NDArray[np.uint8]) -> tuple[bytes, in
 
 
 def _fitted(picture: Image.Image) -> Image.Image:
-    """At a size that PDQ reads well and quickly; most pictures stay as they are."""
+    """At a size that PDQ reads well and quickly; most images stay as they are."""
     from PIL import Image
 
     factor = min(picture.size) // _ENOUGH

@@ -23,7 +23,7 @@ from frenchcat.curate.sidecar import NAMES
 
 PREFIX = "list_"
 PLACE = ("id", "key", "shard", "extension", "offset", "size")
-"""What a hit says of where its picture lies."""
+"""What a hit says of where its image lies."""
 KEY = "image_path"
 """The column with the keys of the metadata beside vectors, as clip-retrieval names it."""
 _DUCKDB = ("filename", "file_row_number", "file_index", "rowid", *CLOCKS)

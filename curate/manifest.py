@@ -1,4 +1,4 @@
-"""What dataset.json says: the dataset's name, the settings of its build, an entry a stage.
+"""What dataset.json says: the dataset's name, the settings of its build, one entry per stage.
 
 The types only; `Dataset.manifest` reads them, markers.py records a stage's entry.
 """

@@ -1,8 +1,8 @@
 """Markers: ``stages/<stage>/<shard>.json`` says what made a shard's files, and what they are.
 
 A marker is signed by a stage's name, version and settings together with the digests of a shard's
-inputs: same again is up to date, anything else is made again. It is published with the files that
-it names. A stage's entry in dataset.json sums up its markers.
+inputs. A shard for which none of these changed is up to date; any other is made again. A marker is
+published with the files that it names. A stage's entry in dataset.json sums up its markers.
 
 Cost: one small file read per shard.
 """

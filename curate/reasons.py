@@ -1,4 +1,4 @@
-"""Why a fetch brought no picture: a closed set of stable names.
+"""Why a fetch brought no image: a closed set of stable names.
 
 Reads nothing, writes nothing. The names end up in the dataset's sidecar, so they are only ever
 added to, never renamed. What varies (the address, the status line) goes to the detail beside them.
@@ -51,7 +51,7 @@ class FailureReason(StrEnum):
     NOT_AN_IMAGE = "not_an_image"
     """The bytes are something else; the detail says what (html, svg, text, pdf, ...)."""
     BAD_IMAGE = "bad_image"
-    """The bytes begin as a picture does, but its header names no usable width and height."""
+    """The bytes begin as an image does, but its header names no usable width and height."""
     TOO_MANY_PIXELS = "too_many_pixels"
     """The header announces more than max_pixels."""
     OPTED_OUT = failures.OPTED_OUT
@@ -68,7 +68,7 @@ _LASTING_5XX = frozenset({501, 505})
 
 
 def http_status(status: int) -> str:
-    """The reason for an answer that is neither a picture nor a redirect, e.g. `http_404`."""
+    """The reason for an answer that is neither an image nor a redirect, e.g. `http_404`."""
     return f"http_{status}"
 
 

@@ -1,7 +1,7 @@
-"""The log of removal requests: ``removals/000001.json``, one file a request, never changed.
+"""The log of removal requests: ``removals/000001.json``, one file per request, never changed.
 
 A request keeps what its rows were as hashes (of URL, uid, bytes), so that the log itself brings
-nothing back: no URL, caption or picture is in it, but for a domain, which is the request. Readers
+nothing back: no URL, caption or image is in it, but for a domain, which is the request. Readers
 ask `removed_keys`, which is quick: the files are few and small, and cached by name. A later crawl
 leaves out the rows that the log names by URL, uid or domain before it asks for anything.
 """

@@ -1,12 +1,12 @@
 """Selections: a condition over the catalog, frozen as sorted rows with a digest.
 
 Reads the catalog and the shards' tars (headers only), writes ``selections/<name>.parquet``: key,
-uid, shard, offset and size of the picture in the shard's tar, caption, url, width, height, weight,
+uid, shard, offset and size of the image in the shard's tar, caption, url, width, height, weight,
 stored_sha256, and a `label` where one was asked for; in key order, with the SQL, the settings and
 the digest in the schema's metadata.
 Training, export and the service's filter read that file; its digest names the set ever after.
 
-Dropped and removed rows are never selected. Cost: linear in rows; one header read a picture of the
+Dropped and removed rows are never selected. Cost: linear in rows; one header read per image of the
 shards that are touched.
 """
 
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 FOLDER = "selections"
 COLUMNS = ("key", "uid", "shard", "caption", "url", "width", "height")
 NAMED = ("key", "caption", "stored_sha256", "weight")
-"""The columns that a digest is of: which pictures, with which words, how often."""
+"""The columns that a digest is of: which images, with which words, how often."""
 LABEL = "label"
 """The column of a selection with labels, part of its digest; null: no label."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -239,7 +239,7 @@ def require_images(dataset: Dataset, selection: Selection) -> None:
 
 
 def purge(dataset: Dataset) -> None:
-    """Rewrite the selections that hold removed rows, or whose pictures lie elsewhere now."""
+    """Rewrite the selections that hold removed rows, or whose images lie elsewhere now."""
     for name in names(dataset):
         with dataset.as_local(f"{FOLDER}/{name}.parquet") as path:
             before = read_parquet(path)
@@ -249,7 +249,7 @@ def purge(dataset: Dataset) -> None:
 
 
 def _present(dataset: Dataset, table: pa.Table, about: dict[str, Any]) -> tuple[pa.Table, str]:
-    """Without removed rows, and with the places of pictures in tars that were rewritten since.
+    """Without removed rows, and with the places of images in tars that were rewritten since.
 
     The digest names the rows that are left: a set that lost a row is another set.
     """
@@ -356,7 +356,7 @@ def _group(catalog: Catalog, column: str) -> str:
 
 
 def _placed(dataset: Dataset, rows: pa.Table) -> pa.Table:
-    """The rows with extension, offset and size of their picture in its tar; 0 where it has none."""
+    """The rows with extension, offset and size of their image in its tar; 0 where it has none."""
     import pyarrow as pa
 
     places: dict[str, tars.Member] = {}

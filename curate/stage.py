@@ -68,7 +68,7 @@ class Engine:
 
     kind: str = "local"  # local | ray
     address: str | None = None  # of a running Ray cluster; None starts one here
-    workers: int | None = None  # None: one a core
+    workers: int | None = None  # None: one per core
 
 
 @dataclass(frozen=True)

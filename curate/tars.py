@@ -15,7 +15,7 @@ from pathlib import Path
 from frenchcat.curate.errors import Damaged
 
 PICTURES = ("jpg", "jpeg", "png", "webp")
-"""The extensions of a sample's picture."""
+"""The extensions of a sample's image."""
 _BLOCK = tarfile.BLOCKSIZE
 
 
@@ -51,7 +51,7 @@ def members(path: str | Path) -> list[Member]:
 
 
 def pictures(path: str | Path) -> dict[str, Member]:
-    """Key -> where its picture lies, in the tar's order. Raises `Damaged` as `members` does."""
+    """Key -> where its image lies, in the tar's order. Raises `Damaged` as `members` does."""
     return {member.key: member for member in members(path) if member.extension in PICTURES}
 
 

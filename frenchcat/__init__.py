@@ -18,7 +18,8 @@ __version__ = "0.1.0"
 
 _HOMES = {
     **dict.fromkeys(("OpenDataset", "open"), "frenchcat.opened"),
-    **dict.fromkeys(("RemoteDataset", "RemoteSelection", "connect"), "frenchcat.connected"),
+    **dict.fromkeys(("RemoteDataset", "connect"), "frenchcat.connected"),
+    "RemoteSelection": "frenchcat.remote.selection",
     "OpenSelection": "frenchcat.selected",
     "FrenchcatError": "frenchcat.errors",
     **dict.fromkeys(
@@ -65,9 +66,10 @@ if TYPE_CHECKING:
         train,
         verify,
     )
-    from frenchcat.connected import RemoteDataset, RemoteSelection, connect
+    from frenchcat.connected import RemoteDataset, connect
     from frenchcat.errors import FrenchcatError
     from frenchcat.opened import OpenDataset, open
+    from frenchcat.remote.selection import RemoteSelection
     from frenchcat.selected import OpenSelection
 
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from frenchcat.train.credentials import Credentials
     from frenchcat.train.draw import Watch as DrawWatch
     from frenchcat.train.evaluate import Evaluation
-    from frenchcat.train.trainer import Watch
+    from frenchcat.train.step_report import Watch
 
 Lists = str | Path | Sequence[str | Path]
 
@@ -238,7 +238,8 @@ def sample(
     leaves out those that stay copies; the run has to be audited. Raises `NotFound` if there is no
     such run.
     """
-    from frenchcat.drawing import Steering, draw_to_files, size_of
+    from frenchcat.drawing import Steering, size_of
+    from frenchcat.drawing_files import draw_to_files
 
     beside = Path("drawn") if run is None else Path(run) / "drawn"
     return draw_to_files(
@@ -341,7 +342,7 @@ def audit(
 
 def verify(picture: str | Path, trust: str | Path | None = None) -> dict[str, Any]:
     """What an image's Content Credentials say, and whether any byte changed since it was signed."""
-    from frenchcat.drawing import verify_file
+    from frenchcat.verify_file import verify_file
 
     return verify_file(Path(picture), None if trust is None else Path(trust))
 

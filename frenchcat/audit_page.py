@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from frenchcat.curate.errors import FrenchcatError
+from frenchcat.curate.html_page import PALETTE, head
 from frenchcat.curate.safe_text import for_html
 
 if TYPE_CHECKING:
@@ -22,24 +23,16 @@ if TYPE_CHECKING:
 MOST = 200
 """Copies that are shown; the others are counted."""
 _PX = 192
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 _WORDS = {
     "cosine": "content (CLIP)",
     "pixels": "pixels",
     "prompt": "effect of the prompt",
 }
-_STYLE = """
-:root { color-scheme: light dark; --back: #faf9f7; --card: #fff; --ink: #1d1b19; --dim: #6a645d;
-  --line: #e6e2dc; --accent: #2f5d8a }
-@media (prefers-color-scheme: dark) {
-  :root { --back: #161514; --card: #211f1d; --ink: #ece8e3; --dim: #a39c94; --line: #34302c;
-    --accent: #8db7e0 } }
-* { box-sizing: border-box }
-body { margin: 0; padding: 2.2rem clamp(1rem, 4vw, 3.5rem) 4rem; background: var(--back);
-  color: var(--ink); font: 15px/1.5 system-ui, sans-serif }
-h1 { margin: 0; font-size: 1.9rem; letter-spacing: -.02em }
+_STYLE = (
+    PALETTE
+    + """
 p { max-width: 46rem } .dim { color: var(--dim) }
-main { display: grid; gap: 1.1rem; grid-template-columns: repeat(auto-fill, minmax(420px, 1fr)) }
+main { grid-template-columns: repeat(auto-fill, minmax(420px, 1fr)) }
 article { background: var(--card); border: 1px solid var(--line); border-radius: 12px;
   padding: .9rem; overflow-wrap: anywhere }
 .pair { display: grid; grid-template-columns: 1fr 1fr; gap: .6rem }
@@ -49,6 +42,7 @@ img { width: 100%; aspect-ratio: 1; object-fit: contain; background: #fff;
 h2 { font-size: 1rem; margin: .6rem 0 .2rem } article p { margin: .2rem 0; font-size: .85rem }
 @media (max-width: 480px) { main { grid-template-columns: 1fr } }
 """
+)
 
 
 def page(audit: CopyAudit, run: str, image: Callable[[str], Image]) -> str:
@@ -60,13 +54,8 @@ def page(audit: CopyAudit, run: str, image: Callable[[str], Image]) -> str:
     rest = f'<p class="dim">And {more:,} more, in audit.json.</p>' if more > 0 else ""
     limits = audit.limits
     notes = "".join(f"<p>{for_html(note)}</p>" for note in audit.notes)
-    return f"""<!doctype html>
-<html lang="en"><head><meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="{_POLICY}">
-<meta name="referrer" content="no-referrer">
-<title>{name}: copies among its drawings</title><link rel="icon" href="data:,">
-<style>{_STYLE}</style></head><body>
+    title = f"{name}: copies among its drawings"
+    return f"""{head(title, _STYLE, images=True)}
 <header><h1>{name}: {len(audit.copies):,} of {audit.drawings:,} drawings are near copies</h1>
 <p>{audit.prompts:,} captions that were trained on, drawn by {for_html(audit.checkpoint)} and
 compared with {audit.compared:,} training images. A drawing is called a copy where a signal exceeds

@@ -4,37 +4,25 @@
         cats.search("french cat", k=5)
         cats.rows(["key", "caption"], where="width >= 256")
 
-Methods, arguments and results are those of `OpenDataset` as far as they make sense from afar: no
-stages, no training, no files of this machine but those that are read here. Rows are those of the
-index. What the service refuses is raised as the class that `OpenDataset` raises (docs/python.md).
+Methods, arguments and results are those of `OpenDataset`, without stages, training and files of
+this machine. Rows are those of the index. What the service refuses is raised as the class that
+`OpenDataset` raises (docs/python.md).
 """
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, urlencode
 
-from frenchcat.curate import errors
-from frenchcat.curate.errors import (
-    Busy,
-    FrenchcatError,
-    NotAllowed,
-    NotFound,
-    UnknownColumn,
-    Unreachable,
-    UnreadableImage,
-    UserError,
-    first_line,
-)
-from frenchcat.only_one import only_one
+from frenchcat.curate.errors import NotFound, UserError
+from frenchcat.remote.client import TIMEOUT_SEC, ServiceClient
+from frenchcat.remote.messages import as_removal, as_term, decision_of, hit_of, request_of, table_of
+from frenchcat.remote.selection import RemoteSelection
 
 if TYPE_CHECKING:
-    import httpx
     import numpy as np
     import pyarrow as pa
     from numpy.typing import NDArray
@@ -46,17 +34,17 @@ if TYPE_CHECKING:
     from frenchcat.curate.remove import Match
     from frenchcat.index.hit import Hit
     from frenchcat.index.terms import Terms
-    from frenchcat.opened import Agree
+    from frenchcat.verbs.removing import Agree
 
-TIMEOUT_SEC = 75.0
-"""For one answer; the service itself ends a request after `deadline_sec` (60)."""
+
 MOST_VECTORS = 1_000
 """Rows of one request for vectors."""
+
 MOST_MATCHES = 100_000
 """Rows of a removal that are listed; a removal of more is not made from here."""
+
 _EVERY = {"safe": False, "violence": True, "dropped": True, "duplicates": True}
 """Filters that hide nothing."""
-_OF_ROW = ("key", "similarity", "url", "caption", "picture", "thumbnail", "stored")
 
 
 def connect(
@@ -72,7 +60,7 @@ def connect(
     `NotFound` for an unknown dataset, `NotAllowed` for a wrong or missing key, `Unreachable` where
     no frenchcat service answers.
     """
-    service = _Client(address, key, timeout_sec)
+    service = ServiceClient(address, key, timeout_sec)
     try:
         names = [str(one["name"]) for one in service.json("GET", "/v1/datasets")]
         if dataset is None and len(names) != 1:
@@ -91,7 +79,7 @@ def connect(
 class RemoteDataset:
     """A served dataset; `frenchcat.connect` gives it. Usable from several threads."""
 
-    def __init__(self, service: _Client, name: str) -> None:
+    def __init__(self, service: ServiceClient, name: str) -> None:
         self._service, self.name = service, name
         self._path = f"/v1/datasets/{quote(name, safe='')}"
 
@@ -138,14 +126,14 @@ class RemoteDataset:
         asked: dict[str, Any] = {**_EVERY, "where": where, "format": "arrow"}
         if columns is not None:
             asked["columns"] = list(columns)
-        found = _table(self._bytes("POST", "/export", asked))
+        found = table_of(self._bytes("POST", "/export", asked))
         found = found.sort_by("key")
         return found if columns is None else found.select(list(columns))
 
     def vectors(
         self, keys: Iterable[str] | None = None, by: str = "image"
     ) -> tuple[list[str], NDArray[np.float16]]:
-        """Keys, and their CLIP vectors as (N, D) float16 unit rows: of pictures or of captions.
+        """Keys, and their CLIP vectors as (N, D) float16 unit rows: of images or of captions.
 
         Without `keys`: of every indexed row, in key order. Raises `NotFound` for an unknown key.
         """
@@ -162,7 +150,7 @@ class RemoteDataset:
         return wanted, np.array(found, np.float16)
 
     def picture(self, key: str) -> Image:
-        """The stored picture of a row, upright, mode RGB.
+        """The stored image of a row, upright, mode RGB.
 
         Raises `NotFound` for a key without one, `UnreadableImage` for one that is broken.
         """
@@ -171,7 +159,7 @@ class RemoteDataset:
         return open_image(self.picture_bytes(key))
 
     def picture_bytes(self, key: str) -> bytes:
-        """The stored picture's file. Raises `NotFound`."""
+        """The stored image's file. Raises `NotFound`."""
         return self._bytes("GET", f"/pictures/{quote(key, safe='')}")
 
     def search(
@@ -190,7 +178,7 @@ class RemoteDataset:
         hybrid: bool = False,
         min_similarity: float | None = None,
     ) -> list[Hit]:
-        """The k rows nearest to a text, a picture, a vector or weighted terms, nearest first.
+        """The k rows nearest to a text, an image, a vector or weighted terms, nearest first.
 
         As `OpenDataset.search`; a hit's `columns` have, besides the list's own, what every stage
         found. `unsafe` lets through what the service takes for violent, too.
@@ -198,7 +186,7 @@ class RemoteDataset:
         from frenchcat.index.terms import one_query
 
         asked: dict[str, Any] = {
-            "terms": [_term(*term) for term in one_query(query, image, vector, terms)],
+            "terms": [as_term(*term) for term in one_query(query, image, vector, terms)],
             "k": k,
             "by": by,
             "where": where,
@@ -209,7 +197,7 @@ class RemoteDataset:
             "hybrid": hybrid,
             "min_similarity": min_similarity,
         }
-        return [_hit(row) for row in self._json("POST", "/search", asked)["hits"]]
+        return [hit_of(row) for row in self._json("POST", "/search", asked)["hits"]]
 
     def facets(
         self,
@@ -267,11 +255,11 @@ class RemoteDataset:
             "seed": seed,
             "replace": replace,
         }
-        return RemoteSelection(self, self._json("POST", "/selections", asked))
+        return self._selection(self._json("POST", "/selections", asked))
 
     def selection(self, name: str) -> RemoteSelection:
         """A frozen selection. Raises `NotFound`."""
-        return RemoteSelection(self, self._json("GET", f"/selections/{quote(name, safe='')}"))
+        return self._selection(self._json("GET", f"/selections/{quote(name, safe='')}"))
 
     def selections(self) -> list[str]:
         """The names of the selections."""
@@ -296,17 +284,17 @@ class RemoteDataset:
 
     def decisions(self) -> list[Decision]:
         """What was kept and dropped by hand, in order; those that undo others among them."""
-        return [_decision(one) for one in self._json("GET", "/decisions")]
+        return [decision_of(one) for one in self._json("GET", "/decisions")]
 
     def undo_decision(self, number: int, note: str = "") -> Decision:
         """Take a decision back: the rules say again what becomes of its rows; gives it."""
-        return _decision(self._json("DELETE", f"/decisions/{number}?{urlencode({'note': note})}"))
+        return decision_of(self._json("DELETE", f"/decisions/{number}?{urlencode({'note': note})}"))
 
     # -- removal -----------------------------------------------------------------------------------
 
     def matches(self, *, near: bool = False, **what: str) -> list[Match]:
         """The rows that a removal would name, by one of url, domain, sha256, uid, key."""
-        return self._matches(_removal(near, "", what))[0]
+        return self._matches(as_removal(near, "", what))[0]
 
     def remove(
         self, *, near: bool = False, note: str = "", agree: Agree | None = None, **what: str
@@ -317,7 +305,7 @@ class RemoteDataset:
         nothing is removed and None comes back. Exactly the rows that it was asked about go: where
         others match meanwhile, `UserError` is raised and nothing is removed.
         """
-        asked = _removal(near, note, what)
+        asked = as_removal(near, note, what)
         found, token = self._matches(asked)
         if agree is not None and not agree(found):
             return None
@@ -328,7 +316,7 @@ class RemoteDataset:
     def undo_removal(self, number: int, note: str = "") -> Request:
         """Take a removal request back before it is compacted; gives that request, without keys."""
         path = f"/removals/{number}?{urlencode({'note': note})}"
-        return _request(self._json("DELETE", path), ())
+        return request_of(self._json("DELETE", path), ())
 
     # -- inside ------------------------------------------------------------------------------------
 
@@ -339,7 +327,10 @@ class RemoteDataset:
 
         chosen = named(keys, where, lambda sql: self.rows(["key"], sql)["key"].to_pylist())
         asked = {"keep": keep, "keys": chosen, "note": note}
-        return _decision(self._json("POST", "/decisions", asked))
+        return decision_of(self._json("POST", "/decisions", asked))
+
+    def _selection(self, about: Mapping[str, Any]) -> RemoteSelection:
+        return RemoteSelection(self, about, lambda path: self._bytes("GET", path))
 
     def _matches(self, asked: Mapping[str, Any]) -> tuple[list[Match], str]:
         """What a removal would take, and the token that confirms it."""
@@ -356,202 +347,10 @@ class RemoteDataset:
     def _request(self, number: int, found: Sequence[Match]) -> Request:
         logged = self._json("GET", "/removals")
         (one,) = (one for one in logged if one["number"] == number)
-        return _request(one, tuple(sorted(match.key for match in found)))
+        return request_of(one, tuple(sorted(match.key for match in found)))
 
     def _json(self, method: str, path: str, body: Any = None) -> Any:
         return self._service.json(method, self._path + path, body)
 
     def _bytes(self, method: str, path: str, body: Any = None) -> bytes:
         return self._service.answer(method, self._path + path, body).content
-
-
-class RemoteSelection:
-    """Frozen rows of a served dataset; `RemoteDataset.select` and `.selection` give it."""
-
-    def __init__(self, dataset: RemoteDataset, about: Mapping[str, Any]) -> None:
-        self.dataset, self._about = dataset, about
-
-    def __repr__(self) -> str:
-        return f"{self.dataset!r}.selection({self.name!r})"
-
-    def __len__(self) -> int:
-        return int(self._about["rows"])
-
-    @property
-    def name(self) -> str:
-        """As it was given."""
-        return str(self._about["name"])
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 (hex) of its keys, captions, pictures' digests and weights."""
-        return str(self._about["digest"])
-
-    @property
-    def sql(self) -> str:
-        """The query that chose the rows."""
-        return str(self._about["sql"])
-
-    @property
-    def rows(self) -> pa.Table:
-        """Key, shard, offset and size in the shard's tar, caption, url, weight and more.
-
-        As they are now: a removal takes rows out.
-        """
-        path = f"/selections/{quote(self.name, safe='')}/rows?format=arrow"
-        return _table(self.dataset._bytes("GET", path))
-
-
-class _Client:
-    """Requests to one service, and its refusals as errors of this package."""
-
-    def __init__(self, address: str, key: str | None, timeout_sec: float) -> None:
-        import httpx
-
-        parts = urlsplit(address)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise UserError(
-                f"{address!r} is not the address of a service; give one such as "
-                "http://127.0.0.1:1234"
-            )
-        self.address = address.rstrip("/")
-        headers = {} if key is None else {"Authorization": f"Bearer {key}"}
-        self._client = httpx.Client(headers=headers, timeout=timeout_sec)
-
-    def close(self) -> None:
-        self._client.close()
-
-    def json(self, method: str, path: str, body: Any = None) -> Any:
-        """The answer's value."""
-        answer = self.answer(method, path, body)
-        try:
-            return answer.json()
-        except ValueError:
-            raise self._another(answer) from None
-
-    def answer(self, method: str, path: str, body: Any = None) -> httpx.Response:
-        """The answer. Raises what the service refuses, and `Unreachable`."""
-        import httpx
-
-        try:
-            answer = self._client.request(method, self.address + path, json=body)
-        except httpx.TimeoutException:
-            raise Busy(
-                f"{self.address} did not answer within {self._client.timeout.read:g} s; "
-                "ask again later, or give connect(…, timeout_sec=…)"
-            ) from None
-        except (httpx.RemoteProtocolError, httpx.ReadError) as error:
-            raise Unreachable(
-                f"{self.address} ended its answer early ({first_line(error)}); ask for fewer rows "
-                "or columns, or have its deadline_sec raised"
-            ) from None
-        except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
-            raise Unreachable(
-                f"{self.address} cannot be reached ({first_line(error)}); is `frenchcat serve` "
-                "running there?"
-            ) from None
-        if answer.is_success:
-            return answer
-        try:
-            problem = answer.json()
-            raise _error(int(answer.status_code), str(problem["code"]), problem)
-        except (ValueError, KeyError, TypeError):
-            raise self._another(answer) from None
-
-    def _another(self, answer: httpx.Response) -> Unreachable:
-        said = f"answers with status {answer.status_code}"
-        if answer.has_redirect_location:
-            said = f"redirects to {answer.headers['location']}"
-        return Unreachable(
-            f"{self.address} {said}, as no frenchcat service does; give the address that "
-            "`frenchcat serve` prints"
-        )
-
-
-def _error(status: int, code: str, problem: Mapping[str, Any]) -> FrenchcatError:
-    """A problem of RFC 9457 as the class that its stable code names."""
-    detail = str(problem["detail"])
-    if code == "unknown-column":
-        return UnknownColumn(detail, str(problem.get("column") or ""))
-    if code == "unreadable-image":
-        reason = str(problem.get("reason") or "")
-        name, _, cure = detail.partition(f" cannot be decoded ({reason}); ")
-        return UnreadableImage(name, reason, cure)
-    kind = getattr(errors, "".join(map(str.capitalize, code.split("-"))), None)
-    if isinstance(kind, type) and issubclass(kind, UserError):
-        return kind(detail)
-    if status in (401, 403):
-        return NotAllowed(detail)
-    if status in (408, 429, 503):
-        return Busy(detail)
-    return UserError(detail) if status < 500 else FrenchcatError(detail)
-
-
-def _table(data: bytes) -> pa.Table:
-    """An Arrow stream as a table. Raises `Unreachable` for one that was cut short."""
-    import pyarrow as pa
-
-    try:
-        with pa.ipc.open_stream(data) as reader:
-            return reader.read_all()
-    except pa.ArrowInvalid as error:
-        raise Unreachable(
-            f"the service's answer was cut short ({first_line(error)}); ask again, for fewer rows "
-            "or columns"
-        ) from None
-
-
-def _hit(row: dict[str, Any]) -> Hit:
-    from frenchcat.index.hit import Hit
-
-    columns = {name: value for name, value in row.items() if name not in _OF_ROW}
-    return Hit(row["key"], row["similarity"], row["url"], row["caption"], columns)
-
-
-def _term(weight: float, term: Any) -> dict[str, Any]:
-    """A term of a query as the service takes it."""
-    from frenchcat.index.terms import Text, Vector
-
-    if isinstance(term, Text):
-        return {"text": term.value, "weight": weight}
-    if isinstance(term, Vector):
-        return {"vector": [float(number) for number in term.value], "weight": weight}
-    return {"picture": base64.b64encode(_file_of(term.value)).decode(), "weight": weight}
-
-
-def _file_of(picture: str | Path | bytes | Image) -> bytes:
-    """A picture's file. Raises as `open_image` does for a path that cannot be read."""
-    from frenchcat.curate.image import read_image
-
-    if isinstance(picture, bytes):
-        return picture
-    if isinstance(picture, str | Path):
-        return read_image(Path(picture))
-    file = io.BytesIO()
-    picture.save(file, "PNG")
-    return file.getvalue()
-
-
-def _removal(near: bool, note: str, what: Mapping[str, str | None]) -> dict[str, Any]:
-    from frenchcat.curate.remove import KINDS
-
-    kinds = tuple(kind for kind in KINDS if kind != "like")  # a file of this machine
-    by, value = only_one(what, "say what to remove", kinds)
-    return {"by": by, "value": str(value), "near": near, "note": note}
-
-
-def _decision(logged: Mapping[str, Any]) -> Decision:
-    from frenchcat.curate.decisions import Decision
-
-    names = ("number", "keep", "time", "note", "undoes")
-    return Decision(**{name: logged[name] for name in names}, keys=tuple(logged["keys"]))
-
-
-def _request(logged: Mapping[str, Any], keys: tuple[str, ...]) -> Request:
-    from frenchcat.curate.removals import Request
-
-    names = ("number", "by", "time", "note", "undoes")
-    return Request(**{name: logged[name] for name in names}, keys=keys)
-
-
-__all__ = ["RemoteDataset", "RemoteSelection", "connect"]

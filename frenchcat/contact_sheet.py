@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from frenchcat.curate.atomic import write_whole
 from frenchcat.curate.errors import UnreadableImage, UserError
+from frenchcat.curate.html_page import PALETTE, head
 from frenchcat.curate.licence import licence_of_row
 from frenchcat.curate.safe_text import for_html
 from frenchcat.curate.urls import host_of
@@ -24,18 +25,11 @@ if TYPE_CHECKING:
 THUMBNAIL_PX = 256
 CAPTION_CHARS = 1_000  # three lines are shown; the rest is there to copy
 
-_STYLE = """
-:root { color-scheme: light dark; --back: #faf9f7; --card: #fff; --ink: #1d1b19; --dim: #77716a;
-  --line: #e6e2dc; --accent: #2f5d8a }
-@media (prefers-color-scheme: dark) {
-  :root { --back: #161514; --card: #211f1d; --ink: #ece8e3; --dim: #9a938b; --line: #34302c;
-    --accent: #8db7e0 } }
-* { box-sizing: border-box }
-body { margin: 0; padding: 2.2rem clamp(1rem, 4vw, 3.5rem) 4rem; background: var(--back);
-  color: var(--ink); font: 15px/1.45 system-ui, sans-serif }
-h1 { margin: 0; font-size: 1.9rem; font-weight: 650; letter-spacing: -.02em }
+_STYLE = (
+    PALETTE
+    + """
 header p { margin: .3rem 0 1.8rem; color: var(--dim) }
-main { display: grid; gap: 1.1rem; grid-template-columns: repeat(auto-fill, minmax(185px, 1fr)) }
+main { grid-template-columns: repeat(auto-fill, minmax(185px, 1fr)) }
 figure { margin: 0; background: var(--card); border: 1px solid var(--line); border-radius: 12px;
   overflow: hidden; display: flex; flex-direction: column }
 .frame { aspect-ratio: 1; position: relative; background: #fff }
@@ -51,6 +45,7 @@ figcaption { padding: .7rem .85rem .8rem; border-top: 1px solid var(--line); fle
 .bar { height: 3px; background: var(--line); border-radius: 2px }
 .bar i { display: block; height: 100%; background: var(--accent); border-radius: 2px }
 """
+)
 
 
 def contact_sheet(
@@ -63,15 +58,12 @@ def contact_sheet(
     best = max((hit.similarity for hit in hits), default=1.0)
     cards = "\n".join(_card(hit, picture(hit), best) for hit in hits)
     said = f"{len(hits)} nearest" if hits else "nothing found"
-    page = f"""<!doctype html>
-<html lang="en"><meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{for_html(query)} - frenchcat</title>
-<style>{_STYLE}</style>
+    page = f"""{head(f"{for_html(query)} - frenchcat", _STYLE, images=True)}
 <header><h1>{for_html(query)}</h1><p>{said}, by frenchcat</p></header>
 <main>
 {cards}
 </main>
+</body></html>
 """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

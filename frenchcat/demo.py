@@ -109,12 +109,12 @@ def _planted_table(dataset: Dataset) -> Table:
     """What became of each kind of planted fault: kept, dropped or failed, and why."""
     outcomes: dict[str, Counter[str]] = defaultdict(Counter)
     for row in _rows(dataset):
-        outcomes[row["planted"] or "ordinary pictures"][_outcome(row)] += 1
+        outcomes[row["planted"] or "ordinary images"][_outcome(row)] += 1
     table = Table(box=None, header_style="bold")
     table.add_column("planted")
     table.add_column("rows", justify="right")
     table.add_column("outcome")
-    for kind in sorted(outcomes, key=lambda kind: (kind != "ordinary pictures", kind)):
+    for kind in sorted(outcomes, key=lambda kind: (kind != "ordinary images", kind)):
         found = outcomes[kind]
         said = ", ".join(f"{number} {outcome}" for outcome, number in found.most_common())
         table.add_row(cell(kind.replace("_", " ")), str(sum(found.values())), cell(said))
@@ -215,8 +215,9 @@ def draw_signed(run: Path, out: Path) -> Path:
     """
     import json
 
-    from frenchcat.drawing import draw_to_files, verify_file
+    from frenchcat.drawing_files import draw_to_files
     from frenchcat.progress import DrawingBar
+    from frenchcat.verify_file import verify_file
 
     with DrawingBar() as watch:
         *images, sheet = draw_to_files(run, DRAWN, out, number=2, steps=10, watch=watch)
@@ -234,11 +235,15 @@ def draw_signed(run: Path, out: Path) -> Path:
 
 def audit_briefly(run: Path, page: Path) -> Path:
     """Look for copies of training images among a few drawings; returns the page of pairs."""
-    from frenchcat.api import audit
+    from frenchcat.audit_page import page as page_of
+    from frenchcat.curate.atomic import write_whole
+    from frenchcat.opened import open as open_dataset
     from frenchcat.progress import DrawingBar
+    from frenchcat.train.audit import audit
 
     with DrawingBar() as watch:
-        found = audit(run, prompts=8, number=1, steps=10, page=page, watch=watch)
+        found = audit(run, prompts=8, number=1, steps=10, watch=watch)
+    write_whole(page, page_of(found, run.name, open_dataset(found.dataset).picture))
     console.print(
         f"{len(found.copies)} of {found.drawings} drawings look like copies; so few drawings of "
         f"so little training say nothing about a model: the pairs are in [bold]{page}[/bold]"

@@ -1,26 +1,24 @@
 """Draws for the service: `frenchcat serve --draw RUN` passes this to /v1/draw.
 
-Draws as `frenchcat sample` does, with signatures and receipts; files go to a temporary folder and
-are read back. The model stays loaded between drawings. A better checkpoint that training writes
-meanwhile is loaded.
+Draws as `frenchcat sample` does, with signatures and receipts, in memory: no file is written. The
+model stays loaded between drawings. A better checkpoint that training writes meanwhile is loaded.
 """
 
 from __future__ import annotations
 
-import json
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import UserError
-from frenchcat.drawing import draw_to_files
+from frenchcat.curate.json_text import plain
+from frenchcat.drawing import draw_signed
 from frenchcat.index.service.drawing import DrawBackend, Drawn
 
 if TYPE_CHECKING:
     from frenchcat.drawing import Opened
-    from frenchcat.index.service.models import DrawRequest
+    from frenchcat.index.service.models.drawing import DrawRequest
 
 
 def draw_backend_of(run: Path) -> DrawBackend:
@@ -54,28 +52,21 @@ class _Run:
         self.opened: Opened | None = None
 
     def draw(self, wanted: DrawRequest, stopped: Callable[[], bool] | None = None) -> list[Drawn]:
-        """The images of a request. Raises `UserError` and `Stopped` as draw_to_files does."""
+        """The images of a request. Raises `UserError` and `Stopped` as `draw_signed` does."""
         from frenchcat.train.checkpoint import best
         from frenchcat.train.run import open_run
 
         if self.opened is None or self.opened[2] != best(self.run):
             self.opened = open_run(self.run)
-        with tempfile.TemporaryDirectory(prefix="frenchcat-") as folder:
-            paths = draw_to_files(
-                self.run,
-                [wanted.prompt],
-                Path(folder),
-                number=wanted.number,
-                seed=wanted.seed,
-                negative=wanted.negative,
-                guidance=wanted.guidance,
-                steps=wanted.steps,
-                opened=self.opened,
-                stopped=stopped,
-            )
-            return [_drawn(path) for path in paths[:-1]]  # the last is the grid
-
-
-def _drawn(path: Path) -> Drawn:
-    receipt = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
-    return Drawn(path.read_bytes(), receipt)
+        drawings, _ = draw_signed(
+            self.run,
+            [wanted.prompt],
+            number=wanted.number,
+            seed=wanted.seed,
+            negative=wanted.negative,
+            guidance=wanted.guidance,
+            steps=wanted.steps,
+            opened=self.opened,
+            stopped=stopped,
+        )
+        return [Drawn(one.png, plain(one.receipt)) for one in drawings]

@@ -1,21 +1,15 @@
-"""Prompts -> signed PNG files, a receipt beside each, and a grid, from a run's folder."""
+"""Prompts -> signed images with receipts, in memory, by a trained run or the bundled artist."""
 
 from __future__ import annotations
 
 import io
-import itertools
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from frenchcat.curate.atomic import write_whole
 from frenchcat.curate.dataset import file_sha256
 from frenchcat.curate.errors import UserError
-from frenchcat.curate.json_text import json_text
-from frenchcat.curate.outputs import check_outside
-from frenchcat.curate.system_errors import check_writable
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -28,6 +22,7 @@ if TYPE_CHECKING:
     from frenchcat.train.steering import Guide
 
     Opened = tuple[Parts, State, Path]  # as train.run.open_run gives
+
 
 NEIGHBOURS = 5
 
@@ -43,16 +38,30 @@ class Steering:
 
 
 NO_STEERING = Steering()
+
 USUAL: dict[str, Any] = {"size": None, "rescale": 0.0, "threshold": None, "spacing": "even"}
 """Defaults of train.draw: a manifest names only values that differ from these."""
+
 STRENGTH = 0.6
 """How much an image is noised by default; with a mask it is 1."""
 
 
-def draw_to_files(
+@dataclass(frozen=True)
+class SignedDrawing:
+    """A drawn image as a signed PNG, and what is known about it."""
+
+    wanted: SampleRequest
+    picture: Image
+    png: bytes
+    made: Mapping[str, Any]
+    """The facts in its manifest: the model, checkpoint, selection, prompt, seed and settings."""
+    receipt: Mapping[str, Any]
+    """JSON-able: made, nearest, nearest_by_pixels, compared, note, about."""
+
+
+def draw_signed(
     run: Path | None,
     prompts: Sequence[str],
-    out: Path,
     *,
     number: int = 4,
     seed: int = 0,
@@ -72,25 +81,24 @@ def draw_to_files(
     watch: Watch | None = None,
     stopped: Callable[[], bool] | None = None,
     **how: Any,
-) -> list[Path]:
-    """Draw `number` images per prompt into a folder; returns the files, the grid last.
+) -> tuple[list[SignedDrawing], dict[str, Any]]:
+    """Draw `number` images per prompt; returns them, and the facts that all of them share.
 
     A `run` of None is the bundled artist. Each image is signed (train/provenance.py), with the
-    user's self-issued key unless `credentials` are given, and its nearest training images are
-    listed in a .json file of the same name (train/receipts.py). A file that holds another drawing
-    is not overwritten: the new one is numbered, and the same call gives the same files. `vary` is
-    an image file or a key of the run's dataset, and `mix` how far it is moved towards the prompt.
-    `checkpoint` is a checkpoint's folder, by default the best; `opened` is the run if it is open
-    already; `watch`, `stopped` and `how` are passed to train.draw. With `refuse_copies`, a near
-    copy of a training image (train/copies.py) is drawn again with other seeds, and left out with a
-    line if it stays one. Raises `UserError` for a folder that is not a run, an unreadable image,
-    numbers out of range, a run that was not audited, and if every drawing is refused.
+    user's self-issued key unless `credentials` are given, and has a receipt of its nearest training
+    images (train/receipts.py). `vary` is an image file or a key of the run's dataset, and `mix` how
+    far it is moved towards the prompt. `checkpoint` is a checkpoint's folder, by default the best;
+    `opened` is the run if it is open already; `watch`, `stopped` and `how` are passed to
+    train.draw. With `refuse_copies`, a near copy of a training image (train/copies.py) is drawn
+    again with other seeds, and left out with a line if it stays one. Raises `UserError` for a
+    folder that is not a run, an unreadable image, numbers out of range, a run that was not audited,
+    and if every drawing is refused.
     """
     from frenchcat.curate.image import open_image
     from frenchcat.train.artist import open_artist
     from frenchcat.train.copies import read_limits, without_copies
     from frenchcat.train.credentials import own_credentials
-    from frenchcat.train.draw import SampleRequest, draw, grid
+    from frenchcat.train.draw import SampleRequest, draw
     from frenchcat.train.image_vectors import vector_of
     from frenchcat.train.provenance import signed
     from frenchcat.train.receipts import artist_receipts, receipts_of
@@ -103,8 +111,6 @@ def draw_to_files(
     if opened is None:
         opened = open_artist(device) if run is None else open_run(run, checkpoint, device)
     parts, state, folder = opened
-    check_outside(out, "--out")
-    check_writable(out, "folder with --out")
     guides, steered_by = _guides(steering, parts)
     start = None if image is None else open_image(image)
     if mask is not None and start is None:
@@ -162,31 +168,21 @@ def draw_to_files(
     if vary is not None:
         about |= {"vary": Path(vary).name, "mix": mix}
         about |= {"vary_sha256": file_sha256(vary)} if Path(vary).is_file() else {}
-    out.mkdir(parents=True, exist_ok=True)
-    paths: list[Path] = []
     facts_of = {wanted: about | _wished(wanted) for wanted in requests}
-    names = _names(out, facts_of)
     by_pixels = receipts.by_pixels or [[] for _ in pictures]
     nearest = zip(receipts.neighbours, by_pixels, strict=True)
+    drawings = []
     for wanted, picture, (near, alike) in zip(requests, pictures, nearest, strict=True):
-        facts = facts_of[wanted]
-        path = out / f"{names[wanted.prompt]}-{wanted.seed}.png"
-        write_whole(path, signed(_png(picture), facts, credentials))
+        made = facts_of[wanted]
         told: dict[str, Any] = {
-            "picture": path.name,
-            "made": facts,
+            "made": made,
             "nearest": [asdict(one) for one in near],
             "nearest_by_pixels": [asdict(one) for one in alike],
         }
         told |= {"compared": receipts.compared, "note": receipts.note, "about": receipts.said}
-        text = json_text(told, indent=1) + "\n"
-        write_whole(path.with_suffix(".json"), text.encode())
-        paths.append(path)
-    sheet = grid(pictures, [wanted.prompt for wanted in requests], columns=min(number, 8))
-    facts = about | {"prompt": "; ".join(prompts)}
-    path = next(path for path in _numbered(out, "grid", ".png") if _is_free(path, facts, sheet))
-    write_whole(path, signed(_png(sheet), facts, credentials))
-    return [*paths, path]
+        png = signed(png_of(picture), made, credentials)
+        drawings.append(SignedDrawing(wanted, picture, png, made, told))
+    return drawings, about
 
 
 def made_by(run: Path | None, state: State, checkpoint: Path) -> dict[str, Any]:
@@ -207,65 +203,6 @@ def made_by(run: Path | None, state: State, checkpoint: Path) -> dict[str, Any]:
         "selection": state.identity["selection"],
         "selection_name": state.settings.get("data", {}).get("selection"),
     }
-
-
-def verify_file(path: Path, trust: Path | None = None) -> dict[str, Any]:
-    """What an image's manifest says: the fields of train.provenance.Finding, and `words`.
-
-    Of a .json file: what the signature of a statement says (statement.py). Raises `UserError` for a
-    file that is neither, or not an image of a kind that carries manifests.
-    """
-    from frenchcat.train.provenance import verified
-
-    try:
-        data = path.read_bytes()
-        known = b"" if trust is None else trust.read_bytes()
-    except OSError as error:
-        raise UserError(f"{error.filename} cannot be read ({error.strerror})") from None
-    if known and b"BEGIN CERTIFICATE" not in known:
-        raise UserError(f"--trust {trust} holds no PEM certificate")
-    if path.suffix.lower() == ".json":
-        from frenchcat.statement import verify_statement
-
-        return verify_statement(path, known)
-    finding = verified(data, _kind(path, data), known)
-    found = asdict(finding)
-    return {"picture": str(path), **found, "words": _words(found)}
-
-
-def _words(found: Mapping[str, Any]) -> list[str]:
-    """The finding in words, one sentence per line."""
-    troubles = [f"  {trouble}" for trouble in found["troubles"]]
-    if not found["signed"]:
-        first = "no Content Credentials: nothing says who or what made this image"
-        return [first, *troubles]
-    doubts = [f"  but {doubt}" for doubt in found["doubts"]]
-    if not found["intact"]:
-        first = "CHANGED since it was signed; do not trust what it says:"
-        return [first, *troubles, *doubts]
-    signer = {
-        "own": "by your own self-issued key",
-        "known": f"by {found['signer']}, whom you trust",
-        "unknown": f"by {found['signer']!r}, an unknown key; anyone can make one",
-    }[found["key"]]
-    words = [f"unchanged since it was signed {signer}", *doubts]
-    if found["generated"]:
-        words.append("made by a trained model (trainedAlgorithmicMedia)")
-    return words + [f"  {name}: {value}" for name, value in found["facts"].items()]
-
-
-def _kind(path: Path, data: bytes) -> str:
-    """An image's format by its first bytes, else by its name."""
-    from frenchcat.curate.download.rights.provenance import TYPES
-
-    marks = {b"\x89PNG": "png", b"\xff\xd8\xff": "jpeg", b"RIFF": "webp", b"GIF8": "gif"}
-    for mark, kind in marks.items():
-        if data.startswith(mark):
-            return kind
-    named = path.suffix.lower().lstrip(".").replace("jpg", "jpeg")
-    if named not in TYPES or not data:
-        raise UserError(f"{path} is not an image of a known kind; known: {', '.join(TYPES)}")
-    return named
 
 
 def _wished(wanted: SampleRequest) -> dict[str, Any]:
@@ -332,54 +269,8 @@ def _guides(steering: Steering, parts: Parts) -> tuple[list[Guide], dict[str, An
     return guides, told
 
 
-def _png(picture: Image) -> bytes:
+def png_of(picture: Image) -> bytes:
+    """An image as a PNG file."""
     out = io.BytesIO()
     picture.save(out, "PNG")
     return out.getvalue()
-
-
-def _names(out: Path, facts_of: Mapping[SampleRequest, Mapping[str, Any]]) -> dict[str, str]:
-    """File names for the prompts, numbered where another prompt or drawing has the name."""
-    names: dict[str, str] = {}
-    for prompt in dict.fromkeys(wanted.prompt for wanted in facts_of):
-        own = {wanted.seed: facts for wanted, facts in facts_of.items() if wanted.prompt == prompt}
-        taken = set(names.values())
-        names[prompt] = next(
-            path.name
-            for path in _numbered(out, _slug(prompt), "")
-            if path.name not in taken
-            and all(_is_free(out / f"{path.name}-{seed}.png", facts) for seed, facts in own.items())
-        )
-    return names
-
-
-def _numbered(out: Path, name: str, ending: str) -> Iterator[Path]:
-    """``grid.png``, ``grid_2.png``, ``grid_3.png`` and so on."""
-    yield out / f"{name}{ending}"
-    for number in itertools.count(2):
-        yield out / f"{name}_{number}{ending}"
-
-
-def _is_free(path: Path, facts: Mapping[str, Any], sheet: Image | None = None) -> bool:
-    """Whether a drawing may be written to this path: it is free, or holds this very drawing.
-
-    A grid's facts do not include its seeds, so its pixels are compared, too.
-    """
-    import json
-
-    from frenchcat.curate.image import open_image
-    from frenchcat.train.provenance import verified
-
-    if not path.exists():
-        return True
-    try:
-        there = verified(path.read_bytes(), "png", b"").facts
-        same = sheet is None or open_image(path).tobytes() == sheet.convert("RGB").tobytes()
-    except (OSError, UserError):
-        return False
-    return same and dict(there) == json.loads(json_text(facts))
-
-
-def _slug(prompt: str) -> str:
-    slug = re.sub(r"\W+", "-", prompt.lower()).strip("-")[:60]
-    return slug.encode()[:120].decode(errors="ignore") or "empty"  # names have 255 bytes

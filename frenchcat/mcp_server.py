@@ -72,7 +72,7 @@ def mcp_server_of(app: FastAPI, dataset: str, allow_select: bool = False) -> MCP
     async def search(
         text: Annotated[str | None, Field(description="Words to look for.")] = None,
         like: Annotated[str | None, Field(description="The key of a row to find more of.")] = None,
-        picture: Annotated[str | None, Field(description="A picture's file, base64.")] = None,
+        picture: Annotated[str | None, Field(description="An image file, base64.")] = None,
         k: Annotated[int, Field(ge=1, le=MOST, description="How many rows.")] = 5,
         where: Where = None,
         columns: list[str] | None = None,

@@ -51,7 +51,7 @@ SCORES: Mapping[str, float] = {
 """Images per second on two cores, for the scores that cost most (bench/results/score.json)."""
 DIMENSION = 512  # of vectors whose model is not asked
 BYTES_PER_PIXEL = 0.4  # of a photograph as jpg of quality 95
-SHORTER_SIDE = 0.75  # of the longer one: most pictures are 4:3
+SHORTER_SIDE = 0.75  # of the longer one: most images are 4:3
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from frenchcat import __version__
 from frenchcat.curate.dataset import Dataset, file_sha256
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.export import new_folder
+from frenchcat.curate.html_page import head
 from frenchcat.curate.json_text import json_text
 from frenchcat.curate.removals import Request, removed
 from frenchcat.curate.safe_text import for_html
@@ -39,7 +40,6 @@ LIMITS = (
     "A checkpoint that was trained on the rows cannot forget them; the remedy is to train again "
     "from a selection that was made after the removal.",
 )
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 _STYLE = """body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}
 table{border-collapse:collapse;width:100%}th,td{text-align:left;vertical-align:top;
 padding:.3rem .6rem;border-bottom:1px solid #ccc;overflow-wrap:anywhere}"""
@@ -195,12 +195,8 @@ def page_of(data: bytes) -> str:
         f"<code>frenchcat verify {JSON}</code></p>",
     ]
     return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>Has it been used?</title><style>{_STYLE}</style></head>\n<body>"
-        + "\n".join(parts)
-        + "</body></html>\n"
+        # `verify` makes the page again, so its bytes stay as they were.
+        head("Has it been used?", _STYLE, private="") + "\n".join(parts) + "</body></html>\n"
     )
 
 

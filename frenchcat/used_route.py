@@ -20,7 +20,8 @@ from pydantic import BaseModel, Field
 
 from frenchcat.curate.json_text import plain
 from frenchcat.curate.remove import RemovalQuery, matches
-from frenchcat.index.service.models import Matched, Strict
+from frenchcat.index.service.models.fields import Strict
+from frenchcat.index.service.models.removals import Matched
 from frenchcat.index.service.problems import Refused, documented
 from frenchcat.index.service.queries import from_base64
 from frenchcat.used import Uses, by_creator, uses_of
@@ -39,7 +40,7 @@ class UsedQuestion(Strict):
     dataset: str | None = Field(None, max_length=200)
     by: Literal["url", "domain", "sha256", "uid", "key", "creator", "picture"]
     value: str = Field(
-        min_length=1, max_length=32_000_000, description="Of a picture: its bytes in base64."
+        min_length=1, max_length=32_000_000, description="For an image: its bytes in base64."
     )
     near: bool = Field(False, description="Near copies, too.")
     shown: int = Field(100, ge=0, le=10_000, description="Rows that are listed.")

@@ -5,7 +5,7 @@ Reads ``frenchcat/artist/``, which `python -m tools.artist export RUN` writes::
     config.json                           with the weights: a UNet2DConditionModel of diffusers
     diffusion_pytorch_model.safetensors   the averaged weights, float16
     state.json                            as a checkpoint's: settings, step, selection
-    seen.safetensors                      its training pictures for receipts (seen.py), in 8 bit
+    seen.safetensors                      its training images for receipts (seen.py), in 8 bit
     seen.parquet                          key, caption, url, creator, licence of each
 
 The weights are float32 once they are loaded: a CPU computes in it.
@@ -21,11 +21,11 @@ import numpy as np
 from frenchcat.curate.atomic import write_whole
 from frenchcat.curate.config import resolve
 from frenchcat.curate.dataset import file_sha256
-from frenchcat.curate.errors import NotFound, UserError, first_line
+from frenchcat.curate.errors import NotFound, UserError
 from frenchcat.curate.json_text import json_text
 from frenchcat.curate.parquets import read_parquet
 from frenchcat.train import checkpoint
-from frenchcat.train.model import device_of
+from frenchcat.train.model import device_of, load_unet
 from frenchcat.train.settings import TrainSettings
 from frenchcat.train.start import artist_folder
 
@@ -46,9 +46,6 @@ def open_artist(
 
     Raises `NotFound` if a file is missing, `UserError` if one is broken.
     """
-    import diffusers
-    import torch
-
     from frenchcat.train.run import make_parts
 
     found = artist_folder() if folder is None else folder
@@ -60,15 +57,10 @@ def open_artist(
         )
     state = checkpoint.read_state(found)
     parts = make_parts(resolve(TrainSettings, state.settings, str(found / STATE)))
-    unet_class: Any = diffusers.UNet2DConditionModel
-    how = {"local_files_only": True, "low_cpu_mem_usage": False, "torch_dtype": torch.float32}
     try:
-        unet = unet_class.from_pretrained(found, **how)
-    except (OSError, ValueError, RuntimeError) as error:
-        reason = first_line(error, 200)
-        raise UserError(
-            f"the bundled artist in {found} does not load ({reason}); reinstall frenchcat"
-        ) from None
+        unet = load_unet(found)
+    except UserError as error:
+        raise UserError(f"the bundled artist in {error}; reinstall frenchcat") from None
     parts.unet = unet.eval().to(device_of(device))
     return parts.to(device_of(device)), state, found
 

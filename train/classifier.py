@@ -1,15 +1,15 @@
 """A noise-aware classifier, p(label | x_t, t), whose gradient steers a diffusion model.
 
 Classifier guidance (2105.05233, section 4) needs log p(y | x_t) at every noise, so the network sees
-pictures noised by the process of the model that it is to steer, and is told t. It is the half of a
-U-Net that goes down, then a mean over the picture. No dropout: a step's randomness would hang on
+images noised by the process of the model that it is to steer, and is told t. It is the half of a
+U-Net that goes down, then a mean over the image. No dropout: a step's randomness would hang on
 more than the sample's name.
 
 Written by classifier_loop.py into each checkpoint of a run with run.task `classifier`::
 
     classifier/config.json          channels, classes
     classifier/model.safetensors    the averaged weights
-    classifier/accuracy.json        on held-out pictures, by timestep
+    classifier/accuracy.json        on held-out images, by timestep
 """
 
 from __future__ import annotations

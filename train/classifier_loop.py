@@ -21,12 +21,14 @@ from frenchcat.curate.errors import UserError
 from frenchcat.train import checkpoint
 from frenchcat.train.classifier import Classifier, save_classifier
 from frenchcat.train.diffusion import Diffusion
-from frenchcat.train.evaluate import HeldOut, HeldOutLoss, held_out_groups, held_out_times
+from frenchcat.train.held_out import HeldOut, HeldOutLoss, held_out_groups, held_out_times
 from frenchcat.train.loader import Loaded, noise_of
+from frenchcat.train.loss import BatchLoss
 from frenchcat.train.model import Codec
 from frenchcat.train.run import order_of
 from frenchcat.train.settings import TrainSettings
 from frenchcat.train.trainer import Trainer
+from frenchcat.train.weights import TrainableWeights
 
 DRAWS = 4  # of noise per held-out image: there are few images
 
@@ -47,10 +49,45 @@ class ClassifierParts:
         return self
 
 
+class ClassifierLoss(BatchLoss):
+    """The cross-entropy of labels, whose places in `classes` are what the network learns."""
+
+    def __init__(
+        self,
+        settings: TrainSettings,
+        parts: ClassifierParts,
+        weights: TrainableWeights,
+        classes: list[str],
+    ) -> None:
+        super().__init__(settings, parts, weights)
+        self.classes = classes
+
+    def prepared(self, loaded: Loaded) -> dict[str, Any]:
+        """x_t, t, and the labels' places."""
+        x_0 = self.x_0(loaded)
+        noise = noise_of(loaded.noise_seeds, x_0.shape[1:]).to(self.device)
+        t = loaded.times.to(self.device)
+        x_t = self.parts.diffusion.noised(x_0, t, noise)
+        labels = self.numbers(loaded.captions)
+        return {"x_t": x_t.contiguous(memory_format=self.weights.layout), "t": t, "labels": labels}
+
+    def of(self, batch: dict[str, Any], chosen: slice) -> Tensor:
+        """The mean cross-entropy over samples."""
+        with self.weights.autocast():
+            logits = self.weights.module(batch["x_t"][chosen], batch["t"][chosen])
+        return cross_entropy(logits.float(), batch["labels"][chosen])
+
+    def numbers(self, labels: list[str]) -> Tensor:
+        """(N,) int64: each label's place in the classes."""
+        places = {label: n for n, label in enumerate(self.classes)}
+        return torch.tensor([places[label] for label in labels], device=self.device)
+
+
 class ClassifierTrainer(Trainer):
     """The training of a classifier."""
 
     parts: Any  # ClassifierParts
+    loss: ClassifierLoss
     classes: list[str]
 
     def __init__(self, settings: TrainSettings, *others: Any) -> None:
@@ -75,6 +112,9 @@ class ClassifierTrainer(Trainer):
     def _new(self) -> Classifier:
         return Classifier(self.settings.classifier, self.parts.codec.channels, len(self.classes))
 
+    def _make_loss(self) -> ClassifierLoss:
+        return ClassifierLoss(self.settings, self.parts, self.weights, self.classes)
+
     def _identity(self) -> dict[str, Any]:
         diffusion = as_dict(self.settings.diffusion)
         return {
@@ -85,27 +125,8 @@ class ClassifierTrainer(Trainer):
             "data": order_of(self.settings),
         }
 
-    def _prepared(self, loaded: Loaded) -> dict[str, Any]:
-        """A batch on the device: x_t, t, and the labels' indices."""
-        x_0 = self._x_0(loaded)
-        noise = noise_of(loaded.noise_seeds, x_0.shape[1:]).to(self.device)
-        t = loaded.times.to(self.device)
-        x_t = self.parts.diffusion.noised(x_0, t, noise)
-        labels = self._numbers(loaded.captions)
-        return {"x_t": x_t.contiguous(memory_format=self.weights.layout), "t": t, "labels": labels}
-
-    def _loss(self, batch: dict[str, Any], chosen: slice) -> Tensor:
-        """The mean cross-entropy over samples."""
-        with self.weights.autocast():
-            logits = self.weights.module(batch["x_t"][chosen], batch["t"][chosen])
-        return cross_entropy(logits.float(), batch["labels"][chosen])
-
     def _sample_grid(self) -> None:
         """A classifier draws nothing."""
-
-    def _numbers(self, labels: list[str]) -> Tensor:
-        places = {label: n for n, label in enumerate(self.classes)}
-        return torch.tensor([places[label] for label in labels], device=self.device)
 
     def save(self) -> None:
         """Write a checkpoint of this step, with its accuracy on held-out images."""
@@ -115,7 +136,7 @@ class ClassifierTrainer(Trainer):
             network = self._new()
             network.load_state_dict(averaged, strict=True)
             losses, accuracy = self._held_out(network.to(self.device).eval())
-            self._check_sound(tensors, losses)
+            self._check_finite(tensors, losses)
             state = self._state(losses)
 
             def export(folder: Path) -> None:
@@ -139,7 +160,7 @@ class ClassifierTrainer(Trainer):
         ]
         if not draws:
             return None, None
-        wanted = torch.cat([self._numbers(draw.captions) for draw in draws])
+        wanted = torch.cat([self.loss.numbers(draw.captions) for draw in draws])
         labels = wanted[: len(wanted) // DRAWS]
         for time in held_out_times(self.settings.diffusion.steps):
             with torch.no_grad():

@@ -126,7 +126,7 @@ class Diffusion:
     ) -> tuple[Tensor, Tensor]:
         """Mean (as x_t) and variance (N,) of q(x_before | x_t, x_0); DDPM equations 6 and 7.
 
-        `before` is any earlier step, t - 1 by default; -1 is the clean picture.
+        `before` is any earlier step, t - 1 by default; -1 is the clean image.
         """
         before = t - 1 if before is None else before
         a_before, s_before = self.coefficients(before)
@@ -137,7 +137,7 @@ class Diffusion:
         return of_x_0 + of_x_t, forward * s_before**2 / s**2
 
     def coefficients(self, t: Tensor) -> tuple[Tensor, Tensor]:
-        """a_t and s_t, (N,) float64 on t's device; t = -1 is the clean picture."""
+        """a_t and s_t, (N,) float64 on t's device; t = -1 is the clean image."""
         import torch
 
         clean = t < 0
@@ -162,7 +162,7 @@ class Diffusion:
     def target(self, kind: Target, x_0: Tensor, noise: Tensor, t: Tensor) -> Tensor:
         """What a model of this kind is to predict from x_t.
 
-        eps: the noise. x0: the picture. v: a eps - s x_0 (2202.00512, section 4).
+        eps: the noise. x0: the image. v: a eps - s x_0 (2202.00512, section 4).
         flow: eps - x_0, the velocity of the straight path (2209.03003, equation 1, reversed).
         """
         if kind == "eps":
@@ -194,7 +194,7 @@ class Diffusion:
         if kind == "eps" and float(self.a[-1]) == 0.0:
             raise ValueError(
                 "target eps with a schedule that ends in noise alone: there eps says nothing of "
-                "the picture (2305.08891, section 3.2); take v, x0 or flow"
+                "the image (2305.08891, section 3.2); take v, x0 or flow"
             )
 
     def min_snr_weight(self, kind: Target, t: Tensor, gamma: float = 5.0) -> Tensor:
@@ -218,7 +218,7 @@ class Diffusion:
         """(N,) float64 weights of a squared error in `kind`: the error of the velocity eps - x_0.
 
         JiT (2511.13720, section 4) lets a network predict x and compares velocities: with its
-        t = 1 - s and z = t x + (1 - t) e, the loss of a predicted picture x' is
+        t = 1 - s and z = t x + (1 - t) e, the loss of a predicted image x' is
         |x' - x|^2 / max(1 - t, .05)^2. For a fixed x_t an error d in x_0 is an error of
         (a + s)/s d in the velocity; weights of the other targets follow as in `min_snr_weight`.
         `floor` bounds s from below, so that the weight stays finite where there is no noise.
@@ -237,7 +237,7 @@ def logit_normal(share: float, mean: float = 0.0, spread: float = 1.0) -> float:
     """The noise s in (0, 1) below which a share of all draws lies (2403.03206, section 3.1).
 
     The logit of s is normally distributed: s = sigmoid(mean + spread n). JiT's
-    t = sigmoid(.8 n - .8), where t = 1 is the picture (2511.13720), is mean .8 and spread .8 here.
+    t = sigmoid(.8 n - .8), where t = 1 is the image (2511.13720), is mean .8 and spread .8 here.
     """
     n = NormalDist(mean, spread).inv_cdf(min(max(share, 1e-12), 1 - 1e-12))
     return 1 / (1 + math.exp(-n))

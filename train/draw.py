@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,40 +86,79 @@ def draw(
     `stopped` before each. Raises `Stopped` if that returns true, ValueError for steps or a strength
     out of range, `UserError` for a guide or a mask that does not fit.
     """
+    width, height = size or squarest(parts.settings.data)
+    how = _How(
+        (width, height),
+        _shape(parts, width, height),
+        steps,
+        guidance,
+        sampler,
+        start,
+        strength,
+        mask,
+        image,
+        mix,
+        rescale,
+        threshold,
+        spacing,
+        tuple(guides),
+        stopped,
+    )
+    at_once = max(1, min(AT_ONCE, _POSITIONS // (how.shape[1] * how.shape[2])))
+    batches = [requests[n : n + at_once] for n in range(0, len(requests), at_once)]
+    drawn = []
+    for n, some in enumerate(batches):
+        told = None if watch is None else _part_told(watch, n, len(batches))
+        drawn += _drawn_together(parts, some, how, told)
+    return drawn
+
+
+@dataclass(frozen=True)
+class _How:
+    """How images are drawn: what `draw` was given."""
+
+    size: tuple[int, int]  # width and height in pixels
+    shape: tuple[int, int, int]  # of x
+    steps: int
+    guidance: float
+    sampler: str
+    start: Image | None
+    strength: float
+    mask: Image | None
+    image: NDArray[np.float32] | None
+    mix: float
+    rescale: float
+    threshold: float | None
+    spacing: str
+    guides: tuple[Guide, ...]
+    stopped: Callable[[], bool] | None
+
+
+def _drawn_together(
+    parts: Parts, requests: Sequence[SampleRequest], how: _How, watch: Watch | None
+) -> list[Image]:
+    """Draw as many images as memory takes at once."""
     import torch
 
-    width, height = size or squarest(parts.settings.data)
-    shape = _shape(parts, width, height)
-    at_once = max(1, min(AT_ONCE, _POSITIONS // (shape[1] * shape[2])))
-    if len(requests) > at_once:
-        parted = [requests[n : n + at_once] for n in range(0, len(requests), at_once)]
-        how: dict[str, Any] = {"steps": steps, "guidance": guidance, "sampler": sampler}
-        how |= {"start": start, "strength": strength, "size": size, "guides": guides, "mask": mask}
-        how |= {"rescale": rescale, "threshold": threshold, "spacing": spacing}
-        how |= {"image": image, "mix": mix}
-        drawn = []
-        for n, some in enumerate(parted):
-            told = None if watch is None else _part_told(watch, n, len(parted))
-            drawn += draw(parts, some, watch=told, stopped=stopped, **how)
-        return drawn
+    shape = how.shape
     parts.family.check_size(shape[1:])
     device = next(parts.unet.parameters()).device
-    _check_guidance(parts, rescale, threshold)
-    times = _times(parts, steps, strength, spacing)
+    _check_guidance(parts, how.rescale, how.threshold)
+    times = _times(parts, how.steps, how.strength, how.spacing)
     noise = torch.stack([noise_of(wanted.seed, shape) for wanted in requests]).to(device)
     x = noise
-    if start is not None:
+    if how.start is not None:
         t = torch.full((len(requests),), times[0], device=device)
         x = parts.diffusion.noised(
-            _encoded(parts, start, (width, height), device).expand_as(noise), t, noise
+            _encoded(parts, how.start, how.size, device).expand_as(noise), t, noise
         )
     count = len(requests)
     condition = parts.text(
         [wanted.negative for wanted in requests] + [wanted.prompt for wanted in requests]
     ).to(device)
-    if image is not None:
-        condition = _varied(condition, image, mix, requests)
-    condition = condition.sized(torch.tensor([plain_sizes((width, height))] * 2 * count))
+    if how.image is not None:
+        condition = _varied(condition, how.image, how.mix, requests)
+    condition = condition.sized(torch.tensor([plain_sizes(how.size)] * 2 * count))
     for wanted in parts.text.too_long([one.prompt for one in requests]):
         say_once(f"the prompt {wanted!r} is cut to the text tower's {parts.text.limit} tokens")
     null, prompts = condition.part(0, count), condition.part(count, 2 * count)
@@ -129,23 +168,23 @@ def draw(
         parts.settings.diffusion.target,
         prompts,
         null,
-        guidance,
-        [guide(parts, [wanted.prompt for wanted in requests], prompts) for guide in guides],
+        how.guidance,
+        [guide(parts, [wanted.prompt for wanted in requests], prompts) for guide in how.guides],
         None if parts.codec.vae is not None else 1.0,
-        rescale,
-        threshold,
+        how.rescale,
+        how.threshold,
     )
 
     known = None
-    if mask is not None and start is not None:
-        known = known_of(open_image(start), mask, (width, height), parts.codec, noise)
+    if how.mask is not None and how.start is not None:
+        known = known_of(open_image(how.start), how.mask, how.size, parts.codec, noise)
         predict = known.within(predict, parts.diffusion)
 
     if watch is not None:
         predict = _watched(predict, watch, times)
 
     def step(x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
-        if stopped is not None and stopped():
+        if how.stopped is not None and how.stopped():
             raise Stopped
         return predict(x, t)
 
@@ -153,7 +192,7 @@ def draw(
         drawn = [noise_of(wanted.seed, shape, n + 1) for wanted in requests]
         return torch.stack(drawn).to(device)
 
-    pixels = parts.codec.decode(sample(sampler, step, parts.diffusion, x, times, fresh))
+    pixels = parts.codec.decode(sample(how.sampler, step, parts.diffusion, x, times, fresh))
     if known is not None:
         pixels = known.finished(pixels)
     return [_picture(one) for one in pixels]

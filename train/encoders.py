@@ -1,9 +1,9 @@
 """What encodes images and captions for a network, and what signs their encodings.
 
 Reads the autoencoder and the text encoders that training settings name; writes nothing. The
-signatures tell whether encodings that a dataset stores (latents.py) are those that a run would make
-(stored_fit.py): they contain the digests of the weights, and the settings that decide what is
-encoded.
+signatures tell whether encodings that a dataset stores (latents.py, text_states.py) are those that
+a run would make (stored_fit.py): they contain the digests of the weights, and the settings that
+decide what is encoded.
 """
 
 from __future__ import annotations

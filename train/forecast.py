@@ -51,8 +51,8 @@ class Forecast:
     parameters: int  # of the network
     trained: int  # of those, or of the updates of low rank
     steps: int
-    batch: int  # pictures per step, over all ranks
-    at_once: int  # pictures that a rank has on its way through the network
+    batch: int  # images per step, over all ranks
+    at_once: int  # images that a rank has on its way through the network
     shape: tuple[int, int, int]  # of x: channels, height, width
     memory: dict[str, int]  # bytes by what takes them
     peak_bytes: int
@@ -65,7 +65,7 @@ class Forecast:
         x = " x ".join(map(str, self.shape))
         found = [
             f"{self.parameters:,} parameters, {self.trained:,} trained; x is {x}",
-            f"{self.steps:,} steps of {self.batch} pictures, {self.at_once} at a time",
+            f"{self.steps:,} steps of {self.batch} images, {self.at_once} at a time",
             f"memory: {self.peak_bytes / 1e9:.2f} GB at the peak",
         ]
         found += [f"  {size / 1e9:8.2f} GB  {name}" for name, size in self.memory.items()]
@@ -99,7 +99,7 @@ def forecast(settings: TrainSettings, ranks: int = 1) -> Forecast:
     # A tower of open_clip is opened for it, which is not done without memory.
     ours = start is None or start.kind == "own"
     texts = text_widths(settings.text) if ours else (0, 0)
-    # From two pictures on it grows evenly; of one, some tensors are views of each other.
+    # From two images on it grows evenly; of one, some tensors are views of each other.
     one, more = (_measured(settings, start, shape, texts, min(n, at_once)) for n in (2, 3))
     kept = one.kept + max(0, at_once - 2) * (more.kept - one.kept)
     if one.bf16 and settings.model.checkpointing:  # else they are among what is kept
@@ -145,7 +145,7 @@ class _Measured:
     parameters: int
     trained: int
     kept: int  # bytes for the backward pass
-    flops: float  # of the forward pass, per picture
+    flops: float  # of the forward pass, per image
     condition: int  # numbers per caption
     bf16: bool  # whether it computes in bfloat16
 
@@ -157,7 +157,7 @@ def _measured(
     texts: tuple[int, int],
     count: int,
 ) -> _Measured:
-    """One forward pass of `count` pictures without their memory."""
+    """One forward pass of `count` images without their memory."""
     import torch
     from torch._subclasses.fake_tensor import FakeTensorMode
     from torch.utils.flop_counter import FlopCounterMode
@@ -262,7 +262,7 @@ def _network(
     setattr(pipe, start.family.part, network)
     pipe.vae_scale_factor = latent_of(str(start.folder / "vae"), 1)[1]
     with torch.device("cpu"):
-        family = start.family(pipe)
+        family = start.pipeline(pipe)
     return network, family, family.widths(network.config, _positions(start))
 
 
@@ -317,7 +317,7 @@ def _passes(settings: TrainSettings) -> int:
 
 
 def _vae_flops(settings: TrainSettings, start: Start | None, pixels: int) -> float:
-    """Of encoding one picture; 0 where the autoencoder's config is not there."""
+    """Of encoding one image; 0 where the autoencoder's config is not there."""
     import diffusers
     import torch
     from torch._subclasses.fake_tensor import FakeTensorMode

@@ -1,9 +1,9 @@
 """Drawing inside a mask: what lies outside stays as it is, and what is drawn has to fit to it.
 
 As RePaint (2201.09865) with any sampler and any model, none of which was trained for it: at each
-step the known part of the predicted picture is replaced by the known picture, so that the next x_t
+step the known part of the predicted image is replaced by the known image, so that the next x_t
 has it, noised as it should be. RePaint's resampling (going back some steps to harmonise) is left
-out. In the finished picture the pixels outside the mask are the picture's own, to the bit.
+out. In the finished image the pixels outside the mask are the image's own, to the bit.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _DRAWN = 128  # of 255: from this grey on a pixel is drawn
 
 @dataclass(frozen=True)
 class Known:
-    """A picture, and where it is to be drawn anew."""
+    """An image, and where it is to be drawn anew."""
 
     pixels: Tensor  # (1, 3, H, W) uint8
     x_0: Tensor  # (1, C, h, w) float32
@@ -33,7 +33,7 @@ class Known:
     drawn: Tensor  # (1, 1 or C, h, w) bool, of x
 
     def within(self, predict: Predict, diffusion: Diffusion) -> Predict:
-        """A predictor whose x_0 is the known picture outside the mask."""
+        """A predictor whose x_0 is the known image outside the mask."""
         import torch
 
         def found(x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
@@ -45,14 +45,14 @@ class Known:
         return found
 
     def finished(self, pixels: Tensor) -> Tensor:
-        """Drawn pictures (N, 3, H, W) uint8 with the known pixels outside the mask."""
+        """Drawn images (N, 3, H, W) uint8 with the known pixels outside the mask."""
         import torch
 
         return torch.where(self.drawn_pixels, pixels, self.pixels)
 
 
 def known_of(picture: Image, mask: Image, size: tuple[int, int], codec: Codec, to: Tensor) -> Known:
-    """A picture and its mask (white: drawn), cut to `size` (width, height), on the device of `to`.
+    """An image and its mask (white: drawn), cut to `size` (width, height), on the device of `to`.
 
     A latent is drawn where any of its pixels is. Raises `UserError` for a mask of another size, or
     one that draws nothing.
@@ -64,8 +64,8 @@ def known_of(picture: Image, mask: Image, size: tuple[int, int], codec: Codec, t
 
     if mask.size != picture.size:
         raise UserError(
-            f"the mask has {mask.width} x {mask.height} pixels, and the picture "
-            f"{picture.width} x {picture.height}; give a mask of the picture's size"
+            f"the mask has {mask.width} x {mask.height} pixels, and the image "
+            f"{picture.width} x {picture.height}; give a mask of the image's size"
         )
     grey = ImageOps.fit(mask.convert("L"), size, Images.Resampling.BOX)
     where = torch.from_numpy(np.asarray(grey, np.uint8) >= _DRAWN)[None, None].to(to.device)

@@ -22,8 +22,8 @@ from frenchcat.train.loader import Loaded
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from frenchcat.train.evaluate import HeldOutLoss
-    from frenchcat.train.trainer import StepReport
+    from frenchcat.train.held_out import HeldOutLoss
+    from frenchcat.train.step_report import StepReport
 
 
 class Log:

@@ -18,7 +18,8 @@ from frenchcat.train.reader import BadSample
 from frenchcat.train.run import anchored
 from frenchcat.train.settings import TrainSettings
 from frenchcat.train.start import with_start
-from frenchcat.train.trainer import Trainer, Watch
+from frenchcat.train.step_report import Watch
+from frenchcat.train.trainer import Trainer
 
 
 def train(settings: TrainSettings, watch: Watch | None = None, *, other_run: bool = False) -> Path:
@@ -69,7 +70,7 @@ def _trainer_of(settings: TrainSettings) -> type[Trainer]:
 def _too_large(settings: TrainSettings, error: BaseException) -> UserError:
     first = first_line(error, 120)
     return UserError(
-        f"out of memory at {settings.data.batch} pictures of {settings.data.size} px a step "
+        f"out of memory at {settings.data.batch} images of {settings.data.size} px per step "
         f"({first}); raise optimizer.accumulate (now {settings.optimizer.accumulate}), set "
         "model.checkpointing, or lower data.batch or data.size"
     )

@@ -1,15 +1,15 @@
-"""Distances between drawn and real pictures, as pure functions of their CLIP vectors.
+"""Distances between drawn and real images, as pure functions of their CLIP vectors.
 
-    clip_score        mean cosine of pictures and their prompts (2104.08718, without its factor)
+    clip_score        mean cosine of images and their prompts (2104.08718, without its factor)
     cmmd              maximum mean discrepancy, Gaussian kernel of sigma 10, x 1000 (2401.09603)
     frechet_distance  between two Gaussians fitted to the vectors (FID, 1706.08500 equation 6)
     precision_recall  how many drawn lie among the real, and the other way (1904.06991, k = 3)
 
-All in float64. Figures compare only within one embedding model, one number of pictures and one set
-of prompts: the Frechet distance of few pictures is biased upwards (its covariance has no full rank
+All in float64. Figures compare only within one embedding model, one number of images and one set
+of prompts: the Frechet distance of few images is biased upwards (its covariance has no full rank
 below D of them), CMMD as its authors compute it by about 1/n.
 
-Cost: quadratic in pictures, a block of rows at a time; the Frechet distance cubic in D.
+Cost: quadratic in images, a block of rows at a time; the Frechet distance cubic in D.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def frechet_distance(one: Vectors, other: Vectors) -> float:
     complex numbers arise. Raises ValueError for fewer than two rows.
     """
     if min(len(one), len(other)) < 2:
-        raise ValueError("a covariance needs two pictures or more")
+        raise ValueError("a covariance needs two images or more")
     a, b = np.asarray(one, np.float64), np.asarray(other, np.float64)
     c, d = np.atleast_2d(np.cov(a, rowvar=False)), np.atleast_2d(np.cov(b, rowvar=False))
     values, vectors = np.linalg.eigh(c)
@@ -82,7 +82,7 @@ def precision_recall(real: Vectors, drawn: Vectors, k: int = 3) -> tuple[float, 
     Raises ValueError for sets of k or fewer.
     """
     if min(len(real), len(drawn)) <= k:
-        raise ValueError(f"precision and recall with k={k} need more than {k} pictures")
+        raise ValueError(f"precision and recall with k={k} need more than {k} images")
     return _share_inside(drawn, real, k), _share_inside(real, drawn, k)
 
 

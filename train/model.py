@@ -80,6 +80,19 @@ def make_unet(
     return unet
 
 
+def load_unet(folder: Path) -> Any:
+    """The UNet2DConditionModel of a folder, in float32. Raises `UserError` if it does not load."""
+    import diffusers
+
+    unet_class: Any = diffusers.UNet2DConditionModel
+    # Low memory use would ask accelerate, which is not a dependency.
+    how = {"local_files_only": True, "low_cpu_mem_usage": False}
+    try:
+        return unet_class.from_pretrained(folder, **how).float()
+    except (OSError, ValueError, RuntimeError) as error:
+        raise UserError(f"{folder} does not load: {first_line(error, 200)}") from None
+
+
 def unet_output(unet: Any, x: Tensor, t: Tensor, condition: Condition) -> Tensor:
     """The U-Net's output at x_t with a caption, in the shape of x."""
     answer: Tensor = unet(
@@ -95,7 +108,7 @@ def unet_output(unet: Any, x: Tensor, t: Tensor, condition: Condition) -> Tensor
 
 
 class Codec:
-    """Pictures (B, 3, H, W) uint8 <-> what the U-Net works on: pixels in -1 … 1, or latents.
+    """Images (B, 3, H, W) uint8 <-> what the U-Net works on: pixels in -1 … 1, or latents.
 
     With a `patch` of p, pixels move by space-to-depth: (B, 3, H, W) <-> (B, 3 p^2, H/p, W/p). Each
     pixel keeps its value, so that the map is orthonormal and white noise stays white.
@@ -137,7 +150,7 @@ class Codec:
         return self
 
     def encode(self, pixels: Tensor) -> Tensor:
-        """uint8 pictures -> float32 x_0; latents are the posterior's mode, scaled."""
+        """uint8 images -> float32 x_0; latents are the posterior's mode, scaled."""
         import torch
 
         if self.vae is None:
@@ -150,7 +163,7 @@ class Codec:
         return (torch.cat(latents) - self._shift()) * float(self.vae.config.scaling_factor)
 
     def decode(self, x: Tensor) -> Tensor:
-        """x_0 -> uint8 pictures (B, 3, H, W)."""
+        """x_0 -> uint8 images (B, 3, H, W)."""
         import torch
 
         if self.vae is not None:

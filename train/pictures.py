@@ -56,7 +56,7 @@ def enough_of(data: DataSettings) -> tuple[int, int]:
 def fitted(
     picture: Image, shape: tuple[int, int], data: DataSettings, chance: SampleRandomness
 ) -> NDArray[np.uint8]:
-    """An RGB picture in a bucket's shape: (H, W, 3) uint8."""
+    """An RGB image in a bucket's shape: (H, W, 3) uint8."""
     from PIL import Image as Images
     from PIL import ImageOps
 
@@ -86,7 +86,7 @@ def is_mirrored(data: DataSettings, chance: SampleRandomness) -> bool:
 def sizes_of(
     size: tuple[int, int], shape: tuple[int, int], data: DataSettings, chance: SampleRandomness
 ) -> tuple[int, ...]:
-    """What SDXL is told of a picture (2307.01952), in pixels: six whole numbers.
+    """What SDXL is told of an image (2307.01952), in pixels: six whole numbers.
 
     Height and width before it is scaled, top and left of its cut once it is scaled (and flipped),
     height and width in the bucket. `size` and `shape` are (width, height); `fitted` cuts there.
@@ -104,7 +104,7 @@ def sizes_of(
 
 
 def plain_sizes(shape: tuple[int, int]) -> tuple[int, ...]:
-    """The same of a picture of (width, height) that was neither scaled nor cut."""
+    """The same of an image of (width, height) that was neither scaled nor cut."""
     return shape[1], shape[0], 0, 0, shape[1], shape[0]
 
 

@@ -39,7 +39,7 @@ _AutoencoderKL: Any = AutoencoderKL
 
 
 class FrenchcatPipeline(_Pipeline):  # type: ignore[misc]
-    """Prompts -> pictures, by the parts of a checkpoint."""
+    """Prompts -> images, by the parts of a checkpoint."""
 
     model_cpu_offload_seq = "unet->vae"
     _optional_components = ["vae"]  # noqa: RUF012 - diffusers' own form
@@ -59,7 +59,7 @@ class FrenchcatPipeline(_Pipeline):  # type: ignore[misc]
     ) -> None:
         """`flow_end` is the noise of a flow's last time; None: the schedule is no flow.
 
-        `flow_target` is what its U-Net predicts: the velocity (flow) or the picture (x0). The U-Net
+        `flow_target` is what its U-Net predicts: the velocity (flow) or the image (x0). The U-Net
         works on squares of `patch` pixels a side.
 
         Raises ImportError without frenchcat, OSError where the autoencoder is not at `vae_path`.
@@ -328,7 +328,7 @@ class FrenchcatPipeline(_Pipeline):  # type: ignore[misc]
     def _step(
         self, output: torch.Tensor, t: torch.Tensor, x: torch.Tensor, arguments: dict[str, Any]
     ) -> torch.Tensor:
-        """One step of the scheduler, the predicted picture kept within -1 … 1 in pixel models."""
+        """One step of the scheduler, the predicted image kept within -1 … 1 in pixel models."""
         more = dict(arguments)
         draws = self.config.flow_target == "x0"
         if self.config.flow_end is not None and (draws or self.vae is None):

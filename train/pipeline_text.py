@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from frenchcat.train.text import Condition, joined
 
 if TYPE_CHECKING:
-    from frenchcat.train.families import Family
+    from frenchcat.train.families import PipelineFamily
 
 KEPT_BYTES = 2**30
 _AT_ONCE, _COUNTED = 32, 100_000
@@ -22,7 +22,7 @@ _AT_ONCE, _COUNTED = 32, 100_000
 class PipelineText:
     """The text encoders of a family's pipeline, frozen."""
 
-    def __init__(self, family: Family, digest: str) -> None:
+    def __init__(self, family: PipelineFamily, digest: str) -> None:
         self._family, self.digest = family, digest
         encoders = family.encoders()
         self.name = " and ".join(type(encoder).__name__ for encoder in encoders.values())

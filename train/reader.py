@@ -58,7 +58,7 @@ class Sample:
     caption: str
     repeat: int = 0  # how often its row was drawn before in this epoch
     name: str = ""  # tells samples of one key apart; the key itself where that is enough
-    size: tuple[int, int] = (0, 0)  # of the stored picture, upright: (width, height) in pixels
+    size: tuple[int, int] = (0, 0)  # of the stored image, upright: (width, height) in pixels
 
     def __post_init__(self) -> None:
         if not self.name:
@@ -241,7 +241,7 @@ def _picture(data: bytes, at_least: tuple[int, int] | None) -> Image:
 
 
 def _stored_size(data: bytes, picture: Image, at_least: tuple[int, int] | None) -> tuple[int, int]:
-    """A picture's (width, height); only one that is larger than asked for was decoded smaller."""
+    """An image's (width, height); only one that is larger than asked for was decoded smaller."""
     from frenchcat.curate.image import upright_size
 
     if at_least is None or picture.width < at_least[0] or picture.height < at_least[1]:

@@ -4,7 +4,7 @@
 <run>/rows/             what is trained on (rows.py)
 <run>/checkpoints/      (checkpoint.py)
 <run>/log.jsonl         a line per step: loss, rate, where the time went
-<run>/held_out.jsonl    a line a checkpoint: the loss on held-out pictures
+<run>/held_out.jsonl    one line per checkpoint: the loss on held-out images
 <run>/losses-0.jsonl    a line a damaged sample, by rank: key, reason, substitute
 <run>/samples/          grids of the fixed prompts
 <run>/tensorboard/
@@ -30,7 +30,7 @@ from frenchcat.train.export import renew_pipeline
 from frenchcat.train.families import Family
 from frenchcat.train.layout import Words, rows_of_selection, rows_of_tars, stamp_of_tars
 from frenchcat.train.lora import add_lora, add_text_lora
-from frenchcat.train.model import Codec, device_of, make_unet
+from frenchcat.train.model import Codec, device_of, load_unet, make_unet
 from frenchcat.train.pictures import edges_of
 from frenchcat.train.pipeline_text import PipelineText
 from frenchcat.train.rows import TrainingRows, open_rows
@@ -39,7 +39,6 @@ from frenchcat.train.start import (
     Start,
     check_fits,
     open_pipeline,
-    open_unet,
     opened_as,
     process_of,
     start_of,
@@ -136,7 +135,7 @@ def _started(settings: TrainSettings, start: Start) -> Parts:
         parts = Parts(settings, network, text, codec, diffusion, start, family)
     else:
         parts = make_parts(changed(settings, model=changed(settings.model, start=None, lora=0)))
-        parts = replace(parts, settings=settings, unet=open_unet(start), start=start)
+        parts = replace(parts, settings=settings, unet=load_unet(start.network), start=start)
         assert isinstance(parts.text, TextEncoder)
         check_fits(start, parts.unet, parts.text.width, parts.codec.channels)
     if settings.model.checkpointing:
@@ -184,8 +183,6 @@ def open_run(
     `which` is a checkpoint's folder, by default the best. Raises `UserError` if the folder is not a
     run or has no checkpoint yet, or there is no such device.
     """
-    import diffusers
-
     from frenchcat.curate.unset_weights import UnsetWeights
 
     found, state, settings = find_checkpoint(path, which)
@@ -200,9 +197,7 @@ def open_run(
         parts = make_parts(settings)  # its network is replaced below
     on = device_of(device)
     if not parts.family.pipeline:  # else the checkpoint is a pipeline, and its network is there
-        unet_class: Any = diffusers.UNet2DConditionModel
-        quiet = {"local_files_only": True, "low_cpu_mem_usage": False}  # else it asks accelerate
-        parts.unet = unet_class.from_pretrained(found / "unet", **quiet)
+        parts.unet = load_unet(found / "unet")
     parts.unet = parts.unet.eval().to(on)
     return parts.to(on), state, found
 

@@ -1,8 +1,8 @@
-"""Samplers: from noise to a picture in a few steps, as pure functions that take the model.
+"""Samplers: from noise to an image in a few steps, as pure functions that take the model.
 
 Each takes `predict(x, t) -> (x_0, eps)` with x (N, C, H, W) float32 and t (N,) int64, the same for
 all, the start x at `times[0]`, and the times at which to ask, falling; after the last comes the
-clean picture. What guidance does is inside `predict` (guidance.py); randomness is handed in.
+clean image. What guidance does is inside `predict` (guidance.py); randomness is handed in.
 
     ddpm           2006.11239 algorithm 2, over any subset of the steps
     ddim           2010.02502 equation 12; eta 0 is deterministic, 1 is DDPM's variance
@@ -55,7 +55,7 @@ def sample(
 def timesteps(total: int, steps: int, strength: float = 1.0) -> list[int]:
     """The times at which to ask, falling, spaced from the end ("trailing", 2305.08891 table 2).
 
-    `strength` below 1 starts later, from a picture noised to the first time that is returned.
+    `strength` below 1 starts later, from an image noised to the first time that is returned.
     Raises ValueError outside 1 <= steps <= total and 0 < strength <= 1.
     """
     if not 1 <= steps <= total:
@@ -121,7 +121,7 @@ def ddim(
 
 
 def heun(predict: Predict, diffusion: Diffusion, x: Tensor, times: Sequence[int]) -> Tensor:
-    """Heun's rule on dx = x_0 da + eps ds; Euler, which is DDIM, on the step to the picture.
+    """Heun's rule on dx = x_0 da + eps ds; Euler, which is DDIM, on the step to the image.
 
     The same flow as in x/a over s/a, where the paper has it, but bounded where a comes near 0.
     """

@@ -26,7 +26,7 @@ class DataSettings:
     size: int = Field(default=32, ge=8)
     """The shorter side after resizing (pixels)."""
     aspects: tuple[float, ...] = (1.0,)
-    """Width/height of the buckets; each picture goes to the nearest. One: everything is square."""
+    """Width/height of the buckets; each image goes to the nearest. One: everything is square."""
     multiple: int = Field(default=8, ge=1)
     """Sides of buckets are multiples of it; a pipeline that is started from may need more."""
     flip: bool = True
@@ -112,7 +112,7 @@ class DiffusionSettings:
     zero_terminal: bool = False
     """Whether the last time is pure noise (2305.08891)."""
     target: Literal["eps", "x0", "v", "flow"] = "v"
-    """What the model predicts: the noise, the picture, or a mixture of both."""
+    """What the model predicts: the noise, the image, or a mixture of both."""
     min_snr: Annotated[float, Field(ge=0)] | Literal["auto"] | None = "auto"
     """Gamma of 2303.09556; 0 or None: the plain error; auto: 5, and 0 for the target flow."""
     loss: Literal["target", "velocity"] = "target"

@@ -24,10 +24,10 @@ from typing import Any, Literal
 
 from frenchcat.curate.config import as_dict, changed, resolve
 from frenchcat.curate.dataset import file_sha256
-from frenchcat.curate.errors import NotFound, UserError, first_line
+from frenchcat.curate.errors import NotFound, UserError
 from frenchcat.curate.notices import say_once
 from frenchcat.train.diffusion import Diffusion, Target
-from frenchcat.train.families import FAMILIES, Family
+from frenchcat.train.families import FAMILIES, Family, PipelineFamily
 from frenchcat.train.families.base import read_json
 from frenchcat.train.model import Codec
 from frenchcat.train.pictures import shapes_of
@@ -35,7 +35,6 @@ from frenchcat.train.settings import TrainSettings
 
 INDEX, SCHEDULER = "model_index.json", "scheduler_config.json"
 _SCHEDULES = {"linear": "linear", "scaled_linear": "scaled_linear", "squaredcos_cap_v2": "cosine"}
-_QUIET = {"local_files_only": True}
 ARTIST = "artist"
 """What `model.start` calls the bundled artist."""
 _PARTS = ("unet", "transformer")
@@ -49,6 +48,12 @@ class Start:
     folder: Path
     kind: Literal["pipeline", "unet", "own"]
     family: type[Family] = Family
+
+    @property
+    def pipeline(self) -> type[PipelineFamily]:
+        """The family of a start of the kind "pipeline"."""
+        assert issubclass(self.family, PipelineFamily)
+        return self.family
 
     @property
     def network(self) -> Path:
@@ -112,19 +117,8 @@ def start_of(named: str) -> Start:
     raise UserError(f"model.start {named} {there}; give the folder of a pipeline, a U-Net or a run")
 
 
-def open_unet(start: Start) -> Any:
-    """The U-Net. Raises `UserError` where it does not load."""
-    import diffusers
-
-    unet_class: Any = diffusers.UNet2DConditionModel
-    try:
-        return unet_class.from_pretrained(start.network, low_cpu_mem_usage=False, **_QUIET).float()
-    except (OSError, ValueError, RuntimeError) as error:
-        raise UserError(f"{start.network} does not load: {first_line(error, 200)}") from None
-
-
 def check_fits(start: Start, unet: Any, text_width: int, channels: int) -> None:
-    """Raise `UserError` for a U-Net that attends to other states, or works on other pictures."""
+    """Raise `UserError` for a U-Net that attends to other states, or works on other images."""
     config = unet.config
     if config.cross_attention_dim != text_width:
         raise UserError(
@@ -144,9 +138,9 @@ def check_fits(start: Start, unet: Any, text_width: int, channels: int) -> None:
         )
 
 
-def open_pipeline(start: Start, settings: TrainSettings) -> tuple[Family, Codec]:
+def open_pipeline(start: Start, settings: TrainSettings) -> tuple[PipelineFamily, Codec]:
     """A pipeline's family and its autoencoder. Raises `UserError` where they do not go together."""
-    family = start.family.open(start.folder)
+    family = start.pipeline.open(start.folder)
     vae = family.pipe.vae
     if getattr(vae.config, "latents_mean", None) is not None:
         raise UserError(
@@ -170,7 +164,7 @@ def process_of(start: Start) -> tuple[Diffusion, Target]:
 
     Raises `UserError` for a scheduler that the family is not trained with.
     """
-    return start.family.process(read_json(start.folder / "scheduler" / SCHEDULER), start.folder)
+    return start.pipeline.process(read_json(start.folder / "scheduler" / SCHEDULER), start.folder)
 
 
 def with_start(settings: TrainSettings) -> TrainSettings:
@@ -280,7 +274,7 @@ def weights_digest(checkpoint: Path) -> str:
 
 
 def _multiple(start: Start) -> int:
-    """What the sides of pictures are multiples of, so that they divide into latents and patches."""
+    """What the sides of images are multiples of, so that they divide into latents and patches."""
     levels = read_json(start.folder / "vae" / "config.json").get("block_out_channels", ())
     patch = read_json(start.network / "config.json").get("patch_size") or 1
     return int(2 ** max(len(levels) - 1, 0) * patch)

@@ -3,10 +3,10 @@
 A guide is made once from a classifier or a CLIP model, and gives the gradient for some prompts
 when they are drawn (draw.py). Writes nothing.
 
-classifier_guide   2105.05233: one label for all prompts, by a classifier of noised pictures
-clip_guide         2112.10741, section 2.4: the prompt itself, by the predicted picture
+classifier_guide   2105.05233: one label for all prompts, by a classifier of noised images
+clip_guide         2112.10741, section 2.4: the prompt itself, by the predicted image
 
-GLIDE trains a CLIP on noised pictures; here an ordinary one sees the predicted x_0, and the
+GLIDE trains a CLIP on noised images; here an ordinary one sees the predicted x_0, and the
 gradient goes back through the U-Net. Not here: augmentations against shortcuts, latents for CLIP.
 """
 

@@ -1,4 +1,4 @@
-"""What a dataset stores of images and captions (latents.py), as training reads it.
+"""What a dataset stores of images and captions (latents.py, text_states.py), as training reads it.
 
 Reads latents/ and text_states/ of a dataset on a disk, memory-mapped; writes nothing. A store is
 pickled as its arguments, so that each worker maps the files anew. Cost: a row is found by a binary

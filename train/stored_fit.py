@@ -26,8 +26,8 @@ from frenchcat.train.encoders import (
     text_signature,
     vae_digest,
 )
-from frenchcat.train.latents import captions_of
 from frenchcat.train.stored import LatentStore, Stored, TextStore
+from frenchcat.train.text import captions_of
 
 if TYPE_CHECKING:
     from frenchcat.train.pipeline_text import PipelineText

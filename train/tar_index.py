@@ -110,5 +110,5 @@ def _refuse_compressed(file: IO[bytes], name: str) -> None:
         if head.startswith(magic):
             raise UserError(
                 f"{name} is compressed with {kind}: a sample in it cannot be read alone; unpack it "
-                "first (pictures are compressed already)"
+                "first (images are compressed already)"
             )

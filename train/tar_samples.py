@@ -2,7 +2,7 @@
 
 Members in a row whose names agree up to the base name's first dot are one sample; what follows the
 dot, in lower case, is the field's name (`tariterators.group_by_keys`). Two additions, so that no
-picture is lost without a word: parts of one sample that lie apart in a tar are put together where
+image is lost without a word: parts of one sample that lie apart in a tar are put together where
 none of them is whole, and a field's name may have a stem of its own, so that `22.05.png` goes with
 `22.05.txt`. Whatever is not trained on is left out under a reason, by name.
 

@@ -8,7 +8,7 @@ bytes. Beside it are kept
     contents    digests of every member's name, place and size, and of its last bytes, asked only
                 where `seen` differs: a copy or a moved file goes on, a rewritten one is refused
 
-Cost of `contents`: one small read a member, as for indexing. A picture whose last 64 bytes are the
+Cost of `contents`: one small read per member, as for indexing. An image whose last 64 bytes are the
 same counts as the same; those of a PNG hold the check sum of its pixels.
 """
 

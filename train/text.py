@@ -32,6 +32,13 @@ def variants_of(caption: str, settings: TextSettings) -> list[str]:
     return [first, *(part for part in others if part)]
 
 
+def captions_of(caption: str, settings: TextSettings) -> list[str]:
+    """Every text that training can make of a caption: its variants, in each template."""
+    templates = settings.templates or ("{caption}",)
+    made = (t.replace("{caption}", v) for v in variants_of(caption, settings) for t in templates)
+    return list(dict.fromkeys(made))
+
+
 @dataclass(frozen=True)
 class Condition:
     """A batch of encoded captions."""
@@ -39,7 +46,7 @@ class Condition:
     states: Tensor  # (B, L, D) float32; zeros after a caption's end
     mask: Tensor  # (B, L) bool: which positions belong to the caption
     pooled: Tensor | None = None  # (B, P) float32: the captions' CLIP embeddings, of length sqrt(P)
-    sizes: Tensor | None = None  # (B, 6) float32: a picture's height and width, top and left of
+    sizes: Tensor | None = None  # (B, 6) float32: an image's height and width, top and left of
     # its cut in pixels once it is scaled, height and width of what is trained (2307.01952)
 
     def to(self, device: Any) -> Condition:
@@ -67,7 +74,7 @@ class Condition:
         return joined([self, other])
 
     def sized(self, sizes: Tensor) -> Condition:
-        """The same for pictures of these sizes, (B, 6); see `sizes`."""
+        """The same for images of these sizes, (B, 6); see `sizes`."""
         return replace(self, sizes=sizes.to(self.states))
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> Condition:

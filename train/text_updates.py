@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from frenchcat.train.families import PipelineFamily
 from frenchcat.train.pipeline_text import PipelineText
 
 if TYPE_CHECKING:
-    from frenchcat.train.families import Family
     from frenchcat.train.run import Parts
 
 _NETWORK, _ENCODERS = "network.", "encoders."
@@ -27,7 +27,7 @@ _NETWORK, _ENCODERS = "network.", "encoders."
 
 @dataclass(frozen=True)
 class Captions:
-    """A batch of captions that are not encoded yet, and the sizes of their pictures, (B, 6)."""
+    """A batch of captions that are not encoded yet, and the sizes of their images, (B, 6)."""
 
     texts: Sequence[str]
     sizes: Tensor
@@ -40,7 +40,7 @@ class Captions:
 class NetworkAndText(torch.nn.Module):
     """`forward(x, t, captions)` gives the network's answer, in the shape of x."""
 
-    def __init__(self, network: Any, family: Family) -> None:
+    def __init__(self, network: Any, family: PipelineFamily) -> None:
         super().__init__()
         self.network, self._family = network, family
         self.encoders = torch.nn.ModuleDict(family.trained_encoders())
@@ -58,13 +58,15 @@ def network_state(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def text_of(parts: Parts, state: dict[str, Tensor]) -> PipelineText:
     """A text side of its own with the weights in a state of NetworkAndText."""
-    pipe = copy.copy(parts.family.pipe)
-    for name, encoder in parts.family.trained_encoders().items():
+    family = parts.family
+    assert isinstance(family, PipelineFamily)
+    pipe = copy.copy(family.pipe)
+    for name, encoder in family.trained_encoders().items():
         plain = type(encoder)(encoder.config).float().eval().requires_grad_(False)
         plain.load_state_dict(_below(state, f"{_ENCODERS}{name}."), strict=True)
         setattr(pipe, name, plain)
     device = next(parts.unet.parameters()).device
-    return PipelineText(type(parts.family)(pipe), parts.text.digest).to(device)
+    return PipelineText(type(family)(pipe), parts.text.digest).to(device)
 
 
 def _below(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -1,8 +1,8 @@
 """clip-retrieval's folders: vectors and, row for row, their metadata -> shards without images.
 
 Rows get new keys, 10,000 per shard; `image_path` is kept as `original_key`. The folder does not say
-which CLIP model made its vectors: whoever knows names it, or asks by vector only. A row whose
-vector is zero or not a number stays a row; it is not embedded, with the reason.
+which CLIP model made its vectors: the user names it, or can search by vector only. A row whose
+vector is zero or not a number stays a row; it counts as not embedded, with the reason.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 KIND = "clip-retrieval"
 PER_SHARD = 10_000
 UNKNOWN = "unknown"
-"""The model's name where nobody named it."""
+"""The model's name if the user did not name one."""
 ZERO, NOT_A_NUMBER = "zero_embedding", "nan_embedding"
 """Why a row has no vector."""
 VERSION = 1
@@ -99,7 +99,7 @@ class ClipRetrieval:
         """What the user should know."""
         said = self._left_out.notes()
         if self._texts is None:
-            said.append("there are no vectors of captions: --by text compares with pictures, too")
+            said.append("there are no vectors of captions: --by text compares with images, too")
         if not self._images.lossless:
             said.append("the vectors come from an index that keeps them in part: figures are near")
         if self._clip is None:

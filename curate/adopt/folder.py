@@ -1,9 +1,9 @@
 """A folder that other tools or people made -> a dataset; the folder is left as it is.
 
-Reads the folder, writes a new dataset whose markers say that its stages were adopted. What is
-wrong with a folder is found before the dataset is made as far as that is cheap; an adoption that
-is refused later takes away what it made. Killed, the same call goes on with the shards that are
-missing. A dataset that holds something else is never written into.
+Reads the folder, writes a new dataset whose markers say that its stages were adopted. Faults of a
+folder that are cheap to find are found before the dataset is made; an adoption that is refused
+later deletes what it made. After an interruption the same call continues with the missing shards.
+A dataset that holds something else is never written into.
 """
 
 from __future__ import annotations

@@ -148,7 +148,7 @@ def _coco_rows(
     rows: dict[str, list[Any]] = {FILE: [], "caption": [], "url": [], "coco_id": []}
     for image in coco["images"]:
         if not isinstance(image, dict):
-            left_out.add("left out, entries of COCO's images that are no objects", path)
+            left_out.add("left out, entries of COCO's images that are not objects", path)
             continue
         number = json.dumps(image.get("id"))
         name = _sound(str(image.get("file_name")), path, left_out)

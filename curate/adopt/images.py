@@ -1,7 +1,7 @@
 """A plain folder of images -> shards, each image with the text that belongs to it.
 
-Reads the images, writes the dataset's shards. What is in the folder, image_tree.py says, which text
-belongs to an image, image_texts.py. Images are kept byte for byte (kept.py). Memory is the rows,
+Reads the images, writes the dataset's shards. image_tree.py finds the files of the folder, and
+image_texts.py the text of each image. Images are kept byte for byte (kept.py). Memory is the rows,
 and one image.
 """
 
@@ -41,7 +41,7 @@ KIND = "a folder of images"
 PER_SHARD = 1000
 _NO_TEXT = "kept without a caption, images without a text"
 _NO_FILE = "rows whose file is not in the folder, kept as failed (missing_file)"
-_NOT_IMAGES = "rows whose file is no image or damaged, kept as failed"
+_NOT_IMAGES = "rows whose file is not an image or is damaged, kept as failed"
 _CONVERTED = "images converted to PNG (all others are kept byte for byte)"
 
 

@@ -56,7 +56,7 @@ _SECOND_IMAGE = "left out, further images of a sample"
 _LONG_NAME = "left out, files of a sample whose names are too long for a tar"
 _MAX_NAME = 100  # bytes; what a tar's header holds (POSIX.1-1988)
 _PLAIN = re.compile(r"[A-Za-z0-9_-]{1,60}")
-"""Keys and shards' names that are names of files everywhere, in a tar and in SQL's globs, too."""
+"""Keys and names of shards that are safe as file names, in a tar and in SQL globs."""
 
 
 # -- the rows ------------------------------------------------------------------------------------
@@ -70,7 +70,7 @@ class Img2dataset:
     def __init__(
         self, folder: Path, shards: list[SourceShard], names: ColumnNames, left_out: LeftOut
     ) -> None:
-        """Look at every shard's columns and keys; `UserError` where they do not do."""
+        """Look at every shard's columns and keys; `UserError` if they cannot be adopted."""
         self.shards, self._left_out = shards, left_out
         listed = unified(shard.schema for shard in shards)
         self._url, self._caption = names.pick(listed.names, str(folder))
@@ -100,7 +100,7 @@ class Img2dataset:
         if self._new_keys:
             why = "captions are rows of their own"
             if not self._keys_fit:
-                why = "keys do not begin with their shard's name, or are no names for files"
+                why = "keys do not begin with their shard's name, or cannot be file names"
             said.append(f"{why}: rows have new keys, and original_key has the old ones")
         return said
 
@@ -193,7 +193,7 @@ class Img2dataset:
         return found
 
     def _is_ours(self, shard: SourceShard, rows: pa.Table) -> bool:
-        """Whether a tar is as a shard's has to be: plain names, an image for each stored row."""
+        """Whether a tar can be linked as it is: plain names, and an image for each stored row."""
         import pyarrow as pa
 
         if self._caption not in (None, "caption"):

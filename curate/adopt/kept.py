@@ -27,7 +27,7 @@ IMAGE_ENDINGS = frozenset(
 
 
 class NotKept(Exception):
-    """A file that is no image, or cannot be read as one; `failure` says why."""
+    """A file that is not an image, or cannot be read as one; `failure` says why."""
 
     def __init__(self, reason: str, detail: str) -> None:
         self.failure = Failure(reason, detail=detail)

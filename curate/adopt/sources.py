@@ -140,7 +140,7 @@ def _arrow_tables(paths: list[Path]) -> Iterator[pa.Table]:
 
 
 def _hdf5_tables(path: Path) -> Iterator[pa.Table]:
-    """clip-retrieval's: one HDF5 dataset a column, in the group `dataset`."""
+    """clip-retrieval's: one HDF5 dataset per column, in the group `dataset`."""
     import importlib
 
     import pyarrow as pa

@@ -1,4 +1,4 @@
-"""CLIP: pictures or texts -> unit vectors, with any open_clip model or the bundled one."""
+"""CLIP: images or texts -> unit vectors, with any open_clip model or the bundled one."""
 
 from frenchcat.curate.clip.settings import ClipSettings
 

@@ -24,7 +24,7 @@ from frenchcat.curate.notices import say_once
 Vectors = NDArray[np.float32]  # (N, D), unit rows
 Pixels = NDArray[np.uint8]  # (N, H, W, 3)
 
-COMPILE_PAYS_FROM = 2_000  # pictures; compiling a ViT-B-32 costs about half a minute on 2 cores
+COMPILE_PAYS_FROM = 2_000  # images; compiling a ViT-B-32 costs about half a minute on 2 cores
 
 
 class ImageTower:
@@ -38,7 +38,7 @@ class ImageTower:
         settings: ClipSettings,
         rows: int | None,
     ) -> None:
-        """`rows` is how many pictures will be encoded in all, None for a few."""
+        """`rows` is how many images will be encoded in all, None for a few."""
         self.device, self.dtype = placed(settings)
         self.batch_size = settings.batch_size
         self.tower: Callable[[torch.Tensor], torch.Tensor] = tower.to(self.device, self.dtype)

@@ -1,4 +1,4 @@
-"""A CLIP model behind two calls: pictures or texts -> (N, D) float32 unit rows.
+"""A CLIP model behind two calls: images or texts -> (N, D) float32 unit rows.
 
 Reads weights, writes nothing. open_clip makes every model but the bundled one; `mini` has towers
 of its own (see `bundled`), each loaded when it is first needed, so that a text query imports
@@ -59,7 +59,7 @@ class Clip:
         return self._model.text_tower()
 
     def encode_pictures(self, pictures: Sequence[Image] | Pixels) -> Vectors:
-        """Pictures (PIL images, or what `pixels` made of them) -> (N, D) float32 unit rows."""
+        """Images (PIL images, or what `pixels` made of them) -> (N, D) float32 unit rows."""
         if not len(pictures):
             return self._nothing()
         if not isinstance(pictures, np.ndarray):
@@ -82,7 +82,7 @@ class Clip:
 
 
 def load_clip(settings: ClipSettings, rows: int | None = None) -> Clip:
-    """Load a model; `rows` is how many pictures will be encoded in all, None for a few.
+    """Load a model; `rows` is how many images will be encoded in all, None for a few.
 
     Raises `UserError` where the weights cannot be had or do not fit.
     """
@@ -90,5 +90,5 @@ def load_clip(settings: ClipSettings, rows: int | None = None) -> Clip:
 
 
 def pixels(preprocess: Preprocess, pictures: Sequence[Image]) -> Pixels:
-    """Pictures as the model's preprocessing leaves them, before normalisation: (N, H, W, 3)."""
+    """Images as the model's preprocessing leaves them, before normalisation: (N, H, W, 3)."""
     return np.stack([np.asarray(preprocess(picture), np.uint8) for picture in pictures])

@@ -1,8 +1,8 @@
-"""A model's picture-to-picture preprocessing, pixel for pixel open_clip's, in Pillow alone.
+"""A model's image preprocessing, pixel for pixel open_clip's, in Pillow alone.
 
 Reads and writes nothing. Decoding processes run it: without torch they start in a fraction of a
 second and hold tens of megabytes. The trade-off: open_clip's three ways to resize are said again
-here; tests hold them against open_clip's own. One thing differs on purpose: pictures are converted
+here; tests hold them against open_clip's own. One thing differs on purpose: images are converted
 to RGB first, since Pillow resizes a palette's indices by the nearest neighbour only.
 
 What follows, scaling to [0, 1] and the mean and deviation, is done on whole batches by the model.
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Preprocess:
-    """Picture of any size and mode -> RGB picture of `height` x `width` pixels."""
+    """Image of any size and mode -> RGB image of `height` x `width` pixels."""
 
     height: int
     width: int

@@ -35,6 +35,6 @@ class ClipSettings:
     compile: Literal["auto", "yes", "no"] = "auto"
     """torch.compile; auto: where a dataset is long enough to pay for compiling."""
     batch_size: int = Field(64, ge=1, le=65536)
-    """Pictures or texts at a time (count)."""
+    """Images or texts that are encoded together (count)."""
     decode_workers: int | None = Field(None, ge=1)
-    """Processes that decode pictures; None: one a core."""
+    """Processes that decode images; None: one per core."""

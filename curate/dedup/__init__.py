@@ -1,4 +1,4 @@
-"""Duplicates: which stored pictures show the same thing, and which one of them stays.
+"""Duplicates: which stored images show the same thing, and which one of them stays.
 
     exact.py        equal bytes, equal URLs
     perceptual.py   PDQ hashes that differ in few bits
@@ -6,7 +6,7 @@
     cluster.py      all of these relations -> clusters
     survivor.py     a cluster -> the row that stays, by a stated rule
     detectors.py    the table of these: what each reads, its settings, its place in the order
-    rows.py         what a dataset's files say of its pictures, gathered
+    rows.py         what a dataset's files say of its images, gathered
     stage.py        the whole: reads and writes a dataset
 
 The first five are pure functions over arrays and know no dataset.

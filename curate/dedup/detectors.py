@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 NEAR_COSINE = 0.96
-"""Of two CLIP vectors: the pictures are near copies; removals take it, too."""
+"""Of two CLIP vectors: the images are near copies; removals take it, too."""
 
 
 @settings
@@ -36,7 +36,7 @@ class PerceptualSettings:
     perceptual_distance: int = Field(default=PDQ_DISTANCE, ge=0, le=64)
     """Bits (of 256) by which PDQ hashes of duplicates may differ."""
     perceptual_quality: int = Field(default=PDQ_QUALITY, ge=0, le=100)
-    """PDQ hashes of pictures with less detail than this tie nothing."""
+    """PDQ hashes of images with less detail than this tie nothing."""
 
 
 @settings
@@ -44,7 +44,7 @@ class SemanticSettings:
     """When two vectors are near."""
 
     semantic_cosine: float = Field(default=NEAR_COSINE, gt=0.5, lt=1.0)
-    """Least cosine of the picture vectors of duplicates."""
+    """Least cosine of the image vectors of duplicates."""
 
 
 @settings
@@ -156,7 +156,7 @@ class Semantic:
     scores: Mapping[str, str] = {}
 
     def inputs(self, dataset: Dataset, shard: str, scores: Mapping[str, str]) -> Mapping[str, str]:
-        """The picture vectors and their keys."""
+        """The image vectors and their keys."""
         found = vectors_digest(dataset, shard)
         if found is None:
             raise UserError(

@@ -1,7 +1,7 @@
-"""What a dataset's files say of its stored pictures, gathered over all shards for the comparison.
+"""What a dataset's files say of its stored images, gathered over all shards for the comparison.
 
 Reads the sidecars, scores/, embeddings/ and the removal log; writes nothing but a scratch file of
-vectors. A row's number is its place among the stored pictures of all shards in the order of their
+vectors. A row's number is its place among the stored images of all shards in the order of their
 keys, removed ones left out: a row that is gone stands for no other. It is used in memory only.
 Memory: about 300 bytes per row; vectors stay in a memory-mapped file.
 """
@@ -38,7 +38,7 @@ _SCORE_DIGESTS = b"frenchcat.scores"
 
 @dataclass(frozen=True)
 class StoredRows:
-    """The stored pictures of a dataset; columns are as long as `keys`."""
+    """The stored images of a dataset; columns are as long as `keys`."""
 
     shards: tuple[tuple[str, int], ...]  # with how many rows each has, in order
     table: pa.Table  # the columns SIDECAR and those of scores; null where there is none
@@ -87,7 +87,7 @@ def inputs(dataset: Dataset, shard: str, detectors: Sequence[Detector]) -> dict[
     sidecar = files.SIDECAR.of(shard)
     found = {sidecar: output_sha256(dataset, "download", shard, sidecar)}
     scores = _score_digests(dataset, shard)
-    # Not the digest of the whole file: a new score would have all pictures compared again.
+    # Not the digest of the whole file: a new score would have all images compared again.
     wanted = [name for name in ("pdq", "similarity") if name in scores]
     found |= {f"scores.{name}": scores[name] for name in wanted}
     for detector in detectors:
@@ -100,7 +100,7 @@ def inputs(dataset: Dataset, shard: str, detectors: Sequence[Detector]) -> dict[
 
 
 def vectors_digest(dataset: Dataset, shard: str) -> dict[str, str] | None:
-    """Path -> digest of a shard's picture vectors and their keys; None where it has none."""
+    """Path -> digest of a shard's image vectors and their keys; None where it has none."""
     made = marker(dataset, embed.STAGE, shard)
     if made is None:
         return None

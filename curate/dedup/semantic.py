@@ -7,7 +7,7 @@ near pair may be parted on the way; the next round draws other pivots. Rounds go
 one has tied together almost nothing new (`LOST` of all that was), so easy data ends early.
 
 Pivots are data: where vectors crowd, pivots crowd, and the leaves stay small. Vectors that almost
-equal a pivot are tied to it and leave the round there, so that a picture that was stored a hundred
+equal a pivot are tied to it and leave the round there, so that an image that was stored a hundred
 thousand times costs no square.
 
 Rounds know nothing of each other, so each core runs one of its own, on one thread: products of
@@ -80,7 +80,7 @@ def near_vectors(
 
 
 def _rounds(vectors: Vectors, cosine: float) -> Generator[Edges]:
-    """The near pairs of each round in order, a core a round; at most `ROUNDS` of them."""
+    """The near pairs of each round, in order; each core runs a round; at most `ROUNDS` rounds."""
     at_once = 1 if len(vectors) <= LEAF else min(os.cpu_count() or 1, _AT_ONCE)
     stop: list[bool] = []
 

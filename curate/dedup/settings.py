@@ -27,5 +27,5 @@ class DedupSettings(DetectorSettings):
     """Two captions of one image contradict each other if they are farther apart than this times
     the distance of two captions of the dataset at random."""
     survivor: tuple[Rule, ...] = ("resolution", "similarity", "key")
-    """Who stays: most pixels of the original, then highest caption score, then first key. Further
-    rule: caption_length (longest). What the rules leave undecided, the first key decides."""
+    """Which row of a cluster stays: the one with the most pixels in the original, then the highest
+    caption score, then the first key. A further rule: caption_length (longest)."""

@@ -1,7 +1,7 @@
 """The stage `dedup`: a dataset's duplicates -> ``duplicates/00000.parquet``, a file per shard.
 
 Reads the sidecars, scores/ (pdq, similarity), embeddings/img_emb and the removal log; writes for
-every stored picture that is not removed, in key order::
+every stored image that is not removed, in key order::
 
     key           as everywhere
     cluster       the first key of its cluster; its own where it is alone
@@ -18,7 +18,7 @@ every stored picture that is not removed, in key order::
 The last five are null where images were compared by meaning alone.
 
 A row added anywhere may join two clusters elsewhere, so the stage is one step over all shards:
-when nothing changed it is skipped, when anything did all pictures are compared again. Cost: that of
+when nothing changed it is skipped, when anything did all images are compared again. Cost: that of
 perceptual.py and semantic.py, near-linear in rows.
 """
 

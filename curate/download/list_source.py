@@ -99,11 +99,8 @@ class Source:
     copied: Literal["", "typed", "texts", "objects"] = ""
     """What a copy contains: columns with types, columns of text, JSON objects; "": no copy."""
     oddities: Oddities = field(default_factory=Oddities, compare=False)
-
-    @property
-    def places(self) -> str:
-        """What its rows are counted in."""
-        return "line" if self.kind in ("csv", "tsv", "txt", "jsonl") else "row"
+    places: Literal["line", "row"] = "row"
+    """What messages count its rows in."""
 
 
 def listed(names: Sequence[str]) -> str:

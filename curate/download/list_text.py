@@ -93,7 +93,7 @@ def blocks(source: Source) -> Iterator[str]:
 
 def beginning(head: bytes) -> str:
     """The text of a file's first bytes, for a preview."""
-    unnamed = Source("", Path(), "txt")
+    unnamed = Source("", Path(), "txt", places="line")
     return _decoder(unnamed, head).feed(head, final=False)
 
 

@@ -16,7 +16,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import unquote
 
 from frenchcat.curate.download import delimited
@@ -62,6 +62,7 @@ class Format:
     text: bool = True  # may be compressed; other formats are compressed inside
     typed: bool = True  # of `rows`: its columns have types; else their types are found
     objects: bool = False  # JSON
+    places: Literal["line", "row"] = "row"  # what messages count its rows in
     rows: Callable[[Source], Iterator[dict[str, Any]]] | None = None
 
 
@@ -235,7 +236,8 @@ def fetch(one: FoundList, scratch: Path, number: int, reading: Reading | None = 
         link = scratch / f"{number:05d}-link"
         link.symlink_to(path.resolve())
         path = link
-    return Source(one.name, path, kind, reading or Reading(), one.partitions)
+    places = format_of(kind).places
+    return Source(one.name, path, kind, reading or Reading(), one.partitions, places=places)
 
 
 _OTHERS = (
@@ -369,10 +371,10 @@ def _urls(source: Source) -> Iterator[dict[str, list[Any]]]:
 
 FORMATS = (
     Format("parquet", (".parquet",), text=False),
-    Format("csv", (".csv",), typed=False, rows=delimited.tables),
-    Format("tsv", (".tsv",), typed=False, rows=delimited.tables),
+    Format("csv", (".csv",), typed=False, rows=delimited.tables, places="line"),
+    Format("tsv", (".tsv",), typed=False, rows=delimited.tables, places="line"),
     Format("json", (".json",), objects=True),
-    Format("jsonl", (".jsonl", ".ndjson"), objects=True),
-    Format("txt", (".txt",), rows=_urls),
+    Format("jsonl", (".jsonl", ".ndjson"), objects=True, places="line"),
+    Format("txt", (".txt",), rows=_urls, places="line"),
 )
 """All formats of a URL list. To add one, add its entry here."""

@@ -1,6 +1,6 @@
-"""Width and height out of a picture's header, before anything is decoded.
+"""Width and height out of an image's header, before anything is decoded.
 
-Reads the bytes of one picture, writes nothing, allocates nothing in proportion to what the header
+Reads the bytes of one image, writes nothing, allocates nothing in proportion to what the header
 claims. A 70 KB PNG can announce 20,000 x 20,000 pixels; a decoder would believe it. Where a file
 states sizes in several places, the largest counts, because decoders differ in which they believe:
 every SOF of a JPEG, canvas and first frame of a GIF, every `ispe` of an AVIF or HEIC, image and
@@ -146,7 +146,7 @@ def _tiff(body: bytes) -> Iterator[Size]:
     if _TIFF_WIDTH in tags and _TIFF_HEIGHT in tags:
         width, height = tags[_TIFF_WIDTH], tags[_TIFF_HEIGHT]
         yield width, height
-        # A tile larger than the picture is rounding up to 16s, or a bomb.
+        # A tile larger than the image is rounding up to 16s, or a bomb.
         tile = tags.get(_TIFF_TILE_WIDTH, 0), tags.get(_TIFF_TILE_HEIGHT, 0)
         if tile[0] * tile[1] > max(4 * width * height, 1 << 24):
             yield tile

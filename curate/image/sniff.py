@@ -1,7 +1,7 @@
 """What the bytes are, whatever the URL or the Content-Type claim.
 
 Reads the first bytes of a body, writes nothing. Only the kinds in IMAGE_KINDS count as
-pictures; everything else gets a name for the detail of `not_an_image`, because "html" tells a
+images; everything else gets a name for the detail of `not_an_image`, because "html" tells a
 user more about a dead link than "cannot decode" does.
 Signatures: the formats' own specifications; for HTML the WHATWG MIME Sniffing standard, 7.1.
 """

@@ -2,7 +2,7 @@
 
 Each shard's files and their markers are published together, so a killed compaction goes on where
 it stopped. Markers are renewed along with the files they name: what depends on an unchanged rest
-stays up to date, and no picture is fetched, embedded or scored again. Duplicates and the index
+stays up to date, and no image is fetched, embedded or scored again. Duplicates and the index
 span shards, so they are made again by the caller. Until the new ones are there the old ones stay: a
 dataset whose compaction fails can be searched, without the removed rows, as before.
 
@@ -109,7 +109,7 @@ def _compact_shard(dataset: Dataset, shard: str, keys: set[str]) -> None:
         went = {files.SIDECAR.stage: _sidecar(dataset, publication, shard, keys)}
         for file in files.SHARD_FILES:
             relative = file.of(shard)
-            if not dataset.exists(relative):  # as the tar of what was adopted without pictures
+            if not dataset.exists(relative):  # as the tar of what was adopted without images
                 continue
             if file.removal == "member":
                 _tar(dataset, publication, relative, keys)

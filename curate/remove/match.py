@@ -34,10 +34,10 @@ KINDS = ("url", "domain", "sha256", "uid", "key", "like")
 
 @dataclass(frozen=True)
 class RemovalQuery:
-    """What shall go: exactly one of `KINDS`, and whether near copies go with it."""
+    """What to remove: exactly one of `KINDS`, and whether near copies are removed with it."""
 
     by: str
-    value: str  # the URL, domain, digest, uid or key; for `like`, a picture's path
+    value: str  # the URL, domain, digest, uid or key; for `like`, an image's path
     near: bool = False
     keys: tuple[str, ...] = ()  # of `key`: further ones
 
@@ -60,7 +60,7 @@ def matches(
 ) -> list[Match]:
     """The stored rows that a query names, exact ones first, in key order.
 
-    `encode` gives a picture's (D,) unit vector by the dataset's model; without it `like` compares
+    `encode` gives an image's (D,) unit vector by the dataset's model; without it `like` compares
     bytes and perceptual hashes only. Raises `UserError` for a kind, domain or file there is not.
     """
     if asked_for.by not in KINDS:
@@ -176,7 +176,7 @@ def _semantic(
 
 
 def vector_hashes(dataset: Dataset, keys: set[str]) -> list[str]:
-    """The digests of pictures' stored vectors, see residue.py; a caption's is often shared."""
+    """The digests of images' stored vectors, see residue.py; a caption's is often shared."""
     return [vector_hash(vector) for vector in _vectors_of(dataset, keys)]
 
 

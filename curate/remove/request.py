@@ -33,7 +33,7 @@ def remove(
     """Log the removal of the rows `found` for a query (see `matches`); the lock is held.
 
     What was asked for is blocked for later crawls too, whether or not a row matched, and rows that
-    failed go with it: they have no picture, but an address and a caption. Raises `UserError` where
+    failed go with it: they have no image, but an address and a caption. Raises `UserError` where
     there is neither a row nor anything to block.
     """
     value = query.value.strip()
@@ -76,7 +76,7 @@ def remove(
 
 
 def _failed(dataset: Dataset, gone: Removed) -> list[str]:
-    """The keys of rows without a picture that a later crawl would have to leave out."""
+    """The keys of rows without an image that a later crawl would have to leave out."""
     if not dataset.shards("download"):
         return []
     with Catalog(dataset) as catalog:

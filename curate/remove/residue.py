@@ -1,7 +1,7 @@
 """The proof that removed rows are gone: every file of a dataset searched by key, hash and vector.
 
 Reads everything below the dataset's folder but the log itself (which holds hashes, no content).
-Tars by member and by the bytes of each picture, parquet and Arrow files by every text value,
+Tars by member and by the bytes of each image, parquet and Arrow files by every text value,
 vectors and faiss codes by the digest of each row, other files by the keys as text. Cost: one read
 of all bytes.
 """

@@ -1,4 +1,4 @@
-"""The report: what is in a dataset, what was dropped, and whom that touched.
+"""The report: what is in a dataset, what was dropped, and whom that affected.
 
 report.py      gathers everything, writes the page
 outcomes.py    what became of every row, as a view; gather, histograms, sites, clusters and

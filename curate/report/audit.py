@@ -17,8 +17,9 @@ FDR over all of them (Benjamini & Hochberg, J. R. Stat. Soc. B 57, 1995). Pairs 
 MIN_ROWS, or in which fewer than MIN_EXPECTED would be dropped or stay under no effect, are not
 tested: that depends on the margins alone, so it favours neither finding.
 
-Cost: replicates x (domains that have the term) x fates a term; memory the weights, a byte a domain
-and replicate, of at most MAX_GROUPS domains. tests/curate/report/test_scale.py has it at a million.
+Cost: replicates x (domains that have the term) x fates per term; memory the weights, one byte per
+domain and replicate, of at most MAX_GROUPS domains. tests/curate/report/test_scale.py measures a
+million captions.
 """
 
 from __future__ import annotations

@@ -19,9 +19,9 @@ MAX_TESTED = 200
 _LEAD = (
     "How each filter changes the share of captions that hold a word for people, places or "
     "occupations. It looks at the captions' words alone: nothing is guessed of anybody from a "
-    "face or a picture. A word has other meanings too (china, cook), and a caption without one "
-    "says nothing of who is in the picture. A filter that thins a term out is not wrong by that, "
-    "nor is one that does not right: look at the pictures above."
+    "face or an image. A word has other meanings too (china, cook), and a caption without one "
+    "says nothing of who is in the image. A filter that thins a term out is not wrong by that, "
+    "nor is one that does not right: look at the images above."
 )
 
 
@@ -103,7 +103,7 @@ def _axis() -> str:
 
 def _forest(found: TermAudit, effects: list[Effect], kind: str = "") -> str:
     limit = plots.ratio_limit(end for e in effects for end in (e.ratio, e.low, e.high))
-    items = [f'<li aria-hidden="true" class="axis-row"><span></span>{plots.ratio_axis(limit)}</li>']
+    items = [plots.ratio_axis(limit)]
     for effect in effects:
         term = for_html(found.terms[effect.term].name)
         name = for_html(found.filters[effect.filter].name.replace("_", " "))

@@ -26,7 +26,7 @@ def rights(report: Report, _: ReportThumbnails) -> str:
     if not report.opt_outs:
         return lead("No row that was fetched carries a signal for or against its use.")
     said = lead(
-        "What headers, the sites' files and the pictures themselves say about use for AI, read "
+        "What headers, the sites' files and the images themselves say about use for AI, read "
         "while fetching. A row may carry several; one is named as the reason it was not stored."
     )
     most = max(max(s.opt_out, s.allow, s.lost) for s in report.opt_outs) or 1
@@ -90,9 +90,9 @@ def duplicates(report: Report, thumbnails: ReportThumbnails) -> str:
     if found is None:
         return missing("Duplicates were not looked for yet. Find them:", "dedup")
     if not found.duplicates:
-        return lead(f"None among {count(found.rows)} pictures.")
+        return lead(f"None among {count(found.rows)} images.")
     said = lead(
-        f"{count(found.duplicates)} of {count(found.rows)} pictures "
+        f"{count(found.duplicates)} of {count(found.rows)} images "
         f"({percent(found.duplicates, found.rows)}) are stood for by another. The framed one stays."
     )
     kinds = [Bar(kind, rows) for kind, rows in found.kinds.items()]

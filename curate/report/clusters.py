@@ -23,7 +23,7 @@ CONTRADICTED = 6
 
 @dataclass(frozen=True)
 class Cluster:
-    """Pictures taken for one; the first is the one that stays. `value` of each is its kind."""
+    """Images taken for one; the first is the one that stays. `value` of each is its kind."""
 
     name: str
     rows: int
@@ -34,9 +34,9 @@ class Cluster:
 class Duplicates:
     """What the search for duplicates found."""
 
-    rows: int  # stored pictures that were compared
+    rows: int  # stored images that were compared
     kinds: dict[str, int]  # kind -> rows that another stands for
-    sizes: dict[int, int]  # rows a cluster -> clusters, of more than one row; 10 is 10 or more
+    sizes: dict[int, int]  # rows per cluster -> clusters, of more than one row; 10 is 10 or more
     shown: list[Cluster]
     contradicted: int = 0  # rows whose image others say something else of
     contradicting: tuple[Cluster, ...] = ()  # some of their clusters, of such rows alone

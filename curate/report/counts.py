@@ -34,7 +34,7 @@ _NORMAL = (
 )
 
 Fate = tuple[str, str | None]
-"""What became of a row: its outcome and reason; for a picture that stays, DUPLICATE or None."""
+"""What became of a row: its outcome and reason; for an image that stays, DUPLICATE or None."""
 
 
 @dataclass(frozen=True)

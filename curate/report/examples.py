@@ -1,4 +1,4 @@
-"""Pictures to show: a bounded number a question, drawn by the keys' hash, the same each time.
+"""Images to show: a bounded number per question, drawn by the hash of the keys, the same each time.
 
 Reads the catalog's views and the view `outcomes`, writes nothing. Examples come from SHARDS shards
 where these have enough, so that few tars are opened; which ones follows from their names alone.
@@ -22,7 +22,7 @@ _CAPTION_CHARS = 200
 
 @dataclass(frozen=True)
 class ExampleImage:
-    """One stored picture and what is said about it."""
+    """One stored image and what is said about it."""
 
     key: str
     shard: str
@@ -49,13 +49,13 @@ class Examples:
     def by(
         self, group: str, most: int, source: str = "samples", where: str = "TRUE"
     ) -> dict[Any, list[ExampleImage]]:
-        """Pictures for each value of an expression over `source`, which joins `samples`."""
+        """Images for each value of an expression over `source`, which joins `samples`."""
         picked = f"min_by({self._struct('NULL')}, {self._turn()}, {most})"
         sql = f"SELECT {group}, {picked} FROM {source} WHERE {where} GROUP BY 1"
         return {value: _pictures(found) for value, found in rows_of(self._catalog, sql)}
 
     def extremes(self, value: str, most: int) -> tuple[list[ExampleImage], list[ExampleImage]]:
-        """The pictures with the least and with the greatest values, of the shards drawn from."""
+        """The images with the least and with the greatest values, of the shards drawn from."""
         picture = self._struct(value)
         sql = (
             f"SELECT min_by({picture}, ({value}, key), {most}), "
@@ -68,7 +68,7 @@ class Examples:
     def first(
         self, group: str, order: str, most: int, source: str, where: str, value: str
     ) -> dict[Any, list[ExampleImage]]:
-        """Pictures for each value of `group`, those with the least `order`."""
+        """Images for each value of `group`, those with the least `order`."""
         picked = f"min_by({self._struct(value)}, {order}, {most})"
         sql = f"SELECT {group}, {picked} FROM {source} WHERE {where} GROUP BY 1"
         return {key: _pictures(found) for key, found in rows_of(self._catalog, sql)}

@@ -1,15 +1,11 @@
-"""The frame of the pages with sections: head, policy, style, links to the sections, and a footer.
-
-A page asks for nothing: style and pictures are in it, and its content security policy forbids
-everything else, scripts included, should a text ever slip through the escaping.
-"""
+"""The frame of the pages with sections: style, links to the sections, and a footer."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from importlib.resources import files
 
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+from frenchcat.curate.html_page import head
 
 
 def framed(
@@ -34,15 +30,7 @@ def framed(
     )
     links = "".join(f'<li><a href="#{anchor}">{short}</a></li>' for anchor, short, *_ in sections)
     shared = files("frenchcat.curate.report").joinpath("style.css").read_text(encoding="utf-8")
-    return f"""<!doctype html>
-<html lang="en"><head><meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="{_POLICY}">
-<meta name="referrer" content="no-referrer">
-<title>{title}</title>
-<link rel="icon" href="data:,">
-<style>{shared}{style}</style></head>
-<body>
+    return f"""{head(title, shared + style, images=True)}
 <header><h1>{heading}</h1>
 <p class="dim" style="margin:.3rem 0 0">{lead}</p>
 {facts}</header>

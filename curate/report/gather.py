@@ -18,7 +18,7 @@ from frenchcat.curate.report.outcomes import OUTCOMES, columns_of, kept_sql, row
 MAX_REASONS = 40
 MAX_BARS = 14
 EXAMPLES = 8
-"""Pictures shown of each reason."""
+"""Images shown of each reason."""
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ def sizes(catalog: Catalog) -> dict[tuple[int, int], int]:
 
 
 def licences(catalog: Catalog) -> list[Bar]:
-    """Stored pictures by licence, as the rights ledger has it, or the list's own column."""
+    """Stored images by licence, as the rights ledger has it, or the list's own column."""
     if COLUMN not in catalog.columns():
         return []
     return bars(catalog, f"coalesce({COLUMN}, '{NONE_STATED}')")

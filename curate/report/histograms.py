@@ -1,4 +1,4 @@
-"""Histograms of the scores and sizes, of all stored pictures beside those that were kept.
+"""Histograms of the scores and sizes, of all stored images beside those that were kept.
 
 Reads the view `samples`, writes nothing. Three passes of aggregates whatever the rows: the range,
 a fine count to find what holds the middle 99 %, the bins. Values beyond are counted in the bins at
@@ -40,9 +40,9 @@ class Histogram:
     said: str  # what it is, for people
     low: float
     step: float
-    counts: list[int]  # of all stored pictures
+    counts: list[int]  # of all stored images
     kept: list[int] | None  # of those that were kept; None without verdicts
-    missing: int  # pictures without a value
+    missing: int  # images without a value
     least: list[ExampleImage] = field(default_factory=list)
     greatest: list[ExampleImage] = field(default_factory=list)
 
@@ -53,7 +53,7 @@ class Histogram:
 
 
 def score_histograms(catalog: Catalog, examples: Examples) -> list[Histogram]:
-    """One a score that is a number, those that we know first, with pictures from both ends."""
+    """One per numeric score, the usual ones first, with images from both ends."""
     known = _OURS | described(catalog.dataset)
     names = [n for n in numbers(catalog, "scores") if n not in known or known[n].charted]
     rank = {name: place for place, name in enumerate(known)}

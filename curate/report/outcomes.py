@@ -22,7 +22,7 @@ from frenchcat.curate.sql_text import exactly, literal
 from frenchcat.curate.urls import PLAIN_URL, domain_of_host, host_of
 
 OUTCOMES = ("failed", "opted_out", "removed", "dropped", "stored", "kept")
-"""`stored` are pictures that no verdict speaks of: none was made, or not of their shard."""
+"""`stored` are images that no verdict speaks of: none was made, or not of their shard."""
 REMOVED = "removed"
 NOT_EMBEDDED = "not_embedded"
 """How the reason of a row without a vector begins; it comes before all rules."""

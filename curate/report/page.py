@@ -39,7 +39,7 @@ def page(report: Report, thumbnails: ReportThumbnails) -> str:
         _facts(report),
         ((a, short, title, make(report, thumbnails)) for a, short, title, make in _SECTIONS),
         "Made by frenchcat report. The page is complete: it asks for nothing from anywhere. It "
-        "holds\npictures and captions of the dataset: after a removal, delete it and make it "
+        "holds\nimages and captions of the dataset: after a removal, delete it and make it "
         "again.",
     )
 
@@ -48,7 +48,7 @@ def _facts(report: Report) -> str:
     manifest = report.manifest
     facts = [("rows in the list", report.rows)]
     stored = sum(report.outcomes[name] for name in ("dropped", "stored", "kept"))
-    facts.append(("pictures stored", stored))
+    facts.append(("images stored", stored))
     if report.judged:
         facts.append(("kept", report.outcomes["kept"] + report.outcomes["stored"]))
     facts.append(("domains" if report.domains != 1 else "domain", report.domains))

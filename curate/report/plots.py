@@ -43,7 +43,7 @@ def plain(value: float) -> str:
 def svg(
     width: float, height: float, title: str, said: str, body: str, stretch: bool = False
 ) -> str:
-    """An SVG picture with a name and a description."""
+    """An SVG image with a name and a description."""
     aspect = ' preserveAspectRatio="none"' if stretch else ""
     return (
         f'<svg viewBox="0 0 {width:g} {height:g}" role="img"{aspect}>'
@@ -126,7 +126,7 @@ def stacked(parts: Mapping[str, int]) -> str:
 def histogram(
     name: str, counts: Sequence[int], kept: Sequence[int] | None, low: float, high: float
 ) -> str:
-    """Bars of all pictures with those of the kept ones before them, and the axis below."""
+    """Bars of all images with those of the kept ones before them, and the axis below."""
     highest = max(counts, default=0) or 1
     width = 480 / len(counts)
 
@@ -144,7 +144,7 @@ def histogram(
     peak = max(range(len(counts)), key=counts.__getitem__)
     step = (high - low) / len(counts)
     said = (
-        f"{sum(counts)} pictures from {plain(low)} to {plain(high)}, "
+        f"{sum(counts)} images from {plain(low)} to {plain(high)}, "
         f"most of them near {plain(low + (peak + 0.5) * step)}"
     )
     ends = [low, (low + high) / 2, high] if len(counts) > 1 else [low]
@@ -154,7 +154,7 @@ def histogram(
 
 
 def heat_map(cells: Mapping[tuple[int, int], int]) -> str:
-    """Widths and heights of pictures: (half-octave, half-octave) -> rows, darker is more."""
+    """Widths and heights of images: (half-octave, half-octave) -> rows, darker is more."""
     wide = range(min(w for w, _ in cells), max(w for w, _ in cells) + 1)
     high = range(min(h for _, h in cells), max(h for _, h in cells) + 1)
     size, left, top = 18.0, 44.0, 6.0
@@ -204,14 +204,24 @@ def _place(ratio: float, limit: float) -> float:
     return 200 + 170 * math.log(bounded) / math.log(limit)
 
 
-def ratio_axis(limit: float) -> str:
-    """The numbers at an axis of ratios, logarithmic, 1 in the middle."""
-    ticks = (1 / limit, limit**-0.5, 1.0, limit**0.5, limit)
+def axis_row(ticks: Iterable[tuple[float, str, str]], said: str) -> str:
+    """The first row of a list of intervals: the axis, 400 wide, that all of them share.
+
+    Each tick has its place, its text, and which end of the text stands there: start, middle, end.
+    """
     texts = "".join(
-        f'<text x="{_place(tick, limit):.1f}" y="18" text-anchor="middle">{tick:.2g}</text>'
-        for tick in ticks
+        f'<text x="{x:.1f}" y="18" text-anchor="{anchor}">{text}</text>'
+        for x, text, anchor in ticks
     )
-    return svg(400, 26, "Axis", f"from {1 / limit:.2g} to {limit:.2g}", texts)
+    drawn = svg(400, 26, "Axis", said, texts)
+    return f'<li aria-hidden="true" class="axis-row"><span></span>{drawn}</li>'
+
+
+def ratio_axis(limit: float) -> str:
+    """The axis of ratios, logarithmic, 1 in the middle."""
+    ticks = (1 / limit, limit**-0.5, 1.0, limit**0.5, limit)
+    placed = ((_place(tick, limit), f"{tick:.2g}", "middle") for tick in ticks)
+    return axis_row(placed, f"from {1 / limit:.2g} to {limit:.2g}")
 
 
 def interval(ratio: float, low: float, high: float, limit: float, title: str) -> str:

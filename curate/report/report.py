@@ -1,7 +1,7 @@
 """A dataset's report: everything that the page shows, gathered.
 
 Reads a dataset through DuckDB and its tars, writes nothing (write.py does). The page is bounded
-whatever the dataset's size: numbers are aggregates, pictures a fixed number. Cost: some thirty
+whatever the dataset's size: numbers are aggregates, images a fixed number. Cost: some thirty
 passes over the columns named, one over the captions. Memory: no list of rows, but DuckDB joins
 scores, duplicates and verdicts to the rows by key, and holds one side: some hundred bytes per row.
 """

@@ -41,7 +41,7 @@ def lead(text: str) -> str:
 def pictures(
     thumbnails: ReportThumbnails, found: Iterable[ExampleImage], kind: str = "", note: str = ""
 ) -> str:
-    """A row of pictures."""
+    """A row of images."""
     figures = "".join(thumbnails.figure(picture, note) for picture in found)
     return f'<div class="pictures {kind}">{figures}</div>' if figures else ""
 
@@ -52,7 +52,7 @@ def funnel(report: Report, _: ReportThumbnails) -> str:
     rows, steps = report.rows, []
     names = {
         "failed": "rows in the list",
-        OPTED_OUT: "answered with a picture",
+        OPTED_OUT: "answered with an image",
         "removed": "may be stored",
         "dropped": "not removed on request",
     }
@@ -92,7 +92,7 @@ def kept(report: Report, thumbnails: ReportThumbnails) -> str:
 
 
 def lost(report: Report, thumbnails: ReportThumbnails) -> str:
-    """Failures as bars, rules with pictures."""
+    """Failures as bars, rules with images."""
     if not report.reasons:
         return lead("Nothing: every row of the list is here.")
     rules = [reason for reason in report.reasons if reason.outcome == "dropped"]
@@ -147,11 +147,11 @@ def _failures(outcome: str, reasons: list[ReasonCount]) -> str:
 
 
 def scores(report: Report, thumbnails: ReportThumbnails) -> str:
-    """A histogram a score, with pictures from both ends."""
+    """One histogram per score, with images from both ends."""
     if not report.scores:
         return missing("No scores yet. Make them:", "score")
-    said = "Each with pictures from its low and its high end. The first and last bins also hold "
-    said += "what lies beyond them, at most 1 % of the pictures."
+    said = "Each with images from its low and its high end. The first and last bins also hold "
+    said += "what lies beyond them, at most 1 % of the images."
     cards = "".join(_histogram(thumbnails, score, report.judged) for score in report.scores)
     return lead(said) + _kept_legend(report) + f'<div class="grid wide">{cards}</div>'
 
@@ -202,7 +202,5 @@ def made_of(report: Report, thumbnails: ReportThumbnails) -> str:
     )
     html += "".join(_histogram(thumbnails, each, report.judged) for each in report.sizes)
     return (
-        lead("Of the stored pictures.")
-        + _kept_legend(report)
-        + f'<div class="masonry">{html}</div>'
+        lead("Of the stored images.") + _kept_legend(report) + f'<div class="masonry">{html}</div>'
     )

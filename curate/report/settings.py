@@ -18,6 +18,6 @@ class ReportSettings:
     seed: int = 0
     """Of the bootstrap."""
     blur_above: float = Field(default=0.3, ge=0, le=1)
-    """Pictures whose `punsafe` is higher are blurred until they are clicked on."""
+    """Images whose `punsafe` is higher are blurred until they are clicked on."""
     thumbnails_mb: float = Field(default=7.0, ge=0, le=50)
-    """At most so much of the page is pictures; later ones are left out."""
+    """At most so much of the page is images; later ones are left out."""

@@ -33,7 +33,7 @@ class SiteCounts:
 
     @property
     def stored(self) -> int:
-        """Those whose picture is here."""
+        """Those whose image is here."""
         return sum(self.outcomes[name] for name in ("dropped", "stored", "kept"))
 
 

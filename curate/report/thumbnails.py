@@ -1,7 +1,7 @@
-"""Stored pictures as small JPEGs in the page itself, within a budget of bytes and of tars.
+"""Stored images as small JPEGs in the page itself, within a budget of bytes and of tars.
 
 Reads the shards' tars, a member at a time, and writes nothing. A tar's headers are read once, and
-of at most MAX_TARS tars, since a picture may lie in any; a remote tar is fetched whole, so fewer
+of at most MAX_TARS tars, since an image may lie in any; a remote tar is fetched whole, so fewer
 there. What the budget does not hold, or what cannot be decoded, is said in its place.
 """
 
@@ -25,7 +25,7 @@ _LEFT_OUT = "not shown: the page is full"
 
 
 class ReportThumbnails:
-    """Figures of pictures. Call `load` with all of them first: each tar is opened once."""
+    """Figures of images. Call `load` with all of them first: each tar is opened once."""
 
     def __init__(self, dataset: Dataset, budget_bytes: int, blur_above: float) -> None:
         self._dataset = dataset
@@ -34,7 +34,7 @@ class ReportThumbnails:
         self._data: dict[str, str] = {}  # key -> data URI, or why there is none
 
     def load(self, pictures: Iterable[ExampleImage]) -> None:
-        """Read and scale pictures, in the order in which the budget should go to them."""
+        """Read and scale images, in the order in which the budget should go to them."""
         wanted = list({picture.key: picture for picture in pictures}.values())
         shards: dict[str, list[str]] = {}
         for picture in wanted:
@@ -44,14 +44,14 @@ class ReportThumbnails:
             self._data |= self._read(shard, set(shards[shard]))
 
     def figure(self, picture: ExampleImage, note: str = "", kind: str = "") -> str:
-        """A picture with its caption; blurred until clicked on where it may be unsafe."""
+        """An image with its caption; blurred until clicked on where it may be unsafe."""
         caption = for_html(picture.caption)
         said = f"{for_html(note)} {caption}".strip()
         unsafe = picture.punsafe is not None and picture.punsafe > self._blur_above
         image = self._image(picture, "" if unsafe else caption)
         if unsafe and image.startswith("<img"):
             box = (
-                f'<input type="checkbox" aria-label="Show a picture that may be unsafe: {caption}">'
+                f'<input type="checkbox" aria-label="Show an image that may be unsafe: {caption}">'
             )
             frame = f'<label class="frame veil">{box}{image}<span>unsafe? show</span></label>'
         else:
@@ -84,7 +84,7 @@ class ReportThumbnails:
 
 
 def _data_uri(data: bytes) -> str:
-    """A stored picture as a small JPEG; why not where it is broken."""
+    """A stored image as a small JPEG; why not where it is broken."""
     from frenchcat.curate.image import open_image
 
     try:

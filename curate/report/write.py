@@ -22,7 +22,7 @@ def write_report(
 ) -> Path:
     """Write the report's page; gives its path. By default it lies beside the dataset's folder.
 
-    Not in it: the page holds pictures and captions, which a removal could not take back from
+    Not in it: the page holds images and captions, which a removal could not take back from
     there. Raises `UserError` where it cannot be written, lies inside a dataset, or would replace
     what is not a page.
     """

@@ -1,4 +1,4 @@
-"""Scores: what is measured of every stored picture and its caption, one module a score."""
+"""Scores: what is measured of every stored image and its caption, one module per score."""
 
 from frenchcat.curate.score.kinds import Column
 from frenchcat.curate.score.settings import ScoreSettings

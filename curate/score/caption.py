@@ -119,7 +119,7 @@ def is_filename(caption: str) -> bool:
 
 
 def is_boilerplate(caption: str) -> bool:
-    """Whether a caption is a template's words rather than anybody's about the picture."""
+    """Whether a caption is a template's words rather than anybody's about the image."""
     text = " ".join(caption.casefold().split())
     return (
         text.strip(_EDGES) in _WHOLE

@@ -1,11 +1,11 @@
-"""How hard a stored picture is compressed: `bits_per_pixel` and `jpeg_quality`.
+"""How hard a stored image is compressed: `bits_per_pixel` and `jpeg_quality`.
 
 Reads the stored file's size and, of a JPEG, its luminance table. `bits_per_pixel` is small for
 flat drawings and for ruined photographs. `jpeg_quality` is the setting (1 to 100) of the
 Independent JPEG Group's encoder whose table is nearest (Annex K of the standard, scaled as
 `jpeg_set_quality` does); None for other formats.
 
-Of a picture that the download encoded again this is what the download was told, not what the
+Of an image that the download encoded again this is what the download was told, not what the
 original suffered: set `download.resize.skip_reencode` to keep original bytes. Cost: microseconds.
 """
 

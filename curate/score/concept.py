@@ -1,10 +1,10 @@
-"""Concept scores: how probable a prompt is of a picture against its counter-prompt, by CLIP.
+"""Concept scores: how probable a prompt is of an image against its counter-prompt, by CLIP.
 
-Reads picture vectors and two prompts' vectors, gives softmax(logit_scale * [p·v, n·v]) of the
-first, CLIP's zero-shot rule (Radford et al. 2021, section 3.1). Above .5 the picture is nearer to
+Reads image vectors and two prompts' vectors, gives softmax(logit_scale * [p·v, n·v]) of the
+first, CLIP's zero-shot rule (Radford et al. 2021, section 3.1). Above .5 the image is nearer to
 the prompt than to its counter-prompt, which is the decision of clip-retrieval's violence filter
 (the nearer of two prompt vectors). Any pair will do; a pair that differs in one thing works best.
-Cost: two dot products a picture, and the model once for the prompts.
+Cost: two dot products an image, and the model once for the prompts.
 """
 
 from __future__ import annotations

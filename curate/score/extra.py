@@ -106,7 +106,7 @@ class ExtraOfVectors(Extra):
     """One made from CLIP vectors."""
 
     def of_vectors(self, pictures: NDArray[np.float32], texts: NDArray[np.float32]) -> Columns:
-        """The class's columns for (N, D) unit rows of pictures and of their captions."""
+        """The class's columns for (N, D) unit rows of images and of their captions."""
         return self.checked(self.score.of_vectors(pictures, texts), len(pictures))
 
 
@@ -114,7 +114,7 @@ class ExtraOfPictures(Extra):
     """One made from pixels."""
 
     def load(self) -> Measure:
-        """The class's function from a batch of pictures to their columns."""
+        """The class's function from a batch of images to their columns."""
         measure = self.score.load()
 
         def checked(batch: Sequence[DecodedImage]) -> Columns:

@@ -1,4 +1,4 @@
-"""A user's own head: linear layers on CLIP picture vectors that give one number per picture.
+"""A user's own head: linear layers on CLIP image vectors that give one number per image.
 
 Reads a safetensors file whose 2-D ``….weight`` tensors are the layers, in the natural order of
 their names, with ``….bias`` beside them, and optionally ``….mean`` and ``….variance``, by which
@@ -54,7 +54,7 @@ class Head:
         return (Column(self.name, "float32"),)
 
     def of_vectors(self, pictures: Array, texts: Array) -> Columns:
-        """The head on (N, D) picture vectors."""
+        """The head on (N, D) image vectors."""
         return {self.name: read_layers(self.head)(pictures)}
 
 

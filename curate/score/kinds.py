@@ -1,4 +1,4 @@
-"""The three kinds of score, told apart by what they read: rows, vectors or pictures.
+"""The three kinds of score, told apart by what they read: rows, vectors or images.
 
 Reads and writes nothing. A score is a picklable value with a name, a version (bump it when the same
 input gives other numbers), the columns it makes, the settings it depends on, and a function from a
@@ -35,7 +35,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class DecodedImage:
-    """One stored picture, decoded."""
+    """One stored image, decoded."""
 
     data: bytes  # the file, as it lies in the tar
     rgb: NDArray[np.uint8]  # (H, W, 3), as every stage sees it (curate/image)
@@ -85,7 +85,7 @@ class VectorScore(Score, Protocol):
     """Made from the CLIP vectors."""
 
     def of_vectors(self, pictures: NDArray[np.float32], texts: NDArray[np.float32]) -> Columns:
-        """The columns for (N, D) unit rows of pictures and of their captions."""
+        """The columns for (N, D) unit rows of images and of their captions."""
         ...
 
 
@@ -94,7 +94,7 @@ Measure = Callable[[Sequence[DecodedImage]], Columns]
 
 @runtime_checkable
 class PictureScore(Score, Protocol):
-    """Made from the stored pictures."""
+    """Made from the stored images."""
 
     def load(self) -> Measure:
         """Load what is needed once a process; gives the function from a batch to its columns."""

@@ -2,7 +2,7 @@
 
 Reads URL and caption. As LAION made it (cc2dataset, LAION-5B's metadata): the first, signed 64-bit
 half of the 128-bit MurmurHash3 (x64, seed 0) of URL and caption joined, in UTF-8.
-It names the text, not the picture.
+It names the text, not the image.
 """
 
 from __future__ import annotations

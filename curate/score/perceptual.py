@@ -1,7 +1,7 @@
-"""`pdq` and `pdq_quality`: a hash of a picture's looks, as 64 hex digits, and its quality.
+"""`pdq` and `pdq_quality`: a hash of an image's looks, as 64 hex digits, and its quality.
 
-Reads the stored picture; see curate/hashes.py. Lists of PDQ hashes are exchanged in hex.
-Cost: 2-3 ms per picture.
+Reads the stored image; see curate/hashes.py. Lists of PDQ hashes are exchanged in hex.
+Cost: 2-3 ms per image.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Pdq:
     )
 
     def settings(self) -> Mapping[str, Any]:
-        """It depends on the picture alone."""
+        """It depends on the image alone."""
         return {}
 
     def load(self) -> Measure:

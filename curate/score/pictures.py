@@ -1,8 +1,8 @@
-"""A shard's stored pictures, decoded once and shown to every score that looks at pixels.
+"""A shard's stored images, decoded once and shown to every score that looks at pixels.
 
-Reads a shard's tar in key order, gives the scores' columns. A picture that does not decode has no
+Reads a shard's tar in key order, gives the scores' columns. An image that does not decode has no
 scores. Batches start again in every shard, so a shard's numbers do not depend on what ran before.
-Memory: one batch of pictures.
+Memory: one batch of images.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ import numpy as np
 from frenchcat.curate.errors import UnreadableImage
 from frenchcat.curate.score.kinds import DecodedImage, Measure
 
-BATCH = 32  # pictures
+BATCH = 32  # images
 
 
 def measured(
     tar: Path, measures: Sequence[Measure], advance: Callable[[int], None]
 ) -> dict[str, dict[str, Any]]:
-    """Key -> column -> value of a tar's pictures; those that do not decode are left out.
+    """Key -> column -> value of a tar's images; those that do not decode are left out.
 
     Raises `UserError` where the tar is broken.
     """

@@ -19,7 +19,7 @@ COLUMN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 @settings
 class HeadSettings:
-    """A user's own head: layers on CLIP picture vectors that give one number per picture."""
+    """A user's own head: layers on CLIP image vectors that give one number per image."""
 
     name: str
     """The column's name (`AESTHETIC_SCORE`, `punsafe`, …)."""
@@ -44,7 +44,7 @@ class ScoreSettings:
     heads: tuple[HeadSettings, ...] = ()
     """Further scores by a user's own heads."""
     concepts: dict[str, tuple[str, str]] = Field(default_factory=dict)
-    """Column -> (prompt, counter-prompt): the probability that a picture is the former, as CLIP
+    """Column -> (prompt, counter-prompt): the probability that an image is the former, as CLIP
     sees it. For example violence = ["a picture of violence", "a peaceful picture"]."""
     extra: tuple[str, ...] = ()
     """Further scores by classes of your own, as package.module:Class (docs/scores.md)."""

@@ -4,7 +4,7 @@ Reads ``shards/00000.tar .parquet``, the shard's vectors and its present ``score
 writes that file again. Its metadata keeps a digest per score, of its version, its settings and what
 it read: columns whose digest still holds are not computed again. Columns of our scores that are
 not asked for stay as they are, null for new rows.
-Memory: one shard's vectors and one batch of pictures.
+Memory: one shard's vectors and one batch of images.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def score_shard(
 
 
 def _stored_rows(dataset: Dataset, shard: str) -> pa.Table:
-    """The sidecar's rows of the stored pictures, in key order."""
+    """The sidecar's rows of the stored images, in key order."""
     import pyarrow.compute as pc
 
     with dataset.as_local(files.SIDECAR.of(shard)) as path:
@@ -152,7 +152,7 @@ def _others_of(
 ) -> _Others:
     """Of our scores in a file those that are none of `scores`; null for rows that it lacks.
 
-    Each keeps its digest, so that one whose pictures changed is made again when it is asked for. A
+    Each keeps its digest, so that one whose images changed is made again when it is asked for. A
     head, a concept or a class of the user's own goes when the settings name it no more.
     """
     import pyarrow as pa
@@ -210,7 +210,7 @@ def _hashed(dataset: Dataset, shard: str, keys: Sequence[str]) -> list[str | Non
 def _of_vectors(
     dataset: Dataset, shard: str, rows: pa.Table, scores: Sequence[VectorScore]
 ) -> dict[str, Any]:
-    """Columns made of vectors; pictures that have none get None."""
+    """Columns made of vectors; images that have none get None."""
     import pyarrow as pa
 
     if not scores:
@@ -238,7 +238,7 @@ def _of_pictures(
     loaded: dict[str, Measure],
     output: Output,
 ) -> dict[str, Any]:
-    """Columns made of pixels; pictures that do not decode get None."""
+    """Columns made of pixels; images that do not decode get None."""
     if not scores:
         output.advance(rows.num_rows)
         return {}

@@ -1,8 +1,8 @@
-"""`sharpness`: the variance of the picture's Laplacian; small means blurred, or flat.
+"""`sharpness`: the variance of the image's Laplacian; small means blurred, or flat.
 
-Reads the stored picture in grey (Rec. 601), 8 bits a sample, and gives the variance of the
+Reads the stored image in grey (Rec. 601), 8 bits a sample, and gives the variance of the
 4-neighbour Laplacian (Pech-Pacheco et al. 2000, "LAPV"; kernel 0 1 0 / 1 -4 1 / 0 1 0, edges
-mirrored). It depends on the size that pictures are stored at, so a threshold belongs to one
+mirrored). It depends on the size that images are stored at, so a threshold belongs to one
 `image_size`; below about 100 at a few hundred pixels photographs look blurred. Flat drawings are
 sharp at few edges: judge them by other means. Cost: under a millisecond.
 """
@@ -28,7 +28,7 @@ class Sharpness:
     )
 
     def settings(self) -> Mapping[str, Any]:
-        """It depends on the picture alone."""
+        """It depends on the image alone."""
         return {}
 
     def load(self) -> Measure:
@@ -41,7 +41,7 @@ def _measure(batch: Sequence[DecodedImage]) -> Columns:
 
 
 def sharpness(rgb: NDArray[np.uint8]) -> float:
-    """Variance of the Laplacian of a picture (H, W, 3)."""
+    """Variance of the Laplacian of an image (H, W, 3)."""
     import cv2
 
     grey = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)

@@ -1,7 +1,7 @@
-"""`similarity`: how well caption and picture fit, the dot product of their unit CLIP vectors.
+"""`similarity`: how well caption and image fit, the dot product of their unit CLIP vectors.
 
 Reads the stored float16 vectors, computes in float32. LAION's column of that name; comparable only
-between pictures embedded by the same model. Cost: one pass over the vectors.
+between images embedded by the same model. Cost: one pass over the vectors.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
-"""Shards -> scores, one row a stored picture.
+"""Shards -> scores, one row per stored image.
 
 Reads ``shards/00000.tar .parquet`` and the shard's vectors, writes ``scores/00000.parquet``: key,
 the hashes of the original and of the stored bytes, then the columns of each score, in key order.
 
 The file's metadata keeps a digest a score, of its version, its settings and what it read. When a
 shard is redone, columns whose digest still holds are taken over from the old file: a new concept
-or another head costs a pass over the vectors, not the pictures again.
-Cost: linear in pictures; one process a core, each with its own networks.
+or another head costs a pass over the vectors, not the images again.
+Cost: linear in images; one process per core, each with its own networks.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class ScoreStage:
 
     @contextlib.contextmanager
     def start(self, dataset: Dataset) -> Iterator[ShardFunction]:
-        """Networks are loaded when the first picture needs them."""
+        """Networks are loaded when the first image needs them."""
         loaded: dict[str, Measure] = {}
         yield lambda shard, output: score_shard(dataset, self.scores, loaded, shard, output)
 

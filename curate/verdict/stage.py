@@ -9,7 +9,7 @@ the log of decisions; writes for every stored row, in key order::
              decided so, see curate/decisions.py), or the name of the first rule that drops it
 
 The marker's counts say of each rule how many rows it dropped as the first, how many it would drop
-alone, and for how many it is null (see rules.py). No model, no picture: another rule costs seconds.
+alone, and for how many it is null (see rules.py). No model, no image: another rule costs seconds.
 Cost: linear in rows, one shard in memory; every core on one shard after another.
 """
 
@@ -189,7 +189,7 @@ def _removed(dataset: Dataset, shard: str) -> list[str]:
 
 
 def _not_embedded(dataset: Dataset, shard: str) -> dict[str, str]:
-    """Key -> why a stored picture has no vector."""
+    """Key -> why a stored image has no vector."""
     import pyarrow.parquet as pq
 
     if not dataset.exists(files.NOT_EMBEDDED.of(shard)):

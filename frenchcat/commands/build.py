@@ -180,7 +180,7 @@ def embed(
     yes: Yes = False,
     json: Json = False,
 ) -> None:
-    """Embed the pictures and captions of a dataset with CLIP.
+    """Embed the images and captions of a dataset with CLIP.
 
     Example: frenchcat embed data/mine --config vit-b-32
     """

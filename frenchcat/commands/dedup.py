@@ -24,7 +24,7 @@ def dedup(dataset: Folder, config: Config = None, set_: Set = None, json: Json =
         say_json(asdict(report))
         return
     kinds = ", ".join(f"{number} {kind}" for kind, number in report.kinds.items()) or "none"
-    say(f"{report.rows} pictures in {report.rows - report.duplicates} groups; duplicates: {kinds}")
+    say(f"{report.rows} images in {report.rows - report.duplicates} groups; duplicates: {kinds}")
     if report.contradicted:
         say(
             f"{report.contradicted} of them show an image that another row says something else of "

@@ -11,7 +11,7 @@ from frenchcat.commands.build import Folder, Json, Set, agreed
 from frenchcat.terminal import say, say_json
 
 if TYPE_CHECKING:
-    from frenchcat.train.latents import Encoded
+    from frenchcat.train.encode_dataset import Encoded
 
 
 def latents(

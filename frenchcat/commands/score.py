@@ -16,7 +16,7 @@ def score(
 ) -> None:
     """Score images and captions: similarity, punsafe, pwatermark, language, sharpness and more.
 
-    Columns whose score and input did not change are kept, so a new concept takes no picture again.
+    Columns whose score and input did not change are kept, so a new concept takes no image again.
 
     Example: frenchcat score data/mine
 

@@ -13,7 +13,7 @@ from frenchcat.curate.safe_text import for_terminal
 from frenchcat.terminal import say, say_json, tell
 
 if TYPE_CHECKING:
-    from frenchcat.skews.audit import Share, SkewReport
+    from frenchcat.skews.report import Share, SkewReport
 
 _SHOWN = 12  # lines of what stands out
 _NAME_CHARS = 40

@@ -15,7 +15,7 @@ from frenchcat.terminal import say, say_json
 from frenchcat.train.sampler import SAMPLERS
 
 if TYPE_CHECKING:
-    from frenchcat.train.trainer import StepReport
+    from frenchcat.train.step_report import StepReport
 
 _SAMPLERS = f"{', '.join(SAMPLERS)}."
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="The run's folder.")]

@@ -13,7 +13,8 @@ from frenchcat.curate.report.audit import FDR, LEVEL, MIN_DOMAINS
 from frenchcat.curate.report.frame import fact_list, framed
 from frenchcat.curate.report.plots import count
 from frenchcat.curate.safe_text import for_html
-from frenchcat.skews.audit import (
+from frenchcat.skews.rankings import PERSISTENCE
+from frenchcat.skews.report import (
     DRAWINGS,
     Concentration,
     ConceptBasis,
@@ -22,7 +23,6 @@ from frenchcat.skews.audit import (
     SkewReport,
     Translation,
 )
-from frenchcat.skews.rankings import PERSISTENCE
 from frenchcat.skews.rows import GENERIC, MIN_ROWS
 
 MOST_OUT = 80
@@ -30,7 +30,8 @@ PER_QUERY = 8
 """Shares shown of each query; the others can be unfolded."""
 _LIMITS = (0.02, 0.05, 0.1, 0.25, 0.5, 1.0)
 """How far an axis of shares may reach."""
-_LEFT, _WIDE = 8.0, 384.0  # of an axis, in a picture 400 wide
+_LEFT, _WIDE = 8.0, 384.0  # of an axis, in an image 400 wide
+_TRACK = f'<path d="M{_LEFT} 13H{_LEFT + _WIDE}" stroke="var(--line)"/>'
 _STYLE = """
 .forest svg.share { height: 26px }
 .matrix { border-collapse: collapse; font-variant-numeric: tabular-nums; margin: .6rem 0 }
@@ -142,12 +143,11 @@ def _x(share: float, limit: float) -> float:
 def _axis(limit: float) -> str:
     ticks = [limit * part for part in (0, 0.25, 0.5, 0.75, 1)]
     anchors = ["start", "middle", "middle", "middle", "end"]
-    texts = "".join(
-        f'<text x="{_x(tick, limit):.1f}" y="18" text-anchor="{anchor}">{100 * tick:.3g} %</text>'
+    placed = (
+        (_x(tick, limit), f"{100 * tick:.3g} %", anchor)
         for tick, anchor in zip(ticks, anchors, strict=True)
     )
-    drawn = plots.svg(400, 26, "Axis", f"from 0 to {100 * limit:.3g} %", texts)
-    return f'<li aria-hidden="true" class="axis-row"><span></span>{drawn}</li>'
+    return plots.axis_row(placed, f"from 0 to {100 * limit:.3g} %")
 
 
 def _bar(share: Share, limit: float) -> str:
@@ -156,8 +156,7 @@ def _bar(share: Share, limit: float) -> str:
         _x(value, limit) for value in (share.low, share.high, share.share, share.base)
     )
     body = (
-        f'<path d="M{_LEFT} 13H{_LEFT + _WIDE}" stroke="var(--line)"/>'
-        f'<path d="M{low:.1f} 13H{high:.1f}" stroke="{colour}" stroke-width="3" '
+        f'{_TRACK}<path d="M{low:.1f} 13H{high:.1f}" stroke="{colour}" stroke-width="3" '
         f'stroke-linecap="round"/><circle cx="{at:.1f}" cy="13" r="4.5" fill="{colour}"/>'
         f'<path d="M{base:.1f} 3V23" stroke="var(--ink)" stroke-width="2"/>'
     )
@@ -222,8 +221,8 @@ def _source_bar(one: Concentration, limit: float) -> str:
     colour = "var(--warn)" if one.flagged else "var(--kept)"
     low, high, at = (_x(value, limit) for value in (one.low, one.high, one.effective))
     body = (
-        f'<path d="M{_LEFT} 13H{_LEFT + _WIDE}" stroke="var(--line)"/>'
-        f'<path d="M{low:.1f} 13H{max(high, low + 1):.1f}" stroke="var(--soft)" stroke-width="9"/>'
+        f'{_TRACK}<path d="M{low:.1f} 13H{max(high, low + 1):.1f}" stroke="var(--soft)" '
+        f'stroke-width="9"/>'
         f'<circle cx="{at:.1f}" cy="13" r="4.5" fill="{colour}"/>'
     )
     said = f"{one.effective:.1f}; at random {one.low:.1f} to {one.high:.1f}"
@@ -269,8 +268,7 @@ def _missed(one: Rebalanced) -> str:
 def _arrow(one: Rebalanced, limit: float) -> str:
     before, after, target = (_x(value, limit) for value in (one.before, one.after, one.target))
     body = (
-        f'<path d="M{_LEFT} 13H{_LEFT + _WIDE}" stroke="var(--line)"/>'
-        f'<path d="M{target:.1f} 3V23" stroke="var(--ink)" stroke-width="2"/>'
+        f'{_TRACK}<path d="M{target:.1f} 3V23" stroke="var(--ink)" stroke-width="2"/>'
         f'<path d="M{before:.1f} 13H{after:.1f}" stroke="var(--kept)" stroke-width="2"/>'
         f'<circle cx="{before:.1f}" cy="13" r="4" fill="var(--back)" stroke="var(--warn)" '
         f'stroke-width="2"/><circle cx="{after:.1f}" cy="13" r="4.5" fill="var(--kept)"/>'

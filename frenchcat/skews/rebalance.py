@@ -20,8 +20,8 @@ import numpy as np
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.select import chosen, open_selection, reweighted
-from frenchcat.skews.audit import RESULTS, Rebalanced, Rebalancing, Share, SkewReport
 from frenchcat.skews.raking import Margin, rake, shares_of
+from frenchcat.skews.report import RESULTS, Rebalanced, Rebalancing, Share, SkewReport
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

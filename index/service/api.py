@@ -15,11 +15,10 @@ from frenchcat.curate.errors import UserError
 from frenchcat.curate.expression import FUNCTIONS
 from frenchcat.index.service import cursors
 from frenchcat.index.service.cursors import PageCursor
-from frenchcat.index.service.models import (
-    Columns,
-    DatasetInfo,
+from frenchcat.index.service.models.datasets import Columns, DatasetInfo
+from frenchcat.index.service.models.rows import RowResponse
+from frenchcat.index.service.models.search import (
     PictureSearch,
-    RowResponse,
     Search,
     SearchResponse,
     SearchSeveral,

@@ -26,22 +26,24 @@ from frenchcat.index.service import (
     api,
     browse,
     compat,
-    curation,
     decisions,
     drawing,
     export,
     facets,
-    kept,
     media,
     operations,
+    removals,
     resources,
+    selections,
 )
 from frenchcat.index.service.drawing import DrawBackend
-from frenchcat.index.service.guard import PICTURES, Guard, public_paths, read_keys
+from frenchcat.index.service.guard import Guard
+from frenchcat.index.service.keys import public_paths, read_keys
 from frenchcat.index.service.methods import AnswerHead, allowed_methods
 from frenchcat.index.service.openapi import described
 from frenchcat.index.service.page import mount_page
 from frenchcat.index.service.problems import handle_problems
+from frenchcat.index.service.rates import PICTURES
 from frenchcat.index.service.rows import StrictJSON
 from frenchcat.index.service.service import Service
 from frenchcat.index.service.settings import ServeSettings
@@ -60,7 +62,7 @@ LATE_SEC = 5  # for threads to end after that
 ROUTERS = tuple(
     module.router
     for module in (
-        *(api, browse, facets, resources, export, kept, decisions, media, curation, drawing),
+        *(api, browse, facets, resources, export, selections, removals, decisions, media, drawing),
         compat,
         operations,
     )
@@ -90,7 +92,7 @@ def create_app(
 
     app = Application(
         title="frenchcat",
-        summary="Search image-text datasets by text, picture, vector, and sums of them.",
+        summary="Search image-text datasets by text, image, vector, and sums of them.",
         version="1",
         default_response_class=StrictJSON,
         docs_url=None,  # it would load scripts from another site

@@ -17,7 +17,8 @@ from frenchcat.curate.errors import UserError
 from frenchcat.index.service import cursors
 from frenchcat.index.service.content_policy import ContentPolicy, violent
 from frenchcat.index.service.cursors import PageCursor
-from frenchcat.index.service.models import Browse, Browsed, Filters, Mapped
+from frenchcat.index.service.models.browse import Browse, Browsed, Mapped
+from frenchcat.index.service.models.query import Filters
 from frenchcat.index.service.problems import documented
 from frenchcat.index.service.rows import answer, rows, sorting
 from frenchcat.index.service.search import Wanted

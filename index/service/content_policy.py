@@ -1,10 +1,10 @@
 """What the operator's files say: aesthetic ratings, violence prompts, a safety head, words.
 
 LAION published all three: rating vectors (a row for each of 0 to 9) that are added to a query,
-two prompt vectors of which a violent picture is nearer to the second, and heads that give how
-unsafe a picture is. Saved as .npy or .safetensors they are used as they are, without TensorFlow.
-There are no prompts of our own: which of two texts a picture is nearer to says little without
-prompts tuned for the model (the bundled one takes a quarter to a half of harmless pictures for
+two prompt vectors of which a violent image is nearer to the second, and heads that give how
+unsafe an image is. Saved as .npy or .safetensors they are used as they are, without TensorFlow.
+There are no prompts of our own: which of two texts an image is nearer to says little without
+prompts tuned for the model (the bundled one takes a quarter to a half of harmless images for
 violent, whatever the words), so without the file the filter does nothing. Words are those that no
 query may hold.
 """

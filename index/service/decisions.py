@@ -20,12 +20,9 @@ from frenchcat.curate.failures import NAME_SQL
 from frenchcat.curate.sidecar import FAILED_SQL
 from frenchcat.curate.sql_text import literal
 from frenchcat.curate.verdict.stage import judge_again
-from frenchcat.index.service.models import (
-    Clusters,
-    DecisionMade,
-    Failed,
-    NewDecision,
-)
+from frenchcat.index.service.models.clusters import Clusters
+from frenchcat.index.service.models.decisions import DecisionMade, NewDecision
+from frenchcat.index.service.models.failures import Failed
 from frenchcat.index.service.problems import Refused, documented
 from frenchcat.index.service.rows import answer, rows
 
@@ -88,7 +85,7 @@ async def failed(
     reason: Annotated[str, Query(max_length=200)],
     k: Annotated[int, Query(ge=1, le=1000)] = 20,
 ) -> Response:
-    """Rows without a picture that failed for a reason, and how many there are."""
+    """Rows without an image that failed for a reason, and how many there are."""
     service: Service = request.app.state.service
     served = service.registry.get(name)
     return await service.work.disk(_failed, served, reason, k)

@@ -32,7 +32,7 @@ from frenchcat.curate.json_text import plain
 from frenchcat.index.service.batching import few_threads
 from frenchcat.index.service.content_policy import violent
 from frenchcat.index.service.metrics import DRAW, Metrics
-from frenchcat.index.service.models import Drawing, DrawRequest
+from frenchcat.index.service.models.drawing import Drawing, DrawRequest
 from frenchcat.index.service.problems import Refused, documented
 from frenchcat.index.service.rows import answer, row
 from frenchcat.index.terms import worded

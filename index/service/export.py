@@ -22,7 +22,7 @@ from frenchcat.curate.errors import UnknownColumn
 from frenchcat.curate.export import webdataset_tar
 from frenchcat.curate.sql_text import quoted
 from frenchcat.index.service.dataset_registry import check_address
-from frenchcat.index.service.models import Export, ExportFormat, LinkedExport
+from frenchcat.index.service.models.export import Export, ExportFormat, LinkedExport
 from frenchcat.index.service.problems import Refused, documented
 from frenchcat.index.service.search import Wanted
 from frenchcat.index.service.tables import FORMATS
@@ -81,7 +81,7 @@ async def export(request: Request, name: str, asked: Export) -> Response:
 async def selection_rows(
     request: Request, name: str, selection: str, format: SelectionFormat = "ndjson"
 ) -> Response:
-    """The rows of a selection as a file, as training reads them; `tar` has their pictures, too.
+    """The rows of a selection as a file, as training reads them; `tar` has their images, too.
 
     Rows without an image have no place in a tar; the header X-Rows-Left-Out says how many.
     """

@@ -14,7 +14,8 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from frenchcat.index.service.column_values import usual_of
-from frenchcat.index.service.models import FacetsRequest, FacetsResponse, Search
+from frenchcat.index.service.models.facets import FacetsRequest, FacetsResponse
+from frenchcat.index.service.models.search import Search
 from frenchcat.index.service.problems import documented
 from frenchcat.index.service.rows import answer
 from frenchcat.index.service.search import Wanted

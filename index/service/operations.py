@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
-from frenchcat.index.service.guard import public
-from frenchcat.index.service.models import Health
+from frenchcat.index.service.keys import public
+from frenchcat.index.service.models.health import Health
 from frenchcat.index.service.problems import Refused, documented
 
 if TYPE_CHECKING:

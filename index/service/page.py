@@ -2,7 +2,7 @@
 
 The page itself and what it needs are joined from index/page/ (page_bundle.py); the files there are
 served as they lie, too, for whoever reads them. The policy names what the page may do: its own
-scripts and styles, pictures from here and from the addresses of a dataset's rows, requests to here
+scripts and styles, images from here and from the addresses of a dataset's rows, requests to here
 (and to other back ends, which the page's field for one is for, over https or at this machine).
 """
 

@@ -14,7 +14,10 @@ from typing import TYPE_CHECKING
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.image import open_image
 from frenchcat.index.service.media import stored
-from frenchcat.index.service.models import Embed, QueryPart, RowName, Search
+from frenchcat.index.service.models.fields import RowName
+from frenchcat.index.service.models.query import QueryPart
+from frenchcat.index.service.models.search import Search
+from frenchcat.index.service.models.vectors import Embed
 from frenchcat.index.service.problems import Refused
 from frenchcat.index.terms import Unit, summed, unit, worded
 

@@ -19,26 +19,19 @@ from starlette.responses import Response
 from frenchcat.curate.errors import UserError
 from frenchcat.index.service import api, browse, media
 from frenchcat.index.service.dataset_registry import check_address
-from frenchcat.index.service.models import (
+from frenchcat.index.service.models.browse import Browse, Browsed, LinkedBrowse
+from frenchcat.index.service.models.datasets import Columns, DatasetCounts, DatasetInfo
+from frenchcat.index.service.models.fields import By
+from frenchcat.index.service.models.rows import RowResponse
+from frenchcat.index.service.models.search import (
     BatchResponse,
-    Browse,
-    Browsed,
-    By,
-    Columns,
-    DatasetCounts,
-    DatasetInfo,
-    Embed,
-    Embedded,
-    LinkedBrowse,
     LinkedSearch,
     PictureSearch,
-    RowResponse,
     Search,
     SearchBatch,
     SearchResponse,
-    Vectors,
-    VectorsOf,
 )
+from frenchcat.index.service.models.vectors import Embed, Embedded, Vectors, VectorsOf
 from frenchcat.index.service.problems import documented
 from frenchcat.index.service.rows import answer
 

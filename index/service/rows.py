@@ -31,7 +31,7 @@ class StrictJSON(JSONResponse):
 
 
 def row(dataset: str, hit: Hit, stages: Mapping[str, Any] = {}) -> dict[str, Any]:
-    """A row of /v1: its columns, what later stages say of it, and where its pictures are."""
+    """A row of /v1: its columns, what later stages say of it, and where its images are."""
     place = f"{quote(dataset, safe='')}/{quote(hit.key, safe='')}"
     values = {**stages, **hit.columns} if stages else hit.columns
     called = told_apart(values, ANSWERED)

@@ -82,7 +82,7 @@ class ServedDataset:
         return found
 
     def vector_of(self, key: str) -> NDArray[np.float32]:
-        """The picture's vector of a key, (D,), unit length."""
+        """The image's vector of a key, (D,), unit length."""
         (vector,) = self.searcher.vectors(np.array([self.position(key)]))
         return np.asarray(vector / np.linalg.norm(vector), np.float32)
 

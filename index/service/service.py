@@ -16,7 +16,8 @@ from frenchcat.index.service.dataset_registry import DatasetRegistry
 from frenchcat.index.service.drawing import DrawBackend, DrawQueue
 from frenchcat.index.service.media import ThumbnailCache
 from frenchcat.index.service.metrics import Metrics
-from frenchcat.index.service.models import Filters, HitFilters, Search
+from frenchcat.index.service.models.query import Filters, HitFilters
+from frenchcat.index.service.models.search import Search
 from frenchcat.index.service.pixels import PixelBudget
 from frenchcat.index.service.queries import Queries
 from frenchcat.index.service.remote import Remote
@@ -50,7 +51,7 @@ class Service:
         self.may_ask_used = False  # until a route answers at /v1/used
         self.metrics = Metrics()
         self.content_policy = ContentPolicy(settings)
-        # Two: who sends large pictures does not hold up those of the page.
+        # Two: who sends large images does not hold up those of the page.
         self.pixels = PixelBudget(settings.decoded_pixels)
         self.thumbnails = ThumbnailCache(pixels=PixelBudget(settings.decoded_pixels))
         self.work = Work()
@@ -97,7 +98,7 @@ class Service:
         try:
             await served.encoder.text("french cat")
         except UserError as error:
-            _log.warning("%s: texts and pictures cannot be queries: %s", served.name, error)
+            _log.warning("%s: texts and images cannot be queries: %s", served.name, error)
 
     async def find(self, served: ServedDataset, vector: Unit, wanted: Wanted) -> NearestRows:
         """Search in a thread."""

@@ -38,7 +38,7 @@ def json_rows(schema: pa.Schema, batches: Batches) -> Iterator[bytes]:
 
 
 def csv_rows(schema: pa.Schema, batches: Batches) -> Iterator[bytes]:
-    """A header and a line a row; lists and structs as JSON, nothing that is taken for a formula."""
+    """A header and one line per row; lists and structs as JSON, formulas made harmless."""
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow([for_csv(name) for name in schema.names])

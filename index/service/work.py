@@ -40,7 +40,7 @@ class Work:
         return await loop.run_in_executor(self._disk, lambda: function(*args, **kwargs))
 
     async def decode(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run the decoding of a picture that was sent."""
+        """Run the decoding of an image that was sent."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._decode, lambda: function(*args, **kwargs))
 

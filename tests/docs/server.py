@@ -39,7 +39,7 @@ PRELOADED = (
     "frenchcat.demo",
     "frenchcat.pipeline",
     "frenchcat.draw_backend",
-    "frenchcat.drawing",
+    "frenchcat.drawing_files",
     "frenchcat.contact_sheet",
     "frenchcat.tables",
     "frenchcat.curate.clip.model",

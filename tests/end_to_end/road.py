@@ -1,4 +1,4 @@
-"""The whole road in plain words: twenty-odd rows, what each stage has to say of them, and a kill.
+"""A model of all stages: twenty-odd rows, what each stage makes of them, and a kill.
 
 `WORLD` is the list, in order; a row's picture, vector and failure are chosen, so that no model and
 no network is needed and every verdict can be worked out with a dict. Downloads and embeddings are

@@ -1,4 +1,4 @@
-"""The whole road as a machine: any step after any other, killed anywhere, and every row accounted.
+"""All stages as a state machine: any step after any other, killed anywhere, every row accounted.
 
 Builds, grows, scores, compares, judges, selects, removes, compacts in any order against the plain
 model of road.py. After each step the files hold what the model says and nothing else changed; a
@@ -627,7 +627,7 @@ def test_twenty_thousand_longer_roads() -> None:
 def test_the_machine_alone_finds_each_mutant_of_the_road(tmp_path: Path) -> None:
     this = str(Path(__file__).relative_to(ROOT))
     done = subprocess.run(
-        [sys.executable, "-m", "tools.mutants", "road", "--jobs", "1", "--tests", this],
+        [sys.executable, "-m", "tools.mutants", "lifecycle", "--jobs", "1", "--tests", this],
         cwd=ROOT,
         env={**os.environ, "FRENCHCAT_MUTANTS": str(tmp_path)},
         capture_output=True,

@@ -11,9 +11,9 @@ from frenchcat.curate.config import load_settings
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.select import Choice, select
 from frenchcat.demo import _outcome
-from frenchcat.drawing import verify_file
 from frenchcat.train.checkpoint import newest
 from frenchcat.train.settings import TrainSettings
+from frenchcat.verify_file import verify_file
 from tests.train.embedded_run import make_dataset, mini
 
 STORED = {"status": "success", "failed": None, "keep": True, "reason": None}

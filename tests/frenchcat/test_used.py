@@ -1,5 +1,6 @@
 """The verb `used`: rows by every way of asking, the selections and runs that have them."""
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import NotFound, UserError
 from frenchcat.curate.removals import Request, log, removed
 from frenchcat.curate.select import Choice, select
+from frenchcat.statement import page_of
 from tests.sample.row import Row
 from tests.sample.write import write
 
@@ -141,3 +143,24 @@ def test_a_wrong_clock_or_a_taken_folder_stops_before_anything_is_removed(
 def test_without_a_terminal_nothing_is_removed_unasked(dataset: Dataset) -> None:
     assert used(dataset, "--key", KEYS[0], "--remove")[0] == 1
     assert not removed(dataset)
+
+
+def test_a_statement_that_was_signed_once_keeps_its_page() -> None:
+    """`verify` makes the page of a statement again, so other bytes would make old ones suspect."""
+    said = {
+        "asked": {"key": "000000003"},
+        "dataset": "mine",
+        "time": "2026-05-03T10:00:00+00:00",
+        "found": {
+            "rows": [{"key": "000000003", "why": "key", "url": "http://a.b/c.jpg", "sha256": "00"}],
+            "selections": {"cats": 1},
+            "runs": [],
+        },
+        "removal": None,
+        "cannot_forget": [],
+        "limits": ["a limit"],
+        "made_by": "frenchcat 0.1.0",
+    }
+    page = page_of(json.dumps(said).encode()).encode()
+    expected = "b08f30884ac67607e471b3bafd9867f11d0e37c9acaf412bc46e9902a12f2585"
+    assert hashlib.sha256(page).hexdigest() == expected

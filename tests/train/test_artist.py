@@ -13,7 +13,6 @@ from typer.testing import CliRunner
 
 from frenchcat.cli import app
 from frenchcat.curate.errors import NotFound, UserError
-from frenchcat.drawing import verify_file
 from frenchcat.train.artist import (
     STATE,
     WEIGHTS,
@@ -29,6 +28,7 @@ from frenchcat.train.loop import train
 from frenchcat.train.run import Parts, make_parts, open_run
 from frenchcat.train.seen import Seen, thumbs_of
 from frenchcat.train.start import start_of
+from frenchcat.verify_file import verify_file
 from tests.sample.pictures import picture
 from tests.train.embedded_run import mini
 from tests.train.runs import settings, values, write_tars

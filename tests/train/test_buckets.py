@@ -303,7 +303,7 @@ def test_a_substitute_is_of_its_bucket_and_follows_from_the_key_alone(
 def test_a_damaged_held_out_picture_is_left_out_not_replaced(tmp_path: Path) -> None:
     import torch
 
-    from frenchcat.train.evaluate import held_out
+    from frenchcat.train.held_out import held_out
     from frenchcat.train.model import Codec
 
     tar = write_tar(tmp_path / "a.tar", range(40))

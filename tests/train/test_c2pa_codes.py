@@ -11,10 +11,10 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from PIL import Image
 
 from frenchcat.curate.errors import UserError
-from frenchcat.drawing import verify_file
 from frenchcat.train.c2pa_codes import meaning_of
 from frenchcat.train.credentials import Credentials, read_credentials
 from frenchcat.train.provenance import signed, verified
+from frenchcat.verify_file import verify_file
 from tests.train.certificates import EMAIL, PEM, certificate, private
 from tests.train.test_credentials import png
 

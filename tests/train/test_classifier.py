@@ -15,12 +15,12 @@ from frenchcat.cli import app
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.select import Choice, select
-from frenchcat.drawing import verify_file
 from frenchcat.train.checkpoint import best, load_tensors, newest
 from frenchcat.train.classifier import Classifier, open_classifier
 from frenchcat.train.loop import train
 from frenchcat.train.rows import open_rows
 from frenchcat.train.settings import TrainSettings
+from frenchcat.verify_file import verify_file
 from tests.sample.embedded import add_shard
 from tests.sample.vectors import unit_rows
 from tests.train.runs import settings, steps_of

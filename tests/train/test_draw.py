@@ -12,11 +12,12 @@ from typer.testing import CliRunner
 
 from frenchcat.cli import app
 from frenchcat.curate.errors import UserError
-from frenchcat.drawing import draw_to_files, verify_file
+from frenchcat.drawing_files import draw_to_files
 from frenchcat.train.checkpoint import best, read_state
 from frenchcat.train.credentials import self_issued
 from frenchcat.train.draw import SampleRequest, draw
 from frenchcat.train.run import Parts, open_run
+from frenchcat.verify_file import verify_file
 from tests.sample.pictures import noise
 from tests.train.embedded_run import mini, train_on_selection
 

@@ -13,7 +13,8 @@ from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import UserError
 from frenchcat.index.search import Searcher
 from frenchcat.train.draw import SampleRequest, draw
-from frenchcat.train.evaluate import TIMES, Evaluation, evaluate, held_out
+from frenchcat.train.evaluate import Evaluation, evaluate
+from frenchcat.train.held_out import TIMES, held_out
 from frenchcat.train.loop import train
 from frenchcat.train.metrics import clip_score, cmmd, frechet_distance, precision_recall
 from frenchcat.train.model import unet_output
@@ -55,9 +56,9 @@ def test_figures_are_of_the_stored_vectors_and_the_drawn_pictures(
     trained = [n for n in range(len(rows)) if n not in rows.held_out]
     stored = searcher.vectors(searcher.positions(trained))
     assert found.selection == rows.digest == state.identity["selection"]
-    from frenchcat.train.evaluate import _trained
+    from frenchcat.train.real_images import trained_rows
 
-    captions = [str(rows.row(n).caption) for n in _trained(rows, 8, 3)[:8]]
+    captions = [str(rows.row(n).caption) for n in trained_rows(rows, 8, 3)[:8]]
     wishes = [SampleRequest(caption, 3 + n) for n, caption in enumerate(captions)]
     pictures = draw(parts, wishes, steps=2, guidance=1.5, sampler="ddim")
     drawn = searcher.clip.encode_pictures(pictures)
@@ -67,7 +68,7 @@ def test_figures_are_of_the_stored_vectors_and_the_drawn_pictures(
     assert found.cmmd_unbiased == pytest.approx(cmmd(drawn, stored, unbiased=True), rel=1e-3)
     assert found.fid == pytest.approx(frechet_distance(drawn, stored), rel=1e-3)
     assert (found.precision, found.recall) == precision_recall(stored, drawn)
-    of_the_captions = np.stack([stored[trained.index(n)] for n in _trained(rows, 8, 3)[:8]])
+    of_the_captions = np.stack([stored[trained.index(n)] for n in trained_rows(rows, 8, 3)[:8]])
     real = clip_score(of_the_captions, searcher.clip.encode_texts(captions)).mean
     assert found.clip_score_real == pytest.approx(real, abs=1e-3)
 
@@ -100,9 +101,9 @@ def test_real_pictures_at_the_drawings_size_are_the_floor(run: Path, found: Eval
     searcher = Searcher(Dataset.open(str(parts.settings.data.dataset)))
     rows = open_rows(run / "rows")
     assert rows is not None
-    from frenchcat.train.evaluate import _trained
+    from frenchcat.train.real_images import trained_rows
 
-    chosen = _trained(rows, 8, 3)
+    chosen = trained_rows(rows, 8, 3)
     stored = searcher.vectors(searcher.positions(chosen))
     texts = searcher.clip.encode_texts([str(rows.row(n).caption) for n in chosen[:8]])
     assert found.size == "16x16"

@@ -10,7 +10,7 @@ from PIL import Image
 
 from frenchcat.curate.config import resolve
 from frenchcat.curate.errors import UserError
-from frenchcat.drawing import draw_to_files
+from frenchcat.drawing_files import draw_to_files
 from frenchcat.train.draw import SampleRequest, draw
 from frenchcat.train.inpaint import known_of
 from frenchcat.train.run import Parts, make_parts

@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from frenchcat.train.distributed import Ranks
-from frenchcat.train.evaluate import HeldOutLoss
+from frenchcat.train.held_out import HeldOutLoss
 from frenchcat.train.loader import Loaded
 from frenchcat.train.log import Log
 from frenchcat.train.reader import Loss
-from frenchcat.train.trainer import StepReport
+from frenchcat.train.step_report import StepReport
 
 FILES = ("log.jsonl", "held_out.jsonl", "losses-0.jsonl")
 

@@ -13,7 +13,7 @@ from frenchcat.curate.clip import ClipSettings
 from frenchcat.curate.clip.model import load_clip
 from frenchcat.curate.errors import UserError
 from frenchcat.train.draw import SampleRequest, draw, noise_of
-from frenchcat.train.evaluate import held_out
+from frenchcat.train.held_out import held_out
 from frenchcat.train.loader import Batches
 from frenchcat.train.loader import noise_of as noises_of
 from frenchcat.train.loop import train

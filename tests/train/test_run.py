@@ -1,6 +1,7 @@
 """A run: what it is a run of, which checkpoint is opened, what it tells and what it trains on."""
 
 import json
+import shutil
 import tarfile
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -242,6 +243,17 @@ def test_what_draws_are_the_averaged_weights(run: Path) -> None:
         apart += not torch.equal(weight, kept[f"weights.{name}"])
     assert apart > 10
     assert not unet.training
+
+
+def test_a_run_whose_weights_were_cut_short_is_refused_in_one_line(
+    run: Path, tmp_path: Path
+) -> None:
+    copy = Path(shutil.copytree(run, tmp_path / "run"))
+    for path in copy.rglob("diffusion_pytorch_model.safetensors"):
+        path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(UserError, match=r"unet does not load: ") as refused:
+        open_run(copy)
+    assert "\n" not in str(refused.value)
 
 
 def test_the_same_seed_gives_the_same_new_weights(tars: Path) -> None:

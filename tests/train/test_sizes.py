@@ -14,7 +14,7 @@ from frenchcat.curate.errors import UserError
 from frenchcat.drawing import size_of
 from frenchcat.train import draw as drawing
 from frenchcat.train.draw import SampleRequest, draw
-from frenchcat.train.evaluate import held_out_groups, held_out_loss
+from frenchcat.train.held_out import held_out_groups, held_out_loss
 from frenchcat.train.model import Codec
 from frenchcat.train.run import Parts, make_parts, prepare_rows
 from tests.sample.tars import write_tar

@@ -23,8 +23,8 @@ from torch import Tensor
 
 from frenchcat.train.classifier import TrainedClassifier, open_classifier
 from frenchcat.train.draw import SampleRequest, draw
-from frenchcat.train.evaluate import held_out
 from frenchcat.train.guidance import classifier_gradient
+from frenchcat.train.held_out import held_out
 from frenchcat.train.metrics import clip_score
 from frenchcat.train.plan import Batch
 from frenchcat.train.reader import Reader

@@ -7,15 +7,15 @@ scheduler's noise is. To add one: write its class, and name it here.
 
 from __future__ import annotations
 
-from frenchcat.train.families.base import Family
+from frenchcat.train.families.base import Family, PipelineFamily
 from frenchcat.train.families.pixart import PixArtAlpha, PixArtSigma
 from frenchcat.train.families.sd3 import StableDiffusion3
 from frenchcat.train.families.sdxl import StableDiffusionXL
 from frenchcat.train.families.stable_diffusion import StableDiffusion
 
-__all__ = ["FAMILIES", "Family"]
+__all__ = ["FAMILIES", "Family", "PipelineFamily"]
 
-_ALL: tuple[type[Family], ...] = (
+_ALL: tuple[type[PipelineFamily], ...] = (
     StableDiffusion,
     StableDiffusionXL,
     PixArtAlpha,

@@ -1,4 +1,4 @@
-"""What every family of pipelines has in common, and what a U-Net of our own is: the base class.
+"""What the trainer asks of a network: our own U-Net, and the pipelines of diffusers.
 
 Parts of a pipeline are opened by diffusers' own pipeline class, and captions are encoded by its
 `encode_prompt`, so that a training and diffusers cannot disagree about them.
@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import inspect
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from frenchcat.curate.errors import UserError, first_line
 from frenchcat.train.diffusion import Diffusion, Target
@@ -26,10 +27,7 @@ _NOT_NEEDED = ("safety_checker", "feature_extractor", "image_encoder")
 
 
 class Family:
-    """A U-Net of our own, without a pipeline; the other families change what differs.
-
-    `pipe` is an open pipeline of diffusers, on the CPU in float32; None for our own U-Net.
-    """
+    """A U-Net of our own, without a pipeline, and what the families of pipelines change of it."""
 
     pipeline: ClassVar[str] = ""
     """The name of the pipeline's class."""
@@ -40,11 +38,44 @@ class Family:
     lora_layers: ClassVar[tuple[str, ...]] = ("to_k", "to_q", "to_v", "to_out.0")
     """The layers that updates of low rank are trained for: those of diffusers' own script."""
 
-    def __init__(self, pipe: Any = None) -> None:
+    def answer(self, network: Any, x: Tensor, t: Tensor, condition: Condition) -> Tensor:
+        """The network's answer at x_t under a condition, in the shape of x.
+
+        `network` may be wrapped (for several ranks, or compiled); `t` is (N,) int64.
+        """
+        return unet_output(network, x, t, condition)
+
+    @classmethod
+    def widths(cls, config: Any, positions: int) -> tuple[int, int, int | None]:
+        """Of a network with this config: a caption's positions, their width, the pooled text's.
+
+        `positions` are those of the pipeline's CLIP encoders.
+        """
+        return positions, int(config.cross_attention_dim), None
+
+    def blocks(self, network: Any) -> list[Any]:
+        """The parts of a network that several ranks share one by one (FSDP2)."""
+        return [*network.down_blocks, network.mid_block, *network.up_blocks]
+
+    def check_size(self, sides: tuple[int, int]) -> None:
+        """Raise `UserError` for sides (height, width) of x that the network cannot take."""
+
+    def trained_encoders(self) -> dict[str, Any]:
+        """The text encoders that updates of low rank can be trained for, by name; here none."""
+        return {}
+
+
+class PipelineFamily(Family, ABC):
+    """The pipelines of one class of diffusers.
+
+    `pipe` is an open pipeline, on the CPU in float32.
+    """
+
+    def __init__(self, pipe: Any) -> None:
         self.pipe = pipe
 
     @classmethod
-    def open(cls, folder: Path) -> Family:
+    def open(cls, folder: Path) -> Self:
         """The family with a pipeline's folder opened. Raises `UserError` where it does not load."""
         import diffusers
         import transformers
@@ -94,27 +125,6 @@ class Family:
         bar = ddpm.from_config(config).alphas_cumprod.to(torch.float64)
         return Diffusion(bar.sqrt(), (1 - bar).sqrt()), _TARGETS[kind]
 
-    # -- asking ------------------------------------------------------------------------------------
-
-    def answer(self, network: Any, x: Tensor, t: Tensor, condition: Condition) -> Tensor:
-        """The network's answer at x_t under a condition, in the shape of x.
-
-        `network` may be wrapped (for several ranks, or compiled); `t` is (N,) int64.
-        """
-        return unet_output(network, x, t, condition)
-
-    @classmethod
-    def widths(cls, config: Any, positions: int) -> tuple[int, int, int | None]:
-        """Of a network with this config: a caption's positions, their width, the pooled text's.
-
-        `positions` are those of the pipeline's CLIP encoders.
-        """
-        return positions, int(config.cross_attention_dim), None
-
-    def blocks(self, network: Any) -> list[Any]:
-        """The parts of a network that several ranks share one by one (FSDP2)."""
-        return [*network.down_blocks, network.mid_block, *network.up_blocks]
-
     def multiple(self) -> int:
         """What the sides of x have to be multiples of."""
         return 1
@@ -125,12 +135,10 @@ class Family:
             shrinks = self.pipe.vae_scale_factor * self.multiple()
             raise UserError(
                 f"the {self.network} works on patches of {self.multiple()} latents a side, and "
-                f"pictures of {sides[1] * self.pipe.vae_scale_factor} x "
+                f"images of {sides[1] * self.pipe.vae_scale_factor} x "
                 f"{sides[0] * self.pipe.vae_scale_factor} pixels do not divide into them; give "
                 f"multiples of {shrinks}"
             )
-
-    # -- captions ----------------------------------------------------------------------------------
 
     def encoders(self) -> dict[str, Any]:
         """The pipeline's text encoders by name, in their order."""
@@ -143,9 +151,9 @@ class Family:
         found = self.encoders()
         return {name: one for name, one in found.items() if one.config.model_type in _CLIP}
 
+    @abstractmethod
     def encode(self, captions: Sequence[str], device: Any) -> Condition:
         """Captions -> what the network is given of them, by the pipeline's own `encode_prompt`."""
-        raise NotImplementedError
 
     def readers(self) -> list[tuple[Any, int]]:
         """Each tokenizer, and how many tokens its encoder reads, begin and end among them."""

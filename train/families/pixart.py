@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from frenchcat.train.families.base import Family, longest_prompt
+from frenchcat.train.families.base import PipelineFamily, longest_prompt
 from frenchcat.train.text import Condition
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _TOLD_SIZES = 128  # of latents a side: the pipeline's own test
 
 
-class PixArtSigma(Family):
+class PixArtSigma(PipelineFamily):
     """The PixArtSigmaPipeline."""
 
     pipeline = "PixArtSigmaPipeline"
@@ -52,7 +52,7 @@ class PixArtSigma(Family):
         return longest_prompt(getattr(diffusers, cls.pipeline)), int(config.caption_channels), None
 
     def sizes_of(self, x: Tensor) -> dict[str, Tensor | None]:
-        """What the network is told of the picture's size."""
+        """What the network is told of the image's size."""
         return {"resolution": None, "aspect_ratio": None}
 
     def blocks(self, network: Any) -> list[Any]:

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from frenchcat.curate.errors import UserError
 from frenchcat.train.diffusion import Diffusion, Target
-from frenchcat.train.families.base import Family, longest_prompt
+from frenchcat.train.families.base import PipelineFamily, longest_prompt
 from frenchcat.train.text import Condition
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-class StableDiffusion3(Family):
+class StableDiffusion3(PipelineFamily):
     """The StableDiffusion3Pipeline."""
 
     pipeline = "StableDiffusion3Pipeline"
@@ -36,7 +36,7 @@ class StableDiffusion3(Family):
         "attn.to_v",
     )
 
-    def __init__(self, pipe: Any = None) -> None:
+    def __init__(self, pipe: Any) -> None:
         import diffusers
 
         super().__init__(pipe)

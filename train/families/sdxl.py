@@ -1,6 +1,6 @@
-"""Stable Diffusion XL (2307.01952): two text encoders, a pooled text, and the picture's sizes.
+"""Stable Diffusion XL (2307.01952): two text encoders, a pooled text, and the image's sizes.
 
-The U-Net is told of each picture its size before it was scaled, where it was cut, and the size that
+The U-Net is told of each image its size before it was scaled, where it was cut, and the size that
 it is trained at (sections 2.2 and 2.3). When drawing these are the size asked for, uncut.
 
 The empty caption is all zeros where the pipeline draws so (`force_zeros_for_empty_prompt`).
@@ -12,14 +12,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from frenchcat.train.families.base import Family
+from frenchcat.train.families.base import PipelineFamily
 from frenchcat.train.text import Condition
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-class StableDiffusionXL(Family):
+class StableDiffusionXL(PipelineFamily):
     """The StableDiffusionXLPipeline."""
 
     pipeline = "StableDiffusionXLPipeline"

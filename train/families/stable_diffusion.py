@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from frenchcat.train.families.base import Family
+from frenchcat.train.families.base import PipelineFamily
 from frenchcat.train.text import Condition
 
 
-class StableDiffusion(Family):
+class StableDiffusion(PipelineFamily):
     """The StableDiffusionPipeline (LDM, 2112.10752)."""
 
     pipeline = "StableDiffusionPipeline"

@@ -1,8 +1,8 @@
-"""`pwatermark`: the probability that a stamp of a picture agency lies over a picture.
+"""`pwatermark`: the probability that a stamp of a picture agency lies over an image.
 
-Reads the stored picture; see network.py, and README.md for what it was trained on, how often it is
+Reads the stored image; see network.py, and README.md for what it was trained on, how often it is
 right and where it is not. LAION's column of that name, made by another model: thresholds differ.
-Cost: about 20 ms per picture and core.
+Cost: about 20 ms per image and core.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 """The network behind `pwatermark`: the bundled model's trunk to its third stage, and three heads.
 
-Reads `curate/clip/mini` and `head.safetensors` beside this file. Pictures are taken as the bundled
-model takes them (224 px, padded with white). Marks are fine and repeat: a picture's one pooled
+Reads `curate/clip/mini` and `head.safetensors` beside this file. Images are taken as the bundled
+model takes them (224 px, padded with white). Marks are fine and repeat: an image's one pooled
 vector has lost them, while the third stage still has a cell every 8 pixels. A head looks at
-patches of those cells, and at their mean and maximum over the picture.
+patches of those cells, and at their mean and maximum over the image.
 
-Runs with one thread, so that a picture's number does not depend on the machine's cores.
+Runs with one thread, so that an image's number does not depend on the machine's cores.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class Network:
         self.heads.eval()
 
     def __call__(self, pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
-        """Pictures (H, W, 3) in RGB -> (N,) in [0, 1]."""
+        """Images (H, W, 3) in RGB -> (N,) in [0, 1]."""
         with torch.inference_mode(), one_torch_thread():
             logits = self.heads(self.trunk(inputs([Image.fromarray(each) for each in pictures])))
             found: NDArray[np.float32] = logits.sigmoid().numpy()
@@ -92,7 +92,7 @@ class Network:
 
 
 def inputs(pictures: Sequence[Image.Image]) -> torch.Tensor:
-    """Pictures -> (N, 3, 224, 224) float32 in [-1, 1]."""
+    """Images -> (N, 3, 224, 224) float32 in [-1, 1]."""
     pixels = np.stack([np.asarray(PREPROCESS(picture), np.float32) for picture in pictures])
     return torch.from_numpy(pixels / 127.5 - 1).permute(0, 3, 1, 2)  # channels stay last in memory
 

@@ -87,7 +87,8 @@ def test_what_is_not_taken_is_counted_and_named(tmp_path: Path) -> None:
         "hidden files: 1 (.DS_Store)",
         "texts without an image: 1 (lost.txt)",
         "images without a text: 5 (alone.jpg, broken.jpg, cut.png, …)",
-        "no image or damaged, kept as failed: 3 (broken.jpg: not_an_image, cut.png: undecodable",
+        "not an image or is damaged, kept as failed: 3 (broken.jpg: not_an_image, cut.png: "
+        "undecodable",
         "converted to PNG (all others are kept byte for byte): 1 (tied.bmp)",
     ):
         assert part in said
@@ -201,7 +202,7 @@ def test_coco_of_any_ids(tmp_path: Path) -> None:
         "3.jpg": "7",
     }
     said = "\n".join(adopted.notes)
-    assert "images that are no objects: 1" in said
+    assert "images that are not objects: 1" in said
     assert "captions of no image of their file: 1 (captions.json: null)" in said
 
 

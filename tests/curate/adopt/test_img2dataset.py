@@ -263,7 +263,7 @@ def test_keys_that_are_no_names_for_files_are_replaced(tmp_path: Path, name: str
     (row,) = rows(adopted.dataset)
     assert (row["key"], row["original_key"]) == ("000000000", name)
     assert members(adopted.dataset)["000000000.jpg"] == IMAGES[0]
-    assert any("are no names for files" in note for note in adopted.notes)
+    assert any("cannot be file names" in note for note in adopted.notes)
 
 
 def test_keys_that_became_numbers_find_their_images(tmp_path: Path) -> None:

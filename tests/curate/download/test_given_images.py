@@ -1,4 +1,4 @@
-"""A list that brings its images: shards without a fetch, by the same road as fetched ones."""
+"""A list that brings its images: shards without a fetch, by the same steps as fetched ones."""
 
 import io
 import json

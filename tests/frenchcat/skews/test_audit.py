@@ -21,7 +21,9 @@ from frenchcat.curate.errors import AlreadyThere, NotFound, UserError
 from frenchcat.curate.select import open_selection
 from frenchcat.index.search import Searcher
 from frenchcat.index.visible import View
-from frenchcat.skews.audit import DRAWINGS, SkewReport, SkewRequest, audit_queries
+from frenchcat.skews.audit import audit_queries
+from frenchcat.skews.report import DRAWINGS, SkewReport
+from frenchcat.skews.request import SkewRequest
 from frenchcat.train.draw import SampleRequest, draw
 from frenchcat.train.loop import train
 from frenchcat.train.plan import Plan

@@ -12,8 +12,8 @@ from frenchcat.curate.clip.model import Clip, load_clip
 from frenchcat.curate.clip.settings import ClipSettings
 from frenchcat.curate.select import Choice, select
 from frenchcat.draw_backend import draw_backend_of
-from frenchcat.drawing import verify_file
 from frenchcat.train.loop import train
+from frenchcat.verify_file import verify_file
 from tests.index.page.conftest import Site, new_page
 from tests.index.page.look import serving
 from tests.index.page.test_look import search, settled

@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import shutil
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -22,11 +23,12 @@ from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.remove.request import remove
 from frenchcat.draw_backend import draw_backend_of
-from frenchcat.drawing import draw_to_files, verify_file
+from frenchcat.drawing_files import draw_to_files
 from frenchcat.index.service.drawing import DrawBackend, Drawn
-from frenchcat.index.service.models import DrawRequest
+from frenchcat.index.service.models.drawing import DrawRequest
 from frenchcat.train.checkpoint import newest
 from frenchcat.train.draw import Stopped
+from frenchcat.verify_file import verify_file
 from tests.index.service.live import live
 from tests.index.service.served import served
 from tests.sample.columns import add_columns
@@ -71,6 +73,14 @@ def test_it_draws_what_sample_draws_signed(client: TestClient, run: Path, tmp_pa
         assert (said["intact"], said["generated"], said["facts"]) == (True, True, one["made"])
         assert one["made"] == json.loads(path.with_suffix(".json").read_text())["made"]
     assert [one["made"]["seed"] for one in found["pictures"]] == [7, 8]
+
+
+def test_it_draws_in_memory(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine without a place for temporary files draws all the same."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
+    (one,) = draw_backend_of(run).draw(DrawRequest(prompt="a cat", steps=1), lambda: False)
+    assert pixels(one.png).shape[2] == 3
+    assert one.receipt["made"]["prompt"] == "a cat"
 
 
 def test_receipts_lead_to_the_training_pictures(client: TestClient) -> None:

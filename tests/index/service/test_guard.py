@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import UserError
-from frenchcat.index.service.guard import Rates, read_keys
+from frenchcat.index.service.keys import read_keys
+from frenchcat.index.service.rates import Rates
 from frenchcat.index.service.settings import ServeSettings
 from tests.index.service.served import served
 

@@ -19,8 +19,9 @@ from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import UserError
 from frenchcat.index.build import build_index
 from frenchcat.index.service.app import ROUTERS
-from frenchcat.index.service.guard import CLIENTS, Rates, public, public_paths, read_keys
+from frenchcat.index.service.keys import public, public_paths, read_keys
 from frenchcat.index.service.page import FOLDER
+from frenchcat.index.service.rates import CLIENTS, Rates
 from frenchcat.index.service.settings import ServeSettings
 from tests.index.service.served import served
 from tests.sample.embedded import embedded

@@ -9,7 +9,7 @@ from starlette.datastructures import Headers
 
 from frenchcat.curate.dataset import Dataset
 from frenchcat.index.service.app import ROUTERS
-from frenchcat.index.service.guard import public_paths
+from frenchcat.index.service.keys import public_paths
 from frenchcat.index.service.origins import foreign_origin
 from tests.index.service.served import served
 

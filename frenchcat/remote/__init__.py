@@ -1,0 +1,1 @@
+"""What a connected dataset is made of: HTTP, messages, selections (connected.py)."""

@@ -1,0 +1,75 @@
+"""What a signed image or statement says, and whether it was changed since: `frenchcat verify`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from frenchcat.curate.errors import UserError
+
+if TYPE_CHECKING:
+    from frenchcat.train.checkpoint import State
+    from frenchcat.train.run import Parts
+
+    Opened = tuple[Parts, State, Path]  # as train.run.open_run gives
+
+
+def verify_file(path: Path, trust: Path | None = None) -> dict[str, Any]:
+    """What an image's manifest says: the fields of train.provenance.Finding, and `words`.
+
+    Of a .json file: what the signature of a statement says (statement.py). Raises `UserError` for a
+    file that is neither, or not an image of a kind that carries manifests.
+    """
+    from frenchcat.train.provenance import verified
+
+    try:
+        data = path.read_bytes()
+        known = b"" if trust is None else trust.read_bytes()
+    except OSError as error:
+        raise UserError(f"{error.filename} cannot be read ({error.strerror})") from None
+    if known and b"BEGIN CERTIFICATE" not in known:
+        raise UserError(f"--trust {trust} holds no PEM certificate")
+    if path.suffix.lower() == ".json":
+        from frenchcat.statement import verify_statement
+
+        return verify_statement(path, known)
+    finding = verified(data, _kind(path, data), known)
+    found = asdict(finding)
+    return {"picture": str(path), **found, "words": _words(found)}
+
+
+def _words(found: Mapping[str, Any]) -> list[str]:
+    """The finding in words, one sentence per line."""
+    troubles = [f"  {trouble}" for trouble in found["troubles"]]
+    if not found["signed"]:
+        first = "no Content Credentials: nothing says who or what made this image"
+        return [first, *troubles]
+    doubts = [f"  but {doubt}" for doubt in found["doubts"]]
+    if not found["intact"]:
+        first = "CHANGED since it was signed; do not trust what it says:"
+        return [first, *troubles, *doubts]
+    signer = {
+        "own": "by your own self-issued key",
+        "known": f"by {found['signer']}, whom you trust",
+        "unknown": f"by {found['signer']!r}, an unknown key; anyone can make one",
+    }[found["key"]]
+    words = [f"unchanged since it was signed {signer}", *doubts]
+    if found["generated"]:
+        words.append("made by a trained model (trainedAlgorithmicMedia)")
+    return words + [f"  {name}: {value}" for name, value in found["facts"].items()]
+
+
+def _kind(path: Path, data: bytes) -> str:
+    """An image's format by its first bytes, else by its name."""
+    from frenchcat.curate.download.rights.provenance import TYPES
+
+    marks = {b"\x89PNG": "png", b"\xff\xd8\xff": "jpeg", b"RIFF": "webp", b"GIF8": "gif"}
+    for mark, kind in marks.items():
+        if data.startswith(mark):
+            return kind
+    named = path.suffix.lower().lstrip(".").replace("jpg", "jpeg")
+    if named not in TYPES or not data:
+        raise UserError(f"{path} is not an image of a known kind; known: {', '.join(TYPES)}")
+    return named

@@ -1,0 +1,1 @@
+"""The bodies and answers of /v1, one module per concept."""
