@@ -1,9 +1,9 @@
 """Where a command may write what is no part of a dataset: a page, an export, drawings, a run.
 
-Reads the beginning of a file that would be replaced; writes pages, and nothing else. What lies inside a dataset is
-not seen by its removals, and a page's option that names a list, an image or a device by mistake
-must not replace it. A page that frenchcat or anybody wrote is replaced, so that a command can be
-run again.
+Reads the beginning of a file that would be replaced; writes pages, and nothing else. What lies
+inside a dataset is not seen by its removals, and a page's option that names a list, an image or a
+device by mistake must not replace it. A page that frenchcat or anybody wrote is replaced, so that a
+command can be run again.
 """
 
 from __future__ import annotations
