@@ -142,10 +142,10 @@ def _expand(address: str, search: FoundLists) -> None:
         if fs.isdir(path):
             _search_folder(address, fs, path.rstrip("/"), search)
             return
-        if any(sign in path for sign in "*?["):
-            if matched := sorted(str(name) for name in fs.glob(path)):
-                _take_matched(address, fs, path, matched, search)
-                return
+        is_pattern = any(sign in path for sign in "*?[")
+        if is_pattern and (matched := sorted(str(name) for name in fs.glob(path))):
+            _take_matched(address, fs, path, matched, search)
+            return
     except OSError as error:
         raise UserError(f"{address}: cannot be read ({error})") from None
     raise UserError(f"{address}: there is no such file; check the path of the URL list")
