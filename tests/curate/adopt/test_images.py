@@ -319,7 +319,7 @@ def test_a_folder_of_lists_is_told_the_verb(tmp_path: Path) -> None:
 
 def test_a_dataset_is_not_adopted_again(tmp_path: Path) -> None:
     made = adopt(put(tmp_path / "f", a_jpg=picture(1)), tmp_path / "d").dataset
-    with pytest.raises(UserError, match="is a dataset of frenchcat already.*: frenchcat info"):
+    with pytest.raises(UserError, match=r"is a dataset of frenchcat already.*: frenchcat info"):
         adopt(made.root, tmp_path / "e")
     assert not (tmp_path / "e").exists()
 
