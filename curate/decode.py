@@ -67,8 +67,8 @@ class Decoder:
         """The members' images, `size` a batch, in the order given."""
         if len(members) <= self._here:
             self._here -= len(members)
-            for start in range(0, len(members), size):
-                yield decode(self._preprocess, tar, members[start : start + size])
+            for first in range(0, len(members), size):
+                yield decode(self._preprocess, tar, members[first : first + size])
             return
         waiting: deque[list[Future[DecodedBatch]]] = deque()
         starts = iter(range(0, len(members), size))
