@@ -238,14 +238,19 @@ class Dataset:
 
     @contextlib.contextmanager
     def scratch(self, name: str) -> Iterator[Path]:
-        """A local folder for work in progress; gone afterwards, after a crash by `recover`."""
+        """A local folder for work in progress; gone afterwards, after a crash by `recover`.
+
+        Raises `Unwritable` and `NoSpace`, which name the dataset and no file of the folder.
+        """
         base = Path(self.path(_TEMPORARY)) if self.local else Path(tempfile.gettempdir())
-        base.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=base))
-        try:
-            yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+        place, cure = (self.root, _ELSEWHERE) if self.local else (base, "set TMPDIR to another")
+        with writing(place, cure):
+            base.mkdir(parents=True, exist_ok=True)
+            folder = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=base))
+            try:
+                yield folder
+            finally:
+                shutil.rmtree(folder, ignore_errors=True)
 
     def write_json(self, relative: str, value: Any) -> None:
         """Publish one JSON file, indented, keys sorted."""

@@ -2,7 +2,8 @@
 
 Reads a tar, gives batches of pixels in key order; writes nothing. Processes are spawned once and
 serve every shard. They import the image libraries only when the first batch reaches them, and
-end with their parent. Memory: `AHEAD` batches of pixels, whatever the shard's length.
+end with their parent. The first `FEW` images are decoded in this process, since spawning others
+takes as long. Memory: `AHEAD` batches of pixels, whatever the shard's length.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from frenchcat.curate.clip.model import Pixels
 
 AHEAD = 4  # batches in flight
+FEW = 256  # images; 1 to 2 s of one core, as is the start of two processes
 
 
 @dataclass(frozen=True)
@@ -37,11 +39,15 @@ class DecodedBatch:
 
 
 class Decoder:
-    """A pool of decoding processes; use it as a context manager."""
+    """A pool of decoding processes; use it as a context manager.
+
+    With `workers`, all is decoded in so many of them; by default small datasets start none.
+    """
 
     def __init__(self, preprocess: Preprocess, workers: int | None = None) -> None:
         from frenchcat.curate.engines import follow_parent
 
+        self._here = FEW if workers is None else 0  # images that may be decoded in this process
         self._workers = workers or os.cpu_count() or 1
         self._pool = ProcessPoolExecutor(
             self._workers,
@@ -59,6 +65,11 @@ class Decoder:
 
     def batches(self, tar: str, members: Sequence[Member], size: int) -> Iterator[DecodedBatch]:
         """The members' images, `size` a batch, in the order given."""
+        if len(members) <= self._here:
+            self._here -= len(members)
+            for first in range(0, len(members), size):
+                yield decode(self._preprocess, tar, members[first : first + size])
+            return
         waiting: deque[list[Future[DecodedBatch]]] = deque()
         starts = iter(range(0, len(members), size))
         # A batch is split so that its decoding is spread over all processes.

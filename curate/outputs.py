@@ -1,9 +1,9 @@
 """Where a command may write what is no part of a dataset: a page, an export, drawings, a run.
 
-Reads the beginning of a file that would be replaced, writes nothing. What lies inside a dataset is
-not seen by its removals, and a page's option that names a list, an image or a device by mistake
-must not replace it. A page that frenchcat or anybody wrote is replaced, so that a command can be
-run again.
+Reads the beginning of a file that would be replaced; writes pages, and nothing else. What lies
+inside a dataset is not seen by its removals, and a page's option that names a list, an image or a
+device by mistake must not replace it. A page that frenchcat or anybody wrote is replaced, so that a
+command can be run again.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from frenchcat.curate.atomic import write_whole
 from frenchcat.curate.dataset import dataset_around
 from frenchcat.curate.errors import UserError
-from frenchcat.curate.system_errors import check_writable
+from frenchcat.curate.system_errors import check_writable, writing
 
 _PAGE = (b"<!doctype html", b"<html")
 
@@ -41,6 +42,16 @@ def check_page(path: Path, option: str) -> None:
         raise UserError(
             f"{path} already exists and is not an HTML page; name another file with {option}"
         )
+
+
+def write_page(path: Path, text: str, option: str = "") -> None:
+    """Write an HTML page, in a folder that is made if need be.
+
+    `option` is that of the command line which names the file. Raises `NoSpace` and `Unwritable`.
+    """
+    with writing(path, f"name another file{option and f' with {option}'}"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, text)
 
 
 def _is_page(path: Path) -> bool:

@@ -20,6 +20,7 @@ becomes a double. Names are compared without case, as SQL does.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from decimal import Decimal
 from string import ascii_uppercase
 from typing import TYPE_CHECKING
 
@@ -120,6 +121,28 @@ def unified(schemas: Iterable[pa.Schema]) -> pa.Schema:
             name, kind = found.get(folded(field.name), (field.name, field.type))
             found[folded(field.name)] = (name, promoted(kind, field.type))
     return pa.schema(list(found.values()))
+
+
+def digits_lost(values: pa.ChunkedArray, wanted: pa.DataType) -> int:
+    """How many numbers are others as the type that `promoted` gave for them; lists' items, too."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    kind = plain(values.type)
+    if _is_list(kind) and _is_list(wanted):
+        return digits_lost(pc.list_flatten(values), wanted.value_type)
+    if not pa.types.is_floating(wanted) or pa.types.is_floating(kind) or not _is_number(kind):
+        return 0
+    return sum(
+        one["counts"]
+        for one in pc.value_counts(values).to_pylist()
+        if (value := one["values"]) is not None and _exactly(float(value)) != value
+    )
+
+
+def _exactly(value: float) -> Decimal:
+    """The shortest decimal that a float is written as; of a large one all its digits."""
+    return Decimal(int(value)) if abs(value) >= 2**53 else Decimal(repr(value))
 
 
 def _promoted(one: pa.DataType, other: pa.DataType) -> pa.DataType:

@@ -30,9 +30,11 @@ _TEXTS = {
     errno.EIO: "cannot be read or written, the disk reports an error; check the disk",
     errno.ENOTEMPTY: "is not empty; name another folder",
 }
+_ITS_OWN = (errno.EISDIR, errno.ENAMETOOLONG, errno.EIO)  # which their text explains in full
 _TOO_MANY = frozenset({errno.EMFILE, errno.ENFILE})
 _BELOW_US = ("duckdb", "_duckdb", "botocore", "safetensors", "safetensors_rust", "aiobotocore")
-_DISK_TEXTS = ("No space left on device", "Disk quota exceeded", "Read-only file system")
+_FULL_TEXTS = ("No space left on device", "Disk quota exceeded", "File too large")
+_DISK_TEXTS = (*_FULL_TEXTS, "Read-only file system")
 
 
 def system_error(error: BaseException) -> str | None:
@@ -69,7 +71,8 @@ def _os_error(error: OSError) -> str:
     named = os.fsdecode(path) if isinstance(path, str | bytes) else str(path or "a file")
     said = error.strerror or (str(error).splitlines() or [type(error).__name__])[0]
     if error.errno in FULL:
-        return f"{named} cannot be written: the disk is full ({said}); {_RESUME}"
+        why = os.strerror(error.errno or 0)
+        return f"{named} cannot be written: the disk is full ({why}); {_RESUME}"
     if error.errno in REFUSED:
         return (
             f"{named} cannot be opened or written ({said}); change its permissions, "
@@ -97,10 +100,16 @@ def writing(place: str | Path, cure: str = "name another place") -> Iterator[Non
             raise
         raise explained from None
     except Exception as error:  # safetensors and faiss have errors of their own
-        if any(text in str(error) for text in _DISK_TEXTS):
-            first = str(error).splitlines()[0]
-            raise NoSpace(f"{place} cannot be written ({first}); {_RESUME}") from None
-        raise
+        if (said := _full_text(error)) is None:
+            raise
+        # Not in its own words: the file that they name is often a temporary one.
+        raise NoSpace(f"{place} cannot be written: the disk is full ({said}); {_RESUME}") from None
+
+
+def _full_text(error: Exception) -> str | None:
+    """What a library's error says of a full disk; of any error that arises from that one."""
+    told = str(error)
+    return next((text for text in _FULL_TEXTS if text in told), None)
 
 
 def _explained(error: OSError, place: str | Path, cure: str) -> UserError | None:
@@ -109,9 +118,12 @@ def _explained(error: OSError, place: str | Path, cure: str) -> UserError | None
     if named is not None and "://" not in str(place) and not _within(named, place):
         return None  # another file, which the error names
     if error.errno in FULL:
-        return NoSpace(f"{place} cannot be written: the disk is full ({said}); {_RESUME}")
+        why = os.strerror(error.errno or 0)
+        return NoSpace(f"{place} cannot be written: the disk is full ({why}); {_RESUME}")
     if error.errno in REFUSED:
         return Unwritable(f"{place} cannot be written ({said}); change its permissions, or {cure}")
+    if error.errno in _ITS_OWN:
+        return Unwritable(f"{place} {_TEXTS[error.errno]}")
     if error.errno in (errno.ENOTDIR, errno.EEXIST) and not os.path.isdir(place):
         return Unwritable(f"{place} cannot be written, since a file is in its way; {cure}")
     return None

@@ -12,10 +12,9 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from frenchcat.curate.atomic import write_whole
 from frenchcat.curate.config import Overrides, merged, resolve
 from frenchcat.curate.dataset import Dataset
-from frenchcat.curate.outputs import check_page
+from frenchcat.curate.outputs import check_page, write_page
 from frenchcat.opened import OpenDataset, open
 
 if TYPE_CHECKING:
@@ -336,7 +335,7 @@ def audit(
         device=device,
         watch=watch,
     )
-    write_whole(to, shown(found, Path(run).resolve().name, open(found.dataset).picture))
+    write_page(to, shown(found, Path(run).resolve().name, open(found.dataset).picture), "--page")
     return found
 
 

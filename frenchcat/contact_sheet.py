@@ -12,10 +12,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from frenchcat.curate.atomic import write_whole
-from frenchcat.curate.errors import UnreadableImage, UserError
+from frenchcat.curate.errors import UnreadableImage
 from frenchcat.curate.html_page import PALETTE, head
 from frenchcat.curate.licence import licence_of_row
+from frenchcat.curate.outputs import write_page
 from frenchcat.curate.safe_text import for_html
 from frenchcat.curate.urls import host_of
 
@@ -65,11 +65,7 @@ def contact_sheet(
 </main>
 </body></html>
 """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, page)
-    except OSError as error:
-        raise UserError(f"{path} cannot be written ({error.strerror}); name another file") from None
+    write_page(path, page, "--html")
 
 
 def _card(hit: Hit, data: bytes, best: float) -> str:

@@ -21,11 +21,13 @@ from typing import NoReturn
 
 # Imported before the command line, so that Ctrl-C works from the start: import nothing heavy.
 
-GRACE_SEC = 1.5
+GRACE_SEC = 1.0
 STATUS = 130  # 128 + SIGINT, as shells have it
 _GOES_ON = "stopped; what is done is kept, and the same command goes on from there"
 _AGAIN = "stopped; run the same command again to start over"
-_RESUMES = frozenset("adopt build compact dedup demo download embed index score verdict".split())
+_RESUMES = frozenset(
+    "adopt build compact dedup demo download embed index latents recheck score verdict".split()
+)
 _LIGHT = frozenset("info select export lineage diff verify remove report".split())
 """Verbs that start no process and load no library that starts one."""
 _TEXTS = {

@@ -170,7 +170,8 @@ class ClipRetrieval:
             rows, numbers = with_texts(
                 rows, self._url, self._caption, self._captions, self._left_out, where
             )
-            yield cast(rows, self._schema).append_column(_SOURCE, pa.array(start + numbers))
+            rows = cast(rows, self._schema, self._left_out, where)
+            yield rows.append_column(_SOURCE, pa.array(start + numbers))
             start += table.num_rows
 
     def _shard(self, name: str, rows: pa.Table) -> VectorShard:

@@ -77,7 +77,12 @@ def adopt(
             f"{folder} is a file; give the folder that contains it (a URL list: frenchcat build)"
         )
     if not folder.is_dir():
-        raise UserError(f"{folder}: no such folder")
+        raise UserError(f"{folder}: no such folder; check the path")
+    if (folder / MANIFEST).is_file() and (folder / "stages").is_dir():
+        raise UserError(
+            f"{folder} is a dataset of frenchcat already; nothing is to be adopted: "
+            f"frenchcat info {folder}"
+        )
     with tempfile.TemporaryDirectory(prefix="frenchcat-adopt-") as scratch:
         if clip_retrieval.is_clip_retrieval(folder):
             vectors = clip_retrieval.ClipRetrieval(folder, clip, names, left_out)

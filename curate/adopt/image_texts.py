@@ -52,7 +52,7 @@ def rows_of(tree: Tree, names: ColumnNames, scratch: Path, left_out: LeftOut) ->
     tables = [*_of_metadata(tree, names, scratch, left_out), *_of_coco(tree, names, left_out)]
     listed = {path for table in tables for path in table[FILE].to_pylist()}
     tables.append(_of_rest(tree, listed))
-    return _with_texts(_joined(tables), tree, left_out)
+    return _with_texts(_joined(tables, left_out), tree, left_out)
 
 
 def _of_metadata(
@@ -212,11 +212,12 @@ def _of_rest(tree: Tree, listed: set[str]) -> pa.Table:
     return pa.table({FILE: rest, "caption": nothing, "url": nothing}, schema)
 
 
-def _joined(tables: Sequence[pa.Table]) -> pa.Table:
+def _joined(tables: Sequence[pa.Table], left_out: LeftOut) -> pa.Table:
     import pyarrow as pa
 
     schema = unified(table.schema for table in tables)
-    return pa.concat_tables([cast(table, schema) for table in tables]).combine_chunks()
+    typed = [cast(table, schema, left_out, "the metadata") for table in tables]
+    return pa.concat_tables(typed).combine_chunks()
 
 
 def _with_texts(table: pa.Table, tree: Tree, left_out: LeftOut) -> pa.Table:

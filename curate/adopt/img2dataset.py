@@ -161,7 +161,7 @@ class Img2dataset:
         rows = spelt(shard.rows(self._left_out), self._schema)
         where = f"{shard.name}.parquet"
         rows, _ = with_texts(rows, self._url, self._caption, self._captions, self._left_out, where)
-        table = cast(rows, self._schema)
+        table = cast(rows, self._schema, self._left_out, where)
         columns = {new: table[old] for old, new in self._renamed().items()}
         for text in ("caption", "url"):
             columns[text] = columns.get(text, pa.nulls(table.num_rows, pa.string()))

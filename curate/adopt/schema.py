@@ -69,9 +69,21 @@ def with_text(schema: pa.Schema, *names: str | None) -> pa.Schema:
     return pa.schema(list(zip(schema.names, kinds, strict=True)))
 
 
-def cast(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """The table with the columns and types of a schema that `promote.unified` gave."""
+LOST = "numbers that lose digits, since another file has fractions in their column"
+
+
+def cast(table: pa.Table, schema: pa.Schema, left_out: LeftOut, where: str) -> pa.Table:
+    """The table with the columns and types of a schema that `promote.unified` gave.
+
+    What numbers lose by that is counted.
+    """
     import pyarrow as pa
+
+    wanted = {promote.folded(field.name): field.type for field in schema}
+    for name in table.column_names:
+        if (kind := wanted.get(promote.folded(name))) is not None:
+            lost = promote.digits_lost(table[name], kind)
+            left_out.add(LOST, f"{name} of {where}", lost)
 
     texts = {promote.folded(field.name) for field in schema if pa.types.is_string(field.type)}
     for at, field in enumerate(table.schema):

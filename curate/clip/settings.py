@@ -37,4 +37,4 @@ class ClipSettings:
     batch_size: int = Field(64, ge=1, le=65536)
     """Images or texts that are encoded together (count)."""
     decode_workers: int | None = Field(None, ge=1)
-    """Processes that decode images; None: one per core."""
+    """Processes that decode images; None: one per core, and none for 256 images or fewer."""

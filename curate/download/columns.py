@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from frenchcat.curate.download.column_names import IMAGE_NAMES, pick, usual
 from frenchcat.curate.download.list_reader import describe, here, reader, typed_csv
 from frenchcat.curate.download.list_source import ROW, SOURCE, Source, broken, listed
+from frenchcat.curate.download.losses import note_large_numbers, note_types
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.sidecar import NAMES
 from frenchcat.curate.sql_text import quoted
@@ -132,7 +133,9 @@ def _open_table(connection: DuckDBPyConnection, source: Source) -> Table:
             (name, _json_type(source, name, kind, is_text=name in (url, caption)))
             for name, kind in columns
         )
+        note_large_numbers(source, columns)
         sql = reader(source, columns=columns)
+    note_types(source)
     return Table(source, sql, columns, url, caption, image)
 
 

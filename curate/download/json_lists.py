@@ -26,6 +26,7 @@ from frenchcat.curate.download.list_text import HALF, blocks, lines, mended
 MAX_OBJECT_BYTES = 16 << 20  # DuckDB's default for one object
 MAX_DEPTH = 100  # DuckDB's limit is 128
 _INT64, _UINT64 = -(2**63), 2**64 - 1
+_EXACT = 2**53  # a double holds every whole number up to here
 _MAX_HELD_CHARS = 64 << 20
 _MOST_SHAPES = 1000  # of rows whose names are cached
 _SPACE = " \t\r\n"
@@ -69,6 +70,9 @@ def _holdable(source: Source, named: dict[str, Any], row: int) -> dict[str, Any]
             _note_nested(source, name, value, row)
         elif type(value) is int and not _INT64 <= value <= _UINT64:
             found[name] = str(value)
+        elif type(value) is int and abs(value) > _EXACT and int(float(value)) != value:
+            number, first = source.oddities.large.get(name, (0, row))
+            source.oddities.large[name] = (number + 1, first)
     return found
 
 

@@ -61,7 +61,12 @@ class Oddities:
         self._first: dict[str, int] = {}
         self.nested: dict[str, int] = {}  # column -> row
         self.several: set[str] = set()  # columns of which some row has a list
+        self.large: dict[str, tuple[int, int]] = {}  # column -> integers no double holds; first row
         self.names: dict[str, None] = {}  # of all columns of a JSON list, in their order
+
+    def count(self, what: str, number: int, first: int) -> None:
+        """Say how many rows are of this kind, and which is the first."""
+        self._counts[what], self._first[what] = number, first
 
     def note(self, what: str, row: int) -> None:
         """Count one more row of this kind."""

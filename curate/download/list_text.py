@@ -98,7 +98,11 @@ def beginning(head: bytes) -> str:
 
 
 def lines(source: Source) -> Iterator[tuple[int, str]]:
-    r"""Each line with its number from 1, without its "\n"; if there is none, "\r" ends lines."""
+    r"""Each line with its number from 1, without its "\n"; if there is none, "\r" ends lines.
+
+    Where the first line ends in "\r\r\n", as Python's csv module writes it on Windows into a file
+    opened as text, other lines lose as much.
+    """
     for first, some in lines_in_blocks(source):
         yield from enumerate(some, first)
 
@@ -106,10 +110,15 @@ def lines(source: Source) -> Iterator[tuple[int, str]]:
 def lines_in_blocks(source: Source) -> Iterator[tuple[int, list[str]]]:
     """The lines of each block together, with the number of the first."""
     held, number, end = "", 1, ""
+    doubled: bool | None = None
     for block in blocks(source):
         end = end or ("\r" if "\r" in block and "\n" not in block else "\n")
         parts = (held + block).split(end)
         held = parts.pop()
+        if doubled is None and (filled := next((line for line in parts if line.strip()), None)):
+            doubled = filled.endswith("\r\r")
+        if doubled:
+            parts = [line[:-1] if line.endswith("\r\r") else line for line in parts]
         if parts:
             yield number, parts
             number += len(parts)

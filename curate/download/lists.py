@@ -30,6 +30,7 @@ from frenchcat.curate.dataset import Dataset, Publication, file_sha256
 from frenchcat.curate.download import columns as cols
 from frenchcat.curate.download.list_errors import NotText, blaming, some
 from frenchcat.curate.download.list_source import SOURCE, Reading, Source
+from frenchcat.curate.download.losses import AdditionLosses, note_casts
 from frenchcat.curate.download.sources import Lists, as_table, as_text, fetch, find
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.manifest import GivenList, ListFile, StageEntry
@@ -207,6 +208,7 @@ def _view(duck: DuckDBPyConnection, sources: list[Source]) -> bool:
         groups.append((table, [source]))
     images = any(table.image is not None for table, _ in groups)
     types = cols.types_of([table for table, _ in groups])
+    note_casts(duck, groups, types)
     selects = [cols.selection(table, alike, types, images=images) for table, alike in groups]
     duck.execute("CREATE OR REPLACE VIEW listed AS " + " UNION ALL BY NAME ".join(selects))
     if images:
@@ -226,8 +228,9 @@ def _freeze(dataset: Dataset, sources: list[Source], shape: Shape, folder: Path)
             batches = _masked(batches, positions)
         if gone := removed(dataset):
             batches = (without_removed(batch, gone) for batch in batches)
-        batches = of_the_datasets_types(dataset, batches)
+        batches, losses = of_the_datasets_types(dataset, batches)
         _write(publication, dataset, batches, shape.samples_per_shard)
+        losses.note(sources[0])
     return [counts[str(source.path)] for source in sources]
 
 
@@ -333,17 +336,40 @@ def _masked(batches: Iterator[pa.Table], positions: Iterator[Any]) -> Iterator[p
 # -- types ---------------------------------------------------------------------------------------
 
 
-def of_the_datasets_types(dataset: Dataset, batches: Iterator[pa.Table]) -> Iterator[pa.Table]:
-    """New rows, each column with the type that it has in the dataset with them (promote.py)."""
-    import pyarrow as pa
+def of_the_datasets_types(
+    dataset: Dataset, batches: Iterator[pa.Table]
+) -> tuple[Iterator[pa.Table], AdditionLosses]:
+    """New rows, each column with the type that it has in the dataset with them (promote.py).
+
+    What its numbers lose by that is counted while they are read.
+    """
     import pyarrow.parquet as pq
 
+    shards = dataset.shards(STAGE)
     there = []
-    for shard in dataset.shards(STAGE):
+    for shard in shards:
         with dataset.as_local(relative(shard)) as path:
             there.append(pq.read_schema(path))
-    known = {folded(field.name): field.type for field in unified(there)}
+    schema = unified(there)
+    known = {folded(field.name): field.type for field in schema}
+
+    def stored(name: str) -> Iterator[pa.ChunkedArray]:
+        for shard, has in zip(shards, there, strict=True):
+            if own := next((one for one in has.names if folded(one) == folded(name)), None):
+                with dataset.as_local(relative(shard)) as path:
+                    yield read_parquet(path, columns=[own])[own]
+
+    losses = AdditionLosses(known, stored)
+    return _typed(known, batches, losses), losses
+
+
+def _typed(
+    known: dict[str, pa.DataType], batches: Iterator[pa.Table], losses: AdditionLosses
+) -> Iterator[pa.Table]:
+    import pyarrow as pa
+
     for batch in batches:
+        losses.add(batch)
         fields = [
             (f.name, promoted(known[folded(f.name)], f.type) if folded(f.name) in known else f.type)
             for f in batch.schema

@@ -22,6 +22,7 @@ from urllib.parse import unquote
 from frenchcat.curate.download import delimited
 from frenchcat.curate.download.column_names import like_url, unique
 from frenchcat.curate.download.json_lists import copy_objects
+from frenchcat.curate.download.list_errors import some
 from frenchcat.curate.download.list_source import (
     RESERVED,
     ROW,
@@ -141,16 +142,34 @@ def _expand(address: str, search: FoundLists) -> None:
         if fs.isdir(path):
             _search_folder(address, fs, path.rstrip("/"), search)
             return
-        if any(sign in path for sign in "*?["):
-            matched = [str(name) for name in fs.glob(path) if fs.isfile(name)]
-            if matched:
-                fixed = re.split(r"[*?\[]", path)[0]
-                root = fixed.rpartition("/")[0]
-                search.found += [_below(fs, root, name) for name in sorted(matched)]
-                return
+        is_pattern = any(sign in path for sign in "*?[")
+        if is_pattern and (matched := sorted(str(name) for name in fs.glob(path))):
+            _take_matched(address, fs, path, matched, search)
+            return
     except OSError as error:
         raise UserError(f"{address}: cannot be read ({error})") from None
     raise UserError(f"{address}: there is no such file; check the path of the URL list")
+
+
+def _take_matched(
+    address: str, fs: Any, pattern: str, matched: Sequence[str], search: FoundLists
+) -> None:
+    """Every list that a pattern matches, and those in the folders that it matches."""
+    root = re.split(r"[*?\[]", pattern)[0].rpartition("/")[0]
+    named: list[str] = []
+    for name in matched:
+        if fs.isfile(name):
+            named.append(name)
+        else:
+            found = map(str, fs.find(name, maxdepth=_DEPTH))
+            named += [one for one in found if _may_be_list(one, root)]
+    inside = [name for name in named if _may_be_list(name, root) and _is_list(fs, name)]
+    if not inside:
+        for name in named:
+            kind_of(name)  # says what a list's name ends in
+        raise UserError(f"{address}: no URL list among {some(named) or 'what it matches'}")
+    search.found += [_below(fs, root, name) for name in inside]
+    search.left_out += [_below(fs, root, name).name for name in named if name not in inside]
 
 
 def _search_folder(address: str, fs: Any, path: str, search: FoundLists) -> None:

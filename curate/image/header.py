@@ -154,17 +154,22 @@ def _tiff(body: bytes) -> Iterator[Size]:
 
 def _jpeg2000(body: bytes) -> Iterator[Size]:
     """ISO/IEC 15444-1 A.5.1 and I.5.3.1: SIZ of the codestream, and `ihdr` in `jp2h`."""
-    start, end = 0, len(body)
     if body[4:8] == b"jP  ":
-        for at, until in boxes(body, b"jp2h", 0, end):
+        for at, until in boxes(body, b"jp2h", 0, len(body)):
             for place, _ in boxes(body, b"ihdr", at, until):
                 height, width = struct.unpack_from(">II", body, place)
                 yield width, height
-        start = next(boxes(body, b"jp2c", 0, end), (end, end))[0]
-    mark, _, _, right, bottom, left, top = struct.unpack_from(">IHHIIII", body, start)
-    if mark != 0xFF4FFF51:
-        raise ValueError("the jpeg2000 has no codestream")
+    right, bottom, left, top = struct.unpack_from(">IIII", body, codestream(body) + 8)
     yield right - left, bottom - top
+
+
+def codestream(body: bytes) -> int:
+    """Where the codestream of a JPEG 2000 begins. Raises ValueError where there is none."""
+    end = len(body)
+    start = next(boxes(body, b"jp2c", 0, end), (end, end))[0] if body[4:8] == b"jP  " else 0
+    if body[start : start + 4] != b"\xff\x4f\xff\x51":
+        raise ValueError("the jpeg2000 has no codestream")
+    return start
 
 
 _JXL_RATIOS = ((1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))

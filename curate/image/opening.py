@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from frenchcat.curate.errors import NotFound, UnreadableImage
+from frenchcat.curate.image import jpeg2000
 from frenchcat.curate.image.colour import to_levels, to_rgb
 from frenchcat.curate.image.header import picture_size
 from frenchcat.curate.image.plugins import PACKAGES, register
@@ -160,8 +161,23 @@ def _decoded(data: bytes, kind: str, at_least: tuple[int, int] | None, max_pixel
             turned = _orientation(opened) > 4
             opened.draft(None, at_least[::-1] if turned else at_least)
         _mend_png_key(opened)
+        if kind == "jpeg2000":
+            return _bare(to_rgb(_jpeg2000(opened, data)))
         opened.load()
         return _finished(opened, opened)
+
+
+def _jpeg2000(opened: Image, data: bytes) -> Image:
+    """The pixels with the profile and the whole depth of their file."""
+    bits = max(jpeg2000.depths(data))
+    if bits > 8:
+        pixels = jpeg2000.deep(data, bits)
+    else:
+        opened.load()
+        pixels = jpeg2000.scaled(opened, bits) if bits < 8 and opened.mode != "P" else opened
+    if profile := jpeg2000.profile(data):
+        pixels.info["icc_profile"] = profile
+    return pixels
 
 
 def _finished(opened: Image, pixels: Image) -> Image:

@@ -7,10 +7,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from frenchcat.curate.atomic import write_whole
 from frenchcat.curate.dataset import Dataset
-from frenchcat.curate.errors import UserError
-from frenchcat.curate.outputs import check_page
+from frenchcat.curate.outputs import check_page, write_page
 from frenchcat.curate.report.page import page
 from frenchcat.curate.report.report import make_report
 from frenchcat.curate.report.settings import ReportSettings
@@ -31,11 +29,7 @@ def write_report(
     report = make_report(dataset, settings)
     thumbnails = ReportThumbnails(dataset, int(settings.thumbnails_mb * 1e6), settings.blur_above)
     thumbnails.load(report.pictures())
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, page(report, thumbnails))
-    except OSError as error:
-        raise UserError(f"{path} cannot be written ({error.strerror}); name another file") from None
+    write_page(path, page(report, thumbnails), "--out")
     return path
 
 

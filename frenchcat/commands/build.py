@@ -229,6 +229,7 @@ def agreed(yes: bool, work: Callable[[bool], T]) -> T:
 
     Raises `ConfirmationNeeded` if nobody can be asked and `yes` is false.
     """
+    from frenchcat.commands.asking import answered
     from frenchcat.curate.errors import ConfirmationNeeded
     from frenchcat.terminal import tell
 
@@ -237,7 +238,10 @@ def agreed(yes: bool, work: Callable[[bool], T]) -> T:
     except ConfirmationNeeded as needed:
         if not (sys.stdin.isatty() and sys.stderr.isatty()):
             raise
-        if not typer.confirm(f"{needed.what}. Go on?", err=True):
+        answer = answered(f"{needed.what}. Go on?")
+        if answer is None:
+            raise
+        if not answer:
             tell("nothing was changed")
             raise typer.Exit(1) from None
     return work(True)

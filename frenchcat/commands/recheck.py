@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import frenchcat
+from frenchcat.commands.asking import asked, removed_line
 from frenchcat.commands.build import AllowHost, Folder, Json, Set
-from frenchcat.commands.removing import asked, removed_line
 from frenchcat.curate.safe_text import URL_CHARS, for_terminal
 from frenchcat.terminal import say, say_json, tell
 

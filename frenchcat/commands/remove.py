@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import frenchcat
+from frenchcat.commands.asking import asked, removed_line
 from frenchcat.commands.build import Folder, Json
-from frenchcat.commands.removing import asked, removed_line
 from frenchcat.only_one import only_one
 from frenchcat.terminal import say, say_json, say_json_lines, tell
 

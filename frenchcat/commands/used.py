@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import frenchcat
+from frenchcat.commands.asking import asked, removed_line
 from frenchcat.commands.build import Folder, Json
-from frenchcat.commands.removing import asked, removed_line
 from frenchcat.commands.signing import credentials_of
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.safe_text import CAPTION_CHARS, URL_CHARS, for_terminal

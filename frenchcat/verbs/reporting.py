@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from frenchcat.curate.atomic import write_whole
 from frenchcat.verbs.searching import SearchVerbs
 
 if TYPE_CHECKING:
@@ -61,6 +60,7 @@ class ReportVerbs(SearchVerbs):
         `UserError` for a bad list, `NotFound` without an index, and `AlreadyThere` where another
         selection has the name, unless `replace` is true.
         """
+        from frenchcat.curate.outputs import write_page
         from frenchcat.curate.report.write import checked_path
         from frenchcat.index.visible import View
         from frenchcat.skews.audit import audit_queries
@@ -85,6 +85,5 @@ class ReportVerbs(SearchVerbs):
         if rebalance is not None:
             with self.dataset.lock():
                 report = rebalanced(self.dataset, report, rebalance, selection, bound, replace)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, page(report))
+        write_page(path, page(report), "--out")
         return path, report

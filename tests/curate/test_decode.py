@@ -1,6 +1,7 @@
 """Decoding in other processes: in order, with the failures named."""
 
 import io
+import multiprocessing
 import os
 import select
 import signal
@@ -77,6 +78,19 @@ def test_several_shards_through_one_pool(decoder: Decoder, tar: str, files: list
     members = tars.members(tar)
     next(iter(decoder.batches(tar, members, 2)))
     check(list(decoder.batches(tar, members, 3)), files, 3)
+
+
+def test_few_pictures_are_decoded_here_and_more_of_them_elsewhere(
+    tar: str, files: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("frenchcat.curate.decode.FEW", 20)
+    members = tars.members(tar)
+    before = set(multiprocessing.active_children())
+    with Decoder(PREPROCESS) as decoder:
+        check(list(decoder.batches(tar, members, 4)), files, 4)
+        assert set(multiprocessing.active_children()) == before
+        check(list(decoder.batches(tar, members, 4)), files, 4)
+        assert set(multiprocessing.active_children()) > before
 
 
 HELD = """

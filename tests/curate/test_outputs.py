@@ -1,14 +1,15 @@
 """What a command writes never lands in a dataset, nor in place of what is no page."""
 
 import os
+import resource
 from pathlib import Path
 
 import pytest
 
 from frenchcat.curate.dataset import Dataset, dataset_around
-from frenchcat.curate.errors import UserError
+from frenchcat.curate.errors import NoSpace, Unwritable, UserError
 from frenchcat.curate.export import export
-from frenchcat.curate.outputs import check_outside, check_page
+from frenchcat.curate.outputs import check_outside, check_page, write_page
 from frenchcat.curate.select import select
 from tests.command_line import main
 from tests.curate.report.datasets import write
@@ -71,3 +72,20 @@ def test_neither_an_export_nor_another_dataset(dataset: Dataset) -> None:
     with pytest.raises(UserError, match=r"inside the dataset .* give a folder outside it"):
         Dataset.create(f"{dataset.root}/more", "more")
     assert sorted(Path(dataset.root).rglob("*")) == before
+
+
+def test_a_page_that_does_not_fit_says_that_the_disk_is_full(tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    page.write_text("<!doctype html>before")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (8, before[1]))  # as on a full disk
+    try:
+        with pytest.raises(NoSpace, match=f"^{page} cannot be written: the disk is full.*; free"):
+            write_page(page, "<!doctype html>" * 9, "--out")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert page.read_text() == "<!doctype html>before"
+    assert list(tmp_path.iterdir()) == [page]
+    for place, cure in ((tmp_path, "is a folder; name a file"), (page / "x", "--out")):
+        with pytest.raises(Unwritable, match=cure):
+            write_page(place, "<!doctype html>", "--out")

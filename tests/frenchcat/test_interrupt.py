@@ -95,6 +95,8 @@ def interrupt(running: subprocess.Popen[str]) -> None:
     ("verb", "how"),
     [
         ("build", "the same command goes on"),
+        ("latents", "the same command goes on"),
+        ("recheck", "the same command goes on"),
         ("train", "from the newest checkpoint"),
         ("search", "run the same command again"),
     ],

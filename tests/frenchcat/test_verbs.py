@@ -1,6 +1,10 @@
 """The verbs over what is stored: their JSON is the library's answer, their status tells the end."""
 
 import json
+import os
+import pty
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +13,14 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from frenchcat.cli import app
+from frenchcat.commands.build import agreed
 from frenchcat.curate.dataset import Dataset
-from frenchcat.curate.errors import AlreadyThere, UserError
+from frenchcat.curate.errors import AlreadyThere, ConfirmationNeeded, UserError
 from frenchcat.curate.info import info as count
 from frenchcat.curate.select import Choice, open_selection
 from frenchcat.curate.select import select as choose
 from frenchcat.index.build import build_index
+from tests.command_line import main
 from tests.sample.embedded import embedded
 from tests.sample.vectors import unit_rows
 from tests.trees import tree_digest
@@ -107,6 +113,35 @@ def test_without_a_yes_nothing_is_removed(dataset: Dataset, tmp_path: Path) -> N
     assert {n: d for n, d in after.items() if "lock" not in n} == {
         n: d for n, d in before.items() if "lock" not in n
     }
+
+
+@pytest.fixture
+def ended_terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A terminal at which Ctrl-D was pressed."""
+    keyboard, screen = pty.openpty()
+    os.write(keyboard, b"\x04\x04")
+    with open(screen, encoding="utf-8") as stdin, monkeypatch.context() as patch:
+        patch.setattr(sys, "stdin", stdin)
+        yield
+    os.close(keyboard)
+
+
+def test_an_end_of_input_at_a_question_is_a_line_with_the_cure(
+    dataset: Dataset,
+    ended_terminal: None,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert main(monkeypatch, "remove", dataset.root, "--key", KEY) == 1
+    said = capsys.readouterr().err.splitlines()
+    assert said[-2:] == ["add --yes to remove without a question", "nothing was removed"]
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+
+    def costly(yes: bool) -> None:
+        raise ConfirmationNeeded("2 shards will be embedded again", "say --yes")
+
+    with pytest.raises(ConfirmationNeeded, match="say --yes"):
+        agreed(False, costly)
 
 
 def test_removed_checked_compacted_and_checked_again(dataset: Dataset) -> None:

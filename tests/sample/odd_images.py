@@ -80,10 +80,12 @@ def on_white(image: Image.Image) -> Image.Image:
 
 
 def by_opencv(pixels: NDArray[Any], extension: str) -> bytes:
-    """Samples of any depth as a file; `pixels` are RGB."""
+    """Samples of any depth as a file; `pixels` are grey, RGB or RGBA: (H, W, 1, 3 or 4)."""
     import cv2
 
-    return bytes(cv2.imencode(extension, np.ascontiguousarray(pixels[..., ::-1]))[1].tobytes())
+    order = [0] if pixels.shape[-1] == 1 else [2, 1, 0, 3][: pixels.shape[-1]]
+    ordered = np.ascontiguousarray(pixels[..., order])
+    return bytes(cv2.imencode(extension, ordered)[1].tobytes())
 
 
 @cache

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 from typer.testing import CliRunner
 
 from frenchcat.cli import app
@@ -18,6 +18,7 @@ from frenchcat.train.credentials import self_issued
 from frenchcat.train.draw import SampleRequest, draw
 from frenchcat.train.run import Parts, open_run
 from frenchcat.verify_file import verify_file
+from tests.sample.odd_images import people_have
 from tests.sample.pictures import noise
 from tests.train.embedded_run import mini, train_on_selection
 
@@ -71,6 +72,24 @@ def test_little_strength_keeps_the_picture_and_all_of_it_forgets_it(parts: Parts
     one_start = draw(parts, [SampleRequest("a cat")], steps=4, start=start, strength=1.0)[0]
     other = draw(parts, [SampleRequest("a cat")], steps=4, start=noise(4), strength=1.0)[0]
     assert np.abs(pixels(one_start) - pixels(other)).mean() < 8
+
+
+def test_a_turned_or_deep_file_is_drawn_over_as_people_see_it(run: Path, tmp_path: Path) -> None:
+    """As `frenchcat sample --image FILE --strength 0.02`, which changes next to nothing."""
+    opened = open_run(run)
+    for name in ("JPEG turned 6", "PNG 16 bits", "JPEG of a wide profile"):
+        data, seen = people_have()[name]
+        (tmp_path / "start").write_bytes(data)
+        how: dict[str, Any] = {
+            "image": tmp_path / "start",
+            "strength": 0.02,
+            "steps": 50,
+            "neighbours": 1,
+        }
+        drawn = draw_to_files(run, ["a cat"], tmp_path / name, number=1, opened=opened, **how)
+        with Image.open(drawn[0]) as near:
+            wanted = pixels(ImageOps.fit(seen, near.size))
+            assert np.abs(pixels(near) - wanted).mean() < 12, name
 
 
 def test_files_are_signed_and_have_receipts(run: Path, tmp_path: Path) -> None:
@@ -160,7 +179,7 @@ def test_verify_says_it_in_words_with_a_status(run: Path, tmp_path: Path) -> Non
         ({"steps": 0}, "give 1 to 1000"),
         ({"steps": 1001}, "give 1 to 1000"),
         ({"number": 0}, "give at least 1"),
-        ({"neighbours": 0}, "give at least 1"),
+        ({"neighbours": 1}, "give at least 1"),
         ({"sampler": "euler"}, "known: ddpm, ddim, heun"),
         ({"checkpoint": Path("nowhere")}, "nowhere is not a checkpoint"),
         ({"device": "tpu"}, "no device 'tpu'"),

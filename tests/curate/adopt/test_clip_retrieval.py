@@ -113,6 +113,12 @@ def test_columns_that_differ_in_type_by_file(tmp_path: Path) -> None:
     assert hit.caption == "a cat of number 3"
 
 
+def test_numbers_that_lose_digits_by_another_file_s_type_are_counted(tmp_path: Path) -> None:
+    tables = [listed(0, 4, seed=[1, 2**53 + 1, None, 2**60 + 1]), listed(4, 6, seed=[0.5, 1.0])]
+    adopted = adopt(clip_retrieval(tmp_path / "f", *tables), tmp_path / "d")
+    assert any("lose digits" in note and "2 (seed of" in note for note in adopted.notes)
+
+
 @pytest.mark.parametrize(
     ("value", "reason"),
     [(0, "zero_embedding"), (np.nan, "nan_embedding"), (np.inf, "nan_embedding")],

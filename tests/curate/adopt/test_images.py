@@ -317,6 +317,13 @@ def test_a_folder_of_lists_is_told_the_verb(tmp_path: Path) -> None:
         adopt(folder, tmp_path / "d")
 
 
+def test_a_dataset_is_not_adopted_again(tmp_path: Path) -> None:
+    made = adopt(put(tmp_path / "f", a_jpg=picture(1)), tmp_path / "d").dataset
+    with pytest.raises(UserError, match=r"is a dataset of frenchcat already.*: frenchcat info"):
+        adopt(made.root, tmp_path / "e")
+    assert not (tmp_path / "e").exists()
+
+
 def test_every_kind_of_image_that_people_have_is_adopted(tmp_path: Path) -> None:
     """As it looks: PNG, WebP and JPEG by their file, all others by what becomes of it."""
     endings = {"JPEG2000": "jp2", "TIFF": "tif", "HEIF": "heic"}

@@ -490,6 +490,16 @@ def test_plain_and_quoted_lines_give_the_same_rows(tmp_path: Path) -> None:
     assert places == list(range(2, len(rows) + 2))
 
 
+@pytest.mark.parametrize("kind", ["csv", "tsv", "jsonl", "txt"])
+def test_lines_that_were_ended_twice_end_once(tmp_path: Path, kind: str) -> None:
+    """As the csv module writes them on Windows into a file opened as text: a known mistake."""
+    once = write(tmp_path / f"once.{kind}")
+    text = once.read_bytes().replace(b"\r\n", b"\n")
+    (tmp_path / f"twice.{kind}").write_bytes(text.replace(b"\n", b"\r\r\n"))
+    twice = frozen(make(tmp_path, "twice"), tmp_path / f"twice.{kind}")
+    assert twice == frozen(make(tmp_path, "once"), once)
+
+
 def test_a_carriage_return_before_the_end_of_a_line_is_the_captions(tmp_path: Path) -> None:
     lines = ["url,caption", 'http://a.example/1,"one, two"', "http://a.example/2,x\r\r", ""]
     (tmp_path / "list.csv").write_text("\n".join(lines), newline="")

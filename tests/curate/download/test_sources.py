@@ -7,6 +7,7 @@ import pytest
 
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.download.lists import Shape, check
+from frenchcat.curate.download.sources import find
 from frenchcat.curate.errors import UserError
 from tests.curate.download.listed import frozen_rows, put
 
@@ -136,3 +137,25 @@ def test_a_path_with_signs_of_globs_is_one_file(tmp_path: Path) -> None:
     path = put(tmp_path / "a[1]=x/p*.parquet", pa.table({"url": ["a"]}))
     put(tmp_path / "a[1]=x/pq.parquet", pa.table({"url": ["b"]}))
     assert [row["url"] for row in frozen_rows(path, tmp_path / "dataset")] == ["a"]
+
+
+def test_a_pattern_takes_the_lists_of_folders_and_leaves_out_what_is_none(tmp_path: Path) -> None:
+    row = "url,caption\nhttp://a.example/1.jpg,x\n"
+    for name in (
+        "README.txt",
+        "_SUCCESS",
+        "notes.md",
+        "x.csv",
+        "lang=fr/y.csv",
+        "lang=fr/notes.md",
+    ):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(row if name.endswith("csv") else "words\n")
+    found = find(f"{tmp_path}/*")
+    assert [one.name for one in found.found] == ["lang=fr/y.csv", "x.csv"]
+    assert [one.partitions for one in found.found] == [{"lang": "fr"}, {}]
+    assert found.left_out == ["README.txt", "_SUCCESS", "notes.md"]
+    assert len(find(f"{tmp_path}/lang=*").found) == 1
+    for pattern, why in (("*.md", "rename it to end in its kind"), ("READ*", "no URL list among")):
+        with pytest.raises(UserError, match=why):
+            find(f"{tmp_path}/{pattern}")

@@ -113,6 +113,9 @@ def test_the_service_sees_what_the_command_line_sees(ways: Ways) -> None:
                 hits = answer.json()["hits"]
                 assert {hit["key"] for hit in hits} == ways.keys(name), name
                 assert min(hit["similarity"] for hit in hits) >= SAME, name
+            asked = client.post("/v1/datasets/images/embed", json={"picture": base64_of(data)})
+            seen = ways.clip.encode_pictures([FILES[name][1]])[0]
+            assert np.array(asked.json()["vector"]) @ seen >= SAME, name
 
 
 def test_a_removal_request_matches_by_model_and_by_hash(ways: Ways) -> None:

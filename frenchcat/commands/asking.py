@@ -1,4 +1,4 @@
-"""What the verbs that remove rows share: the question, and the line behind it."""
+"""What verbs that ask share: the question; and for those that remove rows the line behind it."""
 
 from __future__ import annotations
 
@@ -15,10 +15,19 @@ if TYPE_CHECKING:
 
 def asked(question: str, otherwise: str) -> bool:
     """The answer at the terminal; where nobody can be asked, no, and `otherwise` is told."""
-    if not sys.stdin.isatty():
+    answer = answered(question) if sys.stdin.isatty() else None
+    if answer is None:
         tell(otherwise)
-        return False
-    return typer.confirm(question, err=True)
+    return bool(answer)
+
+
+def answered(question: str) -> bool | None:
+    """Ask at the terminal; None if the input ends there, as by Ctrl-D."""
+    try:
+        return typer.confirm(question, err=True)
+    except typer.Abort:
+        print(file=sys.stderr)  # noqa: T201  # the question's own line
+        return None
 
 
 def removed_line(request: Request, dataset: str, why: str = "") -> str:
