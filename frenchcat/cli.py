@@ -39,6 +39,7 @@ VERBS = {  # verb -> its module of commands/, in the order of the help
     "settings": "settings",
     "doctor": "doctor",
     "search": "search",
+    "publish": "publish",
     "serve": "serve",
     "mcp": "serve",
     "adopt": "adopt",
