@@ -54,13 +54,13 @@ CONDITIONS = (
 
 
 @pytest.fixture(scope="module")
-def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def server(request: pytest.FixtureRequest) -> Iterator[str]:
     """The address of a server of the kind that a test is run on."""
     if request.param == "memory":
         with pytest.MonkeyPatch.context() as patch:
             yield memory_store.started(patch)[0] + "?"
     else:
-        with postgres.running(tmp_path_factory.mktemp("pg")) as address:
+        with postgres.running() as address:
             yield address + "&"
 
 
