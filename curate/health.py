@@ -160,11 +160,11 @@ def _unfinished(dataset: Dataset, markers: Markers) -> Iterator[Finding]:
     if not there:
         yield Finding("download", "fault", "no shard is downloaded", "run the same build again")
     for stage in AFTER:
-        left = set(markers.get("download", {})) - set(markers.get(stage, {}))
-        if not left:
+        missing = set(markers.get("download", {})) - set(markers.get(stage, {}))
+        if not missing:
             continue
         begun = counts.get(stage, 0) > 0
-        said = f"{len(left)} of {there} shards are not done" if begun else "was not run"
+        said = f"{len(missing)} of {there} shards are not done" if begun else "was not run"
         yield Finding(stage, "note", said, _again(dataset, stage))
 
 

@@ -48,6 +48,7 @@ SAMPLED_SHARDS, SAMPLED_ROWS = 8, 8
 _TRIES = 3
 _READ = (files.TAR, files.SIDECAR, files.RIGHTS, files.METADATA, files.IMG_EMB, files.TEXT_EMB)
 _RESERVED = "frenchcat_"
+_OF_HIT = ("domain", "shard")
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,9 @@ class _Work:
     left_out: Mapping[str, str]
 
     @classmethod
-    def of(cls, dataset: Dataset, store: VectorStore, model: Mapping[str, Any], owner: str) -> _Work:
+    def of(
+        cls, dataset: Dataset, store: VectorStore, model: Mapping[str, Any], owner: str
+    ) -> _Work:
         """What is to be there."""
         with Catalog(dataset) as catalog:
             kinds = {**catalog.columns(), "domain": "VARCHAR"}
@@ -140,6 +143,9 @@ class _Work:
             clip=dict(dataset.manifest().settings.get("clip", {})),
             columns=columns,
             hit_columns=hit_columns,
+            stage_columns=[
+                name for name in _stage_columns(dataset) if name in columns and name not in _OF_HIT
+            ],
             shards=len(dataset.shards(embed.STAGE)),
         )
         shape = _shape(contents)
@@ -269,6 +275,14 @@ def _hit_columns(dataset: Dataset) -> Iterator[str]:
     yield from (name for name in called.values() if name not in ("url", "caption"))
 
 
+def _stage_columns(dataset: Dataset) -> list[str]:
+    """The columns that the service adds to a hit."""
+    from frenchcat.index.service.stage_columns import StageColumns
+
+    shards = dataset.shards("download")
+    return StageColumns(dataset).names(shards[:1] + shards[-1:])
+
+
 def rows_of_shard(
     dataset: Dataset, shard: str, columns: Mapping[str, str], gone: frozenset[str]
 ) -> tuple[pa.Table, dict[str, Vectors]]:
@@ -337,7 +351,9 @@ def _facts(table: Mapping[str, Any], count: int) -> dict[str, Any]:
         cluster = pa.array([one if many else None for one, many in named], pa.string())
         stays = np.asarray(pc.is_null(table["duplicate_of"]).to_numpy())
     found = dict(zip(FACTS, (unsafe, dropped, cluster, stays), strict=True))
-    return {name: pa.array(one) if isinstance(one, np.ndarray) else one for name, one in found.items()}
+    return {
+        name: pa.array(one) if isinstance(one, np.ndarray) else one for name, one in found.items()
+    }
 
 
 def _numbers(column: Any) -> Any:
@@ -357,7 +373,7 @@ def _numbers(column: Any) -> Any:
 
 
 def _without_nul(rows: pa.Table) -> tuple[pa.Table, int]:
-    """Rows whose texts have U+FFFD for NUL, which databases refuse; and the number of such texts."""
+    """Rows whose texts have U+FFFD for NUL, which databases refuse; and how many such."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -378,4 +394,3 @@ def told(done: Published) -> Sequence[str]:
     if done.replaced_texts:
         notes.append(f"{done.replaced_texts} texts contained NUL, which became U+FFFD there")
     return notes
-

@@ -33,9 +33,9 @@ if TYPE_CHECKING:
 class StoreSearcher(Searcher):
     """What was published at an address, open. May be used from several threads."""
 
-    def __init__(self, address: str, clip: Clip | None = None) -> None:
-        """Connect. Raises `NotFound` where nothing is published, and `Unreachable`."""
-        self.store = open_store(address)
+    def __init__(self, address: str | VectorStore, clip: Clip | None = None) -> None:
+        """Connect, or use what is. Raises `NotFound` where nothing is published; `Unreachable`."""
+        self.store = open_store(address) if isinstance(address, str) else address
         found = self.store.contents()
         if found is None:
             self.store.close()
@@ -73,6 +73,10 @@ class StoreSearcher(Searcher):
             f"words of captions cannot be looked for at {self.store.address}; leave out --hybrid, "
             "or search the dataset's folder"
         )
+
+    def shown(self, positions: Positions, view: View) -> NDArray[np.bool_]:
+        """(n,) whether each of these rows may be found."""
+        return self.store.among(np.asarray(positions, np.int64), filter_of(view))
 
     def hidden(
         self, vector: Unit, k: int, by: str = "image", view: View | None = None
@@ -176,8 +180,7 @@ class _Rows:
 
     def row(self, position: int) -> dict[str, Any]:
         """One row: column -> value."""
-        (found,) = self.take(np.array([position]))
-        return found
+        return dict(self.take(np.array([position]))[0])
 
     def take(self, positions: Positions, columns: Sequence[str] | None = None) -> list[Any]:
         """The rows of ids, in their order, {} for one that is gone; all columns of a hit."""
@@ -186,7 +189,10 @@ class _Rows:
 
 
 class _Visible:
-    """Which rows may be found: asked in the database, so there is no bitmap."""
+    """Which rows may be found: asked in the database, so there is no bitmap.
+
+    What lists all rows of the local index is not here.
+    """
 
     def __init__(self, store: VectorStore) -> None:
         self._store = store
@@ -194,3 +200,10 @@ class _Visible:
     def mask(self, view: View) -> None:
         """Raise `UserError` for what cannot be asked."""
         self._store.check(filter_of(view))
+
+    def groups(self) -> list[Positions]:
+        """Raise `UserError`: all clusters are listed from the dataset's folder only."""
+        raise UserError(
+            f"clusters of duplicates are not listed from {self._store.address}; serve the "
+            "dataset's folder for that"
+        )

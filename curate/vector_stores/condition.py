@@ -70,7 +70,7 @@ class Condition(ABC):
             raise BadCondition(f"{where!r} is not a condition; write one such as: width >= 256")
         self.text = part.text
 
-    # -- what a database writes ----------------------------------------------------------------------
+    # -- what a database writes --------------------------------------------------------------------
 
     @abstractmethod
     def column(self, name: str) -> str:
@@ -112,7 +112,7 @@ class Condition(ABC):
         """A function's value."""
         self.refuse(f"the function {name}")
 
-    # -- walking -------------------------------------------------------------------------------------
+    # -- walking -----------------------------------------------------------------------------------
 
     def refuse(self, what: str) -> NoReturn:
         """Raise `BadCondition`: the condition has a part that is not translated."""
@@ -131,7 +131,9 @@ class Condition(ABC):
             word = "AND" if kind == "CONJUNCTION_AND" else "OR"
             return Part(self.joined(word, self._bools(node["children"])), "bool")
         if of_kind == "COMPARISON" and kind in COMPARED:
-            return self._compared(COMPARED[kind], self._part(node["left"]), self._part(node["right"]))
+            return self._compared(
+                COMPARED[kind], self._part(node["left"]), self._part(node["right"])
+            )
         if of_kind == "BETWEEN":
             return self._between(node)
         if of_kind == "OPERATOR":

@@ -14,7 +14,7 @@ import contextlib
 import json
 import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import psycopg
@@ -51,7 +51,7 @@ from frenchcat.curate.vector_stores.store import (
 if TYPE_CHECKING:
     import pyarrow as pa
 
-Connection = psycopg.Connection[tuple[Any, ...]]
+Connection: TypeAlias = "psycopg.Connection[Any]"
 INDEX_ROWS = 20_000
 """From so many rows on, an HNSW index is faster than comparing all (0.1 s at 512 numbers)."""
 INDEX_DIMENSIONS = 2_000
@@ -86,7 +86,7 @@ class PostgresStore(VectorStore):
     # -- connections -------------------------------------------------------------------------------
 
     def _connect(self) -> Connection:
-        """This thread's connection."""
+        """The connection of the calling thread."""
         found: Connection | None = getattr(self._own, "connection", None)
         if found is not None and not found.closed:
             return found
@@ -206,7 +206,12 @@ class PostgresStore(VectorStore):
             "WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped",
             [self._table],
         ).fetchall()
-        named = {"int8": "bigint", "bool": "boolean", "float4": "real", "float8": "double precision"}
+        named = {
+            "int8": "bigint",
+            "bool": "boolean",
+            "float4": "real",
+            "float8": "double precision",
+        }
         there = {name: kind for name, kind in rows if name not in VECTORS.values()}
         for name, kind in there.items():
             if name not in wanted or named.get(_type_of(wanted[name]), "text") != kind:
@@ -358,13 +363,21 @@ class PostgresStore(VectorStore):
 
     def among(self, ids: Ids, shown: RowFilter) -> NDArray[np.bool_]:
         """(n,) whether each of these rows is shown."""
-        sql = (
-            f"SELECT r.id FROM {self._table} r WHERE r.id = ANY(%s) AND "
-            + self._shown(shown, "r").replace("%", "%%")
-        )
+        sql = f"SELECT r.id FROM {self._table} r WHERE r.id = ANY(%s) AND " + self._shown(
+            shown, "r"
+        ).replace("%", "%%")
         with self._asked() as connection:
             found = connection.execute(sql, [list(map(int, ids))]).fetchall()
         return np.isin(np.asarray(ids, np.int64), [row[0] for row in found])
+
+    def ids(self, shown: RowFilter, most: int) -> Ids:
+        """(n,) the first `most` ids of rows that are shown, ascending."""
+        sql = (
+            f"SELECT r.id FROM {self._table} r WHERE {self._shown(shown, 'r')} "
+            f"ORDER BY r.id LIMIT {int(most)}"
+        )
+        with self._asked() as connection:
+            return np.array([row[0] for row in connection.execute(sql).fetchall()], np.int64)
 
     def rows(self, ids: Ids, columns: Sequence[str]) -> list[dict[str, Any] | None]:
         """Each id's columns; None where there is no such row."""
@@ -379,9 +392,7 @@ class PostgresStore(VectorStore):
         """(n, D) float32, the vectors of rows that there are, in their order."""
         sql = f"SELECT id, {quoted(VECTORS[by])} FROM {self._table} WHERE id = ANY(%s)"
         with self._asked() as connection:
-            found = dict(
-                connection.execute(sql, [list(map(int, ids))], binary=True).fetchall()
-            )
+            found = dict(connection.execute(sql, [list(map(int, ids))], binary=True).fetchall())
         there = [found[int(one)] for one in ids if int(one) in found]
         return np.array(there, np.float32).reshape(len(there), self._known().dimension)
 
@@ -434,10 +445,10 @@ class PostgresStore(VectorStore):
         return " AND ".join(parts)
 
 
-# -- vectors in PostgreSQL's binary form -------------------------------------------------------------
+# -- vectors in PostgreSQL's binary form -----------------------------------------------------------
 
 
-class _VectorDumper(Dumper):
+class _VectorDumper(Dumper):  # type: ignore[misc]
     """(D,) numbers: their count and 0 as 16 bits each, then float32, big-endian."""
 
     format = Format.BINARY
@@ -446,7 +457,7 @@ class _VectorDumper(Dumper):
         return np.array([len(obj), 0], ">i2").tobytes() + np.asarray(obj, ">f4").tobytes()
 
 
-class _VectorLoader(Loader):
+class _VectorLoader(Loader):  # type: ignore[misc]
     format = Format.BINARY
 
     def load(self, data: Buffer) -> NDArray[np.float32]:

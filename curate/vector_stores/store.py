@@ -44,7 +44,10 @@ FACTS = {
 VECTORS = {"image": "frenchcat_image", "text": "frenchcat_text"}
 """Modality -> the column of its vectors."""
 TYPES = frozenset(
-    "BOOLEAN TINYINT SMALLINT INTEGER BIGINT UTINYINT USMALLINT UINTEGER FLOAT DOUBLE VARCHAR".split()
+    (
+        *("BOOLEAN", "TINYINT", "SMALLINT", "INTEGER", "BIGINT"),
+        *("UTINYINT", "USMALLINT", "UINTEGER", "FLOAT", "DOUBLE", "VARCHAR"),
+    )
 )
 """DuckDB types that are published; columns of others are left out, and named."""
 
@@ -62,6 +65,7 @@ class Contents:
     clip: Mapping[str, Any]  # settings of the model that encodes queries
     columns: Mapping[str, str]  # name -> DuckDB type, beside PLACE and FACTS
     hit_columns: Sequence[str] = ()  # those that a hit has
+    stage_columns: Sequence[str] = ()  # those that later stages found
     complete: bool = False
     shards: int = 0  # of the dataset, when it was last published
     search: Mapping[str, Any] = field(default_factory=dict)  # recall, and how it is reached
@@ -175,6 +179,10 @@ class VectorStore(ABC):
     @abstractmethod
     def among(self, ids: Ids, shown: RowFilter) -> NDArray[np.bool_]:
         """(n,) whether each of these rows is shown."""
+
+    @abstractmethod
+    def ids(self, shown: RowFilter, most: int) -> Ids:
+        """(n,) the first `most` ids of rows that are shown, ascending."""
 
     @abstractmethod
     def rows(self, ids: Ids, columns: Sequence[str]) -> list[dict[str, Any] | None]:

@@ -20,9 +20,7 @@ if TYPE_CHECKING:
 def search(
     dataset: Annotated[
         str,
-        typer.Argument(
-            metavar="DATASET", help="The dataset's folder, or where it was published."
-        ),
+        typer.Argument(metavar="DATASET", help="The dataset's folder, or where it was published."),
     ],
     query: Annotated[str | None, typer.Argument(help='What to look for: "french cat".')] = None,
     image: Annotated[

@@ -20,9 +20,8 @@ from frenchcat.curate.errors import (
     Unreachable,
     UserError,
 )
-from frenchcat.curate.removals import log, removed_keys
+from frenchcat.curate.removals import Request, log, removed_keys
 from frenchcat.curate.remove import RemovalQuery, matches, remove, residue, undo
-from frenchcat.curate.removals import Request
 from frenchcat.curate.stage import Silent
 from frenchcat.curate.vector_stores import open_store
 from frenchcat.curate.vector_stores.published import addresses
@@ -36,7 +35,7 @@ from tests.sample import memory_store, postgres
 from tests.sample.embedded import add_shard, embedded
 from tests.sample.row import Row
 from tests.sample.vectors import unit_rows
-from tests.sample.write import scores, write
+from tests.sample.write import write
 
 STORES = ["memory", pytest.param("postgresql", marks=pytest.mark.slow)]
 CONDITIONS = (
@@ -144,7 +143,9 @@ class Stopped(Silent):
 
 
 @on_each
-def test_what_was_stopped_goes_on_and_only_what_changed_is_put(store: str, dataset: Dataset) -> None:
+def test_what_was_stopped_goes_on_and_only_what_changed_is_put(
+    store: str, dataset: Dataset
+) -> None:
     with pytest.raises(KeyboardInterrupt):
         publish(dataset, store, progress=Stopped(2))
     with open_store(store) as opened:
@@ -275,7 +276,7 @@ def test_what_cannot_be_asked_is_refused_in_one_line(store: str, dataset: Datase
 
 @on_each
 def test_texts_of_any_kind_come_back_as_they_were(store: str, tmp_path: Path) -> None:
-    captions = ["it's \\ 100% \"x\"", "a\0b", "Ünï 猫\n\t", "", "%_;--"]
+    captions = ['it\'s \\ 100% "x"', "a\0b", "Ünï 猫\n\t", "", "%_;--"]
     made = embedded(tmp_path / "d")
     add_shard(made, "00000", unit_rows(5), captions=captions)
     assert publish(made, store).replaced_texts == 1
@@ -291,7 +292,7 @@ def test_texts_of_any_kind_come_back_as_they_were(store: str, tmp_path: Path) ->
     there.close()
 
 
-# -- a server that fails ----------------------------------------------------------------------------
+# -- a server that fails ---------------------------------------------------------------------------
 
 
 def test_a_full_server_is_named_with_what_is_published(
@@ -299,7 +300,9 @@ def test_a_full_server_is_named_with_what_is_published(
 ) -> None:
     address, server = memory_store.started(monkeypatch)
     server.room = 2
-    with pytest.raises(NoSpace, match=r"is full.*; 2 of 3 shards are published there, and the same"):
+    with pytest.raises(
+        NoSpace, match=r"is full.*; 2 of 3 shards are published there, and the same"
+    ):
         publish(dataset, address)
     server.room = None
     assert publish(dataset, address).kept == 2

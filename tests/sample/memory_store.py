@@ -124,7 +124,8 @@ class MemoryStore(VectorStore):
             met = [
                 row
                 for row in met
-                if row["frenchcat_cluster"] is None or first[row["frenchcat_cluster"]][1] == row["id"]
+                if row["frenchcat_cluster"] is None
+                or first[row["frenchcat_cluster"]][1] == row["id"]
             ]
         return np.isin(np.asarray(ids, np.int64), [row["id"] for row in met])
 
@@ -136,6 +137,10 @@ class MemoryStore(VectorStore):
             duck.register("samples", self._table())
             found: list[dict[str, Any]] = duck.sql(sql).to_arrow_table().to_pylist()
         return found
+
+    def ids(self, shown: RowFilter, most: int) -> Any:
+        everything = np.sort(np.array(self._table()["id"].to_pylist(), np.int64))
+        return everything[self.among(everything, shown)][:most]
 
     def rows(self, ids: Any, columns: Sequence[str]) -> list[dict[str, Any] | None]:
         table = self._table()

@@ -104,7 +104,8 @@ def test_a_full_disk_is_named_and_the_same_command_goes_on(server: str, dataset:
     )
     admin(
         server,
-        'CREATE TRIGGER full_disk BEFORE INSERT ON "full" FOR EACH ROW EXECUTE FUNCTION full_disk()',
+        'CREATE TRIGGER full_disk BEFORE INSERT ON "full" '
+        "FOR EACH ROW EXECUTE FUNCTION full_disk()",
     )
     with open_store(address) as store:
         for shard in ("00001", "00002"):
@@ -128,13 +129,18 @@ def test_a_server_that_is_busy_for_too_long_is_named_and_a_removal_stays_logged(
     query = RemovalQuery("key", "000000001")
     with psycopg.connect(server) as other:
         other.execute("LOCK TABLE busy IN ACCESS EXCLUSIVE MODE")
-        with dataset.lock(), pytest.raises(Unreachable, match=r"request 1 is logged.*took too long"):
+        with (
+            dataset.lock(),
+            pytest.raises(Unreachable, match=r"request 1 is logged.*took too long"),
+        ):
             remove(dataset, query, matches(dataset, query))
     assert removed_keys(dataset) == {"000000001"}
     assert publish(dataset, address).rows == 14
 
 
-def test_no_server_and_no_rights_are_one_line(server: str, dataset: Dataset, tmp_path: Path) -> None:
+def test_no_server_and_no_rights_are_one_line(
+    server: str, dataset: Dataset, tmp_path: Path
+) -> None:
     for address in ("postgresql://me:pw@127.0.0.1:1/db", f"postgresql:///db?host={tmp_path}"):
         with pytest.raises(Unreachable, match="does not answer") as refused:
             publish(dataset, address)
@@ -154,5 +160,5 @@ def test_values_that_fail_and_tables_that_went_are_told(server: str, dataset: Da
             store.nearest(unit_rows(1)[0], 3, "image", RowFilter("width * 9000000000000000000 > 1"))
         assert len(store.nearest(unit_rows(1)[0], 3, "image", RowFilter())[0]) == 3
         admin(server, "DROP TABLE gone")
-        with pytest.raises(UserError, match="is not as it was published.*frenchcat publish"):
+        with pytest.raises(UserError, match=r"is not as it was published.*frenchcat publish"):
             store.nearest(unit_rows(1)[0], 3, "image", RowFilter())
