@@ -3,8 +3,7 @@
 Reads embeddings/, the catalog and the log of removals; writes to the database
 (curate/vector_stores), and ``published.json``. A shard is put again only if its digest changed:
 that of its files and of its removed rows. So the same command adds new shards, follows new scores
-and verdicts, and goes on where it stopped. Rows that the log names are never put, and are deleted
-if they are there. Cost: one pass over the shards that changed; memory for one shard.
+and verdicts, and goes on where it stopped. Rows that the log names are never put. Cost: one pass over the shards that changed; memory for one shard.
 """
 
 from __future__ import annotations
@@ -171,8 +170,6 @@ class _Work:
                 done += 1
             for shard in old:
                 self.store.drop_shard(shard)
-            if gone := removed_keys(self.dataset):
-                self.store.delete(gone)
             search = now.search
             if todo or old or not search:
                 search = self.store.build_index(self._queries(), TARGET_RECALL)

@@ -90,7 +90,7 @@ def test_answers_are_those_of_the_local_index(store: str, tmp_path: Path) -> Non
     assert len(there) == done.rows
     flags = itertools.product((True, False), repeat=3)
     cases = itertools.product(CONDITIONS, flags, (1, 7, 1000), ("image", "text"))
-    few = 13 if store.startswith("memory") else 1  # coprime to the numbers of choices
+    few = 41 if store.startswith("memory") else 1  # coprime to the numbers of choices
     for number, (where, shown, k, by) in enumerate(list(cases)[::few]):
         (vector,) = unit_rows(1, seed=number)
         view = View(where, *shown)
@@ -329,6 +329,21 @@ def test_a_removal_is_logged_though_the_server_is_down(
     publish(dataset, address)
     with open_store(address) as opened:
         assert opened.count() == 14
+
+
+def test_a_removal_between_reading_a_shard_and_putting_it_counts(
+    monkeypatch: pytest.MonkeyPatch, dataset: Dataset
+) -> None:
+    address, server = memory_store.started(monkeypatch)
+
+    def once() -> None:
+        server.before_put = lambda: None
+        removed(dataset, "000000002")
+
+    server.before_put = once
+    publish(dataset, address)
+    with open_store(address) as opened:
+        assert opened.present(["000000001", "000000002"]) == ["000000001"]
 
 
 def test_rows_that_another_dataset_published_meanwhile_are_not_removed(

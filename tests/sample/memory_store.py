@@ -3,7 +3,7 @@
 The reference for the databases that are there in life, and quick enough for every test.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import duckdb
@@ -35,6 +35,7 @@ class Server:
         self.kept: dict[str, Kept] = {}
         self.down = False
         self.room: int | None = None  # shards that it still takes
+        self.before_put: Callable[[], None] = lambda: None
 
 
 SERVERS: dict[str, Server] = {}
@@ -69,6 +70,7 @@ class MemoryStore(VectorStore):
         return dict(self._kept.digests)
 
     def put(self, shard: str, digest: str, rows: pa.Table, vectors: Mapping[str, Any]) -> None:
+        self._server.before_put()
         if self._server.room is not None:
             if self._server.room == 0:
                 raise NoSpace(f"{self.address} is full; make room there")
