@@ -277,7 +277,7 @@ class PostgresStore(VectorStore):
         """Delete rows at once."""
         with self._asked() as connection:
             sql = f"DELETE FROM {self._table} WHERE key = ANY(%s)"
-            return connection.execute(sql, [list(keys)]).rowcount
+            return int(connection.execute(sql, [list(keys)]).rowcount)
 
     def present(self, keys: Collection[str]) -> list[str]:
         """Those of these keys that have a row, sorted."""
