@@ -3,7 +3,8 @@
 Reads embeddings/, the catalog and the log of removals; writes to the database
 (curate/vector_stores), and ``published.json``. A shard is put again only if its digest changed:
 that of its files and of its removed rows. So the same command adds new shards, follows new scores
-and verdicts, and goes on where it stopped. Rows that the log names are never put. Cost: one pass over the shards that changed; memory for one shard.
+and verdicts, and goes on where it stopped. Rows that the log names are never put. Cost: one pass
+over the shards that changed; memory for one shard.
 """
 
 from __future__ import annotations
