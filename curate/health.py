@@ -25,7 +25,7 @@ SHOWN = 3  # files of one kind that are named
 
 
 @dataclass(frozen=True)
-class Finding:
+class Diagnosis:
     """One thing that was looked at."""
 
     check: str  # what was looked at
@@ -38,7 +38,7 @@ class Finding:
         return asdict(self)
 
 
-def health(dataset: Dataset, *, every_byte: bool = False) -> Iterator[Finding]:
+def health(dataset: Dataset, *, every_byte: bool = False) -> Iterator[Diagnosis]:
     """What is found of a dataset's writers and shards, one finding per kind."""
     yield _writer(dataset)
     markers, broken = _markers(dataset)
@@ -57,16 +57,16 @@ def counted(what: str, names: list[str]) -> str:
 # -- who writes ----------------------------------------------------------------------------------
 
 
-def _writer(dataset: Dataset) -> Finding:
+def _writer(dataset: Dataset) -> Diagnosis:
     if dataset.is_locked():
         found = "another process is writing; what it has in hand counts as unfinished here"
-        return Finding("writers", "note", found, "wait for it to end")
+        return Diagnosis("writers", "note", found, "wait for it to end")
     if left := dataset.leftovers():
         found = f"a command was interrupted: {' and '.join(left)} hold what it left"
-        return Finding(
+        return Diagnosis(
             "writers", "note", found, "the next command that writes finishes or drops it"
         )
-    return Finding("writers", "ok", "no process is writing, and none was interrupted")
+    return Diagnosis("writers", "ok", "no process is writing, and none was interrupted")
 
 
 # -- shards --------------------------------------------------------------------------------------
@@ -75,7 +75,7 @@ Markers = Mapping[str, Mapping[str, Marker]]
 """Stage -> shard -> its marker."""
 
 
-def _markers(dataset: Dataset) -> tuple[Markers, list[Finding]]:
+def _markers(dataset: Dataset) -> tuple[Markers, list[Diagnosis]]:
     """All markers that can be read, and a finding where one cannot."""
     found: dict[str, dict[str, Marker]] = {}
     broken: list[str] = []
@@ -92,10 +92,10 @@ def _markers(dataset: Dataset) -> tuple[Markers, list[Finding]]:
     if not broken:
         return found, []
     said = counted("markers cannot be read", broken)
-    return found, [Finding("markers", "fault", said, "delete them and build again")]
+    return found, [Diagnosis("markers", "fault", said, "delete them and build again")]
 
 
-def _files(dataset: Dataset, markers: Markers, every_byte: bool) -> Iterator[Finding]:
+def _files(dataset: Dataset, markers: Markers, every_byte: bool) -> Iterator[Diagnosis]:
     """Whether each file is there, whole in size, and, if asked, of the same bytes."""
     missing: list[str] = []
     changed: list[str] = []
@@ -112,14 +112,14 @@ def _files(dataset: Dataset, markers: Markers, every_byte: bool) -> Iterator[Fin
                 changed.append(relative)
     again = "restore them, or run the same build again: it makes what is missing or cut short"
     if missing:
-        yield Finding("shards", "fault", counted("files are missing", sorted(missing)), again)
+        yield Diagnosis("shards", "fault", counted("files are missing", sorted(missing)), again)
     if changed:
         said = counted("files are not as their stage left them", sorted(changed))
         cure = "restore them, or delete them and run the same build again"
-        yield Finding("shards", "fault", said, cure)
+        yield Diagnosis("shards", "fault", said, cure)
     if not missing and not changed:
         how = "by digest" if every_byte else "by size; --every-byte compares digests"
-        yield Finding("shards", "ok", f"{files} files, {size} bytes, are as left ({how})")
+        yield Diagnosis("shards", "ok", f"{files} files, {size} bytes, are as left ({how})")
 
 
 def _sha256(dataset: Dataset, relative: str) -> str:
@@ -127,7 +127,7 @@ def _sha256(dataset: Dataset, relative: str) -> str:
         return file_sha256(path)
 
 
-def _stale(dataset: Dataset, markers: Markers) -> Iterator[Finding]:
+def _stale(dataset: Dataset, markers: Markers) -> Iterator[Diagnosis]:
     """Shards of which a stage read files that another stage has made anew since."""
     now = {
         relative: output.sha256
@@ -142,7 +142,7 @@ def _stale(dataset: Dataset, markers: Markers) -> Iterator[Finding]:
         if any(now.get(name, digest) != digest for name, digest in made.inputs.items())
     )
     for stage, shards_of in sorted(stale.items()):
-        yield Finding(
+        yield Diagnosis(
             stage,
             "fault",
             f"{shards_of} shards were made from files that have changed since",
@@ -150,22 +150,22 @@ def _stale(dataset: Dataset, markers: Markers) -> Iterator[Finding]:
         )
 
 
-def _unfinished(dataset: Dataset, markers: Markers) -> Iterator[Finding]:
+def _unfinished(dataset: Dataset, markers: Markers) -> Iterator[Diagnosis]:
     """What a stage that was begun, or the one before it, leaves to do."""
     counts = {stage: len(shards) for stage, shards in markers.items()}
     listed, there = counts.get("lists", 0), counts.get("download", 0)
     if listed > there:
         left = f"{listed - there} of {listed} shards are not downloaded"
-        yield Finding("download", "note", left, "run the same build again")
+        yield Diagnosis("download", "note", left, "run the same build again")
     if not there:
-        yield Finding("download", "fault", "no shard is downloaded", "run the same build again")
+        yield Diagnosis("download", "fault", "no shard is downloaded", "run the same build again")
     for stage in AFTER:
         missing = set(markers.get("download", {})) - set(markers.get(stage, {}))
         if not missing:
             continue
         begun = counts.get(stage, 0) > 0
         said = f"{len(missing)} of {there} shards are not done" if begun else "was not run"
-        yield Finding(stage, "note", said, _again(dataset, stage))
+        yield Diagnosis(stage, "note", said, _again(dataset, stage))
 
 
 def _again(dataset: Dataset, stage: str) -> str:

@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import FrenchcatError, UserError
 from frenchcat.curate.extras import how_to_install
-from frenchcat.curate.health import Finding, counted, health
+from frenchcat.curate.health import Diagnosis, counted, health
+from frenchcat.curate.markers import marker
 from frenchcat.curate.system_errors import check_writable, sized
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ LOW_OPEN_FILES = 1024
 """A download keeps hundreds of connections, the service up to 800."""
 
 
-def examine(dataset: str | Path | None = None, *, every_byte: bool = False) -> Iterator[Finding]:
+def examine(dataset: str | Path | None = None, *, every_byte: bool = False) -> Iterator[Diagnosis]:
     """What is found of this installation and machine, and of a dataset if one is given."""
     yield from installation()
     yield from machine(Path.cwd() if dataset is None else dataset)
@@ -44,13 +45,13 @@ def examine(dataset: str | Path | None = None, *, every_byte: bool = False) -> I
         yield from of_dataset(dataset, every_byte=every_byte)
 
 
-def installation() -> Iterator[Finding]:
+def installation() -> Iterator[Diagnosis]:
     """Python, the packages of a default install, and the extras."""
     yield _python()
     yield from _packages()
 
 
-def machine(place: str | Path) -> Iterator[Finding]:
+def machine(place: str | Path) -> Iterator[Diagnosis]:
     """Disk and write permission at `place` and for temporary files, memory, open files."""
     if "://" not in str(place):
         yield _disk("disk", Path(place))
@@ -62,14 +63,14 @@ def machine(place: str | Path) -> Iterator[Finding]:
     yield _open_files()
 
 
-def of_dataset(root: str | Path, *, every_byte: bool = False) -> Iterator[Finding]:
+def of_dataset(root: str | Path, *, every_byte: bool = False) -> Iterator[Diagnosis]:
     """What is found of a dataset; one that cannot be opened is a finding, too."""
     try:
         opened = Dataset.open(root)
     except FrenchcatError as error:
-        yield Finding("dataset", "fault", *_halves(error))
+        yield Diagnosis("dataset", "fault", *_halves(error))
         return
-    yield Finding("dataset", "ok", f"{opened.manifest().name}, at {opened.root}")
+    yield Diagnosis("dataset", "ok", f"{opened.manifest().name}, at {opened.root}")
     yield from health(opened, every_byte=every_byte)
     yield from _index(opened, every_byte)
     yield from _settings(opened)
@@ -78,32 +79,34 @@ def of_dataset(root: str | Path, *, every_byte: bool = False) -> Iterator[Findin
 # -- the installation ------------------------------------------------------------------------------
 
 
-def _python() -> Finding:
+def _python() -> Diagnosis:
     found = f"{platform.python_implementation()} {platform.python_version()}, {platform.platform()}"
     wanted = metadata.metadata(PACKAGE)["Requires-Python"]
     from packaging.specifiers import SpecifierSet
 
     if platform.python_version() in SpecifierSet(wanted or ""):
-        return Finding("python", "ok", found)
-    return Finding("python", "fault", f"{found}; frenchcat needs {wanted}", "install that Python")
+        return Diagnosis("python", "ok", found)
+    return Diagnosis("python", "fault", f"{found}; frenchcat needs {wanted}", "install that Python")
 
 
-def _packages() -> Iterator[Finding]:
+def _packages() -> Iterator[Diagnosis]:
     """The packages of a default install, and each extra."""
     asked = _requirements()
     wrong = {extra: [said for one in given if (said := _wrong(one))] for extra, given in asked}
     if wrong[""]:
         cure = "install again with the pinned versions: pip install -c constraints.txt ."
-        yield Finding("packages", "fault", "; ".join(wrong[""]), cure)
+        yield Diagnosis("packages", "fault", "; ".join(wrong[""]), cure)
     else:
         number = len(asked[0][1])
-        yield Finding("packages", "ok", f"frenchcat {metadata.version(PACKAGE)}, {number} packages")
+        yield Diagnosis(
+            "packages", "ok", f"frenchcat {metadata.version(PACKAGE)}, {number} packages"
+        )
     there = [extra for extra in wrong if extra and not wrong[extra]]
     absent = [extra for extra in wrong if wrong[extra] and extra]
-    yield Finding("extras", "ok", f"installed: {', '.join(there) or 'none'}")
+    yield Diagnosis("extras", "ok", f"installed: {', '.join(there) or 'none'}")
     if absent:
         said = f"not installed: {', '.join(absent)}"
-        yield Finding("extras", "note", said, f"if you need one, {how_to_install(absent[0])}")
+        yield Diagnosis("extras", "note", said, f"if you need one, {how_to_install(absent[0])}")
 
 
 def _requirements() -> list[tuple[str, list[Requirement]]]:
@@ -135,33 +138,33 @@ def _wrong(asked: Requirement) -> str:
 # -- the machine -----------------------------------------------------------------------------------
 
 
-def _disk(what: str, folder: Path) -> Finding:
+def _disk(what: str, folder: Path) -> Diagnosis:
     there = next(one for one in (folder.absolute(), *folder.absolute().parents) if one.exists())
     free = shutil.disk_usage(there).free
     found = f"{sized(free)} free at {folder}"
     if free < LOW_DISK_BYTES:
-        return Finding(what, "fault", found, f"free {sized(LOW_DISK_BYTES)} at least")
-    return Finding(what, "ok", found)
+        return Diagnosis(what, "fault", found, f"free {sized(LOW_DISK_BYTES)} at least")
+    return Diagnosis(what, "ok", found)
 
 
-def _writable(what: str, folder: Path) -> Finding:
+def _writable(what: str, folder: Path) -> Diagnosis:
     try:
         check_writable(folder, "folder")
     except UserError as error:
-        return Finding(what, "fault", *_halves(error))
-    return Finding(what, "ok", f"{folder} can be written")
+        return Diagnosis(what, "fault", *_halves(error))
+    return Diagnosis(what, "ok", f"{folder} can be written")
 
 
-def _memory() -> Finding:
+def _memory() -> Diagnosis:
     free = free_memory_bytes()
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     if free is None:
-        return Finding("memory", "note", f"{cores} cores; free memory is not told by this system")
+        return Diagnosis("memory", "note", f"{cores} cores; free memory is not told by this system")
     found = f"{sized(free)} free, {cores} cores"
     if free < LOW_MEMORY_BYTES:
         cure = f"end other programs: a model takes up to {sized(LOW_MEMORY_BYTES)}"
-        return Finding("memory", "fault", found, cure)
-    return Finding("memory", "ok", found)
+        return Diagnosis("memory", "fault", found, cure)
+    return Diagnosis("memory", "ok", found)
 
 
 def free_memory_bytes() -> int | None:
@@ -187,18 +190,18 @@ def free_memory_bytes() -> int | None:
     return left if free is None else min(free, left)
 
 
-def _open_files() -> Finding:
+def _open_files() -> Diagnosis:
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     found = "no limit" if soft == resource.RLIM_INFINITY else f"{soft} open files per process"
     if soft != resource.RLIM_INFINITY and soft < LOW_OPEN_FILES:
-        return Finding("open files", "fault", found, "raise it: ulimit -n 4096")
-    return Finding("open files", "ok", found)
+        return Diagnosis("open files", "fault", found, "raise it: ulimit -n 4096")
+    return Diagnosis("open files", "ok", found)
 
 
 # -- the dataset beyond its shards -----------------------------------------------------------------
 
 
-def _index(dataset: Dataset, every_byte: bool) -> Iterator[Finding]:
+def _index(dataset: Dataset, every_byte: bool) -> Iterator[Diagnosis]:
     from frenchcat.curate.embed import STAGE
     from frenchcat.index.build import current, entries
     from frenchcat.index.check import check_files, verify
@@ -206,12 +209,12 @@ def _index(dataset: Dataset, every_byte: bool) -> Iterator[Finding]:
     again = f"frenchcat index {dataset.root}"
     found = current(dataset)
     if found is None:
-        yield Finding("index", "note", "there is none, so the dataset cannot be searched", again)
+        yield Diagnosis("index", "note", "there is none, so the dataset cannot be searched", again)
         return
     parts = entries(found)
     gone = [name for part in parts for name in part.files if dataset.size(name) is None]
     if gone:
-        yield Finding("index", "fault", counted("files are missing", sorted(gone)), again)
+        yield Diagnosis("index", "fault", counted("files are missing", sorted(gone)), again)
         return
     try:
         for part in parts:
@@ -219,21 +222,20 @@ def _index(dataset: Dataset, every_byte: bool) -> Iterator[Finding]:
         if every_byte:
             verify(dataset)
     except FrenchcatError as error:
-        yield Finding("index", "fault", *_halves(error))
+        yield Diagnosis("index", "fault", *_halves(error))
         return
     indexed = found["made_of"]["shards"]
     embedded = {shard: _digest(dataset, shard) for shard in dataset.shards(STAGE)}
     if behind := [s for s, digest in embedded.items() if indexed.get(s) != digest]:
         said = f"{len(behind)} of {len(embedded)} embedded shards are not in it as they are now"
-        yield Finding("index", "fault", said, again)
+        yield Diagnosis("index", "fault", said, again)
     else:
-        yield Finding("index", "ok", f"{found['rows']} rows of {len(indexed)} shards")
+        yield Diagnosis("index", "ok", f"{found['rows']} rows of {len(indexed)} shards")
 
 
 def _digest(dataset: Dataset, shard: str) -> str | None:
     """What a shard's vectors were made of; None where its marker cannot be read."""
     from frenchcat.curate.embed import STAGE
-    from frenchcat.curate.markers import marker
 
     try:
         made = marker(dataset, STAGE, shard)
@@ -242,7 +244,7 @@ def _digest(dataset: Dataset, shard: str) -> str | None:
     return None if made is None else made.digest
 
 
-def _settings(dataset: Dataset) -> Iterator[Finding]:
+def _settings(dataset: Dataset) -> Iterator[Diagnosis]:
     """Whether the remembered settings can be used here."""
     from frenchcat.curate.clip.weights import find_weights
     from frenchcat.curate.embed import STAGE
@@ -251,30 +253,30 @@ def _settings(dataset: Dataset) -> Iterator[Finding]:
     try:
         settings = saved_settings(dataset)
     except FrenchcatError as error:
-        yield Finding("settings", "fault", *_halves(error))
+        yield Diagnosis("settings", "fault", *_halves(error))
         return
     made_by = dataset.manifest().entry(STAGE)
     if made_by.settings is not None:
         try:
             weights = find_weights(settings.clip)
         except FrenchcatError as error:
-            yield Finding("model", "fault", *_halves(error))
+            yield Diagnosis("model", "fault", *_halves(error))
         else:
             if weights.digest == made_by.setting("weights"):
-                yield Finding("model", "ok", f"{weights.name}, which made the vectors")
+                yield Diagnosis("model", "ok", f"{weights.name}, which made the vectors")
             else:
                 said = (
                     f"the settings name {weights.name}, but {made_by.setting('model')} with other "
                     "weights made the vectors"
                 )
-                yield Finding("model", "fault", said, f"frenchcat embed {dataset.root}")
+                yield Diagnosis("model", "fault", said, f"frenchcat embed {dataset.root}")
     then, now = dataset.manifest().versions, versions()
     other = [f"{name} {v} -> {now[name]}" for name, v in then.items() if now.get(name, v) != v]
     if other:
         said = f"other versions than those that made it: {', '.join(sorted(other))}"
-        yield Finding("settings", "note", said, "new shards may differ in bytes from old ones")
+        yield Diagnosis("settings", "note", said, "new shards may differ in bytes from old ones")
     else:
-        yield Finding("settings", "ok", "the remembered settings can be used")
+        yield Diagnosis("settings", "ok", "the remembered settings can be used")
 
 
 def _halves(error: FrenchcatError) -> tuple[str, str]:

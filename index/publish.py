@@ -26,7 +26,7 @@ from frenchcat.curate.errors import (
     Unwritable,
 )
 from frenchcat.curate.keys import by_shard
-from frenchcat.curate.list_names import PLACE, score_columns, shown_of_hit
+from frenchcat.curate.list_names import KEY, PLACE, score_columns, shown_of_hit
 from frenchcat.curate.markers import outputs_of
 from frenchcat.curate.promote import folded
 from frenchcat.curate.removals import removed_keys
@@ -34,8 +34,8 @@ from frenchcat.curate.stage import Progress, Silent
 from frenchcat.curate.urls import domain_of
 from frenchcat.curate.vector_stores import published
 from frenchcat.curate.vector_stores.address import StoreAddress, open_store
-from frenchcat.curate.vector_stores.store import FACTS, TYPES, Contents, Vectors, VectorStore
-from frenchcat.index.rows import shard_rows
+from frenchcat.curate.vector_stores.store import FACTS, TYPES, Contents, VectorDatabase, Vectors
+from frenchcat.index.rows import shard_rows, stored_name
 from frenchcat.index.visible import unsafe_and_dropped
 
 if TYPE_CHECKING:
@@ -84,11 +84,11 @@ def publish(
     with open_store(address) as store:
         _take_over(dataset, store, int(model["dimension"]), replace)
         token = published.remember(dataset, address)
-        work = _Work.of(dataset, store, model, token)
+        work = _PublishRun.of(dataset, store, model, token)
         return work.run(progress)
 
 
-def _take_over(dataset: Dataset, store: VectorStore, dimension: int, replace: bool) -> None:
+def _take_over(dataset: Dataset, store: VectorDatabase, dimension: int, replace: bool) -> None:
     """Refuse rows of others, or delete them where that is agreed to."""
     there = store.contents()
     if there is None:
@@ -106,19 +106,19 @@ def _take_over(dataset: Dataset, store: VectorStore, dimension: int, replace: bo
 
 
 @dataclass(frozen=True)
-class _Work:
+class _PublishRun:
     """One publication."""
 
     dataset: Dataset
-    store: VectorStore
+    store: VectorDatabase
     contents: Contents
     digests: Mapping[str, str]  # shard -> what it is to be
     left_out: Mapping[str, str]
 
     @classmethod
     def of(
-        cls, dataset: Dataset, store: VectorStore, model: Mapping[str, Any], owner: str
-    ) -> _Work:
+        cls, dataset: Dataset, store: VectorDatabase, model: Mapping[str, Any], owner: str
+    ) -> _PublishRun:
         """What is to be there."""
         with Catalog(dataset) as catalog:
             kinds = {**catalog.columns(), "domain": "VARCHAR"}
@@ -260,9 +260,6 @@ def _digest(dataset: Dataset, shard: str, shape: str) -> str:
 def _hit_columns(dataset: Dataset) -> Iterator[str]:
     """The columns that a hit of the local index has, as they are called there."""
     import pyarrow.parquet as pq
-
-    from frenchcat.curate.list_names import KEY
-    from frenchcat.index.rows import stored_name
 
     names: dict[str, None] = {}
     for shard in dataset.shards(embed.STAGE):

@@ -19,7 +19,7 @@ from frenchcat.curate.clip.settings import ClipSettings
 from frenchcat.curate.config import resolve
 from frenchcat.curate.dataset import Dataset, digest_of
 from frenchcat.curate.errors import ModelMismatch, NotFound, UserError
-from frenchcat.curate.vector_stores import Contents, RowFilter, VectorStore, open_store
+from frenchcat.curate.vector_stores import Contents, RowFilter, VectorDatabase, open_store
 from frenchcat.curate.vector_stores.store import EVERYTHING, PLACE
 from frenchcat.index.hit import Hit, Positions, Ranked, hit_of
 from frenchcat.index.search import Searcher
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 class StoreSearcher(Searcher):
     """What was published at an address, open. May be used from several threads."""
 
-    def __init__(self, address: str | VectorStore, clip: Clip | None = None) -> None:
+    def __init__(self, address: str | VectorDatabase, clip: Clip | None = None) -> None:
         """Connect, or use what is. Raises `NotFound` where nothing is published; `Unreachable`."""
         self.store = open_store(address) if isinstance(address, str) else address
         found = self.store.contents()
@@ -48,7 +48,7 @@ class StoreSearcher(Searcher):
         self._clip, self._clip_lock = clip, Lock()
         self.dimension = found.dimension
         self._names = {name: name for name in found.hit_columns}
-        self.rows = _Rows(self.store, found)  # type: ignore[assignment]  # ids are its positions
+        self.rows = _StoreRows(self.store, found)  # type: ignore[assignment]  # ids are its positions
         self.visible = _Visible(self.store)  # type: ignore[assignment]
         self.version = digest_of(found.as_dict())
 
@@ -166,10 +166,10 @@ def filter_of(view: View) -> RowFilter:
     return RowFilter(view.where, view.safe, view.dropped, view.duplicates)
 
 
-class _Rows:
+class _StoreRows:
     """Rows by id."""
 
-    def __init__(self, store: VectorStore, contents: Contents) -> None:
+    def __init__(self, store: VectorDatabase, contents: Contents) -> None:
         self._store = store
         first = [name for name in ("url", "caption") if name in contents.columns]
         self._columns = [*PLACE, *first, *contents.hit_columns]
@@ -194,7 +194,7 @@ class _Visible:
     What lists all rows of the local index is not here.
     """
 
-    def __init__(self, store: VectorStore) -> None:
+    def __init__(self, store: VectorDatabase) -> None:
         self._store = store
 
     def mask(self, view: View) -> None:

@@ -11,6 +11,6 @@ which rows are shown is index/visible.py; here are its columns.
 """
 
 from frenchcat.curate.vector_stores.address import StoreAddress, is_store, open_store
-from frenchcat.curate.vector_stores.store import Contents, RowFilter, VectorStore
+from frenchcat.curate.vector_stores.store import Contents, RowFilter, VectorDatabase
 
-__all__ = ["Contents", "RowFilter", "StoreAddress", "VectorStore", "is_store", "open_store"]
+__all__ = ["Contents", "RowFilter", "StoreAddress", "VectorDatabase", "is_store", "open_store"]

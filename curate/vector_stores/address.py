@@ -16,14 +16,14 @@ from frenchcat.curate.errors import UserError
 from frenchcat.curate.extras import how_to_install
 
 if TYPE_CHECKING:
-    from frenchcat.curate.vector_stores.store import VectorStore
+    from frenchcat.curate.vector_stores.store import VectorDatabase
 
 DEFAULT_TABLE = "frenchcat"
 _TABLE = re.compile(r"[a-z_][a-z0-9_]{0,39}")
 
 
 @dataclass(frozen=True)
-class Kind:
+class StoreKind:
     """A database: its class, and the extra and package that it needs."""
 
     module: str
@@ -33,7 +33,7 @@ class Kind:
 
 
 _HERE = "frenchcat.curate.vector_stores"
-_POSTGRES = Kind(f"{_HERE}.postgresql", "PostgresStore", "postgres", "psycopg")
+_POSTGRES = StoreKind(f"{_HERE}.postgresql", "PostgresStore", "postgres", "psycopg")
 KINDS = {"postgresql": _POSTGRES, "postgres": _POSTGRES}
 """Scheme -> database. To add one: its class in a module here, and its entry."""
 
@@ -85,7 +85,7 @@ def is_store(text: str) -> bool:
     return text.partition("://")[0] in KINDS and "://" in text
 
 
-def open_store(address: str | StoreAddress) -> VectorStore:
+def open_store(address: str | StoreAddress) -> VectorDatabase:
     """Connect to an address. Raises `UserError` without the extra, `Unreachable` if it is down."""
     parsed = StoreAddress.of(address) if isinstance(address, str) else address
     kind = KINDS[parsed.scheme]
@@ -96,5 +96,5 @@ def open_store(address: str | StoreAddress) -> VectorStore:
             f"{parsed} needs the package {kind.package}; {how_to_install(kind.extra)}"
         ) from None
     module = import_module(kind.module)
-    opened: VectorStore = getattr(module, kind.name)(parsed)
+    opened: VectorDatabase = getattr(module, kind.name)(parsed)
     return opened

@@ -52,7 +52,7 @@ _KINDS = {
 }  # all others of `store.TYPES` are integers
 
 
-class Condition(ABC):
+class StoreCondition(ABC):
     """One condition for one database; `text` is the filter."""
 
     engine = ""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from frenchcat.curate.sql_text import literal, quoted
-from frenchcat.curate.vector_stores.condition import Condition, Part
+from frenchcat.curate.vector_stores.condition import Part, StoreCondition
 
 
-class PostgresCondition(Condition):
+class PostgresCondition(StoreCondition):
     """A condition as PostgreSQL has it. Texts are compared by bytes, as in DuckDB."""
 
     engine = "PostgreSQL"

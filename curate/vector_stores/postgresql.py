@@ -44,8 +44,8 @@ from frenchcat.curate.vector_stores.store import (
     Contents,
     Ids,
     RowFilter,
+    VectorDatabase,
     Vectors,
-    VectorStore,
 )
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def _type_of(duckdb: str) -> str:
     return _TYPES.get(duckdb, "int8")
 
 
-class PostgresStore(VectorStore):
+class PostgresStore(VectorDatabase):
     """Rows of a dataset in a table."""
 
     def __init__(self, address: StoreAddress) -> None:

@@ -93,7 +93,7 @@ class RowFilter:
 EVERYTHING = RowFilter(None, False, True, True)
 
 
-class VectorStore(ABC):
+class VectorDatabase(ABC):
     """One dataset's rows in a database; may be used from several threads.
 
     Every method raises `Unreachable` where the database does not answer.

@@ -119,7 +119,8 @@ class DatasetRegistry:
             served = ServedPublication(name, dataset, encoder)
         else:
             served = ServedDataset(name, dataset, encoder)
-        self._served[name], self._seen[name], self._sources[name] = served, before, dataset
+        self._served[name], self._seen[name] = served, before
+        self._sources[name] = dataset
         self._metrics.rows.labels(name).set(len(served))
 
     def _encoder(self, dataset: Dataset | PublishedSource) -> Encoder:

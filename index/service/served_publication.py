@@ -15,10 +15,11 @@ import numpy as np
 
 from frenchcat.curate.dataset import MANIFEST, Dataset
 from frenchcat.curate.errors import UnknownColumn, UserError
+from frenchcat.curate.info import Info, info
 from frenchcat.curate.list_names import told_apart
 from frenchcat.curate.removals import removed_keys
 from frenchcat.curate.vector_stores import Contents, RowFilter, open_store
-from frenchcat.curate.vector_stores.store import EVERYTHING, VectorStore
+from frenchcat.curate.vector_stores.store import EVERYTHING, VectorDatabase
 from frenchcat.index.map import MOST, Map, places_of
 from frenchcat.index.rows import id_of
 from frenchcat.index.search import Hit, Positions
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from frenchcat.curate.clip.model import Clip
-    from frenchcat.curate.info import Info
 
 MOST_LISTED = 200_000
 _MOST_COPIES = 10_000
@@ -131,8 +131,6 @@ class ServedPublication(ServedDataset):
 
     def info(self) -> Info:
         """The dataset's rows counted. Raises `Refused` where its place cannot be reached."""
-        from frenchcat.curate.info import info
-
         dataset = self.dataset
         version = (self.version, dataset.read_bytes(MANIFEST), removed_keys(dataset))
         if self._info is None or self._info[0] != version:
@@ -158,7 +156,7 @@ class ServedPublication(ServedDataset):
         return pa.array([row["key"] for row in self._store.rows(ids, ["key"]) if row], pa.string())
 
 
-def _listed(store: VectorStore, shown: RowFilter) -> Positions:
+def _listed(store: VectorDatabase, shown: RowFilter) -> Positions:
     found = store.ids(shown, MOST_LISTED + 1)
     if len(found) > MOST_LISTED:
         raise UserError(
@@ -171,7 +169,7 @@ def _listed(store: VectorStore, shown: RowFilter) -> Positions:
 class _StageColumns:
     """What later stages say of hits: the published columns that no hit has."""
 
-    def __init__(self, store: VectorStore, contents: Contents) -> None:
+    def __init__(self, store: VectorDatabase, contents: Contents) -> None:
         self._store = store
         self._names = list(contents.stage_columns)
 
@@ -196,7 +194,7 @@ class _StageColumns:
 class _Values:
     """Columns of rows that are listed, to be sorted and counted by."""
 
-    def __init__(self, store: VectorStore, columns: Mapping[str, str]) -> None:
+    def __init__(self, store: VectorDatabase, columns: Mapping[str, str]) -> None:
         self._store, self._columns = store, columns
 
     def sorted(self, positions: Positions, name: str, descending: bool) -> Positions:
@@ -240,7 +238,7 @@ class _Values:
 class _Map:
     """The map of what is published, made once, for the first caller."""
 
-    def __init__(self, store: VectorStore) -> None:
+    def __init__(self, store: VectorDatabase) -> None:
         self._store, self._lock = store, Lock()
         self._made: Map | None = None
 

@@ -13,9 +13,9 @@ import pytest
 
 from frenchcat.curate.errors import NoSpace, Unreachable
 from frenchcat.curate.vector_stores import address as addresses
-from frenchcat.curate.vector_stores.address import Kind, StoreAddress
+from frenchcat.curate.vector_stores.address import StoreAddress, StoreKind
 from frenchcat.curate.vector_stores.postgres_condition import PostgresCondition
-from frenchcat.curate.vector_stores.store import Contents, RowFilter, VectorStore
+from frenchcat.curate.vector_stores.store import Contents, RowFilter, VectorDatabase
 
 
 class Kept:
@@ -41,7 +41,7 @@ class Server:
 SERVERS: dict[str, Server] = {}
 
 
-class MemoryStore(VectorStore):
+class MemoryStore(VectorDatabase):
     """One table of a server."""
 
     def __init__(self, address: StoreAddress) -> None:
@@ -169,7 +169,7 @@ class MemoryStore(VectorStore):
 
 def started(monkeypatch: pytest.MonkeyPatch, name: str = "one") -> tuple[str, Server]:
     """The address of a new, empty server, and the server."""
-    kind = Kind(__name__, "MemoryStore", "memory", "numpy")
+    kind = StoreKind(__name__, "MemoryStore", "memory", "numpy")
     monkeypatch.setitem(addresses.KINDS, "memory", kind)
     place = f"memory://{name}"
     SERVERS[place] = Server()

@@ -10,7 +10,7 @@ from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import BadCondition, NoSpace, Unreachable, Unwritable, UserError
 from frenchcat.curate.removals import removed_keys
 from frenchcat.curate.remove import RemovalQuery, matches, remove
-from frenchcat.curate.vector_stores import RowFilter, VectorStore, open_store
+from frenchcat.curate.vector_stores import RowFilter, VectorDatabase, open_store
 from frenchcat.index.publish import publish
 from tests.curate.vector_stores.test_condition import COLUMNS, TABLE, TRANSLATED, keys
 from tests.sample import postgres
@@ -27,7 +27,7 @@ def server() -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def asked(server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[VectorStore]:
+def asked(server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[VectorDatabase]:
     """The rows of test_condition.py, published."""
     made = embedded(tmp_path_factory.mktemp("asked") / "d")
     values = {name: TABLE[name].to_pylist() for name in TABLE.column_names}
@@ -48,7 +48,7 @@ def dataset(tmp_path: Path) -> Dataset:
 
 
 @pytest.mark.parametrize("where", TRANSLATED)
-def test_a_condition_has_the_rows_that_duckdb_finds(asked: VectorStore, where: str) -> None:
+def test_a_condition_has_the_rows_that_duckdb_finds(asked: VectorDatabase, where: str) -> None:
     ids, _ = asked.nearest(unit_rows(1)[0], 99, "image", RowFilter(where))
     assert sorted(ids.tolist()) == keys(where)
 
