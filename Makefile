@@ -7,7 +7,7 @@ export NO_ALBUMENTATIONS_UPDATE := 1
 export RAY_USAGE_STATS_ENABLED := 0
 export HF_HUB_DISABLE_TELEMETRY := 1
 
-.PHONY: help demo install test check quick mutants mutants-generic format soak bench clean
+.PHONY: help demo install test check quick mutants mutants-generic sbom release format soak bench clean
 
 help:            ## these lines
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ -/'
@@ -55,6 +55,12 @@ mutants: $(VENV)/.developing  ## break every promise on purpose; each has to be 
 
 mutants-generic: $(VENV)/.developing  ## mutmut's operators: ARGS="--changed HEAD~5" or ARGS="--sample 500"
 	$(BIN)/python -m tools.mutants.generic $(ARGS)
+
+sbom: $(VENV)/.installed      ## what a default install brings along, as CycloneDX's JSON
+	@$(BIN)/python -m tools.sbom
+
+release: $(VENV)/.developing  ## wheel and sdist in dist/, the same bytes from the same commit
+	@$(BIN)/python -m tools.release
 
 format: $(VENV)/.developing   ## put the code into the project's format
 	$(BIN)/ruff format .

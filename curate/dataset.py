@@ -306,6 +306,17 @@ class Dataset:
                         with contextlib.suppress(OSError):
                             os.rmdir(self.path(leftover))
 
+    def is_locked(self) -> bool:
+        """Whether another process holds the dataset now; the lock is not taken."""
+        from frenchcat.curate.lock import is_held
+
+        return is_held(self, _LOCK)
+
+    def leftovers(self) -> list[str]:
+        """The folders of work that is under way or was interrupted; see `recover`."""
+        both = (_COMMITTED, _TEMPORARY)
+        return [name for name in both if self.local and self.files(name)]
+
     def working(self) -> AbstractContextManager[None]:
         """Entered by a worker process while it may write, so that `lock` waits for orphans."""
         from frenchcat.curate.lock import work_under

@@ -11,7 +11,7 @@ memory, and so is what gives another answer tomorrow (now, random).
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache, lru_cache
 from typing import Any
 
@@ -70,6 +70,13 @@ def columns_of(expression: str) -> set[str]:
     checked(expression)
     nodes = _nodes(_where(expression))
     return {node["column_names"][-1] for node in nodes if node["class"] == "COLUMN_REF"}
+
+
+def tree_of(expression: str) -> Mapping[str, Any]:
+    """DuckDB's parse tree of an expression. Raises `BadCondition` as `checked` does."""
+    checked(expression)
+    tree: Mapping[str, Any] = _where(expression)
+    return tree
 
 
 def _allow(node: dict[str, Any], expression: str) -> None:

@@ -32,6 +32,26 @@ def hold(dataset: Dataset, name: str) -> Iterator[None]:
         yield
 
 
+def is_held(dataset: Dataset, name: str) -> bool:
+    """Whether a living process holds the lock file `name` of a dataset."""
+    if not dataset.local:
+        return _is_renewed(_holder(dataset, name))
+    import fcntl
+
+    try:
+        descriptor = os.open(dataset.path(name), os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    try:
+        # Freed at once; a writer that begins within these microseconds is told to try again.
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
 def _busy(dataset: Dataset) -> Busy:
     return Busy(
         f"{dataset.root} is being written by another frenchcat process; "
@@ -107,8 +127,7 @@ def wait_for_workers(dataset: Dataset, name: str) -> None:
 @contextlib.contextmanager
 def _hold_remote(dataset: Dataset, name: str) -> Iterator[None]:
     token = uuid.uuid4().hex
-    holder = _holder(dataset, name)
-    if holder is not None and time.time() - float(holder["renewed"]) < STALE_SEC:
+    if _is_renewed(_holder(dataset, name)):
         raise _busy(dataset)
     ended = threading.Event()
 
@@ -140,6 +159,10 @@ def _hold_remote(dataset: Dataset, name: str) -> Iterator[None]:
         thread.join()
         if ours():
             dataset.remove(name)
+
+
+def _is_renewed(holder: dict[str, float | str] | None) -> bool:
+    return holder is not None and time.time() - float(holder["renewed"]) < STALE_SEC
 
 
 def _holder(dataset: Dataset, name: str) -> dict[str, float | str] | None:

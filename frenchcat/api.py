@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from frenchcat.curate.config import Overrides, merged, resolve
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.outputs import check_page, write_page
+from frenchcat.curate.vector_stores import is_store
 from frenchcat.opened import OpenDataset, open
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from frenchcat.curate.stage import Progress
     from frenchcat.drawing import Steering
     from frenchcat.index.service.app import Stoppable
+    from frenchcat.index.service.served_publication import PublishedSource
     from frenchcat.plan import BuildPlan
     from frenchcat.train.audit import CopyAudit
     from frenchcat.train.credentials import Credentials
@@ -357,6 +359,8 @@ def serve(
 ) -> None:
     """Serve datasets over HTTP until the process is stopped; `told` receives the address.
 
+    One of `datasets` may be an address to which a dataset was published.
+
     With `mcp`, the Model Context Protocol is answered at /mcp (docs/mcp.md). `stoppable` is entered
     with a function that stops the service from another thread.
     """
@@ -365,7 +369,7 @@ def serve(
 
     given = set if isinstance(set, Mapping) else merged({}, set)
     settings = resolve(ServeSettings, given, "frenchcat serve")
-    opened = [open(folder).dataset for folder in _listed(datasets)]
+    opened = [_source(place) for place in _listed(datasets)]
     backend = None
     if draw is not None:
         from frenchcat.draw_backend import draw_backend_of
@@ -381,6 +385,15 @@ def serve(
             mount(app)
 
     run(opened, settings, told, backend, stoppable, extend)
+
+
+def _source(place: str) -> Dataset | PublishedSource:
+    """What is served: a dataset's folder, or what was published at an address."""
+    if not is_store(place):
+        return open(place).dataset
+    from frenchcat.index.service.served_publication import PublishedSource
+
+    return PublishedSource(place)
 
 
 def _listed(given: Lists) -> list[str]:

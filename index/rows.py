@@ -57,10 +57,11 @@ def shard_rows(dataset: Dataset, shard: str) -> pa.Table:
         "size": pa.array([member.size for member in members], pa.int64()),
     }
     others = [name for name in table.column_names if name not in ("key", KEY)]
-    return pa.table(columns | {_stored(name): table[name] for name in others})
+    return pa.table(columns | {stored_name(name): table[name] for name in others})
 
 
-def _stored(name: str) -> str:
+def stored_name(name: str) -> str:
+    """How a column of the metadata beside vectors is called in an index's rows."""
     return name if base_of(name) == KEY else stored(name)  # already renamed in the metadata
 
 

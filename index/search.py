@@ -179,6 +179,11 @@ class Searcher:
         positions = joined([near, self.words.ranked(text, depth, allowed)], k)
         return Ranked(positions, self.vectors(positions, by) @ vector)
 
+    def shown(self, positions: Positions, view: View) -> NDArray[np.bool_]:
+        """(n,) whether each of these rows may be found."""
+        mask = self.visible.mask(view)
+        return np.ones(len(positions), bool) if mask is None else mask[positions]
+
     def hidden(
         self, vector: Unit, k: int, by: str = "image", view: View | None = None
     ) -> dict[str, int]:

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -282,16 +282,7 @@ class Visible:
         count = self._rows.count
         unsafe, dropped = np.zeros(count, bool), np.zeros(count, bool)
         columns = {name: table[name] for name in table.column_names}
-        if "keep" in columns:
-            out = ~np.asarray(pc.coalesce(columns["keep"], True).to_numpy())
-            reasons = pc.coalesce(columns["reason"], "")
-            is_unsafe, is_double = _begins(reasons, UNSAFE_RULES), _begins(reasons, DUPLICATE_RULES)
-            unsafe[at] = out & is_unsafe
-            # A verdict on duplicates says the same as `cluster`, and is shown with duplicates.
-            dropped[at] = out & ~is_unsafe & ~is_double
-        if "punsafe" in columns:
-            scores = pc.coalesce(columns["punsafe"], 0.0).to_numpy()
-            unsafe[at] |= scores >= UNSAFE
+        unsafe[at], dropped[at] = unsafe_and_dropped(columns)
         if "cluster" not in columns:
             nothing = np.empty(0, np.int64)
             return _Facts(unsafe, dropped, nothing, nothing, np.empty(0, bool))
@@ -340,6 +331,29 @@ class Visible:
                 self._cached.popitem(last=False)
 
 
+def unsafe_and_dropped(columns: Mapping[str, Any]) -> tuple[Mask, Mask]:
+    """(n,) which rows are unsafe, and which a verdict drops for another reason than copies.
+
+    `columns` are Arrow columns of n rows: those of `keep`, `reason` and `punsafe` that there are,
+    one at least.
+    """
+    import pyarrow.compute as pc
+
+    count = len(next(iter(columns.values())))
+    unsafe, dropped = np.zeros(count, bool), np.zeros(count, bool)
+    if "keep" in columns:
+        out = ~np.asarray(pc.coalesce(columns["keep"], True).to_numpy())
+        reasons = pc.coalesce(columns["reason"], "")
+        is_unsafe, is_double = _begins(reasons, UNSAFE_RULES), _begins(reasons, DUPLICATE_RULES)
+        unsafe = out & is_unsafe
+        # A verdict on duplicates says the same as `cluster`, and is shown with duplicates.
+        dropped = out & ~is_unsafe & ~is_double
+    if "punsafe" in columns:
+        scores = pc.coalesce(columns["punsafe"], 0.0).to_numpy()
+        unsafe |= scores >= UNSAFE
+    return unsafe, dropped
+
+
 _AS_NUMBER = {"punsafe": "TRY_CAST(punsafe AS DOUBLE) AS punsafe"}
 """A score of the user's own may have that name and be a text."""
 
@@ -377,7 +391,7 @@ def _members(
     """Members in order of position, the number of each one's cluster, and whether it stays."""
     order = np.argsort(at, kind="stable")
     codes = clusters.combine_chunks().dictionary_encode().indices
-    numbers = codes.to_numpy(zero_copy_only=False).astype(np.int64)
+    numbers = codes.to_numpy().astype(np.int64)
     _, sizes_of, sizes = np.unique(numbers, return_inverse=True, return_counts=True)
     chosen = order[(sizes[sizes_of] > 1)[order]]
     return at[chosen], numbers[chosen], stays[chosen]

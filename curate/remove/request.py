@@ -25,6 +25,7 @@ from frenchcat.curate.removals import (
 )
 from frenchcat.curate.remove.match import Match, RemovalQuery, vector_hashes
 from frenchcat.curate.urls import plain_host
+from frenchcat.curate.vector_stores.published import delete_published
 
 
 def remove(
@@ -33,8 +34,9 @@ def remove(
     """Log the removal of the rows `found` for a query (see `matches`); the lock is held.
 
     What was asked for is blocked for later crawls too, whether or not a row matched, and rows that
-    failed go with it: they have no image, but an address and a caption. Raises `UserError` where
-    there is neither a row nor anything to block.
+    failed go with it: they have no image, but an address and a caption. Rows are deleted wherever
+    the dataset was published, too. Raises `UserError` where there is neither a row nor anything to
+    block, and `Unreachable`, with the request logged, where a database does not answer.
     """
     value = query.value.strip()
     urls = [match.url for match in found if match.url]
@@ -72,6 +74,7 @@ def remove(
     keys = {*request.keys, *_failed(dataset, together([request]))}
     request = replace(request, keys=tuple(sorted(keys)))
     log(dataset, request)
+    delete_published(dataset, request.keys, request.number)
     return request
 
 

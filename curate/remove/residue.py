@@ -20,26 +20,33 @@ from frenchcat.curate import tars
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.parquets import read_parquet
 from frenchcat.curate.removals import FOLDER, Removed, hash_of, removed, url_hash
+from frenchcat.curate.vector_stores.published import left_published
 
 
 @dataclass(frozen=True)
 class Residue:
     """Something of a removed row that is still there."""
 
-    file: str  # relative to the dataset
+    file: str  # relative to the dataset, or the address of a database
     what: str
 
 
 def residue(dataset: Dataset) -> list[Residue]:
-    """What is left of removed rows; empty is the proof."""
+    """What is left of removed rows; empty is the proof.
+
+    Looks into the databases to which the dataset was published, too; raises `Unreachable` for one
+    that does not answer.
+    """
     gone = removed(dataset)
     if not gone:
         return []
-    return [
+    here = [
         Residue(relative, what)
         for relative in _files(dataset)
         for what in sorted(set(_search(dataset, relative, gone)))
     ]
+    there = [Residue(address, f"key {key}") for address, key in left_published(dataset, gone.keys)]
+    return here + there
 
 
 def vector_hash(row: Any) -> str:

@@ -11,15 +11,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import frenchcat
-from frenchcat.commands.build import Folder
 
 if TYPE_CHECKING:
-    from frenchcat.index.search import Hit
+    from frenchcat.index.search import Hit, Searcher
     from frenchcat.index.terms import Term, Terms
 
 
 def search(
-    dataset: Folder,
+    dataset: Annotated[
+        str,
+        typer.Argument(metavar="DATASET", help="The dataset's folder, or where it was published."),
+    ],
     query: Annotated[str | None, typer.Argument(help='What to look for: "french cat".')] = None,
     image: Annotated[
         Path | None, typer.Option("--image", metavar="FILE", help="Search by this image.")
@@ -73,6 +75,8 @@ def search(
     Example: frenchcat search data/mine "french cat" -k 20 --html french-cat.html
 
     Example: frenchcat search data/mine cat --plus beret.jpg --minus drawing --where 'width >= 512'
+
+    Example: frenchcat search 'postgresql://me@host/db?table=cats' "french cat"
     """
     from frenchcat.curate.outputs import check_page
     from frenchcat.index.search import View, check
@@ -82,7 +86,7 @@ def search(
         check_page(html, "--html")
     terms = _terms(query, image, plus or [], minus or [])
     check(k, by, min_similarity)
-    searcher = frenchcat.open(dataset).searcher()
+    searcher = _searcher(dataset)
     view = View(where, safe=not unsafe, duplicates=duplicates, dropped=dropped)
     searcher.visible.mask(view)  # a bad condition is refused before the model is loaded
     (vector,) = searcher.encode_many([terms])
@@ -104,6 +108,22 @@ def search(
         tell(f"of the {k} nearest rows of all, hidden: {said}")
     if html is not None and not json:
         say(f"wrote {html}")
+
+
+def _searcher(dataset: str) -> Searcher:
+    """Of a dataset's folder, or of the database that it was published to."""
+    from frenchcat.curate.vector_stores import is_store
+
+    if not is_store(dataset):
+        return frenchcat.open(dataset).searcher()
+    from frenchcat.index.store_searcher import StoreSearcher
+    from frenchcat.terminal import tell
+
+    found = StoreSearcher(dataset)
+    if not found.contents.complete:
+        done, all_ = len(found.store.shards()), found.contents.shards
+        tell(f"the publication is not complete: {done} of {all_} shards are there")
+    return found
 
 
 def _terms(

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL.Image import Image
 
+    from frenchcat.curate.stage import Progress
+    from frenchcat.index.publish import Published
     from frenchcat.index.search import Hit, Searcher
     from frenchcat.index.terms import Terms
 
@@ -86,6 +88,19 @@ class SearchVerbs(ReadVerbs):
         positions = None if mask is None else mask.nonzero()[0]
         names = usual_of(self.columns()) if columns is None else columns
         return ColumnValues(searcher).facets(names, positions, bins, top)
+
+    def publish(
+        self, to: str, *, replace: bool = False, progress: Progress | None = None
+    ) -> Published:
+        """Bring what is published in a vector database up to date with the dataset.
+
+        `to` is an address such as ``postgresql://user@host/db?table=cats``. `replace` deletes rows
+        of another dataset that are there. See docs/publish.md. Raises `AlreadyThere`,
+        `Unreachable`, `NoSpace` and `Unwritable`.
+        """
+        from frenchcat.index.publish import publish
+
+        return publish(self.dataset, to, replace=replace, progress=progress)
 
     def searcher(self) -> Searcher:
         """The current index, open; the model stays loaded when the index is replaced."""

@@ -132,12 +132,11 @@ class ColumnValues:
             chosen = [f"{_sql(name, kinds[name])} AS v{n}" for n, name in enumerate(names)]
             table = catalog.table(", ".join(["key AS k", *chosen]))
         at = pc.index_in(self._searcher.rows.keys(), table["k"].combine_chunks()).combine_chunks()
-        return {
-            name: _column(table[f"v{n}"].combine_chunks().take(at)) for n, name in enumerate(names)
-        }
+        columns = {name: table[f"v{n}"].combine_chunks() for n, name in enumerate(names)}
+        return {name: column_of(column.take(at)) for name, column in columns.items()}
 
 
-def _column(values: pa.Array) -> Numbers | TextCodes:
+def column_of(values: pa.Array) -> Numbers | TextCodes:
     """DOUBLE or VARCHAR as arrays."""
     import pyarrow as pa
     import pyarrow.compute as pc

@@ -24,6 +24,7 @@ from frenchcat.index.service.batching import Encoder
 from frenchcat.index.service.metrics import Metrics
 from frenchcat.index.service.problems import Refused
 from frenchcat.index.service.served_dataset import ServedDataset
+from frenchcat.index.service.served_publication import PublishedSource, ServedPublication
 from frenchcat.index.service.work import Work
 
 _log = logging.getLogger("frenchcat.serve")
@@ -40,7 +41,7 @@ class DatasetRegistry:
 
     def __init__(
         self,
-        datasets: Iterable[Dataset],
+        datasets: Iterable[Dataset | PublishedSource],
         work: Work,
         metrics: Metrics,
         clip: Clip | None = None,
@@ -53,11 +54,12 @@ class DatasetRegistry:
         self._encoders: dict[str, Encoder] = {}  # by the digest of the weights
         self._served: dict[str, ServedDataset] = {}
         self._seen: dict[str, object] = {}
+        self._sources: dict[str, Dataset | PublishedSource] = {}
         for dataset in datasets:
             name = name_of(dataset)
             if name in self._served:
                 raise UserError(
-                    f"two datasets are named {name!r} ({self._served[name].dataset.root} and "
+                    f"two datasets are named {name!r} ({self._sources[name].root} and "
                     f"{dataset.root}); rename one in its dataset.json"
                 )
             self._open(name, dataset)
@@ -86,10 +88,10 @@ class DatasetRegistry:
         """Look for new versions until cancelled."""
         while True:
             await asyncio.sleep(every_sec)
-            for name, served in list(self._served.items()):
-                await self._work.disk(self.renew, name, served.dataset)
+            for name, source in list(self._sources.items()):
+                await self._work.disk(self.renew, name, source)
 
-    def renew(self, name: str, dataset: Dataset) -> bool:
+    def renew(self, name: str, dataset: Dataset | PublishedSource) -> bool:
         """Load a dataset's new version if there is one; returns whether there was."""
         try:
             if stamp(dataset) == self._seen[name]:
@@ -106,36 +108,53 @@ class DatasetRegistry:
         """End the models' threads."""
         for encoder in self._encoders.values():
             encoder.close()
+        for source in self._sources.values():
+            if isinstance(source, PublishedSource):
+                source.close()
 
-    def _open(self, name: str, dataset: Dataset) -> None:
-        before = stamp(dataset)
-        served = ServedDataset(name, dataset, self._encoder(dataset))
+    def _open(self, name: str, dataset: Dataset | PublishedSource) -> None:
+        before, encoder = stamp(dataset), self._encoder(dataset)
+        served: ServedDataset
+        if isinstance(dataset, PublishedSource):
+            served = ServedPublication(name, dataset, encoder)
+        else:
+            served = ServedDataset(name, dataset, encoder)
         self._served[name], self._seen[name] = served, before
+        self._sources[name] = dataset
         self._metrics.rows.labels(name).set(len(served))
 
-    def _encoder(self, dataset: Dataset) -> Encoder:
-        weights = str(model_of(dataset)["weights"])
+    def _encoder(self, dataset: Dataset | PublishedSource) -> Encoder:
+        if isinstance(dataset, PublishedSource):
+            weights = dataset.weights
+        else:
+            weights = str(model_of(dataset)["weights"])
         if weights not in self._encoders:
             self._encoders[weights] = Encoder(lambda: self._load(dataset), self._metrics)
         return self._encoders[weights]
 
-    def _load(self, dataset: Dataset) -> Clip:
+    def _load(self, dataset: Dataset | PublishedSource) -> Clip:
         if self._clip is not None:
             return self._clip
+        if isinstance(dataset, PublishedSource):
+            return dataset.load_clip()
         clip = load_clip(clip_settings(dataset))
         require_same_model(dataset, clip)
         _ = clip.images  # loaded now, so that the first image query need not wait for it
         return clip
 
 
-def name_of(dataset: Dataset) -> str:
+def name_of(dataset: Dataset | PublishedSource) -> str:
     """A dataset's name here: its own, else its folder's; a slash becomes a dash."""
+    if isinstance(dataset, PublishedSource):
+        return dataset.name.replace("/", "-")
     named = dataset.manifest().name
     return (named or Path(dataset.root.rstrip("/")).name).replace("/", "-")
 
 
-def stamp(dataset: Dataset) -> object:
+def stamp(dataset: Dataset | PublishedSource) -> object:
     """Changes when the index does, or a stage's results."""
+    if isinstance(dataset, PublishedSource):
+        return dataset.stamp()
     return tuple(_stamp(dataset, relative) for relative in (JSON, MANIFEST))
 
 

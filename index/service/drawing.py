@@ -208,8 +208,8 @@ def _neighbour(
         at = served.position(near["key"])
     except Refused:  # removed meanwhile
         return told
-    mask = served.searcher.visible.mask(View(safe=asked.safe, duplicates=True, dropped=True))
-    if mask is not None and not mask[at]:
+    view = View(safe=asked.safe, duplicates=True, dropped=True)
+    if not served.searcher.shown(np.array([at]), view)[0]:
         return told
     shown = row(served.name, served.searcher.hit(at))
     names = ("url", "caption", "picture", "thumbnail", "stored")

@@ -241,8 +241,4 @@ def _keys(served: ServedDataset, wanted: Wanted) -> pa.Array:
 
 
 def _keys_at(served: ServedDataset, positions: Positions | None) -> pa.Array:
-    import pyarrow as pa
-
-    keys = served.searcher.rows.keys()
-    found = keys if positions is None else keys.take(pa.array(positions))
-    return found.combine_chunks() if isinstance(found, pa.ChunkedArray) else found
+    return served.all_keys(positions)

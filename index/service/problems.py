@@ -5,7 +5,8 @@ the fix; `error` is the same by clip-retrieval's name. `code`, from which `type`
 changes: programs decide by it. 400 an invalid value, 401 no key, 403 not allowed here, 404 not
 found, 405 another method, 409 the dataset is being written, a name is taken or a removal differs
 from what was shown, 413 too large, 415 not JSON, 422 a body of another form, 429 too many requests,
-503 too slow, not ready, or a dataset that cannot be written, 507 a full disk.
+503 too slow, not ready, a dataset that cannot be written or a database that is down, 507 a full
+disk.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from frenchcat.curate.errors import (
     NoSpace,
     NotFound,
     UnknownColumn,
+    Unreachable,
     UnreadableImage,
     Unwritable,
     UserError,
@@ -144,7 +146,10 @@ def _quoted(value: Any) -> str:
 
 
 def _user_error(request: Request, error: Exception) -> StrictJSON:
-    statuses = {AlreadyThere: 409, Busy: 409, NotFound: 404, NoSpace: 507, Unwritable: 503}
+    statuses = {
+        **{AlreadyThere: 409, Busy: 409, NotFound: 404, NoSpace: 507},
+        **{Unwritable: 503, Unreachable: 503},
+    }
     found = (status for kind, status in statuses.items() if isinstance(error, kind))
     more = {}
     if isinstance(error, UnknownColumn):

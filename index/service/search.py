@@ -135,8 +135,7 @@ class _Judge:
         """Which of the hits another row stands for."""
         if vectors is not None and self._compares:
             return later_copies(vectors[left])
-        shown = self._served.searcher.visible.mask(self._wanted.view)
-        return np.zeros(len(positions), bool) if shown is None else ~shown[positions]
+        return ~self._served.searcher.shown(positions, self._wanted.view)
 
 
 def later_copies(vectors: Rows) -> NDArray[np.int64]:

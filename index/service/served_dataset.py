@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,9 @@ from frenchcat.index.service.problems import Refused
 from frenchcat.index.service.rows import ANSWERED
 from frenchcat.index.service.stage_columns import StageColumns
 from frenchcat.index.visible import View
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 class ServedDataset:
@@ -114,6 +118,14 @@ class ServedDataset:
         own = told_apart(self.searcher.column_names, ANSWERED)
         shards = self.dataset.shards("download")
         return [*own.values(), *self.stage_columns.names(shards[:1] + shards[-1:])]
+
+    def all_keys(self, positions: Positions | None) -> pa.Array:
+        """The keys of rows at positions; None: all rows."""
+        import pyarrow as pa
+
+        keys = self.searcher.rows.keys()
+        found = keys if positions is None else keys.take(pa.array(positions))
+        return found.combine_chunks() if isinstance(found, pa.ChunkedArray) else found
 
     def keys(self, positions: Sequence[int]) -> list[str]:
         """The keys of rows at positions."""

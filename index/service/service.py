@@ -30,6 +30,7 @@ from frenchcat.index.visible import View
 if TYPE_CHECKING:
     from frenchcat.curate.clip.model import Clip
     from frenchcat.index.service.served_dataset import ServedDataset
+    from frenchcat.index.service.served_publication import PublishedSource
 
 
 _log = logging.getLogger("frenchcat.serve")
@@ -40,7 +41,7 @@ class Service:
 
     def __init__(
         self,
-        datasets: Sequence[Dataset],
+        datasets: Sequence[Dataset | PublishedSource],
         settings: ServeSettings,
         clip: Clip | None = None,
         draw_backend: DrawBackend | None = None,

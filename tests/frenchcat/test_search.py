@@ -15,11 +15,12 @@ from frenchcat.curate.clip import ClipSettings
 from frenchcat.curate.config import as_dict
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.embed import embed
-from frenchcat.curate.errors import ConfirmationNeeded, ModelUnavailable, UserError
+from frenchcat.curate.errors import ConfirmationNeeded, ModelMismatch, ModelUnavailable, UserError
 from frenchcat.curate.removals import Request, log
 from frenchcat.index.build import build_index
 from frenchcat.index.search import Searcher
 from frenchcat.index.terms import QueryImage, Text
+from tests.sample import memory_store
 from tests.sample.embedded import add_shard
 from tests.sample.pictures import picture
 from tests.sample.row import Row
@@ -187,3 +188,28 @@ def test_adopt_and_a_recall_that_must_be_met(tmp_path: Path) -> None:
     command = ["index", out, *narrow, "--target-recall", "0.999"]
     with pytest.raises(UserError, match="recall@10 is"):
         CliRunner().invoke(app, command, catch_exceptions=False)
+
+
+def test_an_address_is_searched_as_the_folder_that_was_published_there(
+    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = tmp_path / "own"
+    shutil.copytree(dataset.root, own)
+    address, server = memory_store.started(monkeypatch)
+    done = CliRunner().invoke(
+        app, ["publish", str(own), "--to", address, "--json"], catch_exceptions=False
+    )
+    told = json.loads(done.stdout)
+    assert (told["rows"], told["put"], told["recall"]) == (4, 1, 1.0)
+    for asked in (["cat", "-k", "3"], ["cat", "--where", "caption LIKE '%noir%'"]):
+        assert found(address, *asked) == found(dataset.root, *asked)
+    with pytest.raises(UserError, match="--hybrid"):
+        found(address, "cat", "--hybrid")
+    kept = next(iter(server.kept.values()))
+    assert kept.contents is not None
+    kept.contents = kept.contents.changed(complete=False, shards=3)
+    said = found(address, "cat")[1]
+    assert said == "the publication is not complete: 1 of 3 shards are there\n"
+    kept.contents = kept.contents.changed(complete=True, weights="0" * 64)
+    with pytest.raises(ModelMismatch, match="use the weights that made them"):
+        found(address, "cat")

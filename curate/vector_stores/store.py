@@ -1,0 +1,201 @@
+"""What a vector database does for a dataset: rows by shard, deletion, exact-k search, lookups.
+
+A row has an id (index/rows.py), key and shard, the vectors of image and caption, the columns that
+conditions and hits name, and four facts that decide whether it is shown: unsafe, dropped, the
+cluster of its duplicates and whether dedup keeps it. Rows of one shard appear together.
+
+A search obeys a `RowFilter` inside the database and gives exactly k rows where k may be shown.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from frenchcat.curate.vector_stores.address import StoreAddress
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Ids = NDArray[np.int64]
+Vectors = NDArray[np.float32]
+FORMAT = 1
+PLACE = {
+    "id": "BIGINT",
+    "key": "VARCHAR",
+    "shard": "VARCHAR",
+    "extension": "VARCHAR",
+    "offset": "BIGINT",
+    "size": "BIGINT",
+}
+"""Columns of every row, and their types by DuckDB's names: where its image lies."""
+FACTS = {
+    "frenchcat_unsafe": "BOOLEAN",
+    "frenchcat_dropped": "BOOLEAN",
+    "frenchcat_cluster": "VARCHAR",  # null: no other row is its duplicate
+    "frenchcat_stays": "BOOLEAN",
+}
+"""What decides whether a row is shown (index/visible.py)."""
+VECTORS = {"image": "frenchcat_image", "text": "frenchcat_text"}
+"""Modality -> the column of its vectors."""
+TYPES = frozenset(
+    (
+        *("BOOLEAN", "TINYINT", "SMALLINT", "INTEGER", "BIGINT"),
+        *("UTINYINT", "USMALLINT", "UINTEGER", "FLOAT", "DOUBLE", "VARCHAR"),
+    )
+)
+"""DuckDB types that are published; columns of others are left out, and named."""
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What is published at an address, as it is kept there."""
+
+    name: str  # the dataset's
+    owner: str  # tells this publication from another dataset's of the same name
+    root: str  # the dataset's path or address, where images are read
+    dimension: int
+    model: str
+    weights: str  # their digest
+    clip: Mapping[str, Any]  # settings of the model that encodes queries
+    columns: Mapping[str, str]  # name -> DuckDB type, beside PLACE and FACTS
+    hit_columns: Sequence[str] = ()  # those that a hit has
+    stage_columns: Sequence[str] = ()  # those that later stages found
+    complete: bool = False
+    shards: int = 0  # of the dataset, when it was last published
+    search: Mapping[str, Any] = field(default_factory=dict)  # recall, and how it is reached
+    format: int = FORMAT
+
+    def as_dict(self) -> dict[str, Any]:
+        """The contents, ready for JSON."""
+        return asdict(self)
+
+    def changed(self, **values: Any) -> Contents:
+        """With other values."""
+        return replace(self, **values)
+
+
+@dataclass(frozen=True)
+class RowFilter:
+    """Which rows a search may give."""
+
+    where: str | None = None
+    safe: bool = True
+    dropped: bool = False
+    duplicates: bool = False
+
+
+EVERYTHING = RowFilter(None, False, True, True)
+
+
+class VectorDatabase(ABC):
+    """One dataset's rows in a database; may be used from several threads.
+
+    Every method raises `Unreachable` where the database does not answer.
+    """
+
+    def __init__(self, address: StoreAddress) -> None:
+        """Connect. Raises `Unreachable`."""
+        self.address = address
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    # -- publishing --------------------------------------------------------------------------------
+
+    @abstractmethod
+    def contents(self) -> Contents | None:
+        """What is published here; None where nothing is."""
+
+    @abstractmethod
+    def takes(self, column: str) -> bool:
+        """Whether a column may have this name here."""
+
+    @abstractmethod
+    def prepare(self, contents: Contents) -> None:
+        """Make what is needed to put rows with these columns, and record the contents.
+
+        Rows that are there stay. Raises `Unwritable` where the user may not.
+        """
+
+    @abstractmethod
+    def record(self, contents: Contents) -> None:
+        """Replace the recorded contents."""
+
+    @abstractmethod
+    def shards(self) -> dict[str, str]:
+        """Shard -> the digest that `put` was given."""
+
+    @abstractmethod
+    def put(self, shard: str, digest: str, rows: pa.Table, vectors: Mapping[str, Vectors]) -> None:
+        """Replace a shard's rows. Raises `NoSpace` where the database is full.
+
+        `rows` has the columns of PLACE, FACTS and the contents; `vectors` is by modality, (N, D).
+        """
+
+    @abstractmethod
+    def drop_shard(self, shard: str) -> None:
+        """Delete a shard's rows."""
+
+    @abstractmethod
+    def delete(self, keys: Collection[str]) -> int:
+        """Delete rows at once; gives the number that there were."""
+
+    @abstractmethod
+    def present(self, keys: Collection[str]) -> list[str]:
+        """Those of these keys that have a row, sorted."""
+
+    @abstractmethod
+    def build_index(self, queries: Mapping[str, Vectors], target: float) -> Mapping[str, Any]:
+        """Make searching fast where rows are many; gives `Contents.search`.
+
+        `queries` are by modality, (n, D), to measure recall@10 with, which shall be `target`.
+        """
+
+    @abstractmethod
+    def clear(self) -> None:
+        """Delete everything that was published here."""
+
+    # -- searching ---------------------------------------------------------------------------------
+
+    @abstractmethod
+    def check(self, shown: RowFilter) -> None:
+        """Raise `BadCondition` for a condition that this database cannot be asked."""
+
+    @abstractmethod
+    def nearest(
+        self, vector: Vectors, k: int, by: str, shown: RowFilter
+    ) -> tuple[Ids, NDArray[np.float32]]:
+        """The k nearest rows of those shown: (n,) ids and cosines, descending; n < k if fewer."""
+
+    @abstractmethod
+    def among(self, ids: Ids, shown: RowFilter) -> NDArray[np.bool_]:
+        """(n,) whether each of these rows is shown."""
+
+    @abstractmethod
+    def ids(self, shown: RowFilter, most: int) -> Ids:
+        """(n,) the first `most` ids of rows that are shown, ascending."""
+
+    @abstractmethod
+    def rows(self, ids: Ids, columns: Sequence[str]) -> list[dict[str, Any] | None]:
+        """Each id's columns; None where there is no such row."""
+
+    @abstractmethod
+    def vectors(self, ids: Ids, by: str) -> Vectors:
+        """(n, D) float32, the vectors of rows that there are, in their order."""
+
+    @abstractmethod
+    def count(self) -> int:
+        """How many rows there are."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """End the connections."""

@@ -1,0 +1,391 @@
+"""A dataset's vectors and columns, published to a vector database, shard by shard.
+
+Reads embeddings/, the catalog and the log of removals; writes to the database
+(curate/vector_stores), and ``published.json``. A shard is put again only if its digest changed:
+that of its files and of its removed rows. So the same command adds new shards, follows new scores
+and verdicts, and goes on where it stopped. Rows that the log names are never put. Cost: one pass
+over the shards that changed; memory for one shard.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from frenchcat.curate import embed, files
+from frenchcat.curate.catalog import Catalog
+from frenchcat.curate.dataset import Dataset, digest_of
+from frenchcat.curate.errors import (
+    AlreadyThere,
+    Busy,
+    NoSpace,
+    Unreachable,
+    Unwritable,
+)
+from frenchcat.curate.keys import by_shard
+from frenchcat.curate.list_names import KEY, PLACE, score_columns, shown_of_hit
+from frenchcat.curate.markers import outputs_of
+from frenchcat.curate.promote import folded
+from frenchcat.curate.removals import removed_keys
+from frenchcat.curate.stage import Progress, Silent
+from frenchcat.curate.urls import domain_of
+from frenchcat.curate.vector_stores import published
+from frenchcat.curate.vector_stores.address import StoreAddress, open_store
+from frenchcat.curate.vector_stores.store import FACTS, TYPES, Contents, VectorDatabase, Vectors
+from frenchcat.index.rows import shard_rows, stored_name
+from frenchcat.index.visible import unsafe_and_dropped
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+VERSION = 1
+"""Bump it when what is put of a shard changes: every shard is then put again."""
+TARGET_RECALL = 0.99
+SAMPLED_SHARDS, SAMPLED_ROWS = 8, 8
+_TRIES = 3
+_READ = (files.TAR, files.SIDECAR, files.RIGHTS, files.METADATA, files.IMG_EMB, files.TEXT_EMB)
+_RESERVED = "frenchcat_"
+_OF_HIT = ("domain", "shard")
+
+
+@dataclass(frozen=True)
+class Published:
+    """What a publication did."""
+
+    address: str
+    rows: int  # that are there now
+    put: int  # shards written now
+    kept: int  # shards that were up to date
+    dropped: int  # shards deleted there, since the dataset has them no longer
+    recall: float  # of the 10 nearest, measured
+    left_out: dict[str, str] = field(default_factory=dict)  # column -> why it is not there
+    replaced_texts: int = 0  # texts with a character NUL, which became U+FFFD
+
+    def as_dict(self) -> dict[str, Any]:
+        """The counts, ready for JSON."""
+        return asdict(self)
+
+
+def publish(
+    dataset: Dataset, to: str, *, replace: bool = False, progress: Progress | None = None
+) -> Published:
+    """Bring what is published at an address up to date with the dataset.
+
+    Raises `AlreadyThere` where another dataset's rows, or vectors of another dimension, are there
+    and `replace` is false; `Unreachable`, `NoSpace` and `Unwritable` for the database, saying how
+    many shards are published; `NotFound` where nothing is embedded.
+    """
+    progress = progress or Silent()
+    model = embed.model_of(dataset)
+    address = StoreAddress.of(to)
+    with open_store(address) as store:
+        _take_over(dataset, store, int(model["dimension"]), replace)
+        token = published.remember(dataset, address)
+        work = _PublishRun.of(dataset, store, model, token)
+        return work.run(progress)
+
+
+def _take_over(dataset: Dataset, store: VectorDatabase, dimension: int, replace: bool) -> None:
+    """Refuse rows of others, or delete them where that is agreed to."""
+    there = store.contents()
+    if there is None:
+        return
+    known = published.addresses(dataset).get(str(store.address))
+    said = ""
+    if there.owner != known:
+        said = f"{store.address} holds {store.count()} rows of the dataset {there.name!r}"
+    elif there.dimension != dimension:
+        said = f"{store.address} holds vectors of {there.dimension} numbers, not {dimension}"
+    if said and not replace:
+        raise AlreadyThere(f"{said}; give another ?table=NAME, or --replace to delete them")
+    if said:
+        store.clear()
+
+
+@dataclass(frozen=True)
+class _PublishRun:
+    """One publication."""
+
+    dataset: Dataset
+    store: VectorDatabase
+    contents: Contents
+    digests: Mapping[str, str]  # shard -> what it is to be
+    left_out: Mapping[str, str]
+
+    @classmethod
+    def of(
+        cls, dataset: Dataset, store: VectorDatabase, model: Mapping[str, Any], owner: str
+    ) -> _PublishRun:
+        """What is to be there."""
+        with Catalog(dataset) as catalog:
+            kinds = {**catalog.columns(), "domain": "VARCHAR"}
+        columns, left_out = dict[str, str](), dict[str, str]()
+        for name, kind in kinds.items():
+            if name in PLACE:
+                continue
+            if kind not in TYPES:
+                left_out[name] = f"it is of type {kind}"
+            elif not store.takes(name) or folded(name).startswith(_RESERVED):
+                left_out[name] = "the database cannot have a column of its name"
+            else:
+                columns[name] = kind
+        hit_columns = [name for name in _hit_columns(dataset) if name in columns]
+        contents = Contents(
+            name=dataset.manifest().name,
+            owner=owner,
+            root=dataset.root if not dataset.local else _absolute(dataset.root),
+            dimension=int(model["dimension"]),
+            model=str(model["model"]),
+            weights=str(model["weights"]),
+            clip=dict(dataset.manifest().settings.get("clip", {})),
+            columns=columns,
+            hit_columns=hit_columns,
+            stage_columns=[
+                name for name in _stage_columns(dataset) if name in columns and name not in _OF_HIT
+            ],
+            shards=len(dataset.shards(embed.STAGE)),
+        )
+        shape = _shape(contents)
+        digests = {shard: _digest(dataset, shard, shape) for shard in dataset.shards(embed.STAGE)}
+        return cls(dataset, store, contents, digests, left_out)
+
+    def run(self, progress: Progress) -> Published:
+        """Put what changed."""
+        before = self.store.contents()
+        known = {} if before is None else self.store.shards()
+        old = [shard for shard in known if shard not in self.digests]
+        todo = [shard for shard, digest in self.digests.items() if known.get(shard) != digest]
+        now = self.contents
+        if before is not None:
+            now = now.changed(complete=before.complete, search=before.search)
+        if todo or old or before != now:
+            self.store.prepare(now.changed(complete=False))
+        replaced, done = 0, 0
+        progress.begin("publish", len(todo))
+        try:
+            for shard in todo:
+                replaced += self._put(shard, progress)
+                done += 1
+            for shard in old:
+                self.store.drop_shard(shard)
+            search = now.search
+            if todo or old or not search:
+                search = self.store.build_index(self._queries(), TARGET_RECALL)
+            if todo or old or before is None or not before.complete or before != now:
+                self.store.record(now.changed(complete=True, search=search))
+        except (Unreachable, NoSpace, Unwritable) as error:
+            total = len(self.digests)
+            raise type(error)(
+                f"{error}; {total - len(todo) + done} of {total} shards are published there, and "
+                "the same command goes on"
+            ) from None
+        finally:
+            progress.end()
+        return Published(
+            address=str(self.store.address),
+            rows=self.store.count(),
+            put=len(todo),
+            kept=len(self.digests) - len(todo),
+            dropped=len(old),
+            recall=float(search["recall@10"]),
+            left_out=dict(self.left_out),
+            replaced_texts=replaced,
+        )
+
+    def _put(self, shard: str, progress: Progress) -> int:
+        """Put one shard as it is now; gives the number of texts that lost a NUL."""
+        shape = _shape(self.contents)
+        for _ in range(_TRIES):
+            digest = _digest(self.dataset, shard, shape)
+            gone = removed_keys(self.dataset)
+            rows, vectors = rows_of_shard(self.dataset, shard, self.contents.columns, gone)
+            if _digest(self.dataset, shard, shape) == digest:
+                break
+        else:
+            raise Busy(f"shard {shard} of {self.dataset.root} changes too fast; publish it later")
+        rows, replaced = _without_nul(rows)
+        self.store.put(shard, digest, rows, vectors)
+        if later := removed_keys(self.dataset) - gone:  # logged while the shard was on its way
+            self.store.delete(later)
+        progress.advance(rows.num_rows)
+        progress.shard_done(shard, {"rows": rows.num_rows})
+        return replaced
+
+    def _queries(self) -> dict[str, Vectors]:
+        """Stored vectors of both modalities, evenly spread, to measure recall with."""
+        shards = list(self.digests)
+        chosen = [shards[n] for n in np.linspace(0, len(shards) - 1, SAMPLED_SHARDS).astype(int)]
+        found: dict[str, Vectors] = {}
+        for by in ("image", "text"):
+            parts = []
+            for shard in dict.fromkeys(chosen):
+                rows = embed.vectors_of_shard(self.dataset, shard, by)[1]
+                if len(rows):
+                    at = np.linspace(0, len(rows) - 1, SAMPLED_ROWS).astype(int)
+                    parts.append(np.asarray(rows[np.unique(at)], np.float32))
+            empty = np.empty((0, self.contents.dimension), np.float32)
+            found[by] = np.concatenate(parts) if parts else empty
+        # Captions look for images, as people do.
+        return {"image": np.concatenate([found["image"], found["text"]]), "text": found["text"]}
+
+
+def _absolute(root: str) -> str:
+    from pathlib import Path
+
+    return str(Path(root).absolute())
+
+
+def _shape(contents: Contents) -> str:
+    """What every shard's rows depend on."""
+    columns = [dict(contents.columns), list(contents.hit_columns)]
+    return digest_of([VERSION, columns, contents.dimension])
+
+
+def _digest(dataset: Dataset, shard: str, shape: str) -> str:
+    """What the published rows of a shard depend on."""
+    read = (*_READ, *files.joined().values())
+    outputs = {stage: outputs_of(dataset, stage, shard) for stage in {one.stage for one in read}}
+    found = {
+        relative: output.sha256
+        for one in read
+        if (output := outputs[one.stage].get(relative := one.of(shard))) is not None
+    }
+    gone = sorted(by_shard(dataset, removed_keys(dataset)).get(shard, ()))
+    return digest_of({"shape": shape, "files": found, "removed": gone})
+
+
+def _hit_columns(dataset: Dataset) -> Iterator[str]:
+    """The columns that a hit of the local index has, as they are called there."""
+    import pyarrow.parquet as pq
+
+    names: dict[str, None] = {}
+    for shard in dataset.shards(embed.STAGE):
+        with dataset.as_local(embed.metadata(shard)) as path:
+            there = pq.read_schema(path).names
+        names |= dict.fromkeys(stored_name(name) for name in there if name not in ("key", KEY))
+    called = shown_of_hit(names, score_columns(dataset))
+    yield from (name for name in called.values() if name not in ("url", "caption"))
+
+
+def _stage_columns(dataset: Dataset) -> list[str]:
+    """The columns that the service adds to a hit."""
+    from frenchcat.index.service.stage_columns import StageColumns
+
+    shards = dataset.shards("download")
+    return StageColumns(dataset).names(shards[:1] + shards[-1:])
+
+
+def rows_of_shard(
+    dataset: Dataset, shard: str, columns: Mapping[str, str], gone: frozenset[str]
+) -> tuple[pa.Table, dict[str, Vectors]]:
+    """A shard's embedded rows as they are published, and their vectors by modality, (N, D).
+
+    Without rows whose keys are `gone`; with PLACE, `columns` (name -> DuckDB type) and FACTS.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    places = shard_rows(dataset, shard).select(PLACE)
+    keep = np.array([key not in gone for key in places["key"].to_pylist()], bool)
+    vectors = {
+        by: np.asarray(embed.vectors_of_shard(dataset, shard, by)[1][keep], np.float32)
+        for by in ("image", "text")
+    }
+    places = places.filter(keep)
+    with Catalog(dataset) as catalog:
+        found = catalog.run(f"SELECT * FROM ({catalog.of_shard(shard)})")
+    there = {folded(name): name for name in found.column_names}
+    # A row without its sidecar has nulls.
+    at = pc.index_in(places["key"].combine_chunks(), found["key"].combine_chunks())
+    table = {name: places[name] for name in PLACE}
+    for name, kind in columns.items():
+        if (source := there.get(folded(name))) is not None:
+            table[name] = pc.cast(found[source].take(at), _arrow(kind))
+        elif name == "domain":
+            urls = found[there["url"]].take(at).to_pylist()
+            table[name] = pa.array([None if u is None else domain_of(u) for u in urls], pa.string())
+        else:
+            table[name] = pa.nulls(places.num_rows, _arrow(kind))
+    return pa.table({**table, **_facts(table, places.num_rows)}), vectors
+
+
+def _arrow(kind: str) -> pa.DataType:
+    import pyarrow as pa
+
+    named = {
+        "BOOLEAN": pa.bool_(),
+        "FLOAT": pa.float32(),
+        "DOUBLE": pa.float64(),
+        "VARCHAR": pa.string(),
+    }
+    return named.get(kind, pa.int64())
+
+
+def _facts(table: Mapping[str, Any], count: int) -> dict[str, Any]:
+    """The columns of FACTS, as index/visible.py has them."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    columns = {
+        name: pa.chunked_array([column]) if isinstance(column, pa.Array) else column
+        for name in ("keep", "reason", "punsafe")
+        if (column := table.get(name)) is not None
+    }
+    if "punsafe" in columns:
+        columns["punsafe"] = _numbers(columns["punsafe"])
+    unsafe = dropped = np.zeros(count, bool)
+    if "keep" in columns or "punsafe" in columns:
+        unsafe, dropped = unsafe_and_dropped(columns)
+    cluster, stays = pa.nulls(count, pa.string()), np.ones(count, bool)
+    if "cluster" in table and "multiplicity" in table:
+        several = [n is not None and n > 1 for n in table["multiplicity"].to_pylist()]
+        named = zip(table["cluster"].to_pylist(), several, strict=True)
+        cluster = pa.array([one if many else None for one, many in named], pa.string())
+        stays = np.asarray(pc.is_null(table["duplicate_of"]).to_numpy())
+    found = dict(zip(FACTS, (unsafe, dropped, cluster, stays), strict=True))
+    return {
+        name: pa.array(one) if isinstance(one, np.ndarray) else one for name, one in found.items()
+    }
+
+
+def _numbers(column: Any) -> Any:
+    """A column as numbers, null where it is none: a score of a user's own may be a text."""
+    import pyarrow as pa
+
+    if not pa.types.is_string(column.type):
+        return column
+
+    def number(text: str | None) -> float | None:
+        try:
+            return None if text is None else float(text)
+        except ValueError:
+            return None
+
+    return pa.chunked_array([[number(text) for text in column.to_pylist()]], pa.float64())
+
+
+def _without_nul(rows: pa.Table) -> tuple[pa.Table, int]:
+    """Rows whose texts have U+FFFD for NUL, which databases refuse; and how many such."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    replaced = 0
+    for at, name in enumerate(rows.column_names):
+        if pa.types.is_string(rows[name].type):
+            with_nul = pc.sum(pc.match_substring(rows[name], "\0")).as_py() or 0
+            if with_nul:
+                replaced += int(with_nul)
+                clean = pc.replace_substring(rows[name], "\0", "\ufffd")
+                rows = rows.set_column(at, name, clean)
+    return rows, replaced
+
+
+def told(done: Published) -> Sequence[str]:
+    """What a publication left out or replaced, one sentence each."""
+    notes = [f"column {name} is not published, since {why}" for name, why in done.left_out.items()]
+    if done.replaced_texts:
+        notes.append(f"{done.replaced_texts} texts contained NUL, which became U+FFFD there")
+    return notes
