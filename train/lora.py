@@ -91,7 +91,8 @@ def unmerge(parts: Parts, state: State, checkpoint: Path, scale: float) -> None:
             f"{checkpoint} has no updates of low rank, which --lora-scale scales; leave it out, or "
             "train with model.lora"
         )
-    _unmerge(parts.unet, _updates(checkpoint / FOLDER, ""), settings, parts.family, scale)
+    layers = parts.family.lora_layers
+    _unmerge(parts.unet, _updates(checkpoint / FOLDER, ""), settings, layers, scale)
     if settings.lora_text:
         for name, encoder in parts.family.trained_encoders().items():
             updates = _updates(checkpoint / FOLDER, name)
@@ -102,7 +103,7 @@ def _unmerge(
     module: Any,
     updates: dict[str, Tensor],
     settings: ModelSettings,
-    layers: Family | Sequence[str],
+    layers: Sequence[str],
     scale: float,
 ) -> None:
     import torch
@@ -114,7 +115,7 @@ def _unmerge(
             weight = module.get_submodule(name).weight
             b, a = (updates[f"{name}.lora_{one}.weight"].to(weight) for one in "BA")
             weight -= once * b @ a
-    config = _config(settings, getattr(layers, "lora_layers", layers))
+    config = _config(settings, layers)
     importlib.import_module("peft").inject_adapter_in_model(config, module)
     with torch.no_grad():
         for name in names:

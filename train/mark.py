@@ -106,7 +106,9 @@ def find_mark(picture: Image, unchanged: bool = False) -> Mark:
     bright = bright[: 4 * side, : 4 * side]  # of a strip, the first four tiles
     if (excess := side / (4 * TILE)) > 1:
         height, width = (round(n / excess) for n in bright.shape)
-        bright = cv2.resize(bright, (width, height), interpolation=cv2.INTER_AREA)
+        bright = np.asarray(
+            cv2.resize(bright, (width, height), interpolation=cv2.INTER_AREA), np.float32
+        )
         side = min(bright.shape)
     whole = _correlation(bright, side)
     score = float(max(whole[y, x] for y in (-1, 0, 1) for x in (-1, 0, 1)))
@@ -128,9 +130,9 @@ def _correlation(bright: Pixels, side: float) -> NDArray[np.float64]:
 
     height, width = (max(8, round(n * TILE / side)) for n in bright.shape)
     method = cv2.INTER_AREA if side > TILE else cv2.INTER_CUBIC
-    small = cv2.resize(bright, (width, height), interpolation=method)
+    small = np.asarray(cv2.resize(bright, (width, height), interpolation=method), np.float32)
     # An edge of the image is no evidence: only what stands out from its surroundings counts.
-    small -= cv2.GaussianBlur(small, (0, 0), 2.0)
+    small = small - np.asarray(cv2.GaussianBlur(small, (0, 0), 2.0), np.float32)
     around = np.sqrt(cv2.GaussianBlur(small * small, (0, 0), 4.0) + 1.0)
     small = np.clip(small / around, -3, 3)
     shape = [cv2.getOptimalDFTSize(n + n % 2) for n in (height, width)]

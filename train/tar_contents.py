@@ -55,7 +55,7 @@ def read_tar(
 
     try:
         with fsspec.open(path, "rb") as file:
-            keys = (caption,) if caption else CAPTION_KEYS
+            keys: tuple[str, ...] = (caption,) if caption else CAPTION_KEYS
             keys = captions.names if captions is not None else keys
             fields = ("json",) if caption or captions else CAPTION_FIELDS
             return _read(file, path, sized, keys, fields, captions)
