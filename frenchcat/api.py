@@ -224,9 +224,12 @@ def sample(
     checkpoint: str | Path | None = None,
     device: str = "auto",
     refuse_copies: bool = False,
+    kind: str = "png",
+    mark: bool = False,
+    lora_scale: float | None = None,
     watch: DrawWatch | None = None,
 ) -> list[Path]:
-    """Draw prompts with a trained run: a signed PNG per image with its receipt, and the grid last.
+    """Draw prompts with a trained run: a signed file per image with its receipt, and the grid last.
 
     A `run` of None is the bundled artist. Without `out`, files go to the folder `drawn` in the run
     or, for the artist, in the current folder. `size` is ``"96x64"`` or (width, height) in pixels;
@@ -236,8 +239,10 @@ def sample(
     what is white there is drawn. `vary` is an image, or a key of the run's dataset, that is varied
     by its CLIP vector (for a model of `model.image_vector`), moved by `mix` (0 to 1) towards the
     prompt's; the prompt may be "". `refuse_copies` draws near copies of training images again, and
-    leaves out those that stay copies; the run has to be audited. Raises `NotFound` if there is no
-    such run.
+    leaves out those that stay copies; the run has to be audited. `kind` is png, jpeg or webp;
+    `mark` adds an invisible mark that resizing and cropping leave (docs/answering.md).
+    `lora_scale` draws with the updates of `model.lora` unmerged, counted so many times. Raises
+    `NotFound` if there is no such run.
     """
     from frenchcat.drawing import Steering, size_of
     from frenchcat.drawing_files import draw_to_files
@@ -267,6 +272,9 @@ def sample(
         steering=steering or Steering(),
         checkpoint=None if checkpoint is None else Path(checkpoint),
         refuse_copies=refuse_copies,
+        kind=kind,
+        mark=mark,
+        lora_scale=lora_scale,
         device=device,
         watch=watch,
     )
@@ -342,7 +350,9 @@ def audit(
 
 
 def verify(picture: str | Path, trust: str | Path | None = None) -> dict[str, Any]:
-    """What an image's Content Credentials say, and whether any byte changed since it was signed."""
+    """What an image says of its origin: Content Credentials (and whether any byte changed since it
+    was signed), IPTC's digital source type, and the invisible mark.
+    """
     from frenchcat.verify_file import verify_file
 
     return verify_file(Path(picture), None if trust is None else Path(trust))

@@ -61,6 +61,7 @@ def page(audit: CopyAudit, run: str, image: Callable[[str], Image]) -> str:
 compared with {audit.compared:,} training images. A drawing is called a copy where a signal exceeds
 what {limits.controls:,} drawings of untrained captions reach; of such drawings,
 {limits.false_alarms:.1%} are expected to be called copies.</p>
+<p>{for_html(audit.stamps.line())}.</p>
 <p class="dim">{for_html(audit.said)}.</p>{notes}</header>
 <main>{cards}</main>{rest}
 </body></html>

@@ -19,7 +19,16 @@ from urllib.parse import quote, urlencode
 
 from frenchcat.curate.errors import NotFound, UserError
 from frenchcat.remote.client import TIMEOUT_SEC, ServiceClient
-from frenchcat.remote.messages import as_removal, as_term, decision_of, hit_of, request_of, table_of
+from frenchcat.remote.messages import (
+    as_question,
+    as_removal,
+    as_term,
+    decision_of,
+    hit_of,
+    request_of,
+    table_of,
+    uses_of,
+)
 from frenchcat.remote.selection import RemoteSelection
 
 if TYPE_CHECKING:
@@ -34,6 +43,7 @@ if TYPE_CHECKING:
     from frenchcat.curate.remove import Match
     from frenchcat.index.hit import Hit
     from frenchcat.index.terms import Terms
+    from frenchcat.used import Uses
     from frenchcat.verbs.removing import Agree
 
 
@@ -42,6 +52,8 @@ MOST_VECTORS = 1_000
 
 MOST_MATCHES = 100_000
 """Rows of a removal that are listed; a removal of more is not made from here."""
+MOST_USED = 10_000
+"""Rows that one answer about an image's use lists."""
 
 _EVERY = {"safe": False, "violence": True, "dropped": True, "duplicates": True}
 """Filters that hide nothing."""
@@ -289,6 +301,25 @@ class RemoteDataset:
     def undo_decision(self, number: int, note: str = "") -> Decision:
         """Take a decision back: the rules say again what becomes of its rows; gives it."""
         return decision_of(self._json("DELETE", f"/decisions/{number}?{urlencode({'note': note})}"))
+
+    def used(
+        self, *, near: bool = False, checkpoint: str | None = None, **what: str | Path
+    ) -> Uses:
+        """In which selections, training steps and checkpoints the rows of an image are.
+
+        Takes one of url, domain, sha256, uid, key, like (a file of this machine), creator. The
+        runs are those beside the dataset, by name. Raises `NotFound` for an unknown checkpoint,
+        and `NotAllowed` where anybody can reach the service without a key.
+        """
+        by, value, asked = as_question(near, what)
+        asked |= {"dataset": self.name, "checkpoint": checkpoint, "shown": MOST_USED}
+        found = self._service.json("POST", "/v1/used", asked)
+        if found["total"] > MOST_USED:
+            raise UserError(
+                f"{by} {value[:200]} matches {found['total']} rows, more than {MOST_USED}; "
+                "ask where the dataset lies: frenchcat used"
+            )
+        return uses_of((by, value), found)
 
     # -- removal -----------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.export import new_folder
 from frenchcat.curate.select import names, open_selection
-from frenchcat.train.run import ABOUT
+from frenchcat.train.run import ABOUT, dataset_of
 from frenchcat.train.used import draws_of
 
 _ROW_BYTES = 200  # of a credit in both files, at least
@@ -52,6 +52,6 @@ def _of_run(run: Path, name: str | None) -> Credits:
             f"{run} was trained on tars outside a dataset, of which no ledger is kept; to keep "
             "one: frenchcat adopt FOLDER --out DATASET, then train on a selection of it"
         )
-    rows = credits_of(Dataset.open(drawn.dataset), drawn.times)
+    rows = credits_of(dataset_of(run, drawn.dataset), drawn.times)
     about = {"selection": drawn.selection, "steps": drawn.step}
     return Credits(str(run), rows, len(drawn.times) - len(rows), about)

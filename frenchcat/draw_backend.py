@@ -69,4 +69,4 @@ class _Run:
             opened=self.opened,
             stopped=stopped,
         )
-        return [Drawn(one.png, plain(one.receipt)) for one in drawings]
+        return [Drawn(one.file, plain(one.receipt)) for one in drawings]

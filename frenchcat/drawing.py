@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import io
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -39,6 +39,9 @@ class Steering:
 
 NO_STEERING = Steering()
 
+ENDINGS = {"png": ".png", "jpeg": ".jpg", "webp": ".webp"}
+"""Formats that drawings are written in, and the endings of their files."""
+
 USUAL: dict[str, Any] = {"size": None, "rescale": 0.0, "threshold": None, "spacing": "even"}
 """Defaults of train.draw: a manifest names only values that differ from these."""
 
@@ -48,11 +51,11 @@ STRENGTH = 0.6
 
 @dataclass(frozen=True)
 class SignedDrawing:
-    """A drawn image as a signed PNG, and what is known about it."""
+    """A drawn image as a signed file, and what is known about it."""
 
     wanted: SampleRequest
     picture: Image
-    png: bytes
+    file: bytes
     made: Mapping[str, Any]
     """The facts in its manifest: the model, checkpoint, selection, prompt, seed and settings."""
     receipt: Mapping[str, Any]
@@ -76,6 +79,9 @@ def draw_signed(
     steering: Steering = NO_STEERING,
     checkpoint: Path | None = None,
     refuse_copies: bool = False,
+    kind: str = "png",
+    mark: bool = False,
+    lora_scale: float | None = None,
     device: str = "cpu",
     opened: Opened | None = None,
     watch: Watch | None = None,
@@ -90,9 +96,11 @@ def draw_signed(
     far it is moved towards the prompt. `checkpoint` is a checkpoint's folder, by default the best;
     `opened` is the run if it is open already; `watch`, `stopped` and `how` are passed to
     train.draw. With `refuse_copies`, a near copy of a training image (train/copies.py) is drawn
-    again with other seeds, and left out with a line if it stays one. Raises `UserError` for a
-    folder that is not a run, an unreadable image, numbers out of range, a run that was not audited,
-    and if every drawing is refused.
+    again with other seeds, and left out with a line if it stays one. `kind` is the files' format,
+    png, jpeg or webp; with `mark` they carry the invisible mark of train/mark.py. `lora_scale`
+    leaves a run's updates of low rank unmerged, and counts them so many times; it changes `opened`.
+    Raises `UserError` for a folder that is not a run, an unreadable image, numbers out of range, a
+    run that was not audited, and if every drawing is refused.
     """
     from frenchcat.curate.image import open_image
     from frenchcat.train.artist import open_artist
@@ -100,17 +108,28 @@ def draw_signed(
     from frenchcat.train.credentials import own_credentials
     from frenchcat.train.draw import SampleRequest, draw
     from frenchcat.train.image_vectors import vector_of
-    from frenchcat.train.provenance import signed
+    from frenchcat.train.mark import check_size, marked
+    from frenchcat.train.provenance import signed, with_source_type
     from frenchcat.train.receipts import artist_receipts, receipts_of
     from frenchcat.train.run import open_run
 
     _check(number, neighbours, how)
+    if kind not in ENDINGS:
+        raise UserError(f"drawings are not written as {kind!r}; known: {', '.join(ENDINGS)}")
     _check_steering(steering)
     if run is None and checkpoint is not None:
         raise UserError(f"the bundled artist has no checkpoint {checkpoint}; leave it out")
     if opened is None:
         opened = open_artist(device) if run is None else open_run(run, checkpoint, device)
     parts, state, folder = opened
+    if lora_scale is not None:
+        from frenchcat.train.lora import unmerge
+
+        if not math.isfinite(lora_scale):
+            raise UserError(f"--lora-scale is {lora_scale}; give a number, such as .7")
+        unmerge(parts, state, folder, lora_scale)
+    if mark:
+        check_size(*(how.get("size") or [parts.settings.data.size] * 2))
     guides, steered_by = _guides(steering, parts)
     start = None if image is None else open_image(image)
     if mask is not None and start is None:
@@ -158,6 +177,11 @@ def draw_signed(
         requests, pictures, receipts = without_copies(parts, requests, limits, drawn)
     told_how = {n: value for n, value in how.items() if n not in USUAL or value != USUAL[n]}
     about = made_by(run, state, folder) | told_how | steered_by
+    if lora_scale is not None:
+        about["lora_scale"] = lora_scale
+    if mark:
+        about["invisible_mark"] = True
+        pictures = [marked(picture) for picture in pictures]
     if "size" in about:
         about["size"] = "x".join(map(str, about["size"]))
     if image is not None:
@@ -180,8 +204,8 @@ def draw_signed(
             "nearest_by_pixels": [asdict(one) for one in alike],
         }
         told |= {"compared": receipts.compared, "note": receipts.note, "about": receipts.said}
-        png = signed(png_of(picture), made, credentials)
-        drawings.append(SignedDrawing(wanted, picture, png, made, told))
+        file = signed(with_source_type(picture, kind), made, credentials, kind)
+        drawings.append(SignedDrawing(wanted, picture, file, made, told))
     return drawings, about
 
 
@@ -211,8 +235,6 @@ def _wished(wanted: SampleRequest) -> dict[str, Any]:
 
 
 def _check(number: int, neighbours: int, how: Mapping[str, Any]) -> None:
-    import math
-
     from frenchcat.train.sampler import SAMPLERS
 
     sampler, guidance = how.get("sampler", next(iter(SAMPLERS))), how.get("guidance", 1.0)
@@ -235,8 +257,6 @@ def size_of(text: str) -> tuple[int, int]:
 
 
 def _check_steering(steering: Steering) -> None:
-    import math
-
     if steering.label is not None and steering.classifier is None:
         raise UserError(
             f"label {steering.label!r} needs the classifier that knows it; add --classifier RUN"
@@ -267,10 +287,3 @@ def _guides(steering: Steering, parts: Parts) -> tuple[list[Guide], dict[str, An
         guides.append(clip_guide(clip, steering.clip))
         told |= {"clip_guidance": steering.clip, "clip": clip.name, "clip_weights": clip.digest}
     return guides, told
-
-
-def png_of(picture: Image) -> bytes:
-    """An image as a PNG file."""
-    out = io.BytesIO()
-    picture.save(out, "PNG")
-    return out.getvalue()

@@ -1,4 +1,4 @@
-"""Drawings as files: signed PNGs, a receipt beside each, and a grid of them all."""
+"""Drawings as files: signed images, a receipt beside each, and a grid of them all."""
 
 from __future__ import annotations
 
@@ -13,11 +13,10 @@ from frenchcat.curate.errors import UserError
 from frenchcat.curate.json_text import json_text
 from frenchcat.curate.outputs import check_outside
 from frenchcat.curate.system_errors import check_writable
-from frenchcat.drawing import draw_signed, png_of
+from frenchcat.drawing import ENDINGS, draw_signed
+from frenchcat.verify_file import kind_of
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
-
     from frenchcat.train.checkpoint import State
     from frenchcat.train.credentials import Credentials
     from frenchcat.train.draw import SampleRequest
@@ -33,6 +32,7 @@ def draw_to_files(
     *,
     number: int = 4,
     credentials: Credentials | None = None,
+    kind: str = "png",
     **how: Any,
 ) -> list[Path]:
     """Draw as `draw_signed` does, into a folder; returns the files, the grid last.
@@ -43,29 +43,35 @@ def draw_to_files(
     """
     from frenchcat.train.credentials import own_credentials
     from frenchcat.train.draw import grid
-    from frenchcat.train.provenance import signed
+    from frenchcat.train.provenance import signed, with_source_type
 
     check_outside(out, "--out")
     check_writable(out, "folder with --out")
-    drawings, about = draw_signed(run, prompts, number=number, credentials=credentials, **how)
+    drawings, about = draw_signed(
+        run, prompts, number=number, credentials=credentials, kind=kind, **how
+    )
+    ending = ENDINGS[kind]
     out.mkdir(parents=True, exist_ok=True)
-    names = _names(out, {one.wanted: one.made for one in drawings})
+    names = _names(out, {one.wanted: one.made for one in drawings}, ending)
     paths: list[Path] = []
     for one in drawings:
-        path = out / f"{names[one.wanted.prompt]}-{one.wanted.seed}.png"
-        write_whole(path, one.png)
+        path = out / f"{names[one.wanted.prompt]}-{one.wanted.seed}{ending}"
+        write_whole(path, one.file)
         text = json_text({"picture": path.name, **one.receipt}, indent=1) + "\n"
         write_whole(path.with_suffix(".json"), text.encode())
         paths.append(path)
     titles = [one.wanted.prompt for one in drawings]
     sheet = grid([one.picture for one in drawings], titles, columns=min(number, 8))
     facts = about | {"prompt": "; ".join(prompts)}
-    path = next(path for path in _numbered(out, "grid", ".png") if _is_free(path, facts, sheet))
-    write_whole(path, signed(png_of(sheet), facts, credentials or own_credentials()))
+    data = with_source_type(sheet, kind)
+    path = next(path for path in _numbered(out, "grid", ending) if _is_free(path, facts, data))
+    write_whole(path, signed(data, facts, credentials or own_credentials(), kind))
     return [*paths, path]
 
 
-def _names(out: Path, facts_of: Mapping[SampleRequest, Mapping[str, Any]]) -> dict[str, str]:
+def _names(
+    out: Path, facts_of: Mapping[SampleRequest, Mapping[str, Any]], ending: str
+) -> dict[str, str]:
     """File names for the prompts, numbered where another prompt or drawing has the name."""
     names: dict[str, str] = {}
     for prompt in dict.fromkeys(wanted.prompt for wanted in facts_of):
@@ -75,7 +81,9 @@ def _names(out: Path, facts_of: Mapping[SampleRequest, Mapping[str, Any]]) -> di
             path.name
             for path in _numbered(out, _slug(prompt), "")
             if path.name not in taken
-            and all(_is_free(out / f"{path.name}-{seed}.png", facts) for seed, facts in own.items())
+            and all(
+                _is_free(out / f"{path.name}-{seed}{ending}", facts) for seed, facts in own.items()
+            )
         )
     return names
 
@@ -87,7 +95,7 @@ def _numbered(out: Path, name: str, ending: str) -> Iterator[Path]:
         yield out / f"{name}_{number}{ending}"
 
 
-def _is_free(path: Path, facts: Mapping[str, Any], sheet: Image | None = None) -> bool:
+def _is_free(path: Path, facts: Mapping[str, Any], sheet: bytes | None = None) -> bool:
     """Whether a drawing may be written to this path: it is free, or holds this very drawing.
 
     A grid's facts do not include its seeds, so its pixels are compared, too.
@@ -100,8 +108,9 @@ def _is_free(path: Path, facts: Mapping[str, Any], sheet: Image | None = None) -
     if not path.exists():
         return True
     try:
-        there = verified(path.read_bytes(), "png", b"").facts
-        same = sheet is None or open_image(path).tobytes() == sheet.convert("RGB").tobytes()
+        data = path.read_bytes()
+        there = verified(data, kind_of(path, data), b"").facts
+        same = sheet is None or open_image(path).tobytes() == open_image(sheet).tobytes()
     except (OSError, UserError):
         return False
     return same and dict(there) == json.loads(json_text(facts))

@@ -110,13 +110,15 @@ def verify_statement(path: Path, trust: bytes = b"") -> dict[str, Any]:
     `page` is whether statement.html beside it says what the JSON says; None without one. Raises
     `UserError` for a file that is not a statement, or that has no signature beside it.
     """
+    beside = path.with_name(SIGNATURE)
     try:
         data = path.read_bytes()
-        beside = path.with_name(SIGNATURE)
         signature = beside.read_text(encoding="ascii")
     except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or "it is not ASCII"
+        named = getattr(error, "filename", None) or beside
         raise UserError(
-            f"{path}: the statement and {SIGNATURE} beside it are needed ({error})"
+            f"{path}: the statement and {SIGNATURE} beside it are needed ({named}: {why})"
         ) from None
     value = _parsed(path, data)
     finding = verified_bytes(data, signature, trust)

@@ -9,7 +9,7 @@ from typing import Any
 
 from frenchcat.curate.catalog import Catalog
 from frenchcat.curate.dataset import Dataset
-from frenchcat.curate.errors import UserError
+from frenchcat.curate.errors import NotFound, UserError
 from frenchcat.curate.licence import CREATORS
 from frenchcat.curate.remove import Match, RemovalQuery
 from frenchcat.curate.select import names, open_selection
@@ -60,6 +60,11 @@ def uses_of(
     }
     if runs is None:
         runs = runs_of(Path(dataset.root)) if dataset.local else []
+    if checkpoint is not None and not runs:
+        raise NotFound(
+            f"no run beside {dataset.root} was trained on it, so there is no checkpoint "
+            f"{checkpoint!r}; name the run's folder with --run"
+        )
     return Uses(
         asked,
         matches,

@@ -43,6 +43,9 @@ class UsedQuestion(Strict):
         min_length=1, max_length=32_000_000, description="For an image: its bytes in base64."
     )
     near: bool = Field(False, description="Near copies, too.")
+    checkpoint: str | None = Field(
+        None, max_length=200, description="Only this checkpoint of the runs."
+    )
     shown: int = Field(100, ge=0, le=10_000, description="Rows that are listed.")
 
 
@@ -107,4 +110,4 @@ def _looked_up(dataset: Dataset, asked: UsedQuestion, data: bytes, encode: Encod
     else:
         found = matches(dataset, RemovalQuery(asked.by, asked.value, asked.near))
     value = "" if asked.by == "picture" else asked.value
-    return uses_of(dataset, (asked.by, value), found, None)
+    return uses_of(dataset, (asked.by, value), found, None, asked.checkpoint)

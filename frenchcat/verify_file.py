@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from frenchcat.curate.errors import UserError
+from frenchcat.curate.errors import FrenchcatError, UserError
 
 if TYPE_CHECKING:
     from frenchcat.train.checkpoint import State
@@ -17,12 +17,13 @@ if TYPE_CHECKING:
 
 
 def verify_file(path: Path, trust: Path | None = None) -> dict[str, Any]:
-    """What an image's manifest says: the fields of train.provenance.Finding, and `words`.
+    """What an image says of its origin: the fields of train.provenance.Finding, `iptc` (its digital
+    source types), `mark` (train.mark.Mark, or why it was not looked for) and `words`.
 
     Of a .json file: what the signature of a statement says (statement.py). Raises `UserError` for a
     file that is neither, or not an image of a kind that carries manifests.
     """
-    from frenchcat.train.provenance import verified
+    from frenchcat.train.provenance import source_types, verified
 
     try:
         data = path.read_bytes()
@@ -35,9 +36,48 @@ def verify_file(path: Path, trust: Path | None = None) -> dict[str, Any]:
         from frenchcat.statement import verify_statement
 
         return verify_statement(path, known)
-    finding = verified(data, _kind(path, data), known)
-    found = asdict(finding)
-    return {"picture": str(path), **found, "words": _words(found)}
+    finding = verified(data, kind_of(path, data), known)
+    unchanged = finding.intact and bool(finding.facts)  # since we drew it
+    mark = _mark_of(path, unchanged)
+    found = {**asdict(finding), "iptc": source_types(data), "mark": mark}
+    return {"picture": str(path), **found, "words": [*_words(found), *_other_words(found)]}
+
+
+def _mark_of(path: Path, unchanged: bool) -> dict[str, Any]:
+    """What the search for the invisible mark found; of an image that cannot be decoded, why not."""
+    from frenchcat.curate.image import open_image
+    from frenchcat.train.mark import find_mark
+
+    try:
+        return asdict(find_mark(open_image(path), unchanged))
+    except FrenchcatError as error:
+        return {"found": False, "not_searched": str(error)}
+
+
+def _other_words(found: Mapping[str, Any]) -> list[str]:
+    """What metadata and pixels say beside the manifest; and what of the three is there."""
+    mark, types = found["mark"], found["iptc"]
+    if "not_searched" in mark:
+        of_mark = f"invisible mark: not searched for ({mark['not_searched']})"
+    elif not mark["found"]:
+        of_mark = f"invisible mark: none found (score {mark['score']:.1f}, limit {mark['limit']:g})"
+    else:
+        how = "whole" if mark["whole"] else "cropped, framed or scaled since"
+        of_mark = f"invisible mark: found, {how} (score {mark['score']:.1f})"
+    broken = " (not valid any more)" if found["signed"] and not found["intact"] else ""
+    said = {
+        f"Content Credentials{broken}": found["intact"],
+        "IPTC": bool(types),
+        "invisible mark": mark["found"],
+    }
+    there, gone = (
+        [name for name, value in said.items() if value is is_there] for is_there in (True, False)
+    )
+    return [
+        f"IPTC digital source type: {', '.join(types) or 'none'}",
+        of_mark,
+        f"there: {', '.join(there) or 'nothing'}; not there: {', '.join(gone) or 'nothing'}",
+    ]
 
 
 def _words(found: Mapping[str, Any]) -> list[str]:
@@ -61,7 +101,7 @@ def _words(found: Mapping[str, Any]) -> list[str]:
     return words + [f"  {name}: {value}" for name, value in found["facts"].items()]
 
 
-def _kind(path: Path, data: bytes) -> str:
+def kind_of(path: Path, data: bytes) -> str:
     """An image's format by its first bytes, else by its name."""
     from frenchcat.curate.download.rights.provenance import TYPES
 

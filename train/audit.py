@@ -1,10 +1,11 @@
-"""Does a model draw its training images again? Captions are drawn, and copies among them counted.
+"""Does a model draw its training images again? Captions are drawn, and copies among them counted,
+and stamps of stock-photo agencies (stamps.py).
 
 Reads a run, its rows and its dataset; writes ``audit.json`` into the run, whose limits
 `frenchcat sample --refuse-copies` uses. Half of the captions are those that were trained on most
 often, where copies are likeliest (2301.13188); the others are drawn at random. The run's held-out
 captions are the controls (copies.py). Cost: the drawings, and a CLIP pass for each of them and,
-once, for each training image.
+once, for each training image; and one of the stamps' classifier.
 
 That no copy is found does not prove that none can be drawn: other captions, seeds or guidance may
 draw one, and a copied part of an image has no near neighbour.
@@ -30,8 +31,9 @@ from frenchcat.train.draw import SampleRequest, draw
 from frenchcat.train.permutation import key_of
 from frenchcat.train.receipts import Neighbour, receipts_of
 from frenchcat.train.rows import TrainingRows, open_rows
-from frenchcat.train.run import Parts, open_run
+from frenchcat.train.run import Parts, dataset_of, open_run
 from frenchcat.train.seen import LIMIT
+from frenchcat.train.stamps import Stamps, stamps_of
 from frenchcat.train.text import variants_of
 
 if TYPE_CHECKING:
@@ -80,6 +82,7 @@ class CopyAudit:
     compared: int  # training images
     limits: Limits
     copies: tuple[Copy, ...]
+    stamps: Stamps
     steps: int
     guidance: float
     sampler: str
@@ -99,6 +102,7 @@ class CopyAudit:
             {name: value for name, value in vars(one).items() if name != "drawing"}
             for one in self.copies
         ]
+        told["stamps"] |= {"share": self.stamps.share, "stand_out": self.stamps.stand_out}
         return told | {"share": self.share, "copies": copies}
 
 
@@ -132,6 +136,12 @@ def audit(
         )
     parts, state, found = opened or open_run(run, checkpoint, device)
     check_writable(run, "run: it holds the audit")
+    if parts.settings.data.dataset is None:
+        raise UserError(
+            f"{run} was trained on tars outside a dataset, and drawings are compared by a "
+            "dataset's index; frenchcat adopt FOLDER --out DATASET, then train on a selection of it"
+        )
+    dataset_of(run, parts.settings.data.dataset)
     rows = open_rows(run / "rows")
     if rows is None:
         raise UserError(f"{run} has no rows/ any more; train again to make them")
@@ -163,7 +173,7 @@ def audit(
     for n in np.flatnonzero(over.any(1)).tolist():
         near = receipts.by_pixels[n][0]
         copies.append(_copy(wanted[n], signals[n], over[n], near, pictures[n]))
-    assert parts.settings.data.dataset is not None  # else nothing was compared, and was refused
+    stamps = stamps_of(parts.settings.data, rows, wanted, pictures[: len(wanted)], seed)
     made = CopyAudit(
         parts.settings.data.dataset,
         found.name,
@@ -174,8 +184,9 @@ def audit(
         receipts.compared,
         limits,
         tuple(copies),
+        stamps,
         seed=seed,
-        notes=_notes(limits, false_alarms, receipts.note),
+        notes=_notes(limits, false_alarms, receipts.note, stamps.note),
         **how,
     )
     write_whole(run / FILE, json_text(made.as_json(), indent=1) + "\n")
@@ -229,8 +240,8 @@ def _copy(
     )
 
 
-def _notes(limits: Limits, wanted: float, note: str | None) -> tuple[str, ...]:
-    notes = [] if note is None else [note]
+def _notes(limits: Limits, wanted: float, *others: str | None) -> tuple[str, ...]:
+    notes = [note for note in others if note is not None]
     if limits.false_alarms > wanted:
         notes.append(
             f"{limits.controls} drawings of untrained captions promise {limits.false_alarms:.1%} "

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.notices import say_once
+from frenchcat.train.caption_columns import caption_columns_of
 from frenchcat.train.lora import check_lora
 from frenchcat.train.settings import (
     DiffusionSettings,
@@ -32,6 +33,8 @@ def check_settings(settings: TrainSettings, ranks: int) -> None:
             "data.caption is the key of captions in the .json of data.tars; the captions of a "
             "selection are the dataset's: leave it out"
         )
+    if caption_columns_of(settings) is not None and settings.run.task == "classifier":
+        raise UserError("data.captions are for models that draw; a classifier learns from labels")
     _check_text(settings.text)
     _check_model(settings)
     _check_process(settings.diffusion)

@@ -113,6 +113,8 @@ def _stages(
         stages.append(LatentStage(settings, encoders, precision, wanted))
     if settings.model.lora_text:
         notes.append("model.lora_text trains the text encoders, so there are no text states")
+    elif settings.data.captions:
+        notes.append("data.captions are encoded by the training, so there are no text states")
     elif settings.run.task == "classifier":
         notes.append("a classifier reads no captions, so there are no text states")
     else:

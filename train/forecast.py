@@ -30,6 +30,7 @@ from frenchcat.train.model import AT_ONCE, make_unet, vae_bytes
 from frenchcat.train.pictures import shapes_of
 from frenchcat.train.size import latent_of, text_widths
 from frenchcat.train.start import Start, start_of
+from frenchcat.train.stored_fit import latents_are_read
 from frenchcat.train.text import Condition
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ class Forecast:
     flops: dict[str, float]  # per step, over all ranks, by part
     seconds: dict[str, float] | None  # per step, by part; None without the device
     device: str  # whose speed that is
+    note: str | None = None  # where latents come from
 
     def lines(self) -> list[str]:
         """In words."""
@@ -69,6 +71,7 @@ class Forecast:
             f"memory: {self.peak_bytes / 1e9:.2f} GB at the peak",
         ]
         found += [f"  {size / 1e9:8.2f} GB  {name}" for name, size in self.memory.items()]
+        found += [] if self.note is None else [self.note]
         work = ", ".join(f"{name} {flops / 1e12:.3g}" for name, flops in self.flops.items())
         found.append(f"work: TFLOP per step: {work}")
         if self.seconds is None:
@@ -122,7 +125,8 @@ def forecast(settings: TrainSettings, ranks: int = 1) -> Forecast:
     memory |= saving
     peak = before + max(kept, saving["a second network, while drawing and saving"])
     flops = {"network": batch * one.flops * _passes(settings)}
-    if latents:
+    are_read, note = latents_are_read(settings) if latents else (False, None)
+    if latents and not are_read:
         flops["autoencoder"] = batch * _vae_flops(settings, start, pixels)
     seconds, device = _seconds(settings, flops, ranks)
     return Forecast(
@@ -137,6 +141,7 @@ def forecast(settings: TrainSettings, ranks: int = 1) -> Forecast:
         flops,
         seconds,
         device,
+        note,
     )
 
 

@@ -7,6 +7,7 @@ image.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -23,10 +24,11 @@ from frenchcat.train.pictures import (
     without_chance,
 )
 from frenchcat.train.randomness import SampleRandomness
-from frenchcat.train.reader import Reader
+from frenchcat.train.reader import Reader, Sample
 from frenchcat.train.rows import TrainingRows
 from frenchcat.train.run import Parts
 from frenchcat.train.settings import TextSettings
+from frenchcat.train.stored import LatentStore, StoredReader, StoredSample
 from frenchcat.train.text import variants_of
 
 if TYPE_CHECKING:
@@ -56,17 +58,22 @@ class HeldOutLoss:
 
 
 def held_out_loss(
-    parts: Parts, unet: Any, rows: TrainingRows, device: torch.device
+    parts: Parts,
+    unet: Any,
+    rows: TrainingRows,
+    device: torch.device,
+    stored: LatentStore | None = None,
 ) -> HeldOutLoss | None:
     """The loss by timestep on the run's held-out rows; None if it has none.
 
-    The noise is the same for every checkpoint, so that checkpoints are comparable.
+    The noise is the same for every checkpoint, so that checkpoints are comparable. With `stored`,
+    latents are read instead of encoded.
     """
     import torch
 
     process = parts.settings.diffusion
     groups = held_out_groups(
-        parts.settings.data, parts.codec, rows, device, text=parts.settings.text
+        parts.settings.data, parts.codec, rows, device, text=parts.settings.text, stored=stored
     )
     if not groups:
         return None
@@ -124,34 +131,62 @@ def held_out_groups(
     device: torch.device,
     draw: int = 0,
     text: TextSettings | None = None,
+    stored: LatentStore | None = None,
 ) -> list[HeldOut]:
     """Read them by bucket, without random crops or flips; another `draw` has other noise.
 
     Of a caption with variants (`text.separator`) the first is taken. A damaged image is left out,
-    because its substitute was trained on.
+    because its substitute was trained on. With `stored`, latents are read instead of encoded.
     """
     import torch
 
-    samples = Reader(rows.folder, enough_of(data)).sound(np.array(rows.held_out, np.int64))
+    numbers = np.array(rows.held_out, np.int64)
     still = SampleRandomness(0, 0, "held out")
     plain = without_chance(data)
-    shapes = shapes_of(data)
-    aspects = np.array([s.picture.width / s.picture.height for s in samples])
-    buckets = buckets_of(aspects, edges_of(data.aspects)) if samples else None
     found = []
-    for bucket, shape in enumerate(shapes):
-        mine = [s for n, s in enumerate(samples) if buckets is None or buckets[n] == bucket]
-        if not mine:
-            continue
-        pixels = np.stack([fitted(s.picture, shape, plain, still) for s in mine])
-        both = torch.split(torch.from_numpy(pixels).permute(0, 3, 1, 2), _BATCH)
-        x_0 = torch.cat([codec.encode(some.to(device)) for some in both])
+    for shape, mine, x_0 in (
+        _encoded(data, codec, Reader(rows.folder, enough_of(data)).sound(numbers), device)
+        if stored is None
+        else _read_latents(data, codec, StoredReader(rows.folder, stored).sound(numbers), device)
+    ):
         seeds = [SampleRandomness(0, 0, s.name, draw).number("noise") for s in mine]
         noise = noise_of(seeds, x_0.shape[1:]).to(device)
         captions = [variants_of(sample.caption, text or TextSettings())[0] for sample in mine]
         sizes = torch.tensor([sizes_of(s.size, shape, plain, still) for s in mine])
         found.append(HeldOut(x_0, noise, captions, sizes.float()))
     return found
+
+
+def _encoded(
+    data: DataSettings, codec: Codec, samples: Sequence[Sample], device: torch.device
+) -> Iterator[tuple[tuple[int, int], Sequence[Sample], Tensor]]:
+    """Of each bucket: its shape in pixels, its samples, and their x_0."""
+    import torch
+
+    still, plain = SampleRandomness(0, 0, "held out"), without_chance(data)
+    aspects = np.array([s.picture.width / s.picture.height for s in samples])
+    buckets = buckets_of(aspects, edges_of(data.aspects)) if samples else None
+    for bucket, shape in enumerate(shapes_of(data)):
+        mine = [s for n, s in enumerate(samples) if buckets is None or buckets[n] == bucket]
+        if not mine:
+            continue
+        pixels = np.stack([fitted(s.picture, shape, plain, still) for s in mine])
+        both = torch.split(torch.from_numpy(pixels).permute(0, 3, 1, 2), _BATCH)
+        yield shape, mine, torch.cat([codec.encode(some.to(device)) for some in both])
+
+
+def _read_latents(
+    data: DataSettings, codec: Codec, samples: Sequence[StoredSample], device: torch.device
+) -> Iterator[tuple[tuple[int, int], Sequence[StoredSample], Tensor]]:
+    """The same from stored latents."""
+    import torch
+
+    for shape in shapes_of(data):
+        width, height = (side // codec.shrinks for side in shape)
+        mine = [s for s in samples if s.variants.shape[2:] == (height, width)]
+        if mine:
+            x_0 = torch.from_numpy(np.stack([s.variants[0] for s in mine]))
+            yield shape, mine, x_0.to(device).float()
 
 
 def held_out_times(steps: int) -> list[int]:

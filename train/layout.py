@@ -21,6 +21,7 @@ from frenchcat.curate.atomic import write_whole
 from frenchcat.curate.dataset import Dataset, digest_of
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.json_text import json_text
+from frenchcat.train.caption_columns import CaptionColumns
 from frenchcat.train.permutation import key_of, permuted
 from frenchcat.train.population import Population
 from frenchcat.train.rows import BATCH_ROWS, TrainingRows, open_rows, size_of
@@ -43,20 +44,22 @@ def rows_of_selection(
     held_out: int = 0,
     words: Words = "caption",
     held_out_keys: Sequence[str] = (),
+    captions: CaptionColumns | None = None,
 ) -> TrainingRows:
     """Lay out a selection's rows, once.
 
     `edges` divide width/height into buckets; empty: one bucket. `held_out` rows, a tenth at most,
-    are never drawn. For the words `label`, rows without one are left out. Existing rows are opened
-    if none of their inputs has changed. Raises `UserError` if there is no such selection, or fewer
-    than two labels in it.
+    are never drawn. `captions` are taken in place of the selection's. For the words `label`, rows
+    without one are left out. Existing rows are opened if none of their inputs has changed. Raises
+    `UserError` if there is no such selection, or fewer than two labels in it.
     """
     import pyarrow as pa
     import pyarrow.compute as pc
 
     from frenchcat.curate.select import open_selection, require_images
 
-    stamp = _stamp(dataset, name, [*edges, held_out, words, *held_out_keys])
+    how = [*edges, held_out, words, *held_out_keys, *_told(captions)]
+    stamp = _stamp(dataset, name, how)
     there = open_rows(folder)
     if there is not None and there.stamp == stamp:
         there.check_tars()
@@ -71,7 +74,7 @@ def rows_of_selection(
         "shard": numbers.astype(np.int32),
         "offset": table["offset"],
         "size": table["size"],
-        "caption": pc.fill_null(table[words].cast(pa.string()), ""),
+        "caption": _words(dataset, table, words, captions),
         "caption_offset": np.zeros(len(numbers), np.int64),
         "caption_size": np.zeros(len(numbers), np.int64),
         "sha256": table["stored_sha256"],
@@ -87,7 +90,26 @@ def rows_of_selection(
     population = Population.of(numbers, weights, buckets_of(aspects, edges))
     paths = [dataset.path(files.TAR.of(shard)) for shard in shards]
     rows = [pa.table(columns, _schema())]
-    return lay_out(folder, selection.digest, paths, rows, population, kept_out, stamp)
+    digest = selection.digest
+    if captions is not None:  # which the selection's digest does not cover
+        digest = digest_of([digest, columns["caption"].to_pylist()])
+    return lay_out(folder, digest, paths, rows, population, kept_out, stamp)
+
+
+def _words(
+    dataset: Dataset, table: pa.Table, words: Words, captions: CaptionColumns | None
+) -> pa.Array:
+    """What is learned from, per row of a selection."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if captions is not None and words == "caption":
+        return pa.array(captions.of_dataset(dataset, table["key"].to_pylist()), pa.string())
+    return pc.fill_null(table[words].cast(pa.string()), "")
+
+
+def _told(captions: CaptionColumns | None) -> list[object]:
+    return [] if captions is None else [list(captions.names), captions.separator]
 
 
 def rows_of_tars(
@@ -97,13 +119,14 @@ def rows_of_tars(
     edges: Sequence[float] = (),
     caption: str | None = None,
     held_out_keys: Sequence[str] = (),
+    captions: CaptionColumns | None = None,
 ) -> tuple[TrainingRows, list[str]]:
     """Lay out the samples of foreign tars from their headers; also returns what is left out, in
     words.
 
     tar_samples.py defines a sample. `edges` divide width/height into buckets, for which every image
-    is read once; `caption` is the key of captions in JSON. Raises `UserError` for tars that cannot
-    be read or contain no sample.
+    is read once; `caption` is the key of captions in JSON, `captions` are several. Raises
+    `UserError` for tars that cannot be read or contain no sample.
     """
     import pyarrow as pa
 
@@ -116,7 +139,7 @@ def rows_of_tars(
     stamps: list[TarStamp] = []
     aspects: list[float] = []
     for number, path in enumerate(paths):
-        tar = read_tar(path, sized=bool(edges), caption=caption)
+        tar = read_tar(path, sized=bool(edges), caption=caption, captions=captions)
         troubles += [f"{path}: {one.name} {one.said} ({one.reason})" for one in tar.left]
         left_out.update(one.reason for one in tar.left)
         fields.update(tar.fields)
@@ -148,7 +171,7 @@ def rows_of_tars(
     table = pa.table(columns, _schema())
     if names is not None:
         table = table.append_column(pa.field("name", pa.string()), [names])
-    stamp = stamp_of_tars(paths, held_out, edges, caption, held_out_keys)
+    stamp = stamp_of_tars(paths, held_out, edges, caption, held_out_keys, captions)
     more = {"stamps": [astuple(one) for one in stamps], "left_out": dict(left_out.most_common())}
     rows = lay_out(folder, digest, paths, [table], population, kept_out, stamp, more)
     return rows, troubles
@@ -190,10 +213,11 @@ def stamp_of_tars(
     edges: Sequence[float] = (),
     caption: str | None = None,
     held_out_keys: Sequence[str] = (),
+    captions: CaptionColumns | None = None,
 ) -> str:
     """What the rows of foreign tars depend on; `check_tars` tells whether the tars changed."""
     more = [list(edges), caption, *held_out_keys] if edges or caption or held_out_keys else []
-    return digest_of([list(paths), held_out, *more])
+    return digest_of([list(paths), held_out, *more, *_told(captions)])
 
 
 def _labelled(dataset: Dataset, selection: Selection) -> pa.Table:

@@ -13,13 +13,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from frenchcat.curate.config import resolve
 from frenchcat.curate.errors import UserError
+from frenchcat.train.settings import ModelSettings
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from frenchcat.train.checkpoint import State
     from frenchcat.train.families import Family
-    from frenchcat.train.settings import ModelSettings
+    from frenchcat.train.run import Parts
     from frenchcat.train.start import Start
 
 TEXT_LAYERS = ("q_proj", "k_proj", "v_proj", "out_proj")
@@ -72,6 +75,77 @@ def merged(state: dict[str, Tensor], settings: ModelSettings) -> dict[str, Tenso
             weight = weight + scale * state[f"{layer}{_B}"] @ state[f"{layer}{_A}"]
         found[name.replace(_BASE, ".")] = weight
     return found
+
+
+def unmerge(parts: Parts, state: State, checkpoint: Path, scale: float) -> None:
+    """Have an opened checkpoint draw with its updates beside the weights, counted `scale` times.
+
+    Its weights have the updates merged into them: they are taken out, and added as layers of peft.
+    `scale` 0 draws as before the training, 1 as trained. Changes the network of `parts`, and its
+    text encoders where they were trained. Raises `UserError` for a run without updates.
+    """
+    check_lora()
+    settings = resolve(ModelSettings, state.settings.get("model", {}))
+    if not settings.lora or not (checkpoint / FOLDER).is_dir():
+        raise UserError(
+            f"{checkpoint} has no updates of low rank, which --lora-scale scales; leave it out, or "
+            "train with model.lora"
+        )
+    layers = parts.family.lora_layers
+    _unmerge(parts.unet, _updates(checkpoint / FOLDER, ""), settings, layers, scale)
+    if settings.lora_text:
+        for name, encoder in parts.family.trained_encoders().items():
+            updates = _updates(checkpoint / FOLDER, name)
+            _unmerge(encoder, updates, settings, TEXT_LAYERS, scale)
+
+
+def _unmerge(
+    module: Any,
+    updates: dict[str, Tensor],
+    settings: ModelSettings,
+    layers: Sequence[str],
+    scale: float,
+) -> None:
+    import torch
+
+    once = _alpha(settings) / settings.lora
+    names = {name.removesuffix(".lora_A.weight") for name in updates if "lora_A" in name}
+    with torch.no_grad():
+        for name in names:
+            weight = module.get_submodule(name).weight
+            b, a = (updates[f"{name}.lora_{one}.weight"].to(weight) for one in "BA")
+            weight -= once * b @ a
+    config = _config(settings, layers)
+    importlib.import_module("peft").inject_adapter_in_model(config, module)
+    with torch.no_grad():
+        for name in names:
+            layer = module.get_submodule(name)
+            for one, part in (("A", layer.lora_A), ("B", layer.lora_B)):
+                part["default"].weight.copy_(updates[f"{name}.lora_{one}.weight"])
+            layer.scaling["default"] = once * scale
+    module.eval().requires_grad_(False)
+
+
+def _updates(folder: Path, encoder: str) -> dict[str, Tensor]:
+    """The updates that save_lora wrote, by the names of the network or of a text encoder."""
+    from diffusers.utils import state_dict_utils
+    from safetensors.torch import load_file
+
+    found: dict[str, Tensor] = {}
+    for file in sorted(folder.glob("*.safetensors")):
+        found |= load_file(file)
+    prefixes = (f"{encoder}.",) if encoder else ("unet.", "transformer.", "base_model.model.")
+    told = {
+        name.removeprefix(prefix): weight
+        for name, weight in found.items()
+        for prefix in prefixes
+        if name.startswith(prefix)
+    }
+    convert: Any = state_dict_utils.convert_state_dict_to_peft
+    if not encoder:
+        convert = state_dict_utils.convert_unet_state_dict_to_peft
+    renamed: dict[str, Tensor] = convert(told)
+    return renamed
 
 
 def save_lora(

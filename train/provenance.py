@@ -17,7 +17,7 @@ import struct
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from frenchcat.curate.download.rights.provenance import TYPES
 from frenchcat.curate.errors import UserError
@@ -30,8 +30,19 @@ from frenchcat.train.credentials import (
     validity_end,
 )
 
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
 LABEL = "org.frenchcat.generation"
 SOURCE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
+_XMP = (
+    '<x:xmpmeta xmlns:x="adobe:ns:meta/">'
+    '<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+    '<rdf:Description rdf:about="" '
+    'xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/" '
+    f'Iptc4xmpExt:DigitalSourceType="{SOURCE}"/></rdf:RDF></x:xmpmeta>'
+)
+"""IPTC Photo Metadata 2022.1, Digital Source Type, as an XMP packet."""
 _PNG = b"\x89PNG\r\n\x1a\n"
 _PURPOSES = "\n".join(
     (
@@ -62,11 +73,35 @@ class Finding:
     doubts: tuple[str, ...] = ()  # problems of the signer, in words; the bytes are as signed
 
 
-def signed(picture: bytes, facts: Mapping[str, Any], credentials: Credentials) -> bytes:
-    """A PNG with a manifest that names its makers. Raises `UserError` if the key cannot sign.
+def with_source_type(picture: Image, kind: str) -> bytes:
+    """An image's file with IPTC's digital source type in its XMP; `kind` is png, jpeg or webp."""
+    from PIL.PngImagePlugin import PngInfo
 
-    `facts` are the content of our assertion: model, checkpoint, selection, prompt, seed and the
-    like.
+    out, packet = io.BytesIO(), _XMP.encode()
+    if kind == "png":
+        texts = PngInfo()
+        texts.add_itxt("XML:com.adobe.xmp", _XMP)
+        picture.save(out, "PNG", pnginfo=texts)
+    else:
+        picture.save(out, kind.upper(), quality=95, xmp=packet)
+    return out.getvalue()
+
+
+def source_types(data: bytes) -> list[str]:
+    """IPTC's digital source types in the metadata of an image's file; of manifests, none."""
+    from frenchcat.curate.download.rights.metadata import metadata_signals
+
+    said = (one.value for one in metadata_signals(data) if one.signal == "digital_source_type")
+    return list(dict.fromkeys(value.rstrip("/").rsplit("/", 1)[-1] for value in said))
+
+
+def signed(
+    picture: bytes, facts: Mapping[str, Any], credentials: Credentials, kind: str = "png"
+) -> bytes:
+    """A file with a manifest that names its makers. Raises `UserError` if the key cannot sign.
+
+    `kind` is its format, as in rights.provenance.TYPES. `facts` are the content of our assertion:
+    model, checkpoint, selection, prompt, seed and the like.
     """
     from importlib.metadata import version
 
@@ -95,7 +130,7 @@ def signed(picture: bytes, facts: Mapping[str, Any], credentials: Credentials) -
     )
     try:
         with Signer.from_info(info) as signer, Builder(manifest, context=context) as builder:
-            builder.sign(signer, "image/png", io.BytesIO(picture), out)
+            builder.sign(signer, TYPES[kind], io.BytesIO(picture), out)
     except C2paError as error:
         raise UserError(_why_not(str(error), credentials)) from None
     return out.getvalue()

@@ -25,6 +25,7 @@ from frenchcat.curate.dataset import MANIFEST, Dataset
 from frenchcat.curate.errors import NotFound, UserError
 from frenchcat.curate.json_text import json_text
 from frenchcat.train import checkpoint, tar_urls
+from frenchcat.train.caption_columns import caption_columns_of
 from frenchcat.train.diffusion import Diffusion
 from frenchcat.train.export import renew_pipeline
 from frenchcat.train.families import Family
@@ -60,6 +61,7 @@ YOUNGER: dict[str, Any] = {
     "noise_offset": 0.0,
     "multiple": 8,
     "caption": None,
+    "captions": [],
     "templates": [],
     "held_out_keys": [],
     "lora": 0,
@@ -229,6 +231,17 @@ def find_checkpoint(
     return found, state, _located(settings, path)
 
 
+def dataset_of(run: Path, place: str) -> Dataset:
+    """The dataset that a run was trained on. Raises `NotFound` if it is gone."""
+    try:
+        return Dataset.open(place)
+    except NotFound:
+        raise NotFound(
+            f"{run} was trained on the dataset {place}, which is gone; put it back there, or use "
+            "another run"
+        ) from None
+
+
 def anchored(settings: TrainSettings) -> TrainSettings:
     """Settings whose data have absolute paths, so that a run finds them from any folder."""
     data = settings.data
@@ -303,6 +316,7 @@ def order_of(settings: TrainSettings) -> dict[str, Any]:
     found = {name: data[name] for name in names} | {"held_out": settings.run.held_out}
     more = {
         "caption": data["caption"],
+        "captions": list(data["captions"]),
         "multiple": data["multiple"],
         "templates": list(settings.text.templates),
         "weights": list(settings.text.weights),
@@ -328,7 +342,10 @@ def prepare_rows(settings: TrainSettings, folder: Path) -> tuple[TrainingRows, l
         dataset = Dataset.open(data.dataset)
         words: Words = "label" if settings.run.task == "classifier" else "caption"
         edges = edges_of(data.aspects)
-        rows = rows_of_selection(dataset, data.selection, folder, edges, held_out, words, keys)
+        captions = caption_columns_of(settings)
+        rows = rows_of_selection(
+            dataset, data.selection, folder, edges, held_out, words, keys, captions
+        )
         return rows, []
     if data.tars is None:
         raise UserError("nothing to train on: set data.dataset and data.selection, or data.tars")
@@ -336,11 +353,12 @@ def prepare_rows(settings: TrainSettings, folder: Path) -> tuple[TrainingRows, l
         raise UserError(
             "data.tars have no labels; a classifier needs data.dataset and data.selection"
         )
+    captions = caption_columns_of(settings)
     there, paths = open_rows(folder), tars_of(data.tars, folder / "piped")
     edges = edges_of(data.aspects)
     if there is not None and there.stamp == stamp_of_tars(
-        paths, held_out, edges, data.caption, keys
+        paths, held_out, edges, data.caption, keys, captions
     ):
         there.check_tars()
         return there, None
-    return rows_of_tars(paths, folder, held_out, edges, data.caption, keys)
+    return rows_of_tars(paths, folder, held_out, edges, data.caption, keys, captions)

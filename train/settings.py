@@ -21,6 +21,10 @@ class DataSettings:
     """Or foreign tars: a file, a folder, a glob, an address, or webdataset's forms of them."""
     caption: str | None = None
     """For data.tars: the key of the caption in each sample's .json; none: .txt first."""
+    captions: tuple[str, ...] = ()
+    """Columns that have captions, of the dataset or of samples' .json; one of them is drawn each
+    time (text.weights). Empty: the caption alone.
+    """
     batch: int = Field(default=64, ge=1)
     """Images per step, over all ranks (count)."""
     size: int = Field(default=32, ge=8)

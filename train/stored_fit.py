@@ -86,6 +86,44 @@ def stored_of(
     return Stored(images, texts)
 
 
+def latents_are_read(settings: TrainSettings) -> tuple[bool, str | None]:
+    """Whether a run with these settings will read stored latents, and what is to be said of it.
+
+    Asked before there is a run. Raises `UserError` as `stored_of` does.
+    """
+    from frenchcat.curate.select import open_selection
+
+    data = settings.data
+    if data.latents == "off" or data.dataset is None or data.selection is None:
+        return False, None
+    dataset = Dataset.open(data.dataset)
+    table = open_selection(dataset, data.selection).table
+    by_shard: dict[str, list[tuple[str, str]]] = {}
+    for shard, key in zip(table["shard"].to_pylist(), table["key"].to_pylist(), strict=True):
+        by_shard.setdefault(shard, []).append((key, ""))
+    try:
+        found = _latents(settings, dataset, _Planned(dataset, by_shard))
+    except _Unfit as why:
+        if data.latents == "require":
+            raise UserError(f"data.latents is require, but {why}; {_cure(data)}") from None
+        return False, f"images are encoded in every step: {why}; {_cure(data)}"
+    if found is None:
+        return False, None
+    return True, f"latents are read from {data.dataset}: no image is encoded in a step"
+
+
+class _Planned:
+    """The rows of a selection, as `_latents` asks for them."""
+
+    def __init__(self, dataset: Dataset, by_shard: dict[str, list[tuple[str, str]]]) -> None:
+        self._rows = {dataset.path(files.TAR.of(name)): rows for name, rows in by_shard.items()}
+        self.paths = list(self._rows)
+
+    def captions_by_tar(self) -> Iterator[tuple[str, _Rows]]:
+        """Each tar's address with the keys of its rows."""
+        yield from self._rows.items()
+
+
 def _cure(data: Any) -> str:
     return (
         f"to encode once: frenchcat latents {data.dataset} --selection {data.selection} with this "
@@ -93,7 +131,9 @@ def _cure(data: Any) -> str:
     )
 
 
-def _latents(settings: TrainSettings, dataset: Dataset, rows: TrainingRows) -> LatentStore | None:
+def _latents(
+    settings: TrainSettings, dataset: Dataset, rows: TrainingRows | _Planned
+) -> LatentStore | None:
     vae = vae_digest(settings)
     if vae is None:
         return None
@@ -130,7 +170,9 @@ def _texts(
     return TextStore(dataset.path(), len(dataset.shards("download")[0]))
 
 
-def _check_shards(dataset: Dataset, rows: TrainingRows, signatures: Sequence[Signature]) -> None:
+def _check_shards(
+    dataset: Dataset, rows: TrainingRows | _Planned, signatures: Sequence[Signature]
+) -> None:
     """Raise `_Unfit` for shards without encodings, with those of other settings or images."""
     stage = signatures[0].name
     what = stage.replace("_", " ")
@@ -168,7 +210,7 @@ def _check_missing(shard: str, missing: Sequence[str], what: str) -> None:
         raise _Unfit(f"{len(missing)} rows of shard {shard} have no {what}, such as {missing[0]}")
 
 
-def _by_shard(rows: TrainingRows) -> Iterator[tuple[str, _Rows]]:
+def _by_shard(rows: TrainingRows | _Planned) -> Iterator[tuple[str, _Rows]]:
     """The keys and captions of a run's rows, shard by shard."""
     for path, keys in rows.captions_by_tar():
         yield Path(path).stem, keys

@@ -13,6 +13,7 @@ from typing import IO, Any
 
 from frenchcat.curate.errors import UnreadableImage, UserError
 from frenchcat.curate.tars import Member
+from frenchcat.train.caption_columns import CaptionColumns
 from frenchcat.train.tar_index import scan
 from frenchcat.train.tar_samples import (
     CAPTION_FIELDS,
@@ -38,8 +39,15 @@ class TarContents:
     stamp: TarStamp
 
 
-def read_tar(path: str, *, sized: bool = False, caption: str | None = None) -> TarContents:
-    """Read a tar; `sized` returns aspects; `caption` is the JSON key that contains the caption.
+def read_tar(
+    path: str,
+    *,
+    sized: bool = False,
+    caption: str | None = None,
+    captions: CaptionColumns | None = None,
+) -> TarContents:
+    """Read a tar; `sized` returns aspects; `caption` is the JSON key that contains the caption, or
+    `captions` several.
 
     Raises `UserError` for files that cannot be opened, are compressed or are not tars.
     """
@@ -47,8 +55,10 @@ def read_tar(path: str, *, sized: bool = False, caption: str | None = None) -> T
 
     try:
         with fsspec.open(path, "rb") as file:
-            keys = (caption,) if caption else CAPTION_KEYS
-            return _read(file, path, sized, keys, ("json",) if caption else CAPTION_FIELDS)
+            keys: tuple[str, ...] = (caption,) if caption else CAPTION_KEYS
+            keys = captions.names if captions is not None else keys
+            fields = ("json",) if caption or captions else CAPTION_FIELDS
+            return _read(file, path, sized, keys, fields, captions)
     except (OSError, ValueError, ImportError) as error:
         raise UserError(f"{path} cannot be read ({error}); restore it, or leave it out") from None
 
@@ -102,7 +112,12 @@ def _is_damaged(file: IO[bytes], member: Member) -> bool:
 
 
 def _read(
-    file: IO[bytes], path: str, sized: bool, keys: Sequence[str], fields: Sequence[str]
+    file: IO[bytes],
+    path: str,
+    sized: bool,
+    keys: Sequence[str],
+    fields: Sequence[str],
+    several: CaptionColumns | None,
 ) -> TarContents:
     members, damages = scan(file, path)
     stamp = TarStamp(seen_of(path), contents_of(file, members))
@@ -113,7 +128,7 @@ def _read(
     ]
     samples: list[TarSample] = []
     captions: list[str | None] = []
-    for sample, text in _captioned(file, found, keys, left):
+    for sample, text in _captioned(file, found, keys, left, several):
         samples.append(sample)
         captions.append(text)
     aspects = [_aspect(file, sample, left) for sample in samples] if sized else []
@@ -122,7 +137,11 @@ def _read(
 
 
 def _captioned(
-    file: IO[bytes], samples: Sequence[TarSample], keys: Sequence[str], left: list[LeftOutMember]
+    file: IO[bytes],
+    samples: Sequence[TarSample],
+    keys: Sequence[str],
+    left: list[LeftOutMember],
+    several: CaptionColumns | None,
 ) -> Iterator[tuple[TarSample, str | None]]:
     """The samples that have a caption, including those whose caption is in JSON."""
     for sample in samples:
@@ -136,7 +155,10 @@ def _captioned(
             left.append(LeftOutMember(name_of(sample.caption), "no_caption", "is not JSON"))
             continue
         about = about if isinstance(about, dict) else {}
-        text = next((about[key] for key in keys if isinstance(about.get(key), str)), None)
+        texts = [about[key] if isinstance(about.get(key), str) else None for key in keys]
+        text = next((text for text in texts if text is not None), None)
+        if several is not None:
+            text = several.joined(texts)
         if text is None:
             said = (
                 f"has no text under {', '.join(keys)}; its keys: {', '.join(map(str, about))[:120]}"

@@ -97,11 +97,15 @@ class Trainer:
     def fit(self, watch: Watch) -> None:
         """Train to the end, with checkpoints and samples on the way."""
         run, total = self.settings.run, self.settings.optimizer.steps
-        saved_at = time.monotonic()
+        saved_at, first = time.monotonic(), None
         with contextlib.closing(self.log):
             for loaded, wait in _timed(self._batches(total - self.step)):
                 report = self._train_step(loaded, wait)
                 self.log.step(report, loaded)
+                if first is None:
+                    first = report
+                elif report.step == first.step + 1:
+                    self._judge_compiling(loaded, first.compute_sec)
                 if self.ranks.first:
                     watch(report)
                 last = self.step == total
@@ -112,6 +116,27 @@ class Trainer:
                     saved_at = time.monotonic()
             if self.cut and self.ranks.first:
                 say_once(f"{self.cut} captions were longer than the text tower reads, and were cut")
+
+    def _judge_compiling(self, loaded: Loaded, first_sec: float) -> None:
+        """Say whether torch.compile pays on a processor, where it often does not.
+
+        `first_sec` is the time of the first step, in which it compiled.
+        """
+        if self.weights.uncompiled is None or self.device.type != "cpu" or self.ranks.world > 1:
+            return
+        prepared = self.loss.prepared(loaded)
+        size = len(loaded.keys) // self.settings.optimizer.accumulate
+
+        def passed() -> float:
+            began = time.perf_counter()
+            self.loss.of(prepared, slice(0, size)).backward()  # type: ignore[no-untyped-call]
+            return time.perf_counter() - began
+
+        compiled = min(passed(), passed())
+        with self.weights.without_compiling():
+            plain = min(passed(), passed())
+        self.optimizer.zero_grad(set_to_none=True)
+        say_once(compiling_pays(compiled, plain, first_sec, self.settings.optimizer.accumulate))
 
     def _is_due(self, saved_at: float) -> bool:
         """Whether a checkpoint is due by the clock of any rank; all of them hear the same."""
@@ -275,7 +300,8 @@ class Trainer:
         tensors = self.weights.tensors(self.optimizer)
         parts = self.weights.averaged_parts(self.parts)
         if self.ranks.first:
-            losses = held_out_loss(parts, parts.unet, self.rows, self.device)
+            read = self.stored.images
+            losses = held_out_loss(parts, parts.unet, self.rows, self.device, read)
             self._check_finite(tensors, losses)
             state = self._state(losses)
             pixels = self.parts.codec.vae is None
@@ -325,6 +351,24 @@ def _left_out(rows: TrainingRows, folder: Path) -> str:
     return (
         f"{len(rows)} samples of data.tars are trained on; {sum(rows.left_out.values())} members "
         f"are left out ({counts}): {folder / 'damaged.txt'} names each"
+    )
+
+
+def compiling_pays(compiled: float, plain: float, first_sec: float, passes: int = 1) -> str:
+    """Whether torch.compile pays, in words: the seconds of a pass with and without, and of the
+    first step; a step has so many passes.
+    """
+    figures = f"{compiled:.3g} s per pass instead of {plain:.3g} s"
+    took = max(0.0, first_sec - passes * compiled)
+    saved = passes * (plain - compiled)
+    if saved <= 0.02 * passes * plain:  # within what is measured
+        return (
+            f"run.compile does not pay on this processor: {figures}, and {took:.3g} s to compile; "
+            "leave it out"
+        )
+    return (
+        f"run.compile pays on this processor: {figures}; the {took:.3g} s that it took to compile "
+        f"are earned back in {math.ceil(took / saved):,} steps"
     )
 
 

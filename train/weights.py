@@ -6,6 +6,7 @@ Used alone, under DDP (every rank has all weights), or under FSDP2 (every rank h
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -73,6 +74,7 @@ class TrainableWeights:
         self.names = [name for name, _ in trained]
         self.parameters: list[Any] = [parameter for _, parameter in trained]
         self.averaged: list[Tensor] = [p.detach().clone() for p in self.parameters]
+        self.uncompiled: Any = None  # the module that was compiled
         if settings.run.compile:
             self._compile()
 
@@ -176,7 +178,16 @@ class TrainableWeights:
         if obstacle := can_compile(str(self.device)):
             say_once(f"training uncompiled: {obstacle}")
             return
-        self.module = torch.compile(self.module)
+        self.uncompiled, self.module = self.module, torch.compile(self.module)
+
+    @contextlib.contextmanager
+    def without_compiling(self) -> Iterator[None]:
+        """The same weights through the module as it was before it was compiled."""
+        compiled, self.module = self.module, self.uncompiled
+        try:
+            yield
+        finally:
+            self.module = compiled
 
 
 def _wants_bf16(settings: TrainSettings, device: torch.device) -> bool:

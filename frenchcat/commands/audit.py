@@ -31,8 +31,9 @@ def audit(
 ) -> None:
     """Look for copies of training images among a model's drawings: a page of pairs, and limits.
 
-    Status 0: no copy was found; 1: some were; 2: it cannot be measured. The limits that are found
-    are those of: frenchcat sample RUN PROMPT --refuse-copies
+    Stamps of stock-photo agencies are counted, too. Status 0: there are no copies, and no more
+    stamps than the classifier's errors explain; 1: there are; 2: it cannot be measured. The limits
+    that are found are those of: frenchcat sample RUN PROMPT --refuse-copies
 
     Example: frenchcat audit run --prompts 100
     """
@@ -61,7 +62,8 @@ def audit(
         for copy in found.copies[:20]:
             who = "" if copy.creator is None else f" by {copy.creator}"
             say(f"  {copy.prompt!r}, seed {copy.seed}: {copy.key}{who}")
+        say(found.stamps.line())
         for note in found.notes:
             say(note)
         say(f"wrote {page or run / 'audit.html'}")
-    raise typer.Exit(1 if found.copies else 0)
+    raise typer.Exit(1 if found.copies or found.stamps.stand_out else 0)

@@ -162,6 +162,16 @@ def sample(
         bool,
         typer.Option("--refuse-copies", help="Draw near copies of training images again, or not."),
     ] = False,
+    kind: Annotated[str, typer.Option("--format", help="png, jpeg or webp.")] = "png",
+    mark: Annotated[
+        bool, typer.Option("--mark", help="Add an invisible mark, which verify finds.")
+    ] = False,
+    lora_scale: Annotated[
+        float | None,
+        typer.Option(
+            help="Leave the updates of model.lora unmerged, and count them so often: 0 to 1 and up."
+        ),
+    ] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, or auto: a GPU if there is one.")] = (
         "auto"
     ),
@@ -170,7 +180,7 @@ def sample(
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object per file.")] = False,
 ) -> None:
-    """Draw prompts with a run or the bundled artist: signed PNGs with receipts, and a grid.
+    """Draw prompts with a run or the bundled artist: signed images with receipts, and a grid.
 
     Example: frenchcat sample "a french cat"
 
@@ -209,6 +219,9 @@ def sample(
             steering=Steering(classifier, label, classifier_scale, clip_guidance),
             checkpoint=checkpoint,
             refuse_copies=refuse_copies,
+            kind=kind,
+            mark=mark,
+            lora_scale=lora_scale,
             device=device,
             watch=watch,
         )
@@ -284,7 +297,9 @@ def verify(
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
 ) -> None:
-    """Show an image's Content Credentials, or a statement's signature; was any byte changed since?
+    """Show what an image says of its origin, or a statement's signature; was any byte changed?
+
+    Of an image: Content Credentials, IPTC's digital source type and the invisible mark.
 
     Status 0: signed and unchanged; 1: changed, or nothing to verify; 2: it cannot be read.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from frenchcat.curate.decisions import Decision
     from frenchcat.curate.removals import Request
     from frenchcat.index.hit import Hit
+    from frenchcat.used import Uses
 
 
 _OF_ROW = ("key", "similarity", "url", "caption", "picture", "thumbnail", "stored")
@@ -92,3 +94,34 @@ def request_of(logged: Mapping[str, Any], keys: tuple[str, ...]) -> Request:
 
     names = ("number", "by", "time", "note", "undoes")
     return Request(**{name: logged[name] for name in names}, keys=keys)
+
+
+def as_question(near: bool, what: Mapping[str, str | Path]) -> tuple[str, str, dict[str, Any]]:
+    """By what an image's use is asked for, its value, and the question as the service takes it."""
+    from frenchcat.curate.remove import KINDS
+
+    by, value = only_one(what, "say what to look for", (*KINDS, "creator"))
+    asked = {"by": by, "value": str(value), "near": near}
+    if by == "like":
+        file = base64.b64encode(_file_of(Path(value))).decode()
+        asked |= {"by": "picture", "value": file}
+    return by, str(value), asked
+
+
+def uses_of(asked: tuple[str, str], found: Mapping[str, Any]) -> Uses:
+    """An answer of /v1/used."""
+    from frenchcat.curate.remove import Match
+    from frenchcat.train.used import SeenBy, Use
+    from frenchcat.used import Uses
+
+    names = [one.name for one in fields(Use)]
+    runs = [
+        Use(
+            **{
+                **{name: run[name] for name in names},
+                "checkpoints": [SeenBy(**one) for one in run["checkpoints"]],
+            }
+        )
+        for run in found["runs"]
+    ]
+    return Uses(asked, [Match(**row) for row in found["rows"]], found["selections"], runs)

@@ -166,6 +166,27 @@ def test_a_removal_is_shown_made_and_undone(cats: EITHER) -> None:
     assert "one of url, domain" in str(refused(lambda: cats.matches(colour="red")))
 
 
+def test_uses_are_the_same(both: Both, cats: EITHER, tmp_path: Path) -> None:
+    made = both.opened.select("used", limit=2, replace=True)
+    key, url = (made.rows[name].to_pylist()[0] for name in ("key", "url"))
+    file = tmp_path / "asked.png"
+    file.write_bytes(both.opened.picture_bytes(key))
+    asks: list[dict[str, Any]] = [{"key": key}, {"url": url}, {"like": file}]
+    asks += [{"like": file, "near": True}, {"creator": "nobody"}, {"domain": "none.example"}]
+    for asked in asks:
+        found, wanted = cats.used(**asked), both.opened.used(**asked)
+        rows = [(one.key, one.url, one.caption, one.why) for one in found.matches]
+        assert rows == [(one.key, one.url, one.caption, one.why) for one in wanted.matches]
+        assert (found.selections, found.runs) == (wanted.selections, wanted.runs)
+        assert found.asked == wanted.asked
+    assert cats.used(key=key).selections["used"] == 1
+    for wrong in ({"sha256": "abc"}, {}, {"key": key, "url": url}):
+        error = refused(lambda: cats.used(**wrong))  # noqa: B023
+        assert str(error) == str(refused(lambda: both.opened.used(**wrong)))  # noqa: B023
+    none = tmp_path / "none.png"
+    assert f"{none}: no such" in str(refused(lambda: cats.used(like=none)))
+
+
 def test_mistakes_are_of_the_same_class(cats: EITHER) -> None:
     broken = base64.b64encode(b"no image")
     asks: list[tuple[type[FrenchcatError], Callable[[], object]]] = [

@@ -72,6 +72,8 @@ def test_a_mistake_is_told_and_nothing_is_removed(dataset: Dataset, tmp_path: Pa
         used(dataset)
     with pytest.raises(NotFound, match="is not a run"):
         used(dataset, "--key", KEYS[0], "--run", str(tmp_path))
+    with pytest.raises(NotFound, match=r"no run beside .* no checkpoint 'best'; name .* --run"):
+        used(dataset, "--key", KEYS[0], "--checkpoint", "best")
     assert not dataset.exists("removals")
 
 

@@ -1,6 +1,7 @@
 """/v1/used: the verb's answer over HTTP, behind the service's keys, before the page's files."""
 
 import base64
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,11 +10,13 @@ from starlette.testclient import TestClient
 import frenchcat
 from frenchcat.curate.clip.model import Clip
 from frenchcat.curate.dataset import Dataset
+from frenchcat.curate.errors import NotFound
 from frenchcat.curate.select import Choice, select
 from frenchcat.index.service.app import create_app
 from frenchcat.index.service.settings import ServeSettings
 from frenchcat.used_route import mount_used
-from tests.train.embedded_run import make_dataset, mini
+from tests.index.service.live import live
+from tests.train.embedded_run import make_dataset, mini, train_on_selection
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +55,24 @@ def test_the_answer_is_that_of_the_verb(dataset: Dataset, clip: Clip) -> None:
         bad = asked.post("/v1/used", json={"by": "sha256", "value": "abc"})
         assert (bad.status_code, "64 hex digits" in bad.json()["detail"]) == (400, True)
         assert asked.post("/v1/used", json={"by": "picture", "value": "!"}).status_code == 400
+
+
+@pytest.mark.server
+def test_runs_and_checkpoints_are_told_from_afar(tmp_path: Path, clip: Clip) -> None:
+    run = train_on_selection(tmp_path, clip)
+    opened = frenchcat.open(tmp_path / "dataset")
+    rows = opened.selection("some").rows["key"].to_pylist()
+    with live(opened.dataset, clip=clip) as service:
+        with frenchcat.connect(f"http://127.0.0.1:{service.port}", timeout_sec=300) as remote:
+            for key in rows[:6]:
+                found, wanted = remote.used(key=key), opened.used(key=key)
+                (use,) = found.runs
+                assert found.runs == [replace(wanted.runs[0], run=run.name)]
+            name = use.checkpoints[-1].name
+            (only,) = remote.used(key=key, checkpoint=name).runs
+            assert [one.name for one in only.checkpoints] == [name]
+            with pytest.raises(NotFound, match="has no checkpoint 'none'"):
+                remote.used(key=key, checkpoint="none")
 
 
 def test_it_needs_a_key_where_there_are_keys_and_is_closed_to_everybody(

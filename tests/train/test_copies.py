@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 import frenchcat
-from frenchcat.curate.errors import UserError
+from frenchcat.curate.errors import NotFound, UserError
 from frenchcat.train.audit import audit, chosen_of
 from frenchcat.train.copies import limits_of, read_limits, without_copies
 from frenchcat.train.draw import SampleRequest, draw
@@ -149,6 +149,21 @@ def test_the_command_refuses_what_was_not_audited_and_writes_a_page(
     how: dict[str, Any] = {"steps": 2, "number": 1, "device": "cpu", "refuse_copies": True}
     with suppress(UserError):  # after two steps of training, whatever is drawn is allowed
         frenchcat.sample(copied, "a cat", tmp_path / "out", **how)
+
+
+def test_a_dataset_that_is_gone_is_said_before_anything_is_drawn(run: Path, tmp_path: Path) -> None:
+    copied, gone = tmp_path / "run", tmp_path / "gone"
+    shutil.copytree(run, copied)
+    for file in copied.rglob("*.json"):
+        file.write_text(file.read_text().replace(str(run.parent / "dataset"), str(gone)))
+    drawn: list[int] = []
+    for call in (
+        lambda: frenchcat.audit(copied, device="cpu", watch=lambda step, steps: drawn.append(step)),
+        lambda: frenchcat.credits(copied),
+    ):
+        with pytest.raises(NotFound, match=rf"was trained on the dataset {gone}, which is gone"):
+            call()
+    assert drawn == []
 
 
 @given(

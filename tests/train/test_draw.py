@@ -184,6 +184,8 @@ def test_verify_says_it_in_words_with_a_status(run: Path, tmp_path: Path) -> Non
         ({"checkpoint": Path("nowhere")}, "nowhere is not a checkpoint"),
         ({"device": "tpu"}, "no device 'tpu'"),
         ({"guidance": float("nan")}, "guidance is nan"),
+        ({"kind": "gif"}, "known: png, jpeg, webp"),
+        ({"mark": True}, "16x16 pixels are too few for an invisible mark"),
         ({"image": Path("nowhere.png")}, "nowhere.png: no such file"),
         ({"image": Path(__file__)}, "it is not an image but text"),
         ({"image": "good", "strength": 0.0}, "strength is 0.0"),
@@ -284,6 +286,45 @@ def test_the_verb_passes_on_all_that_it_is_told(run: Path, tmp_path: Path) -> No
     call = CliRunner().invoke
     trusted = call(app, ["verify", str(tmp_path / "out" / names[0]), "--trust", str(certificates)])
     assert (trusted.exit_code, "whom you trust" in trusted.stdout) == (0, True)
+
+
+@pytest.mark.parametrize("kind", ["png", "jpeg", "webp"])
+def test_what_survives_of_manifest_metadata_and_mark_is_said(
+    run: Path, tmp_path: Path, kind: str
+) -> None:
+    call = CliRunner().invoke
+    asked = ["sample", str(run), "a cat", "-n", "1", "--steps", "1", "--size", "64x64"]
+    asked += ["--format", kind, "--out", str(tmp_path), "--mark"]
+    first = call(app, asked, catch_exceptions=False).stdout.split()
+    path = Path(first[0])
+    assert path.suffix == {"png": ".png", "jpeg": ".jpg", "webp": ".webp"}[kind]
+    with Image.open(path) as opened:
+        assert opened.format == kind.upper()
+    assert call(app, asked, catch_exceptions=False).stdout.split() == first  # the same files
+    good = call(app, ["verify", str(path)])
+    assert good.exit_code == 0
+    assert "IPTC digital source type: trainedAlgorithmicMedia" in good.stdout
+    assert "there: Content Credentials, IPTC, invisible mark; not there: nothing" in good.stdout
+    assert verify_file(path)["facts"]["invisible_mark"] is True
+    if kind != "png":  # the search is the same
+        return
+    with Image.open(path) as opened:
+        opened.crop((5, 3, 61, 58)).save(tmp_path / "cropped.png")
+    bare = call(app, ["verify", str(tmp_path / "cropped.png")])
+    assert bare.exit_code == 1
+    assert "there: invisible mark; not there: Content Credentials, IPTC" in bare.stdout
+    assert "found, cropped, framed or scaled since" in bare.stdout
+    told = verify_file(draw_to_files(run, ["a cat"], tmp_path / "no", number=1, steps=1)[0])
+    assert (told["mark"]["found"], told["iptc"]) == (False, ["trainedAlgorithmicMedia"])
+
+
+def test_a_mark_that_cannot_be_looked_for_is_said(run: Path, tmp_path: Path) -> None:
+    (path, _) = draw_to_files(run, ["a cat"], tmp_path, number=1, steps=1)
+    path.write_bytes(path.read_bytes()[:400])
+    told = verify_file(path)
+    assert (told["intact"], told["mark"]["found"]) == (False, False)
+    assert any("invisible mark: not searched for (" in line for line in told["words"])
+    assert "not there: Content Credentials (not valid any more)" in told["words"][-1]
 
 
 @pytest.mark.parametrize("alone", ["--key", "--certificates"])

@@ -8,6 +8,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+import frenchcat
 from frenchcat.cli import app
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import UserError
@@ -141,6 +142,8 @@ def test_foreign_tars_are_encoded_and_the_verb_says_so(tmp_path: Path) -> None:
     told = json.loads(shown.stdout)
     assert (told["drawn"], told["real"]) == (5, 18)
     assert any("foreign tars" in note for note in told["notes"])
+    with pytest.raises(UserError, match=r"trained on tars outside a dataset.*frenchcat adopt"):
+        frenchcat.credits(run)
     (tars / "00000.tar").unlink()
     with pytest.raises(UserError, match="cannot be read"):
         evaluate(run, number=5, steps=1)

@@ -27,6 +27,7 @@ from frenchcat.train.layout import rows_of_tars
 from frenchcat.train.loader import Batches, Loaded
 from frenchcat.train.loader import noise_of as noise_of_seeds
 from frenchcat.train.loop import train
+from frenchcat.train.lora import unmerge
 from frenchcat.train.pictures import fitted, plain_sizes, shapes_of, sizes_of
 from frenchcat.train.randomness import SampleRandomness
 from frenchcat.train.reader import Reader
@@ -208,8 +209,10 @@ def theirs(
     return np.asarray(pipe("cat 3", **given).images[0], np.float64)
 
 
-def ours(run: Path) -> np.ndarray:
-    parts, _, _ = open_run(run)
+def ours(run: Path, lora_scale: float | None = None) -> np.ndarray:
+    parts, state, folder = open_run(run)
+    if lora_scale is not None:
+        unmerge(parts, state, folder, lora_scale)
     (drawn,) = draw(parts, [SampleRequest("cat 3", 5)], steps=4, guidance=4.0, sampler="ddim")
     return np.asarray(drawn, np.float64)
 
@@ -354,6 +357,8 @@ def test_updates_of_low_rank_load_in_diffusers(
     else:
         loaded = theirs(start, lora=folder / "lora")
     assert np.abs(merged - loaded).max() <= 1
+    assert np.abs(ours(run, 1.0) - merged).max() <= 1  # unmerged
+    assert np.abs(ours(run, 0.0) - theirs(start)).max() <= 1
 
 
 @pytest.mark.parametrize("name", ["sdxl", "sd3"])
@@ -377,6 +382,8 @@ def test_updates_of_text_encoders_load_in_diffusers(
     merged = theirs(folder)
     assert np.abs(merged - ours(run)).max() <= 1
     assert np.abs(merged - theirs(start, lora=folder / "lora")).max() <= 1
+    assert np.abs(ours(run, 1.0) - merged).max() <= 1
+    assert np.abs(ours(run, 0.0) - theirs(start)).max() <= 1
     state = checkpoint.load_tensors(folder)
     assert any(".encoders.text_encoder_2." in name for name in state)
     longer = fast | {"steps": 3}

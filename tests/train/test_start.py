@@ -1,5 +1,6 @@
 """A training that starts from Stable Diffusion: diffusers' mathematics and folders."""
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,10 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from typer.testing import CliRunner
 
+import frenchcat
+from frenchcat.cli import app
 from frenchcat.curate.errors import UserError
 from frenchcat.train import checkpoint
 from frenchcat.train.draw import SampleRequest, draw, noise_of
@@ -17,6 +21,7 @@ from frenchcat.train.families.stable_diffusion import StableDiffusion
 from frenchcat.train.loader import Batches
 from frenchcat.train.loader import noise_of as noise_of_seeds
 from frenchcat.train.loop import train
+from frenchcat.train.lora import unmerge
 from frenchcat.train.pipeline_text import PipelineText
 from frenchcat.train.run import open_run
 from frenchcat.train.settings import TrainSettings
@@ -114,8 +119,10 @@ def theirs(folder: Path, **more: Any) -> np.ndarray:
     return np.asarray(found, np.float64)
 
 
-def ours(run: Path) -> np.ndarray:
-    parts, _, _ = open_run(run)
+def ours(run: Path, lora_scale: float | None = None) -> np.ndarray:
+    parts, state, folder = open_run(run)
+    if lora_scale is not None:
+        unmerge(parts, state, folder, lora_scale)
     wanted = [SampleRequest("cat 3", 5, "a dog")]
     (drawn,) = draw(parts, wanted, steps=8, guidance=4.0, sampler="ddim")
     return np.asarray(drawn, np.float64)
@@ -236,6 +243,9 @@ def test_updates_of_low_rank_load_in_diffusers_and_are_merged_when_drawn(
     assert np.abs(merged - ours(done)).max() <= 1
     assert np.abs(merged - loaded).max() <= 1
     assert np.abs(merged - theirs(pipeline)).max() > 1
+    assert np.abs(ours(done, 1.0) - merged).max() <= 1  # unmerged
+    assert np.abs(ours(done, 0.0) - theirs(pipeline)).max() <= 1
+    assert np.abs(ours(done, 2.0) - merged).max() > 1
     state = checkpoint.load_tensors(folder)
     assert all(".lora_" in name for name in state)
     again = train(
@@ -245,6 +255,22 @@ def test_updates_of_low_rank_load_in_diffusers_and_are_merged_when_drawn(
     assert [line["loss"] for line in steps_of(again)] == pytest.approx(
         [line["loss"] for line in steps_of(done)]
     )
+
+
+def test_updates_are_scaled_when_drawing_and_a_run_without_any_says_so(
+    tars: Path, run: Path, pipeline: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("peft")
+    model, fast = {"lora": 2}, {"rate": 0.05, "steps": 1}
+    done = train(chosen(tars, tmp_path / "run", pipeline, model=model, optimizer=fast))
+    asked = ["sample", str(done), "cat 3", "-n", "1", "--steps", "1", "--out", str(tmp_path)]
+    shown = CliRunner().invoke(app, [*asked, "--lora-scale", "0.5"], catch_exceptions=False)
+    told = json.loads(Path(shown.stdout.split()[0]).with_suffix(".json").read_text())
+    assert told["made"]["lora_scale"] == 0.5
+    with pytest.raises(UserError, match="has no updates of low rank, which --lora-scale scales"):
+        ours(run, 1.0)
+    with pytest.raises(UserError, match="--lora-scale is nan"):
+        frenchcat.sample(done, "cat 3", tmp_path, lora_scale=float("nan"))
 
 
 def test_updates_without_peft_are_one_line(

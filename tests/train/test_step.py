@@ -1,6 +1,8 @@
 """A step against torch's own optimizer, schedules and average, and diffusers' noise and weights."""
 
+import re
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from frenchcat.train.loop import train
 from frenchcat.train.optimizer import average, ema_decay, make_optimizer, rate_at
 from frenchcat.train.run import make_parts, order_of, prepare_rows
 from frenchcat.train.settings import OptimizerSettings, TrainSettings
+from frenchcat.train.trainer import compiling_pays
 from tests.sample.tars import overwrite
 from tests.train.runs import settings, steps_of, write_tars
 
@@ -254,3 +257,35 @@ def test_rows_of_tars_are_laid_out_once_for_the_pictures_that_are_held_out(tmp_p
     bucketed = settings(tars, tmp_path, data={"aspects": [0.5, 1.0]}, run={"held_out": 2})
     laid = prepare_rows(bucketed, tmp_path / "rows")[0]  # 16 x 12 pixels are nearer to the square
     assert laid.population.segments[:, 0].tolist() == [1]
+
+
+@pytest.mark.slow
+def test_compiling_on_a_processor_says_whether_it_pays_and_trains_the_same(
+    tars: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """Traced by torch and run uncompiled: what a compiler makes of it takes a minute."""
+    few = {"steps": 2, "warmup": 1}
+    plain = train(settings(tars, tmp_path / "plain", optimizer=few))
+    assert "run.compile" not in capfd.readouterr().err
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
+    traced = train(settings(tars, tmp_path / "traced", optimizer=few, run={"compile": True}))
+    said = capfd.readouterr().err
+    assert re.search(r"run\.compile (pays|does not pay) on this processor: \S+ s per pass", said)
+    assert steps_of(traced) == steps_of(plain)
+
+
+@pytest.mark.parametrize(
+    ("compiled", "plain", "said"),
+    [
+        (0.5, 1.0, "pays on this processor: 0.5 s per pass instead of 1 s; the 60 s that it took"),
+        (1.0, 1.01, "does not pay on this processor: 1 s per pass instead of 1.01 s, and 59.5 s"),
+        (2.0, 1.0, "does not pay"),
+    ],
+)
+def test_what_is_said_of_compiling(compiled: float, plain: float, said: str) -> None:
+    told = compiling_pays(compiled, plain, 60.5)
+    assert said in told
+    assert ("in 120 steps" in told) == (compiled == 0.5)

@@ -23,10 +23,12 @@ from frenchcat.curate.lineage import origin
 from frenchcat.curate.markers import marker
 from frenchcat.curate.remove import RemovalQuery, compact, matches, remove
 from frenchcat.curate.select import Choice, select
+from frenchcat.train.forecast import Forecast, forecast
 from frenchcat.train.loader import Batches
 from frenchcat.train.loop import train
 from frenchcat.train.model import Codec
 from frenchcat.train.settings import TrainSettings
+from frenchcat.train.start import with_start
 from frenchcat.train.stored import LatentStore, Stored, TextStore
 from tests.sample.pictures import file_of, noise
 from tests.sample.row import Row
@@ -137,14 +139,17 @@ def test_a_step_from_latents_is_the_step_that_encodes(
     assert done.unreadable == {"undecodable": 1}
 
     def none(self: Codec, pixels: torch.Tensor) -> torch.Tensor:
-        assert len(pixels) <= 2, "a batch was encoded"  # held-out ones are
-        return encoded(self, pixels)
+        raise AssertionError("an image was encoded")
 
-    encoded = Codec.encode
     monkeypatch.setattr(Codec, "encode", none)
     reading = run(dataset, pipeline, tmp_path / "reads", **{"data.latents": "require"})
     assert "instead of encoded: latents and text states" in capfd.readouterr().err
     same_steps(encoding, reading, tolerance)
+    (one,), (other,) = (
+        [json.loads(line)["loss"] for line in (out / "held_out.jsonl").read_text().splitlines()]
+        for out in (encoding, reading)
+    )
+    assert one == pytest.approx(other, rel=tolerance)
 
 
 @pytest.mark.parametrize("make", [sdxl, pixart], ids=["sdxl", "pixart"])
@@ -168,6 +173,27 @@ def test_so_it_is_for_a_network_of_our_own_with_an_autoencoder(
     encode(dataset, None, **own)
     reading = run(dataset, None, tmp_path / "reads", **still, **{"data.latents": "require"})
     same_steps(encoding, reading, 1e-5)
+
+
+def test_a_plan_counts_no_encoding_where_latents_are_read(dataset: Dataset, pipeline: Path) -> None:
+    def plan(**more: Any) -> Forecast:
+        given = as_overrides(named(dataset, pipeline, **more))
+        return forecast(with_start(load_settings(TrainSettings, None, given)))
+
+    before = plan()
+    assert before.flops["autoencoder"] > 0
+    assert "shard 00000 has no latents" in (before.note or "")
+    with pytest.raises(
+        UserError, match=r"data\.latents is require, but shard 00000 has no latents"
+    ):
+        plan(**{"data.latents": "require"})
+    encode(dataset, pipeline)
+    after = plan()
+    assert "autoencoder" not in after.flops
+    assert after.flops["network"] == before.flops["network"]
+    assert f"latents are read from {dataset.root}: no image is encoded" in "\n".join(after.lines())
+    assert "autoencoder" in plan(**{"data.latents": "off"}).flops
+    assert "differ in the sizes in pixels" in (plan(**{"data.size": 24}).note or "")
 
 
 def test_a_worker_opens_what_is_stored_anew(

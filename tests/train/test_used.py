@@ -1,6 +1,7 @@
 """Which steps trained on a row: every draw of the run's own batches, no more and no less."""
 
 import csv
+import shutil
 from collections import defaultdict
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 import frenchcat
 from frenchcat.curate.clip.model import Clip
 from frenchcat.curate.dataset import Dataset
-from frenchcat.curate.errors import NotFound
+from frenchcat.curate.errors import NotFound, UserError
 from frenchcat.curate.select import Choice, select
 from frenchcat.train import checkpoint
 from frenchcat.train.loop import train
@@ -89,6 +90,23 @@ def test_the_credits_of_a_run_are_of_the_rows_that_it_drew(run: Path, tmp_path: 
     assert found.rows[0].author == f"painter {int(found.rows[0].key)}"
     with open(tmp_path / "out/credits.csv", newline="") as file:
         assert [int(row["times"]) for row in csv.DictReader(file)] == list(drawn.times.values())
+
+
+def test_credits_of_a_run_say_what_they_cannot(run: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is a training run, which has no selection 'some'"):
+        frenchcat.credits(run, "some")
+    copied = tmp_path / "copied"
+    shutil.copytree(run.parent, copied)
+    moved = copied / "run"
+    opened = frenchcat.open(copied / "dataset")
+    for file in moved.rglob("*.json"):  # the copy's own dataset
+        file.write_text(file.read_text().replace(str(run.parent), str(copied)))
+    key = min(draws_of(run).times)
+    assert opened.remove(key=key) is not None
+    found = frenchcat.credits(moved)
+    assert found.removed == 1
+    assert len(found.rows) == len(draws_of(run).times) - 1
+    assert found.as_dict()["steps"] == STEPS
 
 
 def test_one_checkpoint_is_asked_by_its_name(run: Path) -> None:

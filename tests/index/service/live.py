@@ -14,6 +14,7 @@ from frenchcat.curate.dataset import Dataset
 from frenchcat.index.service.app import create_app, server_of
 from frenchcat.index.service.drawing import DrawBackend
 from frenchcat.index.service.settings import ServeSettings
+from frenchcat.used_route import mount_used
 
 WAIT_SEC = 60  # a busy machine is no failure
 
@@ -58,7 +59,9 @@ def live(
 ) -> Iterator[Live]:
     """A service as `frenchcat serve` runs it, in a thread of this process."""
     told = ServeSettings(**{"preload": False, "poll_sec": 0.1, **settings})
-    server = server_of(create_app(datasets, told, clip, draw_backend), told)
+    app = create_app(datasets, told, clip, draw_backend)
+    mount_used(app)
+    server = server_of(app, told)
     with socket.create_server(("127.0.0.1", 0), backlog=128) as listener:
         thread = threading.Thread(target=server.run, args=([listener],))
         thread.start()

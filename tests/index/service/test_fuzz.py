@@ -19,6 +19,7 @@ from schemathesis.specs.openapi.checks import (
 from frenchcat.curate.clip.model import Clip
 from frenchcat.curate.dataset import Dataset
 from frenchcat.draw_backend import draw_backend_of
+from frenchcat.used_route import mount_used
 from tests.index.service.served import make_dataset, served
 
 EXAMPLES = 20  # a route
@@ -36,6 +37,7 @@ def client(tmp_path_factory: pytest.TempPathFactory, clip: Clip, run: Path) -> I
     colours = Dataset.open(run.parent / "dataset")
     allowed: dict[str, Any] = {"allow_remove": True, "remote_pictures": False, "draw_steps": 20}
     with served(cats, colours, clip=clip, draw_backend=draw_backend_of(run), **allowed) as client:
+        mount_used(client.app)  # type: ignore[arg-type]
         yield client
 
 
@@ -43,6 +45,7 @@ def test_every_route(client: TestClient) -> None:
     schema = schemathesis.openapi.from_dict(client.get("/openapi.json").json())
     operations = [found.ok() for found in schema.get_all_operations()]
     assert len(operations) >= 20
+    assert "/v1/used" in {operation.path for operation in operations}
     for operation in operations:
 
         @given(case=operation.as_strategy())
