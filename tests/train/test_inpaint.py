@@ -102,7 +102,7 @@ def test_a_mask_is_cut_as_its_picture_is(parts: Parts) -> None:
 @pytest.mark.parametrize(
     ("given", "match"),
     [
-        (mask(size=(8, 8)), r"the mask has 8 x 8 pixels, and the picture 16 x 16; give a mask of"),
+        (mask(size=(8, 8)), r"the mask has 8 x 8 pixels, and the image 16 x 16; give a mask of"),
         (mask(slice(0, 0)), "the mask is black everywhere"),
     ],
 )
