@@ -36,8 +36,15 @@ def release(out: Path, root: Path = ROOT) -> list[Path]:
             _copy(root, source, epoch)
             environment = {**os.environ, "SOURCE_DATE_EPOCH": str(epoch), "PYTHONHASHSEED": "0"}
             command = [sys.executable, "-c", _BUILD.format(kind), str(built)]
+            # What setuptools writes has permissions by the umask, and an archive keeps them.
             done = subprocess.run(
-                command, cwd=source, env=environment, capture_output=True, text=True, check=False
+                command,
+                cwd=source,
+                env=environment,
+                umask=0o022,
+                capture_output=True,
+                text=True,
+                check=False,
             )
             if done.returncode:
                 raise SystemExit(f"tools.release: {kind} failed: {done.stderr.strip()[-2000:]}")
