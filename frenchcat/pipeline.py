@@ -33,6 +33,7 @@ from frenchcat.curate.config import (
     resolve,
     settings,
 )
+from frenchcat.curate.costs import Metered
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.dedup import DedupSettings, dedup
 from frenchcat.curate.download import DownloadSettings, check_lists
@@ -105,6 +106,7 @@ def build(
     list(load_extra(settings.score))  # refuse a class that is not a score before the download
     dataset = Dataset.create(out, settings.name or list_name(urls))
     refuse_adopted(dataset)
+    progress = Metered(dataset, progress, engine)
     with dataset.lock():
         confirm(redone(dataset, settings, "download", "clip"), yes)
         download(dataset, urls, settings, engine, progress)
