@@ -28,7 +28,7 @@ from frenchcat.curate.image.profile import changes_colour
 from frenchcat.curate.image.quiet import quiet
 
 if TYPE_CHECKING:
-    from PIL.JpegImagePlugin import JpegImageFile
+    from PIL.ImageFile import ImageFile
 
 MIN_MARGIN = 2
 """With less, a side of the result may be off by a pixel."""
@@ -86,7 +86,7 @@ def _denominator(shares: tuple[float, float], margin: float) -> int | None:
     return next((one for one in _DENOMINATORS if one * margin * largest <= 1), None)
 
 
-def _decoded(opened: JpegImageFile, data: bytes, denominator: int) -> NDArray[np.uint8] | None:
+def _decoded(opened: ImageFile, data: bytes, denominator: int) -> NDArray[np.uint8] | None:
     """(H, W, 3) BGR or (H, W) grey, not turned; the last column and row may be parts of one."""
     width, height = (-(-side // denominator) for side in opened.size)
     plain = opened.mode in ("L", "RGB")
