@@ -207,13 +207,9 @@ def retry_failed(
         )
     resize = resolve(ResizeSettings, made_with["resize"], dataset.path("dataset.json"))
     rights = resolve(RightsSettings, made_with["rights"], dataset.path("dataset.json"))
-    settings = changed(
-        settings,
-        resize=resize,
-        decode_margin=made_with.get("decode_margin"),
-        rights=rights,
-        verify_hashes=bool(made_with.get("verify_hashes", True)),
-    )
+    verify, margin = bool(made_with.get("verify_hashes", True)), made_with.get("decode_margin")
+    settings = changed(settings, resize=resize, rights=rights, verify_hashes=verify)
+    settings = changed(settings, decode_margin=margin)
     block = read_block(dataset, settings.block)
     if block.digest != made_with["block"]:
         raise UserError(

@@ -124,6 +124,14 @@ def test_a_dataset_from_before_jpegs_were_shrunk_while_decoded_keeps_its_images(
     new = download(site, tmp_path / "new", range(1))
     assert saved_settings(new).download.decode_margin == 4
     assert new.manifest().entry("download").setting("decode_margin") == 4
+    (cost,) = frenchcat.open(new.root).costs()
+    body = sum(frenchcat.open(new.root).rows(["original_bytes"])["original_bytes"].to_pylist())
+    listed = Path(new.path("lists/00000.parquet")).stat().st_size
+    assert (cost.stage, cost.runs[0].rows, cost.runs[0].read_bytes) == (
+        "download",
+        1,
+        listed + body,
+    )
 
 
 def test_on_a_terminal_it_is_asked(
