@@ -23,7 +23,7 @@ import io
 import os
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -71,23 +71,23 @@ def measure(command: Path, host: str, rows: int, rounds: int) -> dict[str, Any]:
     peaks = [common.median([run.peak_bytes for run in side]) for side in (own, theirs)]
     return {
         "rows": rows,
-        "images_per_sec": _named([rows / common.median([r.sec for r in s]) for s in (own, theirs)]),
+        "images_per_sec": named([rows / common.median([r.sec for r in s]) for s in (own, theirs)]),
         "ratio": common.median([peer.sec / mine.sec for mine, peer in pairs]),
         "ratio_by_round": [peer.sec / mine.sec for mine, peer in pairs],
         "cpu_ratio": common.median([peer.cpu_sec / mine.cpu_sec for mine, peer in pairs]),
-        "cpu_sec": _named([[run.cpu_sec for run in side] for side in (own, theirs)]),
-        "sec": _named([[run.sec for run in side] for side in (own, theirs)]),
+        "cpu_sec": named([[run.cpu_sec for run in side] for side in (own, theirs)]),
+        "sec": named([[run.sec for run in side] for side in (own, theirs)]),
         "long_rows": LONGER * rows,
-        "long_sec": _named([run.sec for run in longs]),
-        "peak_mb": _named([peak / 1e6 for peak in peaks]),
-        "long_peak_mb": _named([run.peak_bytes / 1e6 for run in longs]),
+        "long_sec": named([run.sec for run in longs]),
+        "peak_mb": named([peak / 1e6 for peak in peaks]),
+        "long_peak_mb": named([run.peak_bytes / 1e6 for run in longs]),
         "memory_growth": longs[0].peak_bytes / peaks[0],
         "memory_growth_of_img2dataset": longs[1].peak_bytes / peaks[1],
         "stored": stored,
         "same_bytes": same,
         "resize": RESIZE,
         "load_before": load,
-        "versions": _named(
+        "versions": named(
             [
                 common.our_versions("aiohttp", "img2dataset", "opencv-python-headless"),
                 common.versions_of(
@@ -98,19 +98,23 @@ def measure(command: Path, host: str, rows: int, rounds: int) -> dict[str, Any]:
     }
 
 
-def _named(both: list[Any]) -> dict[str, Any]:
+def named(both: list[Any]) -> dict[str, Any]:
+    """Ours and theirs by name."""
     return dict(zip(("frenchcat", "img2dataset"), both, strict=True))
 
 
-def run_ours(list_: Path, host: str) -> Run:
-    """Our command, into an empty folder."""
+def run_ours(
+    list_: Path, host: str, shard: int = SHARD, more: Mapping[str, Any] | None = None
+) -> Run:
+    """Our command, into an empty folder; `shard` rows per shard, and `more` settings."""
     out = BENCH / "download-ours"
     shutil.rmtree(out, ignore_errors=True)
     settings = {f"download.resize.{name}": value for name, value in RESIZE.items()}
     settings |= {
-        "download.samples_per_shard": SHARD,
+        "download.samples_per_shard": shard,
         "download.fetch.connections_per_host": 128,
         "download.fetch.requests_per_sec_per_host": 100_000,
+        **(more or {}),
     }
     sets = [part for name, value in settings.items() for part in ("--set", _set(name, value))]
     return common.ours("download", list_, "--out", out, "--allow-host", host, *sets)
@@ -120,7 +124,7 @@ def _set(name: str, value: Any) -> str:
     return f"{name}={str(value).lower() if isinstance(value, bool) else value}"
 
 
-def run_peer(command: Path, list_: Path) -> Run:
+def run_peer(command: Path, list_: Path, shard: int = SHARD) -> Run:
     """The peer's command, into an empty folder."""
     out = BENCH / "download-theirs"
     shutil.rmtree(out, ignore_errors=True)
@@ -132,7 +136,7 @@ def run_peer(command: Path, list_: Path) -> Run:
         "caption_col": "caption",
         "output_folder": out,
         "output_format": "webdataset",
-        "number_sample_per_shard": SHARD,
+        "number_sample_per_shard": shard,
         "processes_count": os.cpu_count(),
     }
     return common.run([command, *(f"--{n}={v}" for n, v in options.items())], "img2dataset")
@@ -150,7 +154,7 @@ def compare(rows: int) -> tuple[dict[str, int], int]:
                 if member.extension == "jpg":
                     stored[f"{tar.stem} {member.key[-4:]}"] = tars.read(tar, member)
         found.append(stored)
-    counts = _named([len(stored) for stored in found])
+    counts = named([len(stored) for stored in found])
     if set(counts.values()) != {rows}:
         raise SystemExit(f"not every picture was stored by both: {counts} of {rows}")
     return counts, sum(data == found[1].get(key) for key, data in found[0].items())
@@ -173,9 +177,9 @@ def urls(host: str, rows: int) -> Path:
 
 
 @contextlib.contextmanager
-def serve() -> Iterator[str]:
-    """Serve the pictures from memory; gives ``host:port``."""
-    bodies = [_jpeg(row) for row in range(DISTINCT)]
+def serve(bodies: Sequence[bytes] | None = None) -> Iterator[str]:
+    """Serve pictures, by default drawings, from memory; gives ``host:port``."""
+    bodies = [_jpeg(row) for row in range(DISTINCT)] if bodies is None else bodies
     started: dict[str, Any] = {}
     ready = threading.Event()
     thread = threading.Thread(
@@ -190,7 +194,7 @@ def serve() -> Iterator[str]:
         thread.join()
 
 
-async def _serve(bodies: list[bytes], started: dict[str, Any], ready: threading.Event) -> None:
+async def _serve(bodies: Sequence[bytes], started: dict[str, Any], ready: threading.Event) -> None:
     from aiohttp import web
 
     async def answer(request: web.BaseRequest) -> web.Response:

@@ -98,6 +98,7 @@ def download(
     """
     from frenchcat import pipeline
     from frenchcat.curate.adopted import refuse_adopted
+    from frenchcat.curate.costs import Metered
     from frenchcat.curate.download import check_lists
     from frenchcat.curate.redo import confirm
 
@@ -110,7 +111,8 @@ def download(
     refuse_adopted(dataset)
     with dataset.lock():
         confirm(pipeline.redone(dataset, settings, "download"), yes)
-        pipeline.download(dataset, listed, settings, where, progress)
+        metered = Metered(dataset, progress, where)
+        pipeline.download(dataset, listed, settings, where, metered)
     return OpenDataset(dataset)
 
 
@@ -137,6 +139,7 @@ def adopt(
     from frenchcat.curate.adopt import ColumnNames, has_vectors
     from frenchcat.curate.adopt import adopt as adopt_folder
     from frenchcat.curate.clip.weights import find_weights
+    from frenchcat.curate.costs import Metered
     from frenchcat.curate.download.list_source import Reading
     from frenchcat.curate.embed import embed
     from frenchcat.curate.redo import confirm
@@ -157,6 +160,7 @@ def adopt(
     clip = settings.clip if is_named else None
     adopted = adopt_folder(Path(folder), str(out), clip, progress, columns)
     dataset = adopted.dataset
+    progress = Metered(dataset, progress)
     with dataset.lock():
         if not adopted.embedded:
             confirm(pipeline.redone(dataset, settings, "clip"), yes)

@@ -33,6 +33,7 @@ from frenchcat.curate.config import (
     resolve,
     settings,
 )
+from frenchcat.curate.costs import Metered
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.dedup import DedupSettings, dedup
 from frenchcat.curate.download import DownloadSettings, check_lists
@@ -105,6 +106,7 @@ def build(
     list(load_extra(settings.score))  # refuse a class that is not a score before the download
     dataset = Dataset.create(out, settings.name or list_name(urls))
     refuse_adopted(dataset)
+    progress = Metered(dataset, progress, engine)
     with dataset.lock():
         confirm(redone(dataset, settings, "download", "clip"), yes)
         download(dataset, urls, settings, engine, progress)
@@ -236,7 +238,7 @@ def _least(name: str, used: Sequence[str]) -> str:
 
 def _remembered(dataset: Dataset, over: Sequence[Layer], given: Sequence[str]) -> Layer:
     """What a dataset remembers, as a layer of settings."""
-    kept = dict(dataset.manifest().settings)
+    kept = _kept(dataset)
     whole = any("rules" in layer.values.get("verdict", {}) for layer in over)
     if whole or any(one.partition("=")[0].strip() == "verdict.rules" for one in given):
         # An override of rules must not inherit the remembered order of names.
@@ -361,5 +363,12 @@ def versions() -> dict[str, str]:
 
 def saved_settings(dataset: Dataset) -> BuildSettings:
     """The settings that a dataset was made with; the defaults if it keeps none."""
-    kept = dataset.manifest().settings
-    return resolve(BuildSettings, kept, dataset.path("dataset.json"))
+    return resolve(BuildSettings, _kept(dataset), dataset.path("dataset.json"))
+
+
+def _kept(dataset: Dataset) -> dict[str, Any]:
+    """The settings that dataset.json has, so that it means the same as when it was written."""
+    kept = dict(dataset.manifest().settings)
+    if isinstance(section := kept.get("download"), Mapping):
+        kept["download"] = download_stage.as_written(section)
+    return kept

@@ -14,6 +14,7 @@ from frenchcat.rich_terminal import Terminal, cell
 from frenchcat.terminal import terminal
 
 if TYPE_CHECKING:
+    from frenchcat.curate.costs import StageCosts
     from frenchcat.curate.diff import Diff
     from frenchcat.curate.info import Info
     from frenchcat.curate.lineage import Origin
@@ -48,6 +49,35 @@ def info_table(info: Info) -> None:
     for maker, names in _by_maker(info).items():
         table.add_row("columns", cell(f"of {maker}: {', '.join(names)}"))
     terminal().show(table)
+
+
+def costs_table(costs: Sequence[StageCosts]) -> None:
+    """Print what each stage cost, a line per stage."""
+    console = terminal()
+    table = console.table(header_style="bold")
+    table.add_column("stage")
+    names = ("runs", "rows", "rows/s", "s", "processor s", "MB read", "MB written", "peak MB")
+    for name in names:
+        table.add_column(name, justify="right")
+    for one in costs:
+        of = one.as_dict()
+        table.add_row(
+            cell(one.stage, NAME_CHARS),
+            str(len(one.runs)),
+            str(of["rows"]),
+            _figure(of["images_per_sec"]),
+            _figure(of["wall_sec"]),
+            _figure(of["cpu_sec"]),
+            *(_figure(None if of[n] is None else of[n] / 1e6) for n in _BYTES),
+        )
+    console.show(table)
+
+
+_BYTES = ("read_bytes", "written_bytes", "peak_bytes")
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1f}"
 
 
 def _counted(number: int, name: str, more: str = "") -> Text:

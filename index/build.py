@@ -185,19 +185,21 @@ def _build(
     )
     progress.begin(STAGE, len(new))
     with contextlib.ExitStack() as stack:
-        publication = stack.enter_context(dataset.publish(STAGE))
         stack.callback(progress.end)
-        parts = list(kept)
-        if new:
-            shards = {shard: counts[shard] for shard in new}
-            work = _Work(dataset, settings, made_of, publication, progress)
-            parts.append(work.part(shards, tail=bool(kept)))
-        found = {
-            "made_of": made_of,
-            "rows": sum(entry.rows for entry in parts),
-            "parts": [asdict(entry) for entry in parts],
-        }
-        publication.path(JSON).write_text(_pretty(found), encoding="utf-8")
+        with dataset.publish(STAGE) as publication:
+            parts = list(kept)
+            if new:
+                shards = {shard: counts[shard] for shard in new}
+                work = _Work(dataset, settings, made_of, publication, progress)
+                parts.append(work.part(shards, tail=bool(kept)))
+            found = {
+                "made_of": made_of,
+                "rows": sum(entry.rows for entry in parts),
+                "parts": [asdict(entry) for entry in parts],
+            }
+            publication.path(JSON).write_text(_pretty(found), encoding="utf-8")
+        for shard in new:
+            progress.shard_done(shard, {"rows": counts[shard]})
     return found
 
 

@@ -1,7 +1,8 @@
 """One fetched file -> the stored image: img2dataset's Resizer, and what it does not do.
 
-Reads bytes, returns bytes; no files. All of img2dataset's modes, decoded and encoded by OpenCV. The
-Resizer gets plain files (`is_plain`) as they are and every other file as `open_image` opens it:
+Reads bytes, returns bytes; no files. All of img2dataset's modes, decoded and encoded by OpenCV. A
+JPEG that is much larger than it is stored is shrunk while it is decoded (`shrunk_jpeg`). Of others
+the Resizer gets plain files (`is_plain`) as they are and every other file as `open_image` opens it:
 upright, on white, 8 bits, in sRGB. The same bytes give the same image on any number of threads;
 another version of OpenCV or Pillow may differ. Cost: some 2-10 ms per megapixel and core; OpenCV
 releases the interpreter's lock meanwhile.
@@ -20,6 +21,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from frenchcat.curate.config import settings
@@ -27,7 +29,9 @@ from frenchcat.curate.download.upstream import img2dataset_module
 from frenchcat.curate.errors import UnreadableImage
 from frenchcat.curate.failures import Failure
 from frenchcat.curate.image import is_plain, open_image
+from frenchcat.curate.image.shrunk import ShrunkImage, shrunk_jpeg
 
+DECODE_MARGIN = 4.0
 TOO_SMALL = "too_small"
 ASPECT_RATIO = "aspect_ratio"
 CUT_SHORT = "cut_short"
@@ -77,6 +81,21 @@ class ResizeSettings:
         if self.encode_format == "png" and self.encode_quality > 9:
             raise ValueError("encode_quality of png is a compression level, 0 to 9")
 
+    def shrunk_size(self, width: int, height: int) -> tuple[int, int] | None:
+        """The width and height in pixels to which the Resizer shrinks an image, before it cuts or
+        pads; None where it does not shrink it, or refuses it.
+        """
+        of = {"keep_ratio": min, "center_crop": min, "border": max, "keep_ratio_largest": max}
+        side, shorter = of.get(self.resize_mode), min(width, height)
+        if side is None or shorter < self.min_image_size:
+            return None
+        if max(width, height) / shorter > (self.max_aspect_ratio or float("inf")):
+            return None
+        scale = self.image_size / side(width, height)
+        if scale >= 1:
+            return None
+        return max(1, round(width * scale)), max(1, round(height * scale))
+
 
 @dataclass(frozen=True, slots=True)
 class StoredImage:
@@ -104,41 +123,70 @@ class Unfit(Exception):
 class ImageProcessor:
     """Makes stored images from fetched files; safe to call from several threads."""
 
-    def __init__(self, resize: ResizeSettings, max_pixels: int = 100_000_000) -> None:
+    def __init__(
+        self,
+        resize: ResizeSettings,
+        max_pixels: int = 100_000_000,
+        decode_margin: float | None = DECODE_MARGIN,
+    ) -> None:
         """Load OpenCV and img2dataset's resizer.
 
+        A JPEG is decoded smaller if it is still `decode_margin` times as large as it is stored.
         `max_pixels` backs up the fetch's limit, which goes by the header, if this is the process's
         first use of OpenCV.
         """
         cv2, resizer = _libraries(max_pixels)
         self._cv2, self._max_pixels = cv2, max_pixels
+        averaged = resize.downscale_interpolation == "area"  # others pick single pixels
+        self._resize, self._margin = resize, decode_margin if averaged else None
+        how = {
+            "image_size": resize.image_size,
+            "resize_mode": resize.resize_mode,
+            "upscale_interpolation": resize.upscale_interpolation,
+            "downscale_interpolation": resize.downscale_interpolation,
+            "encode_quality": resize.encode_quality,
+            "encode_format": resize.encode_format,
+        }
         self._resizer = resizer.Resizer(
-            image_size=resize.image_size,
-            resize_mode=resize.resize_mode,
+            **how,
             resize_only_if_bigger=resize.resize_only_if_bigger,
-            upscale_interpolation=resize.upscale_interpolation,
-            downscale_interpolation=resize.downscale_interpolation,
-            encode_quality=resize.encode_quality,
-            encode_format=resize.encode_format,
             skip_reencode=resize.skip_reencode,
             min_image_size=resize.min_image_size,
             max_aspect_ratio=resize.max_aspect_ratio or float("inf"),
         )
+        # Of a shrunk image it only cuts, pads and encodes: an image of `image_size` stays so.
+        self._finish = resizer.Resizer(**how, resize_only_if_bigger=False)
 
     def __call__(self, body: bytes, kind: str) -> StoredImage:
         """The stored image of a fetched file with a kind from `sniff.IMAGE_KINDS`. Raises
         `Unfit`.
         """
         exif = _exif(body)
+        full_size, resizer = None, self._resizer
         plain = _plain_png(body) if kind == "png" else body
-        if not is_plain(body):
+        if (shrunk := self._shrunk(body, kind)) is not None:
+            plain, resizer = self._bmp(shrunk.pixels), self._finish
+            full_size = (shrunk.original_width, shrunk.original_height)
+        elif not is_plain(body):
             plain = self._bitmap(body, kind)
-        data, width, height, full_width, full_height, error = self._resizer(io.BytesIO(plain))
+        data, width, height, full_width, full_height, error = resizer(io.BytesIO(plain))
         if error is not None:
             raise self._unfit(error, body, kind)
+        full_width, full_height = full_size or (full_width, full_height)
         sha256, stored_sha256 = (hashlib.sha256(bytes_).hexdigest() for bytes_ in (body, data))
         sizes = (width, height, full_width, full_height)
         return StoredImage(data, *sizes, exif, sha256, stored_sha256, len(body))
+
+    def _shrunk(self, body: bytes, kind: str) -> ShrunkImage | None:
+        """A JPEG that is shrunk while it is decoded; None for what has to be decoded whole."""
+        if kind != "jpeg" or self._margin is None:
+            return None
+        return shrunk_jpeg(body, self._resize.shrunk_size, self._margin, self._max_pixels)
+
+    def _bmp(self, pixels: NDArray[np.uint8]) -> bytes:
+        """(H, W, 3) RGB or (H, W) grey, in a form that the Resizer decodes fast and exactly."""
+        ordered = pixels[..., ::-1] if pixels.ndim == 3 else pixels
+        return bytes(self._cv2.imencode(".bmp", ordered)[1].tobytes())
 
     def _bitmap(self, body: bytes, kind: str) -> bytes:
         """The file as every stage sees it, in a form that the Resizer cannot misread."""
@@ -146,7 +194,7 @@ class ImageProcessor:
             pixels = np.asarray(open_image(body, max_pixels=self._max_pixels))
         except UnreadableImage as error:
             raise self._unfit(_UNDECODED, body, kind, error.reason) from None
-        return bytes(self._cv2.imencode(".bmp", pixels[..., ::-1])[1].tobytes())
+        return self._bmp(pixels)
 
     def _unfit(self, error: str, body: bytes, kind: str, detail: str = "") -> Unfit:
         reason = _UPSTREAM.get(error)

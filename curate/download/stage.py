@@ -25,7 +25,13 @@ from frenchcat.curate.download.block import BLOCKED, Block, guarded, read_block
 from frenchcat.curate.download.columns import IMAGE_BYTES
 from frenchcat.curate.download.expected import HASH_MISMATCH, Expected
 from frenchcat.curate.download.list_source import BadRows, Captions, Quotes
-from frenchcat.curate.download.pictures import CUT_SHORT, REASONS, ImageProcessor, ResizeSettings
+from frenchcat.curate.download.pictures import (
+    CUT_SHORT,
+    DECODE_MARGIN,
+    REASONS,
+    ImageProcessor,
+    ResizeSettings,
+)
 from frenchcat.curate.download.refusals import failures_of
 from frenchcat.curate.download.rights.settings import RightsSettings
 from frenchcat.curate.download.rights.signal import OPTED_OUT
@@ -34,6 +40,7 @@ from frenchcat.curate.download.sources import Lists
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.failures import OPTED_OUT as REFUSED
 from frenchcat.curate.failures import Failure
+from frenchcat.curate.image.shrunk import MIN_MARGIN
 from frenchcat.curate.keys import key_of
 from frenchcat.curate.markers import Inputs, Signature, counts_of, marker, output_sha256
 from frenchcat.curate.parquets import read_parquet
@@ -101,6 +108,11 @@ class DownloadSettings:
     """Threads that resize, per process; none: by the number of cores."""
     resize: ResizeSettings = ResizeSettings()
     """How images are resized and encoded."""
+    decode_margin: float | None = Field(default=DECODE_MARGIN, ge=MIN_MARGIN)
+    """A JPEG is decoded at 1/2, 1/4 or 1/8 of its size while that is still so many times as large
+    as it is stored, if `resize.downscale_interpolation` is area: faster, in less memory, and nearly
+    the same. none: at its full size, as all datasets made before this setting have it.
+    """
     verify_hashes: bool = True
     """Whether an image is refused that has another hash than the list's sha256, md5 or pdq."""
     block: tuple[str, ...] = ()
@@ -111,6 +123,7 @@ class DownloadSettings:
     """How URLs are fetched."""
 
 
+_SHAPING = ("resize.", "rights.", "block", "decode_margin", "verify_hashes")
 _USUAL_PX = 1024  # most images on the web are not much larger
 
 
@@ -194,8 +207,9 @@ def retry_failed(
         )
     resize = resolve(ResizeSettings, made_with["resize"], dataset.path("dataset.json"))
     rights = resolve(RightsSettings, made_with["rights"], dataset.path("dataset.json"))
-    verify = bool(made_with.get("verify_hashes", True))
+    verify, margin = bool(made_with.get("verify_hashes", True)), made_with.get("decode_margin")
     settings = changed(settings, resize=resize, rights=rights, verify_hashes=verify)
+    settings = changed(settings, decode_margin=margin)
     block = read_block(dataset, settings.block)
     if block.digest != made_with["block"]:
         raise UserError(
@@ -215,6 +229,11 @@ def retry_failed(
     return run_stage(dataset, stage, shards, engine, progress, again=again)
 
 
+def as_written(section: Mapping[str, Any]) -> dict[str, Any]:
+    """The remembered section `download` as it was meant: before `decode_margin` there was none."""
+    return {"decode_margin": None, **section}
+
+
 def redo(
     dataset: Dataset, settings: DownloadSettings, before: Mapping[str, Any] | None
 ) -> Redo | None:
@@ -228,7 +247,7 @@ def redo(
     stage = DownloadStage(settings, block=read_block(dataset, settings.block))
     asked = as_dict(settings)
     changes = differences(DownloadSettings, before or asked, asked, "download.")
-    shaping = tuple(f"download.{name}" for name in ("resize.", "rights.", "block", "verify_hashes"))
+    shaping = tuple(f"download.{name}" for name in _SHAPING)
     found = {name: values for name, values in changes.items() if name.startswith(shaping)}
     return redo_of(dataset, stage, shards, _said_of(stage.signature.settings), found)
 
@@ -243,6 +262,7 @@ def _said_of(settings: Mapping[str, Any]) -> dict[str, str]:
     return {
         **sections,
         "block": "hashes in the lists of download.block",
+        "decode_margin": "download.decode_margin",
         "verify_hashes": "download.verify_hashes",
     }
 
@@ -300,8 +320,11 @@ class DownloadStage:
         """What a stored image depends on, and whether it is stored."""
         resize, rights = as_dict(self.download.resize), as_dict(self.download.rights)
         settings: dict[str, Any] = {"resize": resize, "rights": rights, "block": self.block.digest}
-        if not self.download.verify_hashes:  # older datasets were made without a word of it
+        # Older datasets were made without a word of these.
+        if not self.download.verify_hashes:
             settings["verify_hashes"] = False
+        if self.download.decode_margin is not None:
+            settings["decode_margin"] = self.download.decode_margin
         return Signature(STAGE, VERSION, settings)
 
     def inputs(self, dataset: Dataset, shard: str) -> Inputs:
@@ -325,7 +348,10 @@ class DownloadStage:
         sharers = self.sharers or _ray_cores()
         fetch = shared(self.download.fetch, sharers)
         threads = self.download.threads or max(1, -(-(os.cpu_count() or 1) // sharers))
-        process = guarded(ImageProcessor(self.download.resize, fetch.max_pixels), self.block)
+        processor = ImageProcessor(
+            self.download.resize, fetch.max_pixels, self.download.decode_margin
+        )
+        process = guarded(processor, self.block)
         with ThreadPoolExecutor(threads, "resize") as pool, start_blocking_portal() as portal:
             asking = Fetcher(fetch, rights=self.download.rights)
             with portal.wrap_async_context_manager(asking) as fetcher:

@@ -44,8 +44,22 @@ def picture_size(body: bytes, kind: str) -> Size:
     return width, height
 
 
+def jpeg_bits(body: bytes) -> int:
+    """Bits per sample of a JPEG: 8, or 12 of some medical images. Raises ValueError as
+    `picture_size` does.
+    """
+    try:
+        return max(bits for bits, _, _ in _jpeg_frames(body))
+    except (struct.error, IndexError) as error:
+        raise ValueError("the jpeg header is cut short") from error
+
+
 def _jpeg(body: bytes) -> Iterator[Size]:
-    """ITU T.81 B.2.2: frame headers before the first scan."""
+    return ((width, height) for _, width, height in _jpeg_frames(body))
+
+
+def _jpeg_frames(body: bytes) -> Iterator[tuple[int, int, int]]:
+    """ITU T.81 B.2.2: (bits, width, height) of the frame headers before the first scan."""
     position = 2
     for _ in range(_MAX_STEPS):
         match = _JPEG_MARKER.search(body, position)
@@ -58,8 +72,8 @@ def _jpeg(body: bytes) -> Iterator[Size]:
             continue
         (length,) = struct.unpack_from(">H", body, position)
         if marker in _JPEG_FRAMES:
-            height, width = struct.unpack_from(">HH", body, position + 3)
-            yield width, height
+            bits, height, width = struct.unpack_from(">BHH", body, position + 2)
+            yield bits, width, height
         position += length
     raise ValueError("the jpeg has too many markers")
 

@@ -17,7 +17,13 @@ import numpy as np
 from frenchcat.curate.errors import NotFound, UnreadableImage
 from frenchcat.curate.image import jpeg2000
 from frenchcat.curate.image.colour import to_levels, to_rgb
-from frenchcat.curate.image.header import picture_size
+from frenchcat.curate.image.header import jpeg_bits, picture_size
+from frenchcat.curate.image.orientation import (
+    ORIENTATION,
+    orientation_of,
+    png_without_exif,
+    turned,
+)
 from frenchcat.curate.image.plugins import PACKAGES, register
 from frenchcat.curate.image.profile import changes_colour
 from frenchcat.curate.image.quiet import quiet
@@ -35,7 +41,7 @@ _FORMATS = {
     **{"jxl": ("JXL",), "jpeg2000": ("JPEG2000",)},
 }
 _PLAIN = ("JPEG", "PNG", "WEBP")
-_ORIENTATION, _PROFILE = 0x0112, 34675  # TIFF 6.0, ICC.1 annex B
+_PROFILE = 34675  # the tag, ICC.1 annex B
 _PNG_SCALE = {"L;2": 85, "L;4": 17}  # of samples, when Pillow decodes them
 
 
@@ -71,6 +77,10 @@ def open_image(
     except MemoryError:
         raise
     except Exception as error:  # decoders fail in any way they like
+        if kind == "jpeg" and (bits := _bits_of_jpeg(data)) != 8:
+            raise UnreadableImage(
+                name, f"a jpeg of {bits} bits is not read; save it in 8"
+            ) from None
         raise UnreadableImage(name, f"the {kind} is broken: {_said(error)}") from None
 
 
@@ -90,7 +100,7 @@ def is_plain(data: bytes) -> bool:
                 and not opened.has_transparency_data
                 and (opened.format == "MPO" or not getattr(opened, "is_animated", False))
                 and not changes_colour(opened.info.get("icc_profile"), opened.mode)
-                and (_png_without_exif(opened, data) or _orientation(opened) == 1)
+                and (png_without_exif(opened, data) or orientation_of(opened) == 1)
             )
     except Exception:  # decoders fail in any way they like; `open_image` says how
         return False
@@ -112,8 +122,8 @@ def upright_size(data: bytes) -> tuple[int, int]:
         with quiet(), _opened(data, kind) as opened:
             upright = (
                 kind == "tiff"  # Pillow has turned its size already
-                or _png_without_exif(opened, data)
-                or _orientation(opened) < 5
+                or png_without_exif(opened, data)
+                or orientation_of(opened) < 5
             )
             width, height = opened.size
     except Exception as error:  # decoders fail in any way they like
@@ -158,8 +168,8 @@ def _decoded(data: bytes, kind: str, at_least: tuple[int, int] | None, max_pixel
     with opened:
         _check_size(*opened.size, max_pixels)
         if at_least is not None and opened.format in ("JPEG", "MPO"):
-            turned = _orientation(opened) > 4
-            opened.draft(None, at_least[::-1] if turned else at_least)
+            lies = orientation_of(opened) > 4
+            opened.draft(None, at_least[::-1] if lies else at_least)
         _mend_png_key(opened)
         if kind == "jpeg2000":
             return _bare(to_rgb(_jpeg2000(opened, data)))
@@ -182,7 +192,7 @@ def _jpeg2000(opened: Image, data: bytes) -> Image:
 
 def _finished(opened: Image, pixels: Image) -> Image:
     """Loaded pixels as RGB, turned as the opened file says."""
-    return _bare(_turned(to_rgb(pixels), _orientation(opened)))
+    return _bare(turned(to_rgb(pixels), orientation_of(opened)))
 
 
 def _bare(image: Image) -> Image:
@@ -191,42 +201,20 @@ def _bare(image: Image) -> Image:
     return image
 
 
-def _orientation(opened: Image) -> int:
-    """EXIF's number, 1 to 8. Of a PNG that is not loaded, this loads it: eXIf may come last."""
-    if opened.format == "JXL" and not getattr(opened, "jpeg", False):
-        return 1  # its decoder has turned it, and the standard says to pass over EXIF
-    if opened.format in ("AVIF", "HEIF") and "exif" not in opened.info:
-        return 1  # their own boxes count alone, and Pillow tells them as EXIF
-    try:
-        found = opened.getexif().get(_ORIENTATION, 1)
-    except Exception:  # a broken EXIF block costs the EXIF, not the image
-        return 1
-    return found if isinstance(found, int) and 1 <= found <= 8 else 1
-
-
-def _png_without_exif(opened: Image, data: bytes) -> bool:
-    """Whether that is clear from a PNG's bytes; asking Pillow would decode it."""
-    marks = (b"eXIf", b"Raw profile type exif", b"XML:com.adobe.xmp")
-    return opened.format == "PNG" and not any(mark in data for mark in marks)
-
-
-def _turned(image: Image, orientation: int) -> Image:
-    from PIL.Image import Transpose
-
-    how = {
-        **{2: Transpose.FLIP_LEFT_RIGHT, 3: Transpose.ROTATE_180, 4: Transpose.FLIP_TOP_BOTTOM},
-        **{5: Transpose.TRANSPOSE, 6: Transpose.ROTATE_270},
-        **{7: Transpose.TRANSVERSE, 8: Transpose.ROTATE_90},
-    }.get(orientation)
-    return image if how is None else image.transpose(how)
-
-
 def _bits(opened: Image) -> int:
     """Of a sample, as far as Pillow hides it: PNGs of 2, 4 and 16 bits are decoded as 8."""
     raw = _raw_mode(opened)
     if opened.format != "PNG" or ";" not in raw:
         return 8
     return 16 if raw.endswith(";16B") else int(raw[-1])
+
+
+def _bits_of_jpeg(data: bytes) -> int:
+    """8 where the file does not say it."""
+    try:
+        return jpeg_bits(data)
+    except ValueError:
+        return 8
 
 
 def _raw_mode(opened: Image) -> str:
@@ -268,7 +256,7 @@ def _odd_tiff(data: bytes, max_pixels: int) -> Image:
     image = Images.fromarray(np.ascontiguousarray(levels))
     if profile := tags.get(_PROFILE):
         image.info["icc_profile"] = profile
-    return _bare(_turned(to_rgb(image), tags.get(_ORIENTATION, 1)))
+    return _bare(turned(to_rgb(image), tags.get(ORIENTATION, 1)))
 
 
 def read_image(path: Path) -> bytes:

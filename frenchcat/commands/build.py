@@ -215,13 +215,24 @@ def index(
     print_info(frenchcat.open(dataset).index(config=config, set=given, progress=Bars()), json)
 
 
-def info(dataset: Folder, json: Json = False) -> None:
+def info(
+    dataset: Folder,
+    costs: Annotated[
+        bool,
+        typer.Option("--costs", help="Print what each stage cost when it ran, not the counts."),
+    ] = False,
+    json: Json = False,
+) -> None:
     """Count a dataset's rows: downloaded, embedded, kept, indexed; failed and dropped, with
     reasons.
 
     Example: frenchcat info data/mine --json
     """
-    print_info(frenchcat.open(dataset), json)
+    opened = frenchcat.open(dataset)
+    if costs:
+        print_costs(opened, json)
+    else:
+        print_info(opened, json)
 
 
 def agreed(yes: bool, work: Callable[[bool], T]) -> T:
@@ -306,6 +317,21 @@ def print_plan(plan: BuildPlan, as_json: bool) -> None:
         return
     for line in plan.lines():
         say(line)
+
+
+def print_costs(dataset: OpenDataset, as_json: bool) -> None:
+    """Print what each stage cost as a table or as one JSON object."""
+    from frenchcat.terminal import say, say_json
+
+    costs = dataset.costs()
+    if as_json:
+        say_json({one.stage: one.as_dict() for one in costs})
+    elif costs:
+        from frenchcat.tables import costs_table
+
+        costs_table(costs)
+    else:
+        say(f"{dataset.root}: no costs are kept; the stages that run next keep theirs")
 
 
 def print_info(dataset: OpenDataset, as_json: bool) -> None:

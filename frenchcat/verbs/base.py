@@ -10,6 +10,7 @@ from frenchcat.curate.dataset import Dataset
 
 if TYPE_CHECKING:
     from frenchcat.curate.config import Overrides
+    from frenchcat.curate.stage import Engine, Progress
     from frenchcat.pipeline import BuildSettings
 
 
@@ -24,6 +25,12 @@ class DatasetVerbs:
     def root(self) -> str:
         """The dataset's path or address."""
         return self.dataset.root
+
+    def _metered(self, progress: Progress | None, engine: Engine | None = None) -> Progress:
+        """Progress that also keeps what each stage cost."""
+        from frenchcat.curate.costs import Metered
+
+        return Metered(self.dataset, progress, engine)
 
     def _how(
         self,

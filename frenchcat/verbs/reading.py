@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL.Image import Image
 
+    from frenchcat.curate.costs import StageCosts
     from frenchcat.curate.info import Info
     from frenchcat.curate.lineage import Origin
     from frenchcat.curate.tars import Member
@@ -33,6 +34,15 @@ class ReadVerbs(DatasetVerbs):
         from frenchcat.curate.info import info
 
         return info(self.dataset)
+
+    def costs(self) -> list[StageCosts]:
+        """What each stage cost when it ran: rows, time, processor time, bytes, memory.
+
+        Without what ran before costs were kept, or through functions below this interface.
+        """
+        from frenchcat.curate.costs import costs_of
+
+        return costs_of(self.dataset)
 
     def columns(self) -> dict[str, str]:
         """Name -> DuckDB type of every column that a condition may use."""

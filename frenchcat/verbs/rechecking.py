@@ -47,7 +47,7 @@ class RecheckVerbs(DatasetVerbs):
                 older_than_days=older_than_days,
                 limit=limit,
                 images=images,
-                progress=progress,
+                progress=self._metered(progress),
             )
 
     def remove_opted_out(self, agree: Callable[[int], bool] | None = None) -> Request | None:

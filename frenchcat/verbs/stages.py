@@ -39,7 +39,8 @@ class StageVerbs(DatasetVerbs):
                 )
         settings, engine = self._how("download", **how)
         with self.dataset.lock():
-            retry_failed(self.dataset, settings.download, engine, progress, permanent=permanent)
+            told = self._metered(progress, engine)
+            retry_failed(self.dataset, settings.download, engine, told, permanent=permanent)
             saved = saved_settings(self.dataset)
             download = changed(saved.download, fetch=settings.download.fetch)
             save_settings(self.dataset, changed(saved, download=download), "download")
@@ -58,7 +59,8 @@ class StageVerbs(DatasetVerbs):
         settings, engine = self._how("embed", **how)
         with self.dataset.lock():
             confirm(redone(self.dataset, settings, "clip"), yes)
-            with remembering(self.dataset, settings, "clip", progress=progress) as told:
+            metered = self._metered(progress, engine)
+            with remembering(self.dataset, settings, "clip", progress=metered) as told:
                 embed(self.dataset, settings.clip, engine, told)
         return self
 
@@ -86,7 +88,8 @@ class StageVerbs(DatasetVerbs):
         name = selection if selection is not None else settings.data.selection
         settings = data_of(settings, self.root, name)
         with self.dataset.lock():
-            return encode_dataset(self.dataset, settings, name, precision, progress, yes)
+            told = self._metered(progress)
+            return encode_dataset(self.dataset, settings, name, precision, told, yes)
 
     def score(self, *, progress: Progress | None = None, **how: Any) -> Any:
         """Score images and captions; takes config, set, engine, workers; returns a StageReport."""
@@ -95,7 +98,8 @@ class StageVerbs(DatasetVerbs):
 
         settings, engine = self._how("score", **how)
         with self.dataset.lock():
-            with remembering(self.dataset, settings, "score", progress=progress) as told:
+            metered = self._metered(progress, engine)
+            with remembering(self.dataset, settings, "score", progress=metered) as told:
                 return score(self.dataset, settings.score, settings.clip, engine, told)
 
     def dedup(self, *, progress: Progress | None = None, **how: Any) -> Any:
@@ -105,7 +109,7 @@ class StageVerbs(DatasetVerbs):
 
         settings, _ = self._how("dedup", **how)
         with self.dataset.lock(), remembering(self.dataset, settings, "dedup"):
-            return dedup(self.dataset, settings.dedup, progress)
+            return dedup(self.dataset, settings.dedup, self._metered(progress))
 
     def verdict(
         self, rules: str | Path | None = None, *, progress: Progress | None = None, **how: Any
@@ -124,7 +128,8 @@ class StageVerbs(DatasetVerbs):
             only = resolve(VerdictSettings, {"rules": read_rules(str(rules))}, str(rules))
             settings = changed(settings, verdict=only)
         with self.dataset.lock():
-            with remembering(self.dataset, settings, "verdict", progress=progress) as told:
+            metered = self._metered(progress, engine)
+            with remembering(self.dataset, settings, "verdict", progress=metered) as told:
                 verdict(self.dataset, settings.verdict, engine, told)
         return self
 
@@ -135,7 +140,7 @@ class StageVerbs(DatasetVerbs):
 
         settings, _ = self._how("index", **how)
         with self.dataset.lock(), remembering(self.dataset, settings, "index"):
-            build_index(self.dataset, settings.index, progress)
+            build_index(self.dataset, settings.index, self._metered(progress))
         return self
 
     def settings(

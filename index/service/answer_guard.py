@@ -8,10 +8,8 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import Message, Scope, Send
 
 from frenchcat.index.service.metrics import Metrics
-from frenchcat.index.service.problems import Refused, problem
+from frenchcat.index.service.problems import LEFT, Refused, problem
 from frenchcat.index.service.uploads import RequestBody, empty_body
-
-LEFT = 499  # nginx's status for a disconnected client; it is only counted
 
 HEADERS = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
 
@@ -27,6 +25,9 @@ class GuardedAnswer:
 
     async def __call__(self, message: Message) -> None:
         """Send a message of the application, unless its answer was refused."""
+        if self._body.lost:  # nobody reads what a route says of the half of it
+            self.left()
+            return
         if self._body.refused is not None:  # a route mistook it for a body that cannot be parsed
             await self.refuse(self._body.refused)
         if not self._refusing:

@@ -32,6 +32,7 @@ from frenchcat.index.service.problems import Refused, documented, said
 from frenchcat.index.service.queries import from_base64, vector
 from frenchcat.index.service.rows import answer
 from frenchcat.index.service.search import NearestRows, Wanted
+from frenchcat.index.service.work import stop_if_unwanted
 from frenchcat.index.visible import View
 
 if TYPE_CHECKING:
@@ -185,6 +186,7 @@ def _metadata(service: Service, served: ServedDataset, ids: list[int]) -> Respon
 
 def _row(served: ServedDataset, hit: Hit, rows: int, pixels: PixelBudget) -> dict[str, Any]:
     """A row's columns without nulls, with clip-retrieval's names; its image as base64."""
+    stop_if_unwanted()
     called = told_apart(hit.columns, ("image",))
     columns = {called[name]: value for name, value in hit.columns.items()}
     row = {"image_path": hit.key, "caption": hit.caption, "url": hit.url, **columns}

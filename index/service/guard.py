@@ -98,6 +98,8 @@ class Guard:
                 answering.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await asyncio.wait({answering})
+                if not answering.cancelled():
+                    answering.exception()  # of no interest; asyncio would print it
                 answer.left()
                 return
             await answering

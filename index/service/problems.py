@@ -22,6 +22,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field, ValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from frenchcat.curate.errors import (
     AlreadyThere,
@@ -41,6 +42,7 @@ _SHOWN = 80  # characters of a quoted value
 
 
 MEDIA_TYPE = "application/problem+json"
+LEFT = 499  # nginx's status for a disconnected client; it is only counted
 CODES = {
     400: "bad-value",
     401: "no-key",
@@ -122,6 +124,7 @@ def handle_problems(app: FastAPI, methods: Callable[[str], Sequence[str]]) -> No
     app.add_exception_handler(Refused, _refused)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, partial(_http, methods))
+    app.add_exception_handler(ClientDisconnect, _left)
     app.add_exception_handler(Exception, _unexpected)
 
 
@@ -189,6 +192,11 @@ def _http(
         else:
             text = f"there is nothing at {path}; /openapi.json lists what there is"
     return problem(status, text, headers)
+
+
+def _left(request: Request, error: Exception) -> StrictJSON:
+    """Of a client that left before its whole body was here: nobody reads it."""
+    return problem(LEFT, "the client has disconnected")
 
 
 def _unexpected(request: Request, error: Exception) -> StrictJSON:

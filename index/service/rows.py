@@ -12,6 +12,7 @@ from frenchcat.curate.errors import UnknownColumn
 from frenchcat.curate.json_text import json_text, plain
 from frenchcat.curate.list_names import told_apart
 from frenchcat.index.search import Hit
+from frenchcat.index.service.work import stop_if_unwanted
 
 if TYPE_CHECKING:
     from frenchcat.index.service.served_dataset import ServedDataset
@@ -60,10 +61,10 @@ def rows(
     copies: Sequence[int] = [0] * len(hits)
     if columns is None or "copies" in columns:
         copies = served.copies([hit.key for hit in hits])
-    found = [
-        row(served.name, hit, of_stages) | {"copies": count}
-        for hit, of_stages, count in zip(hits, stages, copies, strict=True)
-    ]
+    found = []
+    for hit, of_stages, count in zip(hits, stages, copies, strict=True):
+        stop_if_unwanted()
+        found.append(row(served.name, hit, of_stages) | {"copies": count})
     if columns is None:
         return found
     chosen = {"key", *columns}

@@ -56,7 +56,7 @@ class RequestBody:
         self._bytes, self._taken, self._open = 0, 0, False
         self._first: Message | None = None
         self._received, self._gone = asyncio.Event(), asyncio.Event()
-        self.complete = False
+        self.complete, self.lost = False, False
         self.refused: Refused | None = None
 
     async def begin(self, headers: Headers) -> None:
@@ -91,6 +91,8 @@ class RequestBody:
             await self._gone.wait()  # `left` is who receives
             return {"type": "http.disconnect"}
         message = await self._receive()
+        if message["type"] == "http.disconnect":
+            self.lost = True
         if message["type"] == "http.request":
             self._count(len(message.get("body", b"")), bool(message.get("more_body", False)))
         return message

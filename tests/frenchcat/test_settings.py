@@ -101,6 +101,39 @@ def test_nothing_is_downloaded_again_for_a_setting_unless_that_is_agreed_to(
     assert set(site.asked.values()) == {2}
 
 
+def test_a_dataset_from_before_jpegs_were_shrunk_while_decoded_keeps_its_images(
+    site: Site, tmp_path: Path
+) -> None:
+    name = "download.decode_margin"
+    made = download(site, tmp_path, set={name: None})
+    assert set(made.manifest().entry("download").settings or ()) == {"block", "resize", "rights"}
+    kept = dict(made.manifest().settings)
+    kept["download"] = {k: v for k, v in kept["download"].items() if k != "decode_margin"}
+    made.update_manifest({"settings": kept})
+    before = tree_digest(Path(made.root))
+    del before["dataset.json"]
+    again(tmp_path)
+    frenchcat.open(made.root).retry_failed()
+    after = tree_digest(Path(made.root))
+    assert {path: after[path] for path in before} == before
+    assert set(site.asked.values()) == {1}
+    with pytest.raises(ConfirmationNeeded, match=rf"{name} none -> 4\.0") as raised:
+        again(tmp_path, set={name: 4.0})
+    assert f"--set {name}=none keeps" in str(raised.value)
+    (tmp_path / "new").mkdir()
+    new = download(site, tmp_path / "new", range(1))
+    assert saved_settings(new).download.decode_margin == 4
+    assert new.manifest().entry("download").setting("decode_margin") == 4
+    (cost,) = frenchcat.open(new.root).costs()
+    body = sum(frenchcat.open(new.root).rows(["original_bytes"])["original_bytes"].to_pylist())
+    listed = Path(new.path("lists/00000.parquet")).stat().st_size
+    assert (cost.stage, cost.runs[0].rows, cost.runs[0].read_bytes) == (
+        "download",
+        1,
+        listed + body,
+    )
+
+
 def test_on_a_terminal_it_is_asked(
     site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -59,6 +59,30 @@ class Times:
 
 
 @dataclass(frozen=True)
+class Busy(Times):
+    """Spends processor time and memory in each shard, and reads a file of the dataset."""
+
+    cpu_sec: float = 0.3
+    held_bytes: int = 2**26
+    name: str = "busy"
+
+    def inputs(self, dataset: Dataset, shard: str) -> Mapping[str, str]:
+        """A shard depends on a file, and on something that is none."""
+        return {f"given/{shard}.bin": "its digest", "number": shard}
+
+    @contextlib.contextmanager
+    def start(self, dataset: Dataset) -> Iterator[ShardFunction]:
+        """Gives the shard's function."""
+        yield self._spend
+
+    def _spend(self, shard: str, output: Output) -> Counts:
+        held, began = bytearray(b"x") * self.held_bytes, time.process_time()
+        while time.process_time() - began < self.cpu_sec:
+            held[0] ^= 1
+        return self._work(shard, output)
+
+
+@dataclass(frozen=True)
 class Given:
     """The download stage, with rows that are there."""
 

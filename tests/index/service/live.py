@@ -3,6 +3,7 @@
 import json
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -44,10 +45,9 @@ class Live:
 
     def wait_for(self, metric: str) -> None:
         """Until /metrics has a line."""
-        until = threading.Event()
-        threading.Timer(WAIT_SEC, until.set).start()
+        until = time.monotonic() + WAIT_SEC
         while metric not in self.client.get("/metrics").text:
-            assert not until.is_set(), f"no {metric}"
+            assert time.monotonic() < until, f"no {metric}"
 
 
 @contextmanager

@@ -16,7 +16,10 @@ from PIL import Image
 from frenchcat.curate.clip.model import Clip
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import UserError
+from frenchcat.index.search import Hit
+from frenchcat.index.service import media
 from frenchcat.index.service.pixels import PixelBudget, claimed_size
+from frenchcat.index.service.served_dataset import ServedDataset
 from tests.index.service.live import Live, live
 from tests.index.service.served import make_dataset
 from tests.sample.pictures import picture
@@ -34,6 +37,12 @@ def eight(tmp_path_factory: pytest.TempPathFactory, clip: Clip) -> Dataset:
 def held() -> Iterator[ExitStack]:
     with ExitStack() as stack:
         yield stack
+
+
+def leave(connection: socket.socket) -> None:
+    """Break a connection off, as a client does that is killed."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.close()
 
 
 def closed(connection: socket.socket) -> bool:
@@ -177,6 +186,40 @@ def test_who_leaves_while_waiting_holds_nothing() -> None:
             await hold(11)
 
     asyncio.run(leave())
+
+
+@pytest.mark.parametrize("path", ["/metadata", "/v1/search", "/v1/search/picture"])
+def test_who_leaves_before_the_whole_body_is_here_leaves_no_traceback(
+    eight: Dataset, path: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with live(eight) as service:
+        leave(service.send(path, sent=b'{"ids": [1'))
+        service.wait_for(f'http_requests_total{{route="{path}",status="499"}} 1.0')
+    assert caplog.records == []
+
+
+def test_who_leaves_while_rows_are_made_leaves_no_work_behind(
+    eight: Dataset, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    reading, go_on, read = threading.Event(), threading.Event(), list[str]()
+
+    def slowly(served: ServedDataset, hit: Hit) -> bytes:
+        read.append(hit.key)
+        reading.set()
+        assert go_on.wait(60)
+        return stored(served, hit)
+
+    stored = media.read
+    monkeypatch.setattr(media, "read", slowly)
+    with live(eight) as service:
+        (name,) = service.client.get("/indices-list").json()
+        connection = service.send("/metadata", {"ids": list(range(8)), "indice_name": name})
+        assert reading.wait(60)
+        leave(connection)
+        service.wait_for('http_requests_total{route="/metadata",status="499"} 1.0')
+        go_on.set()
+    assert len(read) == 1, "the service has ended its threads"
+    assert caplog.records == []
 
 
 def claiming(width: int, height: int) -> bytes:
