@@ -79,7 +79,7 @@ class StageCosts:
 
 
 @dataclass(frozen=True)
-class _Kept:
+class _CostsFile:
     """The value of a stage's file."""
 
     runs: tuple[RunCost, ...] = field(default=())
@@ -102,7 +102,7 @@ def _runs(dataset: Dataset, stage: str) -> tuple[RunCost, ...]:
     if not dataset.exists(relative):
         return ()
     data = dataset.read_bytes(relative)
-    return loaded(_Kept, data, dataset.path(relative), "delete it: nothing depends on it").runs
+    return loaded(_CostsFile, data, dataset.path(relative), "delete it: nothing depends on it").runs
 
 
 # -- measuring -----------------------------------------------------------------------------------
@@ -117,13 +117,13 @@ class Metered:
         """Tell `told` all the same. The dataset's lock is held while a stage runs."""
         self._dataset, self._told = dataset, told or Silent()
         self._here = engine is None or engine.kind == "local"
-        self._run: _Run | None = None
+        self._run: _MeasuredRun | None = None
 
     def begin(self, stage: str, shards: int) -> None:
         """Measure from now on."""
         self._told.begin(stage, shards)
         if shards:
-            self._run = _Run(self._dataset, stage, self._here)
+            self._run = _MeasuredRun(self._dataset, stage, self._here)
 
     def advance(self, rows: int) -> None:
         """So many more rows are done."""
@@ -147,7 +147,7 @@ class Metered:
             self._told.end()
 
 
-class _Run:
+class _MeasuredRun:
     """A run of a stage that is being measured."""
 
     def __init__(self, dataset: Dataset, stage: str, here: bool) -> None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
+from frenchcat.curate.atomic import write_whole
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.parquets import read_parquet
 from frenchcat.curate.system_errors import check_writable
@@ -236,7 +237,6 @@ def draw_signed(run: Path, out: Path) -> Path:
 def audit_briefly(run: Path, page: Path) -> Path:
     """Look for copies of training images among a few drawings; returns the page of pairs."""
     from frenchcat.audit_page import page as page_of
-    from frenchcat.curate.atomic import write_whole
     from frenchcat.opened import open as open_dataset
     from frenchcat.progress import DrawingBar
     from frenchcat.train.audit import audit

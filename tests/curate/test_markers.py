@@ -70,9 +70,14 @@ ALL = {"all": "3" * 64}
             "829767b28d63f67d950354a4f5983c70fd78e676c0084d8c83bfbb128b074742",
         ),
         (
-            DownloadStage(DownloadSettings()).signature,
+            DownloadStage(DownloadSettings(decode_margin=None)).signature,
             ROWS,
             "5c37ee1f5c5bb15aa3d1b7cacbf9ac66840bd9d56004ec00453d54351a3bfe2b",
+        ),
+        (
+            DownloadStage(DownloadSettings()).signature,
+            ROWS,
+            "287b17585c2db0366fda6d52f8101836d614bb60aa7ba205e9480567c8a22c7f",
         ),
         (
             EmbedStage(ClipSettings(model="ViT-B-32", precision="bf16"), WEIGHTS, 10).signature,

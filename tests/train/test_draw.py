@@ -179,7 +179,7 @@ def test_verify_says_it_in_words_with_a_status(run: Path, tmp_path: Path) -> Non
         ({"steps": 0}, "give 1 to 1000"),
         ({"steps": 1001}, "give 1 to 1000"),
         ({"number": 0}, "give at least 1"),
-        ({"neighbours": 1}, "give at least 1"),
+        ({"neighbours": 0}, "give at least 1"),
         ({"sampler": "euler"}, "known: ddpm, ddim, heun"),
         ({"checkpoint": Path("nowhere")}, "nowhere is not a checkpoint"),
         ({"device": "tpu"}, "no device 'tpu'"),

@@ -98,7 +98,7 @@ def test_clip_score_is_the_mean_cosine_with_its_interval() -> None:
 def test_too_few_are_refused() -> None:
     with pytest.raises(ValueError, match="more than 3"):
         precision_recall(unit_rows(3), unit_rows(9))
-    with pytest.raises(ValueError, match="two pictures"):
+    with pytest.raises(ValueError, match="two images"):
         frechet_distance(unit_rows(1), unit_rows(9))
 
 

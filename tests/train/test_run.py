@@ -57,6 +57,7 @@ DECIDES: dict[str, Any] = {
     "data.aspects": [1.0, 1.5],
     "data.flip": False,
     "data.crop": "pad",
+    "data.captions": ["words"],
     "data.shards_per_block": 3,
     "text.dropout": 0.2,
     "model.channels": [8, 8],
