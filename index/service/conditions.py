@@ -139,15 +139,18 @@ class Conditions:
             try:
                 return await self._asked(job, seconds)
             except OutOfMemory:
-                limit = self._settings.condition_memory_bytes
-                said = f"needs more than {limit:,} bytes of memory (condition_memory_bytes)"
+                said = f"needs more than {self._memory()}"
             except TimeoutError:
                 said = f"takes longer than {seconds:g} s (condition_sec)"
             except Ended:
                 self._check_open()
-                said = "ended the process that evaluated it"
+                # Where memory ends inside a library, that ends the process.
+                said = f"ended its process, perhaps for want of more than {self._memory()}"
         shown = str(job.get("where"))[:200]
         raise BadCondition(f"the condition {shown!r} {said}; give one that costs less")
+
+    def _memory(self) -> str:
+        return f"{self._settings.condition_memory_bytes:,} bytes of memory (condition_memory_bytes)"
 
     def _check_open(self) -> None:
         if self._closed:
