@@ -29,6 +29,8 @@ from typing import Any
 
 import numpy as np
 
+from frenchcat.curate.costs import tree_bytes
+
 ROOT = Path(__file__).resolve().parent.parent
 BENCH = ROOT / ".bench"
 RESULTS = ROOT / "bench" / "results"
@@ -130,19 +132,6 @@ def json_of(done: Run) -> dict[str, Any]:
 def ours(*arguments: str | Path, log: str = "frenchcat") -> Run:
     """Run `frenchcat` with these arguments."""
     return run([sys.executable, "-m", "frenchcat", *arguments], log)
-
-
-def tree_bytes(pid: int) -> int:
-    """Resident bytes of a process and its descendants; what they share counts once for each."""
-    total, waiting = 0, [pid]
-    while waiting:
-        at = waiting.pop()
-        with contextlib.suppress(OSError, IndexError, ValueError):
-            pages = int(Path(f"/proc/{at}/statm").read_text().split()[1])
-            total += pages * os.sysconf("SC_PAGE_SIZE")
-            for task in Path(f"/proc/{at}/task").iterdir():
-                waiting += map(int, (task / "children").read_text().split())
-    return total
 
 
 # -- results -------------------------------------------------------------------------------------

@@ -67,19 +67,11 @@ def measure(command: Path, host: str, rows: int, rounds: int) -> dict[str, Any]:
         print(f"round {number + 1}: {rates[0]:.1f} and img2dataset {rates[1]:.1f} images/s")
     stored, same = compare(rows)
     longs = (run_ours(long, host), run_peer(command, long))
-    own, theirs = ([pair[side] for pair in pairs] for side in (0, 1))
-    peaks = [common.median([run.peak_bytes for run in side]) for side in (own, theirs)]
+    peaks = [common.median([run.peak_bytes for run in side]) for side in zip(*pairs, strict=True)]
     return {
-        "rows": rows,
-        "images_per_sec": named([rows / common.median([r.sec for r in s]) for s in (own, theirs)]),
-        "ratio": common.median([peer.sec / mine.sec for mine, peer in pairs]),
-        "ratio_by_round": [peer.sec / mine.sec for mine, peer in pairs],
-        "cpu_ratio": common.median([peer.cpu_sec / mine.cpu_sec for mine, peer in pairs]),
-        "cpu_sec": named([[run.cpu_sec for run in side] for side in (own, theirs)]),
-        "sec": named([[run.sec for run in side] for side in (own, theirs)]),
+        **figures(pairs, rows),
         "long_rows": LONGER * rows,
         "long_sec": named([run.sec for run in longs]),
-        "peak_mb": named([peak / 1e6 for peak in peaks]),
         "long_peak_mb": named([run.peak_bytes / 1e6 for run in longs]),
         "memory_growth": longs[0].peak_bytes / peaks[0],
         "memory_growth_of_img2dataset": longs[1].peak_bytes / peaks[1],
@@ -95,6 +87,21 @@ def measure(command: Path, host: str, rows: int, rounds: int) -> dict[str, Any]:
                 ),
             ]
         ),
+    }
+
+
+def figures(pairs: Sequence[tuple[Run, Run]], rows: int) -> dict[str, Any]:
+    """Of paired runs: rates, processor time, memory, and the medians of their ratios."""
+    sides = [[pair[side] for pair in pairs] for side in (0, 1)]
+    return {
+        "rows": rows,
+        "images_per_sec": named([rows / common.median([r.sec for r in s]) for s in sides]),
+        "ratio": common.median([peer.sec / mine.sec for mine, peer in pairs]),
+        "ratio_by_round": [peer.sec / mine.sec for mine, peer in pairs],
+        "cpu_ratio": common.median([peer.cpu_sec / mine.cpu_sec for mine, peer in pairs]),
+        "cpu_sec": named([[run.cpu_sec for run in side] for side in sides]),
+        "sec": named([[run.sec for run in side] for side in sides]),
+        "peak_mb": named([common.median([run.peak_bytes for run in s]) / 1e6 for s in sides]),
     }
 
 

@@ -26,7 +26,7 @@ import numpy as np
 
 from bench import _common as common
 from bench import download
-from bench._common import BENCH, Run
+from bench._common import BENCH
 from bench._photographs import SIZES, photograph
 
 DISTINCT = {1: 24, 4: 12, 12: 6}  # photographs that the server has
@@ -87,25 +87,7 @@ def measure(command: Path, megapixels: int, rows: int, rounds: int) -> dict[str,
         shrunk = stored(rows)
         download.run_ours(list_, host, shard, {"download.decode_margin": "none"})
         psnr = [decibels(shrunk[key], whole) for key, whole in stored(rows).items()]
-    return {**figures(pairs, rows), **common_bytes(bodies), **nearness(psnr)}
-
-
-def figures(pairs: Sequence[tuple[Run, Run]], rows: int) -> dict[str, Any]:
-    """Of paired runs: rates, processor time, memory, and the medians of their ratios."""
-    own, theirs = ([pair[side] for pair in pairs] for side in (0, 1))
-    named = download.named
-    return {
-        "rows": rows,
-        "images_per_sec": named([rows / common.median([r.sec for r in s]) for s in (own, theirs)]),
-        "ratio": common.median([peer.sec / mine.sec for mine, peer in pairs]),
-        "ratio_by_round": [peer.sec / mine.sec for mine, peer in pairs],
-        "cpu_ratio": common.median([peer.cpu_sec / mine.cpu_sec for mine, peer in pairs]),
-        "cpu_sec": named([[run.cpu_sec for run in side] for side in (own, theirs)]),
-        "sec": named([[run.sec for run in side] for side in (own, theirs)]),
-        "peak_mb": named(
-            [common.median([run.peak_bytes / 1e6 for run in s]) for s in (own, theirs)]
-        ),
-    }
+    return {**download.figures(pairs, rows), **common_bytes(bodies), **nearness(psnr)}
 
 
 def common_bytes(bodies: Sequence[bytes]) -> dict[str, float]:

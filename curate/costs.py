@@ -16,6 +16,7 @@ import contextlib
 import os
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from typing import Any
 from frenchcat.curate import files
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import FrenchcatError
-from frenchcat.curate.markers import Counts, marker
+from frenchcat.curate.markers import Counts, Marker, marker
 from frenchcat.curate.parquets import read_parquet
 from frenchcat.curate.stage import Engine, Progress, Silent
 from frenchcat.curate.typed_json import loaded
@@ -166,24 +167,24 @@ class _MeasuredRun:
             return
         # A disk that took no file of the stage takes none of this; the stage has said so.
         with contextlib.suppress(OSError, FrenchcatError):
+            markers = {one: marker(self._dataset, self._stage, one) for one in self.made}
             counted = [rows for rows in self.made.values() if rows is not None]
             run = RunCost(
                 shards=len(self.made),
                 rows=sum(counted) if len(counted) == len(self.made) else self.advanced,
                 wall_sec=round(wall_sec, 3),
                 cpu_sec=round(cpu_sec, 3) if self._here else None,
-                read_bytes=self._read(),
-                written_bytes=self._written(),
+                read_bytes=self._read(markers),
+                written_bytes=self._written(markers),
                 peak_bytes=peak,
             )
             runs = (*_runs(self._dataset, self._stage), run)[-KEPT_RUNS:]
             value = {"runs": [asdict(one) for one in runs]}
             self._dataset.write_json(_relative(self._stage), value)
 
-    def _read(self) -> int:
+    def _read(self, markers: Mapping[str, Marker | None]) -> int:
         total = 0
-        for shard in self.made:
-            found = marker(self._dataset, self._stage, shard)
+        for shard, found in markers.items():
             named = [] if found is None else [name for name in found.inputs if "/" in name]
             named += [file.of(shard) for file in _READ.get(self._stage, ())]
             total += sum(self._dataset.size(relative) or 0 for relative in named)
@@ -192,11 +193,9 @@ class _MeasuredRun:
                 total += _fetched_bytes(self._dataset, shard)
         return total
 
-    def _written(self) -> int:
-        total = 0
-        for shard in self.made:
-            found = marker(self._dataset, self._stage, shard)
-            total += 0 if found is None else sum(file.bytes for file in found.outputs.values())
+    def _written(self, markers: Mapping[str, Marker | None]) -> int:
+        made = (found for found in markers.values() if found is not None)
+        total = sum(file.bytes for found in made for file in found.outputs.values())
         new = set(self._dataset.files(self._stage)) - self._before  # of the index: no markers
         return total + sum(self._dataset.size(f"{self._stage}/{name}") or 0 for name in new)
 

@@ -16,6 +16,7 @@ says little.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from threading import Lock
 from typing import TYPE_CHECKING
@@ -46,26 +47,30 @@ class Map:
 
 
 class LazyMap:
-    """The map of a searcher, made once, for the first caller."""
+    """A map that is made once, for the first caller."""
 
-    def __init__(self, searcher: Searcher) -> None:
-        self._searcher, self._lock = searcher, Lock()
+    def __init__(self, make: Callable[[], Map]) -> None:
+        self._make, self._lock = make, Lock()
         self._made: Map | None = None
 
     def get(self) -> Map:
         """The map; other callers wait while it is made."""
         with self._lock:
             if self._made is None:
-                self._made = made_of(self._searcher)
+                self._made = self._make()
             return self._made
 
 
 def made_of(searcher: Searcher) -> Map:
     """The map of a searcher's images."""
-    rows = np.arange(len(searcher))
+    return map_of(np.arange(len(searcher)), searcher.vectors)
+
+
+def map_of(rows: Positions, vectors: Callable[[Positions, str], Rows]) -> Map:
+    """The map of rows, of `MOST` drawn by chance where there are more, by their image vectors."""
     if len(rows) > MOST:
         rows = np.sort(np.random.default_rng(0).choice(rows, MOST, replace=False))
-    return Map(rows, places_of(searcher.vectors(rows)))
+    return Map(rows, places_of(vectors(rows, "image")))
 
 
 def places_of(vectors: Rows) -> Places:

@@ -9,7 +9,7 @@ over the shards that changed; memory for one shard.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -48,7 +48,6 @@ SAMPLED_SHARDS, SAMPLED_ROWS = 8, 8
 _TRIES = 3
 _READ = (files.TAR, files.SIDECAR, files.RIGHTS, files.METADATA, files.IMG_EMB, files.TEXT_EMB)
 _RESERVED = "frenchcat_"
-_OF_HIT = ("domain", "shard")
 
 
 @dataclass(frozen=True)
@@ -143,13 +142,15 @@ class _PublishRun:
             clip=dict(dataset.manifest().settings.get("clip", {})),
             columns=columns,
             hit_columns=hit_columns,
-            stage_columns=[
-                name for name in _stage_columns(dataset) if name in columns and name not in _OF_HIT
-            ],
+            stage_columns=[name for name in _stage_columns(dataset) if name in columns],
             shards=len(dataset.shards(embed.STAGE)),
         )
         shape = _shape(contents)
-        digests = {shard: _digest(dataset, shard, shape) for shard in dataset.shards(embed.STAGE)}
+        gone = by_shard(dataset, removed_keys(dataset))
+        digests = {
+            shard: _digest(dataset, shard, shape, gone.get(shard, ()))
+            for shard in dataset.shards(embed.STAGE)
+        }
         return cls(dataset, store, contents, digests, left_out)
 
     def run(self, progress: Progress) -> Published:
@@ -199,10 +200,10 @@ class _PublishRun:
         """Put one shard as it is now; gives the number of texts that lost a NUL."""
         shape = _shape(self.contents)
         for _ in range(_TRIES):
-            digest = _digest(self.dataset, shard, shape)
             gone = removed_keys(self.dataset)
+            digest = self._digest_now(shard, shape, gone)
             rows, vectors = rows_of_shard(self.dataset, shard, self.contents.columns, gone)
-            if _digest(self.dataset, shard, shape) == digest:
+            if self._digest_now(shard, shape, removed_keys(self.dataset)) == digest:
                 break
         else:
             raise Busy(f"shard {shard} of {self.dataset.root} changes too fast; publish it later")
@@ -213,6 +214,10 @@ class _PublishRun:
         progress.advance(rows.num_rows)
         progress.shard_done(shard, {"rows": rows.num_rows})
         return replaced
+
+    def _digest_now(self, shard: str, shape: str, gone: frozenset[str]) -> str:
+        removed = by_shard(self.dataset, gone).get(shard, ())
+        return _digest(self.dataset, shard, shape, removed)
 
     def _queries(self) -> dict[str, Vectors]:
         """Stored vectors of both modalities, evenly spread, to measure recall with."""
@@ -244,8 +249,8 @@ def _shape(contents: Contents) -> str:
     return digest_of([VERSION, columns, contents.dimension])
 
 
-def _digest(dataset: Dataset, shard: str, shape: str) -> str:
-    """What the published rows of a shard depend on."""
+def _digest(dataset: Dataset, shard: str, shape: str, removed: Collection[str]) -> str:
+    """What the published rows of a shard depend on; `removed` are those of its keys that are."""
     read = (*_READ, *files.joined().values())
     outputs = {stage: outputs_of(dataset, stage, shard) for stage in {one.stage for one in read}}
     found = {
@@ -253,8 +258,7 @@ def _digest(dataset: Dataset, shard: str, shape: str) -> str:
         for one in read
         if (output := outputs[one.stage].get(relative := one.of(shard))) is not None
     }
-    gone = sorted(by_shard(dataset, removed_keys(dataset)).get(shard, ()))
-    return digest_of({"shape": shape, "files": found, "removed": gone})
+    return digest_of({"shape": shape, "files": found, "removed": sorted(removed)})
 
 
 def _hit_columns(dataset: Dataset) -> Iterator[str]:
@@ -271,11 +275,12 @@ def _hit_columns(dataset: Dataset) -> Iterator[str]:
 
 
 def _stage_columns(dataset: Dataset) -> list[str]:
-    """The columns that the service adds to a hit."""
-    from frenchcat.index.service.stage_columns import StageColumns
+    """The columns that the service adds to a hit, without those that a hit's own fields give."""
+    from frenchcat.index.service.stage_columns import FROM_HIT, StageColumns
 
     shards = dataset.shards("download")
-    return StageColumns(dataset).names(shards[:1] + shards[-1:])
+    named = StageColumns(dataset).names(shards[:1] + shards[-1:])
+    return [name for name in named if name not in FROM_HIT]
 
 
 def rows_of_shard(

@@ -36,13 +36,6 @@ def remember(dataset: Dataset, address: StoreAddress) -> str:
     return token
 
 
-def forget(dataset: Dataset, address: StoreAddress) -> None:
-    """Remember an address no longer."""
-    with dataset.lock():
-        left = {one: token for one, token in addresses(dataset).items() if one != str(address)}
-        dataset.write_json(FILE, {"stores": left})
-
-
 def delete_published(dataset: Dataset, keys: Collection[str], number: int) -> dict[str, int]:
     """Delete rows wherever the dataset was published: address -> the rows that there were.
 

@@ -14,7 +14,7 @@ from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.embed import model_of
 from frenchcat.curate.info import Info, info
 from frenchcat.curate.list_names import told_apart
-from frenchcat.index.map import LazyMap
+from frenchcat.index.map import LazyMap, made_of
 from frenchcat.index.rows import id_of
 from frenchcat.index.search import Hit, Positions, Ranked, Searcher
 from frenchcat.index.service.batching import Encoder
@@ -37,7 +37,7 @@ class ServedDataset:
         self.name, self.dataset, self.encoder = name, dataset, encoder
         self.searcher = Searcher(dataset)
         self.searcher.visible.evaluate = not_here
-        self.map = LazyMap(self.searcher)
+        self.map = LazyMap(lambda: made_of(self.searcher))
         self.stage_columns = StageColumns(dataset)
         self.values = ColumnValues(self.searcher)
         model = model_of(dataset)

@@ -8,7 +8,6 @@ What lists rows (a page without a query, facets, the map) takes `MOST_LISTED` ro
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,9 +17,10 @@ from frenchcat.curate.errors import UnknownColumn, UserError
 from frenchcat.curate.info import Info, info
 from frenchcat.curate.list_names import told_apart
 from frenchcat.curate.removals import removed_keys
+from frenchcat.curate.sql_text import literal
 from frenchcat.curate.vector_stores import Contents, RowFilter, open_store
 from frenchcat.curate.vector_stores.store import EVERYTHING, VectorDatabase
-from frenchcat.index.map import MOST, Map, places_of
+from frenchcat.index.map import LazyMap, Map, map_of
 from frenchcat.index.rows import id_of
 from frenchcat.index.search import Hit, Positions
 from frenchcat.index.service.batching import Encoder
@@ -28,6 +28,7 @@ from frenchcat.index.service.column_values import Numbers, column_of, histogram,
 from frenchcat.index.service.problems import Refused
 from frenchcat.index.service.rows import ANSWERED
 from frenchcat.index.service.served_dataset import ServedDataset
+from frenchcat.index.service.stage_columns import FROM_HIT
 from frenchcat.index.store_searcher import StoreSearcher, filter_of
 from frenchcat.index.visible import View
 
@@ -38,8 +39,6 @@ if TYPE_CHECKING:
 
 MOST_LISTED = 200_000
 _MOST_COPIES = 10_000
-_FROM_HIT = ("domain", "shard")
-"""Told where they are asked for by name, as of a folder."""
 
 
 class PublishedSource:
@@ -76,7 +75,7 @@ class ServedPublication(ServedDataset):
         self.searcher, self._store, self._contents = searcher, source.store, searcher.contents
         self.values = _Values(source.store, self.columns)  # type: ignore[assignment]
         self.stage_columns = _StageColumns(source.store, searcher.contents)  # type: ignore[assignment]
-        self.map = _Map(source.store)  # type: ignore[assignment]
+        self.map = LazyMap(self._mapped)
         self.model, self.weights = self._contents.model, self._contents.weights
         self.version = str(self.searcher.version)
         self._info: tuple[object, Info] | None = None
@@ -107,6 +106,9 @@ class ServedPublication(ServedDataset):
         members = self._members(ids)
         return [len(members.get(one, [one])) - 1 for one in ids]
 
+    def _mapped(self) -> Map:
+        return map_of(_listed(self._store, EVERYTHING), self._store.vectors)
+
     def _members(self, ids: Sequence[int]) -> dict[int, list[int]]:
         """The ids of each row's cluster, of those that have copies."""
         if "cluster" not in self._contents.columns or not len(ids):
@@ -116,7 +118,7 @@ class ServedPublication(ServedDataset):
         own = {row["id"]: row["cluster"] for row in rows if row and (row["multiplicity"] or 0) > 1}
         if not own:
             return {}
-        listed = ", ".join("'" + name.replace("'", "''") + "'" for name in set(own.values()))
+        listed = ", ".join(map(literal, set(own.values())))
         shown = RowFilter(f"cluster IN ({listed})", False, True, True)
         found = self._store.rows(self._store.ids(shown, _MOST_COPIES), names)
         members: dict[str, list[int]] = {}
@@ -177,7 +179,7 @@ class _StageColumns:
         """For each hit: name -> value, of `names`, or of all but `domain` and `shard`."""
         chosen = [
             name
-            for name in (*self._names, *(_FROM_HIT if names is not None else ()))
+            for name in (*self._names, *(FROM_HIT if names is not None else ()))
             if names is None or name in names
         ]
         if not chosen or not hits:
@@ -188,7 +190,7 @@ class _StageColumns:
 
     def names(self, shards: Collection[str]) -> list[str]:
         """The columns that there are."""
-        return [*self._names, *_FROM_HIT]
+        return [*self._names, *FROM_HIT]
 
 
 class _Values:
@@ -233,21 +235,3 @@ class _Values:
             text = known[name] in ("VARCHAR", "BOOLEAN")
             found[name] = column_of(pa.array(values, pa.string() if text else pa.float64()))
         return found
-
-
-class _Map:
-    """The map of what is published, made once, for the first caller."""
-
-    def __init__(self, store: VectorDatabase) -> None:
-        self._store, self._lock = store, Lock()
-        self._made: Map | None = None
-
-    def get(self) -> Map:
-        """The map, of rows drawn by chance where there are many; other callers wait."""
-        with self._lock:
-            if self._made is None:
-                ids = _listed(self._store, EVERYTHING)
-                if len(ids) > MOST:
-                    ids = np.sort(np.random.default_rng(0).choice(ids, MOST, replace=False))
-                self._made = Map(ids, places_of(self._store.vectors(ids, "image")))
-            return self._made

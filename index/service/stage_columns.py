@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 KEPT_BYTES = 64 * 2**20
 _RENAMED = {"similarity": files.CAPTION_SIMILARITY}
-_FROM_HIT = ("domain", "shard")
+FROM_HIT = ("domain", "shard")
 """Columns of the catalog that a hit's own fields give; told where they are asked for by name."""
 
 
@@ -70,7 +70,7 @@ class StageColumns:
                 table = self._table(folder, shard)
                 found |= dict.fromkeys(() if table is None else table.column_names)
         found.pop("key", None)
-        return [*found, *_FROM_HIT]
+        return [*found, *FROM_HIT]
 
     def _of_shard(
         self, shard: str, keys: Sequence[str], names: Collection[str] | None

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from frenchcat.index import map as maps
 from frenchcat.index.build import build_index
-from frenchcat.index.map import LazyMap, neighbours, places_of, principal
+from frenchcat.index.map import LazyMap, made_of, neighbours, places_of, principal
 from frenchcat.index.search import Searcher
 from tests.sample.embedded import embedded
 from tests.sample.vectors import unit_rows
@@ -84,7 +84,7 @@ def test_a_large_dataset_is_shown_by_some_rows_and_made_once(
     dataset = embedded(tmp_path / "d", unit_rows(30), unit_rows(30, seed=1))
     with dataset.lock():
         build_index(dataset)
-    lazy = LazyMap(Searcher(dataset))
+    lazy = LazyMap(lambda: made_of(Searcher(dataset)))
     found: list[maps.Map] = []
     threads = [threading.Thread(target=lambda: found.append(lazy.get())) for _ in range(4)]
     for thread in threads:
