@@ -1,10 +1,13 @@
-"""The head of every HTML page that frenchcat writes: a page that asks for nothing.
+"""What every HTML page has that frenchcat writes: a head, and for pages with sections their frame.
 
-Style and images are in the page. Its content security policy forbids everything else, scripts
-included, should a text ever slip through the escaping.
+Style and images are in the page: it asks for nothing. Its content security policy forbids
+everything else, scripts included, should a text ever slip through the escaping.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterable
+from importlib.resources import files
 
 PALETTE = """
 :root { color-scheme: light dark; --back: #faf9f7; --card: #fff; --ink: #1d1b19; --dim: #6a645d;
@@ -35,3 +38,45 @@ def head(title: str, style: str, *, images: bool = False, private: str = _PRIVAT
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"{private}<title>{title}</title><style>{style}</style></head>\n<body>"
     )
+
+
+def framed(
+    title: str,
+    heading: str,
+    lead: str,
+    facts: str,
+    sections: Iterable[tuple[str, str, str, str]],
+    footer: str,
+    style: str = "",
+) -> str:
+    """The whole page; texts are HTML already.
+
+    `sections` are (anchor, short name for the links, title, body); `style` is added to that of all
+    pages.
+    """
+    sections = list(sections)
+    parts = "\n".join(
+        f'<section id="{anchor}" aria-labelledby="h-{anchor}"><h2 id="h-{anchor}">{named}</h2>'
+        f"{body}</section>"
+        for anchor, _, named, body in sections
+    )
+    links = "".join(f'<li><a href="#{anchor}">{short}</a></li>' for anchor, short, *_ in sections)
+    shared = files("frenchcat.curate").joinpath("sections.css").read_text(encoding="utf-8")
+    return f"""{head(title, shared + style, images=True)}
+<header><h1>{heading}</h1>
+<p class="dim" style="margin:.3rem 0 0">{lead}</p>
+{facts}</header>
+<nav aria-label="Sections"><ul>{links}</ul></nav>
+<main>
+{parts}
+</main>
+<footer>{footer}</footer>
+</body></html>
+"""
+
+
+def fact_list(facts: Iterable[tuple[str, str]], model: str) -> str:
+    """Names and figures below the heading, and whose vectors they rest on; `model` may be ""."""
+    items = "".join(f"<div><dt>{name}</dt><dd>{figure}</dd></div>" for name, figure in facts)
+    said = f'<p class="dim small">Vectors by {model}.</p>' if model else ""
+    return f'<dl class="facts">{items}</dl>{said}'

@@ -178,7 +178,7 @@ def _search(dataset: Dataset, out: Path) -> Path:
 
 def _report(dataset: Dataset, out: Path) -> Path:
     """The page about the dataset."""
-    from frenchcat.curate.report.write import write_report
+    from frenchcat.curate.report.page import write_report
 
     return write_report(dataset, out / "report.html")
 
