@@ -24,7 +24,7 @@ from frenchcat.curate import files, tars
 from frenchcat.curate.clip.settings import ClipSettings
 from frenchcat.curate.config import resolve
 from frenchcat.curate.dataset import Dataset
-from frenchcat.curate.embed import require_same_model
+from frenchcat.curate.embeddings import require_same_model
 from frenchcat.curate.errors import NotFound, UserError
 from frenchcat.curate.image import open_image
 from frenchcat.curate.list_names import PLACE, score_columns, shown_of_hit

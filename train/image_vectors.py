@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from frenchcat.curate import files
 from frenchcat.curate.dataset import Dataset
-from frenchcat.curate.embed import model_of, vectors_of_shard
+from frenchcat.curate.embeddings import model_of, vectors_of_shard
 from frenchcat.curate.errors import ModelMismatch, NotFound, UserError
 from frenchcat.curate.image import open_image
 from frenchcat.curate.keys import shard_of

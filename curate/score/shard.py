@@ -19,7 +19,7 @@ import numpy as np
 from frenchcat.curate import files
 from frenchcat.curate.adopted import stores_images
 from frenchcat.curate.dataset import Dataset, digest_of
-from frenchcat.curate.embed import img_emb, metadata, text_emb
+from frenchcat.curate.embeddings import img_emb, metadata, text_emb
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.markers import Counts, marker
 from frenchcat.curate.parquets import read_parquet

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from frenchcat.curate.clip.model import Clip, load_clip
 from frenchcat.curate.dataset import MANIFEST, Dataset
-from frenchcat.curate.embed import model_of, require_same_model
+from frenchcat.curate.embeddings import model_of, require_same_model
 from frenchcat.curate.errors import UserError
 from frenchcat.index.build import JSON
 from frenchcat.index.search import clip_settings

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from frenchcat.curate.catalog import Catalog
 from frenchcat.curate.dataset import Dataset
-from frenchcat.curate.embed import model_of
+from frenchcat.curate.embeddings import model_of
 from frenchcat.curate.info import Info, info
 from frenchcat.curate.list_names import told_apart
 from frenchcat.index.map import LazyMap, made_of
