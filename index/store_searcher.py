@@ -138,24 +138,17 @@ class StoreSearcher(Searcher):
                 "read here"
             ) from None
 
-    # -- the model ---------------------------------------------------------------------------------
+    def _load_clip(self) -> Clip:
+        from frenchcat.curate.clip.model import load_clip
 
-    @property
-    def clip(self) -> Clip:
-        """The model that made the vectors. Raises `UserError` if it cannot be loaded."""
-        with self._clip_lock:
-            if self._clip is None:
-                from frenchcat.curate.clip.model import load_clip
-
-                where = str(self.store.address)
-                clip = load_clip(resolve(ClipSettings, self.contents.clip, where))
-                if clip.digest != self.contents.weights:
-                    raise ModelMismatch(
-                        f"the vectors at {where} were made by {self.contents.model}, not by the "
-                        f"{clip.name} of this machine; use the weights that made them"
-                    )
-                self._clip = clip
-            return self._clip
+        where = str(self.store.address)
+        clip = load_clip(resolve(ClipSettings, self.contents.clip, where))
+        if clip.digest != self.contents.weights:
+            raise ModelMismatch(
+                f"the vectors at {where} were made by {self.contents.model}, not by the "
+                f"{clip.name} of this machine; use the weights that made them"
+            )
+        return clip
 
 
 def filter_of(view: View) -> RowFilter:
