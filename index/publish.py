@@ -94,7 +94,7 @@ def _take_over(dataset: Dataset, store: VectorDatabase, dimension: int, replace:
         return
     known = published.addresses(dataset).get(str(store.address))
     said = ""
-    if there.owner != known:
+    if not store.is_of(known):
         said = f"{store.address} holds {store.count()} rows of the dataset {there.name!r}"
     elif there.dimension != dimension:
         said = f"{store.address} holds vectors of {there.dimension} numbers, not {dimension}"
