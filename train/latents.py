@@ -38,7 +38,7 @@ T = TypeVar("T")
 
 _BYTES: dict[Precision, int] = {"fp16": 2, "fp32": 4}
 
-_STILL = SampleRandomness(0, 0, "latents")  # decides nothing: no chance is left
+_STILL = SampleRandomness(0, 0, "latents")  # decides nothing: nothing random is left
 
 _SIZES = ("channels", "height", "width", "image_width", "image_height")
 
@@ -143,7 +143,7 @@ class LatentStage(EncodingStage):
             x_0 = self._x_0(pixels)
             for (number, sample), variants in zip(samples, x_0, strict=True):
                 if not np.isfinite(variants).all():
-                    told["reason"][number] = "not_finite: its latents are no finite numbers"
+                    told["reason"][number] = "not_finite: its latents are not finite"
                     continue
                 flat = variants.reshape(len(variants), -1)
                 latents[number, :, : flat.shape[1]] = flat

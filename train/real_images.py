@@ -1,8 +1,8 @@
 """The real images that drawn ones are compared with: which rows, their vectors, their captions.
 
 Reads a run's rows and their tars, and the index of its dataset. The images are cropped and scaled
-to the drawing's size, because a CLIP model sees above all that an image has 32 pixels. Cost: one
-CLIP pass per image.
+to the drawing's size, because a CLIP model notices above all that an image has only 32 pixels.
+Cost: one CLIP pass per image.
 """
 
 from __future__ import annotations
