@@ -280,9 +280,9 @@ def described(dataset: Dataset) -> dict[str, Column]:
     """Name -> column of the user's own scores, as the first file of scores describes them."""
     import pyarrow.parquet as pq
 
-    scored = [name for name in dataset.files("scores") if name.endswith(".parquet")]
+    scored = [name for name in dataset.files(files.SCORES.folder) if name.endswith(".parquet")]
     if not scored:
         return {}
-    with dataset.as_local(f"scores/{scored[0]}") as path:
+    with dataset.as_local(f"{files.SCORES.folder}/{scored[0]}") as path:
         fields = [(field.name, field.metadata or {}) for field in pq.read_schema(path)]
     return {name: Column(**json.loads(told[_COLUMN])) for name, told in fields if _COLUMN in told}
