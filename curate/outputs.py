@@ -1,4 +1,4 @@
-"""Where a command may write what is no part of a dataset: a page, an export, drawings, a run.
+"""Where a command may write what is not part of a dataset: a page, an export, drawings, a run.
 
 Reads the beginning of a file that would be replaced; writes pages, and nothing else. What lies
 inside a dataset is not seen by its removals, and a page's option that names a list, an image or a

@@ -110,7 +110,7 @@ def groups_of(images: NDArray[np.int64]) -> list[NDArray[np.int64]]:
 
 
 def speaks(caption: str | None) -> bool:
-    """Whether a caption says something: it is no file name, code or template's words."""
+    """Whether a caption says something: it is not a file name, code or a template's words."""
     said = (caption or "").strip()
     return bool(said) and not is_filename(said) and not is_boilerplate(said)
 

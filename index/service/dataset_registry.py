@@ -17,7 +17,7 @@ from frenchcat.index.service.batching import Encoder
 from frenchcat.index.service.metrics import Metrics
 from frenchcat.index.service.problems import Refused
 from frenchcat.index.service.served_dataset import ServedDataset
-from frenchcat.index.service.source import Source
+from frenchcat.index.service.served_source import ServedSource
 from frenchcat.index.service.work import Work
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class DatasetRegistry:
 
     def __init__(
         self,
-        sources: Iterable[Source],
+        sources: Iterable[ServedSource],
         work: Work,
         metrics: Metrics,
         clip: Clip | None = None,
@@ -50,7 +50,7 @@ class DatasetRegistry:
         self._encoders: dict[str, Encoder] = {}  # by the digest of the weights
         self._served: dict[str, ServedDataset] = {}
         self._seen: dict[str, object] = {}
-        self._sources: dict[str, Source] = {}
+        self._sources: dict[str, ServedSource] = {}
         for source in sources:
             name = source.served_name
             if name in self._served:
@@ -115,13 +115,13 @@ class DatasetRegistry:
         self._served[name], self._seen[name] = served, before
         self._metrics.rows.labels(name).set(len(served))
 
-    def _encoder(self, source: Source) -> Encoder:
+    def _encoder(self, source: ServedSource) -> Encoder:
         weights = source.weights
         if weights not in self._encoders:
             self._encoders[weights] = Encoder(lambda: self._load(source), self._metrics)
         return self._encoders[weights]
 
-    def _load(self, source: Source) -> Clip:
+    def _load(self, source: ServedSource) -> Clip:
         if self._clip is not None:
             return self._clip
         clip = source.load_clip()

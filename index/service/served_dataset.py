@@ -25,7 +25,7 @@ from frenchcat.index.service.column_values import ColumnValues
 from frenchcat.index.service.conditions import not_here
 from frenchcat.index.service.problems import Refused
 from frenchcat.index.service.rows import ANSWERED
-from frenchcat.index.service.source import Source
+from frenchcat.index.service.served_source import ServedSource
 from frenchcat.index.service.stage_columns import StageColumns
 from frenchcat.index.visible import View
 
@@ -139,7 +139,7 @@ class ServedDataset:
         return [str(row["key"]) for row in rows]
 
 
-class FolderSource(Source):
+class FolderSource(ServedSource):
     """A dataset's folder.
 
     Its index.json, which a build publishes last, and dataset.json, which every stage writes at its

@@ -28,7 +28,7 @@ from frenchcat.index.service.column_values import Numbers, column_of, histogram,
 from frenchcat.index.service.problems import Refused
 from frenchcat.index.service.rows import ANSWERED
 from frenchcat.index.service.served_dataset import ServedDataset
-from frenchcat.index.service.source import Source
+from frenchcat.index.service.served_source import ServedSource
 from frenchcat.index.service.stage_columns import FROM_HIT
 from frenchcat.index.store_searcher import StoreSearcher, filter_of
 from frenchcat.index.visible import View
@@ -42,7 +42,7 @@ MOST_LISTED = 200_000
 _MOST_COPIES = 10_000
 
 
-class PublishedSource(Source):
+class PublishedSource(ServedSource):
     """What was published at an address, to be served."""
 
     def __init__(self, address: str) -> None:

@@ -24,7 +24,7 @@ from frenchcat.index.service.remote import Remote
 from frenchcat.index.service.search import NearestRows, Wanted, find
 from frenchcat.index.service.served_dataset import FolderSource
 from frenchcat.index.service.settings import ServeSettings
-from frenchcat.index.service.source import Source
+from frenchcat.index.service.served_source import ServedSource
 from frenchcat.index.service.work import Work
 from frenchcat.index.terms import Unit
 from frenchcat.index.visible import View
@@ -42,7 +42,7 @@ class Service:
 
     def __init__(
         self,
-        datasets: Sequence[Dataset | Source],
+        datasets: Sequence[Dataset | ServedSource],
         settings: ServeSettings,
         clip: Clip | None = None,
         draw_backend: DrawBackend | None = None,
@@ -58,7 +58,7 @@ class Service:
         self.thumbnails = ThumbnailCache(pixels=PixelBudget(settings.decoded_pixels))
         self.work = Work()
         self.conditions = Conditions(settings, self.work)
-        sources = [one if isinstance(one, Source) else FolderSource(one) for one in datasets]
+        sources = [one if isinstance(one, ServedSource) else FolderSource(one) for one in datasets]
         self.registry = DatasetRegistry(sources, self.work, self.metrics, clip)
         self.remote = Remote(settings, self.metrics)
         self.queries = Queries(

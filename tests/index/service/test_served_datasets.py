@@ -49,7 +49,7 @@ def small(root: Path, *parts: Any) -> Dataset:
     return dataset
 
 
-def shelf_of(*datasets: Dataset) -> DatasetRegistry:
+def registry_of(*datasets: Dataset) -> DatasetRegistry:
     return DatasetRegistry(map(FolderSource, datasets), Work(1), Metrics())
 
 
@@ -69,7 +69,7 @@ def test_the_first_dataset_is_the_one_without_a_name(tmp_path: Path) -> None:
 
 def test_what_a_stage_wrote_may_be_named_once_it_has_ended(tmp_path: Path) -> None:
     dataset = small(tmp_path / "d", unit_rows(3))
-    registry = shelf_of(dataset)
+    registry = registry_of(dataset)
     assert "aesthetic" not in registry.get(None).columns
     assert not registry.renew("synthetic")
     add_columns(dataset, "scores", aesthetic=[1.0, 2.0, 3.0])
@@ -81,7 +81,7 @@ def test_what_a_stage_wrote_may_be_named_once_it_has_ended(tmp_path: Path) -> No
 def test_a_build_that_ended_while_the_one_before_was_opened_is_taken_up(tmp_path: Path) -> None:
     dataset = small(tmp_path / "d", unit_rows(3))
     late = Overtaken(dataset.root)
-    registry = shelf_of(late)
+    registry = registry_of(late)
 
     def grow() -> None:
         add_shard(dataset, "00002", unit_rows(2, seed=2))
@@ -103,7 +103,7 @@ def test_a_version_that_cannot_be_opened_leaves_the_old_one_and_is_tried_again(
     tmp_path: Path, broken: bytes
 ) -> None:
     dataset = small(tmp_path / "d", unit_rows(3))
-    registry, path = shelf_of(dataset), Path(dataset.path(JSON))
+    registry, path = registry_of(dataset), Path(dataset.path(JSON))
     before = registry.get(None)
     add_shard(dataset, "00001", unit_rows(4, seed=1))
     build_index(dataset)
@@ -161,7 +161,7 @@ def test_kept_thumbnails_are_bounded_and_removed_ones_are_gone(tmp_path: Path) -
     dataset = Dataset.create(tmp_path / "d", "d")
     keys = add_shard(dataset, "00000", unit_rows(3), files=[colour(50), colour(100), colour(150)])
     build_index(dataset)
-    served_dataset, tar = shelf_of(dataset).get(None), Path(dataset.path("shards/00000.tar"))
+    served_dataset, tar = registry_of(dataset).get(None), Path(dataset.path("shards/00000.tar"))
     whole = tar.read_bytes()
     one = len(ThumbnailCache().get(served_dataset, keys[0], 32))
     kept = ThumbnailCache(one + one // 2)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from frenchcat.index.service.served_dataset import ServedDataset
 
 
-class Source(ABC):
+class ServedSource(ABC):
     """One dataset's place. `ServedDataset` is one version of it, open."""
 
     root: str
@@ -30,7 +30,7 @@ class Source(ABC):
     @property
     @abstractmethod
     def weights(self) -> str:
-        """The digest of the model that made the vectors. Raises `UserError` where there are none."""
+        """The digest of the model that made the vectors. Raises `UserError` without vectors."""
 
     @abstractmethod
     def stamp(self) -> object:
