@@ -1,10 +1,12 @@
-"""Statistics that audits share: effective sizes, exact binomial tails, a false discovery rate.
+"""Statistics that audits share: effective sizes, exact tails of counts, a false discovery rate.
 
-Pure functions of counts and p-values, and the levels at which the audits of filters
-(report/audit.py), of queries (frenchcat/skews) and of stamps (train/stamps.py) speak.
+Pure functions of counts and p-values, and the levels of the audits: of filters (report/audit.py),
+of replaced images (image_changes.py), of queries (frenchcat/skews) and of stamps (train/stamps.py).
 """
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,3 +63,23 @@ def binomial_two_sided(successes: int, trials: int, chance: float) -> float:
     above = binomial_tail(successes, trials, chance)
     below = binomial_tail(trials - successes, trials, 1 - chance)
     return min(1.0, 2 * min(above, below))
+
+
+def fisher_p(successes: int, draws: int, marked: int, total: int) -> float:
+    """P(X >= successes) of so many draws without replacement (hypergeometric).
+
+    Drawn from `total` of which `marked` would be successes: Fisher's exact test, one-sided (J. R.
+    Stat. Soc. 85, 1922). Unlike a binomial test it does not take the others' rate for known.
+    """
+    first, last = max(successes, draws - (total - marked), 0), min(draws, marked)
+    logs = [
+        _log_choose(marked, k)
+        + _log_choose(total - marked, draws - k)
+        - _log_choose(total, draws)
+        for k in range(first, last + 1)
+    ]
+    return min(1.0, math.fsum(math.exp(log) for log in logs))
+
+
+def _log_choose(n: int, k: int) -> float:
+    return math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)

@@ -2,13 +2,14 @@
 
 import numpy as np
 import pytest
-from scipy.stats import binomtest, false_discovery_control
+from scipy.stats import binomtest, false_discovery_control, fisher_exact
 
 from frenchcat.curate.statistics import (
     benjamini_hochberg,
     binomial_tail,
     binomial_two_sided,
     effective,
+    fisher_p,
 )
 
 
@@ -38,3 +39,14 @@ def test_both_tails_count(successes: int, chance: float) -> None:
     tails = [binomtest(successes, 100, chance, side).pvalue for side in ("less", "greater")]
     wanted = min(1, 2 * min(tails))
     assert binomial_two_sided(successes, 100, chance) == pytest.approx(wanted, rel=1e-9)
+
+
+def test_draws_without_replacement_are_scipys() -> None:
+    rng = np.random.default_rng(1)
+    for _ in range(50):
+        total = int(rng.integers(2, 400))
+        marked, n = int(rng.integers(0, total + 1)), int(rng.integers(1, total + 1))
+        k = int(rng.integers(max(0, n - (total - marked)), min(n, marked) + 1))
+        table = [[k, n - k], [marked - k, total - n - marked + k]]
+        expected = fisher_exact(table, "greater").pvalue
+        assert fisher_p(k, n, marked, total) == pytest.approx(expected, rel=1e-6, abs=1e-12)
