@@ -6,8 +6,16 @@ everything else, scripts included, should a text ever slip through the escaping.
 
 from __future__ import annotations
 
+import base64
+import io
 from collections.abc import Iterable
 from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+from frenchcat.curate.safe_text import for_html
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 PALETTE = """
 :root { color-scheme: light dark; --back: #faf9f7; --card: #fff; --ink: #1d1b19; --dim: #6a645d;
@@ -38,6 +46,21 @@ def head(title: str, style: str, *, images: bool = False, private: str = _PRIVAT
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"{private}<title>{title}</title><style>{style}</style></head>\n<body>"
     )
+
+
+def link(url: str | None, text: str) -> str:
+    """A text, HTML already, that leads to a web address; the text alone for what is not one."""
+    address = (url or "").strip()
+    if not address.lower().startswith(("http://", "https://")):
+        return text
+    return f'<a href="{for_html(address)}" rel="noreferrer nofollow">{text}</a>'
+
+
+def image_uri(image: Image, kind: str = "JPEG", **how: Any) -> str:
+    """An image as a data URI, the only kind that a page shows; `how` goes to Pillow."""
+    out = io.BytesIO()
+    image.save(out, kind, **how)
+    return f"data:image/{kind.lower()};base64,{base64.b64encode(out.getvalue()).decode()}"
 
 
 def framed(
