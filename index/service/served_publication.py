@@ -30,7 +30,7 @@ from frenchcat.index.service.rows import ANSWERED
 from frenchcat.index.service.served_dataset import ServedDataset
 from frenchcat.index.service.served_source import ServedSource
 from frenchcat.index.service.stage_columns import FROM_HIT
-from frenchcat.index.store_searcher import StoreSearcher, filter_of
+from frenchcat.index.store_searcher import StoreSearcher, contents_of, filter_of
 from frenchcat.index.visible import View
 
 if TYPE_CHECKING:
@@ -49,7 +49,11 @@ class PublishedSource(ServedSource):
         """Connect. Raises `NotFound` where nothing is published, and `Unreachable`."""
         self.store = open_store(address)
         self.root = str(self.store.address)
-        self._name = StoreSearcher(self.store).contents.name
+        try:
+            self._name = contents_of(self.store).name
+        except BaseException:
+            self.store.close()
+            raise
 
     @property
     def name(self) -> str:
@@ -59,7 +63,7 @@ class PublishedSource(ServedSource):
     @property
     def weights(self) -> str:
         """The digest of the model that made the vectors which are there now."""
-        return StoreSearcher(self.store).contents.weights
+        return contents_of(self.store).weights
 
     def stamp(self) -> object:
         """Changes when something was published."""

@@ -11,6 +11,7 @@ from fastapi.testclient import TestClient
 from frenchcat.curate.clip.model import Clip
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.embeddings import model_of
+from frenchcat.curate.errors import NotFound
 from frenchcat.curate.manifest import StageEntry
 from frenchcat.curate.markers import record_entry
 from frenchcat.curate.remove import RemovalQuery, matches, remove
@@ -132,6 +133,20 @@ def test_what_another_model_published_anew_is_asked_with_that_model(
     record_entry(judged, "embed", StageEntry(settings={**made_by, "weights": "1" * 64}))
     publish(judged, address)
     assert source.weights == "1" * 64
+
+
+def test_a_publication_that_is_gone_leaves_the_connections_open(
+    judged: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The version before still answers over them, until something is published again."""
+    address, _ = memory_store.started(monkeypatch)
+    publish(judged, address)
+    source, closed = PublishedSource(address), list[int]()
+    monkeypatch.setattr(memory_store.MemoryStore, "close", lambda store: closed.append(1))
+    source.store.clear()
+    with pytest.raises(NotFound, match="nothing is published"):
+        source.open(source.name, None)  # type: ignore[arg-type]
+    assert not closed
 
 
 def test_without_the_folder_search_goes_on_and_the_rest_is_told(
