@@ -73,9 +73,7 @@ def fisher_p(successes: int, draws: int, marked: int, total: int) -> float:
     """
     first, last = max(successes, draws - (total - marked), 0), min(draws, marked)
     logs = [
-        _log_choose(marked, k)
-        + _log_choose(total - marked, draws - k)
-        - _log_choose(total, draws)
+        _log_choose(marked, k) + _log_choose(total - marked, draws - k) - _log_choose(total, draws)
         for k in range(first, last + 1)
     ]
     return min(1.0, math.fsum(math.exp(log) for log in logs))

@@ -129,8 +129,8 @@ def read_vectors(
             if vectors.shape != (len(keys), dimension):
                 raise UserError(
                     f"{dataset.path(embeddings.img_emb(shard))} holds {vectors.shape} numbers "
-                    f"where its metadata and model say {(len(keys), dimension)}; delete it and run: "
-                    f"frenchcat embed {dataset.root}"
+                    f"where its metadata and model say {(len(keys), dimension)}; delete it and "
+                    f"run: frenchcat embed {dataset.root}"
                 )
             known = [at for at, key in enumerate(keys) if key in place]
             numbers += [place[keys[at]] for at in known]

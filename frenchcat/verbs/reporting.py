@@ -25,8 +25,8 @@ class ReportVerbs(SearchVerbs):
     ) -> Path:
         """Write one HTML page about the dataset; returns its path."""
         from frenchcat.curate.config import as_overrides, changed, load_settings
-        from frenchcat.curate.report.settings import ReportSettings
         from frenchcat.curate.report.page import write_report
+        from frenchcat.curate.report.settings import ReportSettings
 
         settings = load_settings(ReportSettings, overrides=as_overrides(set))
         settings = changed(settings, terms=(*settings.terms, *terms))

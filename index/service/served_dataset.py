@@ -172,6 +172,9 @@ class FolderSource(ServedSource):
         """The version of now, open."""
         return ServedDataset(name, self.dataset, encoder)
 
+    def close(self) -> None:
+        """Nothing is held."""
+
     def _stamp(self, relative: str) -> object:
         dataset = self.dataset
         if not dataset.local:

@@ -44,5 +44,6 @@ class ServedSource(ABC):
     def open(self, name: str, encoder: Encoder) -> ServedDataset:
         """The version of now, open. Raises `UserError` without an index, or for a broken one."""
 
+    @abstractmethod
     def close(self) -> None:
-        """End what is held: a folder holds nothing."""
+        """End what is held."""

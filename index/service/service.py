@@ -23,8 +23,8 @@ from frenchcat.index.service.queries import Queries
 from frenchcat.index.service.remote import Remote
 from frenchcat.index.service.search import NearestRows, Wanted, find
 from frenchcat.index.service.served_dataset import FolderSource
-from frenchcat.index.service.settings import ServeSettings
 from frenchcat.index.service.served_source import ServedSource
+from frenchcat.index.service.settings import ServeSettings
 from frenchcat.index.service.work import Work
 from frenchcat.index.terms import Unit
 from frenchcat.index.visible import View
