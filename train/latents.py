@@ -29,7 +29,7 @@ from frenchcat.curate.stage import Output, ShardFunction
 from frenchcat.train.encoders import Precision, latents_signature
 from frenchcat.train.encoding_stage import AT_ONCE, NUMPY, EncodingStage, write_table
 from frenchcat.train.layout import buckets_of
-from frenchcat.train.pictures import edges_of, enough_of, fitted, shapes_of, without_chance
+from frenchcat.train.pictures import edges_of, enough_of, fitted, shapes_of, without_randomness
 from frenchcat.train.randomness import SampleRandomness
 from frenchcat.train.reader import BadSample, Sample, decoded, read_bytes
 from frenchcat.train.rows import TrainingRow
@@ -131,7 +131,7 @@ class LatentStage(EncodingStage):
     ) -> None:
         """Encode the sound samples of a chunk, bucket by bucket."""
         shapes = shapes_of(self.settings.data)
-        data = without_chance(self.settings.data)
+        data = without_randomness(self.settings.data)
         sound: dict[int, list[tuple[int, Sample]]] = {}
         for number, found in chunk:
             if isinstance(found, str):

@@ -17,7 +17,7 @@ from frenchcat.curate.config import resolve
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import UserError
 from frenchcat.train.permutation import key_of, permuted
-from frenchcat.train.pictures import fitted, squarest, without_chance
+from frenchcat.train.pictures import fitted, squarest, without_randomness
 from frenchcat.train.plan import Batch
 from frenchcat.train.randomness import SampleRandomness
 from frenchcat.train.reader import BadSample, Read, Reader, Sample
@@ -123,7 +123,7 @@ def _sized(
     """Real images as the model saw them, unflipped. Raises `UserError` if tars are gone."""
     data = parts.settings.data
     still = SampleRandomness(0, 0, "evaluate")
-    plain = without_chance(data)
+    plain = without_randomness(data)
     vectors, captions = [np.zeros((0, clip.dimension), np.float32)], []
     for start in range(0, len(chosen), BATCH):
         samples = _read(rows, chosen[start : start + BATCH]).samples
