@@ -21,7 +21,7 @@ from typing import IO, Any
 
 from frenchcat.curate.catalog import Catalog
 from frenchcat.curate.dataset import Dataset
-from frenchcat.curate.html_page import head
+from frenchcat.curate.html_page import head, link
 from frenchcat.curate.licence import (
     BETWEEN,
     COLUMN,
@@ -200,8 +200,8 @@ def _write_page(credits: Credits, file: IO[str]) -> None:
     file.write("<table><thead><tr><th>Licence</th><th>Images</th></tr></thead><tbody>\n")
     anchors = {licence: f"l{n}" for n, licence in enumerate(credits.licences)}
     for licence, rows in credits.licences.items():
-        link = f'<a href="#{anchors[licence]}">{for_html(licence)}</a>'
-        file.write(f'<tr><td>{link}</td><td class="n">{rows}</td></tr>\n')
+        named = f'<a href="#{anchors[licence]}">{for_html(licence)}</a>'
+        file.write(f'<tr><td>{named}</td><td class="n">{rows}</td></tr>\n')
     file.write("</tbody></table>\n")
     by_licence: dict[str, list[Credit]] = {licence: [] for licence in anchors}
     for row in credits.rows:
@@ -219,15 +219,10 @@ def _row(row: Credit) -> str:
     author = for_html(row.author or "not stated")
     if row.copyright:
         author += f"<br>{for_html(row.copyright, CAPTION_CHARS)}"
-    terms = _link(row.licence_url, "licence") if row.licence_url else ""
+    terms = link(row.licence_url, "licence") if row.licence_url else ""
+    source = link(row.source, for_html(row.source or ""))
     drawn = "" if row.times is None else f", drawn {row.times} times"
     return (
         f"<tr><td>{for_html(row.title or '', CAPTION_CHARS)}</td><td>{author} {terms}</td>"
-        f"<td>{_link(row.source, row.source or '')}</td><td>{for_html(row.key)}{drawn}</td></tr>\n"
+        f"<td>{source}</td><td>{for_html(row.key)}{drawn}</td></tr>\n"
     )
-
-
-def _link(url: str | None, text: str) -> str:
-    if url and url.lower().startswith(("http://", "https://")):
-        return f'<a href="{for_html(url)}" rel="noreferrer nofollow">{for_html(text)}</a>'
-    return for_html(text)

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from frenchcat.curate.atomic import write_whole
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.parquets import read_parquet
 from frenchcat.curate.system_errors import check_writable
@@ -184,7 +183,7 @@ def _search(dataset: Dataset, out: Path) -> Path:
 
 def _report(dataset: Dataset, out: Path) -> Path:
     """The page about the dataset."""
-    from frenchcat.curate.report.write import write_report
+    from frenchcat.curate.report.page import write_report
 
     return write_report(dataset, out / "report.html")
 
@@ -246,14 +245,11 @@ def draw_signed(out: Path, steps: int = 25) -> Path:
 
 def audit_briefly(run: Path, page: Path) -> Path:
     """Look for copies of training images among a few drawings; returns the page of pairs."""
-    from frenchcat.audit_page import page as page_of
-    from frenchcat.opened import open as open_dataset
+    from frenchcat.api import audit
     from frenchcat.progress import DrawingBar
-    from frenchcat.train.audit import audit
 
     with DrawingBar() as watch:
-        found = audit(run, prompts=8, number=1, steps=10, watch=watch)
-    write_whole(page, page_of(found, run.name, open_dataset(found.dataset).picture))
+        found = audit(run, prompts=8, number=1, steps=10, page=page, watch=watch)
     console.print(
         f"{len(found.copies)} of {found.drawings} drawings look like copies; so few drawings of "
         f"so little training say nothing about a model: the pairs are in [bold]{page}[/bold]"

@@ -2,7 +2,7 @@
 
 import re
 
-from frenchcat.curate.html_page import head
+from frenchcat.curate.html_page import head, link
 
 
 def policy(page: str) -> set[str]:
@@ -25,3 +25,11 @@ def test_it_is_a_whole_head() -> None:
     assert page.startswith('<!doctype html>\n<html lang="en"><head><meta charset="utf-8">')
     assert "<title>Cats</title><style>p { color: red }</style></head>" in page
     assert page.endswith("<body>")
+
+
+def test_web_addresses_alone_are_links() -> None:
+    assert link(" HTTPS://a.example/?b&c", "a") == (
+        '<a href="HTTPS://a.example/?b&amp;c" rel="noreferrer nofollow">a</a>'
+    )
+    for address in (None, "", "javascript:alert(1)", "ftp://a.example", "a.example"):
+        assert link(address, "a") == "a"
