@@ -71,8 +71,8 @@ soak: $(VENV)/.developing     ## the tests that take longer
 
 bench: $(VENV)/.developing    ## every measurement against a peer; results in .bench/results
 	for script in bench/[a-z]*.py; do \
-		case $$script in bench/steer.py|bench/artist.py) continue;; esac; \
-		$(BIN)/python -m bench.$$(basename $$script .py) || exit 1; done  # those want a RUN, or a dataset
+		case $$script in bench/steer.py|bench/artist.py|bench/finetune.py) continue;; esac; \
+		$(BIN)/python -m bench.$$(basename $$script .py) || exit 1; done  # those want a RUN, a dataset, or the artist
 
 clean:                        ## remove what the targets made, .venv too
 	rm -rf $(VENV) .bench .mutants demo-output .mypy_cache .ruff_cache .hypothesis

@@ -15,21 +15,18 @@ Writes .bench/results/memorised.json.
 
 from __future__ import annotations
 
-import io
 import random
 import shutil
-import tarfile
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 import frenchcat
 from bench import _common as common
 from bench._common import BENCH
-from frenchcat.sample_data import BUNDLED_BASE_URL, PICTURES, read_list
+from bench._sample import ordinary_rows, sample_files, write_pair
 from frenchcat.train.audit import CopyAudit
 
 TIMES = (1, 10, 100)
@@ -69,22 +66,20 @@ def main() -> None:
 
 def plant(folder: Path) -> tuple[dict[str, int], set[str]]:
     """Write images with captions beside them; planted caption -> how often, and held-out ones."""
-    listed = read_list().to_pylist()
-    ordinary = [row for row in listed if not row["planted"]]
+    ordinary = ordinary_rows()
     random.Random(5).shuffle(ordinary)
     folder.mkdir(parents=True)
     planted: dict[str, int] = {}
-    with tarfile.open(PICTURES) as tar:
-        files = {name: tar.extractfile(name).read() for name in tar.getnames()}  # type: ignore[union-attr]
+    files = sample_files()
     words = _words()
     for n, row in enumerate(ordinary[: EACH * len(TIMES)]):
         times = TIMES[n % len(TIMES)]
         planted[caption := next(words)] = times
         for copy in range(times):
-            _write(folder / f"planted-{n:02d}-{copy:03d}", files, row, caption)
+            write_pair(folder / f"planted-{n:02d}-{copy:03d}", files, row, caption)
     rest = ordinary[EACH * len(TIMES) :][:OTHERS]
     for n, row in enumerate(rest):
-        _write(folder / f"other-{n:03d}", files, row, row["caption"])
+        write_pair(folder / f"other-{n:03d}", files, row, row["caption"])
     return planted, {row["caption"] for row in rest[:HELD_OUT]}
 
 
@@ -100,13 +95,6 @@ def _words() -> Any:
             )
             for _ in range(3)
         )
-
-
-def _write(place: Path, files: dict[str, bytes], row: dict[str, Any], caption: str) -> None:
-    name = row["url"].removeprefix(f"{BUNDLED_BASE_URL}/")
-    with Image.open(io.BytesIO(files[name])) as image:
-        image.convert("RGB").save(place.with_suffix(".png"))
-    place.with_suffix(".txt").write_text(caption)
 
 
 def _captions(data: frenchcat.OpenDataset) -> list[tuple[str, str]]:
