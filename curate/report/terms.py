@@ -100,7 +100,7 @@ def load_terms(files: Iterable[str | Path]) -> list[AuditTerm]:
 def _terms(file: str | Path) -> list[AuditTerm]:
     path = _path(file)
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{file} is not TOML: {error}") from None
     listed = resolve(TermList, values, str(file))

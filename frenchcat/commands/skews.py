@@ -147,6 +147,8 @@ def _print(report: SkewReport) -> None:
                 f"  {for_terminal(one.query, _NAME_CHARS)}: from as few as {one.effective:.1f} "
                 f"{one.kind} (effective number; drawn at random {one.low:.1f} to {one.high:.1f})"
             )
+    for line in _languages(report):
+        say(f"  {line}")
     for said in report.unmeasured:
         tell(f"note: {said}")
     if (made := report.rebalancing) is not None:
@@ -160,6 +162,20 @@ def _print(report: SkewReport) -> None:
                 f"  {query}, {name}: {moved.before:.1%} -> {moved.after:.1%} "
                 f"(dataset {moved.target:.1%})"
             )
+
+
+def _languages(report: SkewReport) -> list[str]:
+    """How far the results in the queries' language agree with those in each other one."""
+    asked = report.request.language
+    by_pair: dict[tuple[str, str], list[float]] = {}
+    for found in report.translations:
+        if asked in (found.one, found.other):
+            by_pair.setdefault((found.one, found.other), []).append(found.overlap)
+    return [
+        f"{for_terminal(one)}, {for_terminal(other)}: {sum(shares) / len(shares):.0%} of the "
+        f"results in common (mean over {len(shares)} queries)"
+        for (one, other), shares in by_pair.items()
+    ]
 
 
 def _line(share: Share) -> str:

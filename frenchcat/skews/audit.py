@@ -33,7 +33,7 @@ from frenchcat.skews.concepts import (
 )
 from frenchcat.skews.query_shares import drawn_concepts, result_shares
 from frenchcat.skews.report import Concentration, Share, SkewReport
-from frenchcat.skews.request import SkewRequest, queries_of
+from frenchcat.skews.request import SkewRequest, check_request, queries_of
 from frenchcat.skews.rows import base_rows
 from frenchcat.skews.translations import translations_of
 
@@ -52,6 +52,7 @@ def audit_queries(
     Raises `UserError` for a bad list, a language that a list lacks, a k that is not below the rows
     that the view shows, and concepts that do no better than chance.
     """
+    check_request(request)
     random = np.random.default_rng(request.seed)
     queries = queries_of(request)
     attributes = load_terms(request.attributes) if request.attributes else []
@@ -91,7 +92,7 @@ def audit_queries(
         queries=tuple(queries),
         shares=tuple(shares),
         concentrations=tuple(concentrations),
-        translations=tuple(translations_of(searcher, request, queries)),
+        translations=tuple(translations_of(searcher, request, queries, rows)),
         concepts=tuple(bases.bases),
         by_domain=by_domain,
         unmeasured=(*rows.unmeasured, *_undrawn(request, concepts)),

@@ -78,7 +78,7 @@ class AuditedConcept:
 def load_concepts(file: Path) -> list[AuditedConcept]:
     """The concepts of a list. Raises `UserError` for a missing or bad file, naming the fault."""
     try:
-        values = tomllib.loads(file.read_text(encoding="utf-8"))
+        values = tomllib.loads(file.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise UserError(f"{file} cannot be read ({error.strerror}); give a TOML file") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -302,14 +302,22 @@ def _translations(report: SkewReport) -> str:
     least = sorted(found, key=lambda one: (one.overlap, one.rbo, one.query))[:20]
     rows = "".join(
         f"<tr><td>{for_html(one.query)}</td><td>{for_html(one.one)}, {for_html(one.other)}</td>"
-        f"<td>{one.overlap:.2f}</td><td>{one.rbo:.2f}</td></tr>"
+        f"<td>{one.overlap:.2f}</td><td>{one.rbo:.2f}</td><td>{_differs(one)}</td></tr>"
         for one in least
     )
     return (
         f'{lead}<div class="grid wide">{tables}</div>'
         f"<details><summary>The {len(least)} pairs that agree least</summary><div class='scroll'>"
         '<table class="agree"><tr><th>query</th><th>languages</th><th>in common</th><th>RBO</th>'
-        f"</tr>{rows}</table></div></details>"
+        f"<th>differ most in</th></tr>{rows}</table></div></details>"
+    )
+
+
+def _differs(one: Translation) -> str:
+    """In which attributes two languages differ most, their shares in the languages' order."""
+    return "; ".join(
+        f"{for_html(found.name)} ({found.kind}) {_percent(found.one)}, {_percent(found.other)}"
+        for found in one.differs
     )
 
 

@@ -11,6 +11,7 @@ Concepts have no margins: which single image the classifier is wrong about is no
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -44,8 +45,7 @@ def rebalanced(
     `NotFound` for an unknown source, and `AlreadyThere` where the name is another selection's,
     unless `overwrite` is true.
     """
-    if not bound > 1:
-        raise UserError(f"the bound is {bound:g}; weights need room, such as --bound 5")
+    check_rebalance(dataset, source, bound)
     old = chosen(dataset, name) if source is None else open_selection(dataset, source)
     place = {key: at for at, key in enumerate(old.table["key"].to_pylist())}
     wanted = [one for one in report.flagged if one.shown == RESULTS and one.kind != "concept"]
@@ -69,6 +69,14 @@ def rebalanced(
     )
     about = Rebalancing(name, source or "every kept row", len(old), bound, found.effective, made)
     return replace(report, rebalancing=about)
+
+
+def check_rebalance(dataset: Dataset, source: str | None, bound: float) -> None:
+    """Raise what `rebalanced` raises of its arguments, before anything is measured."""
+    if not 1 < bound < math.inf:
+        raise UserError(f"the bound is {bound:g}; weights need room, such as --bound 5")
+    if source is not None:
+        open_selection(dataset, source)
 
 
 def _margins(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -63,6 +63,16 @@ class Concentration:
 
 
 @dataclass(frozen=True)
+class Difference:
+    """An attribute whose shares differ between the results in two languages."""
+
+    kind: str  # term, country, language
+    name: str
+    one: float
+    other: float
+
+
+@dataclass(frozen=True)
 class Translation:
     """How the results of a term's query in two languages agree."""
 
@@ -71,6 +81,7 @@ class Translation:
     other: str
     overlap: float
     rbo: float
+    differs: tuple[Difference, ...] = ()  # the greatest difference first
 
 
 @dataclass(frozen=True)
@@ -149,7 +160,7 @@ class SkewReport:
             "false_discovery_rate": FDR,
             "shares": [_fields(one) for one in self.shares],
             "concentrations": [_fields(one) for one in self.concentrations],
-            "translations": [vars(one) for one in self.translations],
+            "translations": [asdict(one) for one in self.translations],
             "concepts": [_basis(one) for one in self.concepts],
             "unmeasured": list(self.unmeasured),
         }

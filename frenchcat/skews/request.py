@@ -30,6 +30,10 @@ class SkewRequest:
     guidance: float = 3.0
     seed: int = 0
 
+    def worded(self, spelling: str) -> str:
+        """The query for a spelling of a term."""
+        return self.template.replace("{}", spelling)
+
 
 @dataclass(frozen=True)
 class Query:
@@ -42,6 +46,26 @@ class Query:
     def name(self) -> str:
         """The term's name."""
         return self.term.name
+
+
+def check_request(request: SkewRequest) -> None:
+    """Raise `UserError` for a run that is not there or draws nothing, and numbers out of range:
+    before anything is searched for.
+    """
+    from frenchcat.train.run import find_checkpoint
+
+    if request.seed < 0 or request.drawings < 1:
+        raise UserError(
+            f"the seed is {request.seed} and the drawings per query are {request.drawings}; give a "
+            "seed of 0 or more, and at least 1 drawing"
+        )
+    if request.run is not None:
+        _, _, settings = find_checkpoint(request.run)
+        if settings.run.task != "diffusion":
+            raise UserError(
+                f"{request.run} is the run of a {settings.run.task}, which draws nothing; give a "
+                "diffusion model's"
+            )
 
 
 def queries_of(request: SkewRequest) -> list[Query]:
@@ -59,7 +83,7 @@ def queries_of(request: SkewRequest) -> list[Query]:
             raise UserError(
                 f"the term {term.name!r} has no spelling in {request.language!r}; it has: {known}"
             )
-        made.append(Query(term, request.template.format(spelling)))
+        made.append(Query(term, request.worded(spelling)))
     return made
 
 

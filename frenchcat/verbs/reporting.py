@@ -64,7 +64,7 @@ class ReportVerbs(SearchVerbs):
         from frenchcat.index.visible import View
         from frenchcat.skews.audit import audit_queries
         from frenchcat.skews.page import page
-        from frenchcat.skews.rebalance import rebalanced
+        from frenchcat.skews.rebalance import check_rebalance, rebalanced
         from frenchcat.skews.request import SkewRequest
 
         request = SkewRequest(
@@ -80,6 +80,8 @@ class ReportVerbs(SearchVerbs):
             seed=seed,
         )
         path = page_path(self.dataset, None if out is None else Path(out), "skews")
+        if rebalance is not None:
+            check_rebalance(self.dataset, selection, bound)
         report = audit_queries(self.dataset, self.searcher(), request)
         if rebalance is not None:
             with self.dataset.lock():

@@ -14,16 +14,19 @@ from typer.testing import CliRunner
 
 import frenchcat
 from frenchcat.cli import app
+from frenchcat.commands.skews import _languages
 from frenchcat.curate.clip import ClipSettings
 from frenchcat.curate.clip.model import load_clip
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import AlreadyThere, NotFound, UserError
+from frenchcat.curate.report.terms import load_terms
 from frenchcat.curate.select import open_selection
 from frenchcat.index.search import Searcher
 from frenchcat.index.visible import View
 from frenchcat.skews.audit import audit_queries
+from frenchcat.skews.page import page
 from frenchcat.skews.report import DRAWINGS, SkewReport
-from frenchcat.skews.request import SkewRequest
+from frenchcat.skews.request import SkewRequest, queries_of
 from frenchcat.train.draw import SampleRequest, draw
 from frenchcat.train.loop import train
 from frenchcat.train.plan import Plan
@@ -228,6 +231,14 @@ def test_the_page_asks_for_nothing_and_says_what_it_rests_on(
         (("-k", "100000"), "compare fewer results"),
         (("--concepts", "missing.toml"), "missing.toml cannot be read"),
         (("--rebalance", "x", "--bound", "1"), "the bound is 1"),
+        (("--rebalance", "x", "--bound", "nan"), "the bound is nan"),
+        (("--rebalance", "x", "--bound", "inf"), "the bound is inf"),
+        (("--rebalance", "x", "--selection", "none"), "no selection 'none'"),
+        (("--run", "nowhere"), "nowhere is not a run"),
+        (("--seed", "-1"), "the seed is -1"),
+        (("-n", "0"), "drawings per query are 0"),
+        (("-k", "0"), "k is 0"),
+        (("--template", "{} {}"), "no single {}"),
         (("--out", "{dataset}/page.html"), "is inside the dataset"),
     ],
 )
@@ -275,6 +286,89 @@ def test_a_bad_list_of_concepts_is_told(
         audited(skewed, concepts=path)
     assert said in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (b"", "title"),
+        (b'title = "x"', "contains no term"),
+        (b"terms = [", "is not TOML"),
+        (b"\xff\xfe", "is not TOML"),
+        (b'title = 3\n[terms.a]\nen = ["a"]', "title"),
+        (b'title = "x"\nterms = ["a"]', "terms"),
+        (b'title = "x"\n[terms]\na = ["b"]', "terms.a"),
+        (b'title = "x"\n[terms.a]\nen = "cat"', "terms.a.en"),
+        (b'title = "x"\n[terms.a]\nen = [3]', "terms.a.en"),
+        (b'title = "x"\n[terms.a]\nen = []', "has no spelling"),
+        (b'title = "x"\n[terms.a]\nen = ["a", " "]', "which has no word"),
+        (b'title = "x"\n[terms.a]\n[words.a]\nen = ["a"]', "words"),
+    ],
+)
+def test_a_word_list_in_another_form_is_told(tmp_path: Path, text: bytes, said: str) -> None:
+    path = tmp_path / "list.toml"
+    path.write_bytes(text)
+    with pytest.raises(UserError, match=rf"list\.toml.*{re.escape(said)}") as raised:
+        load_terms([path])
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("option", ["--terms", "--attributes"])
+def test_both_kinds_of_word_lists_are_checked(skewed: Planted, tmp_path: Path, option: str) -> None:
+    (tmp_path / "list.toml").write_text("terms = [")
+    with pytest.raises(UserError, match="is not TOML"):
+        verb(skewed, option, str(tmp_path / "list.toml"))
+
+
+def test_lists_with_a_byte_order_mark_and_braces_in_templates_are_taken(
+    skewed: Planted, tmp_path: Path
+) -> None:
+    for name, path in (("terms", skewed.terms), ("attributes", skewed.attributes)):
+        data = Path(path).read_bytes()
+        (tmp_path / f"{name}.toml").write_bytes(b"\xef\xbb\xbf" + data)
+    request = SkewRequest(
+        (str(tmp_path / "terms.toml"),), (str(tmp_path / "attributes.toml"),), template="{a} {}"
+    )
+    assert [query.text for query in queries_of(request)] == [f"{{a}} {name}" for name in QUERIES]
+    assert len(load_terms(request.attributes)) > 0
+
+
+def test_in_what_the_results_of_two_languages_differ_is_told(
+    skewed: Planted, tmp_path: Path
+) -> None:
+    """One term, spelt as two queries that were skewed apart; by the definition, from a search."""
+    (tmp_path / "one.toml").write_text(
+        'title = "One"\n[terms.one]\nen = ["doctor"]\nfr = ["nurse"]\nde = ["der doctor"]\n'
+    )
+    found = audited(skewed, terms=(str(tmp_path / "one.toml"),), concepts=None)
+    rows = frenchcat.open(skewed.dataset.root).rows(columns=["key", "caption"]).to_pylist()
+    caption_of = {row["key"]: row["caption"] for row in rows}
+    searcher = Searcher(skewed.dataset)
+    captions = {
+        language: [caption_of[hit.key] for hit in searcher.query(text=text, k=K)]
+        for language, text in (("en", "doctor"), ("fr", "nurse"), ("de", "der doctor"))
+    }
+    by_pair = {(one.one, one.other): one for one in found.translations}
+    assert list(by_pair) == [("en", "fr"), ("en", "de"), ("fr", "de")]
+    told = {one.name for one in by_pair["en", "fr"].differs}
+    assert "alpha" in told
+    for one in by_pair.values():
+        assert len(one.differs) <= 3
+        for term in (term for term in one.differs if term.kind == "term"):
+            shares = [
+                sum(term.name in caption.split() for caption in captions[language]) / K
+                for language in (one.one, one.other)
+            ]
+            assert [term.one, term.other] == pytest.approx(shares)
+            assert abs(term.one - term.other) >= 0.1
+    told_page = page(found)
+    assert "differ most in" in told_page
+    assert "alpha (term)" in told_page
+    means = {pair: one.overlap for pair, one in by_pair.items()}
+    assert _languages(found) == [
+        f"en, fr: {means['en', 'fr']:.0%} of the results in common (mean over 1 queries)",
+        f"en, de: {means['en', 'de']:.0%} of the results in common (mean over 1 queries)",
+    ]
 
 
 def test_a_dataset_that_is_gone_is_told(skewed: Planted, tmp_path: Path) -> None:
