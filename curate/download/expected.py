@@ -29,6 +29,7 @@ HASH_MISMATCH = "hash_mismatch"
 _COLUMNS = {"sha256": beside("sha256"), "md5": beside("md5"), "pdq": "pdq"}
 """Kind of hash -> the frozen column: a sidecar may have a sha256 and an md5 of its own."""
 _DIGITS = {"sha256": 64, "md5": 32, "pdq": 64}
+_SHOWN_CHARS = 40  # of a value that is not a hash
 Hashes = Mapping[str, str]
 
 
@@ -36,18 +37,29 @@ class Expected:
     """What a shard's rows are to be; used from many threads."""
 
     def __init__(self, rows: pa.Table) -> None:
-        """Take the frozen rows; a value that is not such a hash is not compared."""
+        """Take the frozen rows; a value that is not such a hash is not compared, but counted."""
         there = {folded(name): name for name in rows.column_names}
         found = {
             kind: rows[there[name]].to_pylist() for kind, name in _COLUMNS.items() if name in there
         }
+        self.unread: dict[str, list[str]] = {}
+        """Kind -> the values that are not such a hash."""
+        for kind, values in found.items():
+            given = [str(v) for v in values if v is not None and str(v).strip()]
+            if odd := [value for value in given if _hash(kind, value) is None]:
+                self.unread[kind] = odd
+        read = {kind: [_hash(kind, value) for value in found[kind]] for kind in found}
         self._rows: list[Hashes] = [
-            {
-                kind: value.strip().lower()
-                for kind, value in zip(found, values, strict=True)
-                if _is(kind, value)
-            }
-            for values in zip(*found.values(), strict=True)
+            {kind: value for kind, value in zip(read, values, strict=True) if value is not None}
+            for values in zip(*read.values(), strict=True)
+        ]
+
+    def notes(self) -> list[str]:
+        """What is not compared, a line for each kind."""
+        return [
+            f"{len(odd)} values of the list's {kind} are not {kind.upper()} in hex, such as "
+            f"{odd[0][:_SHOWN_CHARS]!r}: those images are not compared with it"
+            for kind, odd in self.unread.items()
         ]
 
     def judge(self, row: int, body: bytes) -> Failure | None:
@@ -71,11 +83,11 @@ class Expected:
         return Failure(HASH_MISMATCH, detail=why) if why else None
 
 
-def _is(kind: str, value: Any) -> bool:
-    """Whether a list's value is a hash of this kind, in hex."""
-    return isinstance(value, str) and bool(
-        re.fullmatch(rf"\s*[0-9a-fA-F]{{{_DIGITS[kind]}}}\s*", value)
-    )
+def _hash(kind: str, value: Any) -> str | None:
+    """A list's value as lower-case hex, if it is a hash of this kind; `sha256:` may precede it."""
+    pattern = rf"\s*(?:{kind}[:=-]|0x)?([0-9a-f]{{{_DIGITS[kind]}}})\s*"
+    found = re.fullmatch(pattern, value.lower()) if isinstance(value, str) else None
+    return None if found is None else found[1]
 
 
 def _distance(listed: str, body: bytes) -> int | None:

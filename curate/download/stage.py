@@ -43,11 +43,13 @@ from frenchcat.curate.failures import Failure
 from frenchcat.curate.image.shrunk import MIN_MARGIN
 from frenchcat.curate.keys import key_of
 from frenchcat.curate.markers import Inputs, Signature, counts_of, marker, output_sha256
+from frenchcat.curate.notices import say_once
 from frenchcat.curate.parquets import read_parquet
 from frenchcat.curate.reasons import PERMANENT
 from frenchcat.curate.redo import Redo, redo_of
 from frenchcat.curate.removals import emptied, removed
 from frenchcat.curate.run_stage import run_stage
+from frenchcat.curate.safe_text import for_terminal
 from frenchcat.curate.stage import (
     Engine,
     Output,
@@ -405,6 +407,8 @@ class _Worker:
             keys = [key_of(shard, row) for row in range(rows.num_rows)]
             ledger = Ledger(self.stage.download.rights, rows)
             expected = Expected(rows) if self.stage.download.verify_hashes else None
+            for note in expected.notes() if expected is not None else ():
+                say_once(for_terminal(f"shard {shard}: {note}"))
             outcomes: dict[int, Outcome] = {}
             if self.stage.again is not None:
                 outcomes = self._present(shard, spool, encode_format, self.stage.again)

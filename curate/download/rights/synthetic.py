@@ -119,7 +119,10 @@ def signer_facts(store: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     failed = (store.get("validation_results") or {}).get("activeManifest", {}).get("failure", ())
     codes = sorted({str(one.get("code")) for one in _dicts(failed)})
     for code in codes:
-        if code.endswith(".mismatch") and not code.startswith("timeStamp"):
+        # Time stamps, and who somebody says to be (CAWG), are beside the bytes.
+        if code.endswith((".mismatch", ".unknownBox")) and not code.startswith(
+            ("timeStamp", "cawg")
+        ):
             yield "c2pa_changed", code
 
 

@@ -93,6 +93,29 @@ def test_the_same_image_coded_or_sized_anew_is_the_listed_one() -> None:
     assert Expected(rows.select(["pdq"])).judge(2, bodies[2]) is not None
 
 
+def test_hashes_are_read_with_their_kind_before_them_and_others_are_counted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    body = jpeg(0)
+    listed = [
+        f"sha256:{sha256(body)}",
+        f" SHA256-{sha256(b'x')} ",
+        f"md5:{md5(body)}",
+        "",
+        "q",
+        None,
+    ]
+    found = Expected(pa.table({"list_sha256": listed}))
+    judged = [found.judge(row, body) for row in range(len(listed))]
+    assert [one is not None for one in judged] == [False, True, False, False, False, False]
+    assert found.unread == {"sha256": [f"md5:{md5(body)}", "q"]}
+    with serve(healthy) as site:
+        crawl(site, tmp_path / "d", {"md5": ["\x1b[31mred", None]})
+    said = capsys.readouterr().err
+    assert "shard 00000: 1 values of the list's md5 are not MD5 in hex" in said
+    assert "\x1b" not in said
+
+
 def test_an_image_of_one_colour_has_no_hash_to_go_by() -> None:
     out = io.BytesIO()
     Image.new("RGB", (64, 64), "navy").save(out, "png")
