@@ -22,6 +22,7 @@ from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, DiffusionPipeline, UNet2DConditionModel
+from diffusers.callbacks import MultiPipelineCallbacks, PipelineCallback
 from diffusers.image_processor import VaeImageProcessor
 from diffusers.pipelines.pipeline_utils import ImagePipelineOutput
 from diffusers.schedulers.scheduling_utils import SchedulerMixin
@@ -77,6 +78,9 @@ class FrenchcatPipeline(_Pipeline):  # type: ignore[misc]
             patch=patch,
         )
         self.text = _text_encoder(text_model, text_pretrained)
+        self._guidance_scale, self._guidance_rescale, self._interrupt = 1.0, 0.0, False
+        self._cross_attention_kwargs: dict[str, Any] | None = None
+        self._num_timesteps = 0
 
     @torch.no_grad()
     def __call__(
@@ -93,6 +97,8 @@ class FrenchcatPipeline(_Pipeline):  # type: ignore[misc]
         *,
         height: int | None = None,
         width: int | None = None,
+        timesteps: Sequence[int] | None = None,
+        sigmas: Sequence[float] | None = None,
         eta: float = 0.0,
         guidance_rescale: float = 0.0,
         prompt_embeds: torch.Tensor | None = None,
@@ -101,6 +107,7 @@ class FrenchcatPipeline(_Pipeline):  # type: ignore[misc]
         negative_prompt_embeds: torch.Tensor | None = None,
         negative_prompt_attention_mask: torch.Tensor | None = None,
         negative_pooled_prompt_embeds: torch.Tensor | None = None,
+        cross_attention_kwargs: dict[str, Any] | None = None,
         callback_on_step_end: Callable[..., dict[str, Any]] | None = None,
         callback_on_step_end_tensor_inputs: Sequence[str] = ("latents",),
         callback: Callable[[int, Any, torch.Tensor], None] | None = None,
@@ -113,8 +120,18 @@ class FrenchcatPipeline(_Pipeline):  # type: ignore[misc]
         (N, P) for a model that takes them, are what `encode_prompt` gives, in the prompt's place.
         A `guidance_scale` of 1 is the conditional model, 0 leaves the prompt out.
         `guidance_rescale` is phi of 2305.08891, section 3.4; `eta` is of DDIM (2010.02502).
-        Raises ValueError for arguments that do not go together.
+        `timesteps` or `sigmas` take the place of `num_inference_steps`, where the scheduler takes
+        them. A callback may set `_interrupt`, or `_guidance_scale`: at most 1, as in Stable
+        Diffusion's pipeline, is the conditional model. Raises ValueError for arguments that do not
+        go together or are out of range.
         """
+        if num_images_per_prompt < 1 or num_inference_steps < 1 or callback_steps < 1:
+            raise ValueError(
+                f"num_images_per_prompt is {num_images_per_prompt}, num_inference_steps "
+                f"{num_inference_steps}, callback_steps {callback_steps}; give at least 1 of each"
+            )
+        if isinstance(callback_on_step_end, PipelineCallback | MultiPipelineCallbacks):
+            callback_on_step_end_tensor_inputs = callback_on_step_end.tensor_inputs
         wanted = self._prompts(prompt, (prompt_embeds, prompt_attention_mask, pooled_prompt_embeds))
         negative = self._negatives(
             negative_prompt,
@@ -132,16 +149,19 @@ class FrenchcatPipeline(_Pipeline):  # type: ignore[misc]
             known = ", ".join(self._callback_tensor_inputs)
             raise ValueError(f"callbacks are given {known}, not {', '.join(sorted(unknown))}")
         more = self._step_arguments(eta, generator)
-        times = self._times(num_inference_steps)
+        times = self._times(num_inference_steps, timesteps, sigmas)
         x = self._start(count, height, width, latents, generator) * self._first_sigma()
         self._interrupt = False
+        self._guidance_scale, self._guidance_rescale = guidance_scale, guidance_rescale
+        self._cross_attention_kwargs, self._num_timesteps = cross_attention_kwargs, len(times)
         with self.progress_bar(total=len(times)) as bar:
             for n, t in enumerate(times):
                 if self._interrupt:
                     continue
-                output = self._guided(
-                    self._scaled(x, t), t, condition, guidance_scale, guidance_rescale
-                )
+                weight = self._guidance_scale
+                if weight != guidance_scale:  # set by a callback
+                    weight = max(1.0, weight)
+                output = self._guided(self._scaled(x, t), t, condition, weight, guidance_rescale)
                 x = self._step(output, t, x, more)
                 if callback_on_step_end is not None:
                     there = {"latents": x, "prompt_embeds": condition.states[count:]}
@@ -191,6 +211,36 @@ class FrenchcatPipeline(_Pipeline):  # type: ignore[misc]
         path.write_text(json.dumps(index, indent=1) + "\n", encoding="utf-8")
 
     @property
+    def guidance_scale(self) -> float:
+        """Of the drawing at work or the last one, for callbacks."""
+        return self._guidance_scale
+
+    @property
+    def guidance_rescale(self) -> float:
+        """Likewise."""
+        return self._guidance_rescale
+
+    @property
+    def do_classifier_free_guidance(self) -> bool:
+        """Whether the negative prompts are asked, too."""
+        return self._guidance_scale not in (0.0, 1.0)
+
+    @property
+    def cross_attention_kwargs(self) -> dict[str, Any] | None:
+        """What the U-Net's attention is given beside the states."""
+        return self._cross_attention_kwargs
+
+    @property
+    def num_timesteps(self) -> int:
+        """The steps of the drawing."""
+        return self._num_timesteps
+
+    @property
+    def interrupt(self) -> bool:
+        """Whether a callback stopped the drawing."""
+        return self._interrupt
+
+    @property
     def _pools(self) -> bool:
         """Whether the U-Net takes pooled embeddings beside the states."""
         return self.unet.config.class_embed_type is not None
@@ -198,7 +248,11 @@ class FrenchcatPipeline(_Pipeline):  # type: ignore[misc]
     def _prompts(self, prompt: _Text, given: _Given) -> _Encoded:
         if (prompt is None) == (given[0] is None):
             raise ValueError("give either prompt or prompt_embeds")
-        return self.encode_prompt(prompt) if prompt is not None else self._checked(given, "")
+        if prompt is None:
+            return self._checked(given, "")
+        if not isinstance(prompt, str) and not len(prompt):
+            raise ValueError("prompt is an empty list; give at least one text")
+        return self.encode_prompt(prompt)
 
     def _negatives(self, nothing: _Text, given: _Given, count: int) -> _Encoded:
         """The negative prompts, one per prompt; empty texts where none is given."""
@@ -230,6 +284,11 @@ class FrenchcatPipeline(_Pipeline):  # type: ignore[misc]
         count = len(condition.states) // 2
         null = back.get("negative_prompt_embeds", condition.states[:count])
         prompts = back.get("prompt_embeds", condition.states[count:])
+        if len(null) != count or len(prompts) != count:
+            raise ValueError(
+                f"a callback gave {len(prompts)} prompt_embeds and {len(null)} "
+                f"negative_prompt_embeds for {count} images; give one for each"
+            )
         return replace(condition, states=torch.cat([null, prompts]))
 
     def _start(
@@ -249,11 +308,14 @@ class FrenchcatPipeline(_Pipeline):  # type: ignore[misc]
             sides.append(side if pixels is None else pixels // shrinks)
         shape = (count, self.unet.config.in_channels, *sides)
         device = self._execution_device
+        if isinstance(generator, list) and len(generator) != count:
+            raise ValueError(f"{len(generator)} generators for {count} images; give one for each")
         if latents is None:
             noise: torch.Tensor = randn_tensor(shape, generator, device, torch.float32)
             return noise
         sized = height is not None or width is not None
-        if len(latents) != count or (sized and tuple(latents.shape) != shape):
+        fits = latents.ndim == 4 and tuple(latents.shape[:2]) == shape[:2]
+        if not fits or (sized and tuple(latents.shape) != shape):
             raise ValueError(f"latents are {tuple(latents.shape)}, and {shape} are needed")
         return latents.to(device, torch.float32)
 
@@ -276,18 +338,37 @@ class FrenchcatPipeline(_Pipeline):  # type: ignore[misc]
         for prompt in self.text.too_long(prompts):
             logger.warning(f"cut to the text tower's {self.text.limit} tokens: {prompt!r}")
 
-    def _times(self, steps: int) -> torch.Tensor:
+    def _times(
+        self, steps: int, timesteps: Sequence[int] | None, sigmas: Sequence[float] | None
+    ) -> torch.Tensor:
         """The scheduler's times; a flow's are those it was trained at, and their noise."""
+        if timesteps is not None and sigmas is not None:
+            raise ValueError("give either timesteps or sigmas")
         device, end = self._execution_device, self.config.flow_end
         if end is None:
-            self.scheduler.set_timesteps(steps, device=device)
+            self._set_times(steps, timesteps=timesteps, sigmas=sigmas)
         else:
             total = self.scheduler.config.num_train_timesteps
-            times = [int(total - n * total / steps + 0.5) - 1 for n in range(steps)]
-            sigmas = [end * (t + 1) / total for t in times]
-            self.scheduler.set_timesteps(sigmas=sigmas, timesteps=times, device=device)
+            if sigmas is not None:
+                times = [round(sigma / end * total) - 1 for sigma in sigmas]
+            elif timesteps is not None:
+                times = [int(time) for time in timesteps]
+            else:
+                times = [int(total - n * total / steps + 0.5) - 1 for n in range(steps)]
+            noise = [end * (t + 1) / total for t in times]
+            self.scheduler.set_timesteps(sigmas=noise, timesteps=times, device=device)
         found: torch.Tensor = self.scheduler.timesteps
         return found
+
+    def _set_times(self, steps: int, **given: Sequence[float] | None) -> None:
+        """Set the scheduler's times by their number, or as they are given."""
+        chosen = {name: list(value) for name, value in given.items() if value is not None}
+        takes = inspect.signature(self.scheduler.set_timesteps).parameters
+        for name in chosen:
+            if name not in takes:
+                raise ValueError(f"{type(self.scheduler).__name__} takes no {name}; leave them out")
+        how: dict[str, Any] = chosen or {"num_inference_steps": steps}
+        self.scheduler.set_timesteps(**how, device=self._execution_device)
 
     def _first_sigma(self) -> float:
         return float(getattr(self.scheduler, "init_noise_sigma", 1.0))
@@ -321,6 +402,7 @@ class FrenchcatPipeline(_Pipeline):  # type: ignore[misc]
             encoder_hidden_states=condition.states.to(device, dtype),
             encoder_attention_mask=condition.mask.to(device),
             class_labels=None if pooled is None else pooled.to(device, dtype),
+            cross_attention_kwargs=self._cross_attention_kwargs,
             return_dict=False,
         )[0]
         return answer.float()
@@ -350,7 +432,9 @@ class FrenchcatPipeline(_Pipeline):  # type: ignore[misc]
         if self.config.patch > 1:
             x = torch.nn.functional.pixel_shuffle(x, self.config.patch)
         if self.vae is not None:
-            x = self.vae.decode((x / self.vae.config.scaling_factor).to(self.vae.dtype)).sample
+            shift = getattr(self.vae.config, "shift_factor", None) or 0.0
+            latents = x / self.vae.config.scaling_factor + shift
+            x = self.vae.decode(latents.to(self.vae.dtype)).sample
         return VaeImageProcessor().postprocess(x.float(), output_type=output_type)
 
 

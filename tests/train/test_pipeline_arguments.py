@@ -11,8 +11,8 @@ import torch
 from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import rescale_noise_cfg
 
 from frenchcat.train.export import scheduler_of
-from frenchcat.train.model import make_unet
-from frenchcat.train.pipeline import FrenchcatPipeline
+from frenchcat.train.model import Codec, make_unet
+from frenchcat.train.pipeline import FrenchcatPipeline, _joined
 from frenchcat.train.settings import DiffusionSettings, ModelSettings
 
 LONG = "a very long caption about a house with a red roof beside a river and nine green trees "
@@ -134,6 +134,117 @@ def test_eta_is_the_schedulers(pipe: Any, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(pipe, "scheduler", other)
     with pytest.raises(ValueError, match="DPMSolverMultistepScheduler has no eta"):
         by(1, 0.5)
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # theirs
+@pytest.mark.parametrize("name", ["EulerDiscreteScheduler", "DPMSolverMultistepScheduler"])
+def test_times_may_be_given_where_the_scheduler_takes_them(
+    pipe: Any, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    with pytest.raises(ValueError, match="DDIMScheduler takes no timesteps"):
+        drawn(pipe, "a cat", timesteps=[900, 500, 100])
+    made = getattr(diffusers, name).from_config(pipe.scheduler.config)
+    monkeypatch.setattr(pipe, "scheduler", made)
+    heard: list[int] = []
+    more = {"callback": lambda n, t, x: heard.append(int(t)), "latents": noise(1)}
+    given = drawn(pipe, "a cat", timesteps=[900, 500, 100], **more)
+    assert heard == [900, 500, 100]
+    assert pipe.num_timesteps == 3
+    usual = drawn(pipe, "a cat", num_inference_steps=3, **more)
+    times = heard[3:]
+    assert not torch.allclose(given, usual)
+    torch.testing.assert_close(drawn(pipe, "a cat", timesteps=times, **more), usual)
+    with pytest.raises(ValueError, match="give either timesteps or sigmas"):
+        drawn(pipe, "a cat", timesteps=[900], sigmas=[1.0])
+
+
+def test_a_flow_is_drawn_at_the_times_or_noise_that_is_given() -> None:
+    torch.manual_seed(0)
+    process = DiffusionSettings(schedule="flow", target="flow")
+    unet = make_unet(ModelSettings(channels=(8, 16), head_dim=8, attention_from=0), 16, 256)
+    made = FrenchcatPipeline(unet.eval(), scheduler_of(process), flow_end=0.999)
+    made.set_progress_bar_config(disable=True)
+    usual = drawn(made, "a cat", latents=noise(1), num_inference_steps=4)
+    for given in ({"timesteps": [999, 749, 499, 249]}, {"sigmas": [0.999, 0.749, 0.4995, 0.2498]}):
+        torch.testing.assert_close(drawn(made, "a cat", latents=noise(1), **given), usual)
+
+
+def _after_a_step(pipe: Any, x: torch.Tensor) -> torch.Tensor:
+    heard: list[torch.Tensor] = []
+    drawn(pipe, "a cat", latents=x, callback=lambda n, t, now: heard.append(now))
+    return heard[0]
+
+
+def test_diffusers_own_callbacks_are_taken(pipe: Any) -> None:
+    """Guidance ends after the first step: the conditional model alone, as in Stable Diffusion."""
+    from diffusers.callbacks import MultiPipelineCallbacks, SDCFGCutoffCallback
+
+    cut = SDCFGCutoffCallback(cutoff_step_ratio=None, cutoff_step_index=0)
+    x = noise(1)
+    for callback in (cut, MultiPipelineCallbacks([cut])):
+        found = drawn(pipe, "a cat", latents=x, callback_on_step_end=callback)
+        expected = _after_a_step(pipe, x)
+        for t in pipe.scheduler.timesteps[1:]:
+            states, mask, pooled = pipe.encode_prompt("a cat")
+            condition = _joined((states, mask, pooled), (states, mask, pooled), 1)
+            output = pipe._answer(expected, t, condition.part(1, 2))
+            expected = pipe._step(output, t, expected, {})
+        torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-3)
+    names: list[Any] = []
+
+    def watch(made: Any, n: int, t: Any, given: dict[str, Any]) -> dict[str, Any]:
+        names.append((made.guidance_scale, made.do_classifier_free_guidance, made.interrupt))
+        return {"prompt_embeds": torch.zeros(3, 4, 192)}
+
+    with pytest.raises(ValueError, match=r"a callback gave 3 prompt_embeds .* for 1 images"):
+        drawn(pipe, "a cat", callback_on_step_end=watch, guidance_rescale=0.5)
+    assert (names, pipe.guidance_rescale) == ([(4.0, True, False)], 0.5)
+
+
+def test_attention_is_given_what_the_caller_says(pipe: Any) -> None:
+    heard: list[Any] = []
+    forward = pipe.unet.forward
+
+    def listened(*given: Any, **more: Any) -> Any:
+        heard.append(more["cross_attention_kwargs"])
+        return forward(*given, **more | {"cross_attention_kwargs": None})
+
+    pipe.unet.forward = listened
+    try:
+        drawn(pipe, "a cat", cross_attention_kwargs={"scale": 0.5}, num_inference_steps=1)
+        drawn(pipe, "a cat", num_inference_steps=1)
+    finally:
+        del pipe.unet.forward
+    assert heard == [{"scale": 0.5}, None]
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"prompt": []}, "prompt is an empty list"),
+        ({"num_images_per_prompt": 0}, "num_images_per_prompt is 0"),
+        ({"num_inference_steps": 0}, "num_inference_steps 0"),
+        ({"callback_steps": 0}, "callback_steps 0"),
+        ({"latents": torch.zeros(1, 4, 16, 16)}, r"latents are \(1, 4, 16, 16\), and \(1, 3, 16"),
+        ({"generator": [torch.Generator()] * 2}, "2 generators for 1 images"),
+    ],
+)
+def test_arguments_out_of_range_are_said(pipe: Any, given: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        drawn(pipe, **({"prompt": "a cat"} | given))
+
+
+def test_latents_of_an_autoencoder_with_a_shift_are_decoded_as_in_training(pipe: Any) -> None:
+    torch.manual_seed(1)
+    vae = diffusers.AutoencoderKL(
+        block_out_channels=(8,), norm_num_groups=4, latent_channels=3, shift_factor=0.6
+    ).eval()
+    made = FrenchcatPipeline(pipe.unet, pipe.scheduler, vae=vae)
+    x = noise(1)
+    with torch.no_grad():
+        ours = made._pictures(x, "np")[0]
+    theirs = Codec(vae).decode(x)[0].permute(1, 2, 0).numpy()
+    np.testing.assert_allclose(255 * ours, theirs, atol=1)
 
 
 def test_what_is_saved_opens_again(
