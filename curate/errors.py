@@ -77,7 +77,7 @@ class Damaged(UserError):
 
 
 class Diverged(UserError):
-    """Training whose loss, gradient or weights are not finite; nothing of it was saved."""
+    """A training or a drawing whose numbers are not finite any more; nothing of it was saved."""
 
 
 class UnreadableImage(UserError):

@@ -49,6 +49,7 @@ _OF_FILES = frozenset(
     ("xmp_data_mining", "xmp_tdm_reservation", "c2pa_training_mining", "cawg_training_mining")
 )
 """Signals inside an image's file, which is not downloaded again."""
+_MOST_DAYS = 36_500
 _FIELDS = ("signal", "value", "where", "time", "decision")
 
 
@@ -105,8 +106,10 @@ def recheck(
     """
     if limit is not None and limit < 1:
         raise UserError(f"the limit is {limit}; give at least 1")
-    if not older_than_days >= 0:
-        raise UserError(f"--older-than is {older_than_days}; give a number of days, at least 0")
+    if not 0 <= older_than_days <= _MOST_DAYS:
+        raise UserError(
+            f"--older-than is {older_than_days:g}; give a number of days, from 0 to {_MOST_DAYS}"
+        )
     said, progress = Rechecked(), progress or Silent()
     cutoff = _text(now - timedelta(days=older_than_days))
     budget = limit

@@ -11,12 +11,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from frenchcat.curate.dataset import Dataset
+from frenchcat.curate.errors import UserError
 from frenchcat.curate.keys import by_shard
 from frenchcat.curate.urls import canonical_url, domain_of, host_of, plain_host
 
@@ -66,6 +68,16 @@ class Removed:
 
     def __bool__(self) -> bool:
         return bool(self.requests)
+
+
+def check_clock(dataset: Dataset, now: datetime) -> None:
+    """Raise `UserError` if a request was logged later than `now`: a clock is wrong."""
+    for request in removed(dataset).requests:
+        if datetime.fromisoformat(request.time) > now:
+            raise UserError(
+                f"this machine's clock says {now:%Y-%m-%d %H:%M} UTC, but removal "
+                f"{request.number} of {dataset.root} was logged at {request.time}; set the clock"
+            )
 
 
 def hash_of(text: str) -> str:

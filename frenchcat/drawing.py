@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -103,7 +104,8 @@ def draw_signed(
     png, jpeg or webp; with `mark` they carry the invisible mark of train/mark.py. `lora_scale`
     leaves a run's updates of low rank unmerged, and counts them so many times; it changes `opened`.
     Raises `UserError` for a folder that is not a run, an unreadable image, numbers out of range, a
-    run that was not audited, and if every drawing is refused.
+    run that was not audited, a clock outside the certificate's validity, and if every drawing is
+    refused.
     """
     from frenchcat.train.copies import without_copies
     from frenchcat.train.credentials import own_credentials
@@ -111,6 +113,7 @@ def draw_signed(
     from frenchcat.train.mark import check_size, marked
     from frenchcat.train.provenance import signed, with_source_type
     from frenchcat.train.receipts import artist_receipts, receipts_of
+    from frenchcat.train.signatures import check_clock
 
     _check(number, neighbours, kind, how)
     _check_steering(steering)
@@ -119,8 +122,9 @@ def draw_signed(
         check_size(*(how.get("size") or [parts.settings.data.size] * 2))
     guides, steered_by = _guides(steering, parts)
     start = _Start.of(parts, image, strength, mask, vary, mix)
-    limits = _limits(run, folder) if refuse_copies else None
+    limits = _limits(run, folder, parts) if refuse_copies else None
     credentials = credentials or own_credentials()
+    check_clock(credentials, datetime.now(UTC))
     requests = [SampleRequest(p, seed + n, negative) for p in prompts for n in range(number)]
     given = {**start.given(), "guides": guides, "watch": watch, "stopped": stopped}
 
@@ -244,13 +248,18 @@ def _opened(
     return opened
 
 
-def _limits(run: Path | None, folder: Path) -> Limits:
-    """From where on a drawing is refused as a copy. Raises `UserError` without an audit."""
+def _limits(run: Path | None, folder: Path, parts: Parts) -> Limits:
+    """From where on a drawing is refused as a copy. Raises `UserError` without an audit, and where
+    drawings cannot be compared.
+    """
     from frenchcat.train.copies import read_limits
+    from frenchcat.train.receipts import check_comparable
 
     if run is None:
         raise UserError("the bundled artist was not audited; name a run with --refuse-copies")
-    return read_limits(run, folder)
+    limits = read_limits(run, folder)
+    check_comparable(parts.settings.data, run)
+    return limits
 
 
 def _nearest(receipts: Receipts) -> Iterator[dict[str, Any]]:

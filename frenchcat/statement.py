@@ -12,20 +12,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from frenchcat import __version__
+from frenchcat.curate import removals
 from frenchcat.curate.dataset import Dataset, file_sha256
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.export import new_folder
 from frenchcat.curate.html_page import head
 from frenchcat.curate.json_text import json_text
-from frenchcat.curate.removals import Request, removed
+from frenchcat.curate.removals import Request
 from frenchcat.curate.safe_text import for_html
-from frenchcat.train.signatures import check_clock, signed, verified_bytes
+from frenchcat.train.signatures import SignatureFinding, check_clock, signed, verified_bytes
 
 if TYPE_CHECKING:
     from frenchcat.train.credentials import Credentials
@@ -49,7 +50,7 @@ def statement_of(
     dataset: Dataset, uses: Uses, request: Request | None, now: datetime
 ) -> dict[str, Any]:
     """What statement.json says; JSON-able. Raises `UserError` if the clock is behind the log."""
-    _check_log(dataset, now)
+    removals.check_clock(dataset, now)
     by, value = uses.asked
     asked: dict[str, Any] = {by: value}
     if by == "like":
@@ -78,20 +79,11 @@ def statement_of(
     }
 
 
-def _check_log(dataset: Dataset, now: datetime) -> None:
-    for request in removed(dataset).requests:
-        if datetime.fromisoformat(request.time) > now:
-            raise UserError(
-                f"this machine's clock says {now:%Y-%m-%d %H:%M} UTC, but removal "
-                f"{request.number} of {dataset.root} was logged at {request.time}; set the clock"
-            )
-
-
 def check_can_sign(dataset: Dataset, credentials: Credentials) -> None:
     """Raise `UserError` if the clock is wrong: before a statement, and before anything is done."""
     now = datetime.now(UTC)
     check_clock(credentials, now)
-    _check_log(dataset, now)
+    removals.check_clock(dataset, now)
 
 
 def write_statement(value: Mapping[str, Any], folder: Path, credentials: Credentials) -> None:
@@ -107,8 +99,9 @@ def write_statement(value: Mapping[str, Any], folder: Path, credentials: Credent
 def verify_statement(path: Path, trust: bytes = b"") -> dict[str, Any]:
     """What the signature beside a statement.json says: intact, signer, key, page, `words`.
 
-    `page` is whether statement.html beside it says what the JSON says; None without one. Raises
-    `UserError` for a file that is not a statement, or that has no signature beside it.
+    `page` is whether statement.html beside it says what the JSON says; None without one. `doubts`
+    are about the time that it names. Raises `UserError` for a file that is not a statement, or that
+    has no signature beside it.
     """
     beside = path.with_name(SIGNATURE)
     try:
@@ -123,15 +116,45 @@ def verify_statement(path: Path, trust: bytes = b"") -> dict[str, Any]:
     value = _parsed(path, data)
     finding = verified_bytes(data, signature, trust)
     html = path.with_name(PAGE)
-    page = html.read_bytes() == page_of(data).encode() if html.exists() else None
+    page = _says_the_same(html, data) if html.exists() else None
+    doubts = _doubts(value, finding, datetime.now(UTC))
     return {
         "statement": str(path),
         "intact": finding.intact and page is not False,
         "signer": finding.signer,
         "key": finding.key,
         "page": page,
-        "words": _words(finding.intact, finding.signer, finding.key, page, value),
+        "doubts": doubts,
+        "words": _words(finding.intact, finding.signer, finding.key, page, value, doubts),
     }
+
+
+def _says_the_same(html: Path, data: bytes) -> bool:
+    try:
+        return html.read_bytes() == page_of(data).encode()
+    except (KeyError, TypeError, AttributeError, ValueError):  # no page follows from such a JSON
+        return False
+
+
+def _doubts(value: Mapping[str, Any], finding: SignatureFinding, now: datetime) -> list[str]:
+    """What is wrong with the time that a statement says it was made at."""
+    try:
+        made = datetime.fromisoformat(str(value.get("time")))
+        late = made > now
+    except (ValueError, TypeError):  # no time, or one without a zone
+        return [f"its time is {value.get('time')!r}, which is not a time with a zone"]
+    doubts = []
+    if not finding.begins <= made <= finding.ends:
+        doubts.append(
+            f"its time is outside the validity of the signer's certificate "
+            f"({finding.begins:%Y-%m-%d} to {finding.ends:%Y-%m-%d})"
+        )
+    if late:
+        doubts.append(
+            f"its time lies after this machine's clock ({now:%Y-%m-%d %H:%M} UTC): one of the "
+            "clocks is wrong"
+        )
+    return doubts
 
 
 def _parsed(path: Path, data: bytes) -> dict[str, Any]:
@@ -145,7 +168,12 @@ def _parsed(path: Path, data: bytes) -> dict[str, Any]:
 
 
 def _words(
-    intact: bool, signer: str, key: str, page: bool | None, value: Mapping[str, Any]
+    intact: bool,
+    signer: str,
+    key: str,
+    page: bool | None,
+    value: Mapping[str, Any],
+    doubts: Sequence[str],
 ) -> list[str]:
     if not intact:
         return ["CHANGED since it was signed; do not trust what it says"]
@@ -159,7 +187,8 @@ def _words(
         False: f"{PAGE} was CHANGED: it does not say what {JSON} says",
         None: f"there is no {PAGE} beside it",
     }[page]
-    return [f"unchanged since it was signed {by}", told, f"  time: {value.get('time')}"]
+    said = [f"unchanged since it was signed {by}", told, f"  time: {value.get('time')}"]
+    return said + [f"  but {doubt}" for doubt in doubts]
 
 
 def page_of(data: bytes) -> str:

@@ -14,7 +14,7 @@ from frenchcat.curate.licence import CREATORS
 from frenchcat.curate.remove import Match, RemovalQuery
 from frenchcat.curate.select import names, open_selection
 from frenchcat.curate.sql_text import literal, quoted
-from frenchcat.train.used import Use, runs_of, use_of
+from frenchcat.train.used import Use, check_trained_on, runs_of, use_of
 
 _CREATORS = (*CREATORS, "photographer")
 """Columns of a list, and signals of the ledger, that name who made an image."""
@@ -51,8 +51,11 @@ def uses_of(
 ) -> Uses:
     """Look the rows up in every selection and in runs; None: the runs beside the dataset.
 
-    Raises `NotFound` for a folder that is not a run, or a run without that `checkpoint`.
+    Raises `NotFound` for a folder that is not a run, or a run without that `checkpoint`, and
+    `UserError` for a run on other data.
     """
+    for run in runs or ():
+        check_trained_on(run, Path(dataset.root))
     keys = {one.key for one in matches}
     selections = {
         name: len(keys & set(open_selection(dataset, name).table["key"].to_pylist()))

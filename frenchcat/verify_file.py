@@ -23,6 +23,7 @@ def verify_file(path: Path, trust: Path | None = None) -> dict[str, Any]:
     Of a .json file: what the signature of a statement says (statement.py). Raises `UserError` for a
     file that is neither, or not an image of a kind that carries manifests.
     """
+    from frenchcat.train.credentials import check_certificates
     from frenchcat.train.provenance import source_types, verified
 
     try:
@@ -30,8 +31,8 @@ def verify_file(path: Path, trust: Path | None = None) -> dict[str, Any]:
         known = b"" if trust is None else trust.read_bytes()
     except OSError as error:
         raise UserError(f"{error.filename} cannot be read ({error.strerror})") from None
-    if known and b"BEGIN CERTIFICATE" not in known:
-        raise UserError(f"--trust {trust} holds no PEM certificate")
+    if trust is not None:
+        check_certificates(known, f"--trust {trust}")
     if path.suffix.lower() == ".json":
         from frenchcat.statement import verify_statement
 
@@ -88,8 +89,10 @@ def _words(found: Mapping[str, Any]) -> list[str]:
         return [first, *troubles]
     doubts = [f"  but {doubt}" for doubt in found["doubts"]]
     if not found["intact"]:
-        first = "CHANGED since it was signed; do not trust what it says:"
-        return [first, *troubles, *doubts]
+        first = "CHANGED since it was signed"
+        if not found["changed"]:
+            first = "NOT CHECKED: whether it was changed since it was signed cannot be said"
+        return [f"{first}; do not trust what it says:", *troubles, *doubts]
     signer = {
         "own": "by your own self-issued key",
         "known": f"by {found['signer']}, whom you trust",

@@ -29,11 +29,12 @@ from frenchcat.curate.system_errors import check_writable
 from frenchcat.train.copies import FILE, NAMES, Limits, limits_of, signals_of
 from frenchcat.train.draw import SampleRequest, draw
 from frenchcat.train.permutation import key_of
-from frenchcat.train.receipts import Neighbour, receipts_of
+from frenchcat.train.receipts import Neighbour, check_comparable, receipts_of
 from frenchcat.train.rows import TrainingRows, open_rows
-from frenchcat.train.run import Parts, dataset_of, open_run
+from frenchcat.train.run import Parts, open_run
 from frenchcat.train.seen import LIMIT
 from frenchcat.train.stamps import Stamps, stamps_of
+from frenchcat.train.start import weights_digest
 from frenchcat.train.text import variants_of
 
 if TYPE_CHECKING:
@@ -89,6 +90,7 @@ class CopyAudit:
     seed: int
     notes: tuple[str, ...] = ()
     said: str = SAID
+    weights: str | None = None  # SHA-256 of those that drew
 
     @property
     def share(self) -> float:
@@ -136,15 +138,10 @@ def audit(
         )
     parts, state, found = opened or open_run(run, checkpoint, device)
     check_writable(run, "run: it holds the audit")
-    if parts.settings.data.dataset is None:
-        raise UserError(
-            f"{run} was trained on tars outside a dataset, and drawings are compared by a "
-            "dataset's index; frenchcat adopt FOLDER --out DATASET, then train on a selection of it"
-        )
-    dataset_of(run, parts.settings.data.dataset)
+    check_comparable(parts.settings.data, run)
+    assert parts.settings.data.dataset is not None
     rows = open_rows(run / "rows")
-    if rows is None:
-        raise UserError(f"{run} has no rows/ any more; train again to make them")
+    assert rows is not None
     if not rows.held_out:
         raise UserError(
             f"{run} held out no image, so nothing says what it draws of captions that it was not "
@@ -186,6 +183,7 @@ def audit(
         tuple(copies),
         stamps,
         seed=seed,
+        weights=weights_digest(found),
         notes=_notes(limits, false_alarms, receipts.note, stamps.note),
         **how,
     )

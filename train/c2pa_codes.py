@@ -25,6 +25,7 @@ _CHANGED = {
     "ingredient.manifest.mismatch": "the manifest of an image that it was made from was changed",
     "ingredient.claimSignature.mismatch": "the signature of an image it comes from does not fit",
     "manifest.mismatch": "the manifest is not the one that is named",
+    "assertion.action.ingredientMismatch": "an action names an image that the manifest lacks",
 }
 _BROKEN = {
     "claim.missing": "the manifest has no claim",
@@ -44,6 +45,33 @@ _BROKEN = {
     "assertion.json.invalid": "an assertion is not JSON",
     "assertion.cbor.invalid": "an assertion is not CBOR",
     "assertion.metadata.disallowed": "an assertion holds metadata that are not allowed",
+    "assertion.metadata.malformed": "an assertion of metadata cannot be read",
+    "assertion.dataHash.malformed": "the hash of the image's bytes cannot be read",
+    "assertion.dataHash.redacted": "the hash of the image's bytes was removed",
+    "assertion.bmffHash.malformed": "the hash of the file's boxes cannot be read",
+    "assertion.boxesHash.malformed": "the hash of the file's boxes cannot be read",
+    "assertion.collectionHash.malformed": "the hash of the collection cannot be read",
+    "assertion.collectionHash.incorrectItemCount": "the collection has more or fewer files",
+    "assertion.collectionHash.invalidURI": "the collection names a file that cannot be named so",
+    "assertion.multiAssetHash.malformed": "the hash of the file's parts cannot be read",
+    "assertion.multiAssetHash.missingPart": "a part of the file is missing",
+    "assertion.hardBinding.redacted": "what binds the claim to the image's bytes was removed",
+    "assertion.action.malformed": "an action cannot be read",
+    "assertion.action.redacted": "an action was removed",
+    "assertion.action.redactionMismatch": "an action tells of another removal than there was",
+    "assertion.action.softBindingMissing": "an action names a mark that the manifest lacks",
+    "assertion.ingredient.malformed": "what it says of an image that it was made from is broken",
+    "assertion.cloud-data.hardBinding": "what binds the claim to the bytes lies elsewhere",
+    "assertion.cloud-data.actions": "the actions lie elsewhere, where they may not lie",
+    "assertion.cloud-data.labelMismatch": "an assertion that lies elsewhere is not the one named",
+    "assertion.cloud-data.malformed": "an assertion that lies elsewhere cannot be read",
+    "assertion.external-reference.malformed": "a reference to something elsewhere cannot be read",
+    "assertion.outsideManifest": "the claim names an assertion of another manifest",
+    "assertion.timestamp.malformed": "an assertion of time stamps cannot be read",
+    "manifest.compressed.invalid": "a packed manifest cannot be unpacked",
+    "manifest.timestamp.invalid": "a manifest of time stamps has what it may not have",
+    "manifest.timestamp.wrongParents": "a manifest of time stamps names the wrong parents",
+    "manifest.unreferenced": "there is a manifest that no other names",
     "manifest.missing": "a manifest that is named is missing",
     "manifest.inaccessible": "a manifest that is named cannot be reached",
     "manifest.multipleParents": "the manifest names more than one parent",
@@ -57,8 +85,8 @@ _BROKEN = {
 }
 _SIGNER = {
     "signingCredential.invalid": "the signer's certificate is not one for C2PA",
-    "signingCredential.expired": "the signer's certificate has expired, and no time stamp proves "
-    "that it was valid at signing",
+    "signingCredential.expired": "the signer's certificate has expired, or this machine's clock is "
+    "wrong; no time stamp proves that it was valid at signing",
     "signingCredential.revoked": "the signer's certificate was revoked",
     "signingCredential.ocsp.revoked": "the signer's certificate was revoked",
     "signingCredential.ocsp.unknown": "the issuer does not know the signer's certificate",
@@ -72,6 +100,8 @@ _SIGNER = {
     "algorithm.unsupported": "the signature's algorithm is not known here",
     "algorithm.deprecated": "the signature's algorithm is no longer safe",
 }
+_IDENTITY = "who made it, as a person or an organisation says in it, cannot be confirmed here"
+"""The words of failures of CAWG's identity assertions, beside the signature (cawg.io, 1.1)."""
 _BY_END = {
     "malformed": ("broken", "cannot be read"),
     "mismatch": ("changed", "does not fit"),
@@ -88,6 +118,8 @@ def meaning_of(code: str) -> tuple[Kind, str]:
         if code in known:
             return kind, known[code]  # type: ignore[return-value]
     part, _, end = code.rpartition(".")
+    if part.startswith("cawg"):
+        return "signer", _IDENTITY
     if part.startswith(("signingCredential", "timeStamp", "timeOfSigning", "algorithm")):
         return "signer", "the signer's credentials have a failure that is not known here"
     kind, words = _BY_END.get(end, ("broken", "has a failure that is not known here"))

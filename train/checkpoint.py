@@ -15,7 +15,6 @@ the best by held-out loss.
 
 from __future__ import annotations
 
-import json
 import math
 import re
 import shutil
@@ -30,6 +29,7 @@ from frenchcat.curate.config import resolve
 from frenchcat.curate.errors import UserError, first_line
 from frenchcat.curate.json_text import json_text
 from frenchcat.curate.system_errors import writing
+from frenchcat.curate.typed_json import loaded
 from frenchcat.train.export import write_pipeline
 from frenchcat.train.settings import TrainSettings
 
@@ -37,7 +37,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 FOLDER = "checkpoints"
+OTHER_UNTIL = "other run until"
+"""In an identity: the step until which the run had another order (`--other-run`), if it had."""
 _NAME = re.compile(r"step-(\d{8,})")
+_ORDER = ("selection", "seed", "data")
+"""What of an identity decides the order of the rows."""
 
 
 @dataclass(frozen=True)
@@ -138,10 +142,13 @@ def steps(run: Path) -> list[Path]:
 
 def read_state(path: Path) -> State:
     """The state.json of a checkpoint. Raises `UserError` if it is broken."""
+    where = f"{path} is not a complete checkpoint: its state.json"
+    cure = "delete it to use the one before"
     try:
-        return State(**json.loads((path / "state.json").read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
-        raise _not_whole(path, error) from None
+        data = (path / "state.json").read_bytes()
+    except OSError as error:
+        raise UserError(f"{where} cannot be read ({error.strerror}); {cure}") from None
+    return loaded(State, data, where, cure)
 
 
 def load_tensors(path: Path) -> dict[str, Tensor]:
@@ -176,6 +183,11 @@ def check_identity(path: Path, state: State, identity: dict[str, Any]) -> None:
                 f"{path.parent.parent} was trained with another {name} ({_short(then)}, now "
                 f"{_short(now)}); give another run.out, or resume anyway with --other-run"
             )
+
+
+def orders_otherwise(state: State, identity: dict[str, Any]) -> bool:
+    """Whether a run of this identity draws its rows in another order than a checkpoint's run."""
+    return any(state.identity.get(name) != identity.get(name) for name in _ORDER)
 
 
 def _not_whole(path: Path, error: Exception) -> UserError:

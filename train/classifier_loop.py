@@ -115,10 +115,10 @@ class ClassifierTrainer(Trainer):
     def _make_loss(self) -> ClassifierLoss:
         return ClassifierLoss(self.settings, self.parts, self.weights, self.classes)
 
-    def _identity(self) -> dict[str, Any]:
+    def _identity(self, digest: str) -> dict[str, Any]:
         diffusion = as_dict(self.settings.diffusion)
         return {
-            "selection": self.rows.digest,
+            "selection": digest,
             "seed": self.settings.run.seed,
             "classifier": as_dict(self.settings.classifier),
             "diffusion": {n: diffusion[n] for n in ("schedule", "steps", "zero_terminal")},

@@ -17,14 +17,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.notices import say_once
+from frenchcat.curate.typed_json import loaded
+from frenchcat.train.model import network_of
 from frenchcat.train.permutation import key_of
+from frenchcat.train.pictures import plain_sizes, squarest
+from frenchcat.train.start import weights_digest
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -93,19 +97,17 @@ def prompt_effects(parts: Parts, requests: Sequence[SampleRequest]) -> NDArray[n
     import torch
 
     from frenchcat.train.draw import AT_ONCE, noise_of
-    from frenchcat.train.model import network_of
-    from frenchcat.train.pictures import plain_sizes
 
     network = network_of(parts.unet, parts.family.answer)
     device = next(parts.unet.parameters()).device
-    side = parts.settings.data.size
+    size = squarest(parts.settings.data)  # as it draws
     found: list[NDArray[np.float64]] = []
     for start in range(0, len(requests), AT_ONCE):
         some = requests[start : start + AT_ONCE]
         x = torch.stack([noise_of(one.seed, parts.shape) for one in some]).to(device)
         t = torch.full((len(some),), len(parts.diffusion) - 1, device=device)
         both = parts.text([""] * len(some) + [one.prompt for one in some]).to(device)
-        both = both.sized(torch.tensor([plain_sizes((side, side))] * 2 * len(some)))
+        both = both.sized(torch.tensor([plain_sizes(size)] * 2 * len(some)))
         plain = network(x, t, both.part(0, len(some)))
         told = network(x, t, both.part(len(some), 2 * len(some)))
         moved = (told - plain).float().square().flatten(1).mean(1).sqrt()
@@ -163,22 +165,31 @@ def _refused(wanted: SampleRequest, near: Neighbour) -> str:
 
 def read_limits(run: Path, checkpoint: Path) -> Limits:
     """The limits that `frenchcat audit` found for a run's checkpoint. Raises `UserError`."""
-    import json
-
+    cure = f"run: frenchcat audit {run}"
     try:
-        told: dict[str, Any] = json.loads((run / FILE).read_text(encoding="utf-8"))
-        limits = Limits(**told["limits"])
+        data = (run / FILE).read_bytes()
     except FileNotFoundError:
+        raise UserError(f"{run} was not audited, so nothing says what a copy is; {cure}") from None
+    except OSError as error:
+        raise UserError(f"{run / FILE} cannot be read ({error.strerror}); {cure}") from None
+    told = loaded(_Audited, data, str(run / FILE), cure)
+    if told.checkpoint != checkpoint.name:
         raise UserError(
-            f"{run} was not audited, so nothing says what a copy is; run: frenchcat audit {run}"
-        ) from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            f"{run / FILE} cannot be read ({error}); run: frenchcat audit {run}"
-        ) from None
-    if told.get("checkpoint") != checkpoint.name:
-        raise UserError(
-            f"{run / FILE} is about checkpoint {told.get('checkpoint')}, and {checkpoint.name} "
-            f"draws; run: frenchcat audit {run} --checkpoint {checkpoint}"
+            f"{run / FILE} is about checkpoint {told.checkpoint}, and {checkpoint.name} "
+            f"draws; {cure} --checkpoint {checkpoint}"
         )
-    return limits
+    if told.weights not in (None, weights_digest(checkpoint)):
+        raise UserError(
+            f"{run / FILE} is about other weights than those of {checkpoint.name}, which was "
+            f"trained anew since; {cure} --checkpoint {checkpoint}"
+        )
+    return told.limits
+
+
+@dataclass(frozen=True)
+class _Audited:
+    """What is read of an audit.json."""
+
+    limits: Limits
+    checkpoint: str
+    weights: str | None = None  # their SHA-256; None: written by an older version

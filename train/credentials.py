@@ -82,6 +82,21 @@ def read_credentials(key: Path, certificates: Path) -> Credentials:
     return ready
 
 
+def check_certificates(pem: bytes, named: str) -> None:
+    """Raise `UserError` where a file called `named` holds no certificates, or damaged ones."""
+    from cryptography import x509
+
+    if b"BEGIN CERTIFICATE" not in pem:
+        raise UserError(f"{named} contains no PEM certificate; give one of a signer or an issuer")
+    try:
+        x509.load_pem_x509_certificates(pem)
+    except ValueError as error:
+        reason = first_line(error, 120)
+        raise UserError(
+            f"{named} contains a certificate that cannot be read ({reason}); give it whole"
+        ) from None
+
+
 def as_c2pa_wants(found: Credentials) -> Credentials | None:
     """The key as PKCS#8, the certificates from the signer's to the root's.
 

@@ -6,8 +6,9 @@ Nothing that is not finite is ever saved, so that the newest checkpoint is a goo
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from frenchcat.curate.errors import Diverged
 from frenchcat.train import checkpoint
@@ -20,14 +21,26 @@ if TYPE_CHECKING:
 
 
 def diverged_at(
-    step: int, loss: float, norm: float, *, loaded: Loaded, x_t: Tensor, folder: Path, rate: float
+    step: int,
+    loss: float,
+    norm: float,
+    *,
+    loaded: Loaded,
+    prepared: Mapping[str, Any],
+    folder: Path,
+    rate: float,
 ) -> Diverged:
     """The error of a step whose loss or gradient's norm is not finite; the weights did not move.
 
-    `x_t` is what the network saw of the batch; `rate` is optimizer.rate.
+    `prepared` is what the network saw of the batch (loss.py); `rate` is optimizer.rate.
     """
-    sick = (~x_t.isfinite().flatten(1).all(1)).tolist()
-    keys = [key for key, is_sick in zip(loaded.keys, sick, strict=True) if is_sick]
+    sound = prepared["x_t"].isfinite().flatten(1).all(1).tolist()
+    condition = prepared.get("condition")  # of a classifier there is none
+    for told in (getattr(condition, name, None) for name in ("states", "pooled")):
+        if told is not None:
+            finite = told.isfinite().flatten(1).all(1).tolist()
+            sound = [one and other for one, other in zip(sound, finite, strict=True)]
+    keys = [key for key, is_sound in zip(loaded.keys, sound, strict=True) if not is_sound]
     if keys:
         which = f"not finite before the model sees them: {', '.join(keys[:5])}"
     else:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from frenchcat.curate.errors import UserError
+from frenchcat.curate.errors import Diverged, UserError
 from frenchcat.curate.image import open_image
 from frenchcat.curate.notices import say_once
 from frenchcat.train.guidance import Guided
@@ -84,7 +84,8 @@ def draw(
     `threshold` are those of guidance.py; `spacing` of the sampler's times is `even` or `karras`.
     `guides` steer in addition to classifier-free guidance; `watch` is called after each step,
     `stopped` before each. Raises `Stopped` if that returns true, ValueError for steps or a strength
-    out of range, `UserError` for a guide or a mask that does not fit.
+    out of range, `UserError` for a guide or a mask that does not fit, `Diverged` for a drawing
+    that is not finite.
     """
     width, height = size or squarest(parts.settings.data)
     how = _How(
@@ -192,10 +193,23 @@ def _drawn_together(
         drawn = [noise_of(wanted.seed, shape, n + 1) for wanted in requests]
         return torch.stack(drawn).to(device)
 
-    pixels = parts.codec.decode(sample(how.sampler, step, parts.diffusion, x, times, fresh))
+    x_0 = sample(how.sampler, step, parts.diffusion, x, times, fresh)
+    _check_finite(x_0, requests)
+    pixels = parts.codec.decode(x_0)
     if known is not None:
         pixels = known.finished(pixels)
     return [_picture(one) for one in pixels]
+
+
+def _check_finite(x_0: Tensor, requests: Sequence[SampleRequest]) -> None:
+    """Raise `Diverged` for a drawing of numbers that are not finite, which would be black."""
+    sound = x_0.isfinite().flatten(1).all(1).tolist()
+    bad = [one.prompt for one, is_sound in zip(requests, sound, strict=True) if not is_sound]
+    if bad:
+        raise Diverged(
+            f"the drawing of {bad[0]!r} is not finite ({len(bad)} of {len(requests)} are not): the "
+            "model diverged, or guidance is too strong; lower guidance, or give another checkpoint"
+        )
 
 
 def _varied(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import astuple
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -34,6 +34,12 @@ if TYPE_CHECKING:
 
 Words = Literal["caption", "label"]
 """The column of a selection that a model learns from; it becomes the rows' caption."""
+Allowed = Callable[[str], None]
+"""Called with the digest of new rows before they replace others; raises where they may not."""
+
+
+def always(digest: str) -> None:
+    """Any rows may replace others."""
 
 
 def rows_of_selection(
@@ -45,13 +51,15 @@ def rows_of_selection(
     words: Words = "caption",
     held_out_keys: Sequence[str] = (),
     captions: CaptionColumns | None = None,
+    allowed: Allowed = always,
 ) -> TrainingRows:
     """Lay out a selection's rows, once.
 
     `edges` divide width/height into buckets; empty: one bucket. `held_out` rows, a tenth at most,
     are never drawn. `captions` are taken in place of the selection's. For the words `label`, rows
-    without one are left out. Existing rows are opened if none of their inputs has changed. Raises
-    `UserError` if there is no such selection, or fewer than two labels in it.
+    without one are left out. Existing rows are opened if none of their inputs has changed;
+    otherwise they are replaced, if that is `allowed`. Raises `UserError` if there is no such
+    selection, or fewer than two labels in it.
     """
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -93,6 +101,7 @@ def rows_of_selection(
     digest = selection.digest
     if captions is not None:  # which the selection's digest does not cover
         digest = digest_of([digest, columns["caption"].to_pylist()])
+    allowed(digest)
     return lay_out(folder, digest, paths, rows, population, kept_out, stamp)
 
 
@@ -120,6 +129,7 @@ def rows_of_tars(
     caption: str | None = None,
     held_out_keys: Sequence[str] = (),
     captions: CaptionColumns | None = None,
+    allowed: Allowed = always,
 ) -> tuple[TrainingRows, list[str]]:
     """Lay out the samples of foreign tars from their headers; also returns what is left out, in
     words.
@@ -173,6 +183,7 @@ def rows_of_tars(
         table = table.append_column(pa.field("name", pa.string()), [names])
     stamp = stamp_of_tars(paths, held_out, edges, caption, held_out_keys, captions)
     more = {"stamps": [astuple(one) for one in stamps], "left_out": dict(left_out.most_common())}
+    allowed(digest)
     rows = lay_out(folder, digest, paths, [table], population, kept_out, stamp, more)
     return rows, troubles
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from frenchcat.curate.errors import UserError, first_line
+from frenchcat.curate.errors import Diverged, UserError, first_line
 from frenchcat.train.settings import ModelSettings
 from frenchcat.train.text import Condition
 
@@ -81,16 +81,34 @@ def make_unet(
 
 
 def load_unet(folder: Path) -> Any:
-    """The UNet2DConditionModel of a folder, in float32. Raises `UserError` if it does not load."""
+    """The UNet2DConditionModel of a folder, in float32.
+
+    Raises `UserError` if it does not load, or has weights that are not finite.
+    """
     import diffusers
 
     unet_class: Any = diffusers.UNet2DConditionModel
     # Low memory use would ask accelerate, which is not a dependency.
     how = {"local_files_only": True, "low_cpu_mem_usage": False}
     try:
-        return unet_class.from_pretrained(folder, **how).float()
+        unet = unet_class.from_pretrained(folder, **how).float()
     except (OSError, ValueError, RuntimeError) as error:
         raise UserError(f"{folder} does not load: {first_line(error, 200)}") from None
+    check_weights(unet, folder)
+    return unet
+
+
+def check_weights(network: Any, folder: Path) -> None:
+    """Raise `UserError` for weights that are not finite, from which nothing is drawn or trained."""
+    import torch
+
+    state = network.state_dict()
+    bad = [name for name, tensor in state.items() if not bool(torch.isfinite(tensor).all())]
+    if bad:
+        raise UserError(
+            f"{folder} does not load: {len(bad)} of its {len(state)} tensors are not finite, such "
+            f"as {bad[0]}; its training diverged, give another checkpoint"
+        )
 
 
 def unet_output(unet: Any, x: Tensor, t: Tensor, condition: Condition) -> Tensor:
@@ -141,6 +159,11 @@ class Codec:
         except (OSError, ValueError, KeyError) as error:
             reason = first_line(error, 200)
             raise UserError(f"model.vae {path} does not load: {reason}") from None
+        if getattr(vae.config, "latents_mean", None) is not None:
+            raise UserError(
+                f"model.vae {path} has a mean for each channel of its latents (latents_mean), "
+                "which is not trained with here; give another autoencoder"
+            )
         return cls(vae.eval().requires_grad_(False))
 
     def to(self, device: Any) -> Codec:
@@ -163,7 +186,7 @@ class Codec:
         return (torch.cat(latents) - self._shift()) * float(self.vae.config.scaling_factor)
 
     def decode(self, x: Tensor) -> Tensor:
-        """x_0 -> uint8 images (B, 3, H, W)."""
+        """x_0 -> uint8 images (B, 3, H, W). Raises `Diverged` if a VAE's are not finite."""
         import torch
 
         if self.vae is not None:
@@ -171,6 +194,11 @@ class Codec:
                 scaled = x / float(self.vae.config.scaling_factor) + self._shift()
                 parts = torch.split(scaled.to(self.vae.dtype), AT_ONCE)
                 x = torch.cat([self.vae.decode(part).sample.float() for part in parts])
+            if not bool(x.isfinite().all()):
+                raise Diverged(
+                    "the autoencoder's images are not finite, though the latents are: its weights "
+                    "are damaged, or too coarse for them; give another autoencoder"
+                )
         x = self.pixels(x)
         return ((x.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
 

@@ -65,6 +65,7 @@ class Finding:
 
     signed: bool
     intact: bool = False  # every byte is as it was signed
+    changed: bool = False  # some are not; neither: that cannot be checked
     key: Key = "unknown"
     signer: str | None = None
     facts: dict[str, Any] = field(default_factory=dict)  # of our assertion
@@ -154,11 +155,13 @@ def verified(data: bytes, kind: str, known: bytes = b"", own: bytes | None = Non
             return Finding(
                 False, troubles=tuple(troubles + ["a manifest that lost its place"] * there)
             )
-        return Finding(True, troubles=(f"the manifest cannot be read: {told}", *troubles))
+        said = (f"the manifest cannot be read: {told}", *troubles)
+        return Finding(True, changed=bool(troubles), troubles=said)
     try:
         return _found(store, troubles, mine)
     except (KeyError, TypeError, AttributeError):  # a damaged manifest may lack any part
-        return Finding(True, troubles=("the manifest is malformed", *troubles))
+        said = ("the manifest is malformed", *troubles)
+        return Finding(True, changed=bool(troubles), troubles=said)
 
 
 def _trusted(store: dict[str, Any]) -> bool:
@@ -176,6 +179,7 @@ def _found(store: dict[str, Any], troubles: list[str], mine: bool) -> Finding:
             said["generated"] = any(one.get("digitalSourceType") == SOURCE for one in actions)
     failures = _failures(store)
     told = [(*meaning_of(code), code) for code in failures if code != TRUST]
+    changed = bool(troubles) or any(kind == "changed" for kind, _, _ in told)
     doubts = tuple(f"{words} ({code})" for kind, words, code in told if kind == "signer")
     troubles = [f"{words} ({code})" for kind, words, code in told if kind != "signer"] + troubles
     about = manifest.get("signature_info", {})
@@ -188,6 +192,7 @@ def _found(store: dict[str, Any], troubles: list[str], mine: bool) -> Finding:
     return Finding(
         True,
         intact=not troubles and _bytes_fit(store),
+        changed=changed,
         key=key,
         signer=about.get("common_name") or about.get("issuer"),
         troubles=tuple(troubles),

@@ -10,6 +10,7 @@ decoding each; no state between batches.
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import hashlib
 from abc import ABC, abstractmethod
@@ -22,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from frenchcat.curate.errors import UnreadableImage
+from frenchcat.curate.notices import say_once
 from frenchcat.train.permutation import key_of
 from frenchcat.train.plan import Batch
 from frenchcat.train.ranges import Range, read_ranges
@@ -249,12 +251,26 @@ def _stored_size(data: bytes, picture: Image, at_least: tuple[int, int] | None) 
     return upright_size(data)
 
 
+def _decoded_text(row: TrainingRow, data: bytes) -> str:
+    """A caption in a tar: UTF-8, UTF-16 with its mark, else Windows-1252, which is said."""
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return data.decode("utf-16", "replace")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        say_once(
+            f"captions of {row.path} that are not UTF-8 are read as Windows-1252; if that is "
+            "wrong, write them as UTF-8"
+        )
+        return data.decode("cp1252", "replace")
+
+
 def caption_of(row: TrainingRow, text: bytes | OSError | None = None) -> str:
     """A row's caption, or that in its tar. Raises BadSample for an empty one."""
     if row.caption is None:
         if not isinstance(text, bytes) or len(text) != row.caption_size:
             raise BadSample("truncated: its caption cannot be read")
-        caption = text.decode("utf-8", "replace").strip()
+        caption = _decoded_text(row, text).strip()
     else:
         caption = row.caption.strip()
     if not caption:

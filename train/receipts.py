@@ -101,6 +101,23 @@ def receipts_of(data: DataSettings, rows: Path, pictures: Sequence[Image], k: in
     return Receipts(neighbours, len(positions), "; ".join(notes) or None, [[] for _ in pictures])
 
 
+def check_comparable(data: DataSettings, run: Path) -> None:
+    """Raise `UserError` where drawings of a run cannot be compared with its training images: before
+    anything is drawn. Checks the dataset, its index and the run's rows.
+    """
+    from frenchcat.index.search import Searcher
+    from frenchcat.train.run import dataset_of
+
+    if data.dataset is None:
+        raise UserError(
+            f"{run} was trained on tars outside a dataset, and drawings are compared by a "
+            "dataset's index; frenchcat adopt FOLDER --out DATASET, then train on a selection of it"
+        )
+    Searcher(dataset_of(run, data.dataset))
+    if open_rows(run / "rows") is None:
+        raise UserError(f"{run} has no rows/ any more; train again to make them")
+
+
 def _compared(
     searcher: Searcher,
     seen: Seen,

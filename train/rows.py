@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import astuple, dataclass, field
 from itertools import groupby
@@ -221,10 +222,12 @@ def _note_stamps(folder: Path, stamps: Sequence[TarStamp]) -> None:
 
 def size_of(path: str) -> int | None:
     """Bytes of a file or an address; None if it is missing."""
-    import fsspec
-
-    fs, inner = fsspec.core.url_to_fs(path)
     try:
+        if "://" not in path:
+            return os.path.getsize(path)
+        import fsspec
+
+        fs, inner = fsspec.core.url_to_fs(path)
         return int(fs.size(inner))
     except FileNotFoundError:
         return None

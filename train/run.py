@@ -29,10 +29,17 @@ from frenchcat.train.caption_columns import caption_columns_of
 from frenchcat.train.diffusion import Diffusion
 from frenchcat.train.export import renew_pipeline
 from frenchcat.train.families import Family
-from frenchcat.train.layout import Words, rows_of_selection, rows_of_tars, stamp_of_tars
+from frenchcat.train.layout import (
+    Allowed,
+    Words,
+    always,
+    rows_of_selection,
+    rows_of_tars,
+    stamp_of_tars,
+)
 from frenchcat.train.lora import add_lora, add_text_lora
 from frenchcat.train.model import Codec, device_of, load_unet, make_unet
-from frenchcat.train.pictures import edges_of
+from frenchcat.train.pictures import edges_of, squarest
 from frenchcat.train.pipeline_text import PipelineText
 from frenchcat.train.rows import TrainingRows, open_rows
 from frenchcat.train.settings import TrainSettings
@@ -95,9 +102,9 @@ class Parts:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """The shape of x: channels, height, width; square."""
-        side = self.settings.data.size // self.codec.shrinks
-        return self.codec.channels, side, side
+        """The shape of x for a drawing of the usual size: channels, height, width."""
+        width, height = squarest(self.settings.data)
+        return self.codec.channels, height // self.codec.shrinks, width // self.codec.shrinks
 
 
 def make_parts(settings: TrainSettings) -> Parts:
@@ -216,19 +223,33 @@ def find_checkpoint(
 ) -> tuple[Path, checkpoint.State, TrainSettings]:
     """A run's checkpoint, `which` or the best, with its state and settings; loads no model.
 
-    Raises `UserError` if the folder is not a run, or has no such checkpoint.
+    `which` is the folder of one of its checkpoints, or its name. Raises `UserError` if the folder
+    is not a run, or has no such checkpoint.
     """
     if not (path / ABOUT).exists():
         raise NotFound(f"{path} is not a run: it has no {ABOUT}; make one with: frenchcat train")
-    found = which or checkpoint.best(path)
+    found = checkpoint.best(path) if which is None else _named(path, which)
     if found is None:
         raise NotFound(f"{path} has no checkpoint yet; continue its training")
-    if not (found / "state.json").exists():
-        there = path / checkpoint.FOLDER
-        raise NotFound(f"{found} is not a checkpoint; those of this run are in {there}")
     state = checkpoint.read_state(found)
     settings = resolve(TrainSettings, state.settings, str(found / "state.json"))
     return found, state, _located(settings, path)
+
+
+def _named(run: Path, which: Path) -> Path:
+    """The checkpoint of a run that is meant: by its folder, or by its name alone."""
+    there = run / checkpoint.FOLDER
+    by_name = len(which.parts) == 1 and not (which / "state.json").exists()
+    found = there / which if by_name else which
+    known = ", ".join(one.name for one in checkpoint.steps(run)) or "none yet"
+    if not (found / "state.json").exists():
+        raise NotFound(f"{which} is not a checkpoint; those of this run are in {there}: {known}")
+    if found.resolve().parent != there.resolve():
+        raise NotFound(
+            f"{which} is a checkpoint of another run than {run}; those of this run are in {there}: "
+            f"{known}"
+        )
+    return found
 
 
 def dataset_of(run: Path, place: str) -> Dataset:
@@ -289,9 +310,19 @@ def identity_of(
     start: Start | None = None,
 ) -> dict[str, Any]:
     """What must stay the same for a run to resume."""
+    return identity_with(settings, rows.digest, text, start)
+
+
+def identity_with(
+    settings: TrainSettings,
+    digest: str,
+    text: TextEncoder | PipelineText,
+    start: Start | None = None,
+) -> dict[str, Any]:
+    """The same from the digest of the rows, which need not be laid out yet."""
     begun = {} if start is None else {"start": start.digest()}
     return begun | {
-        "selection": rows.digest,
+        "selection": digest,
         "seed": settings.run.seed,
         "text model": text.digest,
         "caption dropout": settings.text.dropout,
@@ -325,11 +356,14 @@ def order_of(settings: TrainSettings) -> dict[str, Any]:
     return found | _chosen(more | {"held_out_keys": list(settings.run.held_out_keys)})
 
 
-def prepare_rows(settings: TrainSettings, folder: Path) -> tuple[TrainingRows, list[str] | None]:
+def prepare_rows(
+    settings: TrainSettings, folder: Path, allowed: Allowed = always
+) -> tuple[TrainingRows, list[str] | None]:
     """The rows of the settings' selection or tars, laid out once; and what was damaged.
 
-    The damages are None for tars that were laid out before, since nothing was searched. Raises
-    `UserError` if no data are named, or they cannot be read.
+    The damages are None for tars that were laid out before, since nothing was searched. `allowed`
+    is asked before other rows are replaced. Raises `UserError` if no data are named, or they cannot
+    be read.
     """
     data, held_out = settings.data, settings.run.held_out
     keys = settings.run.held_out_keys
@@ -344,7 +378,7 @@ def prepare_rows(settings: TrainSettings, folder: Path) -> tuple[TrainingRows, l
         edges = edges_of(data.aspects)
         captions = caption_columns_of(settings)
         rows = rows_of_selection(
-            dataset, data.selection, folder, edges, held_out, words, keys, captions
+            dataset, data.selection, folder, edges, held_out, words, keys, captions, allowed
         )
         return rows, []
     if data.tars is None:
@@ -361,4 +395,4 @@ def prepare_rows(settings: TrainSettings, folder: Path) -> tuple[TrainingRows, l
     ):
         there.check_tars()
         return there, None
-    return rows_of_tars(paths, folder, held_out, edges, data.caption, keys, captions)
+    return rows_of_tars(paths, folder, held_out, edges, data.caption, keys, captions, allowed)

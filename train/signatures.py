@@ -17,7 +17,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from frenchcat.curate.errors import UserError
-from frenchcat.train.credentials import Credentials, algorithm, own_certificates
+from frenchcat.train.credentials import (
+    Credentials,
+    algorithm,
+    config_folder,
+    own_certificates,
+)
 
 _ALGORITHMS = {b"es256": "ES256", b"es384": "ES384", b"ps256": "PS256", b"ed25519": "EdDSA"}
 """C2PA's name -> JOSE's (RFC 7518, RFC 8037)."""
@@ -30,6 +35,8 @@ class SignatureFinding:
     intact: bool  # the bytes are those that were signed
     signer: str  # the common name of the signer's certificate; "" if there is none
     key: str  # own, known (trusted), unknown
+    begins: datetime  # the validity of the signer's certificate
+    ends: datetime
 
 
 def check_clock(credentials: Credentials, now: datetime) -> None:
@@ -39,8 +46,16 @@ def check_clock(credentials: Credentials, now: datetime) -> None:
     if not begins <= now <= ends:
         raise UserError(
             f"this machine's clock says {now:%Y-%m-%d %H:%M} UTC, but the signing certificate is "
-            f"valid from {begins:%Y-%m-%d} to {ends:%Y-%m-%d}; set the clock, or give another key"
+            f"valid from {begins:%Y-%m-%d} to {ends:%Y-%m-%d}; set the clock"
+            f"{_otherwise(credentials)}"
         )
+
+
+def _otherwise(credentials: Credentials) -> str:
+    """What to do about a certificate if the clock is right."""
+    if credentials.certificates == own_certificates():
+        return f", or if it is right, delete {config_folder()}: a new key is made"
+    return ", or give another key"
 
 
 def signed(data: bytes, credentials: Credentials, now: datetime | None = None) -> str:
@@ -67,7 +82,7 @@ def verified_bytes(data: bytes, signature: str, trust: bytes = b"") -> Signature
     Raises `UserError` for a text that is not a detached signature.
     """
     from cryptography import x509
-    from cryptography.exceptions import InvalidSignature
+    from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 
     try:
         protected, payload, told = signature.strip().split(".")
@@ -76,14 +91,16 @@ def verified_bytes(data: bytes, signature: str, trust: bytes = b"") -> Signature
         name, made = str(header["alg"]), _decoded(told)
         if payload or not chain:
             raise ValueError("it has a payload of its own, or no certificate")
-    except (ValueError, KeyError, TypeError) as error:
+        key = chain[0].public_key()
+    except (ValueError, KeyError, TypeError, UnsupportedAlgorithm) as error:
         raise UserError(f"this is not a detached signature with certificates ({error})") from None
     try:
-        _verify(chain[0].public_key(), name, made, f"{protected}.{_encoded(data)}".encode())
+        _verify(key, name, made, f"{protected}.{_encoded(data)}".encode())
         intact = True
     except InvalidSignature:
         intact = False
-    return SignatureFinding(intact, _common_name(chain[0]), _known(chain, trust))
+    valid = chain[0].not_valid_before_utc, chain[0].not_valid_after_utc
+    return SignatureFinding(intact, _common_name(chain[0]), _known(chain, trust), *valid)
 
 
 def _sign(key: Any, name: str, data: bytes) -> bytes:

@@ -29,7 +29,7 @@ from frenchcat.curate.notices import say_once
 from frenchcat.train.diffusion import Diffusion, Target
 from frenchcat.train.families import FAMILIES, Family, PipelineFamily
 from frenchcat.train.families.base import read_json
-from frenchcat.train.model import Codec
+from frenchcat.train.model import Codec, check_weights
 from frenchcat.train.pictures import shapes_of
 from frenchcat.train.settings import TrainSettings
 
@@ -141,6 +141,7 @@ def check_fits(start: Start, unet: Any, text_width: int, channels: int) -> None:
 def open_pipeline(start: Start, settings: TrainSettings) -> tuple[PipelineFamily, Codec]:
     """A pipeline's family and its autoencoder. Raises `UserError` where they do not go together."""
     family = start.pipeline.open(start.folder)
+    check_weights(getattr(family.pipe, family.part), start.network)
     vae = family.pipe.vae
     if getattr(vae.config, "latents_mean", None) is not None:
         raise UserError(

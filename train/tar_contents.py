@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import IO, Any
 
@@ -51,10 +52,8 @@ def read_tar(
 
     Raises `UserError` for files that cannot be opened, are compressed or are not tars.
     """
-    import fsspec
-
     try:
-        with fsspec.open(path, "rb") as file:
+        with _opened(path) as file:
             keys: tuple[str, ...] = (caption,) if caption else CAPTION_KEYS
             keys = captions.names if captions is not None else keys
             fields = ("json",) if caption or captions else CAPTION_FIELDS
@@ -63,11 +62,19 @@ def read_tar(
         raise UserError(f"{path} cannot be read ({error}); restore it, or leave it out") from None
 
 
-def stamp_of(path: str) -> TarStamp:
-    """Stamps of the tar's present state. Raises `UserError` for a file that is not a tar."""
+def _opened(path: str) -> AbstractContextManager[IO[bytes]]:
+    """A local file by its name, whatever is in it; else an fsspec address."""
+    if "://" not in path:
+        return open(path, "rb")
     import fsspec
 
-    with fsspec.open(path, "rb") as file:
+    found: AbstractContextManager[IO[bytes]] = fsspec.open(path, "rb")
+    return found
+
+
+def stamp_of(path: str) -> TarStamp:
+    """Stamps of the tar's present state. Raises `UserError` for a file that is not a tar."""
+    with _opened(path) as file:
         return TarStamp(seen_of(path), contents_of(file, scan(file, path)[0]))
 
 
@@ -78,9 +85,7 @@ def was_rewritten(path: str, stamp: TarStamp) -> bool:
     Members that are damaged in place do not count: reading names them, one by one. Raises
     `UserError` if it is no longer a tar.
     """
-    import fsspec
-
-    with fsspec.open(path, "rb") as file:
+    with _opened(path) as file:
         members = scan(file, path)[0]
         now = contents_of(file, members)
         if now == stamp.contents:
@@ -91,9 +96,7 @@ def was_rewritten(path: str, stamp: TarStamp) -> bool:
 
 def holds_all(path: str, places: set[tuple[int, int]]) -> bool:
     """Whether each (offset, size) is that of a member."""
-    import fsspec
-
-    with fsspec.open(path, "rb") as file:
+    with _opened(path) as file:
         return places <= {(member.offset, member.size) for member in scan(file, path)[0]}
 
 
@@ -151,11 +154,11 @@ def _captioned(
         file.seek(sample.caption.offset)
         try:
             about: Any = json.loads(file.read(sample.caption.size))
-        except ValueError:
+        except (ValueError, RecursionError):
             left.append(LeftOutMember(name_of(sample.caption), "no_caption", "is not JSON"))
             continue
         about = about if isinstance(about, dict) else {}
-        texts = [about[key] if isinstance(about.get(key), str) else None for key in keys]
+        texts = [_first_text(about.get(key)) for key in keys]
         text = next((text for text in texts if text is not None), None)
         if several is not None:
             text = several.joined(texts)
@@ -165,7 +168,18 @@ def _captioned(
             )
             left.append(LeftOutMember(name_of(sample.caption), "no_caption", said))
             continue
+        of_key = next((about[key] for key in keys if _first_text(about.get(key)) is not None), "")
+        if several is None and isinstance(of_key, list) and len(of_key) > 1:
+            said = f"has {len(of_key)} captions, of which the first is trained on"
+            left.append(LeftOutMember(name_of(sample.caption), "further_captions", said))
         yield sample, text.encode("utf-8", "replace").decode()
+
+
+def _first_text(value: Any) -> str | None:
+    """A text, or the first of a list of texts; None for anything else."""
+    if isinstance(value, list):
+        value = next((one for one in value if isinstance(one, str) and one.strip()), None)
+    return value if isinstance(value, str) else None
 
 
 def _aspect(file: IO[bytes], sample: TarSample, left: list[LeftOutMember]) -> float:

@@ -14,11 +14,19 @@ import glob
 import os
 import subprocess
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from frenchcat.curate.atomic import whole_file, write_whole
 from frenchcat.curate.errors import UserError
+from frenchcat.curate.notices import say_once
 
 _PIPE, _FILE = "pipe:", "file:"
+_TAR = ".tar"
+_PACKED = (
+    *(".tar.gz", ".tgz", ".tar.bz2", ".tbz", ".tbz2", ".tar.xz", ".txz"),
+    *(".tar.zst", ".tar.zstd", ".tzst"),
+)
+"""The endings of compressed tars."""
 
 
 def tars_of(named: str, piped: Path) -> list[str]:
@@ -49,7 +57,7 @@ def parts_of(named: str) -> list[str]:
     from webdataset.shardlists import expand_urls
 
     found: list[str] = []
-    for part in named.split("::"):
+    for part in _parts(named):
         if "{" not in part or Path(part).exists():
             found.append(part)
             continue
@@ -64,7 +72,12 @@ def parts_of(named: str) -> list[str]:
 
 def anchored(named: str) -> str:
     """The same text with absolute paths, so that it works from any folder."""
-    return "::".join(_absolute(part) for part in named.split("::") if part)
+    return "::".join(_absolute(part) for part in _parts(named) if part)
+
+
+def _parts(named: str) -> list[str]:
+    """A text split at `::`, unless a file or folder has it for its name."""
+    return [named] if Path(named).expanduser().exists() else named.split("::")
 
 
 def _absolute(part: str) -> str:
@@ -79,24 +92,45 @@ def _matched(part: str) -> list[str]:
         return _remote(part)
     path = Path(part.removeprefix(_FILE)).expanduser()
     if path.is_dir():
-        paths = sorted(path.glob("*.tar"))
-        if not paths:
-            others = sorted({one.suffix or one.name for one in path.iterdir() if one.is_file()})
-            there = f"; it holds {', '.join(others[:5])}" if others else ""
-            raise UserError(f"data.tars {part} matches no file: the folder has no .tar{there}")
-        return [str(one) for one in paths]
+        return _of_folder(path, part)
     if path.is_file():
         return [str(path)]
-    found = sorted(glob.glob(str(path)))
+    found = sorted(glob.glob(str(path), recursive=True))
     if not found:
         raise UserError(f"data.tars {part} matches no file; name a tar, a folder or a glob")
     return found
 
 
+def _of_folder(folder: Path, part: str) -> list[str]:
+    """The tars of a folder, sorted; those that are compressed or lie deeper are named."""
+    files = sorted(one for one in folder.iterdir() if one.is_file())
+    paths = [str(one) for one in files if one.name.lower().endswith(_TAR)]
+    if not paths:
+        others = sorted({one.suffix or one.name for one in files})
+        deeper = next(iter(sorted(folder.glob(f"*/*{_TAR}"))), None)
+        there = f"; it holds {', '.join(others[:5])}" if others else ""
+        there += f"; for those of its folders: {folder}/*/*{_TAR}" if deeper is not None else ""
+        raise UserError(f"data.tars {part} matches no file: the folder has no {_TAR}{there}")
+    packed = [one.name for one in files if one.name.lower().endswith(_PACKED)]
+    if packed:
+        say_once(
+            f"data.tars {part}: {len(packed)} compressed tars are not read, such as {packed[0]}; "
+            "unpack them first"
+        )
+    below = sum(1 for _ in folder.glob(f"*/**/*{_TAR}"))
+    if below:
+        say_once(
+            f"data.tars {part}: {below} tars in folders below it are not read; name them, too: "
+            f"{folder}/**/*{_TAR}"
+        )
+    return paths
+
+
 def _remote(part: str) -> list[str]:
     import fsspec
 
-    pattern = part if part.endswith(".tar") else part.rstrip("/") + "/*.tar"
+    path = urlsplit(part).path  # without what signs an address
+    pattern = part if path.lower().endswith(_TAR) else part.rstrip("/") + f"/*{_TAR}"
     try:
         found = [file.full_name for file in fsspec.open_files(pattern, "rb")]
     except (OSError, ValueError, ImportError) as error:

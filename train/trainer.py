@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from frenchcat.curate.config import as_dict
-from frenchcat.curate.errors import UserError
+from frenchcat.curate.errors import Diverged, UserError
 from frenchcat.curate.notices import say_once
 from frenchcat.curate.outputs import check_outside
 from frenchcat.curate.safe_text import for_terminal
@@ -34,6 +34,7 @@ from frenchcat.train.export import scheduler_of
 from frenchcat.train.families import PipelineFamily
 from frenchcat.train.held_out import HeldOutLoss, held_out_loss
 from frenchcat.train.image_vectors import vectors_of
+from frenchcat.train.layout import always
 from frenchcat.train.loader import Batches, Cursor, Loaded, load, places
 from frenchcat.train.log import Log
 from frenchcat.train.lora import FOLDER as LORA
@@ -42,7 +43,7 @@ from frenchcat.train.loss import BatchLoss, DiffusionLoss
 from frenchcat.train.optimizer import average, ema_decay, make_optimizer, own_average, rate_at
 from frenchcat.train.pipeline_text import PipelineText
 from frenchcat.train.rows import TrainingRows, open_rows
-from frenchcat.train.run import Parts, identity_of, make_parts, prepare_rows, save_about
+from frenchcat.train.run import Parts, identity_with, make_parts, prepare_rows, save_about
 from frenchcat.train.settings import (
     TrainSettings,
 )
@@ -68,7 +69,7 @@ class Trainer:
         self.folder = Path(settings.run.out)
         check_settings(settings, ranks.world)
         self.parts = self._make_parts()
-        self.rows = self._rows()
+        self.rows = self._rows(other_run)
         self.stored = replace(
             stored_of(settings, self.rows, self.parts.text),
             vectors=vectors_of(settings, self.rows, self.parts.text),
@@ -79,7 +80,7 @@ class Trainer:
         self.optimizer = make_optimizer(self.weights.parameters, settings.optimizer)
         self.step, self.cursor, self.planned, self.substituted = 0, Cursor(), 0, 0
         self.cut = 0  # captions, since this process began
-        self.identity = self._identity()
+        self.identity = self._identity(self.rows.digest)
         self._resume(other_run)
         if ranks.first:
             check_space(self.folder, _checkpoint_bytes(self.weights), "a checkpoint")
@@ -182,7 +183,7 @@ class Trainer:
                 loss_value,
                 norm_value,
                 loaded=loaded,
-                x_t=prepared["x_t"],
+                prepared=prepared,
                 folder=self.folder,
                 rate=optimizer.rate,
             )
@@ -248,16 +249,27 @@ class Trainer:
     def _make_loss(self) -> BatchLoss:
         return DiffusionLoss(self.settings, self.parts, self.weights)
 
-    def _identity(self) -> dict[str, Any]:
-        return identity_of(self.settings, self.rows, self.parts.text, self.parts.start)
+    def _identity(self, digest: str) -> dict[str, Any]:
+        """What must stay the same for the run to resume; `digest` is that of its rows."""
+        return identity_with(self.settings, digest, self.parts.text, self.parts.start)
 
-    def _rows(self) -> Any:
+    def _check_resumes(self, digest: str) -> None:
+        """Raise `UserError` where the newest checkpoint is of another run than this, with these
+        rows: before the rows are replaced that say what it was trained on (used.py).
+        """
+        path = checkpoint.newest(self.folder)
+        if path is not None:
+            state = checkpoint.read_state(path)
+            checkpoint.check_identity(path, state, self._identity(digest))
+
+    def _rows(self, other_run: bool) -> Any:
         """Laid out by the first rank, opened by all."""
         if self.ranks.first:
             check_outside(self.folder, "run.out")
             check_writable(self.folder, "run.out")
             self.folder.mkdir(parents=True, exist_ok=True)
-            rows, troubles = prepare_rows(self.settings, self.folder / "rows")
+            allowed = always if other_run else self._check_resumes
+            rows, troubles = prepare_rows(self.settings, self.folder / "rows", allowed)
             if troubles is not None:
                 lines = map(for_terminal, troubles)  # names of members are a stranger's
                 (self.folder / "damaged.txt").write_text("\n".join(lines), encoding="utf-8")
@@ -274,8 +286,13 @@ class Trainer:
         if path is None:
             return
         state = checkpoint.read_state(path)
+        until = state.identity.get(checkpoint.OTHER_UNTIL)
         if not other_run:
             checkpoint.check_identity(path, state, self.identity)
+        elif checkpoint.orders_otherwise(state, self.identity):
+            until = state.step
+        if until is not None:
+            self.identity |= {checkpoint.OTHER_UNTIL: until}
         self.weights.load(checkpoint.load_tensors(path), self.optimizer)
         self.step, self.cursor = state.step, Cursor(state.epoch, state.k)
         self.planned, self.substituted = state.planned, state.substituted
@@ -338,12 +355,16 @@ class Trainer:
         parts = self.weights.averaged_parts(self.parts)
         if self.ranks.first:
             requests = [SampleRequest(prompt, seed=0) for prompt in run.prompts]
-            pictures = draw(parts, requests, steps=run.sample_steps, guidance=run.guidance)
-            folder = self.folder / "samples"
-            folder.mkdir(exist_ok=True)
-            picture = grid(pictures, [sample_request.prompt for sample_request in requests])
-            picture.save(folder / f"step-{self.step:08d}.png")
-            self.log.picture(self.step, picture)
+            try:
+                pictures = draw(parts, requests, steps=run.sample_steps, guidance=run.guidance)
+            except Diverged as error:  # whether the training goes on is decided by its own checks
+                say_once(f"no sample grid at step {self.step}: {error}")
+            else:
+                folder = self.folder / "samples"
+                folder.mkdir(exist_ok=True)
+                picture = grid(pictures, [sample_request.prompt for sample_request in requests])
+                picture.save(folder / f"step-{self.step:08d}.png")
+                self.log.picture(self.step, picture)
         self.ranks.barrier()
 
 

@@ -13,7 +13,7 @@ Cost: every batch up to the last checkpoint is planned again, about 10,000 steps
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from frenchcat.curate.errors import NotFound
+from frenchcat.curate.errors import NotFound, UserError
 from frenchcat.train import checkpoint
+from frenchcat.train.checkpoint import State
 from frenchcat.train.loader import Cursor, places, plan_of
 from frenchcat.train.plan import Plan
 from frenchcat.train.rows import TrainingRows, open_rows
@@ -76,16 +77,17 @@ def use_of(run: Path, keys: Collection[str], only: str | None = None) -> Use:
     """What a run made of the rows of its dataset with these keys; `only` names one checkpoint.
 
     Raises `NotFound` for a folder that is not a run, has no checkpoint or not the one named, and
-    `UserError` if its state cannot be read.
+    `UserError` if its state cannot be read, or its steps do not follow from its rows.
     """
     _, _, settings = find_checkpoint(run)
     rows = _rows_of(run)
-    states = [(path.name, checkpoint.read_state(path)) for path in checkpoint.steps(run)]
+    states = _states(run)
     if only is not None:
         known = ", ".join(name for name, _ in states)
         states = [(name, state) for name, state in states if name == only]
         if not states:
             raise NotFound(f"{run} has no checkpoint {only!r}; there are: {known}")
+    _check_order(run, rows, states)
     newest = max((state for _, state in states), key=lambda state: state.step)
     asked = set(keys)
     named = {number: key for number, key in enumerate(rows.keys()) if key in asked}
@@ -112,7 +114,8 @@ def draws_of(run: Path) -> Draws:
     """
     _, _, settings = find_checkpoint(run)
     rows = _rows_of(run)
-    newest = max((checkpoint.read_state(p) for p in checkpoint.steps(run)), key=lambda s: s.step)
+    name, newest = max(_states(run), key=lambda named: named[1].step)
+    _check_order(run, rows, [(name, newest)])
     times = np.zeros(len(rows), np.int64)
     plan = plan_of(rows, settings)
     for epoch, k in places(plan, Cursor(), newest.step):
@@ -136,10 +139,53 @@ def runs_of(dataset: Path) -> list[Path]:
     return found
 
 
+def check_trained_on(run: Path, dataset: Path) -> None:
+    """Raise `UserError` for a run on other data: there, the same keys are those of other images.
+
+    A run whose dataset is no longer where it was is taken for one on `dataset`, which has moved.
+    """
+    _, _, settings = find_checkpoint(run)
+    place = settings.data.dataset
+    if place is None:
+        raise UserError(
+            f"{run} was trained on the tars {settings.data.tars}, not on {dataset}: their keys are "
+            "those of other images; leave the run out"
+        )
+    if Path(place).exists() and Path(place).resolve() != dataset.resolve():
+        raise UserError(
+            f"{run} was trained on {place}, not on {dataset}: the keys there are those of other "
+            f"images; ask there: frenchcat used {place}"
+        )
+
+
+def _states(run: Path) -> list[tuple[str, State]]:
+    """The name and the state of each checkpoint, oldest first."""
+    return [(path.name, checkpoint.read_state(path)) for path in checkpoint.steps(run)]
+
+
 def _rows_of(run: Path) -> TrainingRows:
     if (rows := open_rows(run / "rows")) is None:
-        raise NotFound(f"{run}: its rows are gone, from which its order follows")
+        raise NotFound(
+            f"{run}: its rows/ are gone, from which its order follows; start its training again, "
+            "which lays them out, or restore them"
+        )
     return rows
+
+
+def _check_order(run: Path, rows: TrainingRows, states: Sequence[tuple[str, State]]) -> None:
+    """Raise `UserError` where the steps of a checkpoint do not follow from the run's rows."""
+    for name, state in states:
+        if state.identity.get("selection") != rows.digest:
+            raise UserError(
+                f"{run}: {name} was trained on other rows than those in its rows/, so nobody can "
+                "say at which steps; restore them, delete that checkpoint, or name other runs with "
+                "--run"
+            )
+        if (until := state.identity.get(checkpoint.OTHER_UNTIL)) is not None:
+            raise UserError(
+                f"{run}: the first {until} steps of {name} were of another selection, seed or "
+                "order (--other-run), which nothing tells any more; name other runs with --run"
+            )
 
 
 def _drawn(plan: Plan, wanted: NDArray[np.int64], steps: int) -> Iterator[tuple[int, int]]:

@@ -17,6 +17,7 @@ from frenchcat.curate.removals import (
     Removed,
     Request,
     blocked_keys,
+    check_clock,
     hash_of,
     log,
     next_number,
@@ -35,7 +36,8 @@ def remove(
     What was asked for is blocked for later crawls too, whether or not a row matched, and rows that
     failed go with it: they have no image, but an address and a caption. Rows are deleted wherever
     the dataset was published, too. Raises `UserError` where there is neither a row nor anything to
-    block, and `Unreachable`, with the request logged, where a database does not answer.
+    block, and where the clock is behind the log; and `Unreachable`, with the request logged, where
+    a database does not answer.
     """
     value = query.value.strip()
     urls = [match.url for match in found if match.url]
@@ -57,10 +59,12 @@ def remove(
         domains = (named_domain(value),)
     elif not found:
         raise UserError(f"no row of {dataset.root} matches --{query.by} {value}")
+    now = datetime.now(UTC)
+    check_clock(dataset, now)
     request = Request(
         number=next_number(dataset),
         by=query.by,
-        time=datetime.now(UTC).isoformat(timespec="seconds"),
+        time=now.isoformat(timespec="seconds"),
         note=note,
         keys=tuple(sorted(match.key for match in found)),
         url_hashes=tuple(sorted({url_hash(url) for url in urls})),

@@ -14,14 +14,15 @@ from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import NotFound, UserError
 from frenchcat.curate.keys import by_shard
 from frenchcat.curate.parquets import read_parquet
-from frenchcat.curate.removals import Request, log, next_number, removed
+from frenchcat.curate.removals import Request, check_clock, log, next_number, removed
 
 
 def undo(dataset: Dataset, number: int, note: str = "") -> Request:
     """Log that request `number` does not count any more; gives that request. The lock is held.
 
     Raises `NotFound` for a number that the log lacks, `UserError` for a request that was undone
-    before, is an undoing itself, or whose rows were compacted away.
+    before, is an undoing itself, or whose rows were compacted away, and where the clock is behind
+    the log.
     """
     requests = {request.number: request for request in removed(dataset).requests}
     request = requests.get(number)
@@ -37,12 +38,14 @@ def undo(dataset: Dataset, number: int, note: str = "") -> Request:
             f"request {number} cannot be undone: frenchcat compact took {len(gone)} of its rows "
             f"away ({gone[0]} first); to get them back, build their URLs into a new dataset"
         )
+    now = datetime.now(UTC)
+    check_clock(dataset, now)
     log(
         dataset,
         Request(
             number=next_number(dataset),
             by="undo",
-            time=datetime.now(UTC).isoformat(timespec="seconds"),
+            time=now.isoformat(timespec="seconds"),
             note=note,
             undoes=number,
         ),

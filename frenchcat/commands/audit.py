@@ -21,7 +21,7 @@ def audit(
     seed: Annotated[int, typer.Option(help="Decides the captions and their noise.")] = 0,
     checkpoint: Annotated[
         Path | None,
-        typer.Option(metavar="FOLDER", help="The checkpoint; by default the run's best."),
+        typer.Option(metavar="NAME|FOLDER", help="The checkpoint; by default the run's best."),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     page: Annotated[

@@ -156,7 +156,7 @@ def sample(
     ] = None,
     checkpoint: Annotated[
         Path | None,
-        typer.Option(metavar="FOLDER", help="The checkpoint; by default the run's best."),
+        typer.Option(metavar="NAME|FOLDER", help="The checkpoint; by default the run's best."),
     ] = None,
     refuse_copies: Annotated[
         bool,

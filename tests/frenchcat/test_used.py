@@ -13,7 +13,8 @@ from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import NotFound, UserError
 from frenchcat.curate.removals import Request, log, removed
 from frenchcat.curate.select import Choice, select
-from frenchcat.statement import page_of
+from frenchcat.statement import KIND, page_of, write_statement
+from frenchcat.train.credentials import own_credentials
 from tests.sample.row import Row
 from tests.sample.write import write
 
@@ -125,6 +126,50 @@ def test_a_statement_that_was_changed_is_not_verified(
     done = CliRunner().invoke(app, ["verify", str(folder / "statement.json")])
     assert done.exit_code == 1
     assert "CHANGED" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("time", "said"),
+    [
+        ("1999-01-01T00:00:00+00:00", "outside the validity of the signer's certificate"),
+        ("2999-01-01T00:00:00+00:00", "lies after this machine's clock"),
+        ("yesterday", "its time is 'yesterday', which is not a time"),
+        ("2026-05-03T10:00:00", "which is not a time"),
+    ],
+)
+def test_a_statement_of_another_clock_is_told(
+    dataset: Dataset, tmp_path: Path, home: Path, time: str, said: str
+) -> None:
+    folder = tmp_path / "answer"
+    assert used(dataset, "--key", KEYS[0], "--statement", str(folder))[0] == 0
+    assert frenchcat.verify(folder / "statement.json")["doubts"] == []
+    value = json.loads((folder / "statement.json").read_text()) | {"time": time}
+    write_statement(value, tmp_path / "other", own_credentials())
+    done = CliRunner().invoke(app, ["verify", str(tmp_path / "other" / "statement.json")])
+    assert done.exit_code == 0  # as it was signed
+    assert said in done.stdout.splitlines()[-1] or said in done.stdout.splitlines()[-2]
+
+
+def test_a_statement_from_which_no_page_follows_is_not_the_page_beside_it(
+    dataset: Dataset, tmp_path: Path, home: Path
+) -> None:
+    folder = tmp_path / "answer"
+    assert used(dataset, "--key", KEYS[0], "--statement", str(folder))[0] == 0
+    path = folder / "statement.json"
+    path.write_text(json.dumps({"kind": KIND, "found": 3}))
+    assert CliRunner().invoke(app, ["verify", str(path)]).exit_code == 1
+
+
+def test_a_removal_by_a_clock_behind_the_log_is_refused(dataset: Dataset) -> None:
+    log(dataset, Request(1, "key", "2999-01-01T00:00:00+00:00"))
+    for call in (
+        lambda: used(dataset, "--key", KEYS[0], "--remove", "--yes"),
+        lambda: frenchcat.open(dataset.root).remove(key=KEYS[0]),
+        lambda: frenchcat.open(dataset.root).undo_removal(1),
+    ):
+        with pytest.raises(UserError, match=r"clock says .* removal 1 .* 2999-.*set the clock"):
+            call()
+    assert len(removed(dataset).requests) == 1
 
 
 def test_a_wrong_clock_or_a_taken_folder_stops_before_anything_is_removed(

@@ -1,10 +1,12 @@
 """Every failure of C2PA in words of its own; certificates and keys as issuers hand them out."""
 
 import io
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
 
+import c2pa
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -12,9 +14,9 @@ from PIL import Image
 
 from frenchcat.curate.errors import UserError
 from frenchcat.train.c2pa_codes import meaning_of
-from frenchcat.train.credentials import Credentials, read_credentials
+from frenchcat.train.credentials import Credentials, read_credentials, self_issued
 from frenchcat.train.provenance import signed, verified
-from frenchcat.verify_file import verify_file
+from frenchcat.verify_file import _words, verify_file
 from tests.train.certificates import EMAIL, PEM, certificate, private
 from tests.train.test_credentials import png
 
@@ -55,7 +57,7 @@ def test_an_expired_certificate_leaves_the_picture_unchanged(tmp_path: Path) -> 
         assert found["intact"]
         assert found["key"] == "unknown"
         assert "unchanged since it was signed" in found["words"][0]
-        assert "certificate has expired" in found["words"][1]
+        assert "certificate has expired, or this machine's clock is wrong" in found["words"][1]
         assert not any("CHANGED" in line for line in found["words"])
     changed = bytearray(path.read_bytes())
     changed[-20] ^= 1  # pixels
@@ -74,12 +76,57 @@ def test_an_expired_certificate_leaves_the_picture_unchanged(tmp_path: Path) -> 
             "signer",
             ["signingCredential.expired", "signingCredential.invalid", "timeStamp.untrusted"],
         ),
+        # Of an identity assertion (CAWG), as creators' pictures carry it beside the signature.
+        ("signer", ["cawg.identity.assertion.mismatch"]),
+        ("signer", ["cawg.ica.untrusted_issuer"]),
+        ("signer", ["cawg.x509.signature.mismatch"]),
     ],
 )
 def test_codes_are_of_the_bytes_the_manifest_or_the_signer(kind: str, codes: list[str]) -> None:
     said = [meaning_of(code) for code in codes]
     assert {one for one, _ in said} == {kind}
     assert len({words for _, words in said}) == len(codes)
+
+
+def test_every_code_of_the_library_has_words_of_its_own() -> None:
+    """Those that c2pa's binary knows, as its strings; a rule for endings would say less."""
+    library = next((Path(c2pa.__file__).parent / "libs").glob("libc2pa_c.*o*"))
+    known = (
+        rb"assertion\.(?:dataHash|bmffHash|boxesHash|collectionHash|action|ingredient|cloud-data|"
+        rb"external-reference|timestamp|hardBinding)\.(?:malformed|mismatch|unknownBox|redacted|"
+        rb"ingredientMismatch|redactionMismatch|softBindingMissing|invalidURI|actions|hardBinding)"
+    )
+    codes = {one.decode() for one in re.findall(known, library.read_bytes())}
+    assert len(codes) > 15
+    for code in codes - {"assertion.timestamp.redacted"}:
+        kind, words = meaning_of(code)
+        assert kind in ("changed", "broken")
+        assert "assertion." not in words, code  # the code's own part, for want of words
+
+
+def test_a_manifest_that_cannot_be_checked_is_not_called_changed(tmp_path: Path) -> None:
+    """Its bytes may be those that were signed: nobody can say."""
+    path = tmp_path / "a.png"
+    path.write_bytes(signed(png(), {}, self_issued()))
+    found = verify_file(path)
+    told = {**found, "intact": False, "changed": False, "troubles": ("it cannot be checked",)}
+    first, *others = _words(told)
+    assert first.startswith("NOT CHECKED: whether it was changed")
+    assert others == ["  it cannot be checked"]
+    assert _words({**told, "changed": True})[0].startswith("CHANGED since it was signed")
+
+
+def test_certificates_to_trust_that_cannot_be_read_are_the_user_s_mistake(tmp_path: Path) -> None:
+    """And no fault of the picture."""
+    (tmp_path / "a.png").write_bytes(signed(png(), {}, self_issued()))
+    for text, said in (
+        (b"hello", "no PEM certificate"),
+        (b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "a certificate that"),
+    ):
+        (tmp_path / "trust.pem").write_bytes(text)
+        with pytest.raises(UserError, match=rf"--trust .*trust\.pem contains {said}") as caught:
+            verify_file(tmp_path / "a.png", tmp_path / "trust.pem")
+        assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -127,13 +127,27 @@ def test_the_newest_is_by_step_and_not_by_time(tmp_path: Path) -> None:
     assert read_state(newest(tmp_path) or tmp_path).step == 300_000_000
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"step": 1}', '{"unknown": 1}'])
+WHOLE = '{"step": 1, "epoch": 0, "k": 1, "planned": 1, "substituted": 0, "identity": {}}'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "{", "[]", "null", '{"step": 1}', '{"unknown": 1}', "\xff"),
+        *(WHOLE.replace('"step": 1', other) for other in ('"step": "1"', '"step": null')),
+        WHOLE.replace("{}", "[]"),
+    ],
+)
 def test_a_broken_state_is_one_line_that_names_the_folder(tmp_path: Path, text: str) -> None:
     path = save(tmp_path, 1)
-    (path / "state.json").write_text(text)
+    (path / "state.json").write_text(text, encoding="latin-1")
     with pytest.raises(UserError, match="step-00000001 is not a complete checkpoint") as raised:
         read_state(path)
     assert "\n" not in str(raised.value)
+    (path / "state.json").unlink()
+    (path / "state.json").mkdir()
+    with pytest.raises(UserError, match="step-00000001 is not a complete checkpoint: its state"):
+        read_state(path)
 
 
 @pytest.mark.parametrize("left", [0, 5, 60])

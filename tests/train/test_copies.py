@@ -6,6 +6,7 @@ knows it answers with that caption's image, else with the mean of all images.
 
 import json
 import shutil
+import sys
 from collections import Counter
 from contextlib import suppress
 from dataclasses import replace
@@ -15,12 +16,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
 import frenchcat
+from frenchcat.cli import main
+from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import NotFound, UserError
+from frenchcat.curate.removals import Request, log
 from frenchcat.train.audit import audit, chosen_of
 from frenchcat.train.copies import limits_of, read_limits, without_copies
 from frenchcat.train.draw import SampleRequest, draw
@@ -30,6 +35,7 @@ from frenchcat.train.rows import open_rows
 from frenchcat.train.run import Parts, open_run
 from frenchcat.train.seen import view_of
 from tests.sample.pictures import file_of, noise
+from tests.train.certificates import EMAIL, PEM, certificate, private
 from tests.train.embedded_run import mini, train_on_selection
 
 HOW: dict[str, Any] = {"number": 1, "steps": 2, "guidance": 1.0}
@@ -157,12 +163,82 @@ def test_a_dataset_that_is_gone_is_said_before_anything_is_drawn(run: Path, tmp_
     for file in copied.rglob("*.json"):
         file.write_text(file.read_text().replace(str(run.parent / "dataset"), str(gone)))
     drawn: list[int] = []
-    for call in (
-        lambda: frenchcat.audit(copied, device="cpu", watch=lambda step, steps: drawn.append(step)),
+    how: dict[str, Any] = {"device": "cpu", "watch": lambda step, steps: drawn.append(step)}
+    limits_for(copied)
+    calls = (
+        lambda: frenchcat.audit(copied, **how),
         lambda: frenchcat.credits(copied),
-    ):
+        lambda: frenchcat.sample(copied, "a", tmp_path / "out", refuse_copies=True, **how),
+    )
+    for call in calls:
         with pytest.raises(NotFound, match=rf"was trained on the dataset {gone}, which is gone"):
             call()
+    shutil.copytree(run.parent / "dataset", gone, ignore=shutil.ignore_patterns("index"))
+    for call in (calls[0], calls[2]):
+        with pytest.raises(NotFound, match=rf"{gone} has no index; run: frenchcat index"):
+            call()
+    shutil.copytree(run.parent / "dataset" / "index", gone / "index", dirs_exist_ok=True)
+    shutil.rmtree(copied / "rows")
+    for call in (calls[0], calls[2]):
+        with pytest.raises(UserError, match=r"has no rows/ any more; train again"):
+            call()
+    assert drawn == []
+    assert not (tmp_path / "out").exists()
+
+
+def limits_for(run: Path, **more: object) -> None:
+    """An audit.json whose limits nothing exceeds."""
+    limits = {"cosine": 9.0, "pixels": 9.0, "prompt": 9.0, "controls": 300, "false_alarms": 0.01}
+    (newest,) = (run / "checkpoints").iterdir()
+    told = {"limits": limits, "checkpoint": newest.name} | more
+    (run / "audit.json").write_text(json.dumps(told))
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"checkpoint": "step-00000009"}, "is about checkpoint step-00000009, and step-00000002"),
+        ({"weights": "0" * 64}, "is about other weights than those of step-00000002"),
+        ({"limits": {"cosine": 1.0}}, "is damaged: it has no limits.pixels"),
+        ({"limits": None}, "is damaged: limits is None"),
+        ({"limits": {"cosine": "high"}}, "is damaged: limits.cosine is 'high'"),
+    ],
+)
+def test_limits_of_something_else_are_refused(
+    run: Path, tmp_path: Path, more: dict[str, object], said: str
+) -> None:
+    copied = Path(shutil.copytree(run, tmp_path / "run"))
+    limits_for(copied, **more)
+    how: dict[str, Any] = {"steps": 1, "refuse_copies": True, "device": "cpu"}
+    with pytest.raises(UserError, match=f"{said}.*run: frenchcat audit") as caught:
+        frenchcat.sample(copied, "a", tmp_path / "out", **how)
+    assert "\n" not in str(caught.value)
+    (copied / "audit.json").write_bytes(b"\xff{")
+    with pytest.raises(UserError, match=r"audit\.json is not JSON .*run: frenchcat audit"):
+        frenchcat.sample(copied, "a", tmp_path / "out", **how)
+
+
+def test_a_clock_outside_the_key_s_validity_is_said_before_anything_is_drawn(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a machine whose clock ran in the year 2000 when the key was made."""
+    home = tmp_path / "home"
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(home))
+    key = ec.generate_private_key(ec.SECP256R1())
+    root = ec.generate_private_key(ec.SECP256R1())
+    chain = (
+        certificate(key, root, "Someone", "A root", [EMAIL], -3),
+        certificate(root, root, "A root", "A root", [], 9),
+    )
+    (home / "frenchcat").mkdir(parents=True)
+    (home / "frenchcat" / "signing-key.pem").write_bytes(private(key))
+    (home / "frenchcat" / "signing-certificates.pem").write_bytes(
+        b"".join(one.public_bytes(PEM) for one in chain)
+    )
+    drawn: list[int] = []
+    said = rf"clock says .* valid from .*set the clock, or if it is right, delete {home}"
+    with pytest.raises(UserError, match=said):
+        frenchcat.sample(run, "a", tmp_path / "out", watch=lambda step, steps: drawn.append(step))
     assert drawn == []
 
 
@@ -207,3 +283,81 @@ def test_numbers_out_of_range_are_one_line(
     with pytest.raises(UserError, match=said) as caught:
         audit(run, opened=opened, **how)
     assert "\n" not in str(caught.value)
+
+
+@pytest.fixture(scope="module")
+def mistakes(run: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """What commands are given by mistake: a run whose dataset is gone, a list that is not TOML."""
+    folder = tmp_path_factory.mktemp("mistakes")
+    lost, gone = Path(shutil.copytree(run, folder / "lost")), folder / "gone"
+    for file in lost.rglob("*.json"):
+        file.write_text(file.read_text().replace(str(run.parent / "dataset"), str(gone)))
+    limits_for(lost)
+    (folder / "bad.toml").write_text("terms = [")
+    dataset = Path(shutil.copytree(run.parent / "dataset", folder / "dataset"))
+    log(Dataset.open(dataset), Request(1, "key", "2999-01-01T00:00:00+00:00"))
+    named = {
+        "run": run,
+        "lost": lost,
+        "gone": gone,
+        "bad": folder / "bad.toml",
+        "out": folder / "o",
+    }
+    return named | {"dataset": run.parent / "dataset", "ahead": dataset}
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("audit {lost}", "which is gone"),
+        ("credits {lost}", "which is gone"),
+        ("sample {lost} a-cat --refuse-copies", "which is gone"),
+        ("credits {gone} some", "is not a dataset"),
+        ("export {gone} some --to {out}", "is not a dataset"),
+        ("used {gone} --key 000000001", "is not a dataset"),
+        ("skews {gone}", "is not a dataset"),
+        ("recheck {gone}", "is not a dataset"),
+        ("recheck {dataset} --older-than 1e12", "--older-than is 1e+12"),
+        ("verify {gone}", "cannot be read"),
+        ("audit {gone}", "is not a run"),
+        ("sample {gone} a-cat --refuse-copies", "is not a run"),
+        ("used {dataset} --key 000000001 --run {gone}", "is not a run"),
+        ("skews {dataset} --run {gone} -k 5", "is not a run"),
+        ("audit {run} --checkpoint step-9", "step-9 is not a checkpoint"),
+        ("sample {run} a-cat --refuse-copies --checkpoint step-9", "step-9 is not a checkpoint"),
+        ("audit {run} --checkpoint {lost}/checkpoints/step-00000002", "of another run than"),
+        (
+            "used {dataset} --key 000000001 --run {run} --checkpoint step-9",
+            "no checkpoint 'step-9'",
+        ),
+        (
+            "used {dataset} --key 000000001 --run {lost} --checkpoint step-9",
+            "no checkpoint 'step-9'",
+        ),
+        ("credits {dataset} none", "none"),
+        ("export {dataset} none --to {out}", "none"),
+        ("skews {dataset} --terms {bad} -k 5", "is not TOML"),
+        ("skews {dataset} --attributes {bad} -k 5", "is not TOML"),
+        ("skews {dataset} --concepts {bad} -k 5", "is not TOML"),
+        ("report {dataset} --terms {bad} --out {out}", "is not TOML"),
+        ("used {ahead} --key 000000001 --remove --yes", "clock says"),
+        ("used {ahead} --key 000000001 --statement {out}", "clock says"),
+    ],
+)
+def test_each_mistake_is_one_line_and_status_2(
+    mistakes: dict[str, Path],
+    command: str,
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(mistakes["out"].parent / "home"))
+    argv = [part.format(**mistakes) for part in command.split()]
+    monkeypatch.setattr(sys, "argv", ["frenchcat", *argv])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    line = capsys.readouterr().err.strip().splitlines()[-1]
+    assert ended.value.code == 2
+    assert line.startswith("frenchcat: ")
+    assert said in line
+    assert not mistakes["out"].exists()

@@ -218,6 +218,10 @@ def test_what_is_no_run_or_no_checkpoint_is_one_line(tmp_path: Path) -> None:
         find_checkpoint(tmp_path, tmp_path / "nowhere")
     broken = settings(Path("tars"), tmp_path)
     path = publish(tmp_path, state(1, None, broken), {}, lambda _: None)
+    elsewhere = shutil.copytree(tmp_path, tmp_path / "other") / "checkpoints" / path.name
+    with pytest.raises(UserError, match=r"is a checkpoint of another run than .*: step-00000001"):
+        find_checkpoint(tmp_path, elsewhere)
+    assert find_checkpoint(tmp_path, Path(path.name))[0] == path  # its name alone
     told = json.loads((path / "state.json").read_text())
     told["settings"]["data"]["size"] = "large"
     (path / "state.json").write_text(json.dumps(told))

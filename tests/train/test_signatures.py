@@ -53,6 +53,7 @@ def test_a_signature_is_of_its_bytes_alone(key: object) -> None:
     text = signed(DATA, made)
     found = verified_bytes(DATA, text)
     assert (found.intact, found.signer, found.key) == (True, "press office", "unknown")
+    assert (found.begins.year, found.ends.year) == (2020, 2119)
     assert verified_bytes(DATA, text, made.certificates).key == "known"
     assert not verified_bytes(DATA.replace(b"3", b"4"), text).intact
     other = signed(DATA, with_key(key)).split(".")

@@ -1,8 +1,10 @@
 """What a sample of a foreign tar is: webdataset's own rule, and nothing is lost without a word."""
 
+import http.server
 import io
 import json
 import tarfile
+import threading
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,8 @@ from frenchcat.train.loop import train
 from frenchcat.train.plan import Batch
 from frenchcat.train.reader import Reader
 from frenchcat.train.rows import TrainingRows
-from frenchcat.train.run import prepare_rows
+from frenchcat.train.run import anchored, prepare_rows
+from frenchcat.train.tar_urls import tars_of
 from tests.sample.pictures import picture
 from tests.sample.tars import write_tar as write_members
 from tests.train.runs import settings, steps_of
@@ -225,6 +228,7 @@ def tars(tmp_path: Path) -> Path:
         ("pipe:cat {T}/00001.tar", 3),
         ("pipe:cat {T}/{{00001..00002}}.tar::{T}/00000.tar", 9),
         ("{T}", 12),
+        ("{T}/**/0000[01].tar", 6),
     ],
 )
 def test_forms_of_urls(tars: Path, tmp_path: Path, form: str, samples: int) -> None:
@@ -252,6 +256,86 @@ def test_forms_that_name_nothing_are_refused(
     made = settings(tars, tmp_path / "run", data={"tars": form.format(T=tars)})
     with pytest.raises(UserError, match=match):
         prepare_rows(made, tmp_path / "rows")
+
+
+def test_tars_are_found_whatever_they_are_called(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In any case, in a folder whose name looks like a form; and what is not read is said."""
+    folder = tmp_path / "a::b{c}"
+    folder.mkdir()
+    write_tar(folder / "0.TAR", range(3))
+    write_tar(folder / "1.tar", range(3, 6))
+    (folder / "2.tar.gz").write_bytes(b"")
+    (folder / "deeper").mkdir()
+    write_tar(folder / "deeper" / "3.tar", range(6, 9))
+    for text, samples in ((folder, 6), (folder / "0.TAR", 3)):
+        made = settings(tmp_path, tmp_path / "run", data={"tars": str(text)})
+        assert len(prepare_rows(made, tmp_path / f"rows{samples}")[0]) == samples
+        assert anchored(made).data.tars == str(text)
+    said = capsys.readouterr().err
+    assert "1 compressed tars are not read, such as 2.tar.gz" in said
+    assert "1 tars in folders below it are not read" in said
+    with pytest.raises(
+        UserError, match=r"the folder has no \.tar; for those of its folders: .*/\*/"
+    ):
+        tars_of(str(tmp_path), tmp_path)
+
+
+def test_a_signed_address_is_one_tar(tmp_path: Path) -> None:
+    """What signs it stands behind the name."""
+    tar = write_tar(tmp_path / "a.tar", range(3)).read_bytes()
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            sound = self.path == "/b/a.tar?sig=x%2Fy&until=3"
+            self.send_response(200 if sound else 403)
+            self.send_header("Content-Length", str(len(tar)))
+            self.end_headers()
+            if self.command == "GET" and sound:
+                self.wfile.write(tar)
+
+        do_HEAD = do_GET
+
+        def log_message(self, *_: object) -> None:
+            """Nothing on stderr."""
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}/b/a.tar?sig=x%2Fy&until=3"
+        assert tars_of(address, tmp_path) == [address]
+        server.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("data", "caption", "said"),
+    [
+        ("\ufeffcafé".encode(), "café", ""),
+        ("café".encode("utf-16"), "café", ""),
+        ("café".encode("cp1252"), "café", "that are not UTF-8 are read as Windows-1252"),
+    ],
+)
+def test_captions_of_every_encoding(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], data: bytes, caption: str, said: str
+) -> None:
+    found, _ = trained(tmp_path / "a", [("0.png", picture(7)), ("0.txt", data)])
+    assert [one for _, one, _ in found] == [caption]
+    assert said in capsys.readouterr().err
+
+
+def test_of_several_captions_under_a_key_the_first_is_taken_and_that_is_said(
+    tmp_path: Path,
+) -> None:
+    members: Members = []
+    for n, text in enumerate((b'{"caption": ["", "a", "b"]}', b'{"caption": ["c"]}', b"[" * 9999)):
+        members += [(f"{n}.png", picture(n)), (f"{n}.json", text)]
+    found, troubles = trained(tmp_path / "a", members)
+    assert [caption for _, caption, _ in found] == ["a", "c"]
+    assert (
+        "0.json has 3 captions, of which the first is trained on (further_captions)" in troubles[0]
+    )
+    assert "2.json is not JSON (no_caption)" in troubles[1]
+    assert len(troubles) == 2
 
 
 def test_a_run_on_mixed_forms_says_what_it_leaves_out(

@@ -9,6 +9,7 @@ import pytest
 
 import frenchcat
 from frenchcat.curate.clip.model import Clip
+from frenchcat.curate.config import changed
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import NotFound, UserError
 from frenchcat.curate.select import Choice, select
@@ -115,6 +116,50 @@ def test_one_checkpoint_is_asked_by_its_name(run: Path) -> None:
     assert use_of(run, {late}, "step-00000009").cannot_forget == ["step-00000009"]
     with pytest.raises(NotFound, match=r"has no checkpoint 'best'; there are: step-00000003, "):
         use_of(run, {late}, "best")
+
+
+def test_a_run_on_another_dataset_is_not_asked_by_its_keys(
+    run: Path, tmp_path: Path, clip: Clip
+) -> None:
+    """Its keys are those of other images."""
+    other = frenchcat.open(make_dataset(tmp_path / "other", clip).root)
+    with pytest.raises(UserError, match=rf"was trained on {run.parent / 'dataset'}, not on"):
+        other.used(key="000000001", runs=[run])
+    moved = Path(shutil.move(shutil.copytree(run.parent, tmp_path / "here"), tmp_path / "there"))
+    for file in (moved / "run").rglob("*.json"):  # trained here, before the folder moved
+        file.write_text(file.read_text().replace(str(run.parent), str(tmp_path / "here")))
+    found = frenchcat.open(moved / "dataset").used(key="000000001", runs=[moved / "run"])
+    assert found.runs[0].steps == use_of(run, {"000000001"}).steps
+
+
+def test_steps_are_not_told_where_the_rows_say_something_else(run: Path, tmp_path: Path) -> None:
+    moved = Path(shutil.copytree(run, tmp_path / "run"))
+    before = use_of(moved, ALL)
+    dataset = Dataset.open(run.parent / "dataset")
+    select(dataset, "fewer", Choice(where="key < '000000020'"))
+    given = settings(
+        moved / "none",
+        moved,
+        data={"tars": None, "dataset": dataset.root, "selection": "fewer"},
+        optimizer={"steps": STEPS + 1, "warmup": 1},
+        run={"checkpoint_every": 1, "keep": 9},
+    )
+    with pytest.raises(UserError, match="was trained with another selection"):
+        train(given)
+    assert use_of(moved, ALL) == before  # what a refused training leaves is as it was
+    train(given, other_run=True)
+    with pytest.raises(UserError, match="step-00000003 was trained on other rows than those"):
+        use_of(moved, ALL)
+    with pytest.raises(UserError, match="the first 9 steps of step-00000010 were of another"):
+        use_of(moved, ALL, "step-00000010")
+    with pytest.raises(UserError, match="the first 9 steps"):
+        draws_of(moved)
+    train(changed(given, optimizer=changed(given.optimizer, steps=STEPS + 2)))  # and from then on
+    with pytest.raises(UserError, match="the first 9 steps of step-00000011"):
+        use_of(moved, ALL, "step-00000011")
+    shutil.rmtree(moved / "rows")
+    with pytest.raises(NotFound, match=r"its rows/ are gone.*restore them"):
+        use_of(moved, ALL)
 
 
 def test_a_row_that_is_not_in_the_selection_was_not_trained_on(run: Path) -> None:

@@ -3,24 +3,29 @@
 import json
 import math
 from pathlib import Path
+from types import SimpleNamespace
 
 import diffusers
 import numpy as np
 import pytest
 import torch
+from diffusers import optimization
 
+from frenchcat.curate import notices
 from frenchcat.curate.config import resolve
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.select import select
 from frenchcat.train import checkpoint
+from frenchcat.train.check_settings import check_settings
 from frenchcat.train.diffusion import Diffusion
 from frenchcat.train.guidance import Guided
 from frenchcat.train.layout import rows_of_selection
 from frenchcat.train.loader import Batches, drawn_time, in_template, weighted
 from frenchcat.train.loop import train
+from frenchcat.train.loss import DiffusionLoss
 from frenchcat.train.optimizer import make_optimizer, own_average, rate_at
 from frenchcat.train.randomness import SampleRandomness
-from frenchcat.train.run import order_of, prepare_rows
+from frenchcat.train.run import make_parts, order_of, prepare_rows
 from frenchcat.train.sampler import karras_timesteps
 from frenchcat.train.settings import DiffusionSettings, OptimizerSettings, TrainSettings
 from tests.sample.embedded import embedded
@@ -61,6 +66,43 @@ def test_min_snr_is_off_for_flow_unless_told() -> None:
     assert process(min_snr=0).min_snr == 0.0
 
 
+def test_offset_noise_is_one_number_per_channel_and_image(tmp_path: Path) -> None:
+    """As in diffusers' script: noise + offset * randn((B, C, 1, 1)), whatever the ranks."""
+    tars = write_tars(tmp_path / "tars", 1)
+    seen = []
+    for offset in (0.0, 0.25):
+        made = settings(tars, tmp_path / "run", diffusion={"noise_offset": offset})
+        rows, _ = prepare_rows(made, tmp_path / "rows")
+        parts = make_parts(made)
+        loaded = Batches(rows.folder, made)[0, 0]
+        weights = SimpleNamespace(device="cpu", layout=torch.contiguous_format)
+        prepared = DiffusionLoss(made, parts, weights).prepared(loaded)  # type: ignore[arg-type]
+        a, s = (part.view(-1, 1, 1, 1) for part in parts.diffusion.coefficients(prepared["t"]))
+        seen.append((prepared["x_t"] - a * parts.codec.encode(loaded.pixels)) / s)
+    added = (seen[1] - seen[0]) / 0.25
+    torch.testing.assert_close(added, added[:, :, :1, :1].expand_as(added), atol=1e-4, rtol=0)
+    numbers = added[:, :, 0, 0].flatten()
+    assert len(numbers.unique()) == len(numbers) == 36
+    assert abs(float(numbers.mean())) < 0.5
+    assert 0.7 < float(numbers.std()) < 1.3
+
+
+def test_min_snr_with_pure_noise_is_warned_of(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for target, schedule, min_snr, warned in (
+        ("v", "cosine", 5.0, True),
+        ("x0", "linear", 5.0, True),
+        ("flow", "flow", 5.0, True),
+        ("v", "cosine", 0.0, False),
+    ):
+        how = {"target": target, "schedule": schedule, "min_snr": min_snr, "zero_terminal": True}
+        notices.say_once.__defaults__[0].clear()  # type: ignore[index]
+        check_settings(settings(tmp_path, tmp_path, diffusion=how), 1)
+        said = "set diffusion.min_snr to 0" in capsys.readouterr().err
+        assert said == warned, how
+
+
 def test_a_runs_identity_has_new_settings_only_where_they_are_used() -> None:
     plain = order_of(resolve(TrainSettings, {}))
     assert not {"caption", "templates", "held_out_keys"} & set(plain)
@@ -84,6 +126,15 @@ def test_rates_are_linear_constant_or_a_cosine_after_the_same_warmup() -> None:
     assert rates["linear"][10:30] == pytest.approx([0.1 * (1 - n / 20) for n in range(20)])
     assert rates["linear"][30:] == [0.0] * 10
     assert rates["constant"][10:] == [0.1] * 30
+    assert rates["linear"][:10] == pytest.approx([0.01 * (n + 1) for n in range(10)])
+    for shape, theirs in (
+        ("cosine", optimization.get_cosine_schedule_with_warmup),
+        ("linear", optimization.get_linear_schedule_with_warmup),
+    ):
+        used = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1)
+        schedule = theirs(used, 10, 30)
+        for step in range(10, 30):  # in the warmup theirs begins at 0, ours at the first step
+            assert rates[shape][step] == pytest.approx(0.1 * schedule.lr_lambdas[0](step))
 
 
 def test_an_optimizer_without_its_package_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
