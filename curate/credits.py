@@ -21,7 +21,7 @@ from typing import IO, Any
 
 from frenchcat.curate.catalog import Catalog
 from frenchcat.curate.dataset import Dataset
-from frenchcat.curate.html_page import head
+from frenchcat.curate.html_page import head, link
 from frenchcat.curate.licence import (
     BETWEEN,
     COLUMN,
@@ -32,7 +32,7 @@ from frenchcat.curate.licence import (
     licence_name,
     licence_url,
 )
-from frenchcat.curate.safe_text import CAPTION_CHARS, for_csv, for_html
+from frenchcat.curate.safe_text import CAPTION_CHARS, URL_CHARS, for_csv, for_html
 from frenchcat.curate.sql_text import literal, quoted
 
 TITLES = ("title",)
@@ -200,14 +200,15 @@ def _write_page(credits: Credits, file: IO[str]) -> None:
     file.write("<table><thead><tr><th>Licence</th><th>Images</th></tr></thead><tbody>\n")
     anchors = {licence: f"l{n}" for n, licence in enumerate(credits.licences)}
     for licence, rows in credits.licences.items():
-        link = f'<a href="#{anchors[licence]}">{for_html(licence)}</a>'
-        file.write(f'<tr><td>{link}</td><td class="n">{rows}</td></tr>\n')
+        inside = f'<a href="#{anchors[licence]}">{for_html(licence, CAPTION_CHARS)}</a>'
+        file.write(f'<tr><td>{inside}</td><td class="n">{rows}</td></tr>\n')
     file.write("</tbody></table>\n")
     by_licence: dict[str, list[Credit]] = {licence: [] for licence in anchors}
     for row in credits.rows:
         by_licence[row.licence or NONE_STATED].append(row)
     for licence, anchor in anchors.items():
-        file.write(f'<h2 id="{anchor}">{for_html(licence)}</h2>\n<table><thead><tr>')
+        file.write(f'<h2 id="{anchor}">{for_html(licence, CAPTION_CHARS)}</h2>\n')
+        file.write("<table><thead><tr>")
         file.write("<th>Title or caption</th><th>Author</th><th>Source</th><th>Row</th></tr>")
         file.write("</thead><tbody>\n")
         file.writelines(map(_row, by_licence[licence]))
@@ -216,18 +217,13 @@ def _write_page(credits: Credits, file: IO[str]) -> None:
 
 
 def _row(row: Credit) -> str:
-    author = for_html(row.author or "not stated")
+    author = for_html(row.author or "not stated", CAPTION_CHARS)
     if row.copyright:
         author += f"<br>{for_html(row.copyright, CAPTION_CHARS)}"
-    terms = _link(row.licence_url, "licence") if row.licence_url else ""
+    terms = link(row.licence_url, "licence", CAPTION_CHARS) if row.licence_url else ""
     drawn = "" if row.times is None else f", drawn {row.times} times"
     return (
         f"<tr><td>{for_html(row.title or '', CAPTION_CHARS)}</td><td>{author} {terms}</td>"
-        f"<td>{_link(row.source, row.source or '')}</td><td>{for_html(row.key)}{drawn}</td></tr>\n"
+        f"<td>{link(row.source, row.source or '', URL_CHARS)}</td>"
+        f"<td>{for_html(row.key)}{drawn}</td></tr>\n"
     )
-
-
-def _link(url: str | None, text: str) -> str:
-    if url and url.lower().startswith(("http://", "https://")):
-        return f'<a href="{for_html(url)}" rel="noreferrer nofollow">{for_html(text)}</a>'
-    return for_html(text)

@@ -6,6 +6,8 @@ included, should a text ever slip through the escaping.
 
 from __future__ import annotations
 
+from frenchcat.curate.safe_text import for_html
+
 PALETTE = """
 :root { color-scheme: light dark; --back: #faf9f7; --card: #fff; --ink: #1d1b19; --dim: #6a645d;
   --line: #e6e2dc; --accent: #2f5d8a }
@@ -19,6 +21,7 @@ h1 { margin: 0; font-size: 1.9rem; letter-spacing: -.02em }
 main { display: grid; gap: 1.1rem }
 """
 """Colours and layout of the pages that are a grid of cards."""
+_LINK_CHARS = 8_192  # of an address that is requested at most (urls.py)
 _PRIVATE = '<meta name="referrer" content="no-referrer">'
 
 
@@ -35,3 +38,14 @@ def head(title: str, style: str, *, images: bool = False, private: str = _PRIVAT
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"{private}<title>{title}</title><style>{style}</style></head>\n<body>"
     )
+
+
+def link(url: str | None, text: str, at_most: int) -> str:
+    """A text of at most so many characters that leads to a web address.
+
+    The text alone for another address, and for one that is too long to be one.
+    """
+    said = for_html(text, at_most)
+    if url and len(url) <= _LINK_CHARS and url.lower().startswith(("http://", "https://")):
+        return f'<a href="{for_html(url)}" rel="noreferrer nofollow">{said}</a>'
+    return said

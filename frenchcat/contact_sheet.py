@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from frenchcat.curate.errors import UnreadableImage
-from frenchcat.curate.html_page import PALETTE, head
+from frenchcat.curate.html_page import PALETTE, head, link
 from frenchcat.curate.licence import licence_of_row
 from frenchcat.curate.outputs import write_page
 from frenchcat.curate.safe_text import for_html
@@ -84,10 +84,7 @@ def _origin(hit: Hit) -> str:
     creator, licence = hit.columns.get("creator"), licence_of_row(hit.columns)
     named = [str(creator)] if creator else []
     named += [licence] if licence else []
-    text = for_html(", ".join(named) or host_of(hit.url))
-    if hit.url and hit.url.startswith(("http://", "https://")):
-        return f'<a href="{for_html(hit.url)}" rel="noreferrer nofollow">{text}</a>'
-    return text
+    return link(hit.url, ", ".join(named) or host_of(hit.url), CAPTION_CHARS)
 
 
 def _data_uri(data: bytes) -> str:

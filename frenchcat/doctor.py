@@ -18,6 +18,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from frenchcat.curate.command_text import shell_command
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import FrenchcatError, UserError
 from frenchcat.curate.extras import how_to_install
@@ -206,7 +207,7 @@ def _index(dataset: Dataset, every_byte: bool) -> Iterator[Diagnosis]:
     from frenchcat.index.build import current, entries
     from frenchcat.index.check import check_files, verify
 
-    again = f"frenchcat index {dataset.root}"
+    again = shell_command("index", dataset.root)
     found = current(dataset)
     if found is None:
         yield Diagnosis("index", "note", "there is none, so the dataset cannot be searched", again)
@@ -269,7 +270,7 @@ def _settings(dataset: Dataset) -> Iterator[Diagnosis]:
                     f"the settings name {weights.name}, but {made_by.setting('model')} with other "
                     "weights made the vectors"
                 )
-                yield Diagnosis("model", "fault", said, f"frenchcat embed {dataset.root}")
+                yield Diagnosis("model", "fault", said, shell_command("embed", dataset.root))
     then, now = dataset.manifest().versions, versions()
     other = [f"{name} {v} -> {now[name]}" for name, v in then.items() if now.get(name, v) != v]
     if other:

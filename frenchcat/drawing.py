@@ -102,6 +102,10 @@ def draw_signed(
     Raises `UserError` for a folder that is not a run, an unreadable image, numbers out of range, a
     run that was not audited, and if every drawing is refused.
     """
+    _check(number, neighbours, how)
+    if kind not in ENDINGS:
+        raise UserError(f"drawings are not written as {kind!r}; known: {', '.join(ENDINGS)}")
+    _check_steering(steering)
     from frenchcat.curate.image import open_image
     from frenchcat.train.artist import open_artist
     from frenchcat.train.copies import read_limits, without_copies
@@ -113,10 +117,6 @@ def draw_signed(
     from frenchcat.train.receipts import artist_receipts, receipts_of
     from frenchcat.train.run import open_run
 
-    _check(number, neighbours, how)
-    if kind not in ENDINGS:
-        raise UserError(f"drawings are not written as {kind!r}; known: {', '.join(ENDINGS)}")
-    _check_steering(steering)
     if run is None and checkpoint is not None:
         raise UserError(f"the bundled artist has no checkpoint {checkpoint}; leave it out")
     if opened is None:
@@ -235,13 +235,12 @@ def _wished(wanted: SampleRequest) -> dict[str, Any]:
 
 
 def _check(number: int, neighbours: int, how: Mapping[str, Any]) -> None:
-    from frenchcat.train.sampler import SAMPLERS
+    from frenchcat.train.sampler import SAMPLERS, check_sampler
 
-    sampler, guidance = how.get("sampler", next(iter(SAMPLERS))), how.get("guidance", 1.0)
+    guidance = how.get("guidance", 1.0)
     if number < 1 or neighbours < 1:
         raise UserError(f"{number} images, {neighbours} neighbours; give at least 1 of each")
-    if sampler not in SAMPLERS:
-        raise UserError(f"no sampler {sampler!r}; known: {', '.join(SAMPLERS)}")
+    check_sampler(how.get("sampler", next(iter(SAMPLERS))))
     if not math.isfinite(guidance):
         raise UserError(f"guidance is {guidance}; give a number, such as 3")
 

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from frenchcat.curate.clip.settings import ClipSettings
+from frenchcat.curate.command_text import shell_command
 from frenchcat.curate.config import resolve
 from frenchcat.curate.dataset import Dataset, digest_of
 from frenchcat.curate.errors import ModelMismatch, NotFound, UserError
@@ -40,8 +41,8 @@ class StoreSearcher(Searcher):
         if found is None:
             self.store.close()
             raise NotFound(
-                f"nothing is published at {self.store.address}; first: frenchcat publish DATASET "
-                f"--to '{self.store.address}'"
+                f"nothing is published at {self.store.address}; first: "
+                + shell_command("publish", "DATASET", "--to", self.store.address)
             )
         self.contents = found
         self.dataset = Dataset(found.root)

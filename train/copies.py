@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from frenchcat.curate.command_text import shell_command
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.notices import say_once
 from frenchcat.train.permutation import key_of
@@ -165,20 +166,19 @@ def read_limits(run: Path, checkpoint: Path) -> Limits:
     """The limits that `frenchcat audit` found for a run's checkpoint. Raises `UserError`."""
     import json
 
+    again = shell_command("audit", run)
     try:
         told: dict[str, Any] = json.loads((run / FILE).read_text(encoding="utf-8"))
         limits = Limits(**told["limits"])
     except FileNotFoundError:
         raise UserError(
-            f"{run} was not audited, so nothing says what a copy is; run: frenchcat audit {run}"
+            f"{run} was not audited, so nothing says what a copy is; run: {again}"
         ) from None
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            f"{run / FILE} cannot be read ({error}); run: frenchcat audit {run}"
-        ) from None
+        raise UserError(f"{run / FILE} cannot be read ({error}); run: {again}") from None
     if told.get("checkpoint") != checkpoint.name:
         raise UserError(
             f"{run / FILE} is about checkpoint {told.get('checkpoint')}, and {checkpoint.name} "
-            f"draws; run: frenchcat audit {run} --checkpoint {checkpoint}"
+            f"draws; run: {shell_command('audit', run, '--checkpoint', checkpoint)}"
         )
     return limits

@@ -149,7 +149,7 @@ class SampleReader(ABC, Generic[S]):
             try:
                 found.samples.append(self.opened(fetched, repeat))
             except BadSample as bad:
-                sample = self._substitute(fetched.row, repeat, batch.bucket, bad)
+                sample = self._substitute(fetched, repeat, batch.bucket, bad)
                 found.samples.append(sample)
                 found.losses.append(Loss(fetched.row.label, str(bad), sample.key))
         return found
@@ -162,8 +162,9 @@ class SampleReader(ABC, Generic[S]):
                 samples.append(self.opened(fetched, 0))
         return samples
 
-    def _substitute(self, row: TrainingRow, repeat: int, bucket: int, bad: BadSample) -> S:
+    def _substitute(self, fetched: ReadBytes, repeat: int, bucket: int, bad: BadSample) -> S:
         """The first sound one of the rows that its key picks in its bucket, by weight."""
+        row = fetched.row
         population = self.rows.population
         segments = population.segments[population.segments[:, 0] == bucket]
         start, stop = population.sums(segments[[0, -1], [1, 2]]).tolist()
@@ -175,9 +176,10 @@ class SampleReader(ABC, Generic[S]):
                 return self.opened(self.fetched([other])[0], repeat)
             except BadSample:
                 continue
+        what = "cannot be read" if isinstance(fetched.picture, OSError) else "is damaged"
         raise BadSample(
-            f"no_substitute: {row.key} of {row.path} is damaged ({bad}), and so are "
-            f"{MAX_SUBSTITUTES} substitutes for it; restore that file, or make it again"
+            f"no_substitute: {row.key} of {row.path} {what} ({bad}), and the same holds for "
+            f"{MAX_SUBSTITUTES} substitutes; restore that file, or make it again"
         )
 
 

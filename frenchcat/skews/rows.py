@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from frenchcat.curate.catalog import Catalog
+from frenchcat.curate.command_text import shell_command
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.report.counts import terms_of_rows
 from frenchcat.curate.report.terms import AuditTerm
@@ -127,9 +128,10 @@ def country_of(domain: str) -> str:
 def _unmeasured(dataset: Dataset, there: Collection[str]) -> tuple[str, ...]:
     said = []
     if "language" not in there:
-        said.append(f"languages: not scored; run frenchcat score {dataset.root}")
+        said.append(f"languages: not scored; run {shell_command('score', dataset.root)}")
     if "cluster" not in there:
-        said.append(f"clusters of duplicates: not searched; run frenchcat dedup {dataset.root}")
+        dedup = shell_command("dedup", dataset.root)
+        said.append(f"clusters of duplicates: not searched; run {dedup}")
     return tuple(said)
 
 

@@ -2,7 +2,7 @@
 
 import re
 
-from frenchcat.curate.html_page import head
+from frenchcat.curate.html_page import head, link
 
 
 def policy(page: str) -> set[str]:
@@ -25,3 +25,10 @@ def test_it_is_a_whole_head() -> None:
     assert page.startswith('<!doctype html>\n<html lang="en"><head><meta charset="utf-8">')
     assert "<title>Cats</title><style>p { color: red }</style></head>" in page
     assert page.endswith("<body>")
+
+
+def test_a_text_leads_to_web_addresses_alone() -> None:
+    assert link("HTTPS://a.example/", "<a>", 9).startswith('<a href="HTTPS://a.example/"')
+    assert link("https://a.example/", "<a>", 9).endswith(">&lt;a&gt;</a>")
+    for other in (None, "", "javascript:alert(1)", "http://" + "x" * 1_000_000):
+        assert link(other, "long text", 6) == "long …"

@@ -59,6 +59,11 @@ def test_fields_of_structs_come_together() -> None:
             [("k", 1.0)],
         ),
         (pa.array(["x"]).dictionary_encode(), pa.binary(), "x"),
+        (pa.array([5], pa.duration("ms")), pa.string(), "5"),
+        (pa.array([5], pa.duration("ms")), pa.int8(), 5),
+        (pa.array([[5]], pa.list_(pa.duration("s"))), pa.list_(pa.float64()), [5.0]),
+        (pa.array([1.5], pa.float16()), pa.string(), "1.5"),
+        (pa.array([Decimal("1.5")], pa.decimal256(40, 1)), pa.int64(), 1.5),
     ],
 )
 def test_a_value_stays_what_it_is(column: pa.Array, beside: pa.DataType, found: Any) -> None:
