@@ -65,7 +65,7 @@ def _command(dataset: Dataset, stage: str, scores: Collection[str]) -> str:
     return shell_command(stage, dataset.root)
 
 
-def _without_ledger(wanted: Collection[str]) -> str | None:
+def _without_ledger(wanted: set[str]) -> str | None:
     if wanted & {"opted_out", "synthetic"}:
         return "the dataset has no ledger of rights, as a download makes one; leave it out"
     return None

@@ -40,6 +40,10 @@ class BadSample(Exception):
     """Why a sample cannot be trained on; the first word is the reason's name."""
 
 
+class UnreadableSample(BadSample):
+    """A sample whose file cannot be read, as one that is gone."""
+
+
 @dataclass(frozen=True, slots=True)
 class ReadBytes:
     """A row's bytes as they are in its tar; an OSError if they could not be read."""
@@ -149,7 +153,7 @@ class SampleReader(ABC, Generic[S]):
             try:
                 found.samples.append(self.opened(fetched, repeat))
             except BadSample as bad:
-                sample = self._substitute(fetched, repeat, batch.bucket, bad)
+                sample = self._substitute(fetched.row, repeat, batch.bucket, bad)
                 found.samples.append(sample)
                 found.losses.append(Loss(fetched.row.label, str(bad), sample.key))
         return found
@@ -162,9 +166,8 @@ class SampleReader(ABC, Generic[S]):
                 samples.append(self.opened(fetched, 0))
         return samples
 
-    def _substitute(self, fetched: ReadBytes, repeat: int, bucket: int, bad: BadSample) -> S:
+    def _substitute(self, row: TrainingRow, repeat: int, bucket: int, bad: BadSample) -> S:
         """The first sound one of the rows that its key picks in its bucket, by weight."""
-        row = fetched.row
         population = self.rows.population
         segments = population.segments[population.segments[:, 0] == bucket]
         start, stop = population.sums(segments[[0, -1], [1, 2]]).tolist()
@@ -176,7 +179,7 @@ class SampleReader(ABC, Generic[S]):
                 return self.opened(self.fetched([other])[0], repeat)
             except BadSample:
                 continue
-        what = "cannot be read" if isinstance(fetched.picture, OSError) else "is damaged"
+        what = "cannot be read" if isinstance(bad, UnreadableSample) else "is damaged"
         raise BadSample(
             f"no_substitute: {row.key} of {row.path} {what} ({bad}), and the same holds for "
             f"{MAX_SUBSTITUTES} substitutes; restore that file, or make it again"
@@ -220,7 +223,7 @@ def decoded(fetched: ReadBytes, repeat: int, at_least: tuple[int, int] | None) -
     """A row's bytes as a sample; see `Reader` for `at_least`. Raises BadSample if it is damaged."""
     row, data = fetched.row, fetched.picture
     if isinstance(data, OSError):
-        raise BadSample(f"unreadable: {data}")
+        raise UnreadableSample(f"unreadable: {data}")
     if len(data) != row.size:
         raise BadSample(f"truncated: {len(data)} of {row.size} bytes")
     if row.sha256 and hashlib.sha256(data).hexdigest() != row.sha256:

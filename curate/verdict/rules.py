@@ -47,9 +47,9 @@ def check_columns(catalog: Catalog, rules: Mapping[str, str]) -> None:
                 f"compare it: {condition} > 0.5"
             )
     if unknown:
-        name, error = next(iter(unknown.items()))
-        said = _missing(catalog, error, rules[name], [rules[other] for other in unknown])
-        raise UserError(f"rule {name}: {said}")
+        first, lacks = next(iter(unknown.items()))
+        said = _missing(catalog, lacks, rules[first], [rules[name] for name in unknown])
+        raise UserError(f"rule {first}: {said}")
 
 
 def _missing(
