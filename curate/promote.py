@@ -7,7 +7,7 @@ grows and its numbers become words, a first shard holds only nulls. The rule (do
     integers               the narrowest integer that holds both; DECIMAL where none does
     integer, float         double; of two floats the wider
     decimal, number        a decimal that holds both; double beyond 38 digits and beside a float
-    date, timestamp        timestamp, with the finer unit of two
+    date, timestamp        timestamp, with the finer unit of two; both or none have a zone
     list, list             a list of what their values become; maps likewise
     struct, struct         the fields of both, each of what it becomes; a missing one is null
     anything else          text: as DuckDB writes the value, bytes as hex, nested values as JSON
@@ -101,7 +101,7 @@ def plain(kind: pa.DataType) -> pa.DataType:
     if types.is_duration(kind):
         return pa.int64()
     if types.is_timestamp(kind) and kind.tz is not None:
-        return pa.timestamp("us", "UTC")
+        return pa.timestamp("ns" if kind.unit == "ns" else "us", "UTC")
     if _is_list(kind):
         return pa.list_(plain(kind.value_type))
     if types.is_map(kind):
@@ -155,9 +155,10 @@ def beyond_nanoseconds(values: pa.ChunkedArray, wanted: pa.DataType) -> str | No
         return None
     if not (pa.types.is_date32(kind) or pa.types.is_timestamp(kind)):
         return None
+    zone = kind.tz if pa.types.is_timestamp(kind) else None
     seconds = pa.timestamp("s")  # as whole numbers, since Python ends with the year 9999
     first, last = (pa.scalar(day, seconds).cast(pa.int64()).as_py() for day in NANOSECONDS)
-    ends = pc.min_max(values.cast(seconds, safe=False).cast(pa.int64()))
+    ends = pc.min_max(values.cast(pa.timestamp("s", zone), safe=False).cast(pa.int64()))
     found = [end.as_py() for end in (ends["min"], ends["max"]) if end.is_valid]
     beyond = [end for end in found if not first <= end <= last]
     return str(pa.scalar(beyond[0], seconds).cast(pa.string())) if beyond else None
@@ -231,9 +232,10 @@ def _time(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
     if not all(types.is_date32(kind) or types.is_timestamp(kind) for kind in (one, other)):
         return None
     stamps = [kind for kind in (one, other) if types.is_timestamp(kind)]
-    if any(kind.tz is not None for kind in stamps):
+    zones = {kind.tz for kind in stamps} | ({None} if len(stamps) < 2 else set())
+    if len(zones) > 1:
         return None
-    return pa.timestamp(max((kind.unit for kind in stamps), key=_UNITS.index))
+    return pa.timestamp(max((kind.unit for kind in stamps), key=_UNITS.index), zones.pop())
 
 
 def _is_number(kind: pa.DataType) -> bool:
@@ -275,7 +277,8 @@ def sql_type(kind: pa.DataType) -> str:
     if types.is_decimal(kind):
         return f"DECIMAL({kind.precision}, {kind.scale})"
     if types.is_timestamp(kind):
-        return "TIMESTAMPTZ" if kind.tz is not None else _TIMESTAMPS[kind.unit]
+        zone = "TIMESTAMPTZ_NS" if kind.unit == "ns" else "TIMESTAMPTZ"
+        return zone if kind.tz is not None else _TIMESTAMPS[kind.unit]
     return _PLAIN.get(str(kind), "VARCHAR")
 
 

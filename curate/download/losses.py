@@ -78,7 +78,7 @@ def note_casts(
         place = ROW if table.source.copied else "file_row_number + 1"
         for name, new in table.extras():
             kind, wanted = table.type_of(name), types[new.lower()]
-            if kind != wanted == "TIMESTAMP_NS":
+            if kind != wanted and wanted in ("TIMESTAMP_NS", "TIMESTAMPTZ_NS"):
                 for source in alike:
                     _refuse_beyond(duck, here(table.sql, [source]), source, name, place)
             if wanted != "DOUBLE" or (back := _back_sql(kind)) is None:

@@ -15,6 +15,7 @@ KINDS = [
     *(pa.null(), pa.bool_(), pa.int8(), pa.int64(), pa.uint8(), pa.uint64(), pa.float32()),
     *(pa.float64(), pa.decimal128(10, 2), pa.decimal128(38, 30), pa.string(), pa.binary()),
     *(pa.date32(), pa.timestamp("us"), pa.timestamp("ns"), pa.timestamp("us", "Europe/Paris")),
+    *(pa.timestamp("ns", "UTC"), pa.timestamp("s", "UTC")),
     *(pa.time64("us"), pa.list_(pa.int64()), pa.list_(pa.string()), pa.large_string()),
     *(pa.dictionary(pa.int32(), pa.string()), pa.map_(pa.string(), pa.int64())),
 ]

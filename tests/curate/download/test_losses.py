@@ -14,7 +14,7 @@ import pytest
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.download.lists import Shape, freeze, relative
 from frenchcat.curate.errors import NoSpace, UserError
-from frenchcat.curate.promote import digits_lost
+from frenchcat.curate.promote import as_schema, digits_lost
 
 ODD = 2**53 + 1  # the first whole number that no double holds
 LOSES = "of the column 'n' that lose digits beside fractions: {}"
@@ -173,11 +173,16 @@ STAMPS = {
     "us": pa.array([1_600_000_000_123_456], pa.timestamp("us")),
     "ms": pa.array([1_600_000_000_123], pa.timestamp("ms")),
     "day": pa.array([datetime.date(2020, 9, 13)]),
+    "zone ns": pa.array([NS], pa.timestamp("ns", "UTC")),
+    "zone ms": pa.array([1_600_000_000_123], pa.timestamp("ms", "Europe/Paris")),
 }
 
 
 @pytest.mark.parametrize("together", [True, False], ids=["one list", "an addition"])
-@pytest.mark.parametrize(("one", "other"), [("ns", "us"), ("ms", "ns"), ("day", "ns")])
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("ns", "us"), ("ms", "ns"), ("day", "ns"), ("zone ns", "zone ms"), ("zone ms", "zone ns")],
+)
 def test_times_of_other_units_keep_their_digits(
     dataset: Dataset, tmp_path: Path, together: bool, one: str, other: str
 ) -> None:
@@ -186,10 +191,13 @@ def test_times_of_other_units_keep_their_digits(
         for some in [lists] if together else [[path] for path in lists]:
             freeze(dataset, [str(path) for path in some], Shape())
     found = [pq.read_table(dataset.path(relative(s)))["n"] for s in dataset.shards("lists")]
-    given = [STAMPS[name].cast(pa.timestamp("ns")) for name in (one, other)]
-    there = [part.cast(pa.timestamp("ns")) for column in found for part in column.chunks]
+    wanted = pa.timestamp("ns", "UTC" if "zone" in one else None)
+    given = [STAMPS[name].cast(wanted) for name in (one, other)]
+    there = [part.cast(wanted) for column in found for part in column.chunks]
     assert pa.concat_arrays(there).equals(pa.concat_arrays(given))
-    assert found[-1].type == pa.timestamp("ns")
+    assert found[-1].type == wanted
+    for column in found:  # as those who read the dataset bring it to one type
+        as_schema(pa.table({"n": column}), pa.schema({"n": wanted}))
 
 
 @pytest.mark.parametrize("together", [True, False], ids=["one list", "an addition"])
