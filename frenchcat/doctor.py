@@ -247,6 +247,7 @@ def _digest(dataset: Dataset, shard: str) -> str | None:
 
 def _settings(dataset: Dataset) -> Iterator[Diagnosis]:
     """Whether the remembered settings can be used here."""
+    from frenchcat.curate.adopted import without_images
     from frenchcat.curate.clip.weights import find_weights
     from frenchcat.curate.embed import STAGE
     from frenchcat.pipeline import saved_settings, versions
@@ -265,6 +266,10 @@ def _settings(dataset: Dataset) -> Iterator[Diagnosis]:
         else:
             if weights.digest == made_by.setting("weights"):
                 yield Diagnosis("model", "ok", f"{weights.name}, which made the vectors")
+            elif without_images(dataset):
+                said = f"{made_by.setting('model')} made the vectors, and no image is here"
+                named = ("adopt", "FOLDER", "--out", dataset.root, "--config", "FILE")
+                yield Diagnosis("model", "note", said, shell_command(*named))
             else:
                 said = (
                     f"the settings name {weights.name}, but {made_by.setting('model')} with other "

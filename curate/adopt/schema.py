@@ -12,6 +12,7 @@ from frenchcat.curate import promote
 from frenchcat.curate.adopt.left_out import LeftOut
 from frenchcat.curate.adopt.texts import REPLACED, text_of
 from frenchcat.curate.download import column_names
+from frenchcat.curate.errors import UserError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -111,6 +112,11 @@ def cast(table: pa.Table, schema: pa.Schema, left_out: LeftOut, where: str) -> p
     wanted = {promote.folded(field.name): field.type for field in schema}
     for name in table.column_names:
         if (kind := wanted.get(promote.folded(name))) is not None:
+            if (late := promote.beyond_nanoseconds(table[name], kind)) is not None:
+                raise UserError(
+                    f"{where}: {late} in the column {name!r} does not fit the nanoseconds that "
+                    "other files have there; export it in microseconds"
+                )
             lost = promote.digits_lost(table[name], kind)
             left_out.add(LOST, f"{name} of {where}", lost)
 

@@ -152,7 +152,10 @@ def _one_hot(values: Sequence[str | None]) -> tuple[list[str], NDArray[np.bool_]
     named = np.array([value or "unknown" for value in values], object)
     names, counts = np.unique(named.astype(str), return_counts=True)
     chosen = [str(names[at]) for at in np.lexsort((names, -counts))[:MOST_VALUES]]
-    return chosen, np.stack([named == name for name in chosen], axis=1).astype(bool)
+    members = np.zeros((len(named), len(chosen)), bool)
+    for at, name in enumerate(chosen):
+        members[:, at] = named == name
+    return chosen, members
 
 
 def _numbered(values: Sequence[str | None]) -> NDArray[np.int64]:
