@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from frenchcat.curate.costs import tree_bytes
 
@@ -156,6 +157,12 @@ def result_path(name: str) -> Path:
 def median(values: Sequence[float]) -> float:
     """The middle one."""
     return float(statistics.median(values))
+
+
+def psnr(first: NDArray[Any], second: NDArray[Any]) -> float:
+    """Peak signal to noise ratio of two arrays of levels of 255, in dB; 100 of equal ones."""
+    error = float(((first.astype(np.float64) - second) ** 2).mean())
+    return 100.0 if error == 0 else float(10 * np.log10(255**2 / error))
 
 
 def load() -> list[float]:

@@ -247,8 +247,8 @@ def _add(rows: int) -> float:
     from frenchcat.curate.adopt.shards import AdoptedStage, write_rows
     from frenchcat.curate.adopt.sources import StoredVectorFiles, metadata
     from frenchcat.curate.dataset import Dataset
-    from frenchcat.curate.embed import img_emb, model_of, text_emb
-    from frenchcat.curate.embed import metadata as metadata_file
+    from frenchcat.curate.embeddings import img_emb, model_of, text_emb
+    from frenchcat.curate.embeddings import metadata as metadata_file
     from frenchcat.index.build import build_index
 
     extra = BENCH / "knn-extra"

@@ -133,10 +133,8 @@ def images(number: int) -> list[Image.Image]:
     return found[:number]
 
 
-def psnr(image: Image.Image, other: Image.Image) -> float:
-    """Peak signal to noise ratio, in dB."""
-    difference = np.asarray(image, np.float64) - np.asarray(other, np.float64)
-    return float(20 * np.log10(255 / np.sqrt((difference**2).mean())))
+def _psnr(image: Image.Image, other: Image.Image) -> float:
+    return common.psnr(np.asarray(image), np.asarray(other))
 
 
 def ours(some: list[Image.Image]) -> dict[str, Any]:
@@ -149,7 +147,7 @@ def ours(some: list[Image.Image]) -> dict[str, Any]:
         alarms += sum(one.found for one in without)
         clean += [one.score for one in without]
     return {
-        "psnr_db": float(np.mean([psnr(*pair) for pair in zip(some, with_mark, strict=True)])),
+        "psnr_db": float(np.mean([_psnr(*pair) for pair in zip(some, with_mark, strict=True)])),
         "survived": survived,
         "searched_without": len(clean),
         "false_alarms": alarms,
@@ -190,7 +188,7 @@ def peer(some: list[Image.Image]) -> dict[str, Any]:
 
         pairs = zip(some, with_mark, strict=True)
         found[method] = {
-            "psnr_db": float(np.mean([psnr(*pair) for pair in pairs])),
+            "psnr_db": float(np.mean([_psnr(*pair) for pair in pairs])),
             "survived": {
                 name: float(np.mean([is_there(change(one)) for one in with_mark]))
                 for name, change in CHANGES.items()

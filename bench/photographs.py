@@ -130,13 +130,12 @@ def stored(rows: int) -> dict[str, bytes]:
 
 
 def decibels(first: bytes, second: bytes) -> float:
-    """PSNR of two images of one size without the white of their borders; 100 of equal ones."""
+    """PSNR of two images of one size without the white of their borders."""
     from PIL import Image
 
     ours, other = (np.asarray(Image.open(io.BytesIO(one)), float) for one in (first, second))
     seen = np.minimum(ours, other).min(axis=-1) < _WHITE
-    error = float(((ours - other)[seen] ** 2).mean())
-    return 100.0 if error == 0 else float(10 * np.log10(255**2 / error))
+    return common.psnr(ours[seen], other[seen])
 
 
 def panorama(command: Path) -> dict[str, float]:

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 
 def write_whole(path: str | Path, data: str | bytes, private: bool = False) -> None:
@@ -18,12 +20,19 @@ def write_whole(path: str | Path, data: str | bytes, private: bool = False) -> N
 
     `private`: nobody but its owner may read it. Raises OSError; the former file stays then.
     """
+    with whole_file(path, private) as file:
+        file.write(data.encode("utf-8") if isinstance(data, str) else data)
+
+
+@contextlib.contextmanager
+def whole_file(path: str | Path, private: bool = False) -> Iterator[BinaryIO]:
+    """A file to write to, which gets its name at the end; after an error the former one stays."""
     path = Path(path)
     waiting = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
         with open(os.open(waiting, flags, 0o600 if private else 0o666), "wb") as file:
-            file.write(data.encode("utf-8") if isinstance(data, str) else data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(waiting, path)

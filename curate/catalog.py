@@ -38,6 +38,7 @@ from frenchcat.curate.parquets import ParquetFiles
 from frenchcat.curate.promote import folded
 from frenchcat.curate.sidecar import LATER, filled_sql
 from frenchcat.curate.sql_text import literal, quoted
+from frenchcat.curate.urls import domain_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -211,8 +212,6 @@ class Catalog:
     def add_domains(self) -> None:
         """Add the column `domain` to `samples`: what each URL's owner registered."""
         import pyarrow as pa
-
-        from frenchcat.curate.urls import domain_of
 
         if "domain" in self.columns():
             return

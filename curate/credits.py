@@ -200,8 +200,8 @@ def _write_page(credits: Credits, file: IO[str]) -> None:
     file.write("<table><thead><tr><th>Licence</th><th>Images</th></tr></thead><tbody>\n")
     anchors = {licence: f"l{n}" for n, licence in enumerate(credits.licences)}
     for licence, rows in credits.licences.items():
-        inside = f'<a href="#{anchors[licence]}">{for_html(licence, CAPTION_CHARS)}</a>'
-        file.write(f'<tr><td>{inside}</td><td class="n">{rows}</td></tr>\n')
+        named = f'<a href="#{anchors[licence]}">{for_html(licence, CAPTION_CHARS)}</a>'
+        file.write(f'<tr><td>{named}</td><td class="n">{rows}</td></tr>\n')
     file.write("</tbody></table>\n")
     by_licence: dict[str, list[Credit]] = {licence: [] for licence in anchors}
     for row in credits.rows:
@@ -220,10 +220,10 @@ def _row(row: Credit) -> str:
     author = for_html(row.author or "not stated", CAPTION_CHARS)
     if row.copyright:
         author += f"<br>{for_html(row.copyright, CAPTION_CHARS)}"
-    terms = link(row.licence_url, "licence", CAPTION_CHARS) if row.licence_url else ""
+    terms = link(row.licence_url, "licence") if row.licence_url else ""
+    source = link(row.source, for_html(row.source or "", URL_CHARS))
     drawn = "" if row.times is None else f", drawn {row.times} times"
     return (
         f"<tr><td>{for_html(row.title or '', CAPTION_CHARS)}</td><td>{author} {terms}</td>"
-        f"<td>{link(row.source, row.source or '', URL_CHARS)}</td>"
-        f"<td>{for_html(row.key)}{drawn}</td></tr>\n"
+        f"<td>{source}</td><td>{for_html(row.key)}{drawn}</td></tr>\n"
     )

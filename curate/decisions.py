@@ -81,7 +81,7 @@ def decided_by_shard(dataset: Dataset) -> dict[str, dict[str, bool]]:
 def decide(dataset: Dataset, keep: bool, keys: Collection[str], note: str = "") -> Decision:
     """Log that rows are kept, or dropped; the lock is held.
 
-    Raises `UserError` without a key, `NotFound` for one that is no stored image's.
+    Raises `UserError` without a key, `NotFound` for one that is not a stored image's.
     """
     wanted = sorted(set(keys))
     if not wanted:

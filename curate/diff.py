@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from frenchcat.curate import embed
+from frenchcat.curate import embeddings
 from frenchcat.curate.catalog import Catalog
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import UserError
@@ -189,16 +189,16 @@ class _Vectors:
 
 def _weights(dataset: Dataset) -> Any:
     """What tells whether vectors of two datasets may be compared; None without vectors."""
-    entry = dataset.manifest().stages.get(embed.STAGE)
+    entry = dataset.manifest().stages.get(embeddings.STAGE)
     return None if entry is None else entry.setting("weights")
 
 
 def _vectors(dataset: Dataset, keys: set[str]) -> dict[str, NDArray[np.float32]]:
     found = {}
     for shard, wanted in by_shard(dataset, keys).items():
-        if not dataset.exists(embed.metadata(shard)):
+        if not dataset.exists(embeddings.metadata(shard)):
             continue
-        names, vectors = embed.vectors_of_shard(dataset, shard)
+        names, vectors = embeddings.vectors_of_shard(dataset, shard)
         for name, vector in zip(names, vectors, strict=True):
             if name in wanted:
                 found[name] = vector.astype(np.float32)
@@ -208,8 +208,8 @@ def _vectors(dataset: Dataset, keys: set[str]) -> dict[str, NDArray[np.float32]]
 def _some_vectors(dataset: Dataset) -> NDArray[np.float16]:
     """The vectors of a dataset's first shards, _SOME or more where there are so many."""
     parts: list[NDArray[np.float16]] = []
-    for shard in dataset.shards(embed.STAGE):
-        parts.append(embed.vectors_of_shard(dataset, shard)[1])
+    for shard in dataset.shards(embeddings.STAGE):
+        parts.append(embeddings.vectors_of_shard(dataset, shard)[1])
         if sum(map(len, parts)) >= _SOME:
             break
     return np.concatenate(parts) if parts else np.zeros((0, 1), np.float16)

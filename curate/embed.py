@@ -1,15 +1,8 @@
-"""Shards -> CLIP embeddings, in clip-retrieval's layout.
+"""The stage `embed`: shards -> CLIP embeddings (embeddings.py says what is written).
 
-Reads ``shards/00000.tar`` and its sidecar, writes for the same shard::
-
-    embeddings/img_emb/img_emb_00000.npy      (N, D) float16, unit rows, in key order
-    embeddings/text_emb/text_emb_00000.npy    the captions' vectors, row for row the same keys
-    embeddings/metadata/metadata_00000.parquet  image_path (= key), caption, the sidecar's columns
-    embeddings/failed/failed_00000.parquet    key, reason: images that have no vector
-
-A batch never crosses a shard, so a shard's vectors do not depend on what ran before. The trade-off:
-a shard's last batch may be short. Cost: linear in images; memory is a few batches and one
-shard's vectors.
+Reads ``shards/00000.tar`` and its sidecar. A batch never crosses a shard, so a shard's vectors do
+not depend on what ran before. The trade-off: a shard's last batch may be short. Cost: linear in
+images; memory is a few batches and one shard's vectors.
 """
 
 from __future__ import annotations
@@ -23,14 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from frenchcat.curate import files
-from frenchcat.curate.adopted import without_images
 from frenchcat.curate.clip.settings import ClipSettings
-from frenchcat.curate.command_text import shell_command
 from frenchcat.curate.config import as_dict, differences
 from frenchcat.curate.dataset import Dataset
-from frenchcat.curate.errors import Damaged, ModelMismatch, NotFound, UserError
-from frenchcat.curate.failures import COLUMNS
-from frenchcat.curate.list_names import KEY, base_of, beside
+from frenchcat.curate.embeddings import STAGE, write_shard
+from frenchcat.curate.errors import Damaged, UserError
 from frenchcat.curate.markers import Counts, Inputs, Signature, counts_of, marker, record_entry
 from frenchcat.curate.parquets import read_parquet
 from frenchcat.curate.redo import Redo, redo_of
@@ -50,42 +40,9 @@ if TYPE_CHECKING:
     from frenchcat.curate.clip.weights import ClipWeights
     from frenchcat.curate.decode import Decoder
 
-STAGE = "embed"
 VERSION = 2  # 2: the bundled model has towers of its own; vectors differ in float32's last digits
 _SHAPING = ("clip.model", "clip.pretrained", "clip.precision")  # that shape vectors
-_NOT_METADATA = ("caption", "status", "error_message", *COLUMNS)  # or by name
 _Found = tuple[list[str], NDArray[np.float32], dict[str, str]]
-
-
-def img_emb(shard: str) -> str:
-    """Where a shard's image vectors lie."""
-    return files.IMG_EMB.of(shard)
-
-
-def text_emb(shard: str) -> str:
-    """Where a shard's caption vectors lie."""
-    return files.TEXT_EMB.of(shard)
-
-
-def metadata(shard: str) -> str:
-    """Where the keys and captions of a shard's vectors lie."""
-    return files.METADATA.of(shard)
-
-
-def vectors_of_shard(
-    dataset: Dataset, shard: str, by: str = "image"
-) -> tuple[list[str], NDArray[np.float16]]:
-    """A shard's keys and their (N, D) float16 vectors, of images (`image`) or captions (`text`).
-
-    Raises `UserError` where `by` is neither, FileNotFoundError where the shard has no vectors.
-    """
-    places = {"image": img_emb, "text": text_emb}
-    if by not in places:
-        raise UserError(f"by is {by!r}; it is one of: {', '.join(places)}")
-    with dataset.as_local(metadata(shard)) as path:
-        keys = read_parquet(path, columns=["image_path"])["image_path"].to_pylist()
-    with dataset.as_local(places[by](shard)) as path:
-        return keys, np.load(path)
 
 
 @dataclass(frozen=True)
@@ -212,35 +169,6 @@ def _forget_other_model(dataset: Dataset, signature: Signature) -> None:
         record_entry(dataset, STAGE, None)
 
 
-def model_of(dataset: Dataset) -> Mapping[str, Any]:
-    """What made a dataset's vectors: model, weights (digest), dimension, precision.
-
-    Raises `UserError` where it has none.
-    """
-    made_by = dataset.manifest().entry(STAGE).settings
-    if made_by is None:
-        raise NotFound(
-            f"{dataset.root} has no embeddings; run: {shell_command('embed', dataset.root)}"
-        )
-    return made_by
-
-
-def require_same_model(dataset: Dataset, clip: Clip) -> None:
-    """Raise `UserError` where the dataset's vectors were made by another model than `clip`."""
-    made_by = model_of(dataset)
-    if made_by["weights"] != clip.digest:
-        said = f"the vectors of {dataset.root} were made by {made_by['model']}"
-        if without_images(dataset):  # nothing can be embedded again
-            again = shell_command("adopt", "FOLDER", "--out", dataset.root, "--config", "FILE")
-            raise ModelMismatch(
-                f"{said}, not by {clip.name}, and there are no images to embed again; name the "
-                f"model that made them: {again}; "
-                "Python's search(vector=…) needs no model"
-            )
-        again = shell_command("embed", dataset.root, "--config", "FILE")
-        raise ModelMismatch(f"{said}, not by {clip.name}; search with that model, or run: {again}")
-
-
 def _embed_shard(
     dataset: Dataset, clip: Clip, decoder: Decoder, shard: str, output: Output
 ) -> Counts:
@@ -297,27 +225,3 @@ def _rows_of(sidecar: pa.Table, keys: list[str]) -> pa.Table:
             "delete that shard's tar and run frenchcat download again"
         )
     return sidecar.take(pa.array([place[key] for key in keys], pa.int64()))
-
-
-def write_shard(
-    output: Output,
-    shard: str,
-    pictures: NDArray[np.float32],
-    texts: NDArray[np.float32],
-    rows: pa.Table,
-    failed: dict[str, str],
-) -> None:
-    """Write a shard's (N, D) unit vectors beside their N rows of the sidecar, and what has none."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    np.save(output.path(img_emb(shard)), pictures.astype(np.float16))
-    np.save(output.path(text_emb(shard)), texts.astype(np.float16))
-    others = [name for name in rows.column_names if name not in _NOT_METADATA]
-    columns = {KEY: rows["key"], "caption": rows["caption"]}
-    columns |= {beside(name) if base_of(name) == KEY else name: rows[name] for name in others}
-    pq.write_table(pa.table(columns), output.path(metadata(shard)), compression="zstd")
-    reasons = {"key": sorted(failed), "reason": [failed[key] for key in sorted(failed)]}
-    schema = pa.schema([("key", pa.string()), ("reason", pa.string())])
-    path = output.path(files.NOT_EMBEDDED.of(shard))
-    pq.write_table(pa.table(reasons, schema), path, compression="zstd")

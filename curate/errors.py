@@ -99,7 +99,7 @@ class NotAllowed(UserError):
 
 
 class Unreachable(UserError):
-    """A service that does not answer, answers in part, or is no frenchcat's."""
+    """A service that does not answer, answers in part, or is not frenchcat's."""
 
 
 class Unwritable(UserError):

@@ -17,6 +17,7 @@ from functools import cache, lru_cache
 from typing import Any
 
 from frenchcat.curate.errors import BadCondition
+from frenchcat.curate.urls import domain_of_host, named_host
 
 FUNCTIONS = frozenset(
     """
@@ -41,14 +42,19 @@ _KINDS = frozenset(
 CLOCKS = frozenset("current_date current_time current_timestamp localtime localtimestamp".split())
 """Written like columns; where there is no such column, DuckDB takes them for the time."""
 _PLACES = ("query_location", "query_location_length")
+_IN_NO_DOMAIN = re.compile(r"[/?#@:\[\]]")
+_EQUALITIES = frozenset(
+    "COMPARE_EQUAL COMPARE_NOTEQUAL COMPARE_DISTINCT_FROM COMPARE_NOT_DISTINCT_FROM COMPARE_IN "
+    "COMPARE_NOT_IN".split()
+)
 
 
 @lru_cache(maxsize=256)
 def checked(expression: str) -> str:
     """The expression, in brackets, fit to be put after WHERE.
 
-    Raises `BadCondition` for a syntax error, for what is not one expression, and for parts that are
-    not allowed, naming them.
+    Raises `BadCondition` for a syntax error, for what is not one expression, for parts that are not
+    allowed, naming them, and for a `domain` that is compared with what no domain equals.
     """
     for node in _nodes(_where(expression)):
         kind = node["class"]
@@ -63,6 +69,8 @@ def checked(expression: str) -> str:
             )
         if kind == "FUNCTION" and not node["is_operator"]:
             _allow(node, expression)
+        if node.get("type") in _EQUALITIES:
+            _check_domains(node)
     return f"({expression}\n)"
 
 
@@ -88,6 +96,30 @@ def _allow(node: dict[str, Any], expression: str) -> None:
         near = difflib.get_close_matches(name, FUNCTIONS, 1)
         hint = f"; did you mean {near[0]}?" if near else ""
         raise BadCondition(f"the function {name} is not allowed in {expression!r}{hint}")
+
+
+def _check_domains(node: dict[str, Any]) -> None:
+    """Raise for a text that no `domain` equals: another spelling, a host, a URL."""
+    parts = [*node.get("children", ()), *(node[side] for side in ("left", "right") if side in node)]
+    if not any(part["class"] == "COLUMN_REF" and _is_domain(part) for part in parts):
+        return
+    literals = [part.get("literal") or {} for part in parts]
+    for text in (str(one["text"]) for one in literals if one.get("kind") == "STRING"):
+        try:
+            plain = domain_of_host(named_host(text)) if text else text  # of a URL without a host
+        except ValueError as error:
+            if _IN_NO_DOMAIN.search(text):
+                raise BadCondition(str(error)) from None
+            plain = text  # an odd host of a list is its own domain
+        if text != plain:
+            raise BadCondition(
+                f"no domain equals {text!r}: a domain is what was registered, in lower case and "
+                f"ASCII; write {plain!r}"
+            )
+
+
+def _is_domain(column: dict[str, Any]) -> bool:
+    return str(column["column_names"][-1]).lower() == "domain"
 
 
 def _where(expression: str) -> Any:

@@ -19,8 +19,7 @@ Hochberg do (1995). A domain with one or two images cannot stand out.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,6 +27,7 @@ from numpy.typing import NDArray
 
 from frenchcat.curate.dedup.detectors import NEAR_COSINE
 from frenchcat.curate.hashes import PDQ_DISTANCE
+from frenchcat.curate.statistics import FDR, benjamini_hochberg, fisher_p
 
 RE_ENCODED, EDITED, REPLACED, UNGRADED = "re_encoded", "edited", "replaced", "ungraded"
 GRADES = (RE_ENCODED, EDITED, REPLACED, UNGRADED)
@@ -40,8 +40,6 @@ FAR_COSINE = 0.75
 FAR_QUANTILE = 0.99
 """Of the cosines of a dataset's pairs: the share of different images that lies below."""
 _LEAST_PAIRS = 500
-FALSE_DISCOVERIES = 0.05
-"""The bound of the false discovery rate at which a domain is flagged."""
 
 
 @dataclass(frozen=True)
@@ -117,9 +115,9 @@ def domain_tests(counts: Mapping[str, tuple[int, int]]) -> list[DomainChange]:
     found = []
     for domain, (n, r) in counts.items():
         rate = (replaced - r) / (rows - n) if rows > n else 0.0
-        found.append((fisher_p(n, r, rows, replaced), domain, n, r, rate))
+        found.append((fisher_p(r, n, replaced, rows), domain, n, r, rate))
     found.sort()
-    qs = corrected([p for p, *_ in found])
+    qs = benjamini_hochberg(np.array([p for p, *_ in found])).tolist()
     return [
         DomainChange(domain, n, r, rate, p, q)
         for (p, domain, n, r, rate), q in zip(found, qs, strict=True)
@@ -127,34 +125,7 @@ def domain_tests(counts: Mapping[str, tuple[int, int]]) -> list[DomainChange]:
 
 
 def flagged(
-    counts: Mapping[str, tuple[int, int]], false_discoveries: float = FALSE_DISCOVERIES
+    counts: Mapping[str, tuple[int, int]], false_discoveries: float = FDR
 ) -> list[DomainChange]:
     """The domains whose share of replaced images stands out, the smallest p first."""
     return [one for one in domain_tests(counts) if one.q <= false_discoveries]
-
-
-def fisher_p(n: int, r: int, rows: int, replaced: int) -> float:
-    """Fisher's exact test, one-sided: P(X >= r) of n draws without replacement.
-
-    Drawn from `rows` images of which `replaced` were replaced.
-    """
-    most = min(n, replaced)
-    logs = [
-        _log_choose(replaced, k) + _log_choose(rows - replaced, n - k) - _log_choose(rows, n)
-        for k in range(max(r, n - (rows - replaced), 0), most + 1)
-    ]
-    return min(1.0, math.fsum(math.exp(log) for log in logs))
-
-
-def corrected(ps: Sequence[float]) -> list[float]:
-    """Benjamini and Hochberg's adjusted p-values of rising p-values."""
-    found: list[float] = []
-    least = 1.0
-    for rank in range(len(ps), 0, -1):
-        least = min(least, ps[rank - 1] * len(ps) / rank)
-        found.append(least)
-    return found[::-1]
-
-
-def _log_choose(n: int, k: int) -> float:
-    return math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)

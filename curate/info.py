@@ -119,7 +119,7 @@ def _count_dropped(dataset: Dataset, shard: str, table: pa.Table, dropped: Count
     """Count the stored rows of a shard that are not kept, by reason."""
     import pyarrow.compute as pc
 
-    from frenchcat.curate.verdict.stage import reasons
+    from frenchcat.curate.verdict.dropped import reasons
 
     said = reasons(dataset, shard)
     stored = table.filter(_is_stored(table))["key"]

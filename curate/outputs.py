@@ -1,4 +1,4 @@
-"""Where a command may write what is no part of a dataset: a page, an export, drawings, a run.
+"""Where a command may write what is not part of a dataset: a page, an export, drawings, a run.
 
 Reads the beginning of a file that would be replaced; writes pages, and nothing else. What lies
 inside a dataset is not seen by its removals, and a page's option that names a list, an image or a
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from frenchcat.curate.atomic import write_whole
 from frenchcat.curate.command_text import shell_word
-from frenchcat.curate.dataset import dataset_around
+from frenchcat.curate.dataset import Dataset, dataset_around
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.system_errors import check_writable, writing
 
@@ -50,6 +50,23 @@ def check_page(path: Path, option: str) -> None:
             f"{path} is not the name of an HTML page, which is what is written; "
             f"let it end in .html: {option} {shell_word(path.with_suffix('.html'))}"
         )
+
+
+def page_path(dataset: Dataset, path: Path | None, kind: str) -> Path:
+    """Where a page about a dataset goes: `path`, or by default `default_path`.
+
+    Raises `UserError` where it cannot be written, lies inside a dataset, or would replace what is
+    not a page.
+    """
+    path = default_path(dataset, kind) if path is None else path
+    check_page(path, "--out")
+    return path
+
+
+def default_path(dataset: Dataset, kind: str) -> Path:
+    """``<folder>-<kind>.html``, beside a local dataset, here for a remote one."""
+    name = f"{dataset.root.rsplit('/', 1)[-1]}-{kind}.html"
+    return Path(dataset.root).with_name(name) if dataset.local else Path(name)
 
 
 def write_page(path: Path, text: str, option: str = "") -> None:

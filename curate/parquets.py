@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 Names = Callable[[Sequence[str]], Sequence[str]]
 """From the columns of a file to what they are called."""
 _REMOTE_READS = 16
-_PLAIN = "hive_partitioning = false"  # a folder called `license=mine` is no column of its rows
+_PLAIN = "hive_partitioning = false"  # a folder called `license=mine` is not a column of its rows
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ from frenchcat.curate.dataset import Dataset, digest_of
 from frenchcat.curate.errors import AlreadyThere, NotFound, UserError
 from frenchcat.curate.expression import checked
 from frenchcat.curate.json_text import json_text
+from frenchcat.curate.licence import licence_condition
 from frenchcat.curate.markers import outputs_of
 from frenchcat.curate.parquets import free, read_parquet
 from frenchcat.curate.removals import removed_keys
@@ -71,6 +72,24 @@ class Selection:
 
     def __len__(self) -> int:
         return int(self.table.num_rows)
+
+
+def both(first: str | None, second: str | None) -> str | None:
+    """The condition that two conditions hold; None: every row. Raises `BadCondition`."""
+    if first is None or second is None:
+        return second if first is None else first
+    return f"{checked(first)} AND {checked(second)}"
+
+
+def of_licences(where: str | None, licences: Sequence[str]) -> str | None:
+    """The condition of the rows that meet `where` and state one of these licences.
+
+    `where` as it is without any. Raises `UserError` for an empty licence, and `BadCondition`.
+    """
+    if not licences:
+        return where
+    only = licence_condition(licences)
+    return only if where is None else f"{checked(where)} AND {only}"
 
 
 def select(

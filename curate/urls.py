@@ -45,6 +45,7 @@ _C0_AND_SPACE = "".join(map(chr, range(0x21)))
 _SCHEME = re.compile(r"([a-zA-Z][a-zA-Z0-9+.\-]*):")
 _NAME = re.compile(r"(?=.{1,253}\Z)[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*")
 _NUMBER = re.compile(r"0x[0-9a-f]*|[0-9]+")
+_MORE_THAN_A_HOST = re.compile(r"[\s/\\?#@:*\[\]]")
 _PATH_SAFE = "%/:=&?+!$,;'@()*[]~|-._"
 PLAIN_URL = r"https?://((?:[a-z0-9-]+\.)*[a-z][a-z0-9-]*)(?::[0-9]+)?(?:[/?#]|$)"
 """URLs whose host is in its plain form: nearly all of a list's, and read ten times as fast. The
@@ -285,6 +286,39 @@ def plain_host(text: str) -> str:
         return canonical_host(text)
     except FetchFailure:
         return text.rstrip(".")
+
+
+def named_host(text: str) -> str:
+    """The plain form of a host or domain that somebody names.
+
+    Raises ValueError for a text with more in it (a scheme, a port, a path, a user, `*`): it would
+    match nothing, and nobody would be told.
+    """
+    name = text.strip()
+    try:
+        return _canonical_v6(name.removeprefix("[").removesuffix("]"))
+    except FetchFailure:
+        pass
+    if not name.strip(".") or name.startswith(".") or _MORE_THAN_A_HOST.search(name):
+        raise ValueError(
+            f"{text!r} is not a domain; write it like example.org, without scheme, user, port, "
+            "path or *"
+        )
+    return plain_host(name)
+
+
+def plain_origin(text: str) -> str:
+    """A site as browsers send it in `Origin`: scheme, host, and a port that is not the usual one.
+
+    Raises ValueError for what is not the address of a site.
+    """
+    try:
+        url = parse_url(text)
+    except FetchFailure as failure:
+        raise ValueError(f"{text!r} is not a site: {failure.detail}") from None
+    if url.path != "/":
+        raise ValueError(f"{text!r} is not a site: write it without a path, like https://a.example")
+    return f"{url.scheme}://{url.netloc}"
 
 
 @lru_cache(100_000)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from frenchcat.curate.stage import Progress
     from frenchcat.drawing import Steering
     from frenchcat.index.service.app import Stoppable
-    from frenchcat.index.service.served_publication import PublishedSource
+    from frenchcat.index.service.served_source import ServedSource
     from frenchcat.plan import BuildPlan
     from frenchcat.train.audit import CopyAudit
     from frenchcat.train.credentials import Credentials
@@ -401,10 +401,12 @@ def serve(
     run(opened, settings, told, backend, stoppable, extend)
 
 
-def _source(place: str) -> Dataset | PublishedSource:
+def _source(place: str) -> ServedSource:
     """What is served: a dataset's folder, or what was published at an address."""
     if not is_store(place):
-        return open(place).dataset
+        from frenchcat.index.service.served_dataset import FolderSource
+
+        return FolderSource(open(place).dataset)
     from frenchcat.index.service.served_publication import PublishedSource
 
     return PublishedSource(place)

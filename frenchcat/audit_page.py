@@ -6,13 +6,11 @@ content security policy forbids all requests.
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from frenchcat.curate.errors import FrenchcatError
-from frenchcat.curate.html_page import PALETTE, head
+from frenchcat.curate.html_page import PALETTE, head, image_uri
 from frenchcat.curate.safe_text import CAPTION_CHARS, for_html
 
 if TYPE_CHECKING:
@@ -91,7 +89,4 @@ def _card(copy: Copy, image: Callable[[str], Image]) -> str:
 def _img(picture: Image, alt: str) -> str:
     small = picture.convert("RGB")
     small.thumbnail((_PX, _PX))
-    out = io.BytesIO()
-    small.save(out, "PNG")
-    data = base64.b64encode(out.getvalue()).decode()
-    return f'<img alt="{for_html(alt)}" src="data:image/png;base64,{data}">'
+    return f'<img alt="{for_html(alt)}" src="{image_uri(small, "PNG")}">'

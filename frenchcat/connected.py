@@ -251,9 +251,11 @@ class RemoteDataset:
         label: str | None = None,
         seed: int = 0,
         replace: bool = False,
+        licences: Sequence[str] = (),
     ) -> RemoteSelection:
         """Freeze the rows that meet a condition under a name, where the service allows it.
 
+        `licences` keeps only rows that state one of them: "CC BY" (every version), CC0-1.0.
         Raises `BadCondition`, `UnknownColumn`, `UserError` where no row meets it, `AlreadyThere`
         for the name of another selection, unless `replace` agrees to lose it, and `NotAllowed`.
         """
@@ -266,6 +268,7 @@ class RemoteDataset:
             "label": label,
             "seed": seed,
             "replace": replace,
+            "licences": list(licences),
         }
         return self._selection(self._json("POST", "/selections", asked))
 

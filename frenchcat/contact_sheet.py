@@ -6,14 +6,12 @@ of results: a thumbnail takes about 20 kB.
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from frenchcat.curate.errors import UnreadableImage
-from frenchcat.curate.html_page import PALETTE, head, link
+from frenchcat.curate.html_page import PALETTE, head, image_uri, link
 from frenchcat.curate.licence import licence_of_row
 from frenchcat.curate.outputs import write_page
 from frenchcat.curate.safe_text import for_html
@@ -84,7 +82,7 @@ def _origin(hit: Hit) -> str:
     creator, licence = hit.columns.get("creator"), licence_of_row(hit.columns)
     named = [str(creator)] if creator else []
     named += [licence] if licence else []
-    return link(hit.url, ", ".join(named) or host_of(hit.url), CAPTION_CHARS)
+    return link(hit.url, for_html(", ".join(named) or host_of(hit.url), CAPTION_CHARS))
 
 
 def _data_uri(data: bytes) -> str:
@@ -96,6 +94,4 @@ def _data_uri(data: bytes) -> str:
     except UnreadableImage:
         return "data:,"
     image.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX))
-    out = io.BytesIO()
-    image.save(out, "JPEG", quality=85)
-    return "data:image/jpeg;base64," + base64.b64encode(out.getvalue()).decode()
+    return image_uri(image, quality=85)

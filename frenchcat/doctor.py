@@ -203,7 +203,7 @@ def _open_files() -> Diagnosis:
 
 
 def _index(dataset: Dataset, every_byte: bool) -> Iterator[Diagnosis]:
-    from frenchcat.curate.embed import STAGE
+    from frenchcat.curate.embeddings import STAGE
     from frenchcat.index.build import current, entries
     from frenchcat.index.check import check_files, verify
 
@@ -236,7 +236,7 @@ def _index(dataset: Dataset, every_byte: bool) -> Iterator[Diagnosis]:
 
 def _digest(dataset: Dataset, shard: str) -> str | None:
     """What a shard's vectors were made of; None where its marker cannot be read."""
-    from frenchcat.curate.embed import STAGE
+    from frenchcat.curate.embeddings import STAGE
 
     try:
         made = marker(dataset, STAGE, shard)
@@ -249,7 +249,7 @@ def _settings(dataset: Dataset) -> Iterator[Diagnosis]:
     """Whether the remembered settings can be used here."""
     from frenchcat.curate.adopted import without_images
     from frenchcat.curate.clip.weights import find_weights
-    from frenchcat.curate.embed import STAGE
+    from frenchcat.curate.embeddings import STAGE
     from frenchcat.pipeline import saved_settings, versions
 
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,9 +12,12 @@ from frenchcat.curate.dataset import file_sha256
 from frenchcat.curate.errors import UserError
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from PIL.Image import Image
 
     from frenchcat.train.checkpoint import State
+    from frenchcat.train.copies import Limits
     from frenchcat.train.credentials import Credentials
     from frenchcat.train.draw import SampleRequest, Watch
     from frenchcat.train.receipts import Receipts
@@ -102,69 +105,28 @@ def draw_signed(
     Raises `UserError` for a folder that is not a run, an unreadable image, numbers out of range, a
     run that was not audited, and if every drawing is refused.
     """
-    _check(number, neighbours, how)
-    if kind not in ENDINGS:
-        raise UserError(f"drawings are not written as {kind!r}; known: {', '.join(ENDINGS)}")
+    _check(number, neighbours, kind, how)
     _check_steering(steering)
-    from frenchcat.curate.image import open_image
-    from frenchcat.train.artist import open_artist
-    from frenchcat.train.copies import read_limits, without_copies
+    from frenchcat.train.copies import without_copies
     from frenchcat.train.credentials import own_credentials
     from frenchcat.train.draw import SampleRequest, draw
-    from frenchcat.train.image_vectors import vector_of
     from frenchcat.train.mark import check_size, marked
     from frenchcat.train.provenance import signed, with_source_type
     from frenchcat.train.receipts import artist_receipts, receipts_of
-    from frenchcat.train.run import open_run
 
-    if run is None and checkpoint is not None:
-        raise UserError(f"the bundled artist has no checkpoint {checkpoint}; leave it out")
-    if opened is None:
-        opened = open_artist(device) if run is None else open_run(run, checkpoint, device)
-    parts, state, folder = opened
-    if lora_scale is not None:
-        from frenchcat.train.lora import unmerge
-
-        if not math.isfinite(lora_scale):
-            raise UserError(f"--lora-scale is {lora_scale}; give a number, such as .7")
-        unmerge(parts, state, folder, lora_scale)
+    parts, state, folder = _opened(run, checkpoint, device, opened, lora_scale)
     if mark:
         check_size(*(how.get("size") or [parts.settings.data.size] * 2))
     guides, steered_by = _guides(steering, parts)
-    start = None if image is None else open_image(image)
-    if mask is not None and start is None:
-        raise UserError(f"the mask {mask} says where an image is drawn anew; add --image FILE")
-    inside = None if mask is None else open_image(mask)
-    if start is None:
-        strength = 1.0
-    elif strength is None:
-        strength = 1.0 if mask is not None else STRENGTH
-    if mix and vary is None:
-        raise UserError(f"--mix {mix:g} mixes the prompt with an image; add --vary KEY or FILE")
-    vector = None if vary is None else vector_of(vary, parts)
-    limits = None
-    if refuse_copies:
-        if run is None:
-            raise UserError("the bundled artist was not audited; name a run with --refuse-copies")
-        limits = read_limits(run, folder)
+    start = _Start.of(parts, image, strength, mask, vary, mix)
+    limits = _limits(run, folder) if refuse_copies else None
     credentials = credentials or own_credentials()
     requests = [SampleRequest(p, seed + n, negative) for p in prompts for n in range(number)]
+    given = {**start.given(), "guides": guides, "watch": watch, "stopped": stopped}
 
     def drawn(some: Sequence[SampleRequest]) -> tuple[list[Image], Receipts]:
         try:
-            pictures = draw(
-                parts,
-                some,
-                start=start,
-                strength=strength,
-                mask=inside,
-                image=vector,
-                mix=mix,
-                guides=guides,
-                watch=watch,
-                stopped=stopped,
-                **how,
-            )
+            pictures = draw(parts, some, **given, **how)
         except ValueError as error:
             raise UserError(str(error)) from None
         if run is None:
@@ -175,38 +137,139 @@ def draw_signed(
         pictures, receipts = drawn(requests)
     else:
         requests, pictures, receipts = without_copies(parts, requests, limits, drawn)
-    told_how = {n: value for n, value in how.items() if n not in USUAL or value != USUAL[n]}
-    about = made_by(run, state, folder) | told_how | steered_by
+    about = made_by(run, state, folder) | _told_of(how) | steered_by
     if lora_scale is not None:
         about["lora_scale"] = lora_scale
     if mark:
         about["invisible_mark"] = True
         pictures = [marked(picture) for picture in pictures]
-    if "size" in about:
-        about["size"] = "x".join(map(str, about["size"]))
-    if image is not None:
-        about |= {"start": image.name, "strength": strength}
-        about |= {"start_sha256": file_sha256(image)}
-    if mask is not None:
-        about |= {"mask": mask.name, "mask_sha256": file_sha256(mask)}
-    if vary is not None:
-        about |= {"vary": Path(vary).name, "mix": mix}
-        about |= {"vary_sha256": file_sha256(vary)} if Path(vary).is_file() else {}
+    about |= start.facts()
     facts_of = {wanted: about | _wished(wanted) for wanted in requests}
-    by_pixels = receipts.by_pixels or [[] for _ in pictures]
-    nearest = zip(receipts.neighbours, by_pixels, strict=True)
+    nearest = _nearest(receipts)
     drawings = []
-    for wanted, picture, (near, alike) in zip(requests, pictures, nearest, strict=True):
+    for wanted, picture, near in zip(requests, pictures, nearest, strict=True):
         made = facts_of[wanted]
-        told: dict[str, Any] = {
-            "made": made,
+        file = signed(with_source_type(picture, kind), made, credentials, kind)
+        drawings.append(SignedDrawing(wanted, picture, file, made, {"made": made, **near}))
+    return drawings, about
+
+
+@dataclass(frozen=True)
+class _Start:
+    """What drawings start from besides their prompts: an image, a mask, an image to vary."""
+
+    image: Path | None
+    mask: Path | None
+    vary: str | None
+    mix: float
+    strength: float
+    opened: Image | None
+    inside: Image | None
+    vector: NDArray[np.float32] | None
+
+    @classmethod
+    def of(
+        cls,
+        parts: Parts,
+        image: Path | None,
+        strength: float | None,
+        mask: Path | None,
+        vary: str | None,
+        mix: float,
+    ) -> _Start:
+        """Open the files. Raises `UserError` for one that is unreadable, or needs another."""
+        from frenchcat.curate.image import open_image
+        from frenchcat.train.image_vectors import vector_of
+
+        opened = None if image is None else open_image(image)
+        if mask is not None and opened is None:
+            raise UserError(f"the mask {mask} says where an image is drawn anew; add --image FILE")
+        if strength is not None and opened is None:
+            raise UserError(
+                f"--strength {strength:g} says how much an image is noised; add --image FILE"
+            )
+        inside = None if mask is None else open_image(mask)
+        usual = STRENGTH if opened is not None and mask is None else 1.0
+        if mix and vary is None:
+            raise UserError(f"--mix {mix:g} mixes the prompt with an image; add --vary KEY or FILE")
+        vector = None if vary is None else vector_of(vary, parts)
+        noised = usual if strength is None else strength
+        return cls(image, mask, vary, mix, noised, opened, inside, vector)
+
+    def given(self) -> dict[str, Any]:
+        """As train.draw takes it."""
+        return {
+            "start": self.opened,
+            "strength": self.strength,
+            "mask": self.inside,
+            "image": self.vector,
+            "mix": self.mix,
+        }
+
+    def facts(self) -> dict[str, Any]:
+        """What a manifest says of it."""
+        facts: dict[str, Any] = {}
+        if self.image is not None:
+            facts |= {"start": self.image.name, "strength": self.strength}
+            facts |= {"start_sha256": file_sha256(self.image)}
+        if self.mask is not None:
+            facts |= {"mask": self.mask.name, "mask_sha256": file_sha256(self.mask)}
+        if self.vary is not None:
+            facts |= {"vary": Path(self.vary).name, "mix": self.mix}
+            facts |= {"vary_sha256": file_sha256(self.vary)} if Path(self.vary).is_file() else {}
+        return facts
+
+
+def _opened(
+    run: Path | None,
+    checkpoint: Path | None,
+    device: str,
+    opened: Opened | None,
+    lora_scale: float | None,
+) -> Opened:
+    """The run or the bundled artist, with updates of low rank as they are to be counted."""
+    from frenchcat.train.artist import open_artist
+    from frenchcat.train.run import open_run
+
+    if run is None and checkpoint is not None:
+        raise UserError(f"the bundled artist has no checkpoint {checkpoint}; leave it out")
+    if opened is None:
+        opened = open_artist(device) if run is None else open_run(run, checkpoint, device)
+    if lora_scale is not None:
+        from frenchcat.train.lora import unmerge
+
+        if not math.isfinite(lora_scale):
+            raise UserError(f"--lora-scale is {lora_scale}; give a number, such as .7")
+        unmerge(*opened, lora_scale)
+    return opened
+
+
+def _limits(run: Path | None, folder: Path) -> Limits:
+    """From where on a drawing is refused as a copy. Raises `UserError` without an audit."""
+    from frenchcat.train.copies import read_limits
+
+    if run is None:
+        raise UserError("the bundled artist was not audited; name a run with --refuse-copies")
+    return read_limits(run, folder)
+
+
+def _nearest(receipts: Receipts) -> Iterator[dict[str, Any]]:
+    """What each image's receipt says of its nearest training images."""
+    by_pixels = receipts.by_pixels or [[] for _ in receipts.neighbours]
+    for near, alike in zip(receipts.neighbours, by_pixels, strict=True):
+        yield {
             "nearest": [asdict(one) for one in near],
             "nearest_by_pixels": [asdict(one) for one in alike],
+            "compared": receipts.compared,
+            "note": receipts.note,
+            "about": receipts.said,
         }
-        told |= {"compared": receipts.compared, "note": receipts.note, "about": receipts.said}
-        file = signed(with_source_type(picture, kind), made, credentials, kind)
-        drawings.append(SignedDrawing(wanted, picture, file, made, told))
-    return drawings, about
+
+
+def _told_of(how: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that a manifest names: those that are not as usual."""
+    told = {name: value for name, value in how.items() if name not in USUAL or value != USUAL[name]}
+    return told | ({"size": "x".join(map(str, told["size"]))} if "size" in told else {})
 
 
 def made_by(run: Path | None, state: State, checkpoint: Path) -> dict[str, Any]:
@@ -234,7 +297,7 @@ def _wished(wanted: SampleRequest) -> dict[str, Any]:
     return wished | ({"negative": wanted.negative} if wanted.negative else {})
 
 
-def _check(number: int, neighbours: int, how: Mapping[str, Any]) -> None:
+def _check(number: int, neighbours: int, kind: str, how: Mapping[str, Any]) -> None:
     from frenchcat.train.sampler import SAMPLERS, check_sampler
 
     guidance = how.get("guidance", 1.0)
@@ -243,6 +306,8 @@ def _check(number: int, neighbours: int, how: Mapping[str, Any]) -> None:
     check_sampler(how.get("sampler", next(iter(SAMPLERS))))
     if not math.isfinite(guidance):
         raise UserError(f"guidance is {guidance}; give a number, such as 3")
+    if kind not in ENDINGS:
+        raise UserError(f"drawings are not written as {kind!r}; known: {', '.join(ENDINGS)}")
 
 
 def size_of(text: str) -> tuple[int, int]:

@@ -198,11 +198,10 @@ def serve_stdio(dataset: Dataset, allow_select: bool = False) -> None:
     import asyncio
 
     from frenchcat.index.service.app import create_app
-    from frenchcat.index.service.dataset_registry import name_of
 
     settings = resolve(ServeSettings, {"allow_select": allow_select}, "frenchcat mcp")
     app = create_app([dataset], settings)
-    server = mcp_server_of(app, name_of(dataset), allow_select)
+    server = mcp_server_of(app, app.state.service.registry.names[0], allow_select)
 
     async def answer() -> None:
         async with app.router.lifespan_context(app):

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from frenchcat.curate import embed
+from frenchcat.curate import embeddings
 from frenchcat.curate.config import as_dict, settings
 from frenchcat.curate.dataset import Dataset, Publication, digest_of, file_sha256
 from frenchcat.curate.errors import UserError
@@ -82,7 +82,7 @@ def build_index(
     the factory, or if the target recall is not met.
     """
     settings, progress = settings or IndexSettings(), progress or Silent()
-    model = embed.model_of(dataset)
+    model = embeddings.model_of(dataset)
     made_of = _made_of(dataset, settings, model)
     found = None if anew else current(dataset)
     kept = _kept(dataset, found, made_of)
@@ -132,8 +132,8 @@ def index_version(dataset: Dataset) -> str:
 def _made_of(dataset: Dataset, settings: IndexSettings, model: Mapping[str, Any]) -> dict[str, Any]:
     """Everything that the index depends on."""
     digests = {}
-    for shard in dataset.shards(embed.STAGE):
-        found = marker(dataset, embed.STAGE, shard)
+    for shard in dataset.shards(embeddings.STAGE):
+        found = marker(dataset, embeddings.STAGE, shard)
         assert found is not None
         digests[shard] = found.digest
     named = {name: model[name] for name in ("model", "weights", "dimension")}
@@ -205,14 +205,14 @@ def _build(
 
 def _bytes_per_row(dataset: Dataset, settings: IndexSettings, rows: int) -> float:
     """Rows that both modalities have at least; captions without images are not counted."""
-    dimension = int(dataset.manifest().entry(embed.STAGE).setting("dimension", 0))
+    dimension = int(dataset.manifest().entry(embeddings.STAGE).setting("dimension", 0))
     return len(MODALITIES) * kinds.code_bytes(kinds.kind_of(rows, settings.factory), dimension)
 
 
 def _rows_of(dataset: Dataset, shard: str) -> int:
     import pyarrow.parquet as pq
 
-    with dataset.as_local(embed.metadata(shard)) as path:
+    with dataset.as_local(embeddings.metadata(shard)) as path:
         return int(pq.read_metadata(path).num_rows)
 
 

@@ -5,7 +5,7 @@ Reads sizes and markers (`check_files`, at each opening) or every byte (`verify`
 
 from __future__ import annotations
 
-from frenchcat.curate import embed
+from frenchcat.curate import embeddings
 from frenchcat.curate.command_text import shell_command
 from frenchcat.curate.dataset import Dataset, file_sha256
 from frenchcat.curate.errors import Damaged
@@ -26,7 +26,7 @@ def check_files(dataset: Dataset, entry: PartEntry) -> None:
     if entry.exact:
         return  # it holds the numbers itself
     for shard, said in entry.shards.items():
-        now = marker(dataset, embed.STAGE, shard)
+        now = marker(dataset, embeddings.STAGE, shard)
         if now is None or now.digest != said["digest"]:
             raise Damaged(
                 f"the vectors of shard {shard} of {dataset.root} changed after the index was made; "

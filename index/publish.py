@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from frenchcat.curate import embed, files
+from frenchcat.curate import embeddings, files
 from frenchcat.curate.catalog import Catalog
 from frenchcat.curate.dataset import Dataset, digest_of
 from frenchcat.curate.errors import (
@@ -78,7 +78,7 @@ def publish(
     many shards are published; `NotFound` where nothing is embedded.
     """
     progress = progress or Silent()
-    model = embed.model_of(dataset)
+    model = embeddings.model_of(dataset)
     address = StoreAddress.of(to)
     with open_store(address) as store:
         _take_over(dataset, store, int(model["dimension"]), replace)
@@ -94,7 +94,7 @@ def _take_over(dataset: Dataset, store: VectorDatabase, dimension: int, replace:
         return
     known = published.addresses(dataset).get(str(store.address))
     said = ""
-    if there.owner != known:
+    if not store.is_of(known):
         said = f"{store.address} holds {store.count()} rows of the dataset {there.name!r}"
     elif there.dimension != dimension:
         said = f"{store.address} holds vectors of {there.dimension} numbers, not {dimension}"
@@ -143,13 +143,13 @@ class _PublishRun:
             columns=columns,
             hit_columns=hit_columns,
             stage_columns=[name for name in _stage_columns(dataset) if name in columns],
-            shards=len(dataset.shards(embed.STAGE)),
+            shards=len(dataset.shards(embeddings.STAGE)),
         )
         shape = _shape(contents)
         gone = by_shard(dataset, removed_keys(dataset))
         digests = {
             shard: _digest(dataset, shard, shape, gone.get(shard, ()))
-            for shard in dataset.shards(embed.STAGE)
+            for shard in dataset.shards(embeddings.STAGE)
         }
         return cls(dataset, store, contents, digests, left_out)
 
@@ -227,7 +227,7 @@ class _PublishRun:
         for by in ("image", "text"):
             parts = []
             for shard in dict.fromkeys(chosen):
-                rows = embed.vectors_of_shard(self.dataset, shard, by)[1]
+                rows = embeddings.vectors_of_shard(self.dataset, shard, by)[1]
                 if len(rows):
                     at = np.linspace(0, len(rows) - 1, SAMPLED_ROWS).astype(int)
                     parts.append(np.asarray(rows[np.unique(at)], np.float32))
@@ -266,8 +266,8 @@ def _hit_columns(dataset: Dataset) -> Iterator[str]:
     import pyarrow.parquet as pq
 
     names: dict[str, None] = {}
-    for shard in dataset.shards(embed.STAGE):
-        with dataset.as_local(embed.metadata(shard)) as path:
+    for shard in dataset.shards(embeddings.STAGE):
+        with dataset.as_local(embeddings.metadata(shard)) as path:
             there = pq.read_schema(path).names
         names |= dict.fromkeys(stored_name(name) for name in there if name not in ("key", KEY))
     called = shown_of_hit(names, score_columns(dataset))
@@ -296,7 +296,7 @@ def rows_of_shard(
     places = shard_rows(dataset, shard).select(PLACE)
     keep = np.array([key not in gone for key in places["key"].to_pylist()], bool)
     vectors = {
-        by: np.asarray(embed.vectors_of_shard(dataset, shard, by)[1][keep], np.float32)
+        by: np.asarray(embeddings.vectors_of_shard(dataset, shard, by)[1][keep], np.float32)
         for by in ("image", "text")
     }
     places = places.filter(keep)

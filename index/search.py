@@ -25,7 +25,7 @@ from frenchcat.curate.clip.settings import ClipSettings
 from frenchcat.curate.command_text import shell_command
 from frenchcat.curate.config import resolve
 from frenchcat.curate.dataset import Dataset
-from frenchcat.curate.embed import require_same_model
+from frenchcat.curate.embeddings import require_same_model
 from frenchcat.curate.errors import NotFound, UserError
 from frenchcat.curate.image import open_image
 from frenchcat.curate.list_names import PLACE, score_columns, shown_of_hit
@@ -61,6 +61,7 @@ __all__ = [
     "Searcher",
     "View",
     "check",
+    "clip_of",
     "clip_settings",
     "unit",
 ]
@@ -304,12 +305,11 @@ class Searcher:
         """The model that made the vectors. Raises `UserError` if it cannot be loaded."""
         with self._clip_lock:
             if self._clip is None:
-                from frenchcat.curate.clip.model import load_clip
-
-                clip = load_clip(clip_settings(self.dataset))
-                require_same_model(self.dataset, clip)
-                self._clip = clip
+                self._clip = self._load_clip()
             return self._clip
+
+    def _load_clip(self) -> Clip:
+        return clip_of(self.dataset)
 
     def loaded_clip(self) -> Clip | None:
         """The model if it is already loaded: for the searcher of a newer index."""
@@ -382,6 +382,18 @@ def check(k: int, by: str, min_similarity: float | None = None) -> None:
         raise UserError(f"k is {k}; ask for at least one hit")
     if by not in MODALITIES:
         raise UserError(f"by is {by!r}; it is one of: {', '.join(MODALITIES)}")
+
+
+def clip_of(dataset: Dataset) -> Clip:
+    """Load the model that made a dataset's vectors.
+
+    Raises `UserError` where it cannot be had, `ModelMismatch` where its name stands for others now.
+    """
+    from frenchcat.curate.clip.model import load_clip
+
+    clip = load_clip(clip_settings(dataset))
+    require_same_model(dataset, clip)
+    return clip
 
 
 def clip_settings(dataset: Dataset) -> ClipSettings:

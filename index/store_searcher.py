@@ -37,13 +37,12 @@ class StoreSearcher(Searcher):
     def __init__(self, address: str | VectorDatabase, clip: Clip | None = None) -> None:
         """Connect, or use what is. Raises `NotFound` where nothing is published; `Unreachable`."""
         self.store = open_store(address) if isinstance(address, str) else address
-        found = self.store.contents()
-        if found is None:
-            self.store.close()
-            raise NotFound(
-                f"nothing is published at {self.store.address}; first: "
-                + shell_command("publish", "DATASET", "--to", self.store.address)
-            )
+        try:
+            found = contents_of(self.store)
+        except BaseException:
+            if isinstance(address, str):  # another one is the caller's to close
+                self.store.close()
+            raise
         self.contents = found
         self.dataset = Dataset(found.root)
         self._clip, self._clip_lock = clip, Lock()
@@ -139,24 +138,28 @@ class StoreSearcher(Searcher):
                 "read here"
             ) from None
 
-    # -- the model ---------------------------------------------------------------------------------
+    def _load_clip(self) -> Clip:
+        from frenchcat.curate.clip.model import load_clip
 
-    @property
-    def clip(self) -> Clip:
-        """The model that made the vectors. Raises `UserError` if it cannot be loaded."""
-        with self._clip_lock:
-            if self._clip is None:
-                from frenchcat.curate.clip.model import load_clip
+        where = str(self.store.address)
+        clip = load_clip(resolve(ClipSettings, self.contents.clip, where))
+        if clip.digest != self.contents.weights:
+            raise ModelMismatch(
+                f"the vectors at {where} were made by {self.contents.model}, not by the "
+                f"{clip.name} of this machine; use the weights that made them"
+            )
+        return clip
 
-                where = str(self.store.address)
-                clip = load_clip(resolve(ClipSettings, self.contents.clip, where))
-                if clip.digest != self.contents.weights:
-                    raise ModelMismatch(
-                        f"the vectors at {where} were made by {self.contents.model}, not by the "
-                        f"{clip.name} of this machine; use the weights that made them"
-                    )
-                self._clip = clip
-            return self._clip
+
+def contents_of(store: VectorDatabase) -> Contents:
+    """What is published in a database. Raises `NotFound` where nothing is."""
+    found = store.contents()
+    if found is None:
+        raise NotFound(
+            f"nothing is published at {store.address}; first: "
+            + shell_command("publish", "DATASET", "--to", store.address)
+        )
+    return found
 
 
 def filter_of(view: View) -> RowFilter:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from frenchcat.curate import embed
+from frenchcat.curate import embeddings
 from frenchcat.curate.command_text import shell_command
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import UserError
@@ -23,7 +23,7 @@ BLOCK = 8192  # rows converted to float32 at a time
 
 def emb_file(modality: str, shard: str) -> str:
     """The path of a shard's vectors of a modality."""
-    return embed.img_emb(shard) if modality == "image" else embed.text_emb(shard)
+    return embeddings.img_emb(shard) if modality == "image" else embeddings.text_emb(shard)
 
 
 class StoredVectors:

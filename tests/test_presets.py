@@ -61,7 +61,7 @@ def test_a_batch_divides_among_the_ranks_that_its_command_names() -> None:
     ranks = int(re.search(r"--nproc-per-node (\d+)", told("train-sd-256-ddp"))[1])  # type: ignore[index]
     at_a_time, rest = divmod(settings.data.batch, ranks * settings.optimizer.accumulate)
     assert (at_a_time, rest) == (64, 0)
-    assert "= 64 pictures at a time" in told("train-sd-256-ddp")
+    assert "= 64 images at a time" in told("train-sd-256-ddp")
 
 
 def test_the_memory_of_its_state_is_as_told() -> None:

@@ -1,5 +1,5 @@
-"""Does a model draw its training images again? Captions are drawn, and copies among them counted,
-and stamps of stock-photo agencies (stamps.py).
+"""Does a model draw its training images again? Draws captions, and counts the copies among the
+drawings and the stamps of stock-photo agencies (stamps.py).
 
 Reads a run, its rows and its dataset; writes ``audit.json`` into the run, whose limits
 `frenchcat sample --refuse-copies` uses. Half of the captions are those that were trained on most
@@ -127,8 +127,8 @@ def audit(
 
     `false_alarms` is the share of drawings of untrained captions that may be called copies;
     `opened` is the run if it is open already, as open_run gives it; `watch` is called after each of
-    the sampler's steps. Raises `UserError` for a folder that is
-    not a run, a run that held out no image, images that are gone, and numbers out of range.
+    the sampler's steps. Raises `UserError` for a folder that is not a run, a run that held out no
+    image, images that are gone, and numbers out of range.
     """
     if prompts < 1 or number < 1 or not 0 < false_alarms < 1:
         raise UserError(

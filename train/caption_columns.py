@@ -1,8 +1,8 @@
-"""Several captions of an image, of columns of their own, as variants of one (text.separator).
+"""Several captions per image, each in a column of its own, as variants of one (text.separator).
 
 A row's captions are joined once, when rows are laid out; which of them is drawn follows from
-`text.weights`, in the columns' order. An image that lacks one has the first of its others in that
-place, so that the weights of the others stay theirs.
+`text.weights`, in the columns' order. Where an image lacks one, the first of its other captions
+takes that place, so that each weight stays with its column.
 """
 
 from __future__ import annotations
@@ -68,8 +68,8 @@ def caption_columns_of(settings: TrainSettings) -> CaptionColumns | None:
         raise UserError("data.caption and data.captions both name captions; leave one of them out")
     if separator is None:
         raise UserError(
-            "data.captions are kept as variants of one caption, and text.separator, which parts "
-            'them, is none; set it, too, such as text.separator="|"'
+            "data.captions are kept as variants of one caption, and text.separator, which "
+            'separates them, is none; set it, too, such as text.separator="|"'
         )
     if len(settings.text.weights) > len(names):
         raise UserError(

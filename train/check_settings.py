@@ -44,7 +44,7 @@ def check_settings(settings: TrainSettings, ranks: int) -> None:
 def _check_model(settings: TrainSettings) -> None:
     model = settings.model
     if settings.run.task == "classifier" and (model.start or model.lora):
-        raise UserError("model.start and model.lora are of models that draw; a classifier has none")
+        raise UserError("model.start and model.lora are for models that draw; leave them out")
     if model.lora:
         check_lora()
     if model.lora and settings.run.shard_model:
@@ -55,7 +55,7 @@ def _check_model(settings: TrainSettings) -> None:
     for name in ("lora_alpha", "lora_text"):
         if getattr(model, name) and not model.lora:
             raise UserError(
-                f"model.{name} is of the updates of model.lora, which is 0; set it, too"
+                f"model.{name} is for the updates of model.lora, which is 0; set it, too"
             )
     if model.image_vector and not model.pooled:
         raise UserError(
@@ -70,8 +70,8 @@ def _check_text(text: TextSettings) -> None:
             raise UserError(f"text.templates has {template!r} without {{caption}}; put it in")
     if text.weights and text.separator is None:
         raise UserError(
-            "text.weights is of a caption's variants, and text.separator, which parts them, is "
-            "none; set it, too"
+            "text.weights is of a caption's variants, and text.separator, which separates them, "
+            "is none; set it, too"
         )
     if text.template_weights and len(text.template_weights) != len(text.templates):
         raise UserError(
@@ -81,7 +81,7 @@ def _check_text(text: TextSettings) -> None:
     for name in ("weights", "template_weights"):
         given = getattr(text, name)
         if given and not any(given):
-            raise UserError(f"text.{name} is 0 everywhere, so that none is drawn; give some more")
+            raise UserError(f"text.{name} is 0 everywhere, so none is drawn; give one some weight")
 
 
 def _check_optimizer(optimizer: OptimizerSettings) -> None:

@@ -2,8 +2,8 @@
 
 Classifier guidance (2105.05233, section 4) needs log p(y | x_t) at every noise, so the network sees
 images noised by the process of the model that it is to steer, and is told t. It is the half of a
-U-Net that goes down, then a mean over the image. No dropout: a step's randomness would hang on
-more than the sample's name.
+U-Net that goes down, then a mean over the image. There is no dropout: a step's randomness
+would then depend on more than the sample's name.
 
 Written by classifier_loop.py into each checkpoint of a run with run.task `classifier`::
 

@@ -40,8 +40,8 @@ class ClassifierParts:
     settings: TrainSettings
     codec: Codec
     diffusion: Diffusion
-    text: None = None  # a label is no sentence
-    family: None = None  # it is no pipeline's part
+    text: None = None  # a label is not a sentence
+    family: None = None  # a classifier is not part of a pipeline
 
     def to(self, device: Any) -> ClassifierParts:
         """The same, its autoencoder on a device."""

@@ -7,7 +7,7 @@ Three signals per drawing, each large for a copy:
     prompt    how far the prompt moves the network's first answer: the root mean square of
               f(x_T, prompt) - f(x_T, no prompt), before anything is drawn (2407.21720, equation 4)
 
-How large is too large is asked of the model itself: `limits_of` takes drawings of captions that
+The model itself says how large is too large: `limits_of` takes drawings of captions that
 were not trained on (controls) and sets each limit so that at most a share of them exceeds any.
 A drawing is called a copy where any signal exceeds its limit.
 """

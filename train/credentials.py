@@ -47,8 +47,8 @@ def own_credentials(folder: Path | None = None) -> Credentials:
             write_whole(key, made.key, private=True)
         except OSError as error:
             raise UserError(
-                f"no signing key can be kept in {folder} ({error.strerror}); set XDG_CONFIG_HOME "
-                "to a folder that can be written, or give --key and --certificates"
+                f"the signing key cannot be written to {folder} ({error.strerror}); set "
+                "XDG_CONFIG_HOME to a folder that can be written, or give --key and --certificates"
             ) from None
     return read_credentials(key, certificates)
 

@@ -1,4 +1,4 @@
-"""A training whose numbers are not finite any more: found, explained, and stopped.
+"""Finds, explains and stops a training whose numbers are no longer finite.
 
 Nothing that is not finite is ever saved, so that the newest checkpoint is a good one.
 """
@@ -53,7 +53,7 @@ def check_finite(
         return
     what = f"{len(bad)} tensors such as {bad[0]} are" if bad else "the held-out loss is"
     raise Diverged(
-        f"training stopped after step {step}: {what} no finite number any more, and nothing was "
+        f"training stopped after step {step}: {what} not finite any more, and nothing was "
         f"saved; {_last_good(folder)}; lower optimizer.rate (now {rate:g}) and start the same "
         "command again"
     )

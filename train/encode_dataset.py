@@ -62,7 +62,7 @@ def encode_dataset(
     """
     settings = with_start(settings)
     if precision not in PRECISIONS:
-        raise UserError(f"--precision {precision} is none of: {', '.join(PRECISIONS)}")
+        raise UserError(f"--precision {precision} is not one of: {', '.join(PRECISIONS)}")
     shards = [shard for shard in dataset.shards("download") if stores_images(dataset, shard)]
     if not shards:
         raise UserError(f"{dataset.root} has no images to encode; build or download it first")

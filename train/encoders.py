@@ -91,9 +91,9 @@ def text_digest(settings: TrainSettings, text: TextEncoder | PipelineText) -> st
 
 
 def latents_signature(data: DataSettings, vae: str, precision: Precision) -> Signature:
-    """Of the latents of images that are fitted as these settings say.
+    """The signature of the latents of images that are fitted as these settings say.
 
-    Raises `UserError` for random crops, of which each epoch has others.
+    Raises `UserError` for random crops, which differ in each epoch.
     """
     if data.crop == "random":
         raise UserError(
@@ -112,7 +112,7 @@ def latents_signature(data: DataSettings, vae: str, precision: Precision) -> Sig
 
 
 def text_signature(text: TextSettings, encoders: str, precision: Precision) -> Signature:
-    """Of the states of captions, with the variants and templates that these settings make."""
+    """The signature of captions' states, with the variants and templates of these settings."""
     settings = {
         "encoders": encoders,
         "separator": text.separator,
@@ -131,7 +131,7 @@ def _pipeline_of(settings: TrainSettings) -> Start | None:
 
 
 def _digest(folders: Sequence[Path]) -> str:
-    """Of the files in some folders, by name."""
+    """The digest of the files in some folders, by name."""
     files = [file for folder in folders for file in sorted(folder.rglob("*")) if file.is_file()]
     told = [f"{file.parent.name}/{file.name} {file_sha256(file)}" for file in files]
     return hashlib.sha256("\n".join(told).encode()).hexdigest()

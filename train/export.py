@@ -1,4 +1,4 @@
-"""The same model in diffusers' words, so that a checkpoint loads there, whole or part by part.
+"""A checkpoint in diffusers' format, so that it loads there, whole or part by part.
 
     DiffusionPipeline.from_pretrained(checkpoint, trust_remote_code=True)
     UNet2DConditionModel.from_pretrained(checkpoint / "unet")
@@ -9,8 +9,8 @@ of train/pipeline.py, so that a checkpoint draws as it did, whatever becomes of 
 
     python -m frenchcat.train.export CHECKPOINT...
 
-mends copies made when our modules were imported as `curate` and `train`: only the lines that import
-them change. `frenchcat sample` and `evaluate` do so for the run they open.
+repairs copies made when our modules were imported as `curate` and `train`: only the lines that
+import them change. `frenchcat sample` and `evaluate` do so for the run they open.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ def main(folders: Sequence[str]) -> None:
     """Repair the class in each of these checkpoint folders."""
     try:
         for folder in folders:
-            said = "mended" if renew_pipeline(Path(folder)) else "up to date"
+            said = "repaired" if renew_pipeline(Path(folder)) else "up to date"
             print(f"{Path(folder) / CODE}: {said}")  # noqa: T201
     except UserError as error:
         raise SystemExit(f"error: {error}") from None

@@ -99,7 +99,7 @@ def forecast(settings: TrainSettings, ranks: int = 1) -> Forecast:
     at_once, mine = batch // (ranks * parts), batch // ranks
     start = None if settings.model.start is None else start_of(settings.model.start)
     shape = _shape(settings, start)
-    # A tower of open_clip is opened for it, which is not done without memory.
+    # An open_clip tower cannot be opened without memory, so it is loaded for this.
     ours = start is None or start.kind == "own"
     texts = text_widths(settings.text) if ours else (0, 0)
     # From two images on it grows evenly; of one, some tensors are views of each other.
@@ -114,11 +114,11 @@ def forecast(settings: TrainSettings, ranks: int = 1) -> Forecast:
     memory = {
         "weights": 4 * one.parameters,
         "gradients, moments, average": (4 + moments + 4) * one.trained,
-        f"activations of {at_once} pictures": kept,
-        f"{mine} pictures and their captions": mine * states,
+        f"activations of {at_once} images": kept,
+        f"{mine} images and their captions": mine * states,
     }
     if latents:
-        memory[f"autoencoder, {AT_ONCE} pictures at a time"] = int(AT_ONCE * vae_bytes(pixels))
+        memory[f"autoencoder, {AT_ONCE} images at a time"] = int(AT_ONCE * vae_bytes(pixels))
     saving = {"a second network, while drawing and saving": 4 * one.parameters}
     # Nothing is kept for backward while a checkpoint is written; its network takes that place.
     before = sum(memory.values()) - kept

@@ -8,11 +8,11 @@ Classifier guidance (2105.05233, algorithm 2):  eps' = eps - s_t w grad_x log p(
 Classifier-free guidance (2207.12598, equation 6, with their w + 1 as our w):
                                                 eps' = eps_null + w (eps_cond - eps_null)
 
+so w = 1 is the conditional model itself, bit for bit, and w = 0 the unconditional one.
+
 Rescaled guidance (2305.08891, section 3.4), by phi: the output's deviation is drawn back to that of
 the conditional answer. Dynamic thresholding (2205.11487, section 2.3): x_0 is cut at the p-quantile
 of its sizes instead of at 1, and scaled back.
-
-so w = 1 is the conditional model itself, bit for bit, and w = 0 the unconditional one.
 
 Cost: classifier-free guidance doubles the network's batch; a gradient costs a backward pass
 through its own network.

@@ -21,7 +21,7 @@ from frenchcat.train.pictures import (
     fitted,
     shapes_of,
     sizes_of,
-    without_chance,
+    without_randomness,
 )
 from frenchcat.train.randomness import SampleRandomness
 from frenchcat.train.reader import Reader, Sample
@@ -142,7 +142,7 @@ def held_out_groups(
 
     numbers = np.array(rows.held_out, np.int64)
     still = SampleRandomness(0, 0, "held out")
-    plain = without_chance(data)
+    plain = without_randomness(data)
     found = []
     for shape, mine, x_0 in (
         _encoded(data, codec, Reader(rows.folder, enough_of(data)).sound(numbers), device)
@@ -163,7 +163,7 @@ def _encoded(
     """Of each bucket: its shape in pixels, its samples, and their x_0."""
     import torch
 
-    still, plain = SampleRandomness(0, 0, "held out"), without_chance(data)
+    still, plain = SampleRandomness(0, 0, "held out"), without_randomness(data)
     aspects = np.array([s.picture.width / s.picture.height for s in samples])
     buckets = buckets_of(aspects, edges_of(data.aspects)) if samples else None
     for bucket, shape in enumerate(shapes_of(data)):

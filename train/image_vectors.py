@@ -1,10 +1,10 @@
 """Images' CLIP vectors as a condition: variations of an image, and mixtures with a text.
 
 A network with `model.image_vector` is trained on the vectors that its dataset stores, beside the
-captions; either is left out at times. Drawn with the vector of one image and without a caption, it
+captions; each is sometimes left out. Drawn with the vector of one image and without a caption, it
 gives variations of that image: what CLIP sees in it stays, the rest is drawn anew (DALL-E 2,
 2204.06125, section 3.1). Texts and images share the space, so a vector may lie between both; as
-there, on the arc (section 3.2 and 3.3). No prior maps texts to vectors of images here.
+there, on the arc (section 3.2 and 3.3). There is no prior that maps texts to vectors of images.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from frenchcat.curate import files
 from frenchcat.curate.dataset import Dataset
-from frenchcat.curate.embed import model_of, vectors_of_shard
+from frenchcat.curate.embeddings import model_of, vectors_of_shard
 from frenchcat.curate.errors import ModelMismatch, NotFound, UserError
 from frenchcat.curate.image import open_image
 from frenchcat.curate.keys import shard_of
@@ -104,7 +104,7 @@ def _vector_of_key(dataset: Dataset, key: str) -> NDArray[np.float32]:
         if key in keys:
             found: NDArray[np.float32] = vectors[keys.index(key)].astype(np.float32)
             return found
-    raise NotFound(f"{key} is no image file, and no key of {dataset.root} with a vector")
+    raise NotFound(f"{key} is neither an image file nor a key of {dataset.root} with a vector")
 
 
 def mixed(image: Tensor, texts: Tensor, weight: float) -> Tensor:

@@ -3,7 +3,7 @@
 As RePaint (2201.09865) with any sampler and any model, none of which was trained for it: at each
 step the known part of the predicted image is replaced by the known image, so that the next x_t
 has it, noised as it should be. RePaint's resampling (going back some steps to harmonise) is left
-out. In the finished image the pixels outside the mask are the image's own, to the bit.
+out. In the finished image the pixels outside the mask are the image's own, bit for bit.
 """
 
 from __future__ import annotations

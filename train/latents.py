@@ -29,7 +29,7 @@ from frenchcat.curate.stage import Output, ShardFunction
 from frenchcat.train.encoders import Precision, latents_signature
 from frenchcat.train.encoding_stage import AT_ONCE, NUMPY, EncodingStage, write_table
 from frenchcat.train.layout import buckets_of
-from frenchcat.train.pictures import edges_of, enough_of, fitted, shapes_of, without_chance
+from frenchcat.train.pictures import edges_of, enough_of, fitted, shapes_of, without_randomness
 from frenchcat.train.randomness import SampleRandomness
 from frenchcat.train.reader import BadSample, Sample, decoded, read_bytes
 from frenchcat.train.rows import TrainingRow
@@ -38,7 +38,7 @@ T = TypeVar("T")
 
 _BYTES: dict[Precision, int] = {"fp16": 2, "fp32": 4}
 
-_STILL = SampleRandomness(0, 0, "latents")  # decides nothing: no chance is left
+_STILL = SampleRandomness(0, 0, "latents")  # decides nothing: nothing random is left
 
 _SIZES = ("channels", "height", "width", "image_width", "image_height")
 
@@ -131,7 +131,7 @@ class LatentStage(EncodingStage):
     ) -> None:
         """Encode the sound samples of a chunk, bucket by bucket."""
         shapes = shapes_of(self.settings.data)
-        data = without_chance(self.settings.data)
+        data = without_randomness(self.settings.data)
         sound: dict[int, list[tuple[int, Sample]]] = {}
         for number, found in chunk:
             if isinstance(found, str):
@@ -143,7 +143,7 @@ class LatentStage(EncodingStage):
             x_0 = self._x_0(pixels)
             for (number, sample), variants in zip(samples, x_0, strict=True):
                 if not np.isfinite(variants).all():
-                    told["reason"][number] = "not_finite: its latents are no finite numbers"
+                    told["reason"][number] = "not_finite: its latents are not finite"
                     continue
                 flat = variants.reshape(len(variants), -1)
                 latents[number, :, : flat.shape[1]] = flat

@@ -99,11 +99,11 @@ class Batches:
         read = self._source.read(part)
         read_at = time.perf_counter()
         shape = shapes_of(self.settings.data)[part.bucket]
-        chances = [self._chance(epoch, sample) for sample in read.samples]
-        images = torch.from_numpy(self._images(read.samples, chances, shape))
+        randomness = [self._randomness(epoch, sample) for sample in read.samples]
+        images = torch.from_numpy(self._images(read.samples, randomness, shape))
         process = self.settings.diffusion
-        paired = zip(read.samples, chances, strict=True)
-        captions = [self._caption(sample, chance) for sample, chance in paired]
+        paired = zip(read.samples, randomness, strict=True)
+        captions = [self._caption(sample, random) for sample, random in paired]
         condition, cut = self._stored_condition(read.samples, captions)
         encoded = self.stored.images is not None
         return Loaded(
@@ -112,16 +112,16 @@ class Batches:
             [sample.key for sample in read.samples],
             captions,
             torch.empty(0) if encoded else images.permute(0, 3, 1, 2),
-            torch.tensor([drawn_time(chance.uniform("timestep"), process) for chance in chances]),
-            [chance.number("noise") for chance in chances],
-            self._sizes(read.samples, shape, chances),
+            torch.tensor([drawn_time(one.uniform("timestep"), process) for one in randomness]),
+            [random.number("noise") for random in randomness],
+            self._sizes(read.samples, shape, randomness),
             read.losses,
             read_at - began,
             time.perf_counter() - read_at,
             images if encoded else None,
             condition,
             cut,
-            self._vectors(read.samples, chances),
+            self._vectors(read.samples, randomness),
         )
 
     @cached_property
@@ -132,16 +132,16 @@ class Batches:
         return StoredReader(self.folder, self.stored.images)
 
     def _images(
-        self, samples: Sequence[Any], chances: list[SampleRandomness], shape: tuple[int, int]
+        self, samples: Sequence[Any], randomness: list[SampleRandomness], shape: tuple[int, int]
     ) -> NDArray[Any]:
         """(B, H, W, 3) uint8 of decoded images, or stored latents (B, C, h, w)."""
-        data, paired = self.settings.data, zip(samples, chances, strict=True)
+        data, paired = self.settings.data, zip(samples, randomness, strict=True)
         if self.stored.images is None:
-            return np.stack([fitted(one.picture, shape, data, chance) for one, chance in paired])
-        return np.stack([one.variants[int(is_mirrored(data, chance))] for one, chance in paired])
+            return np.stack([fitted(one.picture, shape, data, random) for one, random in paired])
+        return np.stack([one.variants[int(is_mirrored(data, random))] for one, random in paired])
 
     def _vectors(
-        self, samples: Sequence[ReadSample], chances: list[SampleRandomness]
+        self, samples: Sequence[ReadSample], randomness: list[SampleRandomness]
     ) -> Tensor | None:
         """The images' CLIP vectors, if the network is told of them."""
         import torch
@@ -150,7 +150,7 @@ class Batches:
             return None
         found = torch.from_numpy(self.stored.vectors.vectors([one.key for one in samples]))
         dropout = self.settings.model.image_dropout
-        told = torch.tensor([chance.uniform("image") >= dropout for chance in chances])
+        told = torch.tensor([random.uniform("image") >= dropout for random in randomness])
         return found * told[:, None]
 
     def _stored_condition(
@@ -162,38 +162,41 @@ class Batches:
         keys = [sample.key for sample in samples]
         return self.stored.texts.conditions(list(zip(keys, captions, strict=True)))
 
-    def _chance(self, epoch: int, sample: ReadSample) -> SampleRandomness:
+    def _randomness(self, epoch: int, sample: ReadSample) -> SampleRandomness:
         return SampleRandomness(self.settings.run.seed, epoch, sample.name, sample.repeat)
 
     def _sizes(
-        self, samples: Sequence[ReadSample], shape: tuple[int, int], chances: list[SampleRandomness]
+        self,
+        samples: Sequence[ReadSample],
+        shape: tuple[int, int],
+        randomness: list[SampleRandomness],
     ) -> Tensor:
         import torch
 
-        pairs = zip(samples, chances, strict=True)
+        pairs = zip(samples, randomness, strict=True)
         found = [sizes_of(sample.size, shape, self.settings.data, c) for sample, c in pairs]
         return torch.tensor(found, dtype=torch.float32)
 
-    def _caption(self, sample: ReadSample, chance: SampleRandomness) -> str:
-        dropped = chance.uniform("caption") < self.settings.text.dropout
+    def _caption(self, sample: ReadSample, random: SampleRandomness) -> str:
+        dropped = random.uniform("caption") < self.settings.text.dropout
         if dropped:
             return ""
         text = self.settings.text
         variants = variants_of(sample.caption, text)
-        chosen = weighted(variants, text.weights, chance.uniform("variant"))
-        return in_template(chosen, text.templates, chance, text.template_weights)
+        chosen = weighted(variants, text.weights, random.uniform("variant"))
+        return in_template(chosen, text.templates, random, text.template_weights)
 
 
 def in_template(
     caption: str,
     templates: Sequence[str],
-    chance: SampleRandomness,
+    random: SampleRandomness,
     weights: Sequence[float] = (),
 ) -> str:
     """A caption in a randomly chosen template; unchanged if there are none."""
     if not templates:
         return caption
-    chosen = weighted(templates, weights, chance.uniform("template"))
+    chosen = weighted(templates, weights, random.uniform("template"))
     return chosen.replace("{caption}", caption)
 
 

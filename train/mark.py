@@ -1,4 +1,4 @@
-"""An invisible mark that says "drawn by a model", in the pixels: it stays where metadata is lost.
+"""An invisible mark that says "drawn by a model", in the pixels: it outlives lost metadata.
 
 The scheme is JAWS (Kalker, Depovere, Haitsma and Maes 1999, "A video watermarking system for
 broadcast monitoring"): a tile of noise, one side of the image long, is added to the brightness,
@@ -7,7 +7,7 @@ the noise at all shifts at once, by FFT with whitened magnitudes; it is repeated
 mark has no payload: it says that a model drew the image, not which. Whoever has this file can add
 it to any image, or take it out of one.
 
-Libraries were measured beside it and not taken (docs/answering.md). Reads and writes images in
+Other libraries were measured and not chosen (docs/answering.md). Reads and writes images in
 memory. Cost: 20 ms to mark 512 x 512 pixels; to search, some 10 ms if the image is whole, and about
 2 s if it has no mark, since every scale is then tried.
 """
@@ -94,7 +94,7 @@ def find_mark(picture: Image, unchanged: bool = False) -> Mark:
     """Search an image for the mark: whole first, then at every scale and shift.
 
     Finds it in images that were resized (sides in proportion), cropped, framed as in a screenshot
-    and coded anew; not in mirrored or turned ones. An image that is known to be `unchanged` since
+    and re-encoded; not in mirrored or turned ones. An image that is known to be `unchanged` since
     it was drawn is searched whole only.
     """
     import cv2
@@ -131,7 +131,7 @@ def _correlation(bright: Pixels, side: float) -> NDArray[np.float64]:
     height, width = (max(8, round(n * TILE / side)) for n in bright.shape)
     method = cv2.INTER_AREA if side > TILE else cv2.INTER_CUBIC
     small = np.asarray(cv2.resize(bright, (width, height), interpolation=method), np.float32)
-    # An edge of the image is no evidence: only what stands out from its surroundings counts.
+    # An edge of the image is not evidence: only what stands out from its surroundings counts.
     small = small - np.asarray(cv2.GaussianBlur(small, (0, 0), 2.0), np.float32)
     around = np.sqrt(cv2.GaussianBlur(small * small, (0, 0), 4.0) + 1.0)
     small = np.clip(small / around, -3, 3)

@@ -6,7 +6,7 @@
     precision_recall  how many drawn lie among the real, and the other way (1904.06991, k = 3)
 
 All in float64. Figures compare only within one embedding model, one number of images and one set
-of prompts: the Frechet distance of few images is biased upwards (its covariance has no full rank
+of prompts: the Frechet distance of few images is biased upwards (its covariance lacks full rank
 below D of them), CMMD as its authors compute it by about 1/n.
 
 Cost: quadratic in images, a block of rows at a time; the Frechet distance cubic in D.

@@ -33,7 +33,7 @@ def squarest(data: DataSettings) -> tuple[int, int]:
     return min(shapes_of(data), key=lambda shape: max(shape) / min(shape))
 
 
-def without_chance(data: DataSettings) -> DataSettings:
+def without_randomness(data: DataSettings) -> DataSettings:
     """Settings under which an image always looks the same: unflipped, cropped at the centre."""
     return changed(data, flip=False, crop="pad" if data.crop == "pad" else "center")
 
@@ -54,7 +54,7 @@ def enough_of(data: DataSettings) -> tuple[int, int]:
 
 
 def fitted(
-    picture: Image, shape: tuple[int, int], data: DataSettings, chance: SampleRandomness
+    picture: Image, shape: tuple[int, int], data: DataSettings, random: SampleRandomness
 ) -> NDArray[np.uint8]:
     """An RGB image in a bucket's shape: (H, W, 3) uint8."""
     from PIL import Image as Images
@@ -68,23 +68,23 @@ def fitted(
     else:
         where = (0.5, 0.5)
         if data.crop == "random":
-            place = chance.uniform("crop")
+            place = random.uniform("crop")
             where = (place, place)  # one side fits exactly; only the other one is cropped
         picture = ImageOps.fit(picture, shape, how, centering=where)
-    if is_mirrored(data, chance):
+    if is_mirrored(data, random):
         picture = picture.transpose(
             Images.Transpose.FLIP_LEFT_RIGHT
         )  # numpy takes ten times longer
     return np.asarray(picture, np.uint8)
 
 
-def is_mirrored(data: DataSettings, chance: SampleRandomness) -> bool:
+def is_mirrored(data: DataSettings, random: SampleRandomness) -> bool:
     """Whether a sample is mirrored."""
-    return data.flip and chance.uniform("flip") < 0.5
+    return data.flip and random.uniform("flip") < 0.5
 
 
 def sizes_of(
-    size: tuple[int, int], shape: tuple[int, int], data: DataSettings, chance: SampleRandomness
+    size: tuple[int, int], shape: tuple[int, int], data: DataSettings, random: SampleRandomness
 ) -> tuple[int, ...]:
     """What SDXL is told of an image (2307.01952), in pixels: six whole numbers.
 
@@ -94,11 +94,11 @@ def sizes_of(
     (width, height), (wide, high) = size, shape
     top = left = 0
     if data.crop != "pad":
-        place = chance.uniform("crop") if data.crop == "random" else 0.5
+        place = random.uniform("crop") if data.crop == "random" else 0.5
         scale = max(wide / width, high / height)
         left = round((scale * width - wide) * place)
         top = round((scale * height - high) * place)
-        if is_mirrored(data, chance):
+        if is_mirrored(data, random):
             left = round(scale * width) - wide - left
     return height, width, top, left, high, wide
 

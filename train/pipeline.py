@@ -57,7 +57,7 @@ class FrenchcatPipeline(_Pipeline):  # type: ignore[misc]
         flow_target: str = "flow",
         patch: int = 1,
     ) -> None:
-        """`flow_end` is the noise of a flow's last time; None: the schedule is no flow.
+        """`flow_end` is the noise of a flow's last time; None: the schedule is not a flow.
 
         `flow_target` is what its U-Net predicts: the velocity (flow) or the image (x0). The U-Net
         works on squares of `patch` pixels a side.

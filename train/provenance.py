@@ -114,7 +114,7 @@ def signed(
     }
     manifest = {
         "claim_generator_info": [{"name": "frenchcat", "version": version("frenchcat")}],
-        "title": str(facts.get("prompt", "picture")),
+        "title": str(facts.get("prompt", "image")),
         "assertions": [
             {"label": "c2pa.actions", "data": {"actions": [created]}},
             {"label": LABEL, "data": dict(facts)},

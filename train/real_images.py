@@ -1,8 +1,8 @@
 """The real images that drawn ones are compared with: which rows, their vectors, their captions.
 
 Reads a run's rows and their tars, and the index of its dataset. The images are cropped and scaled
-to the drawing's size, because a CLIP model sees above all that an image has 32 pixels. Cost: one
-CLIP pass per image.
+to the drawing's size, because a CLIP model notices above all that an image has only 32 pixels.
+Cost: one CLIP pass per image.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from frenchcat.curate.config import resolve
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import UserError
 from frenchcat.train.permutation import key_of, permuted
-from frenchcat.train.pictures import fitted, squarest, without_chance
+from frenchcat.train.pictures import fitted, squarest, without_randomness
 from frenchcat.train.plan import Batch
 from frenchcat.train.randomness import SampleRandomness
 from frenchcat.train.reader import BadSample, Read, Reader, Sample
@@ -123,7 +123,7 @@ def _sized(
     """Real images as the model saw them, unflipped. Raises `UserError` if tars are gone."""
     data = parts.settings.data
     still = SampleRandomness(0, 0, "evaluate")
-    plain = without_chance(data)
+    plain = without_randomness(data)
     vectors, captions = [np.zeros((0, clip.dimension), np.float32)], []
     for start in range(0, len(chosen), BATCH):
         samples = _read(rows, chosen[start : start + BATCH]).samples

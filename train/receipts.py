@@ -1,6 +1,6 @@
 """Receipts: the training images nearest to drawn ones, in CLIP space and by pixels.
 
-Reads a run's rows and its dataset's index; what it makes of them is kept beside them (seen.py). All
+Reads a run's rows and its dataset's index; keeps what it computes beside the rows (seen.py). All
 rows of the run's selection are compared, and no others: exact, and linear in the selection.
 Training images are compared as the model saw them, at its size and crop. For a selection of more
 than `seen.LIMIT`, the dataset's stored vectors of whole images are compared instead, and no pixels;
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from frenchcat.train.run import Parts
 
 SAID = (
-    "nearest among the pictures trained on, as the model saw them: by cosine in the dataset's CLIP "
+    "nearest among the training images, as the model saw them: by cosine in the dataset's CLIP "
     "space, and by pixels; near means alike in what is shown, not copied from, and a copied detail "
     "may have no near neighbour (arXiv 2511.10721)"
 )

@@ -3,9 +3,9 @@
 <run>/run.json          the resolved settings, the selection's digest, versions
 <run>/rows/             what is trained on (rows.py)
 <run>/checkpoints/      (checkpoint.py)
-<run>/log.jsonl         a line per step: loss, rate, where the time went
+<run>/log.jsonl         one line per step: loss, rate, where the time went
 <run>/held_out.jsonl    one line per checkpoint: the loss on held-out images
-<run>/losses-0.jsonl    a line a damaged sample, by rank: key, reason, substitute
+<run>/losses-0.jsonl    one line per damaged sample, a file per rank: key, reason, substitute
 <run>/samples/          grids of the fixed prompts
 <run>/tensorboard/
 """

@@ -2,11 +2,11 @@
 
 Each takes `predict(x, t) -> (x_0, eps)` with x (N, C, H, W) float32 and t (N,) int64, the same for
 all, the start x at `times[0]`, and the times at which to ask, falling; after the last comes the
-clean image. What guidance does is inside `predict` (guidance.py); randomness is handed in.
+clean image. What guidance does is inside `predict` (guidance.py); randomness is passed in.
 
     ddpm           2006.11239 algorithm 2, over any subset of the steps
     ddim           2010.02502 equation 12; eta 0 is deterministic, 1 is DDPM's variance
-    heun           2206.00364 algorithm 1 without churn, in a and s; two calls a step
+    heun           2206.00364 algorithm 1 without churn, in a and s; two calls per step
     dpm_solver_pp  DPM-Solver++(2M), 2211.01095 algorithm 2
 
 Not here: churn, SDE variants, third order. Cost: one call of the model per step (heun: two).

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from frenchcat.curate.atomic import write_whole
 from frenchcat.train.layout import buckets_of
-from frenchcat.train.pictures import edges_of, enough_of, fitted, shapes_of, without_chance
+from frenchcat.train.pictures import edges_of, enough_of, fitted, shapes_of, without_randomness
 from frenchcat.train.randomness import SampleRandomness
 from frenchcat.train.reader import Reader
 from frenchcat.train.settings import DataSettings
@@ -77,7 +77,7 @@ def view_of(data: DataSettings) -> Callable[[Image], Image]:
     """How a model with these settings sees an image: its size, its crop, unflipped."""
     from PIL import Image as Images
 
-    still, plain = SampleRandomness(0, 0, "seen"), without_chance(data)
+    still, plain = SampleRandomness(0, 0, "seen"), without_randomness(data)
     shapes, edges = shapes_of(data), edges_of(data.aspects)
 
     def seen(picture: Image) -> Image:

@@ -40,7 +40,7 @@ class DataSettings:
     shards_per_block: int = Field(default=8, ge=1)
     """Shards whose rows are shuffled together (count)."""
     latents: Literal["auto", "off", "require"] = "auto"
-    """Whether encodings that the dataset stores are read: if they fit, never, or else it stops."""
+    """Whether stored encodings are read: `auto`: if they fit; `require` stops if they do not."""
     workers: int = Field(default=1, ge=0)
     """Loader processes per rank; 0: in the training process."""
 
@@ -88,7 +88,7 @@ class ModelSettings:
     pooled: bool = False
     """Whether the caption's CLIP embedding is added to the time embedding."""
     image_vector: bool = False
-    """Whether the image's CLIP vector is told, too, so that images can be varied (2204.06125)."""
+    """Whether the network also gets the image's CLIP vector, to vary images (2204.06125)."""
     image_dropout: float = Field(default=0.5, ge=0, lt=1)
     """Share of image vectors that are left out, so that captions alone can be drawn."""
     start: str | None = None
@@ -168,7 +168,7 @@ class OptimizerSettings:
     decay: float = Field(default=0.01, ge=0)
     """AdamW's weight decay."""
     betas: tuple[float, float] = (0.9, 0.99)
-    """AdamW's."""
+    """AdamW's two betas."""
     clip: float = Field(default=1.0, gt=0)
     """The maximum norm of the gradient."""
     accumulate: int = Field(default=1, ge=1)
@@ -221,7 +221,7 @@ class RunSettings:
 
 @settings
 class TrainSettings:
-    """The whole."""
+    """All settings of a training."""
 
     data: DataSettings = DataSettings()
     text: TextSettings = TextSettings()

@@ -2,8 +2,8 @@
 
     python -m frenchcat.train.size train-sd-256
 
-Reads a preset or a settings file; builds the U-Net without weights, so it needs neither their
-file nor memory for them. Memory for activations is not included: `frenchcat train PRESET --plan`
+Reads a preset or a settings file; builds the U-Net without weights, so that it needs neither a file
+of weights nor memory for them. Memory for activations is not included; `frenchcat train --plan`
 predicts it (forecast.py).
 """
 

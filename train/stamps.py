@@ -9,7 +9,6 @@ images.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from frenchcat.curate.statistics import binomial_tail
 from frenchcat.train.permutation import key_of
 from frenchcat.train.reader import Reader
 from frenchcat.train.seen import view_of
@@ -124,20 +124,9 @@ def stamps_of(
         int(trained.sum()),
         int(seen[trained].sum()),
         error,
-        tail(sum(prompts), len(prompts), error),
+        binomial_tail(sum(prompts), len(prompts), error),
         _note(int(trained.sum()), int(seen[trained].sum()), data.size),
     )
-
-
-def tail(successes: int, trials: int, chance: float) -> float:
-    """The probability of at least so many successes in independent trials (binomial)."""
-    if chance >= 1:
-        return 1.0
-    terms = (
-        math.comb(trials, k) * chance**k * (1 - chance) ** (trials - k)
-        for k in range(successes, trials + 1)
-    )
-    return min(1.0, math.fsum(terms))
 
 
 def _note(stamped: int, seen: int, size: int) -> str | None:

@@ -86,14 +86,14 @@ def start_of(named: str) -> Start:
             raise NotFound(f"model.start artist is not installed: {folder} has no state.json")
     if not folder.is_dir():
         raise NotFound(
-            f"model.start {named} is no folder; give that of a pipeline, a U-Net or a run"
+            f"model.start {named} is not a folder; give that of a pipeline, a U-Net or a run"
         )
     if (folder / "run.json").exists():
         from frenchcat.train.checkpoint import best
 
         found = best(folder)
         if found is None:
-            raise NotFound(f"model.start {named} has no checkpoint yet; let its training go on")
+            raise NotFound(f"model.start {named} has no checkpoint yet; continue its training")
         folder = found
     if (folder / INDEX).exists():
         name = read_json(folder / INDEX).get("_class_name")
@@ -218,7 +218,7 @@ def _as_own(settings: TrainSettings, start: Start, model: Any) -> TrainSettings:
 
     if not (start.folder / "state.json").exists():
         raise UserError(
-            f"model.start {start.folder} lost its state.json, which says how it was trained; give "
+            f"model.start {start.folder} has no state.json, which says how it was trained; give "
             "the run's own checkpoint, or its unet/ with the settings that fit it"
         )
     then = resolve(TrainSettings, read_state(start.folder).settings, str(start.folder))

@@ -88,7 +88,7 @@ class TextStore:
     def conditions(self, rows: Sequence[tuple[str, str]]) -> tuple[Condition, int]:
         """Of (key, caption): the conditions, and how many captions had been cut.
 
-        The empty caption has zeros and an empty mask; whoever has the encoder fills it in. Raises
+        The empty caption has zeros and an empty mask, which `with_null` fills in. Raises
         KeyError for a caption that is not stored.
         """
         import torch

@@ -2,9 +2,9 @@
 
 Members in a row whose names agree up to the base name's first dot are one sample; what follows the
 dot, in lower case, is the field's name (`tariterators.group_by_keys`). Two additions, so that no
-image is lost without a word: parts of one sample that lie apart in a tar are put together where
+image is lost silently: parts of one sample that lie apart in a tar are put together where
 none of them is whole, and a field's name may have a stem of its own, so that `22.05.png` goes with
-`22.05.txt`. Whatever is not trained on is left out under a reason, by name.
+`22.05.txt`. Everything that is not trained on is named, with its reason.
 
 Pure functions of a tar's members; nothing is read. Cost: linear in members.
 """
@@ -108,7 +108,7 @@ def _put(group: _Members, member: Member, left: list[LeftOutMember]) -> None:
     name = member.extension.lower()
     before = group.fields.pop(name, None)
     if before is not None:
-        said = f"at byte {before.offset} comes again at byte {member.offset}, which counts"
+        said = f"at byte {before.offset} is repeated at byte {member.offset}; the later one counts"
         left.append(LeftOutMember(name_of(before), "replaced", said))
     group.fields[name] = member
 

@@ -1,12 +1,12 @@
 """Whether a foreign tar is still the one whose samples were laid out.
 
-Its size alone does not tell: tars are padded, so that one with other captions often has as many
-bytes. Beside it are kept
+Its size alone does not tell: tars are padded, so that a tar with other captions often has the same
+size. Two stamps are therefore kept as well
 
     seen        when the file system says that it changed (mtime and ctime, or an ETag): cheap,
                 asked at every start
     contents    digests of every member's name, place and size, and of its last bytes, asked only
-                where `seen` differs: a copy or a moved file goes on, a rewritten one is refused
+                where `seen` differs: a copied or moved file is accepted, a rewritten one is refused
 
 Cost of `contents`: one small read per member, as for indexing. An image whose last 64 bytes are the
 same counts as the same; those of a PNG hold the check sum of its pixels.

@@ -15,6 +15,7 @@ import os
 import subprocess
 from pathlib import Path
 
+from frenchcat.curate.atomic import whole_file, write_whole
 from frenchcat.curate.errors import UserError
 
 _PIPE, _FILE = "pipe:", "file:"
@@ -112,19 +113,15 @@ def _stored(command: str, path: Path) -> str:
     if path.exists() and about.exists() and about.read_text(encoding="utf-8") == command:
         return str(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    half = path.with_suffix(".writing")
-    with half.open("wb") as sink:
+    with whole_file(path) as sink:
         # A shell, as in webdataset: the settings' author may run commands anyway.
         ran = subprocess.run(command, shell=True, stdout=sink, stderr=subprocess.PIPE, check=False)
-    if ran.returncode or not half.stat().st_size:
-        half.unlink()
-        said = (ran.stderr.decode(errors="replace").strip().splitlines() or ["it prints nothing"])[
-            -1
-        ]
-        raise UserError(
-            f"data.tars pipe:{command} failed with status {ran.returncode} ({said[:200]}); "
-            "fix the command, which must print a tar"
-        )
-    half.replace(path)
-    about.write_text(command, encoding="utf-8")
+        if ran.returncode or not os.fstat(sink.fileno()).st_size:
+            lines = ran.stderr.decode(errors="replace").strip().splitlines()
+            said = lines[-1] if lines else "it prints nothing"
+            raise UserError(
+                f"data.tars pipe:{command} failed with status {ran.returncode} ({said[:200]}); "
+                "fix the command, which must print a tar"
+            )
+    write_whole(about, command)
     return str(path)

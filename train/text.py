@@ -100,8 +100,8 @@ def joined(conditions: Sequence[Condition]) -> Condition:
 class TextEncoder:
     """The text tower of a CLIP model, giving states instead of a vector.
 
-    On the CPU captions are encoded one by one: they must not depend on what stood beside them, to
-    the last bit. On a GPU they are encoded in batches, and differ by rounding.
+    On the CPU captions are encoded one by one: their states must not depend on the rest of a batch,
+    not even in the last bit. On a GPU they are encoded in batches, and differ by rounding.
     """
 
     def __init__(self, settings: TextSettings, images: bool = False) -> None:

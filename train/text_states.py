@@ -2,7 +2,7 @@
 
 Reads sidecars; writes for each shard, rows in key order::
 
-    text_states/rows/rows_00000.parquet    key, caption, tokens, cut; a row per caption of an image
+    text_states/rows/rows_00000.parquet    key, caption, tokens, cut; one row per image's caption
     text_states/states/states_00000.npy    (M, T, D): the states of all positions
     text_states/pooled/pooled_00000.npy    (M, P); P is 0 where there is no pooled text
 """

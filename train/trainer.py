@@ -1,11 +1,12 @@
-"""The training loop: batches in, weights out, and the same again after any interruption.
+"""The training loop: batches in, weights out, the same weights after any interruption.
 
 Reads a run's settings and rows, writes its folder (run.py). Every number that a step depends on
 follows from (selection, seed, epoch, k): a killed run, started again, trains the same batches with
 the same noise and reaches the same weights (bit for bit on as many ranks, to rounding on another
 number of them). What a step minimizes is in loss.py.
 
-Cost: the network's. Loading runs beside it; `wait` in the log is what it failed to hide.
+Cost: that of the network. Batches are loaded meanwhile; `wait` in the log is how long a step still
+waited for its batch.
 """
 
 from __future__ import annotations
@@ -139,7 +140,7 @@ class Trainer:
         say_once(compiling_pays(compiled, plain, first_sec, self.settings.optimizer.accumulate))
 
     def _is_due(self, saved_at: float) -> bool:
-        """Whether a checkpoint is due by the clock of any rank; all of them hear the same."""
+        """Whether a checkpoint is due by the clock of any rank; all ranks decide alike."""
         minutes = self.settings.run.checkpoint_minutes
         if minutes is None:
             return False
@@ -229,7 +230,7 @@ class Trainer:
         self.planned += self.settings.data.batch
         self.substituted += substituted
 
-    # -- beginning, going on, keeping ------------------------------------------------------------
+    # -- starting, resuming, saving ---------------------------------------------------------------
 
     def _make_parts(self) -> Parts:
         return make_parts(self.settings)

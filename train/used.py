@@ -1,11 +1,11 @@
 """Which steps of a run trained on given rows, and which of its checkpoints have seen them.
 
 Reads a run's laid-out rows and the state of its checkpoints; no log, no image and no model. Which
-rows make up a batch follows from (selection, seed, epoch, k) alone (plan.py), so a run answers for
-each of its steps, whether or not anybody wrote it down.
+rows make up a batch follows from (selection, seed, epoch, k) alone (plan.py), so this is known
+of each of its steps, whether or not it was logged.
 
-What it does not say: what a row changed in the weights, and which damaged images were replaced by
-others on the day (the run counts those as `substituted`).
+It does not say what a row changed in the weights, or which damaged images were replaced by others
+during the training (the run counts those as `substituted`).
 
 Cost: every batch up to the last checkpoint is planned again, about 10,000 steps per second.
 """

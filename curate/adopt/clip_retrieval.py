@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from frenchcat.curate import embed
+from frenchcat.curate import embeddings
 from frenchcat.curate.adopt import sources
 from frenchcat.curate.adopt.left_out import LeftOut
 from frenchcat.curate.adopt.schema import cast, distinct, sound, spelt, with_text
@@ -91,7 +91,7 @@ class ClipRetrieval:
         self._names, self._captions = names, names.reading.captions
         self._signatures = (
             Signature("download", VERSION, {SETTING: KIND}),
-            Signature(embed.STAGE, VERSION, self._model()),
+            Signature(embeddings.STAGE, VERSION, self._model()),
         )
 
     @property
@@ -134,7 +134,7 @@ class ClipRetrieval:
 
     def write(self, dataset: Dataset, progress: Progress) -> int:
         """Publish the shards that are missing; gives the number of rows."""
-        done, shards, written = set(dataset.shards(embed.STAGE)), [], 0
+        done, shards, written = set(dataset.shards(embeddings.STAGE)), [], 0
         inputs = {"source": self.digest, READING: self._names.digest}
         left = max(0, len(self._images) - len(done) * PER_SHARD)
         check_space(dataset.root, 2 * 2 * self._images.dimension * left, f"{left} rows of vectors")
@@ -148,7 +148,8 @@ class ClipRetrieval:
             shards.append(name)
             written += rows.num_rows
         progress.end()
-        if not sum(counts_of(dataset, embed.STAGE, name).get("embedded", 0) for name in shards):
+        counts = (counts_of(dataset, embeddings.STAGE, name) for name in shards)
+        if not sum(each.get("embedded", 0) for each in counts):
             raise UserError(
                 f"none of the {written} vectors of {self._folder} is usable (each is zero, or not "
                 "a number); see how they were made"

@@ -339,7 +339,7 @@ class _Samples:
 
 
 def _image_of(members: Mapping[str, bytes]) -> str | None:
-    """The extension of a sample's image: one that tars have, else whatever is no text or JSON."""
+    """The extension of a sample's image: one that tars have, else whatever is not text or JSON."""
     own = next((e for e in members if e in tars.PICTURES), None)
     if own is not None:
         return own

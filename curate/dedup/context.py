@@ -27,7 +27,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from frenchcat.curate import embed, files
+from frenchcat.curate import embeddings, files
 from frenchcat.curate.adopted import TEXT_VECTORS
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.dedup.rows import StoredRows
@@ -110,7 +110,7 @@ def groups_of(images: NDArray[np.int64]) -> list[NDArray[np.int64]]:
 
 
 def speaks(caption: str | None) -> bool:
-    """Whether a caption says something: it is no file name, code or template's words."""
+    """Whether a caption says something: it is not a file name, code or a template's words."""
     said = (caption or "").strip()
     return bool(said) and not is_filename(said) and not is_boilerplate(said)
 
@@ -173,7 +173,7 @@ def read_captions(
     own (an adopted folder may have those of images alone).
     """
     groups = [] if images is None else groups_of(images)
-    entry = dataset.manifest().entry(embed.STAGE)
+    entry = dataset.manifest().entry(embeddings.STAGE)
     if not groups or entry.settings is None or entry.setting(TEXT_VECTORS, "text") != "text":
         return None
     captions = rows.table["caption"]
@@ -203,7 +203,7 @@ def _read(
     numbers: list[int] = []
     parts: list[NDArray[np.float32]] = []
     for shard, _ in rows.shards:
-        if marker(dataset, embed.STAGE, shard) is None:
+        if marker(dataset, embeddings.STAGE, shard) is None:
             continue
         with dataset.as_local(files.METADATA.of(shard)) as path:
             there = pq.read_table(path, columns=["image_path"])["image_path"].to_pylist()

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from frenchcat.curate import embed, files
+from frenchcat.curate import embeddings, files
 from frenchcat.curate.command_text import shell_command
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import UserError
@@ -93,8 +93,9 @@ def inputs(dataset: Dataset, shard: str, detectors: Sequence[Detector]) -> dict[
     found |= {f"scores.{name}": scores[name] for name in wanted}
     for detector in detectors:
         found |= detector.inputs(dataset, shard, scores)
-    if (made := marker(dataset, embed.STAGE, shard)) is not None:  # captions are compared by them
-        for relative in (embed.metadata(shard), embed.text_emb(shard)):
+    if (made := marker(dataset, embeddings.STAGE, shard)) is not None:
+        # Captions are compared by their vectors.
+        for relative in (embeddings.metadata(shard), embeddings.text_emb(shard)):
             if (output := made.outputs.get(relative)) is not None:
                 found[relative] = output.sha256
     return found
@@ -102,10 +103,10 @@ def inputs(dataset: Dataset, shard: str, detectors: Sequence[Detector]) -> dict[
 
 def vectors_digest(dataset: Dataset, shard: str) -> dict[str, str] | None:
     """Path -> digest of a shard's image vectors and their keys; None where it has none."""
-    made = marker(dataset, embed.STAGE, shard)
+    made = marker(dataset, embeddings.STAGE, shard)
     if made is None:
         return None
-    wanted = (embed.img_emb(shard), embed.metadata(shard))
+    wanted = (embeddings.img_emb(shard), embeddings.metadata(shard))
     return {relative: made.outputs[relative].sha256 for relative in wanted}
 
 
@@ -116,21 +117,21 @@ def read_vectors(
 
     Raises `UserError` where a shard's vectors and their metadata differ in number.
     """
-    dimension = int(embed.model_of(dataset)["dimension"])
+    dimension = int(embeddings.model_of(dataset)["dimension"])
     place = {key: row for row, key in enumerate(rows.keys)}
     numbers: list[int] = []
     file = scratch / "vectors"
     with open(file, "wb") as out:
         for shard, _ in rows.shards:
-            with dataset.as_local(embed.metadata(shard)) as path:
+            with dataset.as_local(embeddings.metadata(shard)) as path:
                 keys = read_parquet(path, columns=["image_path"])["image_path"].to_pylist()
-            with dataset.as_local(embed.img_emb(shard)) as path:
+            with dataset.as_local(embeddings.img_emb(shard)) as path:
                 vectors = np.load(path)
             if vectors.shape != (len(keys), dimension):
                 raise UserError(
-                    f"{dataset.path(embed.img_emb(shard))} holds {vectors.shape} numbers where its "
-                    f"metadata and model say {(len(keys), dimension)}; delete it and run: "
-                    f"{shell_command('embed', dataset.root)}"
+                    f"{dataset.path(embeddings.img_emb(shard))} holds {vectors.shape} numbers "
+                    f"where its metadata and model say {(len(keys), dimension)}; delete it and "
+                    f"run: {shell_command('embed', dataset.root)}"
                 )
             known = [at for at, key in enumerate(keys) if key in place]
             numbers += [place[keys[at]] for at in known]

@@ -36,7 +36,7 @@ class Expected:
     """What a shard's rows are to be; used from many threads."""
 
     def __init__(self, rows: pa.Table) -> None:
-        """Take the frozen rows; a value that is no such hash is not compared."""
+        """Take the frozen rows; a value that is not such a hash is not compared."""
         there = {folded(name): name for name in rows.column_names}
         found = {
             kind: rows[there[name]].to_pylist() for kind, name in _COLUMNS.items() if name in there

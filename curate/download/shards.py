@@ -25,7 +25,7 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Protocol
 
-from frenchcat.curate import sidecar, tars
+from frenchcat.curate import files, sidecar, tars
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.download.columns import ORIGIN, SOURCE_FILE, SOURCE_ROW
 from frenchcat.curate.download.fetched import Fetched
@@ -93,11 +93,6 @@ class Outcome:
 _NOT_IN_TARS = (*COLUMNS, SOURCE_FILE, SOURCE_ROW)
 Judge = Callable[[int, Fetched], Failure | None]
 OUTCOME = tuple(Outcome.__dataclass_fields__)
-
-
-def relative(shard: str, what: str) -> str:
-    """The path of a shard's ``.tar``, ``.parquet`` or ``_stats.json`` in the dataset."""
-    return f"shards/{shard}{what}"
 
 
 class Spool:
@@ -244,7 +239,7 @@ def pictures(
     A tar whose first header is damaged reads as empty, so missing rows are checked.
     """
     missing = set(rows)
-    with dataset.as_local(relative(shard, ".tar")) as path:
+    with dataset.as_local(files.TAR.of(shard)) as path:
         for member in tars.members(path):
             row = row_of(member.key)
             if member.extension == extension and row in missing:
@@ -269,8 +264,8 @@ def write(
 
     `rows` are its frozen rows, `outcomes` one per row; `picture` returns the bytes of a stored row.
     """
-    tar = output.path(relative(shard, ".tar"))
-    output.path(relative(shard, ".parquet"))  # the writer makes it beside the tar
+    tar = output.path(files.TAR.of(shard))
+    output.path(files.SIDECAR.of(shard))  # the writer makes it beside the tar
     schema, columns = _schema(rows)
     writer = _writer(shard, tar.parent, schema, encode_format)
     for row, (listed, outcome) in enumerate(zip(rows.to_pylist(), outcomes, strict=True)):
@@ -282,7 +277,7 @@ def write(
     writer.close()
     stats = _stats(outcomes)
     text = json.dumps(stats, indent=4, sort_keys=False)
-    output.path(relative(shard, "_stats.json")).write_text(text, encoding="utf-8")
+    output.path(files.STATS.of(shard)).write_text(text, encoding="utf-8")
     return _counts(outcomes)
 
 

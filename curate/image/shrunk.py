@@ -6,10 +6,10 @@ full size never exist. What the file holds must still be read, which takes most 
 left. Only the shrunk image is converted and turned.
 
 The shares in which the decoder's pixels are averaged are those of the full size, also where a side
-is no multiple of 8. What differs from averaging the full size is where a pixel of the result ends
-within one of the decoder's: the larger those are left (`margin`), the less it is. With a margin of
-4, images whose contrast is the same at every scale down to the last pixel, which is more than a
-lens leaves, keep 45 dB PSNR beside the full decode. A JPEG of quality 95 of them has 42.
+is not a multiple of 8. What differs from averaging the full size is where a pixel of the result
+ends within one of the decoder's: the larger those are left (`margin`), the less it is. With a
+margin of 4, images whose contrast is the same at every scale down to the last pixel, which is more
+than a lens leaves, keep 45 dB PSNR beside the full decode. A JPEG of quality 95 of them has 42.
 """
 
 from __future__ import annotations

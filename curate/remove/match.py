@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from frenchcat.curate import embed
+from frenchcat.curate import embeddings
 from frenchcat.curate.catalog import Catalog
 from frenchcat.curate.dataset import Dataset, file_sha256
 from frenchcat.curate.dedup.detectors import NEAR_COSINE
@@ -24,7 +24,7 @@ from frenchcat.curate.keys import by_shard
 from frenchcat.curate.parquets import read_parquet
 from frenchcat.curate.removals import url_hash
 from frenchcat.curate.remove.residue import vector_hash
-from frenchcat.curate.urls import domain_of, host_of, plain_host
+from frenchcat.curate.urls import domain_of, host_of, named_host
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -96,9 +96,7 @@ def _exact(rows: list[dict[str, Any]], asked_for: RemovalQuery) -> list[dict[str
         wanted = url_hash(value)
         return [row for row in rows if row["url"] and url_hash(row["url"]) == wanted]
     if asked_for.by == "domain":
-        name = plain_host(value)
-        if "/" in name or not name:
-            raise UserError(f"{value!r} is not a domain; write it like example.org")
+        name = named_domain(value)
         return [row for row in rows if name in (domain_of(row["url"]), host_of(row["url"]))]
     if asked_for.by == "sha256":
         digest = _digest(value)
@@ -107,6 +105,14 @@ def _exact(rows: list[dict[str, Any]], asked_for: RemovalQuery) -> list[dict[str
         return _same_bytes(rows, Path(asked_for.value))
     wanted_values = {value, *asked_for.keys} if asked_for.by == "key" else {value}
     return [row for row in rows if row[asked_for.by] in wanted_values]
+
+
+def named_domain(value: str) -> str:
+    """The domain or host that a query names, in its plain form. Raises `UserError`."""
+    try:
+        return named_host(value)
+    except ValueError as error:
+        raise UserError(str(error)) from None
 
 
 def _digest(value: str) -> str:
@@ -184,10 +190,10 @@ def _embedded(
     dataset: Dataset, shards: set[str] | None = None
 ) -> Iterator[tuple[list[str], NDArray[np.float16]]]:
     """Keys and (N, D) vectors, mapped, of the embedded shards; of those named alone."""
-    for shard in dataset.shards(embed.STAGE):
+    for shard in dataset.shards(embeddings.STAGE):
         if shards is not None and shard not in shards:
             continue
-        with dataset.as_local(embed.metadata(shard)) as path:
+        with dataset.as_local(embeddings.metadata(shard)) as path:
             keys = read_parquet(path, columns=["image_path"])["image_path"].to_pylist()
-        with dataset.as_local(embed.img_emb(shard)) as path:
+        with dataset.as_local(embeddings.img_emb(shard)) as path:
             yield keys, np.load(path, mmap_mode="r")

@@ -23,8 +23,7 @@ from frenchcat.curate.removals import (
     together,
     url_hash,
 )
-from frenchcat.curate.remove.match import Match, RemovalQuery, vector_hashes
-from frenchcat.curate.urls import plain_host
+from frenchcat.curate.remove.match import Match, RemovalQuery, named_domain, vector_hashes
 from frenchcat.curate.vector_stores.published import delete_published
 
 
@@ -55,7 +54,7 @@ def remove(
     elif query.by == "sha256":
         digests.add(value.lower())
     elif query.by == "domain":
-        domains = (plain_host(value),)
+        domains = (named_domain(value),)
     elif not found:
         raise UserError(f"no row of {dataset.root} matches --{query.by} {value}")
     request = Request(

@@ -1,11 +1,9 @@
 """The report: what is in a dataset, what was dropped, and whom that affected.
 
-report.py      gathers everything, writes the page
-outcomes.py    what became of every row, as a view; gather, histograms, sites, clusters and
-               examples ask it
-terms.py       word lists; counts.py counts them, filters.py says beside what each filter is
-               judged, audit.py tests its effect
-page.py        the page: sections, plots, thumbnails, style.css
+outcomes.py    what became of every row, as a view; all that gathers asks it
+gather.py      counts, domains and clusters of duplicates; histograms.py; examples.py picks images
+terms.py       word lists and their counts; audit.py tests each filter's effect on each term
+report.py      gathers everything; page.py draws it: sections, plots, thumbnails
 """
 
 from frenchcat.curate.report.settings import ReportSettings

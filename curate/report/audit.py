@@ -4,11 +4,17 @@ A pure function of counts. For a filter and a term, of the rows that reach the f
 
     ratio = share of the term in what stays / share of the term before
 
-below 1, the filter thins the term out. Intervals are percentile bootstrap (Efron, "Bootstrap
-methods: another look at the jackknife", Ann. Statist. 7, 1979): whole domains are drawn, since
-captions of one site resemble each other, with Poisson(1) weights in place of multinomial ones
-(Chamandy et al., "Estimating uncertainty for massive data streams", 2012). Where too few domains
-carry the dataset, rows are drawn instead, which takes captions for independent: too narrow then.
+below 1, the filter thins the term out. A filter is judged by the rows that reached it alone, or an
+earlier one's bias would be laid at its door: failures and opt-outs are steps of one download, each
+beside what was stored; the verdict's rules come one after the other in their order, each beside
+what none of the earlier ones had dropped. Rules whose order is not known are taken for steps of
+one, each beside what was kept.
+
+Intervals are percentile bootstrap (Efron, "Bootstrap methods: another look at the jackknife",
+Ann. Statist. 7, 1979): whole domains are drawn, since captions of one site resemble each other,
+with Poisson(1) weights in place of multinomial ones (Chamandy et al., "Estimating uncertainty for
+massive data streams", 2012). Where too few domains carry the dataset, rows are drawn instead, which
+takes captions for independent: too narrow then.
 
 A p-value compares the drop rate of the term's captions with that of all. Its standard error is the
 larger of the bootstrap's and of the hypergeometric's under no effect, as the former alone is too
@@ -25,23 +31,23 @@ million captions.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from frenchcat.curate.report.counts import Counts
-from frenchcat.curate.report.filters import Filter
+from frenchcat.curate.catalog import Catalog
+from frenchcat.curate.failures import OPTED_OUT
+from frenchcat.curate.manifest import Manifest
+from frenchcat.curate.report.outcomes import NOT_EMBEDDED, REMOVED
+from frenchcat.curate.report.settings import ReportSettings
+from frenchcat.curate.report.terms import DUPLICATE, AuditTerm, Counts, Fate, count_terms
+from frenchcat.curate.statistics import FDR, LEVEL, MIN_DOMAINS, benjamini_hochberg, effective
 
-FDR = 0.05
-LEVEL = 0.95
-"""Of the intervals, each by itself."""
 MIN_ROWS = 30
 MIN_EXPECTED = 5
-MIN_DOMAINS = 20
-"""Effective number (Kish) of domains below which rows are drawn in place of domains."""
 MIN_TERM_DOMAINS = 10
 """Effective number of domains with the term, below which it is not tested when they are drawn."""
 
@@ -49,6 +55,16 @@ Array = NDArray[np.float64]
 Drawn = NDArray[np.floating[Any]]
 Draw = Callable[[NDArray[np.int64], NDArray[np.int64]], tuple[Drawn, Drawn]]
 """(groups of a term, its rows there by fate) -> rows by fate (B, O): with the term, in all."""
+
+
+@dataclass(frozen=True)
+class Filter:
+    """A filter; `lost` and `stays` are places among the fates, `kind` groups them on the page."""
+
+    name: str
+    kind: str  # all, failure, opt-out, removal, rule, duplicates
+    lost: tuple[int, ...]
+    stays: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -90,6 +106,92 @@ class Audit:
         return [effect for effect in self.effects if effect.flagged]
 
 
+@dataclass(frozen=True)
+class TermAudit:
+    """The audit with what its numbers stand for."""
+
+    terms: list[AuditTerm]
+    filters: list[Filter]
+    counts: Counts
+    result: Audit
+
+
+def audit_terms(
+    catalog: Catalog, terms: list[AuditTerm], manifest: Manifest, settings: ReportSettings
+) -> TermAudit:
+    """The filter-impact audit of a dataset whose outcomes are open."""
+    counts = count_terms(catalog, terms)
+    filters = filters_of(counts.fates, _order(manifest))
+    result = audit(counts, len(terms), filters, settings.replicates, settings.seed)
+    return TermAudit(terms, filters, counts, result)
+
+
+def _order(manifest: Manifest) -> list[str]:
+    """The verdict's reasons in the order in which they are tried, as far as they are known."""
+    rules = manifest.entry("verdict").setting("rules", [])
+    return [str(rule[0]) for rule in rules]
+
+
+# -- filters -----------------------------------------------------------------------------------
+
+
+def filters_of(fates: Sequence[Fate], order: Sequence[str] = ()) -> list[Filter]:
+    """The filters among the fates; `order` is that of the verdict's rules, as far as known."""
+
+    def places(meets: Callable[[str, str | None], bool]) -> tuple[int, ...]:
+        return tuple(at for at, fate in enumerate(fates) if meets(*fate))
+
+    lost = ("failed", OPTED_OUT)
+    stored = places(lambda outcome, _: outcome not in lost)
+    stays = places(lambda outcome, _: outcome in ("kept", "stored"))
+    everything = places(lambda outcome, _: outcome not in ("kept", "stored"))
+    found = [Filter("everything together", "all", everything, stays)]
+    for lost_to, kind, title in (
+        ("failed", "failure", "all failures"),
+        (OPTED_OUT, "opt-out", "all opt-outs"),
+    ):
+        reasons = [reason for outcome, reason in fates if outcome == lost_to]
+        if len(reasons) > 1:
+            found.append(Filter(title, kind, _of(fates, lost_to, *reasons), stored))
+        found += [
+            Filter(_named(reason), kind, _of(fates, lost_to, reason), stored) for reason in reasons
+        ]
+    present = tuple(at for at in stored if fates[at][0] != REMOVED)
+    removed = places(lambda outcome, _: outcome == REMOVED)
+    found.append(Filter("removal on request", "removal", removed, present))
+    found += _rules(fates, order)
+    twice = places(lambda _, reason: reason == DUPLICATE)
+    twice = tuple(at for at in twice if at in stays)
+    once = tuple(at for at in stays if at not in twice)
+    found.append(Filter("duplicates among what stays", "duplicates", twice, once))
+    return [each for each in found if each.lost and each.stays]
+
+
+def _rules(fates: Sequence[Fate], order: Sequence[str]) -> Iterable[Filter]:
+    dropped: list[str | None] = [reason for outcome, reason in fates if outcome == "dropped"]
+    known = [reason for reason in dropped if (reason or "").startswith(NOT_EMBEDDED)]
+    known += [reason for reason in order if reason in dropped]
+    kept = tuple(at for at, (outcome, _) in enumerate(fates) if outcome == "kept")
+    rest = [reason for reason in dropped if reason not in known]
+    for place, reason in enumerate(known):
+        later = _of(fates, "dropped", *known[place + 1 :], *rest)
+        yield Filter(_named(reason), "rule", _of(fates, "dropped", reason), (*later, *kept))
+    for reason in rest:
+        yield Filter(_named(reason), "rule", _of(fates, "dropped", reason), kept)
+
+
+def _of(fates: Sequence[Fate], outcome: str, *reasons: str | None) -> tuple[int, ...]:
+    wanted = {(outcome, reason) for reason in reasons}
+    return tuple(at for at, fate in enumerate(fates) if fate in wanted)
+
+
+def _named(reason: str | None) -> str:
+    return (reason or "unknown").removeprefix(f"{OPTED_OUT}:")
+
+
+# -- their effects -----------------------------------------------------------------------------
+
+
 def audit(
     counts: Counts,
     terms: int,
@@ -117,22 +219,6 @@ def audit(
     found = [replace(effect, q=float(q)) for effect, q in zip(found, adjusted, strict=True)]
     found.sort(key=lambda effect: (effect.p, effect.filter, effect.term))
     return Audit(tuple(found), by_domain, domains, terms * len(filters) - len(found))
-
-
-def effective(sizes: NDArray[np.int64]) -> float:
-    """Kish's effective number of groups: (sum n)^2 / sum n^2; 0 where there is nothing."""
-    squares = float((sizes.astype(np.float64) ** 2).sum())
-    return float(sizes.sum()) ** 2 / squares if squares else 0.0
-
-
-def benjamini_hochberg(p: Array) -> Array:
-    """Adjusted p-values (n,): the least false discovery rate at which each is rejected."""
-    total = len(p)
-    order = np.argsort(p)
-    scaled = p[order] * total / np.arange(1, total + 1)
-    adjusted = np.empty(total)
-    adjusted[order] = np.minimum(np.minimum.accumulate(scaled[::-1])[::-1], 1.0)
-    return adjusted
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,13 @@ Pure functions of the audit's result.
 from __future__ import annotations
 
 from frenchcat.curate.report import plots
-from frenchcat.curate.report.audit import FDR, LEVEL, MIN_DOMAINS, MIN_EXPECTED, MIN_ROWS, Effect
+from frenchcat.curate.report.audit import MIN_EXPECTED, MIN_ROWS, Effect, TermAudit
 from frenchcat.curate.report.gather import Bar
 from frenchcat.curate.report.plots import count, percent
-from frenchcat.curate.report.report import Report, TermAudit
+from frenchcat.curate.report.report import Report
 from frenchcat.curate.report.thumbnails import ReportThumbnails
 from frenchcat.curate.safe_text import for_html
+from frenchcat.curate.statistics import FDR, LEVEL, MIN_DOMAINS
 
 MAX_FLAGGED = 60
 MAX_TESTED = 200

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from frenchcat.curate import files
 from frenchcat.curate.catalog import Catalog
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.failures import NAME_SQL, OPTED_OUT, REASON, SIGNAL
@@ -101,7 +102,7 @@ def _add_view(catalog: Catalog) -> None:
 
 def _add_unembedded(catalog: Catalog) -> bool:
     """The view of stored rows without a vector: key, why; whether there are any."""
-    dataset, folder = catalog.dataset, "embeddings/failed"
+    dataset, folder = catalog.dataset, files.NOT_EMBEDDED.folder
     names = [name for name in dataset.files(folder) if name.endswith(".parquet")]
     if names:
         listed = ", ".join(literal(exactly(dataset.path(f"{folder}/{name}"))) for name in names)

@@ -1,17 +1,22 @@
-"""The report's page: one HTML file that opens offline, without a script.
+"""The report's page: one HTML file that opens offline, without a script, beside the dataset.
 
-A pure function of a gathered report; frame.py says what the page may do.
+`page` is a pure function of a gathered report (report.py); `write_report` puts it in place by a
+rename.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
-from frenchcat.curate.report import cards, sections
+from frenchcat.curate.dataset import Dataset
+from frenchcat.curate.html_page import fact_list, framed
+from frenchcat.curate.outputs import page_path, write_page
+from frenchcat.curate.report import sections
 from frenchcat.curate.report.audit_section import audit_section
-from frenchcat.curate.report.frame import fact_list, framed
 from frenchcat.curate.report.plots import count
-from frenchcat.curate.report.report import Report
+from frenchcat.curate.report.report import Report, make_report
+from frenchcat.curate.report.settings import ReportSettings
 from frenchcat.curate.report.thumbnails import ReportThumbnails
 from frenchcat.curate.safe_text import for_html
 
@@ -22,11 +27,29 @@ _SECTIONS: tuple[tuple[str, str, str, Section], ...] = (
     ("lost", "Lost", "What was lost, and why", sections.lost),
     ("scores", "Scores", "Scores", sections.scores),
     ("made-of", "Made of", "Languages, licences, sizes", sections.made_of),
-    ("rights", "Opt-outs", "Who opted out, and how", cards.rights),
-    ("domains", "Domains", "Where it comes from", cards.domains),
-    ("duplicates", "Duplicates", "Duplicates", cards.duplicates),
+    ("rights", "Opt-outs", "Who opted out, and how", sections.rights),
+    ("domains", "Domains", "Where it comes from", sections.domains),
+    ("duplicates", "Duplicates", "Duplicates", sections.duplicates),
     ("audit", "Audit", "Whom the filters touch", audit_section),
 )
+
+
+def write_report(
+    dataset: Dataset, path: Path | None = None, settings: ReportSettings | None = None
+) -> Path:
+    """Write the report's page; gives its path. By default it lies beside the dataset's folder.
+
+    Not in it: the page holds images and captions, which a removal could not take back from
+    there. Raises `UserError` where it cannot be written, lies inside a dataset, or would replace
+    what is not a page.
+    """
+    settings = settings or ReportSettings()
+    path = page_path(dataset, path, "report")
+    report = make_report(dataset, settings)
+    thumbnails = ReportThumbnails(dataset, int(settings.thumbnails_mb * 1e6), settings.blur_above)
+    thumbnails.load(report.pictures())
+    write_page(path, page(report, thumbnails), "--out")
+    return path
 
 
 def page(report: Report, thumbnails: ReportThumbnails) -> str:

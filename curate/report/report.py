@@ -1,6 +1,6 @@
 """A dataset's report: everything that the page shows, gathered.
 
-Reads a dataset through DuckDB and its tars, writes nothing (write.py does). The page is bounded
+Reads a dataset through DuckDB and its tars, writes nothing (page.py does). The page is bounded
 whatever the dataset's size: numbers are aggregates, images a fixed number. Cost: some thirty
 passes over the columns named, one over the captions. Memory: no list of rows, but DuckDB joins
 scores, duplicates and verdicts to the rows by key, and holds one side: some hundred bytes per row.
@@ -10,27 +10,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from frenchcat.curate.catalog import Catalog
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.manifest import Manifest
-from frenchcat.curate.report import clusters, gather, histograms, sites
-from frenchcat.curate.report.audit import Audit, audit
-from frenchcat.curate.report.counts import Counts, count_terms
+from frenchcat.curate.report import gather, histograms
+from frenchcat.curate.report.audit import TermAudit, audit_terms
 from frenchcat.curate.report.examples import ExampleImage, Examples
-from frenchcat.curate.report.filters import Filter, filters_of
 from frenchcat.curate.report.outcomes import kept_sql, open_outcomes
 from frenchcat.curate.report.settings import ReportSettings
-from frenchcat.curate.report.terms import AuditTerm, load_terms
-
-
-@dataclass(frozen=True)
-class TermAudit:
-    """The audit with what its numbers stand for."""
-
-    terms: list[AuditTerm]
-    filters: list[Filter]
-    counts: Counts
-    result: Audit
+from frenchcat.curate.report.terms import load_terms
 
 
 @dataclass(frozen=True)
@@ -48,9 +35,9 @@ class Report:
     languages: list[gather.Bar]
     licences: list[gather.Bar]
     opt_outs: list[gather.SignalCounts] | None
-    sites: list[sites.SiteCounts]
+    sites: list[gather.SiteCounts]
     domains: int
-    duplicates: clusters.Duplicates | None
+    duplicates: gather.Duplicates | None
     audit: TermAudit
 
     @property
@@ -76,7 +63,7 @@ def make_report(dataset: Dataset, settings: ReportSettings | None = None) -> Rep
     manifest = dataset.manifest()
     with open_outcomes(dataset) as catalog:
         examples = Examples(catalog)
-        cards, domains = sites.sites(catalog, examples, settings.blur_above)
+        cards, domains = gather.sites(catalog, examples, settings.blur_above)
         return Report(
             manifest=manifest,
             judged=kept_sql(catalog) is not None,
@@ -91,22 +78,6 @@ def make_report(dataset: Dataset, settings: ReportSettings | None = None) -> Rep
             opt_outs=gather.opt_outs(catalog),
             sites=cards,
             domains=domains,
-            duplicates=clusters.duplicates(catalog, examples),
+            duplicates=gather.duplicates(catalog, examples),
             audit=audit_terms(catalog, terms, manifest, settings),
         )
-
-
-def audit_terms(
-    catalog: Catalog, terms: list[AuditTerm], manifest: Manifest, settings: ReportSettings
-) -> TermAudit:
-    """The filter-impact audit of a dataset whose outcomes are open."""
-    counts = count_terms(catalog, terms)
-    filters = filters_of(counts.fates, _order(manifest))
-    result = audit(counts, len(terms), filters, settings.replicates, settings.seed)
-    return TermAudit(terms, filters, counts, result)
-
-
-def _order(manifest: Manifest) -> list[str]:
-    """The verdict's reasons in the order in which they are tried, as far as they are known."""
-    rules = manifest.entry("verdict").setting("rules", [])
-    return [str(rule[0]) for rule in rules]

@@ -7,13 +7,12 @@ there. What the budget does not hold, or what cannot be decoded, is said in its 
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Iterable
 
 from frenchcat.curate import files, tars
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import UnreadableImage, UserError
+from frenchcat.curate.html_page import image_uri
 from frenchcat.curate.report.examples import ExampleImage
 from frenchcat.curate.safe_text import for_html
 
@@ -92,6 +91,4 @@ def _data_uri(data: bytes) -> str:
     except UnreadableImage:
         return "cannot be decoded"
     image.thumbnail((PX, PX))
-    out = io.BytesIO()
-    image.save(out, "JPEG", quality=_QUALITY, optimize=True)
-    return "data:image/jpeg;base64," + base64.b64encode(out.getvalue()).decode()
+    return image_uri(image, quality=_QUALITY, optimize=True)

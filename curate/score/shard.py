@@ -19,7 +19,7 @@ import numpy as np
 from frenchcat.curate import files
 from frenchcat.curate.adopted import stores_images
 from frenchcat.curate.dataset import Dataset, digest_of
-from frenchcat.curate.embed import img_emb, metadata, text_emb
+from frenchcat.curate.embeddings import img_emb, metadata, text_emb
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.markers import Counts, marker
 from frenchcat.curate.parquets import read_parquet
@@ -280,9 +280,9 @@ def described(dataset: Dataset) -> dict[str, Column]:
     """Name -> column of the user's own scores, as the first file of scores describes them."""
     import pyarrow.parquet as pq
 
-    scored = [name for name in dataset.files("scores") if name.endswith(".parquet")]
+    scored = [name for name in dataset.files(files.SCORES.folder) if name.endswith(".parquet")]
     if not scored:
         return {}
-    with dataset.as_local(f"scores/{scored[0]}") as path:
+    with dataset.as_local(f"{files.SCORES.folder}/{scored[0]}") as path:
         fields = [(field.name, field.metadata or {}) for field in pq.read_schema(path)]
     return {name: Column(**json.loads(told[_COLUMN])) for name, told in fields if _COLUMN in told}

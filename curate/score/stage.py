@@ -19,8 +19,8 @@ from frenchcat.curate import files
 from frenchcat.curate.adopted import TEXT_VECTORS, without_images
 from frenchcat.curate.clip.settings import ClipSettings
 from frenchcat.curate.dataset import Dataset
-from frenchcat.curate.embed import STAGE as EMBED
-from frenchcat.curate.embed import model_of, require_same_model
+from frenchcat.curate.embeddings import STAGE as EMBED
+from frenchcat.curate.embeddings import model_of, require_same_model
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.markers import Inputs, Signature
 from frenchcat.curate.run_stage import run_stage

@@ -52,12 +52,12 @@ class StoreAddress:
         parts = urlsplit(address)
         if parts.scheme not in KINDS:
             known = ", ".join(f"{scheme}://" for scheme in KINDS)
-            raise UserError(f"{address} is no address of a vector database; known: {known}")
+            raise UserError(f"{address} is not the address of a vector database; known: {known}")
         asked = parse_qsl(parts.query, keep_blank_values=True)
         table = dict(asked).get("table", DEFAULT_TABLE)
         if not _TABLE.fullmatch(table):
             raise UserError(
-                f"table={table} in {hidden(address)} is no name; give 1 to 40 of a-z, 0-9 and _, "
+                f"table={table} in {hidden(address)} is not a name; give 1 to 40 of a-z, 0-9, _, "
                 "a letter first"
             )
         rest = urlencode([pair for pair in asked if pair[0] != "table"])

@@ -47,9 +47,7 @@ def delete_published(dataset: Dataset, keys: Collection[str], number: int) -> di
     for address, token in addresses(dataset).items() if keys else ():
         try:
             with open_store(address) as store:
-                contents = store.contents()
-                ours = contents is not None and contents.owner == token
-                done[address] = store.delete(keys) if ours else 0
+                done[address] = store.delete(keys) if store.is_of(token) else 0
         except FrenchcatError as error:
             failed[address] = error
     if failed:
@@ -66,6 +64,5 @@ def left_published(dataset: Dataset, keys: Collection[str]) -> Iterator[tuple[st
     """Address and key of removed rows that are still there. Raises `Unreachable`."""
     for address, token in addresses(dataset).items() if keys else ():
         with open_store(address) as store:
-            contents = store.contents()
-            if contents is not None and contents.owner == token:
+            if store.is_of(token):
                 yield from ((address, key) for key in store.present(keys))

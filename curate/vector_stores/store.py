@@ -115,6 +115,11 @@ class VectorDatabase(ABC):
     def contents(self) -> Contents | None:
         """What is published here; None where nothing is."""
 
+    def is_of(self, owner: str | None) -> bool:
+        """Whether what is published here belongs to a dataset: `owner` is its token for here."""
+        contents = self.contents()
+        return contents is not None and contents.owner == owner
+
     @abstractmethod
     def takes(self, column: str) -> bool:
         """Whether a column may have this name here."""

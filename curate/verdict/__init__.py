@@ -3,6 +3,7 @@
     settings.py   named rules, and presets of them
     rules.py      a rule's expression, checked: by itself, and against a dataset's columns
     stage.py      the rules over each shard: reads the catalog, writes verdicts/
+    dropped.py    what is not kept of a shard as it is now, with what was removed since
 
 Rows without a verdict (not judged yet) count as kept wherever verdicts are read.
 """

@@ -27,7 +27,6 @@ from frenchcat.curate.decisions import decided_by_shard
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.markers import Counts, Inputs, Signature, outputs_of
 from frenchcat.curate.parquets import text_array
-from frenchcat.curate.removals import removed_by_shard
 from frenchcat.curate.run_stage import run_stage
 from frenchcat.curate.stage import (
     Engine,
@@ -36,6 +35,7 @@ from frenchcat.curate.stage import (
     ShardFunction,
     StageReport,
 )
+from frenchcat.curate.verdict.dropped import not_embedded, reason_table, removed
 from frenchcat.curate.verdict.rules import check_columns, check_rules, counts_sql, verdict_sql
 from frenchcat.curate.verdict.settings import REMOVED, VerdictSettings, rules_of
 
@@ -46,11 +46,6 @@ STAGE = "verdict"
 VERSION = 1
 _DECIDED = "decided"
 """What a marker's inputs call the decisions about a shard's rows."""
-
-
-def relative(shard: str) -> str:
-    """Where a shard's verdicts lie."""
-    return files.VERDICTS.of(shard)
 
 
 @dataclass(frozen=True)
@@ -74,7 +69,7 @@ class VerdictStage:
             for file, stage in wanted.items()
             if (output := made[stage].get(file)) is not None
         }
-        found[REMOVED] = digest_of(_removed(dataset, shard))
+        found[REMOVED] = digest_of(removed(dataset, shard))
         # Only where there are some: without, shards that were judged before stay as they are.
         if by_hand := decided_by_shard(dataset).get(shard):
             found[_DECIDED] = digest_of(sorted(by_hand.items()))
@@ -121,32 +116,13 @@ def judge_again(dataset: Dataset) -> StageReport:
     return run_stage(dataset, VerdictStage(rules), dataset.shards("download"))
 
 
-def reasons(dataset: Dataset, shard: str) -> pa.Table:
-    """What is not kept of a shard as it is now: key, reason; a row per key.
-
-    A removal counts from the moment it is logged, a missing vector without verdicts, too.
-    """
-    import pyarrow as pa
-    import pyarrow.compute as pc
-    import pyarrow.parquet as pq
-
-    now = _not_embedded(dataset, shard) | dict.fromkeys(_removed(dataset, shard), REMOVED)
-    first = _before(now)
-    if not dataset.exists(relative(shard)):
-        return first
-    with dataset.as_local(relative(shard)) as path:
-        table = pq.ParquetFile(path).read()
-    judged = table.filter(pc.invert(table["keep"])).select(["key", "reason"])
-    later = judged.filter(pc.invert(pc.is_in(judged["key"], first["key"].combine_chunks())))
-    return pa.concat_tables([first, later.cast(first.schema)])
-
-
 def _judge(catalog: Catalog, rules: Mapping[str, str], shard: str, output: Output) -> Counts:
     import pyarrow.parquet as pq
 
     duck = catalog.duck
-    duck.register("removed", _before(dict.fromkeys(_removed(catalog.dataset, shard), REMOVED)))
-    duck.register("failed", _before(_not_embedded(catalog.dataset, shard)))
+    gone = dict.fromkeys(removed(catalog.dataset, shard), REMOVED)
+    duck.register("removed", reason_table(gone))
+    duck.register("failed", reason_table(not_embedded(catalog.dataset, shard)))
     duck.register("decided", _table(decided_by_shard(catalog.dataset).get(shard, {})))
     sql = verdict_sql(catalog.of_shard(shard), rules)
     try:
@@ -157,7 +133,7 @@ def _judge(catalog: Catalog, rules: Mapping[str, str], shard: str, output: Outpu
     duck.register("verdict", found)
     counts = duck.sql(counts_sql(rules)).to_arrow_table().to_pylist()[0]
     written = duck.sql("SELECT key, reason IS NULL AS keep, reason FROM verdict").to_arrow_table()
-    pq.write_table(written, output.path(relative(shard)), compression="zstd")
+    pq.write_table(written, output.path(files.VERDICTS.of(shard)), compression="zstd")
     output.advance(written.num_rows)
     return {name: int(number) for name, number in counts.items()}
 
@@ -171,29 +147,8 @@ def _blame(catalog: Catalog, rules: Mapping[str, str], shard: str) -> None:
             raise UserError(f"rule {name}: {error}") from None
 
 
-def _before(reasons: Mapping[str, str]) -> pa.Table:
-    import pyarrow as pa
-
-    return pa.table({"key": text_array(reasons), "reason": text_array(reasons.values())})
-
-
 def _table(decisions: Mapping[str, bool]) -> pa.Table:
     import pyarrow as pa
 
     keep = pa.array(list(decisions.values()), pa.bool_())
     return pa.table({"key": text_array(decisions), "keep": keep})
-
-
-def _removed(dataset: Dataset, shard: str) -> list[str]:
-    return sorted(removed_by_shard(dataset).get(shard, ()))
-
-
-def _not_embedded(dataset: Dataset, shard: str) -> dict[str, str]:
-    """Key -> why a stored image has no vector."""
-    import pyarrow.parquet as pq
-
-    if not dataset.exists(files.NOT_EMBEDDED.of(shard)):
-        return {}
-    with dataset.as_local(files.NOT_EMBEDDED.of(shard)) as path:
-        rows = pq.ParquetFile(path).read().to_pylist()
-    return {row["key"]: f"not_embedded:{str(row['reason']).split(':')[0]}" for row in rows}

@@ -8,6 +8,7 @@ this file; writes a URL list for the address at which the sample is served. Made
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from frenchcat.curate.atomic import whole_file
 from frenchcat.curate.parquets import read_parquet
 
 if TYPE_CHECKING:
@@ -76,9 +77,8 @@ def write_urls(path: Path, base_url: str) -> int:
     import pyarrow.parquet as pq
 
     table = read_list(base_url)
-    partial = path.with_name(path.name + ".partial")
-    pq.write_table(table, partial, compression="zstd")
-    partial.replace(path)
+    with whole_file(path) as file:
+        pq.write_table(table, file, compression="zstd")
     return len(table)
 
 

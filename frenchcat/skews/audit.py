@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 from frenchcat.curate.command_text import shell_command
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import UserError
-from frenchcat.curate.report.audit import benjamini_hochberg
 from frenchcat.curate.report.terms import load_terms
+from frenchcat.curate.statistics import benjamini_hochberg
 from frenchcat.index.terms import Text
 from frenchcat.skews.concentrations import chances_of, concentrations_of
 from frenchcat.skews.concept_bases import ConceptBases

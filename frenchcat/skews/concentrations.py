@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from frenchcat.curate.report.audit import effective
+from frenchcat.curate.statistics import effective
 from frenchcat.skews.report import Concentration
 from frenchcat.skews.request import Query
 from frenchcat.skews.rows import BaseRows

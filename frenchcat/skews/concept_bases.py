@@ -64,7 +64,7 @@ class ConceptBases:
             if concept.labels is not None:
                 if lost := [key for key in concept.labels if key not in place]:
                     raise UserError(
-                        f"{concept.source} labels {lost[0]!r}, which is no row that a search of "
+                        f"{concept.source} labels {lost[0]!r}, which is not a row that a search of "
                         f"{searcher.dataset.root} may show ({len(lost)} of {len(concept.labels)} "
                         "are not); label rows of this dataset"
                     )

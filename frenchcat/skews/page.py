@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
+from frenchcat.curate.html_page import fact_list, framed
 from frenchcat.curate.report import plots
-from frenchcat.curate.report.audit import FDR, LEVEL, MIN_DOMAINS
-from frenchcat.curate.report.frame import fact_list, framed
 from frenchcat.curate.report.plots import count
 from frenchcat.curate.safe_text import for_html
+from frenchcat.curate.statistics import FDR, LEVEL, MIN_DOMAINS
 from frenchcat.skews.rankings import PERSISTENCE
 from frenchcat.skews.report import (
     DRAWINGS,

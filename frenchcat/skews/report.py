@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from frenchcat.curate.report.audit import FDR
+from frenchcat.curate.statistics import FDR
 from frenchcat.skews.concepts import (
     AuditedConcept,
 )

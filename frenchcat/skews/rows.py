@@ -22,8 +22,7 @@ from numpy.typing import NDArray
 from frenchcat.curate.catalog import Catalog
 from frenchcat.curate.command_text import shell_command
 from frenchcat.curate.dataset import Dataset
-from frenchcat.curate.report.counts import terms_of_rows
-from frenchcat.curate.report.terms import AuditTerm
+from frenchcat.curate.report.terms import AuditTerm, terms_of_rows
 from frenchcat.curate.urls import domain_of
 
 if TYPE_CHECKING:

@@ -32,7 +32,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from frenchcat.curate.report.audit import LEVEL, MIN_DOMAINS, effective
+from frenchcat.curate.statistics import LEVEL, MIN_DOMAINS, binomial_two_sided, effective
 
 DRAWS = 4000
 """Of each share's distribution."""
@@ -138,22 +138,12 @@ def interval(lower: Array, upper: Array) -> tuple[Array, Array]:
 def binomial_p(found: Array, of: Array, base: Array) -> Array:
     """(A,) two-sided exact p-values of counts among so many images at base rates.
 
-    Effective counts are rounded. Twice the smaller tail, as in Clopper & Pearson's interval.
+    Effective counts are rounded.
     """
-    values = np.ones(len(found))
     total = np.maximum(np.round(of).astype(np.int64), 1)
     counts = np.clip(np.round(found).astype(np.int64), 0, total)
-    most = int(total.max(initial=0))
-    logs = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, most + 1)))])  # of factorials
-    for at, (x, n, p) in enumerate(zip(counts, total, base, strict=True)):
-        if not 0 < p < 1:
-            values[at] = 1.0 if x == n * p else 0.0
-            continue
-        k = np.arange(n + 1)
-        chances = logs[n] - logs[k] - logs[n - k] + k * np.log(p) + (n - k) * np.log1p(-p)
-        mass = np.exp(chances)
-        values[at] = min(1.0, 2 * min(mass[: x + 1].sum(), mass[x:].sum()))
-    return values
+    cases = zip(counts.tolist(), total.tolist(), base.tolist(), strict=True)
+    return np.array([binomial_two_sided(*case) for case in cases])
 
 
 def effective_by_chance(

@@ -77,7 +77,7 @@ class ReadVerbs(DatasetVerbs):
         """
         import numpy as np
 
-        from frenchcat.curate.embed import vectors_of_shard
+        from frenchcat.curate.embeddings import vectors_of_shard
         from frenchcat.curate.removals import removed_keys
 
         wanted = None if keys is None else list(keys)

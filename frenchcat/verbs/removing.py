@@ -78,17 +78,14 @@ class RemovalVerbs(DatasetVerbs):
 
     def _encode_picture(self) -> Callable[[Path], NDArray[np.float32]] | None:
         """The dataset's own model, as `matches` needs it; None if nothing is embedded."""
-        from frenchcat.curate.embed import STAGE
+        from frenchcat.curate.embeddings import STAGE
 
         if STAGE not in self.dataset.manifest().stages:
             return None
-        from frenchcat.curate.clip.model import load_clip
-        from frenchcat.curate.embed import require_same_model
         from frenchcat.curate.image import open_image
-        from frenchcat.index.search import clip_settings
+        from frenchcat.index.search import clip_of
 
-        clip = load_clip(clip_settings(self.dataset))
-        require_same_model(self.dataset, clip)
+        clip = clip_of(self.dataset)
         return lambda path: clip.encode_pictures([open_image(path)])[0]
 
 

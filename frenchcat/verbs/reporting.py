@@ -25,8 +25,8 @@ class ReportVerbs(SearchVerbs):
     ) -> Path:
         """Write one HTML page about the dataset; returns its path."""
         from frenchcat.curate.config import as_overrides, changed, load_settings
+        from frenchcat.curate.report.page import write_report
         from frenchcat.curate.report.settings import ReportSettings
-        from frenchcat.curate.report.write import write_report
 
         settings = load_settings(ReportSettings, overrides=as_overrides(set))
         settings = changed(settings, terms=(*settings.terms, *terms))
@@ -60,8 +60,7 @@ class ReportVerbs(SearchVerbs):
         `UserError` for a bad list, `NotFound` without an index, and `AlreadyThere` where another
         selection has the name, unless `replace` is true.
         """
-        from frenchcat.curate.outputs import write_page
-        from frenchcat.curate.report.write import checked_path
+        from frenchcat.curate.outputs import page_path, write_page
         from frenchcat.index.visible import View
         from frenchcat.skews.audit import audit_queries
         from frenchcat.skews.page import page
@@ -80,7 +79,7 @@ class ReportVerbs(SearchVerbs):
             drawings=drawings,
             seed=seed,
         )
-        path = checked_path(self.dataset, None if out is None else Path(out), "skews")
+        path = page_path(self.dataset, None if out is None else Path(out), "skews")
         report = audit_queries(self.dataset, self.searcher(), request)
         if rebalance is not None:
             with self.dataset.lock():

@@ -33,14 +33,10 @@ class SelectionVerbs(DatasetVerbs):
         Raises `BadCondition`, `UnknownColumn`, `UserError` if no row meets the condition, and
         `AlreadyThere` if another selection has the name, unless `replace` is true.
         """
-        from frenchcat.curate.expression import checked
-        from frenchcat.curate.licence import licence_condition
-        from frenchcat.curate.select import Choice, select
+        from frenchcat.curate.select import Choice, of_licences, select
         from frenchcat.selected import OpenSelection
 
-        if licences:
-            only = licence_condition(licences)
-            where = only if where is None else f"{checked(where)} AND {only}"
+        where = of_licences(where, licences)
         with self.dataset.lock():
             choice = Choice(where, limit, balance, weight, seed, label)
             return OpenSelection(self.dataset, select(self.dataset, name, choice, replace))

@@ -3,7 +3,8 @@
 app.py        the whole, put together; `serve` runs it
 settings.py   its settings
 dataset_registry.py  the datasets that it holds open; a new index version is swapped in
-served_dataset.py    one of them: its searcher, and what is looked up beside it
+served_source.py  where a dataset is served from: served_dataset.py, a folder, its searcher and what
+              is looked up beside it; served_publication.py, a database
 search.py     a query -> the nearest rows, filtered, exactly k where k exist
 queries.py    texts, images, addresses, vectors and sums of them -> one unit vector
 batching.py   the model in a thread of its own; texts of many users encoded in one batch

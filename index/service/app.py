@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     import uvicorn
 
     from frenchcat.curate.clip.model import Clip
-    from frenchcat.index.service.served_publication import PublishedSource
+    from frenchcat.index.service.served_source import ServedSource
 
 STOP_SEC = 30  # for running requests to finish
 IDLE_STOP_SEC = 1.5  # for threads to end if no requests are running
@@ -71,7 +71,7 @@ ROUTERS = tuple(
 
 
 def create_app(
-    datasets: Sequence[Dataset | PublishedSource],
+    datasets: Sequence[Dataset | ServedSource],
     settings: ServeSettings | None = None,
     clip: Clip | None = None,
     draw_backend: DrawBackend | None = None,
@@ -154,7 +154,7 @@ class Compressed(GZipMiddleware):
 
 
 def serve(
-    datasets: Sequence[Dataset | PublishedSource],
+    datasets: Sequence[Dataset | ServedSource],
     settings: ServeSettings,
     started: Callable[[str], None] | None = None,
     draw_backend: DrawBackend | None = None,

@@ -5,7 +5,7 @@ POST /knn-service, POST /metadata, GET /indices-list; its /metrics, /metrics-sum
 
 What differs, on purpose: as many rows come back as were asked for, wherever there are as many;
 nulls are left out instead of NaN; `image` is the stored file's bytes where it is a JPEG; an empty
-or null aesthetic score is no error; `use_mclip` changes nothing, since a dataset has one model;
+or null aesthetic score is not an error; `use_mclip` changes nothing, since a dataset has one model;
 a mistake is answered with a 4xx and a reason.
 """
 

@@ -105,7 +105,7 @@ async def _changed(
         with served.dataset.lock():
             number = change(served)
             judge_again(served.dataset)
-        service.registry.renew(name, served.dataset)  # there may be verdicts for the first time
+        service.registry.renew(name)  # there may be verdicts for the first time
         return next(one for one in _all(served) if one.number == number)
 
     return await service.work.disk(locked)

@@ -20,6 +20,7 @@ import re
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from frenchcat.curate.urls import plain_host
 from frenchcat.index.service.answer_guard import GuardedAnswer
 from frenchcat.index.service.keys import given_keys
 from frenchcat.index.service.metrics import Metrics
@@ -116,7 +117,7 @@ class Guard:
         own = headers.get(OWN)
         if own is not None and hmac.compare_digest(own.encode(), self._own) and self._own:
             return
-        host = re.sub(r":\d*$", "", headers.get("host", "")).strip("[]").lower()
+        host = plain_host(re.sub(r":\d*$", "", headers.get("host", "")).strip("[]"))
         if self.hosts and host not in self.hosts:
             raise Refused(
                 403, f"{host!r} is not a name of this service; allow it with --allowed-host NAME"

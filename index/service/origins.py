@@ -19,7 +19,7 @@ _PORTS = {"http": 80, "https": 443}
 def foreign_origin(headers: Headers, allowed: Collection[str]) -> str | None:
     """The other site that a request comes from, in words; None for our own or an allowed one."""
     origin = headers.get("origin")
-    if "*" in allowed or (origin is not None and origin.lower() in map(str.lower, allowed)):
+    if "*" in allowed or (origin is not None and origin.lower() in allowed):
         return None
     site = headers.get("sec-fetch-site")
     if site is not None:

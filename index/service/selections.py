@@ -49,7 +49,8 @@ async def make_selection(request: Request, asked: NewSelection) -> Made:
     service: Service = request.app.state.service
     check_may_select(service)
     served = service.registry.get(asked.dataset)
-    where = asked.where
+    where = await service.work.disk(select.of_licences, asked.where, asked.licences)
+    asked = asked.model_copy(update={"where": where})
     if asked.query is not None:
         where = await _hits_as_condition(service, served, asked)
     elif asked.selections or asked.outside:
@@ -147,10 +148,12 @@ async def _hits_as_condition(service: Service, served: ServedDataset, asked: New
     assert query is not None
     if query.dataset not in (None, served.name):
         raise Refused(400, f"the query is for {query.dataset!r}, the selection for {served.name!r}")
-    given = {"where": asked.where, "selections": asked.selections, "outside": asked.outside}
-    query = query.model_copy(
-        update={name: value for name, value in given.items() if value and not getattr(query, name)}
-    )
+    update = {
+        "where": await service.work.disk(select.both, query.where, asked.where),
+        "selections": [*query.selections, *asked.selections],
+        "outside": [*query.outside, *asked.outside],
+    }
+    query = query.model_copy(update=update)
     ranked = await service.nearest(served, query)
     keys = served.keys(ranked.positions.tolist())
     if not keys:

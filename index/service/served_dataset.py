@@ -1,32 +1,38 @@
-"""One version of one dataset, open, and the model that encodes its queries."""
+"""A dataset that is served from its folder: one version of it, open, and its model."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from frenchcat.curate.catalog import Catalog
-from frenchcat.curate.dataset import Dataset
-from frenchcat.curate.embed import model_of
+from frenchcat.curate.dataset import MANIFEST, Dataset
+from frenchcat.curate.embeddings import model_of
 from frenchcat.curate.info import Info, info
 from frenchcat.curate.list_names import told_apart
+from frenchcat.index.build import JSON
 from frenchcat.index.map import LazyMap, made_of
 from frenchcat.index.rows import id_of
-from frenchcat.index.search import Hit, Positions, Ranked, Searcher
+from frenchcat.index.search import Hit, Positions, Ranked, Searcher, clip_of
 from frenchcat.index.service.batching import Encoder
 from frenchcat.index.service.column_values import ColumnValues
 from frenchcat.index.service.conditions import not_here
 from frenchcat.index.service.problems import Refused
 from frenchcat.index.service.rows import ANSWERED
+from frenchcat.index.service.served_source import ServedSource
 from frenchcat.index.service.stage_columns import StageColumns
 from frenchcat.index.visible import View
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from frenchcat.curate.clip.model import Clip
 
 
 class ServedDataset:
@@ -131,3 +137,53 @@ class ServedDataset:
         """The keys of rows at positions."""
         rows = self.searcher.rows.take(np.asarray(positions, np.int64), ["key"])
         return [str(row["key"]) for row in rows]
+
+
+class FolderSource(ServedSource):
+    """A dataset's folder.
+
+    Its index.json, which a build publishes last, and dataset.json, which every stage writes at its
+    end, say whether there is a new version.
+    """
+
+    def __init__(self, dataset: Dataset) -> None:
+        self.dataset = dataset
+        self.root = dataset.root
+
+    @property
+    def name(self) -> str:
+        """The dataset's own name, else its folder's."""
+        return self.dataset.manifest().name or Path(self.root.rstrip("/")).name
+
+    @property
+    def weights(self) -> str:
+        """The digest of the model that made the vectors."""
+        return str(model_of(self.dataset)["weights"])
+
+    def stamp(self) -> object:
+        """Changes when the index does, or a stage's results."""
+        return tuple(self._stamp(relative) for relative in (JSON, MANIFEST))
+
+    def load_clip(self) -> Clip:
+        """The model that made the vectors."""
+        return clip_of(self.dataset)
+
+    def open(self, name: str, encoder: Encoder) -> ServedDataset:
+        """The version of now, open."""
+        return ServedDataset(name, self.dataset, encoder)
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def _stamp(self, relative: str) -> object:
+        dataset = self.dataset
+        if not dataset.local:
+            if not dataset.exists(relative):
+                return None
+            info = dataset.fs.info(dataset.path(relative))
+            return info.get("ETag") or (info.get("size"), str(info.get("LastModified")))
+        try:
+            found = os.stat(dataset.path(relative))
+        except FileNotFoundError:
+            return None
+        return (found.st_ino, found.st_mtime_ns, found.st_size)

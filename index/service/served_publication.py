@@ -28,8 +28,9 @@ from frenchcat.index.service.column_values import Numbers, column_of, histogram,
 from frenchcat.index.service.problems import Refused
 from frenchcat.index.service.rows import ANSWERED
 from frenchcat.index.service.served_dataset import ServedDataset
+from frenchcat.index.service.served_source import ServedSource
 from frenchcat.index.service.stage_columns import FROM_HIT
-from frenchcat.index.store_searcher import StoreSearcher, filter_of
+from frenchcat.index.store_searcher import StoreSearcher, contents_of, filter_of
 from frenchcat.index.visible import View
 
 if TYPE_CHECKING:
@@ -41,15 +42,28 @@ MOST_LISTED = 200_000
 _MOST_COPIES = 10_000
 
 
-class PublishedSource:
+class PublishedSource(ServedSource):
     """What was published at an address, to be served."""
 
     def __init__(self, address: str) -> None:
         """Connect. Raises `NotFound` where nothing is published, and `Unreachable`."""
         self.store = open_store(address)
         self.root = str(self.store.address)
-        contents = StoreSearcher(self.store).contents
-        self.name, self.weights = contents.name, contents.weights
+        try:
+            self._name = contents_of(self.store).name
+        except BaseException:
+            self.store.close()
+            raise
+
+    @property
+    def name(self) -> str:
+        """The name under which it was published."""
+        return self._name
+
+    @property
+    def weights(self) -> str:
+        """The digest of the model that made the vectors which are there now."""
+        return contents_of(self.store).weights
 
     def stamp(self) -> object:
         """Changes when something was published."""
@@ -57,9 +71,11 @@ class PublishedSource:
 
     def load_clip(self) -> Clip:
         """The model that made the vectors."""
-        clip = StoreSearcher(self.store).clip
-        _ = clip.images  # loaded now, so that the first image query need not wait for it
-        return clip
+        return StoreSearcher(self.store).clip
+
+    def open(self, name: str, encoder: Encoder) -> ServedPublication:
+        """The version of now, open."""
+        return ServedPublication(name, self, encoder)
 
     def close(self) -> None:
         """End the connections."""

@@ -22,6 +22,8 @@ from frenchcat.index.service.pixels import PixelBudget
 from frenchcat.index.service.queries import Queries
 from frenchcat.index.service.remote import Remote
 from frenchcat.index.service.search import NearestRows, Wanted, find
+from frenchcat.index.service.served_dataset import FolderSource
+from frenchcat.index.service.served_source import ServedSource
 from frenchcat.index.service.settings import ServeSettings
 from frenchcat.index.service.work import Work
 from frenchcat.index.terms import Unit
@@ -30,7 +32,6 @@ from frenchcat.index.visible import View
 if TYPE_CHECKING:
     from frenchcat.curate.clip.model import Clip
     from frenchcat.index.service.served_dataset import ServedDataset
-    from frenchcat.index.service.served_publication import PublishedSource
 
 
 _log = logging.getLogger("frenchcat.serve")
@@ -41,7 +42,7 @@ class Service:
 
     def __init__(
         self,
-        datasets: Sequence[Dataset | PublishedSource],
+        datasets: Sequence[Dataset | ServedSource],
         settings: ServeSettings,
         clip: Clip | None = None,
         draw_backend: DrawBackend | None = None,
@@ -57,7 +58,8 @@ class Service:
         self.thumbnails = ThumbnailCache(pixels=PixelBudget(settings.decoded_pixels))
         self.work = Work()
         self.conditions = Conditions(settings, self.work)
-        self.registry = DatasetRegistry(datasets, self.work, self.metrics, clip)
+        sources = [one if isinstance(one, ServedSource) else FolderSource(one) for one in datasets]
+        self.registry = DatasetRegistry(sources, self.work, self.metrics, clip)
         self.remote = Remote(settings, self.metrics)
         self.queries = Queries(
             self.work, self.remote, self.content_policy, self.pixels, self.registry.get

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from frenchcat.curate.config import settings
 from frenchcat.curate.errors import UserError
+from frenchcat.curate.urls import named_host, plain_origin
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
@@ -94,6 +95,16 @@ class ServeSettings:
 
     preload: bool = True
     """Whether models are loaded before the first query."""
+
+    @field_validator("hosts")
+    @classmethod
+    def _plain_hosts(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(map(named_host, names))
+
+    @field_validator("cors")
+    @classmethod
+    def _plain_origins(cls, sites: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(site if site == "*" else plain_origin(site) for site in sites)
 
     @property
     def private(self) -> bool:

@@ -80,7 +80,10 @@ def test_bytes_are_on_the_disk_before_their_name_and_the_name_before_it_returns(
 
 def test_no_module_but_two_renames_what_it_wrote() -> None:
     """A dataset publishes many files at once; all else goes through curate/atomic.py."""
-    writing = re.compile(r"os\.(replace|rename)\(|NamedTemporaryFile|mkstemp|fsync\(|\w\.rename\(")
+    writing = re.compile(
+        r"os\.(replace|rename)\(|NamedTemporaryFile|mkstemp|fsync\("
+        r"|\w\.rename\(|\.replace\([\w.]+\)"
+    )
     found = {
         path.relative_to(ROOT).as_posix()
         for folder in ("curate", "index", "train", "frenchcat")

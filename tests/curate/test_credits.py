@@ -16,8 +16,9 @@ from frenchcat.curate.errors import NotFound, UserError
 from frenchcat.curate.export import export
 from frenchcat.curate.remove import RemovalQuery, matches, remove
 from frenchcat.curate.select import select
+from frenchcat.curate.verdict.dropped import reasons
 from frenchcat.curate.verdict.settings import VerdictSettings
-from frenchcat.curate.verdict.stage import reasons, verdict
+from frenchcat.curate.verdict.stage import verdict
 from tests.sample.row import Row
 from tests.sample.write import write
 

@@ -15,7 +15,8 @@ import frenchcat
 from frenchcat.curate.clip import ClipSettings
 from frenchcat.curate.clip.model import Clip, load_clip
 from frenchcat.curate.dataset import Dataset
-from frenchcat.curate.embed import embed, model_of, require_same_model
+from frenchcat.curate.embed import embed
+from frenchcat.curate.embeddings import model_of, require_same_model
 from frenchcat.curate.errors import ConfirmationNeeded, UserError
 from frenchcat.curate.stage import Engine, StageReport
 from tests.curate.clip.models import CONFIG, clip_settings, save_folder

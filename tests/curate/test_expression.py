@@ -21,6 +21,9 @@ FINE = [
     "caption glob '*cat*' and caption similar to '.*cat.*'",
     "width in (1, 2, 3) and try(1 / width) > 0",
     " and ".join(["width > 1"] * 1000),
+    "domain = 'bbc.co.uk' or domain in ('xn--bcher-kva.de', '127.0.0.1', '::1', '')",
+    "domain = 'two words.org'",
+    "domain like '%.DE' and list_domain = 'BÜCHER.de'",
 ]
 NOT_FINE = [
     ("", "empty"),
@@ -38,6 +41,9 @@ NOT_FINE = [
     ("row_number() over () > 1", "window"),
     ("/* width > 1", "not a condition"),
     ("width > $1", "parameter"),
+    ("domain = 'bücher.de'", "no domain equals 'bücher.de'.*write 'xn--bcher-kva.de'"),
+    ("Samples.Domain not in ('a.org', 'www.BBC.co.uk')", "write 'bbc.co.uk'"),
+    ("'https://a.org/' <> domain", "is not a domain; write it like example.org"),
     ("list_filter([1], lambda x: x > 0) = [1]", "lambda|not allowed"),
     ("main.lower('x') = 'x'", "not allowed"),
     ("current_setting('threads') = 1", "not allowed"),

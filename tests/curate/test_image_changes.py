@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy import stats
 from typer.testing import CliRunner
 
 from frenchcat.cli import app
@@ -13,10 +12,8 @@ from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.diff import diff
 from frenchcat.curate.image_changes import (
     FAR_COSINE,
-    corrected,
     domain_tests,
     far_cosine,
-    fisher_p,
     flagged,
     graded,
     pdq_bits,
@@ -61,20 +58,6 @@ def test_how_far_different_images_are_is_learnt_from_the_pairs() -> None:
     cosines = (vectors @ vectors.T)[np.triu_indices(200, 1)]
     assert far_cosine(vectors) == pytest.approx(np.quantile(cosines, 0.99), abs=0.03)
     assert far_cosine(unit_rows(5)) == FAR_COSINE
-
-
-def test_the_tests_are_scipys() -> None:
-    rng = np.random.default_rng(1)
-    for _ in range(50):
-        rows = int(rng.integers(2, 400))
-        replaced, n = int(rng.integers(0, rows + 1)), int(rng.integers(1, rows + 1))
-        r = int(rng.integers(max(0, n - (rows - replaced)), min(n, replaced) + 1))
-        table = [[r, n - r], [replaced - r, rows - n - replaced + r]]
-        expected = stats.fisher_exact(table, "greater").pvalue
-        assert fisher_p(n, r, rows, replaced) == pytest.approx(expected, rel=1e-6, abs=1e-12)
-    ps = sorted(rng.random(40) ** 3)
-    assert corrected(ps) == pytest.approx(stats.false_discovery_control(ps))
-    assert corrected([]) == []
 
 
 def test_a_domain_stands_out_and_small_ones_cannot() -> None:

@@ -6,7 +6,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from frenchcat.curate.reasons import FetchFailure
-from frenchcat.curate.urls import canonical_host, domain_of, host_of, parse_url, resolve_redirect
+from frenchcat.curate.urls import (
+    canonical_host,
+    domain_of,
+    host_of,
+    named_host,
+    parse_url,
+    plain_origin,
+    resolve_redirect,
+)
 
 
 def refused(text: object) -> str:
@@ -193,3 +201,36 @@ def test_ports_that_browsers_refuse_are_those_of_the_fetch_standard() -> None:
 )
 def test_hosts_and_domains_of_addresses(url: str | None, host: str, domain: str) -> None:
     assert (host_of(url), domain_of(url)) == (host, domain)
+
+
+@pytest.mark.parametrize(
+    ("text", "plain"),
+    [
+        (" BÜCHER.de. ", "xn--bcher-kva.de"),
+        ("b%C3%BCcher.de", "xn--bcher-kva.de"),
+        ("a_b.example", "a_b.example"),
+        ("0x7f.1", "127.0.0.1"),
+        ("[2606:4700:0::1]", "2606:4700::1"),
+        ("::1", "::1"),
+    ],
+)
+def test_a_host_that_somebody_names_has_one_spelling(text: str, plain: str) -> None:
+    assert named_host(text) == plain
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["example.org:8080", "me@example.org", "https://example.org", "example.org/a", "*.example.org",
+     ".example.org", "two words.org", "", "."],
+)  # fmt: skip
+def test_a_text_that_is_more_than_a_host_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"is not a domain; write it like example\.org"):
+        named_host(text)
+
+
+def test_a_site_is_spelt_as_browsers_spell_it() -> None:
+    assert plain_origin(" HTTPS://Bücher.de:443/") == "https://xn--bcher-kva.de"
+    assert plain_origin("http://[::1]:8080") == "http://[::1]:8080"
+    for text in ("https://a.example/page", "a.example", "null"):
+        with pytest.raises(ValueError, match="is not a site"):
+            plain_origin(text)

@@ -48,7 +48,7 @@ PRELOADED = (
     "frenchcat.curate.score.stage",
     "frenchcat.curate.dedup",
     "frenchcat.curate.verdict.stage",
-    "frenchcat.curate.report.write",
+    "frenchcat.curate.report.page",
     "frenchcat.curate.remove",
     "frenchcat.curate.export",
     "frenchcat.curate.adopt",

@@ -21,7 +21,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import frenchcat
-from frenchcat.curate import embed
+from frenchcat.curate import embeddings
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.download.lists import Shape, freeze, relative
 from frenchcat.curate.download.shards import Outcome, write
@@ -128,7 +128,7 @@ class GivenVectors:
         def work(shard: str, output: Output) -> Counts:
             rows = pq.read_table(dataset.path(f"shards/{shard}.parquet"))
             drawn = [unit_rows(rows.num_rows, 16, 2 * int(shard) + n) for n in range(2)]
-            embed.write_shard(output, shard, drawn[0], drawn[1], rows, {})
+            embeddings.write_shard(output, shard, drawn[0], drawn[1], rows, {})
             return {"embedded": rows.num_rows}
 
         yield work

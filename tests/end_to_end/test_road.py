@@ -39,7 +39,7 @@ from hypothesis.stateful import (
 
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.dedup import DedupSettings, dedup
-from frenchcat.curate.embed import img_emb, metadata, text_emb
+from frenchcat.curate.embeddings import img_emb, metadata, text_emb
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.info import info
 from frenchcat.curate.remove import RemovalQuery, compact, matches, remove

@@ -1,6 +1,7 @@
 """frenchcat.connect: the same test bodies over an opened dataset and over a service of it."""
 
 import base64
+import inspect
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -10,12 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import frenchcat
 from frenchcat import OpenDataset, RemoteDataset
 from frenchcat.curate.clip.model import Clip, load_clip
 from frenchcat.curate.clip.settings import ClipSettings
+from frenchcat.curate.dataset import Dataset
 from frenchcat.errors import (
     AlreadyThere,
     BadCondition,
@@ -52,10 +56,21 @@ def clip() -> Clip:
     return load_clip(ClipSettings())
 
 
+def state_licences(dataset: Dataset, stated: dict[str, str]) -> None:
+    """Add what rows state to the rights ledger."""
+    with dataset.as_local("rights/00000.parquet") as path:
+        table = pq.read_table(path)
+    rows = [{"key": key, "signal": "license", "value": one} for key, one in stated.items()]
+    with dataset.publish("rights") as publication:
+        found = pa.Table.from_pylist(table.to_pylist() + rows, table.schema)
+        pq.write_table(found, publication.path("rights/00000.parquet"))
+
+
 @pytest.fixture(scope="module")
 def both(tmp_path_factory: pytest.TempPathFactory, clip: Clip) -> Iterator[Both]:
     folder = tmp_path_factory.mktemp("connected")
     dataset = make(folder / "cats", clip)
+    state_licences(dataset, {KEYS[0]: "CC BY 4.0", KEYS[3]: "CC BY-NC 4.0", KEYS[4]: "CC0 1.0"})
     keys = folder / "keys.txt"
     keys.write_text(KEY + "\n")
     closed: dict[str, Any] = {"api_key_file": str(keys), "allow_remove": True, "condition_sec": 300}
@@ -147,6 +162,26 @@ def test_a_selection_is_made_read_and_not_lost(both: Both, cats: EITHER) -> None
     assert type(refused(lambda: cats.select("none", "width < 0"))) is UserError
     even = cats.select(f"{name}-even", balance="language", limit=2)
     assert len(set(both.opened.selection(even.name).rows["key"].to_pylist())) == 2
+
+
+def test_a_selection_is_of_the_licences_named(both: Both, cats: EITHER) -> None:
+    name = f"{type(cats).__name__}-free"
+    made = cats.select(name, "width > 0", licences=["CC BY", "CC0-1.0"])
+    assert made.rows["key"].to_pylist() == [KEYS[0], KEYS[4]]
+    assert made.sql == both.opened.selection(name).sql
+    error = refused(lambda: cats.select("none", licences=[" "]))
+    assert (type(error), "a licence is an empty text" in str(error)) == (UserError, True)
+
+
+def test_what_both_can_do_takes_the_same_arguments() -> None:
+    elsewhere = {("used", "runs")}  # a service names no folders
+    for name, method in inspect.getmembers(RemoteDataset, inspect.isfunction):
+        if name.startswith("_") or not hasattr(OpenDataset, name):
+            continue
+        ours = inspect.signature(getattr(OpenDataset, name)).parameters
+        theirs = inspect.signature(method).parameters
+        assert {(name, each) for each in ours.keys() ^ theirs.keys()} <= elsewhere
+        assert all(ours[each].default == theirs[each].default for each in theirs)
 
 
 def test_a_removal_is_shown_made_and_undone(cats: EITHER) -> None:

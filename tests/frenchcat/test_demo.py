@@ -50,8 +50,6 @@ TINY = (
     *demo.BRIEFLY,
     "data.batch=4",
     "data.size=16",
-    "model.channels=[8, 16]",
-    "model.head_dim=8",
     "optimizer.steps=2",
     "run.sample_steps=1",
     "run.device=cpu",
@@ -74,11 +72,13 @@ def test_it_trains_draws_and_has_nothing_to_do_again(
     assert demo.train_briefly(dataset, tmp_path / "run", TINY) == run
     assert newest(run) == checkpoint
     assert checkpoint.stat().st_mtime_ns == made
-    sheet = demo.draw_signed(run, tmp_path / "drawn")
+    sheet = demo.draw_signed(tmp_path / "drawn", steps=1)
     assert verify_file(sheet)["intact"]
     receipts = sorted((tmp_path / "drawn").glob("*.json"))
     assert len(receipts) == 2 * len(demo.DRAWN)
-    assert all(json.loads(path.read_text())["nearest"] for path in receipts)
+    told = [json.loads(path.read_text()) for path in receipts]
+    assert all(one["made"]["model"] == "frenchcat artist" for one in told)
+    assert all(one["nearest"][0]["creator"] for one in told)
     assert "unchanged since it was signed" in capsys.readouterr().out
     page = demo.audit_briefly(run, tmp_path / "audit.html")
     assert "<html" in page.read_text()
@@ -86,14 +86,10 @@ def test_it_trains_draws_and_has_nothing_to_do_again(
         demo.train_briefly(dataset, tmp_path / "run", [*TINY, "run.seed=1"])
 
 
-def test_its_training_is_the_presets_but_shorter() -> None:
-    preset = load_settings(TrainSettings, "train-demo")
+def test_its_training_starts_from_the_artist_and_is_short() -> None:
     brief = load_settings(TrainSettings, "train-demo", demo.BRIEFLY)
-    assert (brief.model, brief.diffusion, brief.text) == (
-        preset.model,
-        preset.diffusion,
-        preset.text,
-    )
+    assert brief.model.start == "artist"
+    assert brief.data.size == load_settings(TrainSettings, "train-artist").data.size
     assert brief.optimizer.steps * brief.data.batch < 500
 
 
@@ -105,7 +101,8 @@ def test_what_comes_next_is_named(
     run = tmp_path / "run" if trained else None
     demo._next_steps(dataset, tmp_path / "page", tmp_path / "report", run, 1.0)
     lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
-    assert (f'frenchcat sample {run} "a french cat" -n 4 --guidance 5' in lines) == trained
+    assert 'frenchcat sample "a french cat" -n 4 --guidance 3' in lines
+    assert (f'frenchcat sample {run} "a red apple" -n 4 --guidance 3' in lines) == trained
     assert (f"frenchcat serve {dataset.root} --draw {run}" in lines) == trained
     train = f"--set data.dataset={dataset.root} --set data.selection={demo.SELECTION}"
     assert f"frenchcat train train-demo {train}" in lines

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from frenchcat.cli import app
 from frenchcat.curate.adopt import adopt
 from frenchcat.curate.dataset import Dataset
-from frenchcat.curate.embed import img_emb
+from frenchcat.curate.embeddings import img_emb
 from frenchcat.doctor import installation, of_dataset
 from frenchcat.index.build import build_index
 from tests.curate.adopt.folders import clip_retrieval

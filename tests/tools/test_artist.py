@@ -14,10 +14,12 @@ import pytest
 from PIL import Image
 
 from frenchcat import api
+from frenchcat.train.artist import open_artist
 from frenchcat.train.settings import TextSettings
 from frenchcat.train.text import variants_of
 from tools.artist import materials
 from tools.artist.captions import KNOWN, SEPARATOR, caption, held_out
+from tools.artist.figures import attended, tokens
 from tools.artist.materials import SOURCES, Drawing, Missing, drawings, fetch
 from tools.artist.recipe import COUNTS, SELECTION, make, served, write_list
 from tools.artist.render import render, write_pictures
@@ -173,7 +175,20 @@ def test_the_recipe_on_a_small_part_of_the_material(tmp_path: Path) -> None:
     assert pipeline["kept"] == sum(counts["selections"].values())
     assert counts["selections"][SELECTION] > 100
     dataset = api.open(tmp_path / "dataset")
-    assert {row["held_out"] for row in dataset.selection(SELECTION)} == {""}
+    kept = set(dataset.selection(SELECTION).rows["key"].to_pylist())
+    rows = dataset.rows(["key", "held_out"]).to_pylist()
+    assert {row["held_out"] for row in rows if row["key"] in kept} == {""}
     before = (tmp_path / COUNTS).read_bytes()
     make(tmp_path / "work", tmp_path / "dataset", limit=30)
     assert (tmp_path / COUNTS).read_bytes() == before
+
+
+def test_where_it_attends_is_a_share_per_token() -> None:
+    parts, _, _ = open_artist()
+    drawing, shares = attended(parts, "red apple, flat", steps=1)
+    assert drawing.size == (64, 64)
+    named = tokens("red apple, flat")
+    assert named[:2] == ["red", "apple"]
+    assert shares.shape[0] == 64
+    assert shares[:, : len(named)].sum(1).numpy() == pytest.approx(1, abs=1e-5)
+    assert float(shares.std(0)[: len(named)].min()) > 0  # another share at another position

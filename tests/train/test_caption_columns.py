@@ -114,7 +114,7 @@ def test_they_are_drawn_by_their_weights(tars: str, tmp_path: Path) -> None:
     [
         ({"captions": ["caption", "none"]}, {}, r"data\.captions names 'none'.*known: .*alt"),
         ({"captions": ["number"]}, {}, "which has BIGINT and not texts"),
-        ({}, {"separator": None}, r"text\.separator, which parts them, is none"),
+        ({}, {"separator": None}, r"text\.separator, which separates them, is none"),
         ({}, {"weights": [1, 1, 1, 1]}, "has 4 numbers for 3 data.captions"),
         ({"caption": "x"}, {}, "leave one of them out"),
     ],

@@ -190,6 +190,7 @@ def test_verify_says_it_in_words_with_a_status(run: Path, tmp_path: Path) -> Non
         ({"image": Path(__file__)}, "it is not an image but text"),
         ({"image": "good", "strength": 0.0}, "strength is 0.0"),
         ({"image": "good", "strength": 1.5}, "strength is 1.5"),
+        ({"strength": 0.5}, "--strength 0.5 says how much an image is noised; add --image"),
     ],
 )
 def test_mistakes_are_one_line_and_leave_nothing(

@@ -320,7 +320,7 @@ def test_a_command_mends_a_folder_that_was_handed_on(
     mend([str(former)])
     mend([str(former)])
     shown = f"{former / 'pipeline.py'}: "
-    assert capsys.readouterr().out == f"{shown}mended\n{shown}up to date\n"
+    assert capsys.readouterr().out == f"{shown}repaired\n{shown}up to date\n"
     assert (former / "pipeline.py").read_text().endswith(kept)
     assert sorted(path.name for path in former.iterdir()) == [
         "model_index.json",

@@ -404,7 +404,7 @@ def test_text_encoders_that_cannot_be_trained_are_one_line(
         (
             started("sdxl")[0],
             {"lora_text": True},
-            r"model\.lora_text is of the updates of model\.lora",
+            r"model\.lora_text is for the updates of model\.lora",
         ),
     ):
         with pytest.raises(UserError, match=match):

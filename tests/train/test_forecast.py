@@ -63,7 +63,7 @@ def test_it_tells_what_autograd_keeps_and_what_a_step_computes(tmp_path: Path, n
     told = forecast(settings)
     kept, flops = kept_by_autograd(settings, 3)
     assert told.at_once == 3
-    assert told.memory["activations of 3 pictures"] == kept
+    assert told.memory["activations of 3 images"] == kept
     assert told.flops["network"] == pytest.approx(6 / 3 * 3 * flops)
     parts = make_parts(settings)
     assert told.parameters == told.trained == sum(one.numel() for one in parts.unet.parameters())
@@ -76,7 +76,7 @@ def test_it_tells_what_autograd_keeps_and_what_a_step_computes(tmp_path: Path, n
 def test_recomputing_keeps_less_and_updates_train_less() -> None:
     plain = forecast(chosen())
     less = forecast(chosen(model={"checkpointing": True}))
-    name = "activations of 6 pictures"
+    name = "activations of 6 images"
     assert less.memory[name] < plain.memory[name]
     assert less.flops["network"] == pytest.approx(4 / 3 * plain.flops["network"])
     pytest.importorskip("peft")
@@ -85,7 +85,7 @@ def test_recomputing_keeps_less_and_updates_train_less() -> None:
     name = "gradients, moments, average"
     assert updates.memory[name] == 16 * updates.trained
     halves = forecast(chosen(), ranks=2)
-    assert halves.memory["activations of 3 pictures"] < plain.memory["activations of 6 pictures"]
+    assert halves.memory["activations of 3 images"] < plain.memory["activations of 6 images"]
     with pytest.raises(UserError, match="6 does not divide into 4 ranks x 1 parts"):
         forecast(chosen(), ranks=4)
 

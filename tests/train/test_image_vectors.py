@@ -183,7 +183,7 @@ def sampled(run: Path, out: Path, prompt: str = "", **more: Any) -> None:
 
 def test_what_cannot_be_varied_is_refused(dataset: Dataset, run: Path, tmp_path: Path) -> None:
     for wanted in ("000009999", "nowhere.png"):
-        with pytest.raises(NotFound, match=f"{wanted} is no image file, and no key"):
+        with pytest.raises(NotFound, match=f"{wanted} is neither an image file nor a key"):
             sampled(run, tmp_path, vary=wanted)
     with pytest.raises(UserError, match=r"--mix 0\.5 mixes the prompt with an image; add --vary"):
         sampled(run, tmp_path, "a house", mix=0.5)

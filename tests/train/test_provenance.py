@@ -109,7 +109,7 @@ def test_the_key_is_made_once_and_for_the_user_alone(
 
 def test_no_folder_for_a_key_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="no signing key can be kept in"):
+    with pytest.raises(UserError, match="the signing key cannot be written to"):
         own_credentials(tmp_path / "file" / "frenchcat")
 
 

@@ -9,19 +9,19 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from scipy.stats import binomtest
 
 from frenchcat import sample_data
 from frenchcat.audit_page import page
 from frenchcat.curate.image import open_image
 from frenchcat.curate.safe_text import for_html
 from frenchcat.curate.select import Choice, select
+from frenchcat.curate.statistics import binomial_tail
 from frenchcat.train.audit import audit
 from frenchcat.train.draw import SampleRequest
 from frenchcat.train.loop import train
 from frenchcat.train.rows import open_rows
 from frenchcat.train.run import open_run
-from frenchcat.train.stamps import Stamps, stamps_of, tail
+from frenchcat.train.stamps import Stamps, stamps_of
 from tests.sample.pictures import file_of
 from tests.train.embedded_run import CHOSEN, make_dataset, mini
 from tests.train.runs import settings
@@ -111,14 +111,8 @@ def test_what_the_classifier_cannot_see_is_said(run: Path, images: Any) -> None:
     assert "at the model's 32 pixels only" in (found.note or "")
 
 
-@pytest.mark.parametrize(("successes", "trials", "chance"), [(3, 20, 0.05), (0, 5, 0.3), (9, 9, 1)])
-def test_the_probability_is_scipys(successes: int, trials: int, chance: float) -> None:
-    wanted = binomtest(successes, trials, chance, "greater").pvalue
-    assert tail(successes, trials, chance) == pytest.approx(wanted)
-
-
 def test_prompts_count_and_not_their_drawings() -> None:
     """Four drawings of one prompt are alike: stamped together or not."""
-    found = Stamps(80, 12, 20, 3, 100, 0, 0, 0.052, tail(3, 20, 0.052))
+    found = Stamps(80, 12, 20, 3, 100, 0, 0, 0.052, binomial_tail(3, 20, 0.052))
     assert not found.stand_out
     assert "not more than the classifier's errors explain" in found.line()

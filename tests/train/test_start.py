@@ -216,7 +216,7 @@ def test_folders_that_nothing_starts_from_are_one_line(
     tars: Path, pipeline: Path, tmp_path: Path
 ) -> None:
     for start, match in (
-        (tmp_path / "none", "is no folder"),
+        (tmp_path / "none", "is not a folder"),
         (tmp_path, "has neither model_index.json nor a U-Net's"),
         (pipeline / "vae", "is of the class AutoencoderKL"),
         (pipeline / "unet", "attends to states 16 wide"),

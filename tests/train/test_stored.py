@@ -340,7 +340,7 @@ def test_latents_of_a_tar_that_was_replaced_are_not_read(
 def test_what_cannot_be_stored_is_refused(dataset: Dataset, pipeline: Path) -> None:
     with pytest.raises(UserError, match=r"data\.crop is random"):
         encode(dataset, pipeline, **{"data.crop": "random"})
-    with pytest.raises(UserError, match="--precision fp8 is none of"):
+    with pytest.raises(UserError, match="--precision fp8 is not one of"):
         encode(dataset, pipeline, "fp8")
     found = encode(dataset, None)
     assert [one.stage for one in found.stages] == ["text_states"]

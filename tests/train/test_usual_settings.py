@@ -211,7 +211,7 @@ def test_mistakes_in_settings_are_one_line(tmp_path: Path) -> None:
         ({"text": {"template_weights": [1.0]}}, r"1 numbers for 0 text\.templates"),
         ({"optimizer": {"kind": "schedulefree"}}, r"optimizer\.shape is cosine; set it to const"),
         ({"data": {"tars": None, "dataset": "x", "caption": "alt"}}, r"data\.caption is the key"),
-        ({"model": {"lora_alpha": 4.0}}, r"model\.lora_alpha is of the updates of model\.lora"),
+        ({"model": {"lora_alpha": 4.0}}, r"model\.lora_alpha is for the updates of model\.lora"),
         ({"model": {"image_vector": True}}, r"model\.pooled, which is false; set it to true"),
     ):
         with pytest.raises(UserError, match=match):

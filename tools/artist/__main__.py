@@ -3,9 +3,11 @@
     python -m tools.artist make --work WORK --out FOLDER
     frenchcat train train-artist --set data.dataset=FOLDER/dataset --set run.out=RUN
     python -m tools.artist export RUN
+    python -m tools.artist figures
 
 `make` writes FOLDER/dataset with the selections `artist` and `held-out`, and FOLDER/artist.json
 with the counts of every step. `export` writes frenchcat/artist/ from the run's newest checkpoint.
+`figures` writes the artist's images in docs/pictures/.
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ def main() -> None:
     export.add_argument("run", type=Path)
     export.add_argument("--checkpoint", type=Path, help="a folder; by default the newest")
     export.add_argument("--to", type=Path, help="by default frenchcat/artist/")
+    verbs.add_parser("figures", help="images of docs/draw.md, drawn by the artist")
     try:
         print(json_text(_done(parser.parse_args()), indent=1))
     except (Missing, FrenchcatError) as error:
@@ -43,6 +46,10 @@ def _done(given: argparse.Namespace) -> dict[str, object]:
         from tools.artist.export import export
 
         return export(given.run, given.to, given.checkpoint)
+    if given.verb == "figures":
+        from tools.artist.figures import figures
+
+        return figures()
     from tools.artist.recipe import make
 
     given.out.mkdir(parents=True, exist_ok=True)

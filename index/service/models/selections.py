@@ -10,9 +10,11 @@ from frenchcat.index.service.models.fields import Expression, Strict
 from frenchcat.index.service.models.query import Filters
 from frenchcat.index.service.models.search import Search
 
+Licence = Annotated[str, Field(max_length=200)]
+
 
 class NewSelection(Filters):
-    """Rows to freeze: those that meet `where`, or the hits of `query`, or both."""
+    """Rows to freeze: those that meet `where`, or the hits of `query` that meet it."""
 
     name: str = Field(max_length=100)
     query: Search | None = Field(
@@ -30,6 +32,11 @@ class NewSelection(Filters):
     label: Expression | None = Field(
         None,
         description="An expression that gives each row a text, or null: what a classifier learns.",
+    )
+    licences: list[Licence] = Field(
+        default_factory=list,
+        max_length=100,
+        description="Only rows that state one of these licences: CC BY (every version), CC0-1.0.",
     )
     seed: int = Field(0, ge=0, le=2**31 - 1, description="Determines which rows a limit keeps.")
     replace: bool = Field(

@@ -126,6 +126,14 @@ def test_a_domain_removed_in_any_spelling_is_not_crawled_in_another(
     assert left == urls[-2:]
 
 
+@pytest.mark.parametrize("asked", ["example.org:8080", "me@example.org", "*.example.org"])
+def test_what_would_block_nothing_is_not_logged(tmp_path: Path, asked: str) -> None:
+    dataset = Dataset.create(tmp_path / "d", "d")
+    with pytest.raises(UserError, match="is not a domain"):
+        remove(dataset, RemovalQuery("domain", asked), [])
+    assert not removed(dataset)
+
+
 SPELLINGS = [
     "http://example.org/a",
     "http://example.org:80/a",

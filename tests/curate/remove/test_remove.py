@@ -196,6 +196,8 @@ def removed_nothing():  # type: ignore[no-untyped-def]
         ("url", " ", "--url is empty"),
         ("sha256", "xyz", "is not an SHA-256"),
         ("domain", "http://a/b", "is not a domain"),
+        ("domain", "example.org:8080", "is not a domain"),
+        ("domain", "*.example.org", "is not a domain"),
         ("like", "nowhere.jpg", "no such image"),
     ],
 )

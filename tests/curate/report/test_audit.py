@@ -8,11 +8,10 @@ import pytest
 from numpy.typing import NDArray
 
 from frenchcat.curate.report import audit as auditing
-from frenchcat.curate.report.audit import Audit, audit, benjamini_hochberg, effective
-from frenchcat.curate.report.counts import Counts
-from frenchcat.curate.report.filters import Filter, filters_of
+from frenchcat.curate.report.audit import Audit, Filter, audit, filters_of
 from frenchcat.curate.report.report import make_report
 from frenchcat.curate.report.settings import ReportSettings
+from frenchcat.curate.report.terms import Counts
 from tests.curate.report.datasets import write
 from tests.sample.row import Row
 
@@ -161,20 +160,6 @@ def test_the_same_seed_gives_the_same() -> None:
     made = counts_of(*rows(4, 3000, 60))
     assert audit(made, 6, FILTERS, 200, 3) == audit(made, 6, FILTERS, 200, 3)
     assert audit(made, 6, FILTERS, 200, 3) != audit(made, 6, FILTERS, 200, 4)
-
-
-def test_adjusted_p_values_are_those_of_scipy() -> None:
-    from scipy.stats import false_discovery_control
-
-    p = np.random.default_rng(0).random(200) ** 3
-    assert benjamini_hochberg(p) == pytest.approx(false_discovery_control(p))
-    assert benjamini_hochberg(np.array([])).tolist() == []
-
-
-def test_effective_numbers() -> None:
-    assert effective(np.array([5, 5, 5])) == pytest.approx(3)
-    assert effective(np.array([100, 0])) == pytest.approx(1)
-    assert effective(np.array([], np.int64)) == 0
 
 
 def test_each_filter_is_judged_beside_what_reached_it() -> None:

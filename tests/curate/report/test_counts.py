@@ -8,10 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from frenchcat.curate.report import counts as counting
-from frenchcat.curate.report.counts import Counts, count_terms
+from frenchcat.curate.report import terms as counting
 from frenchcat.curate.report.outcomes import open_outcomes
-from frenchcat.curate.report.terms import AuditTerm
+from frenchcat.curate.report.terms import AuditTerm, Counts, count_terms
 from tests.curate.report.datasets import write
 from tests.sample.row import Row
 

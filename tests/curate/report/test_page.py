@@ -16,10 +16,11 @@ from typer.testing import CliRunner
 
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import UserError
+from frenchcat.curate.outputs import default_path
+from frenchcat.curate.report.page import write_report
 from frenchcat.curate.report.report import make_report
 from frenchcat.curate.report.settings import ReportSettings
 from frenchcat.curate.report.thumbnails import ReportThumbnails
-from frenchcat.curate.report.write import default_path, write_report
 from tests.curate.report.datasets import write
 from tests.sample.row import Row
 from tests.trees import tree_digest
@@ -249,7 +250,7 @@ def test_a_tar_is_opened_once_and_of_many_a_bounded_number(
 def test_the_page_lies_beside_the_dataset_and_never_in_it(tmp_path: Path) -> None:
     dataset = write(tmp_path / "d", [Row()])
     assert write_report(dataset, settings=QUICK) == tmp_path / "d-report.html"
-    assert default_path(Dataset("s3://bucket/cats")) == Path("cats-report.html")
+    assert default_path(Dataset("s3://bucket/cats"), "report") == Path("cats-report.html")
     with pytest.raises(UserError, match="inside the dataset"):
         write_report(dataset, tmp_path / "d" / "page.html", QUICK)
     with pytest.raises(UserError, match="cannot be written"):

@@ -10,12 +10,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from frenchcat.curate.dataset import Dataset
-from frenchcat.curate.report.audit import audit
-from frenchcat.curate.report.counts import count_terms
-from frenchcat.curate.report.filters import filters_of
+from frenchcat.curate.report.audit import audit, filters_of
 from frenchcat.curate.report.outcomes import open_outcomes
 from frenchcat.curate.report.settings import ReportSettings
-from frenchcat.curate.report.terms import load_terms
+from frenchcat.curate.report.terms import count_terms, load_terms
 
 SHARDS, ROWS, DOMAINS = 100, 10_000, 50_000
 

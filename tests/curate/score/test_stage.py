@@ -14,7 +14,8 @@ import pytest
 from safetensors.numpy import save_file
 
 from frenchcat.curate.dataset import Dataset
-from frenchcat.curate.embed import embed, img_emb, metadata, text_emb
+from frenchcat.curate.embed import embed
+from frenchcat.curate.embeddings import img_emb, metadata, text_emb
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.score.builtin import COLUMNS
 from frenchcat.curate.score.settings import IDENTITY

@@ -33,7 +33,7 @@ def test_an_address_has_a_table_and_shows_no_password(
 
 @pytest.mark.parametrize("table", ["", "Cats", "a b", 'x"; DROP', "9", "a" * 41])
 def test_a_table_s_name_is_checked(table: str) -> None:
-    with pytest.raises(UserError, match="is no name"):
+    with pytest.raises(UserError, match="is not a name"):
         StoreAddress.of(f"postgresql://h/db?table={table}")
 
 

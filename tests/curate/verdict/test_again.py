@@ -10,8 +10,9 @@ from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.markers import counts_of
 from frenchcat.curate.removals import Request, log
+from frenchcat.curate.verdict.dropped import reasons
 from frenchcat.curate.verdict.settings import VerdictSettings
-from frenchcat.curate.verdict.stage import reasons, verdict
+from frenchcat.curate.verdict.stage import verdict
 from tests.curate.verdict.judged import verdicts
 from tests.sample.row import Row
 from tests.sample.write import write

@@ -253,7 +253,7 @@ def test_bad_input_is_told_in_one_line(
         ('title = "x"\n[concepts.a]\nyes = ["y"]\nno = ["n"]\nlabels = "odd.csv"', "line 3"),
         (
             'title = "x"\n[concepts.a]\nyes = ["y"]\nno = ["n"]\nlabels = "other.csv"',
-            "is no row that a search",
+            "is not a row that a search",
         ),
         (
             'title = "x"\n[concepts.a]\nyes = ["y"]\nno = ["n"]\nconfusion = [[5, 5], [5, 5]]',

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from frenchcat.curate.report.audit import effective
+from frenchcat.curate.statistics import effective
 from frenchcat.skews.shares import (
     Confusion,
     binomial_p,

@@ -280,10 +280,12 @@ def test_addresses_that_are_no_routes_make_no_new_numbers(rows: Dataset) -> None
 
 
 def test_it_is_reached_by_the_names_that_it_was_given_and_by_no_other(rows: Dataset) -> None:
-    with served(rows, host="0.0.0.0", hosts=("cats.example", "::1")) as client:
+    with served(rows, host="0.0.0.0", hosts=("Cats.Example.", "bücher.de", "::1")) as client:
         for host, status in (
             ("cats.example", 200),
             ("CATS.example:8080", 200),
+            ("cats.example.", 200),
+            ("xn--bcher-kva.de", 200),
             ("[::1]:1234", 200),
             ("cats.example.org", 403),
             ("my.cats.example", 403),
@@ -292,6 +294,8 @@ def test_it_is_reached_by_the_names_that_it_was_given_and_by_no_other(rows: Data
         ):
             answer = client.get("/indices-list", headers={"Host": host})
             assert answer.status_code == status, host
+    with pytest.raises(ValueError, match="is not a domain"):
+        ServeSettings(hosts=("cats.example:8080",))
     with served(rows, host="0.0.0.0", hosts=()) as client:
         assert client.get("/indices-list", headers={"Host": "any.example"}).status_code == 200
 

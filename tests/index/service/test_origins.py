@@ -50,6 +50,7 @@ def test_the_page_and_programs_and_allowed_sites_are_answered(cats: Dataset) -> 
         ((), {"Sec-Fetch-Site": "none"}, 200),
         ((), {"Origin": "http://testserver"}, 200),
         ((ELSEWHERE,), FOREIGN[0], 200),
+        ((f" {ELSEWHERE.upper()}/",), FOREIGN[0], 200),
         (("*",), FOREIGN[0], 200),
         (("https://another.example",), FOREIGN[0], 403),
     ):

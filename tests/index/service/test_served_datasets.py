@@ -26,6 +26,7 @@ from frenchcat.index.service.dataset_registry import DatasetRegistry
 from frenchcat.index.service.media import ThumbnailCache
 from frenchcat.index.service.metrics import Metrics
 from frenchcat.index.service.problems import Refused, handle_problems
+from frenchcat.index.service.served_dataset import FolderSource
 from frenchcat.index.service.settings import ServeSettings
 from frenchcat.index.service.work import Work
 from frenchcat.index.terms import Text
@@ -48,8 +49,8 @@ def small(root: Path, *parts: Any) -> Dataset:
     return dataset
 
 
-def shelf_of(*datasets: Dataset) -> DatasetRegistry:
-    return DatasetRegistry(datasets, Work(1), Metrics())
+def registry_of(*datasets: Dataset) -> DatasetRegistry:
+    return DatasetRegistry(map(FolderSource, datasets), Work(1), Metrics())
 
 
 # -- versions --------------------------------------------------------------------------------------
@@ -68,19 +69,19 @@ def test_the_first_dataset_is_the_one_without_a_name(tmp_path: Path) -> None:
 
 def test_what_a_stage_wrote_may_be_named_once_it_has_ended(tmp_path: Path) -> None:
     dataset = small(tmp_path / "d", unit_rows(3))
-    registry = shelf_of(dataset)
+    registry = registry_of(dataset)
     assert "aesthetic" not in registry.get(None).columns
-    assert not registry.renew("synthetic", dataset)
+    assert not registry.renew("synthetic")
     add_columns(dataset, "scores", aesthetic=[1.0, 2.0, 3.0])
-    assert registry.renew("synthetic", dataset)
+    assert registry.renew("synthetic")
     assert "aesthetic" in registry.get(None).columns
-    assert not registry.renew("synthetic", dataset)
+    assert not registry.renew("synthetic")
 
 
 def test_a_build_that_ended_while_the_one_before_was_opened_is_taken_up(tmp_path: Path) -> None:
     dataset = small(tmp_path / "d", unit_rows(3))
     late = Overtaken(dataset.root)
-    registry = shelf_of(late)
+    registry = registry_of(late)
 
     def grow() -> None:
         add_shard(dataset, "00002", unit_rows(2, seed=2))
@@ -89,7 +90,7 @@ def test_a_build_that_ended_while_the_one_before_was_opened_is_taken_up(tmp_path
     add_shard(dataset, "00001", unit_rows(4, seed=1))
     build_index(dataset)
     late.happens.append(grow)
-    while registry.renew("synthetic", late):
+    while registry.renew("synthetic"):
         pass
     assert len(registry.get(None)) == 9
 
@@ -102,17 +103,17 @@ def test_a_version_that_cannot_be_opened_leaves_the_old_one_and_is_tried_again(
     tmp_path: Path, broken: bytes
 ) -> None:
     dataset = small(tmp_path / "d", unit_rows(3))
-    registry, path = shelf_of(dataset), Path(dataset.path(JSON))
+    registry, path = registry_of(dataset), Path(dataset.path(JSON))
     before = registry.get(None)
     add_shard(dataset, "00001", unit_rows(4, seed=1))
     build_index(dataset)
     whole = path.read_bytes()
     path.write_bytes(broken)
     for _ in range(2):
-        assert not registry.renew("synthetic", dataset)
+        assert not registry.renew("synthetic")
         assert registry.get(None) is before
     path.write_bytes(whole)
-    assert registry.renew("synthetic", dataset)
+    assert registry.renew("synthetic")
     assert (len(before), len(registry.get(None))) == (3, 7)  # a request goes on with the old one
 
 
@@ -152,7 +153,7 @@ def test_a_thumbnail_is_of_its_dataset_its_version_and_the_size_asked_for(tmp_pa
             assert ask("two", 1, 32) == ((32, 16), 200)
         add_shard(made[0], "00000", unit_rows(2, seed=1), files=[colour(150), colour(0)])
         build_index(made[0])
-        assert client.app.state.service.registry.renew("one", made[0])  # type: ignore[attr-defined]
+        assert client.app.state.service.registry.renew("one")  # type: ignore[attr-defined]
         assert ask("one", 0, 32) == ((32, 16), 150)
 
 
@@ -160,7 +161,7 @@ def test_kept_thumbnails_are_bounded_and_removed_ones_are_gone(tmp_path: Path) -
     dataset = Dataset.create(tmp_path / "d", "d")
     keys = add_shard(dataset, "00000", unit_rows(3), files=[colour(50), colour(100), colour(150)])
     build_index(dataset)
-    served_dataset, tar = shelf_of(dataset).get(None), Path(dataset.path("shards/00000.tar"))
+    served_dataset, tar = registry_of(dataset).get(None), Path(dataset.path("shards/00000.tar"))
     whole = tar.read_bytes()
     one = len(ThumbnailCache().get(served_dataset, keys[0], 32))
     kept = ThumbnailCache(one + one // 2)

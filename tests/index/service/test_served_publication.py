@@ -10,6 +10,10 @@ from fastapi.testclient import TestClient
 
 from frenchcat.curate.clip.model import Clip
 from frenchcat.curate.dataset import Dataset
+from frenchcat.curate.embeddings import model_of
+from frenchcat.curate.errors import NotFound
+from frenchcat.curate.manifest import StageEntry
+from frenchcat.curate.markers import record_entry
 from frenchcat.curate.remove import RemovalQuery, matches, remove
 from frenchcat.index.publish import publish
 from frenchcat.index.service import served_publication
@@ -117,6 +121,32 @@ def test_a_removal_counts_at_once_and_a_new_publication_is_noticed(
     body = {"by": "key", "value": KEYS[4]}
     shown = both[1].post(f"/v1/datasets/{NAME}/removals", json={**body, "preview": True})
     assert shown.status_code in (200, 404, 422)
+
+
+def test_what_another_model_published_anew_is_asked_with_that_model(
+    judged: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address, _ = memory_store.started(monkeypatch)
+    publish(judged, address)
+    source, made_by = PublishedSource(address), model_of(judged)
+    assert source.weights == made_by["weights"]
+    record_entry(judged, "embed", StageEntry(settings={**made_by, "weights": "1" * 64}))
+    publish(judged, address)
+    assert source.weights == "1" * 64
+
+
+def test_a_publication_that_is_gone_leaves_the_connections_open(
+    judged: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The version before still answers over them, until something is published again."""
+    address, _ = memory_store.started(monkeypatch)
+    publish(judged, address)
+    source, closed = PublishedSource(address), list[int]()
+    monkeypatch.setattr(memory_store.MemoryStore, "close", lambda store: closed.append(1))
+    source.store.clear()
+    with pytest.raises(NotFound, match="nothing is published"):
+        source.open(source.name, None)  # type: ignore[arg-type]
+    assert not closed
 
 
 def test_without_the_folder_search_goes_on_and_the_rest_is_told(

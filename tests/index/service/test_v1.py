@@ -416,6 +416,13 @@ def found_keys(client: TestClient, **asked: Any) -> list[str]:
     return [row["key"] for row in answer.json()["rows"]]
 
 
+def test_a_querys_condition_and_the_selections_own_both_hold(client: TestClient) -> None:
+    query = {"text": "a cat", "k": 8, "where": "sharpness > 1", **EVERY}
+    asked = {"name": "between", "query": query, "where": "sharpness < 4", "replace": True}
+    assert client.post(f"{CATS}/selections", json=asked).status_code == 201
+    assert found_keys(client, selections=["between"]) == [KEYS[0], KEYS[3]]
+
+
 def test_rows_are_those_of_selections(client: TestClient) -> None:
     chosen(client, "few", f"key < '{KEYS[4]}'")
     chosen(client, "late", f"key > '{KEYS[1]}'")
