@@ -33,10 +33,12 @@ from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import BadCondition, NotFound, UnknownColumn
 from frenchcat.curate.expression import checked, columns_of
 from frenchcat.curate.failures import COLUMNS
+from frenchcat.curate.makers import how_to_make
 from frenchcat.curate.parquets import ParquetFiles
 from frenchcat.curate.promote import folded
 from frenchcat.curate.sidecar import LATER, filled_sql
 from frenchcat.curate.sql_text import literal, quoted
+from frenchcat.curate.urls import domain_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -211,8 +213,6 @@ class Catalog:
         """Add the column `domain` to `samples`: what each URL's owner registered."""
         import pyarrow as pa
 
-        from frenchcat.curate.urls import domain_of
-
         if "domain" in self.columns():
             return
         urls = self.duck.sql("SELECT key, url FROM samples").to_arrow_table()
@@ -231,8 +231,12 @@ class Catalog:
             return BadCondition(f"{expression!r} does not fit: {_first_line(message)}")
         beside = folded(list_names.beside(found[1]))
         near = [name for name in self.columns() if folded(name) == beside]
-        near = near or difflib.get_close_matches(found[1], self.columns(), 1)
+        how = how_to_make(self.dataset, [found[1]])
+        if not how:
+            near = near or difflib.get_close_matches(found[1], self.columns(), 1)
         hint = f"did you mean {near[0]}?" if near else "known: " + ", ".join(self.columns())
+        if how:
+            hint = f"{hint} For frenchcat's own: {how}" if near else how
         return UnknownColumn(f"no column {found[1]!r} in {expression!r}; {hint}", found[1])
 
     def _view(self, name: str, sql: str) -> None:

@@ -32,7 +32,7 @@ from frenchcat.curate.licence import (
     licence_name,
     licence_url,
 )
-from frenchcat.curate.safe_text import CAPTION_CHARS, for_csv, for_html
+from frenchcat.curate.safe_text import CAPTION_CHARS, URL_CHARS, for_csv, for_html
 from frenchcat.curate.sql_text import literal, quoted
 
 TITLES = ("title",)
@@ -200,14 +200,15 @@ def _write_page(credits: Credits, file: IO[str]) -> None:
     file.write("<table><thead><tr><th>Licence</th><th>Images</th></tr></thead><tbody>\n")
     anchors = {licence: f"l{n}" for n, licence in enumerate(credits.licences)}
     for licence, rows in credits.licences.items():
-        named = f'<a href="#{anchors[licence]}">{for_html(licence)}</a>'
+        named = f'<a href="#{anchors[licence]}">{for_html(licence, CAPTION_CHARS)}</a>'
         file.write(f'<tr><td>{named}</td><td class="n">{rows}</td></tr>\n')
     file.write("</tbody></table>\n")
     by_licence: dict[str, list[Credit]] = {licence: [] for licence in anchors}
     for row in credits.rows:
         by_licence[row.licence or NONE_STATED].append(row)
     for licence, anchor in anchors.items():
-        file.write(f'<h2 id="{anchor}">{for_html(licence)}</h2>\n<table><thead><tr>')
+        file.write(f'<h2 id="{anchor}">{for_html(licence, CAPTION_CHARS)}</h2>\n')
+        file.write("<table><thead><tr>")
         file.write("<th>Title or caption</th><th>Author</th><th>Source</th><th>Row</th></tr>")
         file.write("</thead><tbody>\n")
         file.writelines(map(_row, by_licence[licence]))
@@ -216,11 +217,11 @@ def _write_page(credits: Credits, file: IO[str]) -> None:
 
 
 def _row(row: Credit) -> str:
-    author = for_html(row.author or "not stated")
+    author = for_html(row.author or "not stated", CAPTION_CHARS)
     if row.copyright:
         author += f"<br>{for_html(row.copyright, CAPTION_CHARS)}"
     terms = link(row.licence_url, "licence") if row.licence_url else ""
-    source = link(row.source, for_html(row.source or ""))
+    source = link(row.source, for_html(row.source or "", URL_CHARS))
     drawn = "" if row.times is None else f", drawn {row.times} times"
     return (
         f"<tr><td>{for_html(row.title or '', CAPTION_CHARS)}</td><td>{author} {terms}</td>"

@@ -32,6 +32,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from frenchcat.curate.atomic import make_folder, sync
+from frenchcat.curate.command_text import shell_command
 from frenchcat.curate.errors import Damaged, NotFound, UserError
 from frenchcat.curate.extras import how_to_install
 from frenchcat.curate.json_text import json_text
@@ -89,7 +90,7 @@ class Dataset:
         if not dataset.exists(MANIFEST):
             raise NotFound(
                 f"{root} is not a dataset: it has no {MANIFEST}; "
-                f"make one with: frenchcat build URLS --out {root}"
+                f"make one with: {shell_command('build', 'URLS', '--out', root)}"
             )
         found = dataset._read_manifest(FormatOnly).format
         if found != FORMAT:

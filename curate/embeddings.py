@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from frenchcat.curate import files
 from frenchcat.curate.adopted import without_images
+from frenchcat.curate.command_text import shell_command
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import ModelMismatch, NotFound, UserError
 from frenchcat.curate.failures import COLUMNS
@@ -98,7 +99,9 @@ def model_of(dataset: Dataset) -> Mapping[str, Any]:
     """
     made_by = dataset.manifest().entry(STAGE).settings
     if made_by is None:
-        raise NotFound(f"{dataset.root} has no embeddings; run: frenchcat embed {dataset.root}")
+        raise NotFound(
+            f"{dataset.root} has no embeddings; run: {shell_command('embed', dataset.root)}"
+        )
     return made_by
 
 
@@ -108,12 +111,13 @@ def require_same_model(dataset: Dataset, clip: Clip) -> None:
     if made_by["weights"] != clip.digest:
         said = f"the vectors of {dataset.root} were made by {made_by['model']}"
         if without_images(dataset):  # nothing can be embedded again
+            again = shell_command("adopt", "FOLDER", "--out", dataset.root, "--config", "FILE")
             raise ModelMismatch(
                 f"{said}, not by {clip.name}, and there are no images to embed again; name the "
-                f"model that made them: frenchcat adopt FOLDER --out {dataset.root} --config FILE; "
+                f"model that made them: {again}; "
                 "Python's search(vector=…) needs no model"
             )
         raise ModelMismatch(
-            f"{said}, not by {clip.name}; "
-            f"search with that model, or run: frenchcat embed {dataset.root} --config FILE"
+            f"{said}, not by {clip.name}; search with that model, or run: "
+            f"{shell_command('embed', dataset.root, '--config', 'FILE')}"
         )

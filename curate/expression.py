@@ -142,6 +142,15 @@ def _framed(expression: str) -> dict[str, Any]:
     return _parsed(f"({expression}\n)", expression)
 
 
+def _quoting(said: str) -> str:
+    """A hint, if a syntax error is at a word that is SQL's own: a column may have that name."""
+    found = re.search(r'at or near "(\w+)"', said)
+    sql = "SELECT 1 FROM duckdb_keywords() WHERE keyword_name = lower(?) AND keyword_category = ?"
+    if not found or not _parser().cursor().execute(sql, [found[1], "reserved"]).fetchall():
+        return ""
+    return f'; a column of that name is written in double quotes: "{found[1]}"'
+
+
 def _parsed(condition: str, expression: str) -> dict[str, Any]:
     """The parse tree of a query with this condition. Raises `BadCondition` about the expression."""
     import duckdb
@@ -155,7 +164,8 @@ def _parsed(condition: str, expression: str) -> dict[str, Any]:
         ) from None
     tree = json.loads(text)
     if tree["error"]:
-        raise BadCondition(f"{expression!r} is not a condition: {tree['error_message']}")
+        said = tree["error_message"]
+        raise BadCondition(f"{expression!r} is not a condition: {said}{_quoting(said)}")
     if len(tree["statements"]) != 1 or "where_clause" not in tree["statements"][0]["node"]:
         raise BadCondition(f"{expression!r} is more than one condition; write one expression")
     node: dict[str, Any] = tree["statements"][0]["node"]

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from frenchcat.curate.command_text import shell_command
 from frenchcat.curate.dataset import Dataset, file_sha256
 from frenchcat.curate.errors import FrenchcatError
 from frenchcat.curate.markers import Marker, marker, marker_path
@@ -169,4 +170,6 @@ def _unfinished(dataset: Dataset, markers: Markers) -> Iterator[Diagnosis]:
 
 
 def _again(dataset: Dataset, stage: str) -> str:
-    return f"frenchcat {stage} {dataset.root}" if stage in AFTER else "run the same command again"
+    if stage not in AFTER:
+        return "run the same command again"
+    return shell_command(stage, dataset.root)

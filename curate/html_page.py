@@ -30,6 +30,7 @@ h1 { margin: 0; font-size: 1.9rem; letter-spacing: -.02em }
 main { display: grid; gap: 1.1rem }
 """
 """Colours and layout of the pages that are a grid of cards."""
+_LINK_CHARS = 8_192  # of an address that is requested at most (urls.py)
 _PRIVATE = '<meta name="referrer" content="no-referrer">'
 
 
@@ -49,9 +50,12 @@ def head(title: str, style: str, *, images: bool = False, private: str = _PRIVAT
 
 
 def link(url: str | None, text: str) -> str:
-    """A text, HTML already, that leads to a web address; the text alone for what is not one."""
+    """A text, HTML already, that leads to a web address; the text alone for what is not one,
+    and for what is too long to be one.
+    """
     address = (url or "").strip()
-    if not address.lower().startswith(("http://", "https://")):
+    is_web = address.lower().startswith(("http://", "https://"))
+    if not is_web or len(address) > _LINK_CHARS:
         return text
     return f'<a href="{for_html(address)}" rel="noreferrer nofollow">{text}</a>'
 

@@ -12,11 +12,13 @@ import os
 from pathlib import Path
 
 from frenchcat.curate.atomic import write_whole
+from frenchcat.curate.command_text import shell_word
 from frenchcat.curate.dataset import Dataset, dataset_around
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.system_errors import check_writable, writing
 
 _PAGE = (b"<!doctype html", b"<html")
+_ENDINGS = (".html", ".htm")  # by which browsers and servers know a page
 
 
 def check_outside(path: str | Path, option: str) -> None:
@@ -31,16 +33,22 @@ def check_outside(path: str | Path, option: str) -> None:
 def check_page(path: Path, option: str) -> None:
     """Check where an HTML page is to go, before long work.
 
-    Raises `UserError` for a folder, a place inside a dataset or one that cannot be written, and a
-    file that is there and is not an HTML page.
+    Raises `UserError` for a folder, a place inside a dataset or one that cannot be written, a file
+    that is there and is not an HTML page, and a name that is not one of an HTML page.
     """
     if path.is_dir():
-        raise UserError(f"{path} is a folder; name a file for the page: {option} {path}/page.html")
+        page = shell_word(path / "page.html")
+        raise UserError(f"{path} is a folder; name a file for the page: {option} {page}")
     check_outside(path, option)
     check_writable(path.parent, f"file with {option}")
     if path.exists() and not _is_page(path):
         raise UserError(
             f"{path} already exists and is not an HTML page; name another file with {option}"
+        )
+    if path.suffix.lower() not in _ENDINGS:
+        raise UserError(
+            f"{path} is not the name of an HTML page, which is what is written; "
+            f"let it end in .html: {option} {shell_word(path.with_suffix('.html'))}"
         )
 
 

@@ -7,7 +7,7 @@ grows and its numbers become words, a first shard holds only nulls. The rule (do
     integers               the narrowest integer that holds both; DECIMAL where none does
     integer, float         double; of two floats the wider
     decimal, number        a decimal that holds both; double beyond 38 digits and beside a float
-    date, timestamp        timestamp, with the finer unit of two
+    date, timestamp        timestamp, with the finer unit of two; both or none have a zone
     list, list             a list of what their values become; maps likewise
     struct, struct         the fields of both, each of what it becomes; a missing one is null
     anything else          text: as DuckDB writes the value, bytes as hex, nested values as JSON
@@ -20,16 +20,21 @@ becomes a double. Names are compared without case, as SQL does.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from decimal import Decimal
+from functools import cache
 from string import ascii_uppercase
 from typing import TYPE_CHECKING
 
+from frenchcat.curate.errors import UserError, first_line
 from frenchcat.curate.sql_text import literal, quoted
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 _UNITS = ("s", "ms", "us", "ns")
+NANOSECONDS = (datetime(1677, 9, 22), datetime(2262, 4, 11))
+"""The days that a timestamp in nanoseconds holds whole."""
 _MOST_DIGITS = 38  # of DuckDB's and of Arrow's decimal128
 _INTEGERS = {
     "int8": "TINYINT",
@@ -96,7 +101,7 @@ def plain(kind: pa.DataType) -> pa.DataType:
     if types.is_duration(kind):
         return pa.int64()
     if types.is_timestamp(kind) and kind.tz is not None:
-        return pa.timestamp("us", "UTC")
+        return pa.timestamp("ns" if kind.unit == "ns" else "us", "UTC")
     if _is_list(kind):
         return pa.list_(plain(kind.value_type))
     if types.is_map(kind):
@@ -138,6 +143,25 @@ def digits_lost(values: pa.ChunkedArray, wanted: pa.DataType) -> int:
         for one in pc.value_counts(values).to_pylist()
         if (value := one["values"]) is not None and _exactly(float(value)) != value
     )
+
+
+def beyond_nanoseconds(values: pa.ChunkedArray, wanted: pa.DataType) -> str | None:
+    """A date or time among the values that does not fit `wanted` if that is in nanoseconds."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    kind = plain(values.type)
+    if not pa.types.is_timestamp(wanted) or wanted.unit != "ns" or kind.equals(wanted):
+        return None
+    if not (pa.types.is_date32(kind) or pa.types.is_timestamp(kind)):
+        return None
+    zone = kind.tz if pa.types.is_timestamp(kind) else None
+    seconds = pa.timestamp("s")  # as whole numbers, since Python ends with the year 9999
+    first, last = (pa.scalar(day, seconds).cast(pa.int64()).as_py() for day in NANOSECONDS)
+    ends = pc.min_max(values.cast(pa.timestamp("s", zone), safe=False).cast(pa.int64()))
+    found = [end.as_py() for end in (ends["min"], ends["max"]) if end.is_valid]
+    beyond = [end for end in found if not first <= end <= last]
+    return str(pa.scalar(beyond[0], seconds).cast(pa.string())) if beyond else None
 
 
 def _exactly(value: float) -> Decimal:
@@ -208,9 +232,10 @@ def _time(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
     if not all(types.is_date32(kind) or types.is_timestamp(kind) for kind in (one, other)):
         return None
     stamps = [kind for kind in (one, other) if types.is_timestamp(kind)]
-    if any(kind.tz is not None for kind in stamps):
+    zones = {kind.tz for kind in stamps} | ({None} if len(stamps) < 2 else set())
+    if len(zones) > 1:
         return None
-    return pa.timestamp(max((kind.unit for kind in stamps), key=_UNITS.index))
+    return pa.timestamp(max((kind.unit for kind in stamps), key=_UNITS.index), zones.pop())
 
 
 def _is_number(kind: pa.DataType) -> bool:
@@ -252,8 +277,23 @@ def sql_type(kind: pa.DataType) -> str:
     if types.is_decimal(kind):
         return f"DECIMAL({kind.precision}, {kind.scale})"
     if types.is_timestamp(kind):
-        return "TIMESTAMPTZ" if kind.tz is not None else _TIMESTAMPS[kind.unit]
+        zone = "TIMESTAMPTZ_NS" if kind.unit == "ns" else "TIMESTAMPTZ"
+        return zone if kind.tz is not None else _TIMESTAMPS[kind.unit]
     return _PLAIN.get(str(kind), "VARCHAR")
+
+
+@cache
+def arrow_type(name: str) -> pa.DataType:
+    """The Arrow type of what DuckDB calls by this name; text for what Arrow lacks."""
+    import duckdb
+    import pyarrow as pa
+
+    with duckdb.connect() as duck:
+        duck.execute("SET TimeZone = 'UTC'")
+        try:
+            return duck.sql(f"SELECT NULL::{name} AS c").to_arrow_table().schema.field("c").type
+        except duckdb.Error:
+            return pa.string()
 
 
 def selected(there: Mapping[str, tuple[str, pa.DataType]], wanted: pa.Schema) -> str:
@@ -345,6 +385,20 @@ def as_schema(table: pa.Table, schema: pa.Schema) -> pa.Table:
     return pa.table([columns[field.name] for field in schema], schema=schema.remove_metadata())
 
 
+def _readable(values: pa.ChunkedArray) -> pa.ChunkedArray:
+    """A column as its plain type if DuckDB takes it for another, or for none."""
+    return values.cast(plain(values.type)) if _is_foreign(values.type) else values
+
+
+def _is_foreign(kind: pa.DataType) -> bool:
+    import pyarrow as pa
+
+    types = pa.types
+    tests = (types.is_duration, types.is_float16, types.is_decimal256)
+    inner = (kind.field(at).type for at in range(kind.num_fields))
+    return any(test(kind) for test in tests) or any(map(_is_foreign, inner))
+
+
 def _through_duckdb(
     table: pa.Table, differing: list[tuple[str, pa.Field]]
 ) -> dict[str, pa.ChunkedArray]:
@@ -352,7 +406,7 @@ def _through_duckdb(
     import pyarrow as pa
 
     # Renamed, since SQL takes names that differ in case alone for one.
-    source = pa.table({f"c{n}": table[own] for n, (own, _) in enumerate(differing)})
+    source = pa.table({f"c{n}": _readable(table[own]) for n, (own, _) in enumerate(differing)})
     values = [
         f"{as_type(f'c{n}', table.schema.field(own).type, field.type)} AS c{n}"
         for n, (own, field) in enumerate(differing)
@@ -360,5 +414,12 @@ def _through_duckdb(
     with duckdb.connect() as duck:
         duck.execute("SET TimeZone = 'UTC'")
         duck.register("source", source)
-        made = duck.sql(f"SELECT {', '.join(values)} FROM source").to_arrow_table()
+        try:
+            made = duck.sql(f"SELECT {', '.join(values)} FROM source").to_arrow_table()
+        except duckdb.ConversionException as error:
+            names = ", ".join(repr(own) for own, _ in differing)
+            raise UserError(
+                f"a value of the columns {names} does not fit the type that they have together "
+                f"({first_line(error)}); export such a column with one type"
+            ) from None
     return {field.name: made[f"c{n}"].cast(field.type) for n, (_, field) in enumerate(differing)}

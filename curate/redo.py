@@ -8,11 +8,11 @@ with. For a stage that costs a crawl or a pass of a model, that has to be agreed
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from frenchcat.curate.command_text import shell_word
 from frenchcat.curate.config import shown
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import ConfirmationNeeded
@@ -89,7 +89,7 @@ def confirm(redone: Sequence[Redo], yes: bool) -> None:
     if any(one.stage == "download" for one in redone):
         said += ", and so will be all that is made from them"
     back = [
-        f"--set {shlex.quote(f'{name}={shown(old)}')}"
+        f"--set {shell_word(f'{name}={shown(old)}')}"
         for one in redone
         for name, (old, _) in one.changes.items()
         if "." in name and " " not in name

@@ -15,20 +15,23 @@ class Entry(NamedTuple):
 
     place: str  # module of frenchcat.curate.score, and class
     columns: tuple[str, ...]  # in the order of the file
+    images: bool = False  # whether it is made from the stored images
 
 
 BUILTIN = {
     "similarity": Entry("similarity:Similarity", ("similarity",)),
-    "punsafe": Entry("unsafe:Unsafe", ("punsafe",)),
-    "pwatermark": Entry("watermark:Watermark", ("pwatermark",)),
+    "punsafe": Entry("unsafe:Unsafe", ("punsafe",), images=True),
+    "pwatermark": Entry("watermark:Watermark", ("pwatermark",), images=True),
     "language": Entry("language:Language", ("language", "language_confidence")),
     "caption": Entry(
         "caption:Caption",
         ("caption_words", "caption_chars", "caption_is_filename", "caption_is_boilerplate"),
     ),
-    "sharpness": Entry("sharpness:Sharpness", ("sharpness",)),
-    "compression": Entry("compression:Compression", ("bits_per_pixel", "jpeg_quality")),
-    "pdq": Entry("perceptual:Pdq", ("pdq", "pdq_quality")),
+    "sharpness": Entry("sharpness:Sharpness", ("sharpness",), images=True),
+    "compression": Entry(
+        "compression:Compression", ("bits_per_pixel", "jpeg_quality"), images=True
+    ),
+    "pdq": Entry("perceptual:Pdq", ("pdq", "pdq_quality"), images=True),
     "hash": Entry("laion_hash:LaionHash", ("hash",)),
 }
 """Name -> score, in the order of their columns in the file."""

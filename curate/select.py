@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from frenchcat.curate import files, tars
 from frenchcat.curate.adopted import stores_images
 from frenchcat.curate.catalog import Catalog
+from frenchcat.curate.command_text import shell_command
 from frenchcat.curate.dataset import Dataset, digest_of
 from frenchcat.curate.errors import AlreadyThere, NotFound, UserError
 from frenchcat.curate.expression import checked
@@ -361,8 +362,9 @@ def _cure(root: str, dropped: str) -> str:
     """How rows of the commonest reason come back, as far as a rule dropped them."""
     reason = dropped.split(" ")[0]
     if reason == REMOVED or not reason.isidentifier():
-        return f"see: frenchcat info {root}"
-    return f"to switch that rule off: frenchcat verdict {root} --set verdict.rules.{reason}=false"
+        return f"see: {shell_command('info', root)}"
+    off = shell_command("verdict", root, "--set", f"verdict.rules.{reason}=false")
+    return f"to switch that rule off: {off}"
 
 
 def _group(catalog: Catalog, column: str) -> str:

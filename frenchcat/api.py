@@ -197,7 +197,7 @@ def train(
     other_run: bool = False,
 ) -> Path:
     """Train a diffusion model, or resume its training; returns the run's folder."""
-    from frenchcat.train.loop import train_by_name
+    from frenchcat.train.by_name import train_by_name
 
     return train_by_name(config, set=set, watch=watch, other_run=other_run)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from frenchcat.curate.errors import FrenchcatError
 from frenchcat.curate.html_page import PALETTE, head, image_uri
-from frenchcat.curate.safe_text import for_html
+from frenchcat.curate.safe_text import CAPTION_CHARS, for_html
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -74,12 +74,14 @@ def _card(copy: Copy, image: Callable[[str], Image]) -> str:
         trained = '<p class="dim">it is no longer in the dataset</p>'
     why = ", ".join(_WORDS[name] for name in copy.exceeded)
     about = " · ".join(
-        for_html(text) for text in (copy.creator, copy.licence, copy.url) if text is not None
+        for_html(text, CAPTION_CHARS)
+        for text in (copy.creator, copy.licence, copy.url)
+        if text is not None
     )
     return f"""<article><div class="pair">
 <figure>{drawn}<figcaption>drawn, seed {copy.seed}</figcaption></figure>
 <figure>{trained}<figcaption>trained on: {for_html(copy.key)}</figcaption></figure></div>
-<h2>{for_html(copy.prompt)}</h2>
+<h2>{for_html(copy.prompt, CAPTION_CHARS)}</h2>
 <p>above the limit: {why}; cosine {copy.similarity:.3f}, pixels differ by {copy.difference:.1f}</p>
 <p class="dim">{about}</p></article>"""
 

@@ -19,9 +19,10 @@ from frenchcat.curate.system_errors import system_error
 from frenchcat.terminal import forgive_encodings, make_tracebacks_safe, say, tell
 
 _EXAMPLE = re.compile(r"^(Example|Several GPUs): ", re.MULTILINE)
-_ENDS = """Exit status: 0 done; 1 no: nothing was removed, an image is changed or unsigned, or
-doctor found a fault; 2 a mistake, or a failure of disk, network or memory, named in one line on
-stderr; 130 stopped by Ctrl-C. Anything else is a fault of frenchcat, with a traceback."""
+_ENDS = """Exit status: 0 done; 1 no: nothing was removed, traces are left, an image is changed or
+unsigned, used found no row, audit found copies, doctor a fault, or you said no; 2 a mistake, or a
+failure of disk, network or memory, named in one line on stderr; 130 stopped by Ctrl-C. Anything
+else is a fault of frenchcat, with a traceback."""
 VERBS = {  # verb -> its module of commands/, in the order of the help
     "demo": "build",
     "build": "build",

@@ -82,7 +82,7 @@ def _origin(hit: Hit) -> str:
     creator, licence = hit.columns.get("creator"), licence_of_row(hit.columns)
     named = [str(creator)] if creator else []
     named += [licence] if licence else []
-    return link(hit.url, for_html(", ".join(named) or host_of(hit.url)))
+    return link(hit.url, for_html(", ".join(named) or host_of(hit.url), CAPTION_CHARS))
 
 
 def _data_uri(data: bytes) -> str:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
+from frenchcat.curate.command_text import shell_command
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.parquets import read_parquet
 from frenchcat.curate.system_errors import check_writable
@@ -264,18 +265,22 @@ def _next_steps(
     root = root.relative_to(Path.cwd()) if root.is_relative_to(Path.cwd()) else root
     looks = f"[bold]{page}[/bold] and [bold]{report}[/bold]"
     console.print(f"done in {spent_sec:.0f} s; look at {looks} in a browser, then try:")
-    selected = f"--set data.dataset={root} --set data.selection={SELECTION}"
-    for line in (
-        f'frenchcat search {root} "a red apple"',
-        f'frenchcat search {root} "chat français" --html chat.html',
-        f"frenchcat serve {root}",
-        f"frenchcat info {root}",
-        f"frenchcat verdict {root} --rules datacomp-basic",
-        f"frenchcat select {root} cats --where \"caption ilike '%cat%'\"",
-        'frenchcat sample "a french cat" -n 4 --guidance 3',
-        *([] if run is None else [f'frenchcat sample {run} "a red apple" -n 4 --guidance 3']),
-        *([] if run is None else [f"frenchcat serve {root} --draw {run}"]),
-        f"frenchcat train train-demo {selected}",
-        "frenchcat build my-urls.parquet --out data/mine",
+    selected = ("--set", f"data.dataset={root}", "--set", f"data.selection={SELECTION}")
+    drawing = (
+        ("sample", run, "a red apple", "-n", 4, "--guidance", 3),
+        ("serve", root, "--draw", run),
+    )
+    for words in (
+        ("search", root, "a red apple"),
+        ("search", root, "chat français", "--html", "chat.html"),
+        ("serve", root),
+        ("info", root),
+        ("verdict", root, "--rules", "datacomp-basic"),
+        ("select", root, "cats", "--where", "caption ilike '%cat%'"),
+        ("sample", "a french cat", "-n", 4, "--guidance", 3),
+        *(() if run is None else drawing),
+        ("train", "train-demo", *selected),
+        ("build", "my-urls.parquet", "--out", "data/mine"),
     ):
-        console.print(f"  {line}", style="cyan", highlight=False, soft_wrap=True)
+        line = f"  {shell_command(*words)}"
+        console.print(line, style="cyan", markup=False, soft_wrap=True)

@@ -18,6 +18,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from frenchcat.curate.command_text import shell_command
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import FrenchcatError, UserError
 from frenchcat.curate.extras import how_to_install
@@ -206,7 +207,7 @@ def _index(dataset: Dataset, every_byte: bool) -> Iterator[Diagnosis]:
     from frenchcat.index.build import current, entries
     from frenchcat.index.check import check_files, verify
 
-    again = f"frenchcat index {dataset.root}"
+    again = shell_command("index", dataset.root)
     found = current(dataset)
     if found is None:
         yield Diagnosis("index", "note", "there is none, so the dataset cannot be searched", again)
@@ -246,6 +247,7 @@ def _digest(dataset: Dataset, shard: str) -> str | None:
 
 def _settings(dataset: Dataset) -> Iterator[Diagnosis]:
     """Whether the remembered settings can be used here."""
+    from frenchcat.curate.adopted import without_images
     from frenchcat.curate.clip.weights import find_weights
     from frenchcat.curate.embeddings import STAGE
     from frenchcat.pipeline import saved_settings, versions
@@ -264,12 +266,16 @@ def _settings(dataset: Dataset) -> Iterator[Diagnosis]:
         else:
             if weights.digest == made_by.setting("weights"):
                 yield Diagnosis("model", "ok", f"{weights.name}, which made the vectors")
+            elif without_images(dataset):
+                said = f"{made_by.setting('model')} made the vectors, and no image is here"
+                named = ("adopt", "FOLDER", "--out", dataset.root, "--config", "FILE")
+                yield Diagnosis("model", "note", said, shell_command(*named))
             else:
                 said = (
                     f"the settings name {weights.name}, but {made_by.setting('model')} with other "
                     "weights made the vectors"
                 )
-                yield Diagnosis("model", "fault", said, f"frenchcat embed {dataset.root}")
+                yield Diagnosis("model", "fault", said, shell_command("embed", dataset.root))
     then, now = dataset.manifest().versions, versions()
     other = [f"{name} {v} -> {now[name]}" for name, v in then.items() if now.get(name, v) != v]
     if other:

@@ -107,6 +107,8 @@ def draw_signed(
     run that was not audited, a clock outside the certificate's validity, and if every drawing is
     refused.
     """
+    _check(number, neighbours, kind, how)
+    _check_steering(steering)
     from frenchcat.train.copies import without_copies
     from frenchcat.train.credentials import own_credentials
     from frenchcat.train.draw import SampleRequest, draw
@@ -115,8 +117,6 @@ def draw_signed(
     from frenchcat.train.receipts import artist_receipts, receipts_of
     from frenchcat.train.signatures import check_clock
 
-    _check(number, neighbours, kind, how)
-    _check_steering(steering)
     parts, state, folder = _opened(run, checkpoint, device, opened, lora_scale)
     if mark:
         check_size(*(how.get("size") or [parts.settings.data.size] * 2))
@@ -307,13 +307,12 @@ def _wished(wanted: SampleRequest) -> dict[str, Any]:
 
 
 def _check(number: int, neighbours: int, kind: str, how: Mapping[str, Any]) -> None:
-    from frenchcat.train.sampler import SAMPLERS
+    from frenchcat.train.sampler import SAMPLERS, check_sampler
 
-    sampler, guidance = how.get("sampler", next(iter(SAMPLERS))), how.get("guidance", 1.0)
+    guidance = how.get("guidance", 1.0)
     if number < 1 or neighbours < 1:
         raise UserError(f"{number} images, {neighbours} neighbours; give at least 1 of each")
-    if sampler not in SAMPLERS:
-        raise UserError(f"no sampler {sampler!r}; known: {', '.join(SAMPLERS)}")
+    check_sampler(how.get("sampler", next(iter(SAMPLERS))))
     if not math.isfinite(guidance):
         raise UserError(f"guidance is {guidance}; give a number, such as 3")
     if kind not in ENDINGS:

@@ -41,15 +41,15 @@ def draw_to_files(
     overwritten: the new one is numbered, and the same call gives the same files. Raises what
     `draw_signed` raises, and `UserError` for a folder that lies in a dataset or cannot be written.
     """
-    from frenchcat.train.credentials import own_credentials
-    from frenchcat.train.draw import grid
-    from frenchcat.train.provenance import signed, with_source_type
-
     check_outside(out, "--out")
     check_writable(out, "folder with --out")
     drawings, about = draw_signed(
         run, prompts, number=number, credentials=credentials, kind=kind, **how
     )
+    from frenchcat.train.credentials import own_credentials
+    from frenchcat.train.draw import grid
+    from frenchcat.train.provenance import signed, with_source_type
+
     ending = ENDINGS[kind]
     out.mkdir(parents=True, exist_ok=True)
     names = _names(out, {one.wanted: one.made for one in drawings}, ending)

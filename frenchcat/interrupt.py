@@ -25,13 +25,16 @@ GRACE_SEC = 1.0
 STATUS = 130  # 128 + SIGINT, as shells have it
 _GOES_ON = "stopped; what is done is kept, and the same command goes on from there"
 _AGAIN = "stopped; run the same command again to start over"
+_SERVES = "stopped; the same command serves again"
 _RESUMES = frozenset(
-    "adopt build compact dedup demo download embed index latents recheck score verdict".split()
+    "adopt build compact dedup demo download embed index latents publish".split()
+    + "recheck score verdict".split()
 )
 _LIGHT = frozenset("info select export lineage diff verify remove report".split())
 """Verbs that start no process and load no library that starts one."""
 _TEXTS = {
     **dict.fromkeys(_RESUMES, _GOES_ON),
+    **dict.fromkeys(("mcp", "serve"), _SERVES),
     "train": "stopped; the same command goes on from the newest checkpoint",
 }
 _WAKE = signal.SIGUSR2  # to the main thread: SIGINT itself is blocked there

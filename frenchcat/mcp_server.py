@@ -8,13 +8,13 @@ tool changes or removes rows; selections are made only if that is allowed. Needs
 from __future__ import annotations
 
 import contextlib
-import shlex
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import quote
 
 from pydantic import Field
 
+from frenchcat.curate.command_text import shell_command
 from frenchcat.curate.config import resolve
 from frenchcat.curate.errors import UserError
 from frenchcat.index.service.guard import OWN
@@ -128,7 +128,7 @@ def mcp_server_of(app: FastAPI, dataset: str, allow_select: bool = False) -> MCP
         """Preview the training selection of a condition; writes nothing."""
         body = {"where": where, "k": SAMPLE, "columns": await v1.columns(None)}
         found = await v1.post("/rows", body)
-        command = f"frenchcat select {dataset} NAME --where {shlex.quote(where)}"
+        command = shell_command("select", dataset, "NAME", "--where", where)
         return {"rows": found["total"], "sample": found["rows"], "to_make_it": command}
 
     if allow_select:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from frenchcat import __version__
 from frenchcat.curate import removals
+from frenchcat.curate.command_text import shell_command
 from frenchcat.curate.dataset import Dataset, file_sha256
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.export import new_folder
@@ -223,7 +224,7 @@ def page_of(data: bytes) -> str:
         + "</ul>",
         f"<p>Made by {for_html(value['made_by'])} from {JSON} (SHA-256 "
         f"{hashlib.sha256(data).hexdigest()}), whose signature is {SIGNATURE}. To check both: "
-        f"<code>frenchcat verify {JSON}</code></p>",
+        f"<code>{shell_command('verify', JSON)}</code></p>",
     ]
     return (
         # `verify` makes the page again, so its bytes stay as they were.

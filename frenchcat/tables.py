@@ -88,7 +88,9 @@ def _by_maker(info: Info) -> dict[str, list[str]]:
     """Maker -> the columns that a condition may name."""
     found: dict[str, list[str]] = {}
     for name, column in info.columns.items():
-        said = name if column.in_list is None else f"{name} (the list's {column.in_list})"
+        said = for_terminal(name, NAME_CHARS)
+        if column.in_list is not None:
+            said += f" (the list's {for_terminal(column.in_list, NAME_CHARS)})"
         maker = "the list" if column.made_by == "list" else f"the stage {column.made_by}"
         found.setdefault(maker, []).append(said)
     return found

@@ -6,6 +6,7 @@ Reads sizes and markers (`check_files`, at each opening) or every byte (`verify`
 from __future__ import annotations
 
 from frenchcat.curate import embeddings
+from frenchcat.curate.command_text import shell_command
 from frenchcat.curate.dataset import Dataset, file_sha256
 from frenchcat.curate.errors import Damaged
 from frenchcat.curate.markers import marker
@@ -29,7 +30,7 @@ def check_files(dataset: Dataset, entry: PartEntry) -> None:
         if now is None or now.digest != said["digest"]:
             raise Damaged(
                 f"the vectors of shard {shard} of {dataset.root} changed after the index was made; "
-                f"run: frenchcat index {dataset.root}"
+                f"run: {shell_command('index', dataset.root)}"
             )
 
 
@@ -41,12 +42,12 @@ def verify(dataset: Dataset) -> None:
                 if file_sha256(path) != said["sha256"]:
                     raise Damaged(
                         f"{dataset.path(relative)} is not what was built; delete it and run: "
-                        f"frenchcat index {dataset.root}"
+                        f"{shell_command('index', dataset.root)}"
                     )
 
 
 def _misaligned(dataset: Dataset, found: str, expected: object) -> Damaged:
     return Damaged(
         f"{found} where index.json says {expected}; delete {dataset.path('index')} and run: "
-        f"frenchcat index {dataset.root}"
+        f"{shell_command('index', dataset.root)}"
     )

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from frenchcat.curate.command_text import shell_command
 from frenchcat.curate.errors import UserError
 from frenchcat.index import kinds
 from frenchcat.index.vectors import StoredVectors, Vectors
@@ -207,10 +208,11 @@ def _unmet(
     rerank, probes, recalls = _narrowest(trials, free, lists, target)
     said = f"recall@10 is {worst:.4f}, below --target-recall {target}"
     if min(found.recall for found in recalls.values()) >= target:
-        options = f"--set index.rerank={rerank}"
-        options += "" if probes is None else f" --set index.probes={probes}"
-        return f"{said}; to meet it: frenchcat index {root} {options}"
-    return f"{said}; use exact search: frenchcat index {root} --set index.factory={kinds.EXACT}"
+        options = ["--set", f"index.rerank={rerank}"]
+        options += [] if probes is None else ["--set", f"index.probes={probes}"]
+        return f"{said}; to meet it: {shell_command('index', root, *options)}"
+    exact = shell_command("index", root, "--set", f"index.factory={kinds.EXACT}")
+    return f"{said}; use exact search: {exact}"
 
 
 def _latency(trial: Trial, rerank: int, probes: int | None) -> dict[str, float]:

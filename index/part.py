@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from frenchcat.curate.command_text import shell_command
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import Damaged
 from frenchcat.index import kinds
@@ -69,13 +70,13 @@ class IndexPart:
                 self.index = kinds.read_index(path)
         except RuntimeError:
             raise Damaged(
-                f"{dataset.path(name)} cannot be read; run: frenchcat index {dataset.root}"
+                f"{dataset.path(name)} cannot be read; run: {shell_command('index', dataset.root)}"
             ) from None
         if (self.index.ntotal, self.index.d) != (entry.rows, dimension):
             raise Damaged(
                 f"{dataset.path(name)} has {self.index.ntotal} rows of {self.index.d}, but "
                 f"index.json says {entry.rows} of {dimension}; delete {dataset.path('index')} and "
-                f"run: frenchcat index {dataset.root}"
+                f"run: {shell_command('index', dataset.root)}"
             )
         if not entry.exact:
             _ = self.stored
@@ -147,8 +148,8 @@ def open_rows(dataset: Dataset, listed: Sequence[PartEntry]) -> IndexRows:
         if rows.count != entry.rows:
             raise Damaged(
                 f"{dataset.path(entry.rows_file)} has {rows.count} rows, but index.json says "
-                f"{entry.rows}; delete {dataset.path('index')} and run: frenchcat index "
-                f"{dataset.root}"
+                f"{entry.rows}; delete {dataset.path('index')} and run: "
+                f"{shell_command('index', dataset.root)}"
             )
         batches += rows.batches
         count += rows.count
@@ -163,5 +164,6 @@ def _mapped_rows(dataset: Dataset, entry: PartEntry, path: Path) -> IndexRows:
         return IndexRows.open(path)
     except pa.ArrowInvalid:
         raise Damaged(
-            f"{dataset.path(entry.rows_file)} cannot be read; run: frenchcat index {dataset.root}"
+            f"{dataset.path(entry.rows_file)} cannot be read; run: "
+            f"{shell_command('index', dataset.root)}"
         ) from None

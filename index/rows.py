@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from frenchcat.curate import embeddings, files, tars
+from frenchcat.curate.command_text import shell_command
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.list_names import KEY, base_of, stored
@@ -75,7 +76,8 @@ def _pictures(dataset: Dataset, shard: str, keys: Sequence[str]) -> list[tars.Me
     if missing := next((key for key in keys if key not in pictures), None):
         raise UserError(
             f"{dataset.path(relative)} has no image {missing}, which was embedded; "
-            f"restore it, or download again and run: frenchcat embed {dataset.root}"
+            "restore it, or download again and run: "
+            f"{shell_command('embed', dataset.root)}"
         )
     return [pictures[key] for key in keys]
 

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from frenchcat.curate import files, tars
 from frenchcat.curate.clip.settings import ClipSettings
+from frenchcat.curate.command_text import shell_command
 from frenchcat.curate.config import resolve
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.embeddings import require_same_model
@@ -337,8 +338,8 @@ class Searcher:
                 # A build replaced the index after we read index.json and before we read its files.
                 if index_version(self.dataset) == version and attempt > 1:
                     raise UserError(
-                        f"{error.filename or error} is missing; run: frenchcat index "
-                        f"{self.dataset.root}"
+                        f"{error.filename or error} is missing; run: "
+                        f"{shell_command('index', self.dataset.root)}"
                     ) from None
                 time.sleep(0.05)
                 continue
@@ -350,7 +351,8 @@ class Searcher:
         found = current(self.dataset)
         if found is None:
             raise NotFound(
-                f"{self.dataset.root} has no index; run: frenchcat index {self.dataset.root}"
+                f"{self.dataset.root} has no index; run: "
+                f"{shell_command('index', self.dataset.root)}"
             )
         self.dimension = int(found["made_of"]["dimension"])
         listed = entries(found)

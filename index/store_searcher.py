@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from frenchcat.curate.clip.settings import ClipSettings
+from frenchcat.curate.command_text import shell_command
 from frenchcat.curate.config import resolve
 from frenchcat.curate.dataset import Dataset, digest_of
 from frenchcat.curate.errors import ModelMismatch, NotFound, UserError
@@ -155,8 +156,8 @@ def contents_of(store: VectorDatabase) -> Contents:
     found = store.contents()
     if found is None:
         raise NotFound(
-            f"nothing is published at {store.address}; first: frenchcat publish DATASET "
-            f"--to '{store.address}'"
+            f"nothing is published at {store.address}; first: "
+            + shell_command("publish", "DATASET", "--to", store.address)
         )
     return found
 

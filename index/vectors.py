@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from frenchcat.curate import embeddings
+from frenchcat.curate.command_text import shell_command
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import UserError
 
@@ -73,11 +74,12 @@ def _mapped(
     except (FileNotFoundError, ValueError):
         raise UserError(
             f"{dataset.path(relative)} is missing or cut short; "
-            f"run: frenchcat embed {dataset.root}, then frenchcat index {dataset.root}"
+            f"run: {shell_command('embed', dataset.root)}, then "
+            f"{shell_command('index', dataset.root)}"
         ) from None
     if found.shape != expected or found.dtype != np.float16:
         raise UserError(
             f"{dataset.path(relative)} has the shape {found.shape}, but its metadata and model "
-            f"say {expected}; delete it and run: frenchcat embed {dataset.root}"
+            f"say {expected}; delete it and run: {shell_command('embed', dataset.root)}"
         )
     return found.view(np.ndarray)

@@ -14,7 +14,7 @@ from typing import Any
 
 class _Verb(ModuleType):
     def __call__(self, *arguments: Any, **named: Any) -> Path:
-        from frenchcat.train.loop import train_by_name
+        from frenchcat.train.by_name import train_by_name
 
         return train_by_name(*arguments, **named)
 

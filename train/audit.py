@@ -32,6 +32,7 @@ from frenchcat.train.permutation import key_of
 from frenchcat.train.receipts import Neighbour, check_comparable, receipts_of
 from frenchcat.train.rows import TrainingRows, open_rows
 from frenchcat.train.run import Parts, open_run
+from frenchcat.train.sampler import check_sampler
 from frenchcat.train.seen import LIMIT
 from frenchcat.train.stamps import Stamps, stamps_of
 from frenchcat.train.start import weights_digest
@@ -136,6 +137,7 @@ def audit(
             f"{prompts} prompts, {number} drawings of each and false alarms of {false_alarms:g}; "
             "give at least 1 of each, and a share such as .01"
         )
+    check_sampler(sampler)
     parts, state, found = opened or open_run(run, checkpoint, device)
     check_writable(run, "run: it holds the audit")
     check_comparable(parts.settings.data, run)

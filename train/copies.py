@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from frenchcat.curate.command_text import shell_command
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.notices import say_once
 from frenchcat.curate.typed_json import loaded
@@ -165,23 +166,26 @@ def _refused(wanted: SampleRequest, near: Neighbour) -> str:
 
 def read_limits(run: Path, checkpoint: Path) -> Limits:
     """The limits that `frenchcat audit` found for a run's checkpoint. Raises `UserError`."""
-    cure = f"run: frenchcat audit {run}"
+    again = shell_command("audit", run)
+    named = shell_command("audit", run, "--checkpoint", checkpoint)
     try:
         data = (run / FILE).read_bytes()
     except FileNotFoundError:
-        raise UserError(f"{run} was not audited, so nothing says what a copy is; {cure}") from None
+        raise UserError(
+            f"{run} was not audited, so nothing says what a copy is; run: {again}"
+        ) from None
     except OSError as error:
-        raise UserError(f"{run / FILE} cannot be read ({error.strerror}); {cure}") from None
-    told = loaded(_Audited, data, str(run / FILE), cure)
+        raise UserError(f"{run / FILE} cannot be read ({error.strerror}); run: {again}") from None
+    told = loaded(_Audited, data, str(run / FILE), f"run: {again}")
     if told.checkpoint != checkpoint.name:
         raise UserError(
-            f"{run / FILE} is about checkpoint {told.checkpoint}, and {checkpoint.name} "
-            f"draws; {cure} --checkpoint {checkpoint}"
+            f"{run / FILE} is about checkpoint {told.checkpoint}, and {checkpoint.name} draws; "
+            f"run: {named}"
         )
     if told.weights not in (None, weights_digest(checkpoint)):
         raise UserError(
             f"{run / FILE} is about other weights than those of {checkpoint.name}, which was "
-            f"trained anew since; {cure} --checkpoint {checkpoint}"
+            f"trained anew since; run: {named}"
         )
     return told.limits
 

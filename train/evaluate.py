@@ -26,7 +26,8 @@ from frenchcat.train.pictures import (
 from frenchcat.train.reader import BadSample
 from frenchcat.train.real_images import BATCH, RealImages, real_images, trained_rows, unseen_images
 from frenchcat.train.rows import TrainingRows, open_rows
-from frenchcat.train.run import Parts, open_run
+from frenchcat.train.run import Parts, dataset_of, find_checkpoint, open_run
+from frenchcat.train.sampler import check_sampler
 
 if TYPE_CHECKING:
     from frenchcat.curate.clip.model import Vectors
@@ -83,13 +84,17 @@ def evaluate(
     """Draw `number` captions of the training set, compare, write evaluation.json; see metrics.py.
 
     `watch` is called after each of the sampler's steps. Raises `UserError` for a folder that is not
-    a run, numbers out of range, or images that are gone.
+    a run, numbers out of range, and a dataset or images that are gone.
     """
     from frenchcat.train.draw import SampleRequest, draw
     from frenchcat.train.metrics import clip_score, cmmd, frechet_distance, precision_recall
 
     if number < FEWEST:
         raise UserError(f"{number} images are too few to measure; draw at least 5, better 1000")
+    check_sampler(sampler)
+    _, _, settings = find_checkpoint(run)
+    if settings.data.dataset is not None:
+        dataset_of(run, settings.data.dataset)  # before the model is loaded
     parts, state, checkpoint = open_run(run, device=device)
     check_writable(run, "run: it holds the figures")
     rows = open_rows(run / "rows")

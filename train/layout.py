@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from frenchcat.curate import files
 from frenchcat.curate.atomic import write_whole
+from frenchcat.curate.command_text import shell_command
 from frenchcat.curate.dataset import Dataset, digest_of
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.json_text import json_text
@@ -238,9 +239,8 @@ def _labelled(dataset: Dataset, selection: Selection) -> pa.Table:
     from frenchcat.curate.select import LABEL
 
     table, name = selection.table, selection.name
-    how = (
-        f"frenchcat select {dataset.root} {name} --label \"CASE WHEN caption ILIKE '%flag%' THEN …"
-    )
+    label = "CASE WHEN caption ILIKE '%flag%' THEN 'flag' ELSE 'other' END"
+    how = shell_command("select", dataset.root, name, "--replace", "--label", label)
     if LABEL not in table.column_names:
         raise UserError(f"the selection {name!r} has no labels; make it again with: {how}")
     table = table.set_column(

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import torch
 
-from frenchcat.curate.config import Overrides, as_overrides, load_settings
 from frenchcat.curate.errors import UserError, first_line
 from frenchcat.train.classifier_loop import ClassifierTrainer
 from frenchcat.train.distributed import join
@@ -46,21 +45,6 @@ def train(settings: TrainSettings, watch: Watch | None = None, *, other_run: boo
                 raise _too_large(settings, error) from None
             raise
     return trainer.folder
-
-
-def train_by_name(
-    config: str | Path | None = None,
-    *,
-    set: Overrides = (),
-    watch: Watch | None = None,
-    other_run: bool = False,
-) -> Path:
-    """Train by a TOML file or a preset with overrides; returns the run's folder. See `train`.
-
-    Example: ``frenchcat.train("train-demo", set={"data.dataset": "data/mine", "run.out": "run"})``
-    """
-    settings = load_settings(TrainSettings, config, as_overrides(set))
-    return train(settings, watch, other_run=other_run)
 
 
 def _trainer_of(settings: TrainSettings) -> type[Trainer]:

@@ -42,6 +42,10 @@ class BadSample(Exception):
     """Why a sample cannot be trained on; the first word is the reason's name."""
 
 
+class UnreadableSample(BadSample):
+    """A sample whose file cannot be read, as one that is gone."""
+
+
 @dataclass(frozen=True, slots=True)
 class ReadBytes:
     """A row's bytes as they are in its tar; an OSError if they could not be read."""
@@ -177,9 +181,10 @@ class SampleReader(ABC, Generic[S]):
                 return self.opened(self.fetched([other])[0], repeat)
             except BadSample:
                 continue
+        what = "cannot be read" if isinstance(bad, UnreadableSample) else "is damaged"
         raise BadSample(
-            f"no_substitute: {row.key} of {row.path} is damaged ({bad}), and so are "
-            f"{MAX_SUBSTITUTES} substitutes for it; restore that file, or make it again"
+            f"no_substitute: {row.key} of {row.path} {what} ({bad}), and the same holds for "
+            f"{MAX_SUBSTITUTES} substitutes; restore that file, or make it again"
         )
 
 
@@ -220,7 +225,7 @@ def decoded(fetched: ReadBytes, repeat: int, at_least: tuple[int, int] | None) -
     """A row's bytes as a sample; see `Reader` for `at_least`. Raises BadSample if it is damaged."""
     row, data = fetched.row, fetched.picture
     if isinstance(data, OSError):
-        raise BadSample(f"unreadable: {data}")
+        raise UnreadableSample(f"unreadable: {data}")
     if len(data) != row.size:
         raise BadSample(f"truncated: {len(data)} of {row.size} bytes")
     if row.sha256 and hashlib.sha256(data).hexdigest() != row.sha256:

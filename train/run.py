@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from frenchcat.curate.atomic import write_whole
+from frenchcat.curate.command_text import shell_command
 from frenchcat.curate.config import as_dict, changed, resolve
 from frenchcat.curate.dataset import MANIFEST, Dataset
 from frenchcat.curate.errors import NotFound, UserError
@@ -371,7 +372,7 @@ def prepare_rows(
         if data.selection is None:
             raise UserError(
                 "data.selection names no selection; make one with: "
-                f"frenchcat select {data.dataset} NAME"
+                f"{shell_command('select', data.dataset, 'NAME')}"
             )
         dataset = Dataset.open(data.dataset)
         words: Words = "label" if settings.run.task == "classifier" else "caption"

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from frenchcat.curate.errors import UserError
 from frenchcat.train.diffusion import Diffusion
 
 if TYPE_CHECKING:
@@ -50,6 +51,12 @@ def sample(
     if draw is None:
         raise ValueError(f"the sampler {name} needs `draw`, the noise of each step")
     return sampler.run(predict, diffusion, x, times, draw)
+
+
+def check_sampler(name: str) -> None:
+    """Raise `UserError` for a name that is not in SAMPLERS: before a model is loaded."""
+    if name not in SAMPLERS:
+        raise UserError(f"no sampler {name!r}; known: {', '.join(SAMPLERS)}")
 
 
 def timesteps(total: int, steps: int, strength: float = 1.0) -> list[int]:

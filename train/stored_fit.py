@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from frenchcat.curate import files
+from frenchcat.curate.command_text import shell_command
 from frenchcat.curate.config import changed
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import UserError
@@ -125,10 +126,8 @@ class _Planned:
 
 
 def _cure(data: Any) -> str:
-    return (
-        f"to encode once: frenchcat latents {data.dataset} --selection {data.selection} with this "
-        "training's --config and --set"
-    )
+    once = shell_command("latents", data.dataset, "--selection", data.selection)
+    return f"to encode once: {once} with this training's --config and --set"
 
 
 def _latents(

@@ -23,6 +23,7 @@ from frenchcat.curate.adopt.left_out import LeftOut
 from frenchcat.curate.adopt.shards import READING
 from frenchcat.curate.adopt.texts import ColumnNames
 from frenchcat.curate.adopted import SETTING, adopted_from
+from frenchcat.curate.command_text import shell_command
 from frenchcat.curate.dataset import MANIFEST, Dataset
 from frenchcat.curate.errors import FrenchcatError, UserError
 from frenchcat.curate.markers import Signature, counts_of, marker, record
@@ -81,7 +82,7 @@ def adopt(
     if (folder / MANIFEST).is_file() and (folder / "stages").is_dir():
         raise UserError(
             f"{folder} is a dataset of frenchcat already; nothing is to be adopted: "
-            f"frenchcat info {folder}"
+            f"{shell_command('info', folder)}"
         )
     with tempfile.TemporaryDirectory(prefix="frenchcat-adopt-") as scratch:
         if clip_retrieval.is_clip_retrieval(folder):
@@ -108,7 +109,8 @@ def _with_images(
     near = next((p for p in inside if _known(p)), None)
     hint = f"; did you mean {near}?" if near else ""
     if not hint and any(path.suffix in _LISTS for path in folder.iterdir()):
-        hint = f"; if it holds URL lists, or parquet files with images: frenchcat build {folder}"
+        hint = "; if it holds URL lists, or parquet files with images: "
+        hint += shell_command("build", folder)
     raise UserError(
         f"{folder} is not a folder of img2dataset (00000.tar, 00000.parquet) or clip-retrieval "
         f"(img_emb/ or image.index, and metadata/), and contains no image{hint}"

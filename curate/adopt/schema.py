@@ -6,12 +6,13 @@ shards of a dataset have hex digits.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from frenchcat.curate import promote
 from frenchcat.curate.adopt.left_out import LeftOut
 from frenchcat.curate.adopt.texts import REPLACED, text_of
 from frenchcat.curate.download import column_names
+from frenchcat.curate.errors import UserError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -33,10 +34,13 @@ def sound(table: pa.Table, left_out: LeftOut, where: str) -> pa.Table:
 
     columns = []
     for column in table.columns:
-        if pa.types.is_string(column.type) and not _is_valid(column):
-            values = column.cast(pa.binary()).to_pylist()
-            column = pa.chunked_array([pa.array([text_of(value) for value in values], pa.string())])
-            left_out.add(REPLACED, where, sum(_is_odd(value) for value in values))
+        kind = promote.plain(column.type)
+        if (loose := _as_bytes(kind)) != kind and not _is_valid(column):
+            if pa.types.is_dictionary(column.type):
+                column = pa.chunked_array([part.dictionary_decode() for part in column.chunks])
+            values = [_told(value, kind) for value in column.cast(loose).to_pylist()]
+            column = pa.chunked_array([pa.array(values, kind)])
+            left_out.add(REPLACED, where, sum(map(_is_odd, values)))
         columns.append(column)
     return pa.table(columns, names=column_names.unique(table.column_names))
 
@@ -51,8 +55,34 @@ def _is_valid(column: pa.ChunkedArray) -> bool:
     return True
 
 
-def _is_odd(value: bytes | None) -> bool:
-    return "\ufffd" in (text_of(value) or "")
+def _as_bytes(kind: pa.DataType) -> pa.DataType:
+    """A type with bytes where it has text, inside lists and structs, too."""
+    import pyarrow as pa
+
+    if pa.types.is_string(kind):
+        return pa.binary()
+    if pa.types.is_list(kind):
+        return pa.list_(_as_bytes(kind.value_type))
+    if pa.types.is_struct(kind):
+        return pa.struct([(field.name, _as_bytes(field.type)) for field in kind])
+    return kind
+
+
+def _told(value: Any, kind: pa.DataType) -> Any:
+    """A value of `_as_bytes(kind)` as one of `kind`."""
+    import pyarrow as pa
+
+    if isinstance(value, list):
+        return [_told(one, kind.value_type) for one in value]
+    if isinstance(value, dict):
+        return {field.name: _told(value[field.name], field.type) for field in kind}
+    return text_of(value) if pa.types.is_string(kind) else value
+
+
+def _is_odd(value: Any) -> bool:
+    if isinstance(value, list | dict):
+        return any(map(_is_odd, value.values() if isinstance(value, dict) else value))
+    return isinstance(value, str) and "\ufffd" in value
 
 
 def spelt(table: pa.Table, schema: pa.Schema) -> pa.Table:
@@ -82,6 +112,11 @@ def cast(table: pa.Table, schema: pa.Schema, left_out: LeftOut, where: str) -> p
     wanted = {promote.folded(field.name): field.type for field in schema}
     for name in table.column_names:
         if (kind := wanted.get(promote.folded(name))) is not None:
+            if (late := promote.beyond_nanoseconds(table[name], kind)) is not None:
+                raise UserError(
+                    f"{where}: {late} in the column {name!r} does not fit the nanoseconds that "
+                    "other files have there; export it in microseconds"
+                )
             lost = promote.digits_lost(table[name], kind)
             left_out.add(LOST, f"{name} of {where}", lost)
 

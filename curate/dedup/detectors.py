@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from pydantic import Field
 
+from frenchcat.curate.command_text import shell_command
 from frenchcat.curate.config import settings
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.dedup.cluster import Edges, no_edges
 from frenchcat.curate.dedup.rows import StoredRows, read_vectors, vectors_digest
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.hashes import PDQ_DISTANCE, PDQ_QUALITY
+from frenchcat.curate.makers import score_command
 from frenchcat.curate.urls import canonical_url
 
 if TYPE_CHECKING:
@@ -110,7 +112,7 @@ class Perceptual:
         without = without_method(dataset, self.name)
         raise UserError(
             f"shard {shard} of {dataset.root} has no perceptual hashes; run: "
-            f"{_score_with(dataset, 'pdq')}, or compare without them: {without}"
+            f"{score_command(dataset, ['pdq'])}, or compare without them: {without}"
         )
 
     def edges(self, dataset: Dataset, rows: StoredRows, settings: DetectorSettings) -> Edges:
@@ -124,17 +126,7 @@ class Perceptual:
 def without_method(dataset: Dataset, method: str) -> str:
     """The command that compares by all methods but one."""
     others = ", ".join(f'"{name}"' for name in DETECTORS if name != method)
-    return f"frenchcat dedup {dataset.root} --set 'dedup.methods=[{others}]'"
-
-
-def _score_with(dataset: Dataset, name: str) -> str:
-    """The command that makes a score, whatever scores the dataset was made with."""
-    settings = dataset.manifest().settings.get("score", {})
-    chosen = settings.get("scores", [name])
-    if name in chosen:
-        return f"frenchcat score {dataset.root}"
-    listed = ", ".join(f'"{one}"' for one in (*chosen, name))
-    return f"frenchcat score {dataset.root} --set 'score.scores=[{listed}]'"
+    return shell_command("dedup", dataset.root, "--set", f"dedup.methods=[{others}]")
 
 
 def hashes_of(rows: StoredRows, least_quality: int) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
@@ -160,8 +152,9 @@ class Semantic:
         found = vectors_digest(dataset, shard)
         if found is None:
             raise UserError(
-                f"shard {shard} of {dataset.root} has no vectors; run: frenchcat embed "
-                f"{dataset.root}, or compare without them: {without_method(dataset, self.name)}"
+                f"shard {shard} of {dataset.root} has no vectors; run: "
+                f"{shell_command('embed', dataset.root)}, or compare without them: "
+                f"{without_method(dataset, self.name)}"
             )
         return found
 

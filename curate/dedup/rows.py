@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from frenchcat.curate import embeddings, files
+from frenchcat.curate.command_text import shell_command
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.markers import marker, output_sha256
@@ -130,7 +131,7 @@ def read_vectors(
                 raise UserError(
                     f"{dataset.path(embeddings.img_emb(shard))} holds {vectors.shape} numbers "
                     f"where its metadata and model say {(len(keys), dimension)}; delete it and "
-                    f"run: frenchcat embed {dataset.root}"
+                    f"run: {shell_command('embed', dataset.root)}"
                 )
             known = [at for at, key in enumerate(keys) if key in place]
             numbers += [place[keys[at]] for at in known]

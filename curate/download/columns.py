@@ -23,6 +23,7 @@ from frenchcat.curate.download.list_reader import describe, here, reader, typed_
 from frenchcat.curate.download.list_source import ROW, SOURCE, Source, broken, listed
 from frenchcat.curate.download.losses import note_large_numbers, note_types
 from frenchcat.curate.errors import UserError
+from frenchcat.curate.promote import arrow_type, as_type, promoted, sql_type
 from frenchcat.curate.sidecar import NAMES
 from frenchcat.curate.sql_text import quoted
 
@@ -325,12 +326,9 @@ def _image_sql(table: Table) -> list[str]:
 
 # -- types that differ between files -------------------------------------------------------------
 
-_WHOLE = ("TINYINT", "UTINYINT", "SMALLINT", "USMALLINT", "INTEGER", "UINTEGER", "BIGINT")
-_REAL = ("FLOAT", "DOUBLE")
-
 
 def types_of(tables: Sequence[Table]) -> dict[str, str]:
-    """The type of each extra column over all files, by its name in lower case."""
+    """The type of each extra column over all files (promote.py), by its name in lower case."""
     found: dict[str, str] = {}
     for table in tables:
         for name, new in table.extras():
@@ -341,15 +339,7 @@ def types_of(tables: Sequence[Table]) -> dict[str, str]:
 
 def _common(one: str, other: str) -> str:
     """A type for the values of both."""
-    if one == other:
-        return one
-    if one in _WHOLE and other in _WHOLE:
-        return "BIGINT"
-    if one in (*_WHOLE, *_REAL) and other in (*_WHOLE, *_REAL):
-        return "DOUBLE"
-    if one.startswith(("DATE", "TIMESTAMP")) and other.startswith(("DATE", "TIMESTAMP")):
-        return "TIMESTAMP WITH TIME ZONE" if "ZONE" in one + other else "TIMESTAMP"
-    return "VARCHAR"
+    return one if one == other else sql_type(promoted(arrow_type(one), arrow_type(other)))
 
 
 def _cast(column: str, kind: str, wanted: str) -> str:
@@ -357,9 +347,10 @@ def _cast(column: str, kind: str, wanted: str) -> str:
         return column
     if wanted == "VARCHAR" and kind == "BLOB":
         return _decoded_sql(column)
-    if wanted == "VARCHAR" and (kind.endswith("]") or kind.startswith(_NO_TEXT)):
-        return f"to_json({column})::VARCHAR"
-    return f"{column}::{wanted}"
+    if (plain := _plain_type(kind)) != kind:
+        column = f"{column}::{plain}"
+    cast = as_type(column, arrow_type(plain), arrow_type(wanted))
+    return f"{column}::{wanted}" if cast == column else cast
 
 
 def renamed(names: Sequence[str]) -> list[tuple[str, str]]:

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -35,6 +34,7 @@ from frenchcat.curate.download.sources import Lists, as_table, as_text, fetch, f
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.manifest import GivenList, ListFile, StageEntry
 from frenchcat.curate.markers import Signature, counts_of, record_entry, write_marker
+from frenchcat.curate.notices import notice
 from frenchcat.curate.parquets import read_parquet
 from frenchcat.curate.promote import as_schema, folded, promoted, unified
 from frenchcat.curate.removals import removed, without_removed
@@ -108,7 +108,7 @@ def freeze(dataset: Dataset, lists: Lists, shape: Shape) -> list[str]:
         given = _given(sources, shape)
         if not _known(dataset, given):
             if search.left_out:
-                _say(f"{some(search.left_out)}: not a URL list by name and beginning, left out")
+                notice(f"{some(search.left_out)}: not a URL list by name and beginning, left out")
             tables = [as_table(source, folder, number) for number, source in enumerate(sources)]
             while True:
                 try:
@@ -119,10 +119,6 @@ def freeze(dataset: Dataset, lists: Lists, shape: Shape) -> list[str]:
                     tables[place] = as_text(error.source, folder, place)
             _record(dataset, given, tables, rows)
     return dataset.shards(STAGE)
-
-
-def _say(message: str) -> None:
-    sys.stderr.write(f"frenchcat: {message}\n")
 
 
 # -- what was given ------------------------------------------------------------------------------
@@ -151,7 +147,7 @@ def _record(dataset: Dataset, given: GivenList, sources: list[Source], rows: lis
     for file, source, number in zip(given.files, sources, rows, strict=True):
         notes = source.oddities.sentences()
         for note in notes:
-            _say(f"{source.name}: {note}")
+            notice(f"{source.name}: {note}")
         counted.append(replace(file, rows=number, notes=notes or None))
     files = tuple(counted)
     before = dataset.manifest().entry(STAGE).given or ()

@@ -13,8 +13,15 @@ from typing import TYPE_CHECKING
 
 from frenchcat.curate.download.list_reader import here
 from frenchcat.curate.download.list_source import ROW, Source
-from frenchcat.curate.promote import digits_lost, folded, promoted
-from frenchcat.curate.sql_text import quoted
+from frenchcat.curate.errors import UserError
+from frenchcat.curate.promote import (
+    NANOSECONDS,
+    beyond_nanoseconds,
+    digits_lost,
+    folded,
+    promoted,
+)
+from frenchcat.curate.sql_text import literal, quoted
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -23,6 +30,7 @@ if TYPE_CHECKING:
     from frenchcat.curate.download.columns import Table
 
 _BEYOND = "whole numbers of the column {!r} that lose digits beside fractions"
+_DIGITS = "decimals of the column {!r} that lose digits beside fractions"
 
 
 def note_types(source: Source) -> None:
@@ -62,19 +70,51 @@ def note_casts(
     groups: Sequence[tuple[Table, Sequence[Source]]],
     types: Mapping[str, str],
 ) -> None:
-    """Note whole numbers that lose digits since another file of the list has fractions there."""
+    """Note numbers that lose digits since another file of the list has fractions there.
+
+    Raises `UserError` for a time that does not fit the nanoseconds of another file.
+    """
     for table, alike in groups:
+        place = ROW if table.source.copied else "file_row_number + 1"
         for name, new in table.extras():
-            if (table.type_of(name), types[new.lower()]) != ("BIGINT", "DOUBLE"):
+            kind, wanted = table.type_of(name), types[new.lower()]
+            if kind != wanted and wanted in ("TIMESTAMP_NS", "TIMESTAMPTZ_NS"):
+                for source in alike:
+                    _refuse_beyond(duck, here(table.sql, [source]), source, name, place)
+            if wanted != "DOUBLE" or (back := _back_sql(kind)) is None:
                 continue
-            place = ROW if table.source.copied else "file_row_number + 1"
+            what = _DIGITS if kind.startswith("DECIMAL") else _BEYOND
             for source in alike:
                 number, first = duck.sql(
                     f"SELECT count(*), min({place}) FROM {here(table.sql, [source])} "
-                    f"WHERE {quoted(name)}::DOUBLE::HUGEINT <> {quoted(name)}"
+                    f"WHERE {back.format(quoted(name))} <> {quoted(name)}"
                 ).fetchall()[0]
                 if number:
-                    source.oddities.count(_BEYOND.format(name), number, first)
+                    source.oddities.count(what.format(name), number, first)
+
+
+def _back_sql(kind: str) -> str | None:
+    """SQL of a number that was a DOUBLE in between; None for types of which none loses digits."""
+    if kind in ("BIGINT", "UBIGINT"):
+        return "{}::DOUBLE::HUGEINT"
+    return f"{{}}::DOUBLE::VARCHAR::{kind}" if kind.startswith("DECIMAL") else None
+
+
+def _refuse_beyond(
+    duck: DuckDBPyConnection, files: str, source: Source, name: str, place: str
+) -> None:
+    """Raise `UserError` for the first time of a column that nanoseconds cannot hold."""
+    first, last = (literal(f"{end}") for end in NANOSECONDS)
+    found = duck.sql(
+        f"SELECT {place} AS place, {quoted(name)}::VARCHAR FROM {files} WHERE "
+        f"{quoted(name)}::TIMESTAMP NOT BETWEEN {first} AND {last} ORDER BY place LIMIT 1"
+    ).fetchall()
+    for row, value in found:
+        raise UserError(
+            f"{source.name}: {source.places} {row}: {value} in the column {name!r} does not fit "
+            "the nanoseconds that another file of the list has there; export that file's column "
+            "in microseconds"
+        )
 
 
 class AdditionLosses:
@@ -89,17 +129,20 @@ class AdditionLosses:
         self._seen: set[str] = set()
 
     def add(self, table: pa.Table) -> None:
-        """Count what new rows lose; of each column once what the stored rows lose."""
+        """Count what new rows lose; of each column once what the stored rows lose.
+
+        Raises `UserError` for a time that does not fit nanoseconds beside it.
+        """
         for field in table.schema:
             kind = self._known.get(folded(field.name))
             if kind is None or kind.equals(field.type):
                 continue
             wanted = promoted(kind, field.type)
-            self._lost[field.name] += digits_lost(table[field.name], wanted)
+            self._lost[field.name] += _lost_by(field.name, table[field.name], wanted)
             if field.name not in self._seen:
                 self._seen.add(field.name)
                 for values in self._stored(field.name) if not kind.equals(wanted) else ():
-                    self._lost[field.name] += digits_lost(values, wanted)
+                    self._lost[field.name] += _lost_by(field.name, values, wanted)
 
     def note(self, source: Source) -> None:
         """Put the counts among the oddities of a file."""
@@ -109,6 +152,15 @@ class AdditionLosses:
                     f"numbers of the column {name!r}, here and in rows that the dataset had, that "
                     f"lose digits beside fractions: {number}"
                 )
+
+
+def _lost_by(name: str, values: pa.ChunkedArray, wanted: pa.DataType) -> int:
+    if (value := beyond_nanoseconds(values, wanted)) is not None:
+        raise UserError(
+            f"{value} in the column {name!r} does not fit the nanoseconds of the list, or of rows "
+            "that the dataset has; export the list's column as text"
+        )
+    return digits_lost(values, wanted)
 
 
 def _parts(kind: pa.DataType) -> Iterator[pa.DataType]:

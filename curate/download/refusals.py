@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from frenchcat.curate import sidecar
+from frenchcat.curate.command_text import shell_command
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.download.settings import FetchSettings
 from frenchcat.curate.errors import NothingDownloaded
@@ -123,18 +124,19 @@ def require_pictures(dataset: Dataset) -> None:
     if found.downloaded or not found.failed:
         return
     name, number = next(iter(found.names.items()))
+    every = shell_command("download", "--retry-failed", "--all", "--out", dataset.root)
     of = f"all {found.failed}" if number == found.failed else f"{number} of {found.failed}"
     raise NothingDownloaded(
         f"{dataset.root}: no row was downloaded; {of} failed as {name}: {cure_of(dataset, name)}. "
         "Then run the same command again; it asks again for what may pass now, and "
-        f"frenchcat download --retry-failed --all --out {dataset.root} for every row"
+        f"{every} for every row"
     )
 
 
 def cure_of(dataset: Dataset, name: str) -> str:
     """What to do about rows with this failure, in one sentence."""
     reason = name.split(":")[0]
-    text = _CURES.get(reason, f"see frenchcat info {dataset.root} and docs/build.md")
+    text = _CURES.get(reason, f"see {shell_command('info', dataset.root)} and docs/build.md")
     return text.format(hosts=_allowing(dataset, reason)) if "{hosts}" in text else text
 
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from frenchcat.curate.adopted import adopted_from, refuse_adopted
+from frenchcat.curate.command_text import shell_command
 from frenchcat.curate.config import as_dict, changed, differences, resolve, settings
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.download import lists
@@ -200,7 +201,7 @@ def retry_failed(
     if made_with is None:
         raise UserError(
             f"{dataset.root}: no download was completed yet; "
-            f"first: frenchcat download URLS --out {dataset.root}"
+            f"first: {shell_command('download', 'URLS', '--out', dataset.root)}"
         )
     if kind := adopted_from(dataset):
         raise UserError(
@@ -225,7 +226,7 @@ def retry_failed(
     if late := next((shard for shard in shards if not up_to_date(dataset, stage, shard)), None):
         raise UserError(
             f"{dataset.root}: shard {late} is not downloaded as the others are; "
-            f"first: frenchcat download URLS --out {dataset.root}"
+            f"first: {shell_command('download', 'URLS', '--out', dataset.root)}"
         )
     again = [shard for shard in shards if _worth_asking(dataset, shard, retry)]
     return run_stage(dataset, stage, shards, engine, progress, again=again)

@@ -24,6 +24,7 @@ from psycopg.adapt import Buffer, Dumper, Loader
 from psycopg.pq import Format
 from psycopg.types import TypeInfo
 
+from frenchcat.curate.command_text import shell_command
 from frenchcat.curate.errors import (
     BadCondition,
     FrenchcatError,
@@ -140,8 +141,8 @@ class PostgresStore(VectorDatabase):
             return BadCondition(f"the condition fails at {self.address}: {said}")
         if isinstance(error, errors.UndefinedTable | errors.UndefinedColumn):
             return UserError(
-                f"{self.address} is not as it was published ({said}); run: frenchcat publish "
-                f"DATASET --to '{self.address}'"
+                f"{self.address} is not as it was published ({said}); run: "
+                + shell_command("publish", "DATASET", "--to", self.address)
             )
         if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
             return self._unreachable(error)
@@ -411,8 +412,8 @@ class PostgresStore(VectorDatabase):
         found = self._contents or self.contents()
         if found is None:
             raise UserError(
-                f"nothing is published at {self.address}; first: frenchcat publish DATASET "
-                f"--to '{self.address}'"
+                f"nothing is published at {self.address}; first: "
+                + shell_command("publish", "DATASET", "--to", self.address)
             )
         return found
 

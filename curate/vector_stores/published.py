@@ -10,6 +10,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Collection, Iterator
 
+from frenchcat.curate.command_text import shell_command
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import FrenchcatError, Unreachable
 from frenchcat.curate.vector_stores.address import StoreAddress, open_store
@@ -53,8 +54,8 @@ def delete_published(dataset: Dataset, keys: Collection[str], number: int) -> di
         first = next(iter(failed.values()))
         raise Unreachable(
             f"request {number} is logged and its rows are gone here, but not at "
-            f"{', '.join(failed)}: {first}; then run: frenchcat publish {dataset.root} "
-            f"--to '{next(iter(failed))}'"
+            f"{', '.join(failed)}: {first}; then run: "
+            + shell_command("publish", dataset.root, "--to", next(iter(failed)))
         )
     return done
 

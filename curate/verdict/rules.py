@@ -7,16 +7,15 @@ such rows dropped writes so, `coalesce(punsafe, 1) > .5` or `punsafe is null or 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from frenchcat.curate import licence
-from frenchcat.curate.adopted import without_images
+from frenchcat.curate import files, licence
 from frenchcat.curate.decisions import BY_HAND
 from frenchcat.curate.errors import UnknownColumn, UserError
-from frenchcat.curate.expression import checked
-from frenchcat.curate.score.builtin import COLUMNS, SCORES
-from frenchcat.curate.score.kinds import PictureScore
+from frenchcat.curate.expression import checked, columns_of
+from frenchcat.curate.makers import how_to_make
+from frenchcat.curate.promote import folded
 
 if TYPE_CHECKING:
     from frenchcat.curate.catalog import Catalog
@@ -33,12 +32,13 @@ def check_rules(rules: Mapping[str, str]) -> None:
 
 def check_columns(catalog: Catalog, rules: Mapping[str, str]) -> None:
     """Raise `UserError` for a rule that names a column there is not, or that is no yes or no."""
+    unknown: dict[str, UnknownColumn] = {}
     for name, condition in rules.items():
         try:
             found = catalog.kind_of(condition)
         except UnknownColumn as error:
-            said = _with_maker(error, condition, without_images(catalog.dataset))
-            raise UserError(f"rule {name}: {said}") from None
+            unknown[name] = error
+            continue
         except UserError as error:
             raise UserError(f"rule {name}: {error}") from None
         if found != "BOOLEAN":
@@ -46,22 +46,26 @@ def check_columns(catalog: Catalog, rules: Mapping[str, str]) -> None:
                 f"rule {name}: {condition!r} is a {found.lower()}, not a condition; "
                 f"compare it: {condition} > 0.5"
             )
+    if unknown:
+        first, lacks = next(iter(unknown.items()))
+        said = _missing(catalog, lacks, rules[first], [rules[name] for name in unknown])
+        raise UserError(f"rule {first}: {said}")
 
 
-def _with_maker(error: UnknownColumn, condition: str, blind: bool) -> str:
-    """The message; for a column that a score makes, with what to run in place of a near name.
-
-    A `blind` dataset was adopted without images, so a score of images cannot be run.
-    """
+def _missing(
+    catalog: Catalog, error: UnknownColumn, condition: str, conditions: Iterable[str]
+) -> str:
+    """What a rule lacks; if a stage makes it, what to run for all that the `conditions` lack."""
     if error.column == licence.COLUMN:
         return f"{error}; neither the list nor the ledger of rights states a licence"
-    for score, columns in COLUMNS.items():
-        if error.column in columns:
-            missing = f"no column {error.column!r} in {condition!r}"
-            if blind and isinstance(SCORES[score], PictureScore):
-                return f"{missing}; the dataset was adopted without images, so leave the rule out"
-            return f"{missing}; run frenchcat score, with {score!r} in score.scores"
-    return str(error)
+    missing = f"no column {error.column!r} in {condition!r}"
+    if folded(error.column) in files.VERDICTS.columns:
+        return f"{missing}; the rules decide about it, so none of them can read it"
+    if how_to_make(catalog.dataset, [error.column]) is None:
+        return str(error)
+    there = {*map(folded, catalog.columns()), *files.VERDICTS.columns}
+    lacking = {name for one in conditions for name in columns_of(one) if folded(name) not in there}
+    return f"{missing}; {how_to_make(catalog.dataset, lacking)}"
 
 
 def verdict_sql(shard_sql: str, rules: Mapping[str, str]) -> str:

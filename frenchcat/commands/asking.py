@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from frenchcat.curate.command_text import shell_command
 from frenchcat.terminal import tell
 
 if TYPE_CHECKING:
@@ -32,7 +33,8 @@ def answered(question: str) -> bool | None:
 
 def removed_line(request: Request, dataset: str, why: str = "") -> str:
     """What a removal did, and how it is undone."""
+    back = shell_command("remove", dataset, "--undo", request.number)
     return (
         f"request {request.number}: {len(request.keys)} rows removed{why}; until they are "
-        f"compacted, back with: frenchcat remove {dataset} --undo {request.number}"
+        f"compacted, back with: {back}"
     )

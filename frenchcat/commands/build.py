@@ -292,6 +292,7 @@ def say_failed(dataset: OpenDataset) -> None:
     """Report on stderr how many rows failed, and how to request those again that may succeed
     now.
     """
+    from frenchcat.curate.command_text import shell_command
     from frenchcat.curate.download.refusals import REFUSED_BY, cure_of, failures_of
     from frenchcat.curate.download.stage import asks_again
     from frenchcat.terminal import tell
@@ -299,10 +300,8 @@ def say_failed(dataset: OpenDataset) -> None:
     found = failures_of(dataset.dataset)
     again = sum(number for name, number in found.names.items() if asks_again(name, False))
     if again:
-        tell(
-            f"{found.failed} rows have no image; {again} of them may succeed later: "
-            f"frenchcat download --retry-failed --out {dataset.root}"
-        )
+        later = shell_command("download", "--retry-failed", "--out", dataset.root)
+        tell(f"{found.failed} rows have no image; {again} of them may succeed later: {later}")
     for name in found.names:
         if name in REFUSED_BY:
             tell(f"{found.names[name]} {name}: {cure_of(dataset.dataset, name)}")

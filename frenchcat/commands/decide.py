@@ -9,6 +9,7 @@ import typer
 
 import frenchcat
 from frenchcat.commands.build import Folder, Json
+from frenchcat.curate.command_text import shell_command
 from frenchcat.terminal import say, say_json, say_json_lines, tell
 
 if TYPE_CHECKING:
@@ -82,7 +83,5 @@ def _say(dataset: str, made: Decision, json: bool) -> None:
     if json:
         say_json(asdict(made))
     verb = "kept" if made.keep else "dropped"
-    tell(
-        f"decision {made.number}: {len(made.keys)} rows {verb}; "
-        f"back with: frenchcat decisions {dataset} --undo {made.number}"
-    )
+    back = shell_command("decisions", dataset, "--undo", made.number)
+    tell(f"decision {made.number}: {len(made.keys)} rows {verb}; back with: {back}")

@@ -9,6 +9,7 @@ import typer
 import frenchcat
 from frenchcat.commands.asking import asked, removed_line
 from frenchcat.commands.build import AllowHost, Folder, Json, Set
+from frenchcat.curate.command_text import shell_command
 from frenchcat.curate.safe_text import URL_CHARS, for_terminal
 from frenchcat.terminal import say, say_json, tell
 
@@ -88,4 +89,4 @@ def _print(found: Rechecked, dataset: str) -> None:
     if found.first is not None:
         say(f"answers of {found.first} to {found.last}")
     if told["new_opt_out"]:
-        tell(f"to remove them: frenchcat recheck {dataset} --remove")
+        tell(f"to remove them: {shell_command('recheck', dataset, '--remove')}")

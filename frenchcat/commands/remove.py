@@ -11,6 +11,7 @@ import typer
 import frenchcat
 from frenchcat.commands.asking import asked, removed_line
 from frenchcat.commands.build import Folder, Json
+from frenchcat.curate.command_text import shell_command
 from frenchcat.only_one import only_one
 from frenchcat.terminal import say, say_json, say_json_lines, tell
 
@@ -70,7 +71,7 @@ def remove(
             say_json({"undone": undo, "rows": len(request.keys)})
         tell(
             f"request {undo} is undone: {len(request.keys)} rows are back; where stages ran "
-            f"meanwhile, run them again: frenchcat verdict {dataset}"
+            f"meanwhile, run them again: {shell_command('verdict', dataset)}"
         )
         return
     given: dict[str, str | Path | None] = {
@@ -139,6 +140,6 @@ def _check(dataset: Dataset, json: bool) -> None:
         else:
             say(f"{one.file}: {one.what}")
     if left:
-        tell(f"{len(left)} traces are left; run: frenchcat compact {dataset.root}")
+        tell(f"{len(left)} traces are left; run: {shell_command('compact', dataset.root)}")
         raise typer.Exit(1)
     tell("nothing of removed rows is left")

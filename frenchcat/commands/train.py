@@ -10,6 +10,7 @@ import typer
 
 from frenchcat.commands.build import Set
 from frenchcat.commands.signing import credentials_of
+from frenchcat.curate.command_text import shell_command
 from frenchcat.curate.errors import NotFound, UserError
 from frenchcat.terminal import say, say_json
 from frenchcat.train.sampler import SAMPLERS
@@ -48,7 +49,7 @@ def train(
 
     from frenchcat.curate.config import load_settings
     from frenchcat.progress import Steps
-    from frenchcat.train.loop import train_by_name
+    from frenchcat.train.by_name import train_by_name
     from frenchcat.train.settings import TrainSettings
 
     settings = load_settings(TrainSettings, config, set_ or ())
@@ -73,9 +74,10 @@ def train(
         folder = train_by_name(config, set=set_ or (), watch=watch, other_run=other_run)
     if not json and os.environ.get("RANK", "0") == "0":
         if settings.run.task == "classifier":
-            say(f"trained; steer with: frenchcat sample RUN PROMPT --classifier {folder}")
+            steer = shell_command("sample", "RUN", "PROMPT", "--classifier", folder)
+            say(f"trained; steer with: {steer}")
         else:
-            say(f'trained; draw with: frenchcat sample {folder} "a cat"')
+            say(f"trained; draw with: {shell_command('sample', folder, 'a cat')}")
 
 
 def sample(

@@ -11,6 +11,7 @@ import frenchcat
 from frenchcat.commands.asking import asked, removed_line
 from frenchcat.commands.build import Folder, Json
 from frenchcat.commands.signing import credentials_of
+from frenchcat.curate.command_text import shell_command
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.safe_text import CAPTION_CHARS, URL_CHARS, for_terminal
 from frenchcat.only_one import only_one
@@ -124,7 +125,8 @@ def used(
         _advise(found, dataset, request is not None)
     if statement is not None:
         folder = opened.write_statement(found, statement, request, credentials)
-        tell(f"wrote {folder}: give away all of it; frenchcat verify {folder / 'statement.json'}")
+        check = shell_command("verify", folder / "statement.json")
+        tell(f"wrote {folder}: give away all of it; to check it: {check}")
     if not found.matches or (remove and request is None):
         raise typer.Exit(1)
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from frenchcat.curate.command_text import shell_command
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.report.terms import load_terms
@@ -58,6 +59,11 @@ def audit_queries(
     attributes = load_terms(request.attributes) if request.attributes else []
     concepts = [] if request.concepts is None else load_concepts(request.concepts)
     rows = base_rows(dataset, searcher, request.view, attributes)
+    if not len(rows):
+        raise UserError(
+            f"no row of {dataset.root} is shown; loosen --where, or see what verdicts drop: "
+            f"{shell_command('info', dataset.root)}"
+        )
     if not 1 <= request.k < len(rows):
         raise UserError(
             f"k is {request.k} and {len(rows)} rows of {dataset.root} may be found; compare fewer "

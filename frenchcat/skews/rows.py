@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from frenchcat.curate.catalog import Catalog
+from frenchcat.curate.command_text import shell_command
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.report.terms import AuditTerm, terms_of_rows
 from frenchcat.curate.urls import domain_of
@@ -126,9 +127,10 @@ def country_of(domain: str) -> str:
 def _unmeasured(dataset: Dataset, there: Collection[str]) -> tuple[str, ...]:
     said = []
     if "language" not in there:
-        said.append(f"languages: not scored; run frenchcat score {dataset.root}")
+        said.append(f"languages: not scored; run {shell_command('score', dataset.root)}")
     if "cluster" not in there:
-        said.append(f"clusters of duplicates: not searched; run frenchcat dedup {dataset.root}")
+        dedup = shell_command("dedup", dataset.root)
+        said.append(f"clusters of duplicates: not searched; run {dedup}")
     return tuple(said)
 
 
@@ -149,7 +151,10 @@ def _one_hot(values: Sequence[str | None]) -> tuple[list[str], NDArray[np.bool_]
     named = np.array([value or "unknown" for value in values], object)
     names, counts = np.unique(named.astype(str), return_counts=True)
     chosen = [str(names[at]) for at in np.lexsort((names, -counts))[:MOST_VALUES]]
-    return chosen, np.stack([named == name for name in chosen], axis=1).astype(bool)
+    members = np.zeros((len(named), len(chosen)), bool)
+    for at, name in enumerate(chosen):
+        members[:, at] = named == name
+    return chosen, members
 
 
 def _numbered(values: Sequence[str | None]) -> NDArray[np.int64]:

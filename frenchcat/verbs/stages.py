@@ -81,10 +81,11 @@ class StageVerbs(DatasetVerbs):
         before encodings of other settings are made again, unless `yes` is true.
         """
         from frenchcat.curate.config import as_overrides, load_settings
-        from frenchcat.train.encode_dataset import data_of, encode_dataset
         from frenchcat.train.settings import TrainSettings
 
         settings = load_settings(TrainSettings, config, as_overrides(set))
+        from frenchcat.train.encode_dataset import data_of, encode_dataset  # with torch
+
         name = selection if selection is not None else settings.data.selection
         settings = data_of(settings, self.root, name)
         with self.dataset.lock():

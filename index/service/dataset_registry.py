@@ -81,6 +81,12 @@ class DatasetRegistry:
             raise Refused(404, f"no dataset {name!r} here; there are: {', '.join(self.names)}")
         return found
 
+    def by_name(self, text: str) -> str:
+        """A message with a dataset's name where it has the folder, which clients need not know."""
+        for name, source in self._sources.items():
+            text = text.replace(source.root, name)
+        return text
+
     async def watch(self, every_sec: float) -> None:
         """Look for new versions until cancelled."""
         while True:

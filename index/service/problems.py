@@ -159,7 +159,10 @@ def _user_error(request: Request, error: Exception) -> StrictJSON:
         more["column"] = error.column
     if isinstance(error, UnreadableImage):
         more["reason"] = error.reason
-    return problem(next(found, 400), str(error), code=_code(type(error)), more=more)
+    service, text = request.app.state.service, str(error)
+    if not service.settings.private:
+        text = service.registry.by_name(text)
+    return problem(next(found, 400), text, code=_code(type(error)), more=more)
 
 
 def _code(kind: type[Exception]) -> str | None:

@@ -16,6 +16,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from frenchcat.curate import files, licence
+from frenchcat.curate.command_text import shell_command
 from frenchcat.curate.errors import UserError, first_line
 from frenchcat.curate.licence import licences_of
 from frenchcat.curate.urls import domain_of
@@ -126,7 +127,7 @@ class StageColumns:
         except pa.ArrowException as error:
             raise UserError(
                 f"{self._dataset.path(relative)} cannot be read ({first_line(error)}); "
-                f"delete it and run: frenchcat build {self._dataset.root}"
+                f"delete it and run: {shell_command('build', 'URLS', '--out', self._dataset.root)}"
             ) from None
         return table.rename_columns([_RENAMED.get(name, name) for name in table.column_names])
 

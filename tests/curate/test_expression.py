@@ -2,7 +2,7 @@
 
 import pytest
 
-from frenchcat.curate.errors import UserError
+from frenchcat.curate.errors import BadCondition, UserError
 from frenchcat.curate.expression import checked, columns_of
 
 FINE = [
@@ -114,3 +114,11 @@ def test_an_expression_cannot_get_round_what_it_stands_beside() -> None:
 
 def test_the_columns_of_an_expression() -> None:
     assert columns_of("width > 2 and lower(caption) = 'height'") == {"width", "caption"}
+
+
+def test_a_column_with_the_name_of_an_sql_word_is_told_how_to_be_written() -> None:
+    with pytest.raises(BadCondition, match=r'; a column of that name is written .*: "when"$'):
+        checked("when > 3")
+    assert checked('"when" > 3')
+    with pytest.raises(BadCondition, match=r'near "dog"$'):
+        checked("caption like 'cat' dog")

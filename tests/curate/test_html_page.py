@@ -33,3 +33,4 @@ def test_web_addresses_alone_are_links() -> None:
     )
     for address in (None, "", "javascript:alert(1)", "ftp://a.example", "a.example"):
         assert link(address, "a") == "a"
+    assert link("http://" + "x" * 1_000_000, "a") == "a", "no address is so long"

@@ -51,6 +51,15 @@ def test_a_page_is_replaced_and_a_device_is_not(tmp_path: Path) -> None:
         check_page(tmp_path, "--html")
 
 
+@pytest.mark.parametrize("name", ["page.txt", "page", "page.html.gz", "mine.csv", ".html"])
+def test_a_page_has_the_name_of_one(tmp_path: Path, name: str) -> None:
+    """A browser would show it as text, and a later list or image of the name would be lost."""
+    with pytest.raises(UserError, match=r"is not the name of an HTML page.*\.html: --page "):
+        check_page(tmp_path / name, "--page")
+    for fine in ("page.html", "PAGE.HTM", "a.b.html"):
+        check_page(tmp_path / fine, "--page")
+
+
 def test_nothing_is_written_into_a_dataset(dataset: Dataset, tmp_path: Path) -> None:
     link = tmp_path / "link"
     link.symlink_to(dataset.root)

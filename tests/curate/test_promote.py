@@ -15,6 +15,7 @@ KINDS = [
     *(pa.null(), pa.bool_(), pa.int8(), pa.int64(), pa.uint8(), pa.uint64(), pa.float32()),
     *(pa.float64(), pa.decimal128(10, 2), pa.decimal128(38, 30), pa.string(), pa.binary()),
     *(pa.date32(), pa.timestamp("us"), pa.timestamp("ns"), pa.timestamp("us", "Europe/Paris")),
+    *(pa.timestamp("ns", "UTC"), pa.timestamp("s", "UTC")),
     *(pa.time64("us"), pa.list_(pa.int64()), pa.list_(pa.string()), pa.large_string()),
     *(pa.dictionary(pa.int32(), pa.string()), pa.map_(pa.string(), pa.int64())),
 ]
@@ -59,6 +60,11 @@ def test_fields_of_structs_come_together() -> None:
             [("k", 1.0)],
         ),
         (pa.array(["x"]).dictionary_encode(), pa.binary(), "x"),
+        (pa.array([5], pa.duration("ms")), pa.string(), "5"),
+        (pa.array([5], pa.duration("ms")), pa.int8(), 5),
+        (pa.array([[5]], pa.list_(pa.duration("s"))), pa.list_(pa.float64()), [5.0]),
+        (pa.array([1.5], pa.float16()), pa.string(), "1.5"),
+        (pa.array([Decimal("1.5")], pa.decimal256(40, 1)), pa.int64(), 1.5),
     ],
 )
 def test_a_value_stays_what_it_is(column: pa.Array, beside: pa.DataType, found: Any) -> None:

@@ -60,6 +60,12 @@ def test_what_strangers_wrote_stays_text() -> None:
     assert re.search(r"Content-Security-Policy\" content=\"default-src 'none'", shown)
 
 
+def test_a_megabyte_of_a_strangers_words_is_cut() -> None:
+    long = "x" * 1_000_000
+    copy = replace(COPY, prompt=long, creator=long, licence=long, url=f"http://{long}/")
+    assert len(page(audit(copy), "run", image)) < 10_000
+
+
 def test_an_image_that_is_gone_is_said_and_the_page_is_whole() -> None:
     shown = page(audit(replace(COPY, key="gone"), replace(COPY, drawing=None)), "run", image)
     assert "it is no longer in the dataset" in shown

@@ -91,6 +91,16 @@ def test_nobodys_words_become_a_part_of_the_page(tmp_path: Path) -> None:
     assert all("noreferrer" in str(link["rel"]) for link in page.all("a"))
 
 
+def test_a_megabyte_of_a_strangers_words_is_cut(tmp_path: Path) -> None:
+    long = "x" * 1_000_000
+    columns = {"creator": long, "license": long}
+    hits = [hit(1, 0.5, caption=long, url=f"http://{long}/", columns=columns)]
+    contact_sheet(hits, "a cat", tmp_path / "page.html", lambda _: picture())
+    page = Page(tmp_path / "page.html")
+    assert len(page.text) < 5_000
+    assert page.all("a") == [], "no address is so long"
+
+
 def test_it_loads_nothing_from_elsewhere(tmp_path: Path) -> None:
     contact_sheet([hit(1, 0.5)], "a cat", tmp_path / "page.html", lambda _: picture())
     page = Page(tmp_path / "page.html")

@@ -6,15 +6,18 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
 from frenchcat.cli import app
+from frenchcat.curate.adopt import adopt
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.embeddings import img_emb
 from frenchcat.doctor import installation, of_dataset
 from frenchcat.index.build import build_index
+from tests.curate.adopt.folders import clip_retrieval
 from tests.sample.embedded import add_shard, embedded
 from tests.sample.vectors import unit_rows
 from tests.sample.write import publishing
@@ -162,3 +165,13 @@ def test_a_folder_that_is_no_dataset_is_a_fault_in_one_line(tmp_path: Path) -> N
     (line,) = [one for one in done.stdout.splitlines() if one.startswith("fault")]
     assert "is not a dataset" in line
     assert "frenchcat build" in line
+
+
+def test_where_there_are_no_images_nothing_is_told_to_embed_again(tmp_path: Path) -> None:
+    """Adopted from vectors alone: text is not searched until their model is named."""
+    table = pa.table({"caption": ["a", "b"], "url": ["http://a.org/1.jpg", "http://a.org/2.jpg"]})
+    dataset = adopt(clip_retrieval(tmp_path / "f", table), tmp_path / "d").dataset
+    found = findings(dataset)
+    assert ("model", "fault") not in found
+    cure = f"frenchcat adopt FOLDER --out {dataset.root} --config FILE"
+    assert found["model", "note"] == ("unknown made the vectors, and no image is here", cure)

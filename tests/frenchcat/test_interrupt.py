@@ -97,6 +97,8 @@ def interrupt(running: subprocess.Popen[str]) -> None:
         ("build", "the same command goes on"),
         ("latents", "the same command goes on"),
         ("recheck", "the same command goes on"),
+        ("publish", "the same command goes on"),
+        ("mcp", "the same command serves again"),
         ("train", "from the newest checkpoint"),
         ("search", "run the same command again"),
     ],

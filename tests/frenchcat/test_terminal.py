@@ -14,7 +14,10 @@ from typer.testing import CliRunner
 from frenchcat import cli
 from frenchcat.cli import app
 from frenchcat.curate.dataset import Dataset
+from frenchcat.curate.download.lists import Shape, freeze
 from frenchcat.curate.info import Info
+from frenchcat.curate.known_columns import KnownColumn
+from frenchcat.curate.notices import notice
 from frenchcat.index.hit import Hit
 from frenchcat.progress import Bars
 from frenchcat.tables import hits_table, info_table
@@ -103,6 +106,26 @@ def test_lines_json_bars_and_logs_are_safe(capsys: pytest.CaptureFixture[str]) -
     assert strict(said.splitlines()[1])["score"] is None
     (line,) = [line for line in said.splitlines() if "failed" in line]
     assert line.startswith("frenchcat: ")
+
+
+def test_what_a_list_is_told_of_is_safe_and_short(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """File names and columns are the list's, and a stage prints them while it runs."""
+    folder = tmp_path / "lists"
+    folder.mkdir()
+    (folder / f"{EVIL}.jsonl").write_text('{"url": "u", "n": 9007199254740993}\n{"n": 0.5}\n')
+    (folder / f"no list {EVIL}.txt").write_text("words")
+    dataset = Dataset.create(tmp_path / "d", "d")
+    with dataset.lock():
+        freeze(dataset, str(folder), Shape())
+    notice("y" * 1_000_000)
+    said = printed(capsys)
+    assert "lose digits" in said
+    assert "left out" in said
+    assert set(obeyed(said)) == {"\n"}
+    info_table(Info("d", columns={EVIL + "z" * 1_000_000: KnownColumn("BIGINT", "list", EVIL)}))
+    assert len(said) + len(printed(capsys)) < 10_000
 
 
 def test_a_mistake_with_a_strangers_text_is_one_safe_line(

@@ -154,7 +154,16 @@ def test_mistakes_are_one_line(run: Path, tmp_path: Path) -> None:
         evaluate(run, number=4)
     with pytest.raises(UserError, match="28 images to draw, but only 27 were trained on"):
         evaluate(run, number=28)
+    with pytest.raises(UserError, match=r"no sampler 'dpm'; known: .*dpm\+\+"):
+        evaluate(run, number=5, sampler="dpm")
     with pytest.raises(UserError, match="give 1 to 1000"):
         evaluate(run, number=5, steps=0)
     with pytest.raises(UserError, match="is not a run"):
         evaluate(tmp_path)
+    dataset = Path(open_run(run)[0].settings.data.dataset or "")
+    dataset.rename(tmp_path / "away")
+    try:
+        with pytest.raises(UserError, match=f"on the dataset {dataset}, which is gone; put it"):
+            evaluate(run, number=5)
+    finally:
+        (tmp_path / "away").rename(dataset)

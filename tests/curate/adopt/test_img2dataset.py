@@ -309,6 +309,29 @@ def test_texts_that_are_not_utf_8_are_mended_and_counted(tmp_path: Path) -> None
     assert any("not UTF-8, shown as U+FFFD: 4 (" in note for note in adopted.notes)
 
 
+def test_a_time_beyond_the_nanoseconds_of_another_file_is_refused(tmp_path: Path) -> None:
+    fine, late = pa.array([1] * 4, pa.timestamp("ns")), pa.array([253_370_764_800] * 4)
+    for shard, times in (("00000", fine), ("00001", late.cast(pa.timestamp("s")))):
+        img2dataset(tmp_path / "theirs", IMAGES, WORDS, more={"at": times}, shard=shard)
+    with pytest.raises(UserError, match=r"^00001\.parquet: 9999-01-01 00:00:00 in the column 'at'"):
+        adopt(tmp_path / "theirs", tmp_path / "d")
+    assert not (tmp_path / "d").exists()
+
+
+def test_texts_inside_lists_and_structs_are_mended_and_bytes_stay(tmp_path: Path) -> None:
+    odd, raw = not_utf8([b"a", b"caf\xe9", b"c", b"\xff"]), [b"\xff\x00"] * 4
+    more = {
+        "tags": pa.ListArray.from_arrays([0, 2, 3, 4, 4], odd),
+        "about": pa.StructArray.from_arrays([odd, pa.array(raw)], ["title", "raw"]),
+    }
+    adopted = adopt(img2dataset(tmp_path / "theirs", IMAGES, WORDS, more=more), tmp_path / "d")
+    found = rows(adopted.dataset)
+    assert [row["tags"] for row in found] == [["a", "caf\ufffd"], ["c"], ["\ufffd"], []]
+    assert [row["about"]["title"] for row in found] == ["a", "caf\ufffd", "c", "\ufffd"]
+    assert [row["about"]["raw"] for row in found] == raw
+    assert any("not UTF-8, shown as U+FFFD: 4 (" in note for note in adopted.notes)
+
+
 def test_links_to_nothing_in_a_folder_of_files_are_missing(tmp_path: Path) -> None:
     folder = img2dataset(tmp_path / "theirs", IMAGES, WORDS, layout="files")
     (folder / "00000/000000001.jpg").unlink()

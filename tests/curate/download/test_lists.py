@@ -4,6 +4,7 @@ import gzip
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -377,6 +378,28 @@ def test_files_of_one_list_may_have_different_columns(tmp_path: Path) -> None:
     three = write(tmp_path / "c.jsonl", [{"n": 3, "caption": "c3", "url": "u3"}])
     rows = frozen(make(tmp_path), [three, two, one])
     assert plain(rows) == [{"url": f"u{n}", "caption": f"c{n}", "n": n} for n in (3, 2, 1)]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "found"),
+    [
+        ([{"a": 1}], [{"b": "x"}], [{"a": 1, "b": None}, {"a": None, "b": "x"}]),
+        ([[1]], [["x"]], [["1"], ["x"]]),
+        ([1], [{"b": 1}], ["1", '{"b":1}']),
+        ([True], [1], ["true", "1"]),
+        ([b"caf\xc3\xa9"], ["x"], ["café", "x"]),
+        ([None], [{"a": 1}], [None, {"a": 1}]),
+        (pa.array([2**64 - 1], pa.uint64()), [-1], [Decimal(2**64 - 1), Decimal(-1)]),
+    ],
+)
+def test_a_column_of_several_types_in_one_list_has_one_that_holds_them(
+    tmp_path: Path, one: Any, other: Any, found: list[Any]
+) -> None:
+    """By the rule of additions, but for bytes beside text: these are text without its mark."""
+    for name, values in (("a", one), ("b", other)):
+        pq.write_table(pa.table({"url": [f"u{name}"], "n": values}), tmp_path / f"{name}.parquet")
+    lists = [tmp_path / "a.parquet", tmp_path / "b.parquet"]
+    assert [row["n"] for row in frozen(make(tmp_path), lists)] == found
 
 
 def test_every_row_of_a_csv_counts_for_its_types(tmp_path: Path) -> None:

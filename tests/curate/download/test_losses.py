@@ -13,8 +13,8 @@ import pytest
 
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.download.lists import Shape, freeze, relative
-from frenchcat.curate.errors import NoSpace
-from frenchcat.curate.promote import digits_lost
+from frenchcat.curate.errors import NoSpace, UserError
+from frenchcat.curate.promote import as_schema, digits_lost
 
 ODD = 2**53 + 1  # the first whole number that no double holds
 LOSES = "of the column 'n' that lose digits beside fractions: {}"
@@ -117,6 +117,7 @@ def test_durations_and_decimals_beyond_38_digits_are_named(
 @pytest.mark.parametrize(
     ("values", "wanted", "lost"),
     [
+        (pa.array([datetime.date(9999, 1, 1)]), pa.timestamp("us"), 0),
         (pa.array([ODD, 5, ODD, None]), pa.float64(), 2),
         (pa.array([2**63 - 1, -(2**63)]), pa.float64(), 1),
         (pa.array([2**64 - 1], pa.uint64()), pa.float64(), 1),
@@ -149,3 +150,70 @@ def test_a_list_that_does_not_fit_names_the_dataset_and_the_disk(
     assert str(refused.value).startswith(f"{dataset.root} cannot be written: the disk is full (")
     assert "rows.duckdb" not in str(refused.value)
     assert dataset.shards("lists") == []
+
+
+@pytest.mark.parametrize(
+    ("one", "lost"),
+    [
+        (pa.array([2**64 - 1, 5], pa.uint64()), "whole numbers"),
+        (pa.array([Decimal("0.1234567890123456789"), Decimal("0.1")]), "decimals"),
+    ],
+)
+def test_other_numbers_beside_fractions_in_one_list(
+    dataset: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str], one: pa.Array, lost: str
+) -> None:
+    lists = [listed(tmp_path, "a.parquet", one), listed(tmp_path, "b.parquet", pa.array([0.5]))]
+    told = said(dataset, capsys, *lists)
+    assert f"a.parquet: {lost} {LOSES.format('1 row, the first is 1')}" in told
+
+
+NS = 1_600_000_000_123_456_789
+STAMPS = {
+    "ns": pa.array([NS], pa.timestamp("ns")),
+    "us": pa.array([1_600_000_000_123_456], pa.timestamp("us")),
+    "ms": pa.array([1_600_000_000_123], pa.timestamp("ms")),
+    "day": pa.array([datetime.date(2020, 9, 13)]),
+    "zone ns": pa.array([NS], pa.timestamp("ns", "UTC")),
+    "zone ms": pa.array([1_600_000_000_123], pa.timestamp("ms", "Europe/Paris")),
+}
+
+
+@pytest.mark.parametrize("together", [True, False], ids=["one list", "an addition"])
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("ns", "us"), ("ms", "ns"), ("day", "ns"), ("zone ns", "zone ms"), ("zone ms", "zone ns")],
+)
+def test_times_of_other_units_keep_their_digits(
+    dataset: Dataset, tmp_path: Path, together: bool, one: str, other: str
+) -> None:
+    lists = [listed(tmp_path, f"{name}.parquet", STAMPS[name]) for name in (one, other)]
+    with dataset.lock():
+        for some in [lists] if together else [[path] for path in lists]:
+            freeze(dataset, [str(path) for path in some], Shape())
+    found = [pq.read_table(dataset.path(relative(s)))["n"] for s in dataset.shards("lists")]
+    wanted = pa.timestamp("ns", "UTC" if "zone" in one else None)
+    given = [STAMPS[name].cast(wanted) for name in (one, other)]
+    there = [part.cast(wanted) for column in found for part in column.chunks]
+    assert pa.concat_arrays(there).equals(pa.concat_arrays(given))
+    assert found[-1].type == wanted
+    for column in found:  # as those who read the dataset bring it to one type
+        as_schema(pa.table({"n": column}), pa.schema({"n": wanted}))
+
+
+@pytest.mark.parametrize("together", [True, False], ids=["one list", "an addition"])
+@pytest.mark.parametrize("first", [True, False])
+def test_a_time_beyond_nanoseconds_is_refused_and_nothing_is_written(
+    dataset: Dataset, tmp_path: Path, together: bool, first: bool
+) -> None:
+    """It would be refused whenever anything read the dataset."""
+    late = pa.array([datetime.datetime(2020, 1, 1), datetime.datetime(9999, 12, 31)])
+    lists = [listed(tmp_path, "late.parquet", late), listed(tmp_path, "ns.parquet", STAMPS["ns"])]
+    lists = lists if first else lists[::-1]
+    with dataset.lock():
+        if not together:
+            freeze(dataset, str(lists.pop(0)), Shape())
+        before = dataset.shards("lists")
+        where = r"late\.parquet: row 2: " if together else ""
+        with pytest.raises(UserError, match=rf"^{where}9999-12-31 00:00:00 in the column 'n' does"):
+            freeze(dataset, [str(path) for path in lists], Shape())
+    assert dataset.shards("lists") == before

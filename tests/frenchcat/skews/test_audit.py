@@ -229,6 +229,7 @@ def test_the_page_asks_for_nothing_and_says_what_it_rests_on(
         (("--language", "sv"), "has no spelling in 'sv'; it has: en, fr"),
         (("--template", "a photo"), "no single {}"),
         (("-k", "100000"), "compare fewer results"),
+        (("--where", "false"), "is shown; loosen --where"),
         (("--concepts", "missing.toml"), "missing.toml cannot be read"),
         (("--rebalance", "x", "--bound", "1"), "the bound is 1"),
         (("--rebalance", "x", "--bound", "nan"), "the bound is nan"),

@@ -289,6 +289,11 @@ def test_a_selection_meets_condition_and_query_and_limit(few: Dataset, tmp_path:
         made = client.post("/v1/selections", json=body, headers=headers)
         assert (made.status_code, made.json()["folder"]) == (201, None)
         assert few.root not in made.text
+        lacking = client.post(
+            "/v1/selections", json={"name": "x", "where": "duplicate_of is null"}, headers=headers
+        )
+        assert "run frenchcat" in lacking.json()["detail"]
+        assert few.root not in lacking.text
 
 
 # -- what the operator's files must be, what JSON holds --------------------------------------------
