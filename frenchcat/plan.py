@@ -28,7 +28,9 @@ from frenchcat.curate.download.stage import DownloadStage, shape_of
 from frenchcat.curate.markers import Signature, counts_of, marker, outputs_of
 from frenchcat.curate.redo import Redo
 from frenchcat.curate.stage import up_to_date
+from frenchcat.curate.system_errors import sized
 from frenchcat.pipeline import existing, redone, refused_rows, saved_settings
+from frenchcat.progress import lasting
 
 if TYPE_CHECKING:
     from frenchcat.pipeline import BuildSettings
@@ -95,14 +97,14 @@ class BuildPlan:
         for stage in self.stages:
             if stage.rows:
                 why = f"; {stage.why}" if stage.why else ""
-                size = f", {_size(stage.bytes)}" if stage.bytes else ""
+                size = f", {sized(stage.bytes)}" if stage.bytes else ""
                 said.append(
-                    f"{stage.stage}: {stage.rows} rows, about {_time(stage.sec)}{size}{why}"
+                    f"{stage.stage}: {stage.rows} rows, about {lasting(stage.sec)}{size}{why}"
                 )
             else:
                 said.append(f"{stage.stage}: up to date")
-        free = "" if self.free_bytes is None else f" ({_size(self.free_bytes)} are free)"
-        said.append(f"all: about {_time(self.sec)}, {_size(self.bytes)}{free}")
+        free = "" if self.free_bytes is None else f" ({sized(self.free_bytes)} are free)"
+        said.append(f"all: about {lasting(self.sec)}, {sized(self.bytes)}{free}")
         said += [f"will ask first, or needs --yes: {one}" for one in self.confirm]
         return [*said, "nothing was done"]
 
@@ -300,19 +302,3 @@ def _free(out: str) -> int | None:
     there = next(path for path in (folder, *folder.parents) if path.exists())
     return shutil.disk_usage(there).free
 
-
-def _time(sec: float) -> str:
-    for unit, length in (("days", 86_400), ("h", 3600), ("min", 60)):
-        if sec >= 2 * length:
-            return f"{sec / length:.0f} {unit}"
-    return f"{max(1, round(sec))} s"
-
-
-def _size(number: int) -> str:
-    for unit, length in (("TB", 10**12), ("GB", 10**9), ("MB", 10**6)):
-        if number >= length:
-            return f"{number / length:.1f} {unit}"
-    return f"{max(1, round(number / 1000))} kB"
-
-
-__all__ = ["BuildPlan", "PlannedStage", "plan_of"]
