@@ -8,6 +8,8 @@ rows; memory is one shard's vectors and columns, and `BATCH` images.
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -51,6 +53,7 @@ _TYPES = {
 }
 """DuckDB's name of a type -> pyarrow's."""
 Sample = list[tuple[tars.Member, bytes]]
+_FULL = os.strerror(errno.ENOSPC)
 
 
 def require_lance() -> None:
@@ -82,7 +85,14 @@ def write_lance(
     with Catalog(dataset) as catalog:
         rows = _LanceRows(dataset, selection, catalog, samples, advance)
         reader = pa.RecordBatchReader.from_batches(rows.schema, rows.batches())
-        lance.write_dataset(reader, str(folder / f"{selection.name}.lance"))
+        try:
+            lance.write_dataset(reader, str(folder / f"{selection.name}.lance"))
+        except OSError as error:  # Lance's own, which has no number, and a traceback in its text
+            if rows.failed is not None:
+                raise rows.failed from None
+            if _FULL in str(error):
+                raise OSError(errno.ENOSPC, _FULL) from None
+            raise
     return rows.without_image, rows.left_out
 
 
@@ -102,6 +112,7 @@ class _LanceRows:
         self._dataset, self._catalog = dataset, catalog
         self._samples, self._advance = samples, advance
         self.without_image, self.left_out = 0, list[str]()
+        self.failed: BaseException | None = None  # what ended `batches`
         self._chosen = [n for n in (*_CHOSEN, LABEL) if n in selection.table.column_names]
         self._rows = selection.table.select([*self._chosen, "shard"])
         self._columns = self._of_the_catalog()
@@ -146,10 +157,14 @@ class _LanceRows:
     def batches(self) -> Iterator[pa.RecordBatch]:
         """`BATCH` rows at a time, in the selection's order, without those that have no image."""
         start = 0
-        for shard, group in groupby(self._rows["shard"].to_pylist()):
-            count = len(list(group))
-            yield from self._of_shard(shard, self._rows.slice(start, count))
-            start += count
+        try:
+            for shard, group in groupby(self._rows["shard"].to_pylist()):
+                count = len(list(group))
+                yield from self._of_shard(shard, self._rows.slice(start, count))
+                start += count
+        except (Exception, KeyboardInterrupt) as error:
+            self.failed = error
+            raise
 
     def _of_shard(self, shard: str, rows: pa.Table) -> Iterator[pa.RecordBatch]:
         keys = rows["key"].to_pylist()

@@ -50,6 +50,7 @@ class BuildLog:
 
     def __enter__(self) -> BuildLog:
         with writing(self._path, "name another file with --log"):
+            self._path.parent.mkdir(parents=True, exist_ok=True)
             self._file = open(self._path, "a", encoding="utf-8")
         return self
 
@@ -148,6 +149,7 @@ class BuildMetrics:
             self._file = Path(self._place)
             check_outside(self._file, "--metrics")
             with writing(self._file, "name another file with --metrics"):
+                self._file.parent.mkdir(parents=True, exist_ok=True)
                 self._file.touch()
         else:
             self._served = self._serve()

@@ -26,7 +26,7 @@ from frenchcat.index.kinds import code_bytes
 from frenchcat.index.kinds import kind_of as index_kind_of
 from frenchcat.plan import DIMENSION, STAGES, rows_of_lists
 from frenchcat.scale import laion
-from frenchcat.scale.rates import BY_SHARD, Rates, StageRate, rates_of, units
+from frenchcat.scale.rates import BY_SHARD, PlanRates, StageRate, rates_of, units
 from frenchcat.scale.settings import ASSUMED, IMAGE_KB, NO_SOURCE, ScaleSettings
 
 Limit = Literal["cores", "GPUs", "network"]
@@ -169,7 +169,7 @@ class _ScaledWork:
     """Rows, what they cost, and on what."""
 
     settings: ScaleSettings
-    rates: Rates
+    rates: PlanRates
     cores: int  # of the measured machine
     rows: int
 
@@ -354,7 +354,7 @@ def _least(enough: Callable[[int], bool]) -> int:
     return low
 
 
-def _assumed(resolved: Resolved[ScaleSettings], rates: Rates, cores: int) -> list[str]:
+def _assumed(resolved: Resolved[ScaleSettings], rates: PlanRates, cores: int) -> list[str]:
     """What nobody gave or measured."""
     settings = resolved.value
     said = [

@@ -50,7 +50,7 @@ class StageRate:
 
 
 @dataclass(frozen=True)
-class Rates:
+class PlanRates:
     """What all stages cost, and what is known of the rows."""
 
     stages: Mapping[str, StageRate]
@@ -59,7 +59,7 @@ class Rates:
     rows_per_shard: int
 
 
-def rates_of(costs: Sequence[str], settings: ScaleSettings, cores: int) -> Rates:
+def rates_of(costs: Sequence[str], settings: ScaleSettings, cores: int) -> PlanRates:
     """The rates of datasets, measured on `cores` cores. Raises `UserError` without kept costs."""
     datasets = [Dataset.open(root) for root in costs]
     found = [(dataset, {one.stage: one for one in costs_of(dataset)}) for dataset in datasets]
@@ -86,7 +86,7 @@ def rates_of(costs: Sequence[str], settings: ScaleSettings, cores: int) -> Rates
             stages[stage] = _measured(stage, runs, settings, cores, tabled[stage])
     shares = [share for _, kept in found if (share := _stored_share(kept)) is not None]
     per_shard = build.download.samples_per_shard
-    return Rates(stages, max(shares, default=None), dimension, per_shard)
+    return PlanRates(stages, max(shares, default=None), dimension, per_shard)
 
 
 def _rows(costs: StageCosts) -> list[RunCost]:

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from frenchcat.curate.dataset import Dataset
-from frenchcat.curate.errors import UserError
+from frenchcat.curate.errors import NoSpace, UserError
 from frenchcat.curate.export import Exported, export
 from frenchcat.curate.remove import RemovalQuery, matches, remove
 from frenchcat.curate.select import Choice, select
@@ -127,6 +127,18 @@ def test_an_export_that_fails_midway_leaves_nothing(
     tar.write_bytes(tar.read_bytes()[:1000])
     with pytest.raises(UserError, match="broken tar"):
         exported(lance, dataset, tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["d"]
+
+
+def test_a_full_disk_is_named(
+    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write_dataset(rows: pa.RecordBatchReader, path: str) -> None:
+        raise OSError("LanceError(IO): Generic LocalFileSystem error: No space left on device")
+
+    monkeypatch.setitem(sys.modules, "lance", SimpleNamespace(write_dataset=write_dataset))
+    with pytest.raises(NoSpace, match="out cannot be written: the disk is full"):
+        export(dataset, "some", tmp_path / "out", "lance")
     assert [path.name for path in tmp_path.iterdir()] == ["d"]
 
 

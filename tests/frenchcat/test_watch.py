@@ -127,8 +127,10 @@ def test_neither_lies_in_a_dataset_or_where_nothing_can_be_written(
         pass
     with pytest.raises(UserError, match="--metrics"), watched(metrics=f"{inside}.prom"):
         pass
-    with pytest.raises(UserError, match="none/log"), watched(tmp_path / "none" / "log"):
-        pass
+    (tmp_path / "none").write_text("")
+    for given in ({"log": tmp_path / "none" / "log"}, {"metrics": f"{tmp_path}/none/x.prom"}):
+        with pytest.raises(UserError, match="a file is in its way"), watched(**given):
+            pass
 
 
 def test_an_estimate_is_what_the_shards_that_are_left_take_at_this_rate(
