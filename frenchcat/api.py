@@ -12,7 +12,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from frenchcat.curate.config import Overrides, merged, resolve
+from frenchcat.curate.config import Overrides, layered, merged, read_layer, resolve
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.outputs import check_page, write_page
 from frenchcat.curate.vector_stores import is_store
@@ -96,7 +96,6 @@ def scale_plan(
     of machines and prices (docs/settings.md). `within_days` finds the fewest `machines`. Raises
     `UserError`. Writes nothing.
     """
-    from frenchcat.curate.config import layered, read_layer
     from frenchcat.scale.plan import scale_plan as planned
     from frenchcat.scale.settings import ScaleSettings
 

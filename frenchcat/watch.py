@@ -54,9 +54,11 @@ class BuildLog:
             self._file = open(self._path, "a", encoding="utf-8")
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: object, _: object) -> None:
-        if kind is not None:
-            self._write("failed", error=first_line(error) or kind.__name__)
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: object
+    ) -> None:
+        if error is not None:
+            self._write("failed", error=first_line(error))
         with contextlib.suppress(OSError):
             self._file.close()
 

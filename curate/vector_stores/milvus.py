@@ -418,9 +418,8 @@ class MilvusStore(VectorDatabase):
         """(n,) whether each row is the one of its cluster that is shown."""
         if shown.duplicates or not len(ids):
             return np.ones(len(ids), bool)
-        clusters = [
-            row and row["frenchcat_cluster"] for row in self.rows(ids, ["frenchcat_cluster"])
-        ]
+        found = self.rows(ids, ["frenchcat_cluster"])
+        clusters: list[str | None] = [row["frenchcat_cluster"] if row else None for row in found]
         best: dict[str, tuple[bool, int]] = {}
         names = ["id", "frenchcat_cluster", "frenchcat_stays"]
         for part in _parts(sorted({one for one in clusters if one})):
@@ -429,8 +428,10 @@ class MilvusStore(VectorDatabase):
                 rank = (not row["frenchcat_stays"], int(row["id"]))
                 name = row["frenchcat_cluster"]
                 best[name] = min(rank, best.get(name, rank))
+        gone = (True, -1)  # of a cluster whose rows were removed meanwhile
         there = zip(ids.tolist(), clusters, strict=True)
-        return np.array([one is None or best[one][1] == row for row, one in there], bool)
+        stay = [one is None or best.get(one, gone)[1] == row for row, one in there]
+        return np.array(stay, np.bool_)
 
     def among(self, ids: Ids, shown: RowFilter) -> NDArray[np.bool_]:
         """(n,) whether each of these rows is shown."""

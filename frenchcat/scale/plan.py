@@ -143,7 +143,7 @@ def rows_of(lists: Sequence[str]) -> int:
         import pyarrow.parquet as pq
 
         try:
-            rows = sum(pq.read_metadata(one.address).num_rows for one in found)
+            rows = sum(int(pq.read_metadata(one.address).num_rows) for one in found)
         except (pa.ArrowException, OSError):  # reading it says what is wrong with it
             rows = 0
         if rows:

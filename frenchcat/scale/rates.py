@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from frenchcat.curate.costs import RunCost, StageCosts, costs_of
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import UserError
@@ -141,8 +143,6 @@ def fitted(points: Sequence[tuple[float, float]]) -> tuple[float, float]:
 
     Neither is negative; where the points tell no start, the whole time is slope.
     """
-    import numpy as np
-
     x, y = (np.array(part, float) for part in zip(*points, strict=True))
     if len(set(x.tolist())) > 1:
         (start, slope), *_ = np.linalg.lstsq(np.stack([1 / y, x / y], 1), np.ones_like(y))
