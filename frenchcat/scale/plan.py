@@ -36,6 +36,7 @@ FAR = 100
 """Beyond this many times the rows that were measured, a plan says that it extrapolates."""
 _DAY_SEC = 86_400.0
 _DEDUP_BYTES_PER_CORE, _DEDUP_CORES = 100, 8  # curate/dedup/semantic.py
+_MODALITIES = 2  # vectors of images and of captions
 _NUMBER = re.compile(r"[0-9][0-9_.]*([eE]\+?[0-9]+)?")
 
 
@@ -205,7 +206,7 @@ class _ScaledWork:
         shards = -(-self.rows // self.rates.rows_per_shard)
         used = min(machines, shards) if stage in BY_SHARD else 1
         work, limit = self._work(rate, rows, used, shards)
-        read, written = rate.read_bytes * rows, rate.written_bytes * rows
+        read, written = rate.read_bytes * rows, self._written_per_row(rate, rows) * rows
         # Several machines have the dataset where all reach it; one has it on its disk.
         sent = written if machines > 1 else 0.0
         received = read if machines > 1 or stage == "download" else 0.0
@@ -234,6 +235,16 @@ class _ScaledWork:
             )
         each = units(rate.stage, machine.cores, 0, -(-shards // used))
         return rate.unit_sec_of(rows) / (used * each * machine.core_speed), "cores"
+
+    def _written_per_row(self, rate: StageRate, rows: int) -> float:
+        """As measured, but for an index: few rows are kept in float16, many as codes."""
+        if rate.stage != "index" or not rate.measured:
+            return rate.written_bytes
+        before, now = (
+            _MODALITIES * code_bytes(index_kind_of(number, "auto"), self.dimension)
+            for number in (rate.measured_rows, rows)
+        )
+        return max(now, rate.written_bytes - before + now)
 
     def _memory(self, rate: StageRate, rows: int) -> float | None:
         """Of one machine: as measured by shard, with what grows with the rows for other stages."""

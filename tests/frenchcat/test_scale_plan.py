@@ -23,7 +23,7 @@ from tests.sample.vectors import unit_rows
 CORES, START_SEC, PER_SHARD = 2, 5.0, 500
 CORE_SEC = {"download": 0.01, "embed": 0.04, "score": 0.004, "verdict": 1e-5, "index": 1e-4}
 READ = {"download": 1e5, "embed": 4e4, "score": 4e4, "verdict": 0.0, "index": 2e3}
-WRITTEN = {"download": 4e4, "embed": 2e3, "score": 300.0, "verdict": 40.0, "index": 1e3}
+WRITTEN = {"download": 4e4, "embed": 2e3, "score": 300.0, "verdict": 40.0, "index": 2500.0}
 ON = {"measured.cores": CORES, "machine.cores": CORES}
 
 
@@ -147,6 +147,13 @@ def test_a_stage_that_does_not_fit_is_named(measured: Dataset) -> None:
     assert any("index takes 512 GB of memory" in note for note in plan.notes)
     assert any("more than 100 times the rows that were measured" in note for note in plan.notes)
     assert planned(measured, "4000").notes == ()
+
+
+def test_an_index_of_many_rows_holds_codes(measured: Dataset) -> None:
+    """RaBitQ: 2 bits per number of both vectors, where few rows had 16."""
+    few, many = (stages(planned(measured, rows))["index"] for rows in ("4000", "1e6"))
+    assert few.written_bytes == pytest.approx(2500 * few.rows)
+    assert many.written_bytes == pytest.approx((2500 - 2 * 512 * (16 - 2) / 8) * many.rows)
 
 
 def test_duplicates_take_more_than_their_share_where_rows_are_more(measured: Dataset) -> None:
