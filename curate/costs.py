@@ -2,7 +2,8 @@
 
 Reads /proc, markers and sizes of files; writes one small file per stage when it ends, also when it
 fails or is interrupted (a killed one leaves none). These files differ from run to run: nothing but
-`frenchcat info --costs` reads them, no digest covers them, and without them a dataset is the same.
+`frenchcat info --costs` and `frenchcat plan` reads them, no digest covers them, and without them a
+dataset is the same.
 They hold no time of day, host or path.
 
 Processor time and memory are those of this process and all that descend from it: workers and

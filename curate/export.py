@@ -1,5 +1,5 @@
 """A selection in the formats that others read: webdataset tars, DataComp uids, CSV, Croissant,
-credits.
+credits, a Lance table.
 
 Reads a selection and the shards' tars, writes into a new or empty folder, under a temporary name
 first, so that a folder that is there is whole. Every format has the weights and labels that were
@@ -31,12 +31,13 @@ from frenchcat.curate.croissant import described
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.json_text import json_text
+from frenchcat.curate.lance_table import require_lance, write_lance
 from frenchcat.curate.outputs import check_outside
 from frenchcat.curate.safe_text import for_csv
 from frenchcat.curate.select import LABEL, Selection, open_selection, require_images
 from frenchcat.curate.system_errors import check_space, check_writable, writing
 
-FORMATS = ("webdataset", "datacomp", "csv", "croissant", "credits")
+FORMATS = ("webdataset", "datacomp", "csv", "croissant", "credits", "lance")
 SAMPLES_PER_TAR = 10_000
 _CSV = ("key", "uid", "url", "caption", "width", "height", "weight")
 _CREDIT = ("author", "licence", "licence_url")
@@ -85,6 +86,8 @@ def export(
     """
     if format not in FORMATS:
         raise UserError(f"no format {format!r}; there are: {', '.join(FORMATS)}")
+    if format == "lance":
+        require_lance()
     selection = open_selection(dataset, name)
     made = Exported(Path(to), format)
     needed, what = _bytes(selection, format), f"{format} of {len(selection)} rows"
@@ -94,7 +97,7 @@ def export(
         made.rows = len(selection) - made.refused.total()
         if not made.rows:
             raise UserError(_all_refused(selection, made))
-        made.bytes = sum(path.stat().st_size for path in partial.iterdir())
+        made.bytes = sum(path.stat().st_size for path in partial.rglob("*") if path.is_file())
     if told is not None:
         told(made)
     return made.folder
@@ -142,6 +145,8 @@ def _bytes(selection: Selection, format: str) -> int:
     if format == "webdataset":
         images = sum(size + _MEMBER for size in selection.table["size"].to_pylist())
         return int(images) + rows * 2 * _MEMBER  # its json
+    if format == "lance":
+        return int(sum(selection.table["size"].to_pylist()))  # images as they are, vectors beside
     if format == "datacomp":
         return 16 * rows
     texts = (selection.table[name] for name in ("key", "uid", "url", "caption"))
@@ -332,6 +337,16 @@ def _credits(
     advance(len(rows))
 
 
+def _lance(
+    dataset: Dataset, selection: Selection, folder: Path, made: Exported, advance: Advance
+) -> None:
+    require_images(dataset, selection)
+    samples = _samples(dataset, selection)
+    refused, left_out = write_lance(dataset, selection, samples, folder, advance)
+    made.refused[NO_IMAGE] += refused
+    made.left_out += left_out
+
+
 def _keys(selection: Selection) -> dict[str, None]:
     return dict.fromkeys(selection.table["key"].to_pylist())
 
@@ -342,4 +357,5 @@ _WRITERS = {
     "csv": _csv,
     "croissant": _croissant,
     "credits": _credits,
+    "lance": _lance,
 }

@@ -25,7 +25,7 @@ _HOMES = {
     **dict.fromkeys(
         (
             *("adopt", "audit", "build", "credits", "diff", "download", "evaluate"),
-            *("sample", "serve", "verify"),
+            *("sample", "scale_plan", "serve", "verify"),
         ),
         "frenchcat.api",
     ),
@@ -47,6 +47,7 @@ __all__ = [
     "evaluate",
     "open",
     "sample",
+    "scale_plan",
     "serve",
     "train",
     "verify",
@@ -62,6 +63,7 @@ if TYPE_CHECKING:
         download,
         evaluate,
         sample,
+        scale_plan,
         serve,
         train,
         verify,

@@ -12,7 +12,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from frenchcat.curate.config import Overrides, merged, resolve
+from frenchcat.curate.config import Overrides, layered, merged, read_layer, resolve
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.outputs import check_page, write_page
 from frenchcat.curate.vector_stores import is_store
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from frenchcat.index.service.app import Stoppable
     from frenchcat.index.service.served_source import ServedSource
     from frenchcat.plan import BuildPlan
+    from frenchcat.scale.plan import ScalePlan
     from frenchcat.train.audit import CopyAudit
     from frenchcat.train.credentials import Credentials
     from frenchcat.train.draw import Watch as DrawWatch
@@ -78,6 +79,30 @@ def plan(
 
     settings = pipeline.settings_for(pipeline.existing(out), config, set, allow_hosts)
     return plan_of(out, _listed(urls), settings)
+
+
+def scale_plan(
+    lists: Lists,
+    *,
+    costs: str | Path | Sequence[str | Path] = (),
+    machines: int | None = None,
+    within_days: float | None = None,
+    config: str | Path | None = None,
+    set: Overrides = (),
+) -> ScalePlan:
+    """What lists, or a number of rows such as ``"5e9"``, would take on several machines.
+
+    `costs` are datasets whose kept costs count, in place of tabled rates; `config` and `set` are
+    of machines and prices (docs/settings.md). `within_days` finds the fewest `machines`. Raises
+    `UserError`. Writes nothing.
+    """
+    from frenchcat.scale.plan import scale_plan as planned
+    from frenchcat.scale.settings import ScaleSettings
+
+    layers = [] if config is None else [read_layer(config)]
+    resolved = layered(ScaleSettings, layers, set)
+    measured = _listed(costs) if costs else []
+    return planned(_listed(lists), measured, resolved, machines=machines, within_days=within_days)
 
 
 def download(

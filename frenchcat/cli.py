@@ -38,6 +38,7 @@ VERBS = {  # verb -> its module of commands/, in the order of the help
     "index": "build",
     "info": "build",
     "settings": "settings",
+    "plan": "plan",
     "doctor": "doctor",
     "search": "search",
     "publish": "publish",

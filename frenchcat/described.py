@@ -43,10 +43,12 @@ def kinds() -> Mapping[str, type[Any]]:
     from frenchcat.curate.report.settings import ReportSettings
     from frenchcat.index.service.settings import ServeSettings
     from frenchcat.pipeline import BuildSettings
+    from frenchcat.scale.settings import ScaleSettings
     from frenchcat.train.settings import TrainSettings
 
     return {
         "build": BuildSettings,
+        "plan": ScaleSettings,
         "report": ReportSettings,
         "serve": ServeSettings,
         "train": TrainSettings,

@@ -28,7 +28,9 @@ from frenchcat.curate.download.stage import DownloadStage, shape_of
 from frenchcat.curate.markers import Signature, counts_of, marker, outputs_of
 from frenchcat.curate.redo import Redo
 from frenchcat.curate.stage import up_to_date
+from frenchcat.curate.system_errors import sized
 from frenchcat.pipeline import existing, redone, refused_rows, saved_settings
+from frenchcat.progress import lasting
 
 if TYPE_CHECKING:
     from frenchcat.pipeline import BuildSettings
@@ -95,14 +97,14 @@ class BuildPlan:
         for stage in self.stages:
             if stage.rows:
                 why = f"; {stage.why}" if stage.why else ""
-                size = f", {_size(stage.bytes)}" if stage.bytes else ""
+                size = f", {sized(stage.bytes)}" if stage.bytes else ""
                 said.append(
-                    f"{stage.stage}: {stage.rows} rows, about {_time(stage.sec)}{size}{why}"
+                    f"{stage.stage}: {stage.rows} rows, about {lasting(stage.sec)}{size}{why}"
                 )
             else:
                 said.append(f"{stage.stage}: up to date")
-        free = "" if self.free_bytes is None else f" ({_size(self.free_bytes)} are free)"
-        said.append(f"all: about {_time(self.sec)}, {_size(self.bytes)}{free}")
+        free = "" if self.free_bytes is None else f" ({sized(self.free_bytes)} are free)"
+        said.append(f"all: about {lasting(self.sec)}, {sized(self.bytes)}{free}")
         said += [f"will ask first, or needs --yes: {one}" for one in self.confirm]
         return [*said, "nothing was done"]
 
@@ -133,16 +135,22 @@ def _rows_of(
     dataset: Dataset | None, urls: Sequence[str], settings: DownloadSettings
 ) -> tuple[int, int]:
     """Rows of the lists, and those that the dataset does not have."""
-    shape = shape_of(settings)
+    listed = rows_of_lists(urls, settings)
+    if dataset is None:
+        return listed, listed
     with tempfile.TemporaryDirectory(prefix="frenchcat-") as folder:
-        alone = Dataset.create(Path(folder) / "alone", "plan")
-        listed = sum(counts_of(alone, "lists", s)["rows"] for s in freeze(alone, urls, shape))
-        if dataset is None:
-            return listed, listed
         beside = Dataset.create(Path(folder) / "beside", "plan")
         before = _copy_lists(dataset, beside)
-        shards = freeze(beside, urls, shape)
+        shards = freeze(beside, urls, shape_of(settings))
         return listed, sum(counts_of(beside, "lists", s)["rows"] for s in shards if s not in before)
+
+
+def rows_of_lists(urls: Sequence[str], settings: DownloadSettings) -> int:
+    """Rows of lists, by reading them whole. Raises `UserError` as a build does."""
+    with tempfile.TemporaryDirectory(prefix="frenchcat-") as folder:
+        alone = Dataset.create(Path(folder) / "alone", "plan")
+        shards = freeze(alone, urls, shape_of(settings))
+        return sum(counts_of(alone, "lists", shard)["rows"] for shard in shards)
 
 
 def _copy_lists(dataset: Dataset, to: Dataset) -> set[str]:
@@ -244,10 +252,15 @@ def _stored(dataset: Dataset, shard: str) -> int:
 
 
 def _sec(stage: str, rows: int, settings: BuildSettings) -> float:
-    share = 2 / (os.cpu_count() or 1)
+    return rows / rate_of(stage, settings) * 2 / (os.cpu_count() or 1)
+
+
+def rate_of(stage: str, settings: BuildSettings) -> float:
+    """Rows per second of a stage on two cores."""
     if stage == "score":
-        return rows * share * sum(1 / SCORES[s] for s in settings.score.scores if s in SCORES)
-    return rows * share / RATES[stage]
+        sec = sum(1 / SCORES[one] for one in settings.score.scores if one in SCORES)
+        return 1 / sec if sec else RATES["verdict"]  # the other scores cost as good as nothing
+    return RATES[stage]
 
 
 def _bytes(dataset: Dataset | None, stage: str, rows: int, settings: BuildSettings) -> int:
@@ -256,8 +269,15 @@ def _bytes(dataset: Dataset | None, stage: str, rows: int, settings: BuildSettin
     dimension = DIMENSION
     if dataset is not None:
         dimension = int(dataset.manifest().entry("embed").setting("dimension", DIMENSION))
+    return round(rows * bytes_per_row(stage, settings, dimension))
+
+
+def bytes_per_row(stage: str, settings: BuildSettings, dimension: int) -> float:
+    """Bytes that a stage adds per stored image, by the settings alone."""
+    if stage == "download":
+        return _bytes_per_picture(None, settings)
     per_row = {"embed": 4 * dimension, "index": 2 * dimension, "score": 300}
-    return rows * per_row.get(stage, 40)
+    return float(per_row.get(stage, 40))
 
 
 def _bytes_per_picture(dataset: Dataset | None, settings: BuildSettings) -> float:
@@ -282,19 +302,3 @@ def _free(out: str) -> int | None:
     there = next(path for path in (folder, *folder.parents) if path.exists())
     return shutil.disk_usage(there).free
 
-
-def _time(sec: float) -> str:
-    for unit, length in (("days", 86_400), ("h", 3600), ("min", 60)):
-        if sec >= 2 * length:
-            return f"{sec / length:.0f} {unit}"
-    return f"{max(1, round(sec))} s"
-
-
-def _size(number: int) -> str:
-    for unit, length in (("TB", 10**12), ("GB", 10**9), ("MB", 10**6)):
-        if number >= length:
-            return f"{number / length:.1f} {unit}"
-    return f"{max(1, round(number / 1000))} kB"
-
-
-__all__ = ["BuildPlan", "PlannedStage", "plan_of"]

@@ -20,6 +20,32 @@ from frenchcat.rich_terminal import Terminal
 
 console = Terminal(stderr=True)
 _SAY_EVERY_SEC = 10.0
+_ESTIMATE_EVERY_SEC = 60.0
+
+
+class StageClock:
+    """How far a stage is, and when it may end."""
+
+    def __init__(self, stage: str, shards: int) -> None:
+        self.stage, self.shards = stage, shards
+        self.done, self.rows = 0, 0
+        self._began = time.monotonic()
+
+    def sec(self) -> float:
+        """Seconds since it began."""
+        return time.monotonic() - self._began
+
+    def remaining_sec(self) -> float | None:
+        """Seconds until it may end, if the shards that are left take as long as those before.
+
+        None before the first is done.
+        """
+        left = self.shards - self.done
+        return None if not self.done else left * self.sec() / self.done
+
+    def rate(self) -> float:
+        """Rows per second."""
+        return self.rows / max(self.sec(), 1e-9)
 
 
 def _bar(counted: str) -> RichProgress:
@@ -41,11 +67,11 @@ class Bars:
 
     def __init__(self) -> None:
         self._bar: RichProgress | None = None
-        self._stage, self._rows, self._began = "", 0, 0.0
+        self._clock, self._said = StageClock("", 0), 0.0
 
     def begin(self, stage: str, shards: int) -> None:
         """Draw the stage's bar."""
-        self._stage, self._rows, self._began = stage, 0, time.monotonic()
+        self._clock, self._said = StageClock(stage, shards), time.monotonic()
         if shards == 0:
             console.print(f"{stage}: up to date")
             return
@@ -58,28 +84,36 @@ class Bars:
 
     def advance(self, rows: int) -> None:
         """Add to the finished rows."""
-        self._rows += rows
+        self._clock.rows += rows
         if self._bar:
-            self._bar.update(self._task, rows=self._rows, rate=self._rate())
+            self._bar.update(self._task, rows=self._clock.rows, rate=self._clock.rate())
 
     def shard_done(self, shard: str, counts: Mapping[str, int]) -> None:
-        """Advance the bar by a shard."""
+        """Advance the bar by a shard; without a terminal, say now and then when it may end."""
+        self._clock.done += 1
         if self._bar:
             self._bar.advance(self._task)
+        elif (now := time.monotonic()) - self._said > _ESTIMATE_EVERY_SEC:
+            self._said = now
+            console.print(self._estimate())
 
     def end(self) -> None:
         """Leave the bar as it is."""
         if self._bar:
             self._bar.stop()
             self._bar = None
-        elif self._rows:
-            spent = time.monotonic() - self._began
+        elif self._clock.rows:
+            clock = self._clock
             console.print(
-                f"{self._stage}: {self._rows} rows in {spent:.1f} s ({self._rate():.0f}/s)"
+                f"{clock.stage}: {clock.rows} rows in {clock.sec():.1f} s ({clock.rate():.0f}/s)"
             )
 
-    def _rate(self) -> float:
-        return self._rows / max(time.monotonic() - self._began, 1e-9)
+    def _estimate(self) -> str:
+        clock, left = self._clock, self._clock.remaining_sec() or 0.0
+        return (
+            f"{clock.stage}: {clock.done} of {clock.shards} shards, {clock.rows} rows "
+            f"({clock.rate():.0f}/s), about {lasting(left)} left"
+        )
 
 
 class Rows:
@@ -155,3 +189,11 @@ class DrawingBar:
         if not console.is_terminal and (now - self._said > _SAY_EVERY_SEC or step == steps):
             self._said = now
             console.print(f"drawing: step {step} of {steps}")
+
+
+def lasting(sec: float) -> str:
+    """A duration for people: 1.5 days."""
+    for unit, length in (("years", 365.25 * 86_400), ("days", 86_400), ("h", 3600), ("min", 60)):
+        if sec >= 2 * length:
+            return f"{sec / length:,.1f} {unit}"
+    return f"{sec:.1f} s"

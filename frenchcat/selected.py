@@ -66,7 +66,7 @@ class OpenSelection:
         advance: Callable[[int], None] | None = None,
         told: Callable[[Exported], None] | None = None,
     ) -> Path:
-        """Write it into a new or empty folder as webdataset, datacomp, csv, croissant or credits.
+        """Write it into a new or empty folder, in one of the formats of docs/select.md.
 
         `advance` is called with the number of rows as they are done. `told` is called at the end
         with what was written (rows, bytes), which rows were refused and what the format omits.

@@ -9,6 +9,7 @@ over the shards that changed; memory for one shard.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -62,6 +63,8 @@ class Published:
     recall: float  # of the 10 nearest, measured
     left_out: dict[str, str] = field(default_factory=dict)  # column -> why it is not there
     replaced_texts: int = 0  # texts with a character NUL, which became U+FFFD
+    cut_texts: int = 0  # texts that were longer than the database takes
+    nulled_numbers: int = 0  # NaN and infinite numbers, which the database does not take
 
     def as_dict(self) -> dict[str, Any]:
         """The counts, ready for JSON."""
@@ -164,11 +167,11 @@ class _PublishRun:
             now = now.changed(complete=before.complete, search=before.search)
         if todo or old or before != now:
             self.store.prepare(now.changed(complete=False))
-        replaced, done = 0, 0
+        changed, done = Counter[str](), 0
         progress.begin("publish", len(todo))
         try:
             for shard in todo:
-                replaced += self._put(shard, progress)
+                changed += self._put(shard, progress)
                 done += 1
             for shard in old:
                 self.store.drop_shard(shard)
@@ -193,11 +196,13 @@ class _PublishRun:
             dropped=len(old),
             recall=float(search["recall@10"]),
             left_out=dict(self.left_out),
-            replaced_texts=replaced,
+            replaced_texts=changed["nul"],
+            cut_texts=changed["cut"],
+            nulled_numbers=changed["nulled"],
         )
 
-    def _put(self, shard: str, progress: Progress) -> int:
-        """Put one shard as it is now; gives the number of texts that lost a NUL."""
+    def _put(self, shard: str, progress: Progress) -> Counter[str]:
+        """Put one shard as it is now; gives how many values were changed, by how."""
         shape = _shape(self.contents)
         for _ in range(_TRIES):
             gone = removed_keys(self.dataset)
@@ -207,13 +212,13 @@ class _PublishRun:
                 break
         else:
             raise Busy(f"shard {shard} of {self.dataset.root} changes too fast; publish it later")
-        rows, replaced = _without_nul(rows)
+        rows, changed = _as_taken(rows, self.store)
         self.store.put(shard, digest, rows, vectors)
         if later := removed_keys(self.dataset) - gone:  # logged while the shard was on its way
             self.store.delete(later)
         progress.advance(rows.num_rows)
         progress.shard_done(shard, {"rows": rows.num_rows})
-        return replaced
+        return changed
 
     def _digest_now(self, shard: str, shape: str, gone: frozenset[str]) -> str:
         removed = by_shard(self.dataset, gone).get(shard, ())
@@ -372,20 +377,47 @@ def _numbers(column: Any) -> Any:
     return pa.chunked_array([[number(text) for text in column.to_pylist()]], pa.float64())
 
 
-def _without_nul(rows: pa.Table) -> tuple[pa.Table, int]:
-    """Rows whose texts have U+FFFD for NUL, which databases refuse; and how many such."""
+def _as_taken(rows: pa.Table, store: VectorDatabase) -> tuple[pa.Table, Counter[str]]:
+    """Rows with values that the database takes, and how many were changed, by how.
+
+    Every database refuses NUL, which becomes U+FFFD (`nul`); some refuse long texts, which are cut
+    (`cut`), or NaN and infinite numbers, which become null (`nulled`).
+    """
+    import pyarrow as pa
+
+    changed = Counter[str]()
+    for at, name in enumerate(rows.column_names):
+        column = rows[name]
+        if pa.types.is_string(column.type):
+            column = _texts_as_taken(column, store.longest_text, changed)
+        elif pa.types.is_floating(column.type) and store.finite_only:
+            column = _finite(column, changed)
+        rows = rows.set_column(at, name, column)
+    return rows, changed
+
+
+def _texts_as_taken(column: Any, longest: int | None, changed: Counter[str]) -> Any:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    replaced = 0
-    for at, name in enumerate(rows.column_names):
-        if pa.types.is_string(rows[name].type):
-            with_nul = pc.sum(pc.match_substring(rows[name], "\0")).as_py() or 0
-            if with_nul:
-                replaced += int(with_nul)
-                clean = pc.replace_substring(rows[name], "\0", "\ufffd")
-                rows = rows.set_column(at, name, clean)
-    return rows, replaced
+    if with_nul := pc.sum(pc.match_substring(column, "\0")).as_py():
+        changed["nul"] += int(with_nul)
+        column = pc.replace_substring(column, "\0", "\ufffd")
+    if longest is None or (pc.max(pc.binary_length(column)).as_py() or 0) <= longest:
+        return column
+    texts = [None if one is None else one.encode() for one in column.to_pylist()]
+    changed["cut"] += sum(one is not None and len(one) > longest for one in texts)
+    cut = [None if one is None else one[:longest].decode("utf-8", "ignore") for one in texts]
+    return pa.array(cut, pa.string())
+
+
+def _finite(column: Any, changed: Counter[str]) -> Any:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    finite = pc.is_finite(column)
+    changed["nulled"] += int(pc.sum(pc.invert(finite)).as_py() or 0)
+    return pc.if_else(finite, column, pa.scalar(None, column.type))
 
 
 def told(done: Published) -> Sequence[str]:
@@ -393,4 +425,11 @@ def told(done: Published) -> Sequence[str]:
     notes = [f"column {name} is not published, since {why}" for name, why in done.left_out.items()]
     if done.replaced_texts:
         notes.append(f"{done.replaced_texts} texts contained NUL, which became U+FFFD there")
+    if done.cut_texts:
+        notes.append(f"{done.cut_texts} texts are longer than the database takes, and were cut")
+    if done.nulled_numbers:
+        notes.append(
+            f"{done.nulled_numbers} numbers are NaN or infinite, which the database does not take: "
+            "they are null there"
+        )
     return notes

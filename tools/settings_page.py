@@ -37,6 +37,7 @@ unless you give `--yes`.
 """
 TITLES = {
     "build": "`frenchcat build`, and the verbs of its stages",
+    "plan": "`frenchcat plan`",
     "report": "`frenchcat report`",
     "serve": "`frenchcat serve`",
     "train": "`frenchcat train`",

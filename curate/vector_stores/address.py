@@ -1,4 +1,4 @@
-"""Addresses of published datasets: ``postgresql://user@host/db?table=cats``.
+"""Addresses of published datasets: ``postgresql://user@host/db?table=cats``, ``milvus://host``.
 
 What follows `table=` names the rows of one dataset; several may share a database. Passwords are
 never stored or printed: PostgreSQL takes them from PGPASSWORD or ~/.pgpass, too.
@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit
 
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.extras import how_to_install
@@ -34,7 +34,8 @@ class StoreKind:
 
 _HERE = "frenchcat.curate.vector_stores"
 _POSTGRES = StoreKind(f"{_HERE}.postgresql", "PostgresStore", "postgres", "psycopg")
-KINDS = {"postgresql": _POSTGRES, "postgres": _POSTGRES}
+_MILVUS = StoreKind(f"{_HERE}.milvus", "MilvusStore", "milvus", "pymilvus")
+KINDS = {"postgresql": _POSTGRES, "postgres": _POSTGRES, "milvus": _MILVUS}
 """Scheme -> database. To add one: its class in a module here, and its entry."""
 
 
@@ -61,13 +62,13 @@ class StoreAddress:
                 "a letter first"
             )
         rest = urlencode([pair for pair in asked if pair[0] != "table"])
-        return cls(parts.scheme, urlunsplit(parts._replace(query=rest)), table)
+        return cls(parts.scheme, _joined(parts._replace(query=rest)), table)
 
     def __str__(self) -> str:
         """The address as it is stored and printed, without a password."""
         parts = urlsplit(hidden(self.connection))
         query = urlencode([*parse_qsl(parts.query), ("table", self.table)])
-        return urlunsplit(parts._replace(query=query))
+        return _joined(parts._replace(query=query))
 
 
 def hidden(address: str) -> str:
@@ -75,9 +76,15 @@ def hidden(address: str) -> str:
     parts = urlsplit(address)
     query = [pair for pair in parse_qsl(parts.query) if pair[0] not in ("password", "token")]
     user, at, host = parts.netloc.rpartition("@")
-    return urlunsplit(
+    return _joined(
         parts._replace(netloc=user.partition(":")[0] + at + host, query=urlencode(query))
     )
+
+
+def _joined(parts: SplitResult) -> str:
+    """An address of its parts; urlunsplit leaves out the slashes where there is no host."""
+    query = f"?{parts.query}" if parts.query else ""
+    return f"{parts.scheme}://{parts.netloc}{parts.path}{query}"
 
 
 def is_store(text: str) -> bool:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -98,6 +98,11 @@ class VectorDatabase(ABC):
 
     Every method raises `Unreachable` where the database does not answer.
     """
+
+    longest_text: ClassVar[int | None] = None
+    """Bytes of the longest text that is taken; longer ones are cut, and counted."""
+    finite_only: ClassVar[bool] = False
+    """Whether NaN and infinite numbers are refused; they become null, and are counted."""
 
     def __init__(self, address: StoreAddress) -> None:
         """Connect. Raises `Unreachable`."""

@@ -63,6 +63,18 @@ Yes = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object per line on stdout.")]
+Log = Annotated[
+    Path | None,
+    typer.Option("--log", metavar="FILE", help="Append what happens to a log of JSON lines."),
+]
+Metrics = Annotated[
+    str | None,
+    typer.Option(
+        "--metrics",
+        metavar="PORT|FILE.prom",
+        help="Figures for Prometheus: at this port of 127.0.0.1, or in a file for node_exporter.",
+    ),
+]
 
 
 def demo(
@@ -96,6 +108,8 @@ def build(
         typer.Option("--plan", help="Print what would run and what it would cost; change nothing."),
     ] = False,
     yes: Yes = False,
+    log: Log = None,
+    metrics: Metrics = None,
     json: Json = False,
 ) -> None:
     """Run every stage, from a URL list to a searchable dataset. The same command resumes.
@@ -106,7 +120,7 @@ def build(
 
     Example: frenchcat build my-urls.parquet --out data/mine --plan
     """
-    from frenchcat.progress import Bars
+    from frenchcat.watch import watched
 
     how: dict[str, Any] = {"config": config, "set": set_ or (), "allow_hosts": allow_host or ()}
     if plan:
@@ -116,7 +130,9 @@ def build(
         return
     say_changed(out, how)
     how |= {"engine": engine, "workers": workers}
-    built = agreed(yes, lambda yes: frenchcat.build(urls, out, yes=yes, progress=Bars(), **how))
+    with watched(log, metrics) as progress:
+        how["progress"] = progress
+        built = agreed(yes, lambda yes: frenchcat.build(urls, out, yes=yes, **how))
     print_info(built, json)
     say_failed(built)
 
@@ -139,6 +155,8 @@ def download(
         ),
     ] = False,
     yes: Yes = False,
+    log: Log = None,
+    metrics: Metrics = None,
     json: Json = False,
 ) -> None:
     """Download a URL list into shards. Rows added to the list later become new shards.
@@ -148,7 +166,7 @@ def download(
     Example: frenchcat download --retry-failed --out data/mine
     """
     from frenchcat.curate.errors import UserError
-    from frenchcat.progress import Bars
+    from frenchcat.watch import watched
 
     if not out:
         raise UserError("give the dataset's folder: --out data/mine")
@@ -160,13 +178,15 @@ def download(
             f"{urls[0]}, or --retry-failed to add its rows"
         )
     how: dict[str, Any] = {"engine": engine, "workers": workers, "allow_hosts": allow_host or ()}
-    how |= {"config": config, "set": set_ or (), "progress": Bars()}
+    how |= {"config": config, "set": set_ or ()}
     say_unused("download", config)
-    if retry_failed:
-        done = frenchcat.open(out).retry_failed(permanent=permanent, **how)
-    else:
-        lists = urls or []
-        done = agreed(yes, lambda yes: frenchcat.download(lists, out, yes=yes, **how))
+    with watched(log, metrics) as progress:
+        how["progress"] = progress
+        if retry_failed:
+            done = frenchcat.open(out).retry_failed(permanent=permanent, **how)
+        else:
+            lists = urls or []
+            done = agreed(yes, lambda yes: frenchcat.download(lists, out, yes=yes, **how))
     print_info(done, json)
     say_failed(done)
 
@@ -178,18 +198,21 @@ def embed(
     engine: EngineOption = "local",
     workers: Workers = None,
     yes: Yes = False,
+    log: Log = None,
+    metrics: Metrics = None,
     json: Json = False,
 ) -> None:
     """Embed the images and captions of a dataset with CLIP.
 
     Example: frenchcat embed data/mine --config vit-b-32
     """
-    from frenchcat.progress import Bars
+    from frenchcat.watch import watched
 
     how = {"config": config, "set": set_ or (), "engine": engine, "workers": workers}
     say_unused("embed", config)
     opened = frenchcat.open(dataset)
-    done = agreed(yes, lambda yes: opened.embed(yes=yes, progress=Bars(), **how))
+    with watched(log, metrics) as progress:
+        done = agreed(yes, lambda yes: opened.embed(yes=yes, progress=progress, **how))
     print_info(done, json)
 
 

@@ -15,7 +15,11 @@ def publish(
     dataset: Folder,
     to: Annotated[
         str,
-        typer.Option("--to", metavar="ADDRESS", help="postgresql://user@host/db?table=NAME"),
+        typer.Option(
+            "--to",
+            metavar="ADDRESS",
+            help="postgresql://user@host/db?table=NAME or milvus://host/db?table=NAME",
+        ),
     ],
     replace: Annotated[
         bool, typer.Option("--replace", help="Delete another dataset's rows that are there.")

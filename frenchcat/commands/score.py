@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 import frenchcat
-from frenchcat.commands.build import Config, EngineOption, Folder, Json, Set, Workers, say_unused
+from frenchcat.commands.build import (
+    Config,
+    EngineOption,
+    Folder,
+    Json,
+    Log,
+    Metrics,
+    Set,
+    Workers,
+    say_unused,
+)
 
 
 def score(
@@ -12,6 +22,8 @@ def score(
     set_: Set = None,
     engine: EngineOption = "local",
     workers: Workers = None,
+    log: Log = None,
+    metrics: Metrics = None,
     json: Json = False,
 ) -> None:
     """Score images and captions: similarity, punsafe, pwatermark, language, sharpness and more.
@@ -23,12 +35,13 @@ def score(
     Example: frenchcat score data/mine --set 'score.concepts.violence=["a picture of violence",
     "a peaceful picture"]'
     """
-    from frenchcat.progress import Bars
     from frenchcat.terminal import say, say_json, tell
+    from frenchcat.watch import watched
 
     how = {"config": config, "set": set_ or (), "engine": engine, "workers": workers}
     say_unused("score", config)
-    report = frenchcat.open(dataset).score(progress=Bars(), **how)
+    with watched(log, metrics) as progress:
+        report = frenchcat.open(dataset).score(progress=progress, **how)
     for note in report.notes:
         tell(f"note: {note}")
     if json:

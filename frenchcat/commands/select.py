@@ -81,7 +81,8 @@ def export(
     name: Name,
     to: Annotated[Path, typer.Option("--to", metavar="FOLDER", help="A new or empty folder.")],
     format_: Annotated[
-        str, typer.Option("--format", help="webdataset, datacomp, csv, croissant or credits.")
+        str,
+        typer.Option("--format", help="webdataset, datacomp, csv, croissant, credits or lance."),
     ] = "webdataset",
     json: Json = False,
 ) -> None:

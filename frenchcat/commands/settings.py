@@ -20,7 +20,7 @@ def settings(
     config: Config = None,
     set_: Set = None,
     for_: Annotated[
-        str, typer.Option("--for", metavar="VERB", help="build, report, serve or train.")
+        str, typer.Option("--for", metavar="VERB", help="build, plan, report, serve or train.")
     ] = "build",
     json: Json = False,
 ) -> None:

@@ -15,6 +15,7 @@ from frenchcat.curate.config import resolve
 from frenchcat.curate.report.terms import load_terms
 from frenchcat.curate.verdict.rules import check_rules
 from frenchcat.pipeline import BuildSettings
+from frenchcat.scale.settings import ScaleSettings
 from frenchcat.train.settings import TrainSettings
 from tests.docs.blocks import LANGUAGES, PAGES, Block, blocks_of, missing
 from tests.docs.world import World, world
@@ -131,5 +132,7 @@ def test_a_file_that_is_printed_can_be_read(block: Block, tmp_path: Path) -> Non
         check_rules(values)
     elif {"data", "optimizer", "diffusion"} & values.keys():
         resolve(TrainSettings, values)
+    elif {"machine", "prices"} & values.keys():
+        resolve(ScaleSettings, values)
     else:
         resolve(BuildSettings, values)

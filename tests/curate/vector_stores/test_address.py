@@ -21,6 +21,18 @@ from frenchcat.curate.vector_stores.address import StoreAddress, is_store
             "frenchcat",
             "postgres://h/db?table=frenchcat",
         ),
+        (
+            "milvus:///data/cats.db?table=cats",
+            "milvus:///data/cats.db",
+            "cats",
+            "milvus:///data/cats.db?table=cats",
+        ),
+        (
+            "postgresql:///db?host=%2Frun",
+            "postgresql:///db?host=%2Frun",
+            "frenchcat",
+            "postgresql:///db?host=%2Frun&table=frenchcat",
+        ),
     ],
 )
 def test_an_address_has_a_table_and_shows_no_password(
