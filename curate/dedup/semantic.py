@@ -1,10 +1,15 @@
 """Semantic duplicates: pairs of vectors of high cosine, found without comparing all with all.
 
 Reads vectors (an array or a memory-mapped file), writes nothing. A round sends every vector to the
-nearest of a few pivots, vectors drawn by chance, and those of one pivot on to the nearest of some
-of their own, until few enough are left to be compared all with all by one matrix product. A
-near pair may be parted on the way; the next round draws other pivots. Rounds go on until the last
-one has tied together almost nothing new (`LOST` of all that was), so easy data ends early.
+nearest of many pivots, vectors drawn by chance, and compares those of one pivot all with all by one
+matrix product; where too many have the same pivot, they are sent on to pivots of their own. A near
+pair may be parted on the way; the next round draws other pivots. Rounds go on until the last one
+has tied together almost nothing new (`LOST` of all that was), so easy data ends early.
+
+Rows are sent and compared by their sketches (sketches.py), which costs an eighth; only candidates'
+vectors are compared themselves. There are so many pivots that one choice among them is enough: of
+two choices, one within the other, each would part pairs of its own, and more of them the more rows
+there are, which would take more rounds.
 
 Pivots are data: where vectors crowd, pivots crowd, and the leaves stay small. Vectors that almost
 equal a pivot are tied to it and leave the round there, so that an image that was stored a hundred
@@ -14,8 +19,8 @@ Rounds know nothing of each other, so each core runs one of its own, on one thre
 this size lose more by waiting for the other cores than these bring, above all where other programs
 hold them. torch multiplies, since its threads can be counted at run time, and numpy's cannot.
 
-Cost: rounds x rows x (pivots x levels + leaf) x dimensions, that is rows x log(rows).
-Memory: the vectors as they are given, and about 100 bytes per row and core.
+Cost: rounds x rows x (sqrt(pivots) + leaf) x 64. Memory: 128 bytes per row, and about 60 per row
+and core.
 """
 
 from __future__ import annotations
@@ -25,31 +30,28 @@ import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from frenchcat.curate.dedup.cluster import Edges, components, no_edges
+from frenchcat.curate.dedup.partition import split_by, to_pivots
+from frenchcat.curate.dedup.sketches import Sketches, Vectors
 from frenchcat.curate.threads import one_torch_thread
-
-if TYPE_CHECKING:
-    import torch
 
 LOST = 0.001
 """Rounds end when one adds less than this part of all that was tied so far."""
 ROUNDS = (4, 32)
 """At least, and at most."""
-LEAF = 384
+LEAF = 1024
 """Vectors that are compared all with all; smaller parts pairs more often, larger costs more."""
-PIVOTS = 64
+PIVOTS = 16_384
+"""At most, in one choice."""
 _ALMOST = 64
 """A vector this many times closer to its pivot (in 1 - cosine) than the threshold asks leaves."""
 _BLOCK = 8192  # rows turned into float32 at a time
 _AT_ONCE = 8  # rounds, at most: each one begun in vain costs memory and work
 _SEED = 20_191_112
-
-Vectors = NDArray[np.float16] | NDArray[np.float32]
 
 
 def near_vectors(
@@ -86,11 +88,12 @@ def _rounds(vectors: Vectors, cosine: float) -> Generator[Edges]:
 
     def run(number: int) -> Edges:
         chance = np.random.default_rng((_SEED, number))
-        return np.concatenate([no_edges(), *_round(vectors, cosine, chance, stop)])
+        return np.concatenate([no_edges(), *_round(sketches, cosine, chance, stop)])
 
     numbers = iter(range(1, ROUNDS[1] + 1))
     waiting: deque[Future[Edges]] = deque()
     with one_torch_thread(), ThreadPoolExecutor(at_once) as pool:
+        sketches = Sketches(vectors)
         try:
             waiting.extend(pool.submit(run, next(numbers)) for _ in range(at_once))
             while waiting:
@@ -106,54 +109,68 @@ def _clusters(labels: NDArray[np.int64]) -> int:
 
 
 def _round(
-    vectors: Vectors, cosine: float, chance: np.random.Generator, stop: list[bool]
+    sketches: Sketches, cosine: float, chance: np.random.Generator, stop: list[bool]
 ) -> Iterator[Edges]:
-    """One descent of all rows from pivot to pivot, near pairs of each leaf."""
-    waiting = [np.arange(len(vectors), dtype=np.int64)]
+    """One descent of all rows to their pivots, near pairs of each leaf."""
+    waiting = [np.arange(len(sketches), dtype=np.int64)]
     almost = 1 - (1 - cosine) / _ALMOST
     while waiting and not stop:
         rows = waiting.pop()
         if len(rows) <= LEAF:
-            yield _compared(vectors, rows, cosine)
+            yield _compared(sketches, rows, cosine)
             continue
         pivots = np.sort(chance.choice(rows, min(PIVOTS, -(-2 * len(rows) // LEAF)), replace=False))
-        nearest, similarity = _nearest(vectors, rows, pivots)
-        gone = (similarity >= almost) & (pivots[nearest] != rows)
-        yield np.stack([pivots[nearest[gone]], rows[gone]], axis=1)
-        stay, side = rows[~gone], nearest[~gone]
-        order = np.argsort(side, kind="stable")
-        waiting += np.split(stay[order], np.cumsum(np.bincount(side, minlength=len(pivots)))[:-1])
+        nearest, apart = to_pivots(sketches, rows, pivots)
+        at = np.flatnonzero((apart <= sketches.limit(almost)) & (pivots[nearest] != rows))
+        at = at[cosines(sketches, pivots[nearest[at]], rows[at]) >= almost]
+        yield np.stack([pivots[nearest[at]], rows[at]], axis=1)
+        stay = np.ones(len(rows), bool)
+        stay[at] = False
+        rows, side = rows[stay], nearest[stay]
+        waiting += [part for part in split_by(side, rows, len(pivots)) if len(part) > 1]
 
 
-def _nearest(
-    vectors: Vectors, rows: NDArray[np.int64], pivots: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """For each row the number of its nearest pivot, and their cosine."""
-    among = _float32(vectors, pivots).T
-    nearest = np.empty(len(rows), np.int64)
-    similarity = np.empty(len(rows), np.float32)
-    for start in range(0, len(rows), _BLOCK):
+def cosines(
+    sketches: Sketches, left: NDArray[np.int64], right: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    """Of the vectors of rows, (n,) float32, pair by pair."""
+    found = np.empty(len(left), np.float32)
+    for start in range(0, len(left), _BLOCK):
         part = slice(start, start + _BLOCK)
-        highest = (_float32(vectors, rows[part]) @ among).max(dim=1)
-        nearest[part], similarity[part] = highest.indices.numpy(), highest.values.numpy()
-    return nearest, similarity
+        found[part] = (sketches.full(left[part]) * sketches.full(right[part])).sum(dim=1).numpy()
+    return found
 
 
-def _float32(vectors: Vectors, rows: NDArray[np.int64]) -> torch.Tensor:
-    import torch
-
-    return torch.from_numpy(vectors[rows]).to(torch.float32)
-
-
-def _compared(vectors: Vectors, rows: NDArray[np.int64], cosine: float) -> Edges:
+def _compared(sketches: Sketches, rows: NDArray[np.int64], cosine: float) -> Edges:
     """Near pairs of a leaf, all compared with all; of a crowd only what ties it together."""
-    x = _float32(vectors, rows)
-    near = (x @ x.T >= cosine).fill_diagonal_(False)
-    if not near.any():
+    if len(rows) < 2:
         return no_edges()
-    pairs = near.triu().nonzero().numpy()
+    rows = rows[_may_have_near(sketches, rows, cosine)]
+    if not len(rows):
+        return no_edges()
+    x = sketches.full(rows)
+    near = (x @ x.T >= cosine).fill_diagonal_(False)
+    return tied(rows, near.triu().nonzero().numpy())
+
+
+def tied(rows: NDArray[np.int64], pairs: NDArray[np.int64]) -> Edges:
+    """The pairs of places as pairs of rows; of a crowd only what ties it together."""
     if len(pairs) > len(rows):
         labels = components(len(rows), pairs)
         pairs = np.stack([labels, np.arange(len(rows))], axis=1)[labels != np.arange(len(rows))]
     edges: Edges = rows[pairs]
     return edges
+
+
+def _may_have_near(sketches: Sketches, rows: NDArray[np.int64], cosine: float) -> NDArray[np.bool_]:
+    """Which rows are candidates: another one of them has a sketch that is near enough."""
+    import torch
+
+    x = sketches.of(rows)
+    half = x.square().sum(dim=1, keepdim=True) / 2
+    one = torch.ones_like(half)
+    # Minus half the squared distance, by one product.
+    near = torch.cat([x, half, one], dim=1) @ torch.cat([x, -one, -half], dim=1).T
+    near.fill_diagonal_(-torch.inf)
+    found: NDArray[np.bool_] = (near.amax(dim=1) >= sketches.limit(cosine) / -2).numpy()
+    return found
