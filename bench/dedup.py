@@ -160,7 +160,6 @@ def one(kind: str, rows: int) -> dict[str, Any]:
     import torch  # noqa: F401  (loading it is not part of the time)
 
     from frenchcat.curate.dedup.semantic import near_vectors
-    from frenchcat.curate.dedup.semantic_additions import near_added
 
     vectors, planted = vectors_of(kind, rows)
     rounds: list[int] = []
@@ -169,7 +168,7 @@ def one(kind: str, rows: int) -> dict[str, Any]:
     whole = _spent(began, used)
     added = _added(rows)
     began, used = time.perf_counter(), time.process_time()
-    new = near_added(vectors, added, COSINE)
+    new = near_vectors(vectors, COSINE, added=added)
     spent = _spent(began, used)
     return {
         "rows": rows,

@@ -2,8 +2,7 @@
 
     exact.py        equal bytes, equal URLs
     perceptual.py   PDQ hashes that differ in few bits; pdq_variants.py: of mirrored and cut copies
-    semantic.py     CLIP vectors of high cosine; semantic_additions.py: of new rows; both use
-                    sketches.py and partition.py
+    semantic.py     CLIP vectors of high cosine, by sketches.py and partition.py
     cluster.py      all of these relations -> clusters
     survivor.py     a cluster -> the row that stays, by a stated rule
     detectors.py    the table of these: what each reads, its settings, its place in the order

@@ -197,15 +197,13 @@ class Semantic:
     ) -> Edges:
         """Rows whose vectors are near."""
         from frenchcat.curate.dedup.semantic import near_vectors
-        from frenchcat.curate.dedup.semantic_additions import near_added
 
         with dataset.scratch("dedup") as folder:
             numbers, vectors = read_vectors(dataset, rows, folder)
             if not len(numbers):
                 return no_edges()
-            if added is None:
-                return numbers[near_vectors(vectors, settings.semantic_cosine)]
-            return numbers[near_added(vectors, added[numbers], settings.semantic_cosine)]
+            new = None if added is None else added[numbers]
+            return numbers[near_vectors(vectors, settings.semantic_cosine, added=new)]
 
 
 _ALL: tuple[Detector, ...] = (Exact(), Perceptual(), Semantic())

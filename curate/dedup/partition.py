@@ -1,10 +1,13 @@
-"""Sends rows to the nearest of many pivots, without comparing every row with every pivot.
+"""Sends rows to their nearest pivots, without comparing every row with every pivot.
 
-Reads sketches, writes nothing. Pivots are grouped by the nearest of a few heads, which are pivots
-too. A row is compared with all heads, and then with the pivots of its `BEAM` nearest groups. What
-comes of it is almost always the nearest pivot; where it is not, near rows still go the same way.
+Reads sketches, writes nothing. faiss groups the pivots by the nearest of a few heads, which are
+pivots too, and compares a row with all heads, then with the pivots of its nearest groups (an
+inverted file, Jegou et al. 2011). What comes of it are almost always the nearest pivots; where they
+are not, near rows still go the same way. Of equal pivots one counts: else those of an image that is
+there a thousand times would be all that a row beside them is sent to.
 
-Cost: rows x sqrt(pivots). Memory: a block of rows beside the answer, 12 bytes per row.
+Cost: rows x sqrt(pivots), on the threads that OpenMP gives the caller. Memory: a block of rows
+beside the answer.
 """
 
 from __future__ import annotations
@@ -16,84 +19,53 @@ from numpy.typing import NDArray
 
 from frenchcat.curate.dedup.sketches import Sketches
 
-BEAM = 4
-_FEW = 192
+GROUPS = 2
+"""Groups whose pivots a row is compared with, per nearest pivot that is asked for; and 4 more."""
+_FEW = 256
 """Pivots with all of which every row is compared."""
-_BLOCK = 32_768  # rows at a time
+_BLOCK = 16_384  # rows at a time
 
 Rows = NDArray[np.int64]
 Floats = NDArray[np.float32]
 
 
-def to_pivots(sketches: Sketches, rows: Rows, pivots: Rows) -> tuple[Rows, Floats]:
-    """For each row the place of its nearest pivot among `pivots`, and their squared distance."""
-    nearest = np.empty(len(rows), np.int64)
-    apart = np.empty(len(rows), np.float32)
-    send = _Flat(sketches, pivots) if len(pivots) <= _FEW else _Grouped(sketches, pivots)
-    for start in range(0, len(rows), _BLOCK):
-        part = slice(start, start + _BLOCK)
-        nearest[part], apart[part] = send(rows[part])
-    return nearest, apart
+class Pivots:
+    """Rows that others are sent to, (K,) `rows`, sorted."""
+
+    def __init__(self, sketches: Sketches, chosen: Rows) -> None:
+        """`chosen` are rows, sorted; of those whose sketches are equal the first is taken."""
+        import faiss
+
+        points = sketches.of(chosen).numpy()
+        first = np.sort(np.unique(points, axis=0, return_index=True)[1])
+        self.rows: Rows = chosen[first]
+        self._sketches, points = sketches, points[first]
+        groups = 1 if len(first) <= _FEW else math.isqrt(8 * len(first))
+        heads = np.linspace(0, len(first) - 1, groups).astype(np.int64)
+        self._quantizer = faiss.IndexFlatL2(points.shape[1])
+        self._quantizer.add(points[heads])
+        self._index = faiss.IndexIVFFlat(self._quantizer, points.shape[1], groups)
+        self._index.is_trained = True  # the heads are given
+        self._index.add(points)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def nearest(self, rows: Rows, count: int) -> tuple[Rows, Floats]:
+        """(n, count) places in `rows` of the nearest pivots, the nearest first, -1 where there are
+        too few; and (n,) the squared distance to the nearest.
+        """
+        self._index.nprobe = 4 + GROUPS * count
+        places = np.empty((len(rows), count), np.int64)
+        apart = np.empty(len(rows), np.float32)
+        for start in range(0, len(rows), _BLOCK):
+            part = slice(start, start + _BLOCK)
+            squares, places[part] = self._index.search(self._sketches.of(rows[part]).numpy(), count)
+            apart[part] = squares[:, 0]
+        return places, apart
 
 
 def split_by(places: Rows, rows: Rows, count: int) -> list[Rows]:
     """The rows of each of `count` places, in the order given."""
     order = np.argsort(places, kind="stable")
     return np.split(rows[order], np.cumsum(np.bincount(places, minlength=count))[:-1])
-
-
-class _Flat:
-    """Compares every row with every pivot."""
-
-    def __init__(self, sketches: Sketches, pivots: Rows) -> None:
-        self._sketches = sketches
-        self._pivots = sketches.of(pivots)
-        self._half = self._pivots.square().sum(dim=1) / -2
-
-    def __call__(self, rows: Rows) -> tuple[Rows, Floats]:
-        import torch
-
-        x = self._sketches.of(rows)
-        best = torch.addmm(self._half, x, self._pivots.T).max(dim=1)
-        return best.indices.numpy(), (x.square().sum(dim=1) - 2 * best.values).numpy()
-
-
-class _Grouped:
-    """Compares every row with the heads of all groups and the pivots of the nearest ones."""
-
-    def __init__(self, sketches: Sketches, pivots: Rows) -> None:
-        import torch
-
-        self._sketches = sketches
-        heads = np.linspace(0, len(pivots) - 1, math.isqrt(BEAM * len(pivots))).astype(np.int64)
-        # Of heads that are equal one alone has pivots; the others would lead rows nowhere.
-        chosen, group = np.unique(_Flat(sketches, pivots[heads])(pivots)[0], return_inverse=True)
-        self._heads = sketches.of(pivots[heads[chosen]])
-        self._head_half = self._heads.square().sum(dim=1) / -2
-        self._places = split_by(group, np.arange(len(pivots)), len(chosen))
-        self._groups = [sketches.of(pivots[places]) for places in self._places]
-        self._halves = [each.square().sum(dim=1) / -2 for each in self._groups]
-        self._torch = torch
-
-    def __call__(self, rows: Rows) -> tuple[Rows, Floats]:
-        torch = self._torch
-        x = self._sketches.of(rows)
-        beam = min(BEAM, len(self._heads))
-        near = torch.addmm(self._head_half, x, self._heads.T).topk(beam, dim=1).indices
-        of_row = np.repeat(np.arange(len(rows)), beam)
-        members = split_by(near.flatten().numpy(), of_row, len(self._groups))
-        place = np.zeros(len(rows), np.int64)
-        score = np.full(len(rows), -np.inf, np.float32)
-        for group, here in enumerate(members):  # a row is once in a group
-            if not len(here):
-                continue
-            products = torch.addmm(
-                self._halves[group], x[torch.from_numpy(here)], self._groups[group].T
-            )
-            best = products.max(dim=1)
-            values = best.values.numpy()
-            better = values > score[here]
-            taken = here[better]
-            score[taken] = values[better]
-            place[taken] = self._places[group][best.indices.numpy()[better]]
-        return place, x.square().sum(dim=1).numpy() - 2 * score

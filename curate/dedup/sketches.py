@@ -36,11 +36,12 @@ Vectors = NDArray[np.float16] | NDArray[np.float32]
 class Sketches:
     """Unit vectors (N, D) with their sketches (N, S)."""
 
-    def __init__(self, vectors: Vectors) -> None:
+    def __init__(self, vectors: Vectors, project: bool = True) -> None:
+        """Without `project`, and where they are short, vectors are their own sketches."""
         self.vectors = vectors
-        self._stretch = FAR if vectors.shape[1] > SIZE else 1.0
+        self.projected = project and vectors.shape[1] > SIZE
         self._read = 0
-        self._short = self._projected() if vectors.shape[1] > SIZE else vectors
+        self._short = self._projected() if self.projected else vectors
 
     def __len__(self) -> int:
         return len(self.vectors)
@@ -64,7 +65,7 @@ class Sketches:
 
     def limit(self, cosine: float) -> float:
         """The squared distance of sketches up to which vectors may have this cosine."""
-        return 2 * (1 - cosine) * self._stretch + _ROUNDING
+        return 2 * (1 - cosine) * (FAR if self.projected else 1.0) + _ROUNDING
 
     def _projected(self) -> NDArray[np.float16]:
         import torch

@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from frenchcat.curate.dedup import semantic_additions
+from frenchcat.curate.dedup import semantic
 from frenchcat.curate.dedup.cluster import components
-from frenchcat.curate.dedup.semantic_additions import near_added
+from frenchcat.curate.dedup.semantic import near_vectors
 from tests.curate.dedup.test_semantic import plant, topics
 
 
@@ -27,19 +27,19 @@ def test_old_clusters_and_what_new_rows_add_are_all_clusters(
     added = added[chance.permutation(300)]  # new rows lie anywhere
     before = np.flatnonzero(~added)
     known = before[np.argwhere(np.triu(vectors[before] @ vectors[before].T >= 0.9, 1))]
-    edges = near_added(vectors, added, 0.9)
+    edges = near_vectors(vectors, 0.9, added=added)
     assert added[edges].any(axis=1).all()
     found = components(300, np.concatenate([known, edges]))
     assert found.tolist() == brute_force(vectors, 0.9).tolist()
 
 
 def test_many_are_found_among_their_nearest_pivots(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(semantic_additions, "EXHAUSTIVE", 0)
+    monkeypatch.setattr(semantic, "EXHAUSTIVE", 0)
     vectors = topics(20_000, 96, 4)
     ends = plant(vectors, 1000, 0.962)
     added = np.zeros(len(vectors), bool)
     added[::20] = True
-    edges = near_added(vectors.astype(np.float16), added, 0.96)
+    edges = near_vectors(vectors.astype(np.float16), 0.96, added=added)
     assert (vectors[edges[:, 0]] * vectors[edges[:, 1]]).sum(axis=1).min() >= 0.959
     labels = components(len(vectors), edges)
     of_new = ends[added[ends].any(axis=1)]
@@ -52,15 +52,15 @@ def test_another_copy_of_what_is_there_thousands_of_times_costs_no_square(
     exhaustive: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Most pivots are that image, too."""
-    monkeypatch.setattr(semantic_additions, "EXHAUSTIVE", exhaustive)
+    monkeypatch.setattr(semantic, "EXHAUSTIVE", exhaustive)
     vectors = topics(40_000, 32, 3)
     vectors[1000:] = vectors[1000]
     added = np.arange(40_000) >= 39_990
-    edges = near_added(vectors, added, 0.999)
+    edges = near_vectors(vectors, 0.999, added=added)
     labels = components(len(vectors), edges)
     assert set(labels[39_990:].tolist()) == {1000}
     assert len(edges) < 80_000
 
 
 def test_no_new_rows_add_nothing() -> None:
-    assert near_added(topics(50, 96, 0), np.zeros(50, bool), 0.9).shape == (0, 2)
+    assert near_vectors(topics(50, 96, 0), 0.9, added=np.zeros(50, bool)).shape == (0, 2)
