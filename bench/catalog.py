@@ -21,6 +21,7 @@ import resource
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -56,11 +57,11 @@ def main() -> None:
     load = common.load()
     sizes = [given.rows // 100, given.rows // 10, given.rows]
     queries = [
-        kept("catalog", f"queries-{rows}", CODE, lambda r=rows: queried(r, given.rounds))
+        kept("catalog", f"queries-{rows}", CODE, partial(queried, rows, given.rounds))
         for rows in sizes
     ]
     smallest, *others = [
-        kept("catalog", f"report-{rows}", CODE, lambda r=rows: reported(r))
+        kept("catalog", f"report-{rows}", CODE, partial(reported, rows))
         for rows in (max(1, given.rows // 1000), *sizes[:2])
     ]
     series = {name: [(each["rows"], each["sec"][name]) for each in queries] for name in QUERIES}
@@ -97,7 +98,7 @@ def dataset_of(rows: int) -> Path:
 
 def queried(rows: int, rounds: int) -> dict[str, Any]:
     """The queries in a process of their own."""
-    command = [sys.executable, "-m", "bench.catalog", "--one", dataset_of(rows)]
+    command = [sys.executable, "-m", "bench.catalog", "--one", str(dataset_of(rows))]
     done = common.run([*command, "--rounds", str(rounds)], "catalog")
     return {"rows": rows, **common.json_of(done)}
 
@@ -111,7 +112,7 @@ def one(folder: Path, rounds: int) -> dict[str, Any]:
     sec: dict[str, float] = {}
     cpu_sec: dict[str, float] = {}
     found: dict[str, int] = {}
-    with Catalog(Dataset(folder)) as catalog:
+    with Catalog(Dataset(str(folder))) as catalog:
         opened = time.perf_counter() - began
         for name, where in QUERIES.items():
             times = []

@@ -95,7 +95,7 @@ def compared(folder: Path, rounds: int) -> dict[str, Any]:
     runs: dict[str, list[dict[str, Any]]] = {tool: [] for tool in tools}
     for _ in range(rounds):
         for tool, interpreter in tools.items():
-            command = [interpreter, "-m", "bench._pictures", tool, folder]
+            command = [str(interpreter), "-m", "bench._pictures", tool, str(folder)]
             runs[tool].append(common.json_of(common.run(command, tool)))
     names = sorted(path.name for path in folder.glob("*.jpg"))
     print(f"{folder.name}: {len(names)} pictures", flush=True)

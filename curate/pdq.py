@@ -82,8 +82,9 @@ def _dct() -> NDArray[np.float64]:
     """(16, 64): the frequencies 1 to 16 of a cosine transform of 64 points."""
     frequency = np.arange(1, FREQUENCIES + 1)[:, None]
     place = 2 * np.arange(POINTS) + 1
-    matrix: NDArray[np.float64] = np.cos(np.pi / (2 * POINTS) * frequency * place)
-    return matrix * np.sqrt(2 / POINTS)
+    cosines = np.cos(np.pi / (2 * POINTS) * frequency * place)
+    matrix: NDArray[np.float64] = cosines * np.sqrt(2 / POINTS)
+    return matrix
 
 
 def _bits(frequencies: NDArray[np.float64]) -> bytes | None:
