@@ -1,10 +1,12 @@
 """One tool's near-duplicates among a folder of pictures, as JSON; bench.copies runs it for each.
 
-    python -m bench._pictures TOOL FOLDER    TOOL: frenchcat, imagededup, imagehash
+    python -m bench._pictures TOOL FOLDER
 
-Imports nothing of the project but for `frenchcat`: the other two run in a venv of their own. Each
-hashes with a process a core and compares all pictures. Prints the seconds of both parts, libraries
-loaded before, and the pairs found (names).
+TOOL is one of frenchcat, copies, vectors, imagededup, imagehash.
+
+The last two import nothing of the project and run in a venv of their own. Each hashes with a
+process per core and compares all pictures. Prints the seconds of both parts, libraries loaded
+before, and the pairs found (names).
 """
 
 from __future__ import annotations
@@ -21,9 +23,9 @@ Pairs = list[tuple[str, str]]
 
 
 def main(tool: str, folder: Path) -> None:
-    hash_all, find = {"frenchcat": frenchcat, "imagededup": imagededup, "imagehash": imagehash}[
-        tool
-    ]()
+    tools = {"imagededup": imagededup, "imagehash": imagehash}
+    ours = {"frenchcat": frenchcat, "copies": copies, "vectors": vectors}
+    hash_all, find = {**ours, **tools}[tool]()
     began = time.perf_counter()
     hashes = hash_all(folder)
     hashed = time.perf_counter()
@@ -37,19 +39,67 @@ Tool = tuple[Callable[[Path], dict[str, Any]], Callable[[dict[str, Any]], Pairs]
 
 def frenchcat() -> Tool:
     """PDQ and `near_hashes` at their own thresholds."""
+    return _hashed(mirrored=False, cut=False)
+
+
+def copies() -> Tool:
+    """The same with mirrored and cut copies."""
+    return _hashed(mirrored=True, cut=True)
+
+
+def _hashed(mirrored: bool, cut: bool) -> Tool:
     import numpy as np
 
-    from frenchcat.curate.dedup.cluster import components
-    from frenchcat.curate.dedup.perceptual import near_hashes
+    from frenchcat.curate.dedup.perceptual import Copies, near_hashes
     from frenchcat.curate.hashes import PDQ_DISTANCE, PDQ_QUALITY
 
     def find(hashes: dict[str, Any]) -> Pairs:
         names = [name for name, (_, quality) in hashes.items() if quality >= PDQ_QUALITY]
         bits = np.frombuffer(b"".join(hashes[name][0] for name in names), np.uint8).reshape(-1, 32)
-        labels = components(len(names), near_hashes(bits, PDQ_DISTANCE))
-        return [(names[first], names[row]) for row, first in enumerate(labels) if first != row]
+        edges = near_hashes(bits, PDQ_DISTANCE, copies=Copies(mirrored, cut))
+        return _clustered(names, edges)
 
     return _all(_pdq), find
+
+
+def vectors() -> Tool:
+    """Vectors of the bundled model and `near_vectors` at its own threshold."""
+    import numpy as np
+    from PIL import Image
+
+    from frenchcat.curate.clip.model import load_clip
+    from frenchcat.curate.clip.settings import ClipSettings
+    from frenchcat.curate.dedup.detectors import NEAR_COSINE
+    from frenchcat.curate.dedup.semantic import near_vectors
+
+    model = load_clip(ClipSettings(model="mini", compile="no"))
+
+    def encode(folder: Path) -> dict[str, Any]:
+        paths = sorted(folder.glob("*.jpg"))
+        made = [
+            model.encode_pictures([Image.open(path).convert("RGB") for path in part])
+            for part in _parts(paths)
+        ]
+        return dict(zip((path.name for path in paths), np.concatenate(made), strict=True))
+
+    def find(encoded: dict[str, Any]) -> Pairs:
+        return _clustered(
+            list(encoded), near_vectors(np.stack(list(encoded.values())), NEAR_COSINE)
+        )
+
+    return encode, find
+
+
+def _parts(paths: list[Path]) -> list[list[Path]]:
+    return [paths[start : start + 64] for start in range(0, len(paths), 64)]
+
+
+def _clustered(names: list[str], edges: Any) -> Pairs:
+    """Each row of a cluster with its first."""
+    from frenchcat.curate.dedup.cluster import components
+
+    labels = components(len(names), edges)
+    return [(names[first], names[row]) for row, first in enumerate(labels) if first != row]
 
 
 def imagededup() -> Tool:

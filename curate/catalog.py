@@ -23,7 +23,8 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -53,6 +54,8 @@ _LICENCE = f"{licence.COLUMN}(list(value) FILTER (signal = 'license')) AS {licen
 SAID = f"SELECT key, {_OPTED_OUT}, {_SYNTHETIC}, {_LICENCE} FROM {{}} GROUP BY key"
 """SQL: a row's signals in three columns, of a table of signals."""
 _SUCCESS = "status = 'success'"
+_NAMED: dict[str, set[str]] = {"count(*) AS n": set(), "key": {"key"}}
+"""What our own lists of columns name, as far as they do not need every column."""
 _SIMILARITY = "similarity"
 """The score that `caption_similarity` stands for: a hit's own similarity is to the query."""
 
@@ -60,8 +63,12 @@ _SIMILARITY = "similarity"
 class Catalog:
     """The views of one dataset as it is now; use it as a context manager, from one thread."""
 
-    def __init__(self, dataset: Dataset, joined: Sequence[str] | None = None) -> None:
+    def __init__(
+        self, dataset: Dataset, joined: Sequence[str] | None = None, spill: Path | None = None
+    ) -> None:
         """Open it; `joined` are folders of `files.joined()` to have in it, None: all of them.
+
+        With `spill`, an existing folder, memory is bounded (connections.py).
 
         Raises `UserError` where nothing was downloaded.
         """
@@ -69,10 +76,11 @@ class Catalog:
         self._from: dict[str, list[str]] = {}  # folder -> its columns in `samples`
         self._kinds: dict[str, str] | None = None  # of `samples`
         self._sql = ""  # of `samples`
+        self._domains = False  # whether `samples` has the column `domain` added
         shards = dataset.shards("download")
         if not shards:
             raise NotFound(f"{dataset.root} has no shards; run frenchcat download first")
-        self.duck = connection(dataset)
+        self.duck = connection(dataset, spill)
         self._files: dict[str, ParquetFiles] = {}
         chosen = list(files.joined()) if joined is None else list(joined)
         for folder in (*chosen, "rights"):
@@ -178,6 +186,9 @@ class Catalog:
         Raises `UserError` for a condition that is not allowed or names an unknown column.
         """
         chosen = columns if isinstance(columns, str) else ", ".join(map(quoted, columns))
+        named = _NAMED.get(columns) if isinstance(columns, str) else {*columns}
+        if view == "samples" and named is not None and order in (None, "key"):
+            view = self._samples_with(named | (columns_of(where) if where is not None else set()))
         sql = f"SELECT {chosen} FROM {view}"
         if where is not None:
             sql += f" WHERE {checked(where)}"
@@ -218,7 +229,7 @@ class Catalog:
         urls = self.duck.sql("SELECT key, url FROM samples").to_arrow_table()
         domains = [domain_of(url) for url in urls["url"].to_pylist()]
         self.duck.register("domains", pa.table({"key": urls["key"], "domain": domains}))
-        self._kinds = None
+        self._kinds, self._domains = None, True
         self.duck.execute(
             "CREATE OR REPLACE TEMP VIEW samples AS "
             f"SELECT stored.*, domains.domain FROM ({self._sql}) stored JOIN domains USING (key)"
@@ -247,21 +258,41 @@ class Catalog:
 
         `listed` are the columns of `rows` that it has: not those that say why a row failed.
         """
+        self._listed = tuple(listed)
         self._from["shards"] = [name for name in listed if name != "shard"]
         taken = {folded(name) for name in listed}
-        joins, chosen = "", ", ".join(f"rows.{quoted(name)}" for name in listed)
         for folder in joined:
             self._view(folder, self._files[folder].sql())
-            joins += self._join(folder, self._files[folder].schema.names, taken)
+            self._take(folder, self._files[folder].schema.names, taken)
         if "rights" in self._files:
             self._view("rights", self._files["rights"].sql())
             self._view("said", SAID.format("rights"))
-            joins += self._join("said", ("key", *files.SAID), taken)
-        for folder, names in list(self._from.items())[1:]:
-            chosen += "".join(f", {folder}.{quoted(name)}" for name in names)
-        chosen += self._alias() + self._licence() + self._later()
-        self._sql = f"SELECT {chosen} FROM rows{joins} WHERE {_SUCCESS}{self._present()}"
+            self._take("said", ("key", *files.SAID), taken)
+        self._condition = f"{_SUCCESS}{self._present()}"
+        self._sql = self._joined(list(self._from)[1:])
         self._view("samples", self._sql)
+
+    def _joined(self, folders: Sequence[str]) -> str:
+        """SQL of `samples` with the columns of these folders alone beside those of `rows`."""
+        chosen = ", ".join(f"rows.{quoted(name)}" for name in self._listed)
+        for folder in folders:
+            chosen += "".join(f", {folder}.{quoted(name)}" for name in self._from[folder])
+        if "scores" in folders:
+            chosen += self._alias()
+        chosen += self._licence() + self._later()
+        joins = "".join(f" LEFT JOIN {folder} USING (key)" for folder in folders)
+        return f"SELECT {chosen} FROM rows{joins} WHERE {self._condition}"
+
+    def _samples_with(self, names: Set[str]) -> str:
+        """`samples`, joined with those folders only that have these columns: joins are costly."""
+        wanted = {folded(name) for name in names}
+        if folded(files.CAPTION_SIMILARITY) in wanted:
+            wanted = wanted - {folded(files.CAPTION_SIMILARITY)} | {_SIMILARITY}
+        owned = {folder: set(map(folded, own)) for folder, own in self._from.items()}
+        there = owned.pop("shards") | set(map(folded, self._listed))
+        if self._domains or wanted - there.union(*owned.values()):
+            return "samples"
+        return f"({self._joined([f for f, own in owned.items() if own & wanted])}) AS samples"
 
     def _alias(self) -> str:
         """SQL of the score `similarity` by its other name, where there is that score."""
@@ -282,12 +313,11 @@ class Catalog:
         missing = [name for name in LATER if name not in there]
         return "".join(f", NULL::{LATER[name]} AS {name}" for name in missing)
 
-    def _join(self, view: str, names: Sequence[str], taken: set[str]) -> str:
-        """The join of a view by those of its columns that are not taken yet; they are from now."""
+    def _take(self, view: str, names: Sequence[str], taken: set[str]) -> None:
+        """Have those columns of a view in `samples` that are not taken yet; they are from now."""
         names = [name for name in names if folded(name) not in taken]
         self._from[view] = names
         taken |= {folded(name) for name in names}
-        return f" LEFT JOIN {view} USING (key)"
 
     def _described(self, view: str) -> dict[str, str]:
         """Name -> DuckDB type of a view's columns."""

@@ -42,7 +42,7 @@ from frenchcat.curate.urls import domain_of
 if TYPE_CHECKING:
     import pyarrow as pa
 
-PLACES = ("key", "shard", "cluster", "duplicate_of", "also_seen_as")
+PLACES = ("key", "shard", "cluster", "duplicate_of", "also_seen_as", "image_cluster")
 """Columns that hold places in one dataset."""
 _SOME = 2_000
 """Vectors from which it is learnt how far apart different images are."""

@@ -75,6 +75,7 @@ DUPLICATES = ShardFile(
     columns=(
         *("cluster", "duplicate_of", "kind", "multiplicity"),
         *("also_seen", "also_seen_domains", "contradicting", "also_seen_as", "caption_distance"),
+        "image_cluster",
     ),
 )
 VERDICTS = ShardFile(

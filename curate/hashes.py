@@ -48,27 +48,31 @@ def pdq_and_quality(picture: Image.Image | NDArray[np.uint8]) -> tuple[bytes, in
     `picture` is a Pillow image of any mode and size, or (H, W, 3) uint8 in RGB. Small and large
     ones are brought to a middle size first.
     """
-    import pdqhash
     from PIL import Image
 
     from frenchcat.curate.image import open_image
+    from frenchcat.curate.pdq import compute
 
-    if isinstance(picture, np.ndarray):
-        picture = Image.fromarray(picture)
-    pixels = np.asarray(_fitted(open_image(picture)))
-    bits, quality = pdqhash.compute(np.ascontiguousarray(pixels))
-    return np.packbits(bits).tobytes(), int(quality)
+    if not isinstance(picture, np.ndarray):
+        return compute(np.asarray(_fitted(open_image(picture))))
+    if _is_middling(picture.shape[1], picture.shape[0]):
+        return compute(picture)
+    return compute(np.asarray(_fitted(Image.fromarray(picture))))
 
 
 def _fitted(picture: Image.Image) -> Image.Image:
     """At a size that PDQ reads well and quickly; most images stay as they are."""
     from PIL import Image
 
+    if _is_middling(*picture.size):
+        return picture
     factor = min(picture.size) // _ENOUGH
     if factor > 1:
         return picture.reduce(factor)
     scale = _LEAST / max(picture.size)
-    if scale <= 1:
-        return picture
     width, height = (max(1, round(scale * side)) for side in picture.size)
     return picture.resize((width, height), Image.Resampling.BICUBIC)
+
+
+def _is_middling(width: int, height: int) -> bool:
+    return max(width, height) >= _LEAST and min(width, height) < 2 * _ENOUGH

@@ -9,24 +9,25 @@ column `kind`, what has the comparison made again, the report.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from frenchcat.curate.command_text import shell_command
 from frenchcat.curate.config import settings
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.dedup.cluster import Edges, no_edges
+from frenchcat.curate.dedup.earlier import CLUSTER, IMAGE
 from frenchcat.curate.dedup.rows import StoredRows, read_vectors, vectors_digest
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.hashes import PDQ_DISTANCE, PDQ_QUALITY
 from frenchcat.curate.makers import score_command
 from frenchcat.curate.urls import canonical_url
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
+Added = NDArray[np.bool_] | None
+"""Which rows are new; None where all rows are compared."""
 NEAR_COSINE = 0.96
 """Of two CLIP vectors: the images are near copies; removals take it, too."""
 
@@ -39,6 +40,10 @@ class PerceptualSettings:
     """Bits (of 256) by which PDQ hashes of duplicates may differ."""
     perceptual_quality: int = Field(default=PDQ_QUALITY, ge=0, le=100)
     """PDQ hashes of images with less detail than this tie nothing."""
+    perceptual_mirrored: bool = False
+    """Whether images mirrored left to right are duplicates, too."""
+    perceptual_cut: bool = False
+    """Whether images of which a few percent are cut off are duplicates, too."""
 
 
 @settings
@@ -75,8 +80,21 @@ class Detector(Protocol):
         """
         ...
 
-    def edges(self, dataset: Dataset, rows: StoredRows, settings: DetectorSettings) -> Edges:
-        """(E, 2) int64: numbers of rows that are duplicates."""
+    @property
+    def grows(self) -> str | None:
+        """The column of duplicates/ with the clusters onto which the edges of new rows are put.
+
+        None: it compares all rows each time.
+        """
+        ...
+
+    def edges(
+        self, dataset: Dataset, rows: StoredRows, settings: DetectorSettings, added: Added = None
+    ) -> Edges:
+        """(E, 2) int64: numbers of rows that are duplicates.
+
+        With `added` (rows,) pairs of two rows that are not added may be left out.
+        """
         ...
 
 
@@ -84,13 +102,16 @@ class Exact:
     """Equal bytes, of the original or as stored, or one URL in any spelling."""
 
     name = "exact"
+    grows = None
     scores: Mapping[str, str] = {}
 
     def inputs(self, dataset: Dataset, shard: str, scores: Mapping[str, str]) -> Mapping[str, str]:
         """The sidecar alone."""
         return {}
 
-    def edges(self, dataset: Dataset, rows: StoredRows, settings: DetectorSettings) -> Edges:
+    def edges(
+        self, dataset: Dataset, rows: StoredRows, settings: DetectorSettings, added: Added = None
+    ) -> Edges:
         """Rows that share a hash or a URL."""
         from frenchcat.curate.dedup.exact import equal_values
 
@@ -103,6 +124,7 @@ class Perceptual:
     """PDQ hashes that differ in few bits."""
 
     name = "perceptual"
+    grows = IMAGE
     scores: Mapping[str, str] = {"pdq": "string", "pdq_quality": "int64"}
 
     def inputs(self, dataset: Dataset, shard: str, scores: Mapping[str, str]) -> Mapping[str, str]:
@@ -115,12 +137,16 @@ class Perceptual:
             f"{score_command(dataset, ['pdq'])}, or compare without them: {without}"
         )
 
-    def edges(self, dataset: Dataset, rows: StoredRows, settings: DetectorSettings) -> Edges:
+    def edges(
+        self, dataset: Dataset, rows: StoredRows, settings: DetectorSettings, added: Added = None
+    ) -> Edges:
         """Rows whose hashes are near, of those with enough detail."""
-        from frenchcat.curate.dedup.perceptual import near_hashes
+        from frenchcat.curate.dedup.perceptual import Copies, near_hashes
 
         numbers, pdq = hashes_of(rows, settings.perceptual_quality)
-        return numbers[near_hashes(pdq, settings.perceptual_distance)]
+        new = None if added is None else added[numbers]
+        copies = Copies(settings.perceptual_mirrored, settings.perceptual_cut)
+        return numbers[near_hashes(pdq, settings.perceptual_distance, new, copies)]
 
 
 def without_method(dataset: Dataset, method: str) -> str:
@@ -145,6 +171,7 @@ class Semantic:
     """CLIP vectors of high cosine."""
 
     name = "semantic"
+    grows = CLUSTER
     scores: Mapping[str, str] = {}
 
     def inputs(self, dataset: Dataset, shard: str, scores: Mapping[str, str]) -> Mapping[str, str]:
@@ -158,14 +185,18 @@ class Semantic:
             )
         return found
 
-    def edges(self, dataset: Dataset, rows: StoredRows, settings: DetectorSettings) -> Edges:
+    def edges(
+        self, dataset: Dataset, rows: StoredRows, settings: DetectorSettings, added: Added = None
+    ) -> Edges:
         """Rows whose vectors are near."""
         from frenchcat.curate.dedup.semantic import near_vectors
 
         with dataset.scratch("dedup") as folder:
             numbers, vectors = read_vectors(dataset, rows, folder)
-            edges = near_vectors(vectors, settings.semantic_cosine) if len(numbers) else no_edges()
-            return numbers[edges]
+            if not len(numbers):
+                return no_edges()
+            new = None if added is None else added[numbers]
+            return numbers[near_vectors(vectors, settings.semantic_cosine, added=new)]
 
 
 _ALL: tuple[Detector, ...] = (Exact(), Perceptual(), Semantic())

@@ -17,9 +17,10 @@ every stored image that is not removed, in key order::
 
 The last five are null where images were compared by meaning alone.
 
-A row added anywhere may join two clusters elsewhere, so the stage is one step over all shards:
-when nothing changed it is skipped, when anything did all images are compared again. Cost: that of
-perceptual.py and semantic.py, near-linear in rows.
+A row added anywhere may join two clusters elsewhere, so the stage is one step over all shards. When
+nothing changed it is skipped. Where shards were only added, new rows are compared with all others
+and old ones keep their clusters, which may grow together (earlier.py). When anything else changed,
+all images are compared again. Cost: that of perceptual.py and semantic.py, near-linear in rows.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ from frenchcat.curate.dedup import rows as gather
 from frenchcat.curate.dedup.cluster import components, sizes
 from frenchcat.curate.dedup.context import Contexts, contexts, read_captions
 from frenchcat.curate.dedup.detectors import DETECTORS, Detector
+from frenchcat.curate.dedup.earlier import IMAGE, Earlier, compared_shards, made_of, read_earlier
 from frenchcat.curate.dedup.rows import StoredRows
 from frenchcat.curate.dedup.settings import DedupSettings
 from frenchcat.curate.dedup.survivor import survivors
@@ -53,7 +55,7 @@ if TYPE_CHECKING:
 
 STAGE = "dedup"
 KINDS = tuple(DETECTORS)
-VERSION = 2
+VERSION = 3  # vectors are sought by their sketches, with other misses among a thousand pairs
 _LOOKS = ("exact", "perceptual")
 """The methods that tell the same image; the others tell images of the same thing."""
 
@@ -68,6 +70,7 @@ class DedupReport:
     kinds: dict[str, int] = field(default_factory=dict)  # of the duplicates
     contradicted: int = 0  # rows whose image others say something else of
     skipped: bool = False  # all was up to date
+    compared: int = field(default=0, compare=False)  # rows compared with all others, this time
     notes: tuple[str, ...] = ()  # what was asked for and not done, with the reason
 
 
@@ -80,6 +83,7 @@ class DuplicateRows:
     kind: NDArray[np.int64]  # place in KINDS
     multiplicity: NDArray[np.int64]
     contexts: Contexts
+    image: NDArray[np.int64] | None  # the cluster by looks; None where these were not compared
 
 
 def dedup(
@@ -104,10 +108,12 @@ def dedup(
     inputs = {shard: gather.inputs(dataset, shard, chosen) for shard in shards}
     if gone := removed_keys(dataset):
         inputs["removed"] = {"keys": digest_of(sorted(gone))}
-    signature, made_of = signature_of(settings), {"all": digest_of(inputs)}
-    skipped = all(is_made(dataset, signature, shard, lambda: made_of) for shard in shards)
+    signature, now = signature_of(settings), made_of(inputs)
+    skipped = all(is_made(dataset, signature, shard, lambda: now) for shard in shards)
+    compared = 0
     if not skipped:
-        _run(dataset, settings, made_of, shards, progress)
+        old = compared_shards(dataset, signature, inputs, shards)
+        compared = _run(dataset, settings, now, shards, old, progress)
     counts = record(dataset, signature, shards)
     kinds: dict[str, int] = {name: counts[name] for name in KINDS if counts.get(name)}
     return DedupReport(
@@ -117,6 +123,7 @@ def dedup(
         kinds=kinds,
         contradicted=counts["contradicted"],
         skipped=skipped,
+        compared=compared,
         notes=notes,
     )
 
@@ -139,17 +146,20 @@ def signature_of(settings: DedupSettings) -> Signature:
 def _run(
     dataset: Dataset,
     settings: DedupSettings,
-    made_of: Inputs,
+    inputs: Inputs,
     shards: Sequence[str],
+    old: Sequence[str],
     progress: Progress,
-) -> None:
+) -> int:
+    """Compare and publish; how many rows were compared with all others."""
     signature = signature_of(settings)
     with contextlib.ExitStack() as stack:
         progress.begin(STAGE, len(shards))
         stack.callback(progress.end)
         columns = {k: v for one in _chosen(settings) for k, v in one.scores.items()}
         rows = gather.read_rows(dataset, shards, columns)
-        found = find(dataset, rows, settings)
+        earlier = _worth_using(read_earlier(dataset, rows, old)) if old else None
+        found = find(dataset, rows, settings, earlier)
         publication = stack.enter_context(dataset.publish(STAGE))
         keys = np.array(rows.keys, object)
         start = 0
@@ -157,10 +167,16 @@ def _run(
             part = slice(start, start + count)
             counts = _write(publication, shard, keys, found, part)
             outputs = [relative(shard)]
-            write_marker(publication, signature, shard, made_of, counts, outputs)
+            write_marker(publication, signature, shard, inputs, counts, outputs)
             start += count
             progress.advance(count)
             progress.shard_done(shard, counts)
+    return rows.table.num_rows if earlier is None else int(earlier.added.sum())
+
+
+def _worth_using(earlier: Earlier) -> Earlier | None:
+    """None where so many rows are new that comparing all anew is quicker."""
+    return earlier if 2 * earlier.added.sum() <= len(earlier.added) else None
 
 
 def _chosen(settings: DedupSettings) -> list[Detector]:
@@ -173,13 +189,18 @@ def relative(shard: str) -> str:
     return files.DUPLICATES.of(shard)
 
 
-def find(dataset: Dataset, rows: StoredRows, settings: DedupSettings) -> DuplicateRows:
-    """Clusters, survivors and kinds of all rows."""
+def find(
+    dataset: Dataset, rows: StoredRows, settings: DedupSettings, earlier: Earlier | None = None
+) -> DuplicateRows:
+    """Clusters, survivors and kinds of all rows; those of an earlier search grow."""
     total = rows.table.num_rows
+    added = None if earlier is None else earlier.added
     stages: list[tuple[str, NDArray[np.int64]]] = []
     labels = np.arange(total, dtype=np.int64)
     for detector in _chosen(settings):
-        labels = components(total, detector.edges(dataset, rows, settings), labels)
+        labels = components(total, detector.edges(dataset, rows, settings, added), labels)
+        if earlier is not None and detector.grows is not None:
+            labels = components(total, earlier.edges[detector.grows], labels)
         stages.append((detector.name, labels))
     stays = survivors(labels, rows.qualities(), settings.survivor)
     kind = np.full(total, -1, np.int64)
@@ -188,14 +209,15 @@ def find(dataset: Dataset, rows: StoredRows, settings: DedupSettings) -> Duplica
     kind[stays == np.arange(total)] = -1
     # Detectors are chosen in the order of their evidence: the last of these has the others' links.
     images = [by for method, by in stages if method in _LOOKS]
+    image = images[-1] if images else None
     said = contexts(
-        images[-1] if images else None,
+        image,
         rows.table["caption"].to_pylist(),
         rows.table["url"].to_pylist(),
-        read_captions(dataset, rows, images[-1] if images else None),
+        read_captions(dataset, rows, image),
         settings.context_distance,
     )
-    return DuplicateRows(labels, stays, kind, sizes(labels), said)
+    return DuplicateRows(labels, stays, kind, sizes(labels), said, image)
 
 
 def _write(
@@ -219,6 +241,7 @@ def _write(
             "kind": pa.array(kinds, pa.string()),
             "multiplicity": pa.array(found.multiplicity[part], pa.int32()),
             **_contexts(keys, found.contexts, part),
+            IMAGE: _images(keys, found.image, part),
         }
     )
     pq.write_table(table, publication.path(relative(shard)), compression="zstd")
@@ -227,6 +250,14 @@ def _write(
     heads = int(np.sum((found.cluster[part] == own) & (found.multiplicity[part] > 1)))
     counts = {"rows": len(own), "clusters": heads, "contradicted": contradicted}
     return {**counts, **dict(sorted(tied.items()))}
+
+
+def _images(keys: NDArray[np.object_], image: NDArray[np.int64] | None, part: slice) -> pa.Array:
+    import pyarrow as pa
+
+    if image is None:
+        return pa.nulls(part.stop - part.start, pa.string())
+    return pa.array(keys[image[part]], pa.string())
 
 
 def _contexts(keys: NDArray[np.object_], found: Contexts, part: slice) -> dict[str, pa.Array]:

@@ -330,23 +330,24 @@ def _contradicting(catalog: Catalog, examples: Examples) -> tuple[int, tuple[Clu
     """How many rows are contradicted by others with their image; some clusters, by chance."""
     if "contradicting" not in columns_of(catalog, "duplicates"):
         return 0, ()  # compared by an older version
-    found = rows_of(
-        catalog,
-        "SELECT cluster, count(*) FROM duplicates WHERE contradicting > 0 GROUP BY 1 "
-        f"ORDER BY {turn('cluster')}",
+    ((rows,),) = rows_of(catalog, "SELECT count(*) FROM duplicates WHERE contradicting > 0")
+    sizes = dict(
+        rows_of(
+            catalog,
+            "SELECT cluster, count(*) FROM duplicates WHERE contradicting > 0 GROUP BY 1 "
+            f"ORDER BY {turn('cluster')} LIMIT {CONTRADICTED}",
+        )
     )
-    chosen = [name for name, _ in found[:CONTRADICTED]]
     members = examples.first(
         "duplicates.cluster",
         turn("samples.key"),
         MEMBERS,
         "samples JOIN duplicates USING (key)",
-        f"duplicates.contradicting > 0 AND {among('duplicates.cluster', chosen)}",
+        f"duplicates.contradicting > 0 AND {among('duplicates.cluster', list(sizes))}",
         "duplicates.kind",
     )
-    sizes = dict(found)
-    shown = tuple(Cluster(name, int(sizes[name]), members[name]) for name in chosen)
-    return sum(sizes.values()), shown
+    shown = tuple(Cluster(name, int(size), members[name]) for name, size in sizes.items())
+    return int(rows), shown
 
 
 def _shown(catalog: Catalog, examples: Examples) -> list[Cluster]:

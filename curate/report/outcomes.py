@@ -13,6 +13,7 @@ URLs. Memory grows with the number of hosts and of other URLs, not with the numb
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from frenchcat.curate import files
@@ -31,9 +32,12 @@ NOT_EMBEDDED = "not_embedded"
 _FAILED = "rows.status IS DISTINCT FROM 'success'"
 
 
-def open_outcomes(dataset: Dataset) -> Catalog:
-    """The catalog with the view `outcomes`. Raises `UserError` where nothing was downloaded."""
-    catalog = Catalog(dataset)
+def open_outcomes(dataset: Dataset, spill: Path | None = None) -> Catalog:
+    """The catalog with the view `outcomes`; `spill` is the catalog's.
+
+    Raises `UserError` where nothing was downloaded.
+    """
+    catalog = Catalog(dataset, spill=spill)
     try:
         _add_view(catalog)
         _add_domains(catalog)

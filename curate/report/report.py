@@ -2,13 +2,15 @@
 
 Reads a dataset through DuckDB and its tars, writes nothing (page.py does). The page is bounded
 whatever the dataset's size: numbers are aggregates, images a fixed number. Cost: some thirty
-passes over the columns named, one over the captions. Memory: no list of rows, but DuckDB joins
-scores, duplicates and verdicts to the rows by key, and holds one side: some hundred bytes per row.
+passes over the columns named, one over the captions. Memory: no list of rows; what DuckDB holds of
+joins and groups is bounded, and the rest lies in temporary files (connections.py).
 """
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.manifest import Manifest
@@ -61,7 +63,10 @@ def make_report(dataset: Dataset, settings: ReportSettings | None = None) -> Rep
     settings = settings or ReportSettings()
     terms = load_terms(settings.terms)
     manifest = dataset.manifest()
-    with open_outcomes(dataset) as catalog:
+    with (
+        tempfile.TemporaryDirectory(prefix="frenchcat-report-") as spill,
+        open_outcomes(dataset, Path(spill)) as catalog,
+    ):
         examples = Examples(catalog)
         cards, domains = gather.sites(catalog, examples, settings.blur_above)
         return Report(

@@ -1,7 +1,7 @@
 """`pdq` and `pdq_quality`: a hash of an image's looks, as 64 hex digits, and its quality.
 
 Reads the stored image; see curate/hashes.py. Lists of PDQ hashes are exchanged in hex.
-Cost: 2-3 ms per image.
+Cost: .5 ms per image of 256 x 256 pixels, four times as much with twice the side.
 """
 
 from __future__ import annotations

@@ -318,3 +318,39 @@ def test_a_folder_beside_the_dataset_is_outside(dataset: Dataset) -> None:
         with pytest.raises(duckdb.Error):
             catalog.duck.execute(f"COPY samples TO '{secret}'")
     assert secret.read_text() == "a\n1\n"
+
+
+CONDITIONS = [
+    *("width >= 2", "punsafe > 0.3", "keep", "keep is null", "duplicate_of is null"),
+    *("coalesce(punsafe, 1) > 0.3 and (keep is null or width = 9)", "shard = '00001'"),
+    *("caption_similarity > 0.1", "Similarity > 0.1", "samples.PUNSAFE is null", "artist = 'Ann'"),
+]
+
+
+@pytest.mark.parametrize("where", CONDITIONS)
+def test_a_query_that_joins_what_it_names_says_what_the_whole_view_says(
+    dataset: Dataset, where: str
+) -> None:
+    scores = {"key": ["000000000", "000000001"], "punsafe": [0.5, None], "similarity": [0.3, 0.0]}
+    write(dataset, "scores/00000.parquet", scores)
+    copies = {"key": ["000000001"], "duplicate_of": ["000000000"]}
+    write(dataset, "duplicates/00000.parquet", copies)
+    write(dataset, "verdicts/00001.parquet", {"key": ["000010000"], "keep": [False]})
+    log(dataset, Request(1, "key", "2026-01-01T00:00:00Z", keys=("000000001",)))
+    with Catalog(dataset) as catalog:
+        whole = catalog.run(f"SELECT key FROM samples WHERE {where} ORDER BY key")
+        assert catalog.keys(where) == whole["key"].to_pylist()
+        assert catalog.count(where) == whole.num_rows
+        chosen = catalog.table(["key", "keep"], where, order="key")
+        assert chosen["key"].to_pylist() == whole["key"].to_pylist()
+
+
+def test_a_query_reads_no_folder_that_it_does_not_name(dataset: Dataset) -> None:
+    """Joining a folder costs more than the rest of most queries."""
+    for folder in ("scores", "verdicts"):
+        write(dataset, f"{folder}/00000.parquet", {"key": ["000000000"], folder: [1]})
+    with Catalog(dataset) as catalog:
+        Path(dataset.path("verdicts/00000.parquet")).write_bytes(b"gone")
+        assert catalog.count("width = 1") == 1
+        assert catalog.keys("scores = 1") == ["000000000"]
+        assert catalog.table(["key", "scores"]).num_rows == 3

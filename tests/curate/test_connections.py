@@ -59,3 +59,20 @@ def test_a_time_with_a_zone_is_told_in_utc(tmp_path: Path, monkeypatch: pytest.M
     with connection(Dataset(str(tmp_path))) as duck:
         sql = "SELECT (TIMESTAMPTZ '2024-01-02 03:04:05+00')::VARCHAR"
         assert duck.execute(sql).fetchall() == [("2024-01-02 03:04:05+00",)]
+
+
+def test_a_connection_that_spills_takes_no_more_than_its_memory(tmp_path: Path) -> None:
+    """Groups of 400,000 long texts are more than that."""
+    dataset, spill = Dataset(str(tmp_path / "d")), tmp_path / "spill"
+    for folder in (tmp_path / "d", spill):
+        folder.mkdir()
+    asked = numbers(tmp_path / "d", 1)
+    with connection(dataset, spill) as duck:
+        assert duck.execute(asked).fetchall() == [(1,)]
+        with pytest.raises(duckdb.PermissionException):
+            duck.execute(numbers(tmp_path, 2))
+        texts = "SELECT repeat(i::VARCHAR, 150) AS text FROM range(400_000) AS numbers(i)"
+        grouped = f"SELECT count(*) FROM (SELECT text, count(*) FROM ({texts}) GROUP BY 1)"
+        assert duck.execute(grouped).fetchall() == [(400_000,)]
+        limit = duck.execute("SELECT current_setting('memory_limit')").fetchall()
+        assert limit == [("244.1 MiB",)]

@@ -61,7 +61,7 @@ def test_planted_pairs_are_found_and_nothing_that_is_not_near(kind: str) -> None
 
 
 def test_the_same_vectors_give_the_same_edges() -> None:
-    vectors = topics(3000, 32, 5)
+    vectors = topics(4000, 32, 5)
     np.testing.assert_array_equal(near_vectors(vectors, 0.95), near_vectors(vectors, 0.95))
 
 
@@ -77,7 +77,7 @@ def test_a_picture_stored_thousands_of_times_is_one_cluster_and_no_square() -> N
 def test_rounds_end_when_nothing_more_comes() -> None:
     told: list[tuple[int, int]] = []
     near_vectors(
-        unit(np.random.default_rng(0).standard_normal((2000, 64))),
+        unit(np.random.default_rng(0).standard_normal((4000, 64))),
         0.96,
         lambda *round_: told.append(round_),
     )
