@@ -163,18 +163,20 @@ def _round(
     seekers = seekers[stays[seekers]]
     probed = near[seekers] if whole else pivots.nearest(seekers, ADDED_PROBES)[0]
     cells = [split_by(home[each], each, len(pivots)) for each in (seekers, every[stays & ~seeks])]
-    for own, old, visitors in zip(*cells, _visitors(probed, seekers, len(pivots)), strict=True):
+    for own, old, visitors in zip(
+        *cells, _visitors(probed, home[seekers], seekers, len(pivots)), strict=True
+    ):
         if stop:
             return
         yield _compared(sketches, cosine, own, old, visitors)
 
 
-def _visitors(probed: Rows, seekers: Rows, count: int) -> list[Rows]:
+def _visitors(probed: Rows, home: Rows, seekers: Rows, count: int) -> list[Rows]:
     """For each place the rows that look into it, those at home there left out."""
-    places = probed[:, 1:].ravel()
-    rows = np.repeat(seekers, probed.shape[1] - 1)
-    there = places >= 0
-    return split_by(places[there], rows[there], count)
+    # Not all but the first: of more places that are asked for, another may be found the nearest.
+    away = (probed >= 0) & (probed != home[:, None])
+    rows = np.broadcast_to(seekers[:, None], probed.shape)
+    return split_by(probed[away], rows[away], count)
 
 
 def _compared(
