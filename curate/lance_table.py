@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from frenchcat.curate import embed, tars
+from frenchcat.curate import embeddings, tars
 from frenchcat.curate.catalog import Catalog
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import UserError
@@ -125,17 +125,17 @@ class _LanceRows:
             fields += [pa.field(name, kind) for name in VECTORS]
         about = {"selection": selection.name, "digest": selection.digest, "sql": selection.sql}
         if self._dimension is not None:
-            about["model"] = str(embed.model_of(dataset)["model"])
-            about["weights"] = str(embed.model_of(dataset)["weights"])
+            about["model"] = str(embeddings.model_of(dataset)["model"])
+            about["weights"] = str(embeddings.model_of(dataset)["weights"])
         self.schema = pa.schema(fields, {"frenchcat": json_text(about)})
 
     def _model_dimension(self) -> int | None:
-        if self._dataset.manifest().entry(embed.STAGE).settings is None:
+        if self._dataset.manifest().entry(embeddings.STAGE).settings is None:
             self.left_out.append(
                 f"vectors, since nothing is embedded; first: frenchcat embed {self._dataset.root}"
             )
             return None
-        return int(embed.model_of(self._dataset)["dimension"])
+        return int(embeddings.model_of(self._dataset)["dimension"])
 
     def _of_the_catalog(self) -> dict[str, Any]:
         """Name -> type of the columns beside those of the selection."""
@@ -228,7 +228,7 @@ class _LanceRows:
 
         dimension = self._dimension or 0
         try:
-            embedded, vectors = embed.vectors_of_shard(self._dataset, shard, by)
+            embedded, vectors = embeddings.vectors_of_shard(self._dataset, shard, by)
         except FileNotFoundError:  # the shard is not embedded yet
             embedded, vectors = [], np.empty((0, dimension), np.float16)
         place = {key: at for at, key in enumerate(embedded)}

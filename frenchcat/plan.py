@@ -301,4 +301,3 @@ def _free(out: str) -> int | None:
     folder = Path(out).expanduser().absolute()
     there = next(path for path in (folder, *folder.parents) if path.exists())
     return shutil.disk_usage(there).free
-
