@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from frenchcat.curate.command_text import shell_command
 from frenchcat.curate.errors import NotFound, UserError
 from frenchcat.train import checkpoint
 from frenchcat.train.checkpoint import State
@@ -154,7 +155,7 @@ def check_trained_on(run: Path, dataset: Path) -> None:
     if Path(place).exists() and Path(place).resolve() != dataset.resolve():
         raise UserError(
             f"{run} was trained on {place}, not on {dataset}: the keys there are those of other "
-            f"images; ask there: frenchcat used {place}"
+            f"images; ask there: {shell_command('used', place)}"
         )
 
 
