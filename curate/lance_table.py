@@ -132,14 +132,8 @@ class _LanceRows:
 
     def _model_dimension(self) -> int | None:
         if self._dataset.manifest().entry(embeddings.STAGE).settings is None:
-<<<<<<< HEAD
             first = shell_command("embed", self._dataset.root)
             self.left_out.append(f"vectors, since nothing is embedded; first: {first}")
-=======
-            self.left_out.append(
-                f"vectors, since nothing is embedded; first: frenchcat embed {self._dataset.root}"
-            )
->>>>>>> large
             return None
         return int(embeddings.model_of(self._dataset)["dimension"])
 
