@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pymilvus import DataType, MilvusClient, MilvusException
 
+from frenchcat.curate.command_text import shell_command
 from frenchcat.curate.errors import (
     FrenchcatError,
     NoSpace,
@@ -149,8 +150,8 @@ class MilvusStore(VectorDatabase):
             )
         if "not found" in found or "not exist" in found:
             return UserError(
-                f"{self.address} is not as it was published ({said}); run: frenchcat publish "
-                f"DATASET --to '{self.address}'"
+                f"{self.address} is not as it was published ({said}); run: "
+                + shell_command("publish", "DATASET", "--to", self.address)
             )
         return UserError(f"{self.address} refuses: {said}")
 
@@ -533,8 +534,8 @@ class MilvusStore(VectorDatabase):
         found = self._contents or self.contents()
         if found is None:
             raise UserError(
-                f"nothing is published at {self.address}; first: frenchcat publish DATASET "
-                f"--to '{self.address}'"
+                f"nothing is published at {self.address}; first: "
+                + shell_command("publish", "DATASET", "--to", self.address)
             )
         return found
 
