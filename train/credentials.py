@@ -87,13 +87,13 @@ def check_certificates(pem: bytes, named: str) -> None:
     from cryptography import x509
 
     if b"BEGIN CERTIFICATE" not in pem:
-        raise UserError(f"{named} contains no PEM certificate; give one of a signer or an issuer")
+        raise UserError(f"{named} holds no PEM certificate; give one of a signer or an issuer")
     try:
         x509.load_pem_x509_certificates(pem)
     except ValueError as error:
         reason = first_line(error, 120)
         raise UserError(
-            f"{named} contains a certificate that cannot be read ({reason}); give it whole"
+            f"{named} holds a certificate that cannot be read ({reason}); give it whole"
         ) from None
 
 

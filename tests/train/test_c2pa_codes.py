@@ -124,7 +124,7 @@ def test_certificates_to_trust_that_cannot_be_read_are_the_user_s_mistake(tmp_pa
         (b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "a certificate that"),
     ):
         (tmp_path / "trust.pem").write_bytes(text)
-        with pytest.raises(UserError, match=rf"--trust .*trust\.pem contains {said}") as caught:
+        with pytest.raises(UserError, match=rf"--trust .*trust\.pem holds {said}") as caught:
             verify_file(tmp_path / "a.png", tmp_path / "trust.pem")
         assert "\n" not in str(caught.value)
 
