@@ -40,7 +40,7 @@ def test_without_weights_to_start_from_nothing_is_made(
 
     monkeypatch.setattr(finetune, "BENCH", tmp_path / "bench")
     monkeypatch.setattr(sys, "argv", ["bench.finetune", "--start", str(tmp_path / "none")])
-    with pytest.raises(NotFound, match=r"model\.start .*none is no folder"):
+    with pytest.raises(NotFound, match=r"model\.start .*none is not a folder"):
         finetune.main()
     assert not (tmp_path / "bench").exists()
 

@@ -92,7 +92,7 @@ ALL = {"all": "3" * 64}
         (
             signature_of(DedupSettings()),
             ALL,
-            "be9ac9163f99d41f9bdba2dca47b42fc8af1f6c86f81e4c3f33dc0bf6e75c906",
+            "d752cddbf0262a6561a0602e35a5b711e502d3da68fd3782b2f2d92c99d19611",
         ),
         (
             VerdictStage((("small", "width < 10"),)).signature,

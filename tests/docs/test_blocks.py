@@ -29,7 +29,10 @@ EACH_TIME = ("README.md", "docs/python.md")
 """Pages whose blocks `make test` runs; `make soak` runs those of all pages."""
 FULL = ("docs/tutorial.md",)
 """Pages that are also run as they are, without a stand-in, and whose printed output is compared."""
-MOST_NOT_RUN = 13  # the 13th is of docs/publish.md, whose database slow tests start
+MOST_NOT_RUN = 15
+"""The last three: docs/publish.md and docs/select.md (Lance), whose engines slow tests start, and the
+training of minutes in docs/fine-tune.md, which `python -m bench.finetune` does.
+"""
 
 
 def output_after(block: Block) -> Block | None:

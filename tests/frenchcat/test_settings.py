@@ -387,7 +387,7 @@ def test_settings_are_printed_with_their_origin(tmp_path: Path) -> None:
     assert "verdict.preset = none  (default)" in shown
     train = frenchcat_json("settings", "--for", "train", "--config", "train-demo", "--json")
     assert {one["origin"] for one in train} == {"default", "preset train-demo"}
-    with pytest.raises(UserError, match="known: build, report, serve, train"):
+    with pytest.raises(UserError, match="known: build, plan, report, serve, train"):
         CliRunner().invoke(app, ["settings", "--for", "search"], catch_exceptions=False)
 
 

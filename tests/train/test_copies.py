@@ -339,7 +339,7 @@ def mistakes(run: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, P
         ("skews {dataset} --terms {bad} -k 5", "is not TOML"),
         ("skews {dataset} --attributes {bad} -k 5", "is not TOML"),
         ("skews {dataset} --concepts {bad} -k 5", "is not TOML"),
-        ("report {dataset} --terms {bad} --out {out}", "is not TOML"),
+        ("report {dataset} --terms {bad} --out {out}.html", "is not TOML"),
         ("used {ahead} --key 000000001 --remove --yes", "clock says"),
         ("used {ahead} --key 000000001 --statement {out}", "clock says"),
     ],

@@ -78,7 +78,7 @@ def test_a_held_out_loss_that_is_not_finite_is_never_saved(
 
     monkeypatch.setattr(Codec, "encode", sick)
     few = {"steps": 1, "warmup": 0}
-    with pytest.raises(Diverged, match="after step 1: the held-out loss is no finite number"):
+    with pytest.raises(Diverged, match="after step 1: the held-out loss is not finite"):
         train(settings(tars, run, data=FEW, optimizer=few, run={"held_out": 2}))
     assert checkpoint.steps(run) == []
 
