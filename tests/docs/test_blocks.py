@@ -30,8 +30,8 @@ EACH_TIME = ("README.md", "docs/python.md")
 FULL = ("docs/tutorial.md",)
 """Pages that are also run as they are, without a stand-in, and whose printed output is compared."""
 MOST_NOT_RUN = 15
-"""The last three: docs/publish.md and docs/select.md (Lance), whose engines slow tests start, and the
-training of minutes in docs/fine-tune.md, which `python -m bench.finetune` does.
+"""The last three: docs/publish.md and docs/select.md (Lance), whose engines slow tests start, and
+the training of minutes in docs/fine-tune.md, which `python -m bench.finetune` does.
 """
 
 
