@@ -174,8 +174,6 @@ class BuildMetrics:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._failed.set(int(kind is not None))
-        if self._clock.stage:
-            self._running.labels(self._clock.stage).set(0)
         self._write(now=True)
         if self._served is not None:
             server, thread = self._served
