@@ -13,6 +13,7 @@ The weights are float32 once they are loaded: a CPU computes in it.
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -80,8 +81,12 @@ def export_artist(unet: Any, state: checkpoint.State, folder: Path) -> str:
     save_file(half, folder / WEIGHTS, metadata={"format": "pt"})  # as diffusers expects it
     (folder / WEIGHTS).chmod(0o644)  # safetensors makes files readable by their owner only
     unet.save_config(folder)
+    config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    config.pop("_name_or_path", None)
+    write_whole(folder / CONFIG, json_text(config, indent=2) + "\n")
     settings = {name: dict(section) for name, section in state.settings.items()}
     settings["data"] |= {"dataset": None, "tars": None}
+    settings["model"] |= {"start": None}
     settings["run"] |= {"out": "artist", "prompts": []}
     told = replace(state, settings=settings)
     write_whole(folder / STATE, json_text(asdict(told), indent=1) + "\n")

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from frenchcat.cli import app
 from frenchcat.curate.errors import NotFound, UserError
 from frenchcat.train.artist import (
+    CONFIG,
     STATE,
     WEIGHTS,
     artist_folder,
@@ -106,6 +107,9 @@ def test_it_draws_what_its_run_drew(parts: Parts, artist: Path) -> None:
 
 def test_it_tells_no_path_of_its_run(artist: Path) -> None:
     assert "/home/me" not in (artist / STATE).read_text()
+    for folder in (artist, artist_folder()):
+        assert "_name_or_path" not in json.loads((folder / CONFIG).read_text())
+        assert json.loads((folder / STATE).read_text())["settings"]["model"]["start"] is None
 
 
 def test_diffusers_opens_it(artist: Path) -> None:
