@@ -80,9 +80,8 @@ def export_artist(unet: Any, state: checkpoint.State, folder: Path) -> str:
     half = {name: one.to(torch.float16).contiguous() for name, one in unet.state_dict().items()}
     save_file(half, folder / WEIGHTS, metadata={"format": "pt"})  # as diffusers expects it
     (folder / WEIGHTS).chmod(0o644)  # safetensors makes files readable by their owner only
-    unet.save_config(folder)
-    config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-    config.pop("_name_or_path", None)
+    config = json.loads(unet.to_json_string())
+    config.pop("_name_or_path", None)  # where the run lies
     write_whole(folder / CONFIG, json_text(config, indent=2) + "\n")
     settings = {name: dict(section) for name, section in state.settings.items()}
     settings["data"] |= {"dataset": None, "tars": None}

@@ -151,7 +151,7 @@ def _drawn_together(
     if how.start is not None:
         t = torch.full((len(requests),), times[0], device=device)
         x = parts.diffusion.noised(
-            _encoded(parts, how.start, how.size, device).expand_as(noise), t, noise
+            encoded(parts, how.start, how.size, device).expand_as(noise), t, noise
         )
     count = len(requests)
     condition = parts.text(
@@ -198,7 +198,7 @@ def _drawn_together(
     pixels = parts.codec.decode(x_0)
     if known is not None:
         pixels = known.finished(pixels)
-    return [_picture(one) for one in pixels]
+    return [image_of(one) for one in pixels]
 
 
 def _check_finite(x_0: Tensor, requests: Sequence[SampleRequest]) -> None:
@@ -320,7 +320,7 @@ def _shape(parts: Parts, width: int, height: int) -> tuple[int, int, int]:
     return parts.codec.channels, height // shrinks, width // shrinks
 
 
-def _encoded(parts: Parts, picture: Image, size: tuple[int, int], device: torch.device) -> Tensor:
+def encoded(parts: Parts, picture: Image, size: tuple[int, int], device: torch.device) -> Tensor:
     """An image, cropped to (width, height) pixels, as x_0."""
     import torch
     from PIL import ImageOps
@@ -330,7 +330,8 @@ def _encoded(parts: Parts, picture: Image, size: tuple[int, int], device: torch.
     return parts.codec.encode(pixels.to(device))
 
 
-def _picture(pixels: Tensor) -> Image:
+def image_of(pixels: Tensor) -> Image:
+    """Pixels (3, H, W) uint8 as an image."""
     from PIL import Image as Images
 
     return Images.fromarray(pixels.permute(1, 2, 0).cpu().numpy())

@@ -36,6 +36,12 @@ def components(rows: int, edges: Edges, labels: NDArray[np.int64] | None = None)
     return found
 
 
+def merged(labels: NDArray[np.int64], edges: Edges) -> tuple[NDArray[np.int64], Edges]:
+    """The labels with `edges` put onto them, and the edges that said anything new."""
+    new = edges[labels[edges[:, 0]] != labels[edges[:, 1]]]
+    return (components(len(labels), new, labels) if len(new) else labels), new
+
+
 def stars(codes: NDArray[np.int64]) -> Edges:
     """Edges that tie every row to the first row of the same code; negative codes tie nothing."""
     rows = np.flatnonzero(codes >= 0)

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from frenchcat.curate.dedup.cluster import Edges, components, no_edges, stars
+from frenchcat.curate.dedup.cluster import Edges, merged, no_edges, stars
 from frenchcat.curate.dedup.pdq_variants import coarsest, mirrored
 
 EXACT_ROWS = 50_000
@@ -81,7 +81,7 @@ def _near_distinct(
     if copies.mirrored:
         hashes = np.concatenate([hashes, mirrored(hashes)])
     for edges in _candidates(hashes, sought, distance, copies):
-        labels, new = _merged(labels, edges % rows)
+        labels, new = merged(labels, edges % rows)
         found.append(new)
     return np.concatenate(found)
 
@@ -171,9 +171,3 @@ def _apart(
         axis=1, dtype=np.int64
     )
     return bits
-
-
-def _merged(labels: NDArray[np.int64], edges: Edges) -> tuple[NDArray[np.int64], Edges]:
-    """The labels with `edges` put onto them, and the edges that said anything new."""
-    new = edges[labels[edges[:, 0]] != labels[edges[:, 1]]]
-    return (components(len(labels), new, labels), new) if len(new) else (labels, new)

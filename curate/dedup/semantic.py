@@ -36,7 +36,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from frenchcat.curate.dedup.cluster import Edges, components, no_edges
+from frenchcat.curate.dedup.cluster import Edges, components, merged, no_edges
 from frenchcat.curate.dedup.partition import Pivots, Rows, split_by
 from frenchcat.curate.dedup.sketches import Sketches, Vectors
 from frenchcat.curate.threads import one_torch_thread
@@ -86,9 +86,8 @@ def near_vectors(
     exhaustive = len(seekers) * rows <= EXHAUSTIVE
     with contextlib.closing(_rounds(vectors, cosine, seekers, exhaustive)) as rounds:
         for number, edges in enumerate(rounds, 1):
-            new = edges[labels[edges[:, 0]] != labels[edges[:, 1]]]
             before = _clusters(labels)
-            labels = components(rows, new, labels)
+            labels, new = merged(labels, edges)
             ties = before - _clusters(labels)
             found.append(new)
             tied += ties

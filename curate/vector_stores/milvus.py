@@ -26,10 +26,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pymilvus import DataType, MilvusClient, MilvusException
 
-from frenchcat.curate.command_text import shell_command
 from frenchcat.curate.errors import (
     FrenchcatError,
-    NoSpace,
     Unreachable,
     Unwritable,
     UserError,
@@ -40,6 +38,7 @@ from frenchcat.curate.vector_stores.milvus_condition import MilvusCondition, tex
 from frenchcat.curate.vector_stores.store import (
     EVERYTHING,
     FACTS,
+    NO_INDEX,
     PLACE,
     VECTORS,
     Contents,
@@ -47,6 +46,7 @@ from frenchcat.curate.vector_stores.store import (
     RowFilter,
     VectorDatabase,
     Vectors,
+    widely_enough,
 )
 
 if TYPE_CHECKING:
@@ -95,7 +95,6 @@ class MilvusStore(VectorDatabase):
         self._rows = address.table
         self._shards = f"{address.table}__shards"
         self._published = f"{address.table}__published"
-        self._contents: Contents | None = None
         self._file = _file_of(address)
         with self._asked():
             self._client = self._connected()
@@ -140,7 +139,7 @@ class MilvusStore(VectorDatabase):
         said = first_line(getattr(error, "message", "") or error)
         found = said.lower()
         if any(word in found for word in _FULL):
-            return NoSpace(f"{self.address} is full ({said}); make room there, then run it again")
+            return self._full(said)
         if any(word in found for word in _REFUSED):
             return Unwritable(f"{self.address} cannot be used ({said}); ask for the privilege")
         if any(word in found for word in _AWAY):
@@ -149,11 +148,8 @@ class MilvusStore(VectorDatabase):
                 "runs, or that no other process has the file open"
             )
         if "not found" in found or "not exist" in found:
-            return UserError(
-                f"{self.address} is not as it was published ({said}); run: "
-                + shell_command("publish", "DATASET", "--to", self.address)
-            )
-        return UserError(f"{self.address} refuses: {said}")
+            return self._stale(said)
+        return self._refused(said)
 
     # -- publishing --------------------------------------------------------------------------------
 
@@ -322,21 +318,14 @@ class MilvusStore(VectorDatabase):
     def build_index(self, queries: Mapping[str, Vectors], target: float) -> Mapping[str, Any]:
         """An HNSW index per modality where rows are many, searched as widely as recall needs."""
         if self._file is not None or self.count() < INDEX_ROWS:
-            return {"index": None, "recall@10": 1.0}
+            return NO_INDEX
         exact = {by: [self._best(one, by) for one in rows] for by, rows in queries.items()}
         self._make_index()
-        recall = 1.0
-        for ef in EF:
-            shares = [
-                np.mean(self._search(one, 10, by, "", ef)[1] >= best.min() - 1e-6)
-                for by, rows in queries.items()
-                for one, best in zip(rows, exact[by], strict=True)
-                if len(best)
-            ]
-            recall = float(np.mean(shares)) if shares else 1.0
-            if recall >= target:
-                break
-        return {"index": "hnsw", "ef": ef, "recall@10": round(recall, 4)}
+
+        def found(query: Vectors, by: str, ef: int) -> NDArray[np.float32]:
+            return self._search(query, 10, by, "", ef)[1]
+
+        return widely_enough(queries, exact, found, EF, target)
 
     def _best(self, vector: Vectors, by: str) -> NDArray[np.float32]:
         return self._compared(vector, 10, by, EVERYTHING)[1]
@@ -530,21 +519,11 @@ class MilvusStore(VectorDatabase):
         finally:
             found.close()
 
-    def _known(self) -> Contents:
-        found = self._contents or self.contents()
-        if found is None:
-            raise UserError(
-                f"nothing is published at {self.address}; first: "
-                + shell_command("publish", "DATASET", "--to", self.address)
-            )
-        return found
-
     def _before(self, shown: RowFilter) -> str:
         """What hides rows before duplicates are looked at."""
         parts = []
         if shown.where is not None:
-            columns = {"key": "VARCHAR", "shard": "VARCHAR", **self._known().columns}
-            parts.append(MilvusCondition(shown.where, columns, _REQUIRED).text)
+            parts.append(MilvusCondition(shown.where, self._asked_about(), _REQUIRED).text)
         if shown.safe:
             parts.append("frenchcat_unsafe == false")
         if not shown.dropped:

@@ -24,11 +24,9 @@ from psycopg.adapt import Buffer, Dumper, Loader
 from psycopg.pq import Format
 from psycopg.types import TypeInfo
 
-from frenchcat.curate.command_text import shell_command
 from frenchcat.curate.errors import (
     BadCondition,
     FrenchcatError,
-    NoSpace,
     Unreachable,
     Unwritable,
     UserError,
@@ -40,6 +38,7 @@ from frenchcat.curate.vector_stores.postgres_condition import PostgresCondition
 from frenchcat.curate.vector_stores.store import (
     EVERYTHING,
     FACTS,
+    NO_INDEX,
     PLACE,
     VECTORS,
     Contents,
@@ -47,6 +46,7 @@ from frenchcat.curate.vector_stores.store import (
     RowFilter,
     VectorDatabase,
     Vectors,
+    widely_enough,
 )
 
 if TYPE_CHECKING:
@@ -81,7 +81,6 @@ class PostgresStore(VectorDatabase):
         self._published = quoted(f"{address.table}__published")
         self._own = threading.local()
         self._all: list[Connection] = []
-        self._contents: Contents | None = None
         self._connect()
 
     # -- connections -------------------------------------------------------------------------------
@@ -130,7 +129,7 @@ class PostgresStore(VectorDatabase):
     def _explained(self, error: psycopg.Error) -> FrenchcatError:
         said = first_line(error)
         if isinstance(error, _FULL):
-            return NoSpace(f"{self.address} is full ({said}); make room there, then run it again")
+            return self._full(said)
         if isinstance(error, errors.InsufficientPrivilege):
             return Unwritable(f"{self.address} cannot be written ({said}); ask for the privilege")
         if isinstance(error, errors.ReadOnlySqlTransaction):
@@ -140,13 +139,10 @@ class PostgresStore(VectorDatabase):
         if isinstance(error, _BAD_VALUE):
             return BadCondition(f"the condition fails at {self.address}: {said}")
         if isinstance(error, errors.UndefinedTable | errors.UndefinedColumn):
-            return UserError(
-                f"{self.address} is not as it was published ({said}); run: "
-                + shell_command("publish", "DATASET", "--to", self.address)
-            )
+            return self._stale(said)
         if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
             return self._unreachable(error)
-        return UserError(f"{self.address} refuses: {said}")
+        return self._refused(said)
 
     # -- publishing --------------------------------------------------------------------------------
 
@@ -298,7 +294,7 @@ class PostgresStore(VectorDatabase):
         contents = self._contents
         assert contents is not None
         if self.count() < INDEX_ROWS or contents.dimension > INDEX_DIMENSIONS:
-            return {"index": None, "recall@10": 1.0}
+            return NO_INDEX
         with self._asked(0) as connection:
             connection.execute("SET LOCAL maintenance_work_mem = '1GB'")
             for modality, column in VECTORS.items():
@@ -311,18 +307,11 @@ class PostgresStore(VectorDatabase):
             by: [self._found(one, 10, by, EVERYTHING, None)[1] for one in rows]
             for by, rows in queries.items()
         }
-        recall = 1.0
-        for ef in EF:
-            shares = [
-                np.mean(self._found(one, 10, by, EVERYTHING, ef)[1] >= best.min() - 1e-6)
-                for by, rows in queries.items()
-                for one, best in zip(rows, exact[by], strict=True)
-                if len(best)
-            ]
-            recall = float(np.mean(shares)) if shares else 1.0
-            if recall >= target:
-                break
-        return {"index": "hnsw", "ef": ef, "recall@10": round(recall, 4)}
+
+        def found(query: Vectors, by: str, ef: int) -> NDArray[np.float32]:
+            return self._found(query, 10, by, EVERYTHING, ef)[1]
+
+        return widely_enough(queries, exact, found, EF, target)
 
     # -- searching ---------------------------------------------------------------------------------
 
@@ -408,15 +397,6 @@ class PostgresStore(VectorDatabase):
         for connection in self._all:
             connection.close()
 
-    def _known(self) -> Contents:
-        found = self._contents or self.contents()
-        if found is None:
-            raise UserError(
-                f"nothing is published at {self.address}; first: "
-                + shell_command("publish", "DATASET", "--to", self.address)
-            )
-        return found
-
     def _shown(self, shown: RowFilter, alias: str) -> str:
         """The SQL condition of the rows that a filter shows."""
         before = self._before(shown, alias)
@@ -437,8 +417,7 @@ class PostgresStore(VectorDatabase):
         """What hides rows before duplicates are looked at."""
         parts = ["TRUE"]
         if shown.where is not None:
-            columns = {"key": "VARCHAR", "shard": "VARCHAR", **self._known().columns}
-            parts.append(PostgresCondition(shown.where, columns, alias).text)
+            parts.append(PostgresCondition(shown.where, self._asked_about(), alias).text)
         if shown.safe:
             parts.append(f"NOT {alias}.frenchcat_unsafe")
         if not shown.dropped:

@@ -10,13 +10,15 @@ A search obeys a `RowFilter` inside the database and gives exactly k rows where 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from frenchcat.curate.command_text import shell_command
+from frenchcat.curate.errors import NoSpace, UserError
 from frenchcat.curate.vector_stores.address import StoreAddress
 
 if TYPE_CHECKING:
@@ -107,6 +109,7 @@ class VectorDatabase(ABC):
     def __init__(self, address: StoreAddress) -> None:
         """Connect. Raises `Unreachable`."""
         self.address = address
+        self._contents: Contents | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -209,3 +212,62 @@ class VectorDatabase(ABC):
     @abstractmethod
     def close(self) -> None:
         """End the connections."""
+
+    # -- what databases share ----------------------------------------------------------------------
+
+    def _known(self) -> Contents:
+        """What is published here, asked once. Raises `UserError` where nothing is."""
+        found = self._contents or self.contents()
+        if found is None:
+            raise UserError(f"nothing is published at {self.address}; first: {self._publish()}")
+        return found
+
+    def _asked_about(self) -> dict[str, str]:
+        """Name -> type of the columns that conditions may name."""
+        return {"key": "VARCHAR", "shard": "VARCHAR", **self._known().columns}
+
+    def _publish(self) -> str:
+        return shell_command("publish", "DATASET", "--to", self.address)
+
+    def _full(self, said: str) -> NoSpace:
+        return NoSpace(f"{self.address} is full ({said}); make room there, then run it again")
+
+    def _stale(self, said: str) -> UserError:
+        return UserError(
+            f"{self.address} is not as it was published ({said}); run: {self._publish()}"
+        )
+
+    def _refused(self, said: str) -> UserError:
+        return UserError(f"{self.address} refuses: {said}")
+
+
+NO_INDEX: Mapping[str, Any] = {"index": None, "recall@10": 1.0}
+"""`Contents.search` where all rows are compared."""
+Found = Callable[[Vectors, str, int], NDArray[np.float32]]
+"""(query, modality, ef) -> the cosines of the ten rows found by `ef` candidates of an index."""
+
+
+def widely_enough(
+    queries: Mapping[str, Vectors],
+    exact: Mapping[str, Sequence[NDArray[np.float32]]],
+    found: Found,
+    widths: Sequence[int],
+    target: float,
+) -> Mapping[str, Any]:
+    """`Contents.search` of an HNSW index: the first of `widths` whose recall@10 is `target`.
+
+    `exact` are the cosines of each query's ten nearest rows. The last width is taken where none
+    reaches the target.
+    """
+    recall = 1.0
+    for ef in widths:
+        shares = [
+            np.mean(found(one, by, ef) >= best.min() - 1e-6)
+            for by, rows in queries.items()
+            for one, best in zip(rows, exact[by], strict=True)
+            if len(best)
+        ]
+        recall = float(np.mean(shares)) if shares else 1.0
+        if recall >= target:
+            break
+    return {"index": "hnsw", "ef": ef, "recall@10": round(recall, 4)}

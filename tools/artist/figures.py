@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from frenchcat.train.artist import open_artist
-from frenchcat.train.draw import SampleRequest, draw, grid, noise_of
+from frenchcat.train.draw import SampleRequest, draw, encoded, grid, image_of, noise_of
 from frenchcat.train.guidance import Guided
 from frenchcat.train.model import network_of
 from frenchcat.train.run import Parts
@@ -52,7 +52,7 @@ def forward(parts: Parts) -> Image:
     titles: list[str] = []
     for prompt in SUBJECTS:
         [drawing] = draw(parts, [SampleRequest(prompt)], steps=STEPS, guidance=GUIDANCE)
-        x_0 = _encoded(parts, drawing)
+        x_0 = encoded(parts, drawing, drawing.size, torch.device("cpu"))
         t = torch.tensor(TIMES)
         noise = noise_of(1, parts.shape).expand(len(t), -1, -1, -1)
         noised = parts.diffusion.noised(x_0.expand_as(noise), t, noise)
@@ -72,7 +72,7 @@ def reverse(parts: Parts) -> Image:
         draw(parts, [SampleRequest(prompt)], steps=STEPS, guidance=GUIDANCE, guides=watch)
         chosen = [kept[round(n * (len(kept) - 1) / 7)] for n in range(8)]
         images += [_images(parts, x)[0] for _, x, _ in chosen]
-        images += [_images(parts, x_0.clamp(-1, 1))[0] for _, _, x_0 in chosen]
+        images += [_images(parts, x_0)[0] for _, _, x_0 in chosen]
         titles += [f"t = {time}" for time, _, _ in chosen] + [prompt] * 8
     return grid(images, titles, 8)
 
@@ -177,16 +177,5 @@ def _predict(parts: Parts, prompts: Sequence[str]) -> Guided:
     )
 
 
-def _encoded(parts: Parts, image: Image) -> Tensor:
-    import numpy as np
-    import torch
-
-    pixels = torch.from_numpy(np.asarray(image.convert("RGB")).copy())
-    return parts.codec.encode(pixels.permute(2, 0, 1)[None])
-
-
 def _images(parts: Parts, x: Tensor) -> list[Image]:
-    from PIL import Image as Images
-
-    decoded = parts.codec.decode(x).permute(0, 2, 3, 1).cpu().numpy()
-    return [Images.fromarray(one) for one in decoded]
+    return [image_of(one) for one in parts.codec.decode(x)]

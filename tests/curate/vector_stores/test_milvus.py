@@ -10,7 +10,8 @@ from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import Unreachable, UserError
 from frenchcat.curate.vector_stores import RowFilter, VectorDatabase, open_store
 from frenchcat.index.publish import publish, told
-from tests.curate.vector_stores.test_milvus_condition import TABLE, TRANSLATED, rows
+from tests.curate.vector_stores.table_dataset import table_dataset
+from tests.curate.vector_stores.test_milvus_condition import TRANSLATED, rows
 from tests.sample import milvus
 from tests.sample.embedded import add_shard, embedded
 from tests.sample.vectors import unit_rows
@@ -27,10 +28,7 @@ def server() -> Iterator[str]:
 @pytest.fixture(scope="module")
 def asked(server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[VectorDatabase]:
     """The rows of test_condition.py, published."""
-    made = embedded(tmp_path_factory.mktemp("asked") / "d")
-    values = {name: TABLE[name].to_pylist() for name in TABLE.column_names}
-    values["f"] = [None if one is None else np.float32(one) for one in values["f"]]
-    add_shard(made, "00000", unit_rows(len(TABLE)), **values)
+    made = table_dataset(tmp_path_factory.mktemp("asked") / "d")
     address = f"{server}?table=asked"
     done = publish(made, address)
     assert done.nulled_numbers == 3

@@ -12,9 +12,10 @@ from frenchcat.curate.removals import removed_keys
 from frenchcat.curate.remove import RemovalQuery, matches, remove
 from frenchcat.curate.vector_stores import RowFilter, VectorDatabase, open_store
 from frenchcat.index.publish import publish
-from tests.curate.vector_stores.test_condition import COLUMNS, TABLE, TRANSLATED, keys
+from tests.curate.vector_stores.table_dataset import table_dataset
+from tests.curate.vector_stores.test_condition import COLUMNS, TRANSLATED, keys
 from tests.sample import postgres
-from tests.sample.embedded import add_shard, embedded
+from tests.sample.embedded import embedded
 from tests.sample.vectors import unit_rows
 
 pytestmark = pytest.mark.slow
@@ -29,10 +30,7 @@ def server() -> Iterator[str]:
 @pytest.fixture(scope="module")
 def asked(server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[VectorDatabase]:
     """The rows of test_condition.py, published."""
-    made = embedded(tmp_path_factory.mktemp("asked") / "d")
-    values = {name: TABLE[name].to_pylist() for name in TABLE.column_names}
-    values["f"] = [None if one is None else np.float32(one) for one in values["f"]]
-    add_shard(made, "00000", unit_rows(len(TABLE)), **values)
+    made = table_dataset(tmp_path_factory.mktemp("asked") / "d")
     address = f"{server}&table=asked"
     publish(made, address)
     with open_store(address) as opened:
