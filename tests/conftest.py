@@ -1,6 +1,7 @@
 """What every test relies on: no hub, no usage reports, no colours that hide text, no deadlines."""
 
 import os
+import signal
 from collections.abc import Generator
 from pathlib import Path
 
@@ -23,6 +24,10 @@ os.environ.update(
     RAY_AUTH_MODE="disabled",
     COLUMNS="120",
 )
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # As in a shell's background; what the tests start would inherit it and never answer Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).parent
 KINDS = {

@@ -15,7 +15,7 @@ from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import NotFound, UserError
 from frenchcat.curate.export import export
 from frenchcat.curate.remove import RemovalQuery, matches, remove
-from frenchcat.curate.select import select
+from frenchcat.curate.select import open_selection, select
 from frenchcat.curate.verdict.dropped import reasons
 from frenchcat.curate.verdict.settings import VerdictSettings
 from frenchcat.curate.verdict.stage import verdict
@@ -133,6 +133,7 @@ def test_the_verb_counts_unknown_as_unknown_and_writes_both_files(
         "none stated": 1,
     }
     assert (told["rows"], told["not_recognised"], told["without_author"]) == (6, 1, 4)
+    assert told["digest"] == open_selection(dataset, "all").digest
     with open(tmp_path / "out/credits.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["key"] for row in rows] == [key(n) for n in range(6)]
@@ -141,6 +142,7 @@ def test_the_verb_counts_unknown_as_unknown_and_writes_both_files(
     page = (tmp_path / "out/credits.html").read_text()
     assert "&lt;b&gt;=Cat&lt;/b&gt;" in page
     assert "<b>" not in page
+    assert told["digest"] in page
     assert f'href="{BY}"' in page
     assert 'href="javascript' not in page
     assert ">none stated</a></td>" in page

@@ -34,6 +34,7 @@ from frenchcat.errors import (
 )
 from frenchcat.index.terms import QueryImage, Text, Vector
 from tests.index.service.live import live
+from tests.index.service.served import CAPTIONS
 from tests.index.service.test_stage_columns import KEYS, make
 from tests.sample.pictures import picture
 
@@ -131,6 +132,15 @@ def test_rows_vectors_and_pictures_are_the_same(both: Both, cats: EITHER) -> Non
     assert cats.vectors([])[0] == []
     assert cats.picture_bytes(KEYS[3]) == both.opened.picture_bytes(KEYS[3])
     assert cats.picture(KEYS[3]).size == both.opened.picture(KEYS[3]).size
+
+
+def test_a_table_has_the_columns_that_were_asked_for_and_rows_in_key_order(
+    cats: EITHER,
+) -> None:
+    for columns in (["caption"], ["caption", "key"], ["domain", "caption"]):
+        table = cats.rows(columns)
+        assert table.column_names == columns
+        assert table["caption"].to_pylist() == list(CAPTIONS)
 
 
 def test_counts_columns_and_facets_are_the_same(both: Both, cats: EITHER) -> None:

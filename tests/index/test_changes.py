@@ -204,6 +204,18 @@ def test_a_clusters_drawer_has_its_rows_but_for_removed_ones(tmp_path: Path) -> 
     assert searcher.visible.cluster(3).tolist() == [2, 3]
 
 
+def test_clusters_come_largest_first_and_of_one_size_in_the_order_of_rows(tmp_path: Path) -> None:
+    made = plain(tmp_path / "d")
+    for first, last in ((1, 2), (4, 6), (9, 10)):
+        for row in made.rows[first : last + 1]:
+            row.cluster, row.stays = made.rows[first].key, row is made.rows[first]
+    write(made)
+    visible = Searcher(made.dataset).visible
+    assert [group.tolist() for group in visible.groups()] == [[4, 5, 6], [1, 2], [9, 10]]
+    remove(made, [made.rows[5].key])
+    assert [group.tolist() for group in visible.groups()] == [[1, 2], [4, 6], [9, 10]]
+
+
 RULES = {
     "unsafe": (
         "unsafe",

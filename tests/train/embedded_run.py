@@ -14,6 +14,7 @@ from frenchcat.curate.manifest import StageEntry
 from frenchcat.curate.markers import record_entry
 from frenchcat.curate.select import Choice, select
 from frenchcat.index.build import build_index
+from frenchcat.pipeline import BuildSettings, save_settings
 from frenchcat.train.loop import train
 from tests.sample.embedded import add_shard
 from tests.sample.pictures import picture
@@ -23,8 +24,12 @@ ROWS = 40
 CHOSEN = 30  # the rows below are in the selection
 
 
+FP32 = resolve(ClipSettings, {"precision": "fp32", "compile": "no"})
+"""So that a processor with instructions for bfloat16 gives the figures of one without."""
+
+
 def mini() -> Clip:
-    return load_clip(resolve(ClipSettings, {"precision": "fp32", "compile": "no"}))
+    return load_clip(FP32)
 
 
 def make_dataset(folder: Path, clip: Clip, file: Callable[[int], bytes] = picture) -> Dataset:
@@ -40,6 +45,7 @@ def make_dataset(folder: Path, clip: Clip, file: Callable[[int], bytes] = pictur
     add_shard(dataset, "00000", vectors, texts, captions, files, **told)
     made = {"model": clip.name, "weights": clip.digest, "dimension": clip.dimension}
     record_entry(dataset, "embed", StageEntry(settings={**made, "precision": "fp32"}))
+    save_settings(dataset, BuildSettings(clip=FP32), "clip")
     build_index(dataset)
     return dataset
 

@@ -29,12 +29,14 @@ from frenchcat.curate.removals import Request, log
 from frenchcat.train.audit import audit, chosen_of
 from frenchcat.train.copies import limits_of, read_limits, without_copies
 from frenchcat.train.draw import SampleRequest, draw
+from frenchcat.train.loop import train
 from frenchcat.train.reader import Reader
 from frenchcat.train.receipts import receipts_of
 from frenchcat.train.rows import open_rows
 from frenchcat.train.run import Parts, open_run
 from frenchcat.train.seen import view_of
 from tests.sample.pictures import file_of, noise
+from tests.train import runs
 from tests.train.certificates import EMAIL, PEM, certificate, private
 from tests.train.embedded_run import mini, train_on_selection
 
@@ -283,6 +285,30 @@ def test_numbers_out_of_range_are_one_line(
     with pytest.raises(UserError, match=said) as caught:
         audit(run, opened=opened, **how)
     assert "\n" not in str(caught.value)
+
+
+def test_a_run_that_held_out_no_image_cannot_be_audited(run: Path, tmp_path: Path) -> None:
+    data = {"tars": None, "dataset": str(run.parent / "dataset"), "selection": "some"}
+    few, none = {"steps": 1, "warmup": 0}, {"held_out": 0}
+    bare = train(runs.settings(tmp_path, tmp_path / "run", data=data, optimizer=few, run=none))
+    with pytest.raises(UserError, match=r"held out no image.*train with run\.held_out of 100"):
+        audit(bare, prompts=4, **HOW)
+    assert not (bare / "audit.json").exists()
+
+
+def test_a_share_of_false_alarms_that_too_few_controls_promise_is_said(
+    run: Path, opened: Any
+) -> None:
+    found = audit(run, prompts=8, **HOW, opened=opened)
+    limits = found.limits
+    assert limits.false_alarms > 0.01
+    said = (
+        f"{limits.controls} drawings of untrained captions promise {limits.false_alarms:.1%} "
+        "false alarms at best, not 1.0%; hold out more images"
+    )
+    assert [note for note in found.notes if said in note]
+    enough = audit(run, prompts=8, false_alarms=0.99, **HOW, opened=opened)
+    assert not [note for note in enough.notes if "false alarms" in note]
 
 
 @pytest.fixture(scope="module")

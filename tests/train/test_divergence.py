@@ -66,6 +66,17 @@ def test_weights_that_are_no_numbers_are_never_saved(tars: Path, tmp_path: Path)
     assert checkpoint.steps(run) == []
 
 
+def test_weights_that_are_no_numbers_are_found_without_a_held_out_image(
+    tars: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    wild = {"steps": 1, "warmup": 0, "rate": 1e38, "clip": 1e30}
+    said = r"after step 1: \d+ tensors such as \S+ are not finite any more, and nothing was saved"
+    with pytest.raises(Diverged, match=said):
+        train(settings(tars, run, data=FEW, optimizer=wild, run={"held_out": 0}))
+    assert checkpoint.steps(run) == []
+
+
 def test_a_held_out_loss_that_is_not_finite_is_never_saved(
     tars: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -233,10 +233,14 @@ def test_a_checkpoint_opens_in_diffusers_and_draws_the_same(
 # -- what is told of sizes, and what does not fit --------------------------------------------------
 
 
-def test_sdxl_hears_of_sizes_and_cuts_as_they_are(tars: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "mirrored"), [("cat", False), ("car", True)])
+def test_sdxl_hears_of_sizes_and_cuts_as_they_are(
+    tars: Path, tmp_path: Path, name: str, mirrored: bool
+) -> None:
     made = chosen(tars, tmp_path / "run", tmp_path, data={"size": 16, "flip": True})
-    chance = SampleRandomness(0, 0, "cat", 0)
+    chance = SampleRandomness(0, 0, name, 0)
     place, flipped = chance.uniform("crop"), chance.uniform("flip") < 0.5
+    assert flipped == mirrored
     picture = Image.fromarray(np.arange(40 * 20 * 3, dtype=np.uint8).reshape(20, 40, 3))
     found = sizes_of(picture.size, (16, 16), made.data, chance)
     scaled = picture.resize((32, 16), Image.Resampling.BOX)

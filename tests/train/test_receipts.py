@@ -20,7 +20,7 @@ from frenchcat.train.run import open_run
 from frenchcat.train.seen import seen_of
 from frenchcat.train.settings import DataSettings
 from tests.sample.embedded import embedded
-from tests.sample.pictures import noise
+from tests.sample.pictures import file_of, noise
 from tests.sample.vectors import unit_rows
 from tests.train.embedded_run import CHOSEN, make_dataset, mini, train_on_selection
 from tests.train.runs import settings, write_tars
@@ -33,7 +33,14 @@ def clip() -> Clip:
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory, clip: Clip) -> Path:
-    return train_on_selection(tmp_path_factory.mktemp("receipts"), clip)
+    return train_on_selection(tmp_path_factory.mktemp("receipts"), clip, between_bars)
+
+
+def between_bars(number: int) -> bytes:
+    """The number's colour in a square, which is what the model sees, and bars beside it."""
+    wide = Image.new("RGB", (48, 24))
+    wide.paste((number, 0, 99), (12, 0, 36, 24))
+    return file_of(wide)
 
 
 def test_neighbours_are_brute_force_within_the_selection(run: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from frenchcat.curate.config import as_dict, resolve
 from frenchcat.curate.dataset import Dataset
@@ -36,6 +36,7 @@ from frenchcat.train.run import (
     save_about,
 )
 from frenchcat.train.settings import TrainSettings
+from frenchcat.train.start import start_of
 from frenchcat.train.text import TextEncoder
 from tests.train.runs import settings, write_tars
 
@@ -179,6 +180,22 @@ def test_other_rows_or_another_text_tower_are_another_run(
     assert identity_of(chosen, other, text) != before
     tower: Any = Tower("another")
     assert identity_of(chosen, rows, tower) != before
+
+
+def test_a_run_that_started_from_other_weights_is_another_run(
+    rows: TrainingRows, text: TextEncoder, tmp_path: Path
+) -> None:
+    chosen = settings(Path("tars"), Path("run"))
+    found = [identity_of(chosen, rows, text)]
+    for name, value in (("one", 1.0), ("other", 2.0), ("copy", 1.0)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text('{"_class_name": "UNet2DConditionModel"}')
+        weights = tmp_path / name / "diffusion_pytorch_model.safetensors"
+        save_file({"conv_in.weight": torch.tensor([value])}, weights)
+        found.append(identity_of(chosen, rows, text, start_of(str(tmp_path / name))))
+    scratch, one, other, copy = found
+    assert scratch != one != other
+    assert one == copy
 
 
 def test_a_checkpoint_from_before_patches_goes_on(rows: TrainingRows, text: TextEncoder) -> None:

@@ -37,8 +37,8 @@ def main() -> int:
         for mutant in mutants:
             print(f"{mutant.area:12} {mutant.name:40} {mutant.promise}")
         return 0
-    if not given.tests and (given.record is not None or not reach.recorded()):
-        reach.record(given.record or [])
+    if given.record is not None:
+        reach.record(given.record)
     results = run.try_all(run.applied(mutants), given.jobs, given.again, given.tests, _tell)
     if not given.which and not given.tests:
         run.keep(results)

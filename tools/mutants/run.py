@@ -1,10 +1,11 @@
 """Try mutants: each in a copy of the tree, with the tests that run its function.
 
-Reads ``promises/*.toml`` and ``.mutants/reach.json``, writes ``.mutants/semantic.json`` after each
-mutant, so a run that was stopped goes on, and at the end ``results/semantic.json``, which is kept
-with the code: the test that noticed a mutant is tried first the next time. A result is kept while
-the mutant, the function it is in and the files of its tests are unchanged; a change elsewhere that
-makes a test blind is found by ``--again``.
+Reads ``promises/*.toml``, writes ``.mutants/semantic.json`` after each mutant, so a run that was
+stopped goes on, and at the end ``results/semantic.json``, which is kept with the code: the test
+that noticed a mutant is asked first the next time. Only where that test is not known, or notices
+nothing, are the tests asked that ``.mutants/reach.json`` lists (see `reach`; recording it takes
+longer than the suite). A result is kept while the mutant, the function it is in and the files of
+its tests are unchanged; a change elsewhere that makes a test blind is found by ``--again``.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ import signal
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -38,6 +39,7 @@ _TIMES = 3.0  # a mutant's tests may take so many times their own time: the mach
 _LIMIT_SEC = 600.0
 _NEAR_FILES = 3
 _QUICK_SEC = 40.0
+Parts = Iterable[list[str]]
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,11 @@ class Result:
     by: str  # the test that noticed it, or ""
     tests: int  # that were chosen
     seconds: float
-    key: str  # of what the result depends on
+    key: str = ""  # of what the result depends on
+
+    def asked(self, nodes: Sequence[str]) -> Sequence[str]:
+        """The tests that the result depends on: of all `nodes` the one that noticed."""
+        return [self.by] if self.by else nodes
 
 
 def chosen(mutants: Sequence[Mutant], patterns: Sequence[str]) -> list[Mutant]:
@@ -80,45 +86,73 @@ def try_all(
     `tests` takes the place of those that were recorded. Where not `thorough`, slow tests that are
     not near are not asked.
     """
-    recorded = reach.Reach() if tests else reach.load()
     kept = {} if again or tests else _kept()
     folders = [WORK / f"copy-{number}" for number in range(jobs)]
     for folder in folders:
         compile_in(copy_to(folder))
     free, lock = list(folders), threading.Lock()
+    results: dict[str, Result] = {}
 
-    def one(pair: tuple[Mutant, Applied]) -> Result:
+    def tried(pair: tuple[Mutant, Applied], nodes: Sequence[str], parts: Parts, last: bool) -> None:
+        """Ask tests; where others are left, only what these noticed is a result."""
         mutant, change = pair
-        source = (ROOT / change.file).read_text(encoding="utf-8")
-        nodes = list(tests) or _candidates(mutant, change, source, recorded)
-        key = _key(mutant, change, source, nodes)
-        if (found := kept.get(mutant.name)) and found.key == key:
-            return found
-        with lock:
-            folder = free.pop()
-        try:
-            result = _try(mutant, change, nodes, folder, recorded, key, thorough)
-        finally:
+        found = kept.get(mutant.name)
+        if found is None or found.key != _key(mutant, change, found.asked(nodes)):
             with lock:
-                free.append(folder)
-        with lock:
-            if not tests:
-                _keep(result)
-            tell(mutant, result)
-        return result
+                folder = free.pop()
+            try:
+                found = _try(mutant, change, nodes, parts, folder)
+            finally:
+                with lock:
+                    free.append(folder)
+            if not last and found.outcome == "survived":
+                return
+            with lock:
+                if not tests:
+                    _keep(found)
+                tell(mutant, found)
+        results[mutant.name] = found
+
+    def first(pair: tuple[Mutant, Applied]) -> None:
+        if nodes := list(tests) or _expected(pair[0].name):
+            tried(pair, nodes, [nodes], last=bool(tests))
+
+    def second(pair: tuple[Mutant, Applied]) -> None:
+        nodes = _candidates(*pair)
+        tried(pair, nodes, _in_turn(nodes, *pair, thorough), last=True)
 
     with ThreadPoolExecutor(jobs) as pool:
-        return list(pool.map(one, mutants))
+        list(pool.map(first, mutants))
+        left = [pair for pair in mutants if pair[0].name not in results]
+        if left:
+            _recorded()  # before threads ask for it
+        list(pool.map(second, left))
+    return [results[mutant.name] for mutant, _ in mutants]
 
 
-def _candidates(mutant: Mutant, change: Applied, source: str, recorded: reach.Reach) -> list[str]:
+def _expected(name: str) -> list[str]:
+    """The test that noticed a mutant the last time, if it is still there."""
+    before = _noticed_before().get(name, "")
+    return [before] if before and _still_there(ROOT, [before]) else []
+
+
+@cache
+def _recorded() -> reach.Reach:
+    if not reach.recorded():
+        reach.record([])
+    return reach.load()
+
+
+def _candidates(mutant: Mutant, change: Applied) -> list[str]:
     """The tests that the mutant names, who is known to run the place, and the module's own tests.
 
     What a process ran that was killed is not recorded, nor what runs at import: a default of a
     class has the tests of its folder.
     """
+    recorded = _recorded()
     found = [node for node in recorded.seconds if mutant.tests and node.startswith(mutant.tests)]
     found = found or ([mutant.tests] if mutant.tests else [])  # a file that was not recorded yet
+    source = (ROOT / change.file).read_text(encoding="utf-8")
     found += [n for n in recorded.tests(change.file, change.lines, source) if n not in set(found)]
     own = _own_file(change.file)
     near = f"{own}::" if found else f"{Path(own).parent}/"
@@ -135,32 +169,26 @@ def _own_file(module: str) -> str:
 
 
 def _try(
-    mutant: Mutant,
-    change: Applied,
-    nodes: Sequence[str],
-    folder: Path,
-    recorded: reach.Reach,
-    key: str,
-    thorough: bool,
+    mutant: Mutant, change: Applied, nodes: Sequence[str], parts: Parts, folder: Path
 ) -> Result:
     if not nodes:
-        return Result(mutant.name, "untested", "", 0, 0.0, key)
+        return Result(mutant.name, "untested", "", 0, 0.0, _key(mutant, change, nodes))
     begin, outcome, by = time.monotonic(), "survived", ""
     with mutated(folder, change):
-        before = _noticed_before().get(mutant.name, "")
-        for part in _in_turn(nodes, mutant.tests, change.file, before, recorded, thorough):
-            outcome, by = _asked(folder, part, recorded)
+        for part in parts:
+            outcome, by = _asked(folder, part)
             if outcome != "survived":
                 break
     seconds = round(time.monotonic() - begin, 1)
-    return Result(mutant.name, outcome, by, len(nodes), seconds, key)
+    found = Result(mutant.name, outcome, by, len(nodes), seconds)
+    return replace(found, key=_key(mutant, change, found.asked(nodes)))
 
 
-def _asked(folder: Path, nodes: Sequence[str], recorded: reach.Reach) -> tuple[str, str]:
+def _asked(folder: Path, nodes: Sequence[str]) -> tuple[str, str]:
     """What tests say of a mutant; one that fails only beside others says nothing."""
     left = list(nodes)
     while left:
-        expected = sum(_seconds(recorded, node) for node in left)
+        expected = sum(map(_seconds, left))
         outcome, by = _run(folder, left, min(_LEAST_SEC + _TIMES * expected, _LIMIT_SEC))
         alone = len(left) == 1 or by not in left
         if outcome != "killed" or alone or _run(folder, [by], _LIMIT_SEC)[0] != "survived":
@@ -169,21 +197,15 @@ def _asked(folder: Path, nodes: Sequence[str], recorded: reach.Reach) -> tuple[s
     return "survived", ""
 
 
-def _seconds(recorded: reach.Reach, node: str) -> float:
+def _seconds(node: str) -> float:
     """How long a test, or all tests of a file, took when they were recorded."""
+    seconds = _recorded().seconds if reach.recorded() else {}
     if "::" in node:
-        return recorded.seconds.get(node, 60.0)
-    return 60.0 + sum(sec for name, sec in recorded.seconds.items() if name.startswith(node))
+        return seconds.get(node, 60.0)
+    return 60.0 + sum(sec for name, sec in seconds.items() if name.startswith(node))
 
 
-def _in_turn(
-    nodes: Sequence[str],
-    named: str,
-    file: str,
-    before: str,
-    recorded: reach.Reach,
-    thorough: bool,
-) -> Iterator[list[str]]:
+def _in_turn(nodes: Sequence[str], mutant: Mutant, change: Applied, thorough: bool) -> Parts:
     """The tests in parts: who noticed it last time, the named, the module's own, near by, others.
 
     Of the others first the quickest, as many as take `_QUICK_SEC` together. The rest is asked only
@@ -191,34 +213,35 @@ def _in_turn(
     that nobody notices.
     """
     left = list(nodes)
-    if before and before in left:
+    if (before := _noticed_before().get(mutant.name, "")) in left:
         left.remove(before)
         yield [before]
-    for first in dict.fromkeys(filter(None, (named, _own_file(file)))):
-        part = {node for node in left if node.startswith(first)}
-        left = [node for node in left if node not in part]
+    for first in dict.fromkeys(filter(None, (mutant.tests, _own_file(change.file)))):
+        own = [node for node in left if node.startswith(first)]
+        left = [node for node in left if not node.startswith(first)]
         if "::" not in first and (ROOT / first).is_file():
             yield [first]  # as a whole: with the tests that were written since it was recorded
-        elif part:
-            yield sorted(part)
-    files = sorted({node.split("::")[0] for node in left}, key=lambda one: -_near(one, file))
+        elif own:
+            yield sorted(own)
+    files = sorted({node.split("::")[0] for node in left}, key=lambda one: -_near(one, change.file))
     near = set(files[:_NEAR_FILES])
     if part := [node for node in left if node.split("::")[0] in near]:
-        yield _by_file(part, recorded)
+        yield _by_file(part)
     others = [node for node in left if node.split("::")[0] not in near]
-    spent = itertools.accumulate(recorded.seconds.get(node, 1.0) for node in others)
+    spent = itertools.accumulate(_recorded().seconds.get(node, 1.0) for node in others)
     quick = sum(sec < _QUICK_SEC for sec in spent)
     for part in (others[:quick], others[quick:] if thorough else []):
         if part:
-            yield _by_file(part, recorded)
+            yield _by_file(part)
 
 
-def _by_file(nodes: Sequence[str], recorded: reach.Reach) -> list[str]:
+def _by_file(nodes: Sequence[str]) -> list[str]:
     """The quickest file first, each in one piece and in its own order, as fixtures are shared."""
-    order = {node: number for number, node in enumerate(recorded.seconds)}
+    recorded = _recorded().seconds
+    order = {node: number for number, node in enumerate(recorded)}
     seconds: dict[str, float] = defaultdict(float)
     for node in nodes:
-        seconds[node.split("::")[0]] += recorded.seconds.get(node, 1.0)
+        seconds[node.split("::")[0]] += recorded.get(node, 1.0)
     return sorted(
         nodes,
         key=lambda node: (seconds[node.split("::")[0]], node.split("::")[0], order.get(node, 0)),
@@ -283,7 +306,8 @@ def _end(process: ForkServerProcess) -> None:
     process.join()
 
 
-def _key(mutant: Mutant, change: Applied, source: str, nodes: Sequence[str]) -> str:
+def _key(mutant: Mutant, change: Applied, nodes: Sequence[str]) -> str:
+    source = (ROOT / change.file).read_text(encoding="utf-8")
     lines = source.splitlines()[change.lines[0] - 1 : change.lines[1]]
     fields = {name: value for name, value in asdict(mutant).items() if name != "tests"}
     changed = [fields, change.source if mutant.area == "generic" else "", lines]
@@ -295,11 +319,10 @@ def _key(mutant: Mutant, change: Applied, source: str, nodes: Sequence[str]) -> 
 
 @cache
 def _noticed_before() -> dict[str, str]:
-    """Mutant -> the test that noticed it in the results that are kept with the code."""
-    if not KEPT.exists():
-        return {}
-    rows = json.loads(KEPT.read_text(encoding="utf-8"))["mutants"]
-    return {name: row["by"] for name, row in rows.items() if row["by"]}
+    """Mutant -> the test that noticed it, in this checkout or in the results kept with the code."""
+    rows = json.loads(KEPT.read_text(encoding="utf-8"))["mutants"] if KEPT.exists() else {}
+    before = {name: row["by"] for name, row in rows.items() if row["by"]}
+    return before | {name: one.by for name, one in _kept().items() if one.by}
 
 
 def keep(results: Sequence[Result]) -> None:

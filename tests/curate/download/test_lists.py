@@ -21,6 +21,7 @@ from frenchcat.curate.download.columns import ORIGIN, uid_of
 from frenchcat.curate.download.list_errors import blaming
 from frenchcat.curate.download.lists import Shape, check, freeze, relative
 from frenchcat.curate.errors import UserError
+from frenchcat.curate.remove import RemovalQuery, remove
 from tests.trees import tree_digest
 
 ROWS = [
@@ -266,6 +267,19 @@ def test_a_grown_list_adds_what_is_new_and_only_that(
     assert Counter(rows) == Counter(first) | Counter(second)
     after = tree_digest(folder / "dataset" / "lists")
     assert {name: after[name] for name in before} == before
+
+
+def test_a_grown_list_does_not_bring_back_what_was_removed(tmp_path: Path) -> None:
+    dataset = make(tmp_path)
+    stays, others = ["http://a.example/1.jpg"], ["http://a.example/2.jpg", "http://b.example/1.jpg"]
+    frozen(dataset, write(tmp_path / "1.parquet", [{"url": url} for url in stays]))
+    for by, value in (("domain", "b.example"), ("url", others[0])):
+        with dataset.lock():
+            remove(dataset, RemovalQuery(by, value), [])
+    new = "http://a.example/3.jpg"
+    grown = [*stays, *others, "http://img.b.example/2.jpg", new]
+    rows = frozen(dataset, write(tmp_path / "2.parquet", [{"url": url} for url in grown]))
+    assert [row["url"] for row in rows] == [*stays, new]
 
 
 def csv_of(text: str) -> Callable[[Path], Path]:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from scipy.stats import false_discovery_control
 from typer.testing import CliRunner
 
 import frenchcat
@@ -83,6 +84,14 @@ def test_planted_skews_stand_out_and_their_size_is_in_the_interval(report: SkewR
     assert {one.query for one in report.flagged} <= SKEWED.keys()
     concentrated = {one.query for one in report.concentrations if one.flagged}
     assert concentrated == set(QUERIES)  # 40 domains each, of 640
+
+
+def test_what_stands_out_is_chosen_over_all_comparisons_together(report: SkewReport) -> None:
+    every = [*report.shares, *report.concentrations]
+    tested = [(one.p, one.q) for one in every if one.p is not None]
+    assert len(tested) == report.tested
+    expected = false_discovery_control([p for p, _ in tested])
+    assert [q for _, q in tested] == pytest.approx(expected)
 
 
 def test_nothing_is_reported_where_nothing_is_planted(tmp_path: Path) -> None:

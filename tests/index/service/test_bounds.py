@@ -167,6 +167,24 @@ def test_never_more_pixels_than_the_budget_are_held() -> None:
         pass
 
 
+def test_an_image_waits_while_too_few_pixels_are_left() -> None:
+    budget, held, most = PixelBudget(1_000), 0, 0
+
+    async def hold(width: int) -> None:
+        nonlocal held, most
+        async with budget.held(picture(0, width, 10)):
+            held += width * 10
+            most = max(most, held)
+            await asyncio.sleep(0)  # whoever may hold pixels now has its turn
+            held -= width * 10
+
+    async def together() -> None:
+        await asyncio.gather(*map(hold, (40, 60, 90, 10, 30, 100)))
+
+    asyncio.run(together())
+    assert most == 1_000
+
+
 def test_who_leaves_while_waiting_holds_nothing() -> None:
     budget = PixelBudget(100)
 

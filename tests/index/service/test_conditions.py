@@ -18,7 +18,7 @@ from tests.sample.columns import add_columns
 CHEAP = "key >= '000000005'"
 LONG = "bin(bin(bin(bin(bin({})))))"
 ENDLESS = f"levenshtein({LONG.format('key')}, {LONG.format('caption')}) > 1"  # hours, in one call
-LARGE = "length(" + "bin(" * 10 + "caption" + ")" * 10 + ") > 1"  # 8^10 letters per row
+LARGE = "length(" + "bin(" * 7 + "caption" + ")" * 7 + ") > 1"  # 300 MB, which a machine has
 
 
 @pytest.fixture(scope="module")

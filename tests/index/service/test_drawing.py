@@ -262,17 +262,16 @@ def test_who_waits_longer_than_a_request_may_is_told_and_not_drawn_for(cats: Dat
 
 def test_what_nobody_waits_for_any_more_is_not_drawn(cats: Dataset) -> None:
     """Closed dialogs: the one at work stops, those that wait are never begun."""
-    slow, stops = Slow(), threading.Event()
+    slow, stops = Slow(), list[bool]()
 
     def draw(query: DrawRequest, stopped: Callable[[], bool]) -> list[Drawn]:
         if query.prompt != "stay":
             slow.begun.release()
             slow.prompts.append(query.prompt)
-            while not stopped():
+            while not stopped() and not slow.go.is_set():
                 pass
-            stops.set()
+            stops.append(stopped())
             raise Stopped
-        slow.go.set()
         return slow.draw(query, stopped)
 
     with live(cats, draw_backend=DrawBackend(draw), draw_waiting=4) as service:
@@ -282,8 +281,10 @@ def test_what_nobody_waits_for_any_more_is_not_drawn(cats: Dataset) -> None:
         service.wait_for("drawings_running 4.0")
         for connection in reversed(closed):
             connection.close()
+        service.wait_for('http_requests_total{route="/v1/draw",status="499"} 4.0')
+        slow.go.set()  # a drawing that was not stopped ends, too
         assert service.post("/v1/draw", {"prompt": "stay"}).status_code == 200
-    assert stops.is_set()
+    assert stops == [True]
     assert slow.prompts == ["left", "stay"]
 
 
