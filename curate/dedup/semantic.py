@@ -20,8 +20,7 @@ Rounds know nothing of each other, so each core runs one of its own, on one thre
 this size lose more by waiting for the other cores than these bring, above all where other programs
 hold them. torch multiplies, since its threads can be counted at run time, and numpy's cannot.
 
-Cost: rounds x rows x (sqrt(pivots) + probes x cell) x 64. Memory: 128 bytes per row, and about 150
-per row and core.
+Cost: rounds x rows x (sqrt(pivots) + probes x cell) x 64. Memory: `memory_bytes`.
 """
 
 from __future__ import annotations
@@ -61,9 +60,18 @@ _ALMOST = 64
 _BLOCK = 4096  # rows compared at a time
 _AT_ONCE = 8  # rounds, at most: each one begun in vain costs memory and work
 _ROWS_AT_ONCE = 20_000_000  # of all rounds
+_SKETCH_BYTES, _ROUND_BYTES = 128, 150  # per row; the second of each round at work
 _SEED = 20_191_112
 
 Told = Callable[[int, int], None]
+
+
+def memory_bytes(rows: int, dimension: int, cores: int) -> int:
+    """What `near_vectors` takes of so many rows, with their vectors in float16, in bytes.
+
+    The vectors may be a memory-mapped file, whose pages are given back; they are counted here.
+    """
+    return rows * (2 * dimension + _SKETCH_BYTES + _ROUND_BYTES * _at_once(rows, cores))
 
 
 def near_vectors(
@@ -100,6 +108,11 @@ def near_vectors(
     return np.concatenate(found)
 
 
+def _at_once(rows: int, cores: int) -> int:
+    """Rounds at work at a time, each on a core."""
+    return min(cores, _AT_ONCE, max(1, _ROWS_AT_ONCE // max(rows, 1)))
+
+
 def _clusters(labels: NDArray[np.int64]) -> int:
     return int(np.count_nonzero(labels == np.arange(len(labels))))
 
@@ -110,7 +123,7 @@ def _rounds(vectors: Vectors, cosine: float, seekers: Rows, exhaustive: bool) ->
 
     rows = len(vectors)
     whole = len(seekers) == rows and not exhaustive
-    at_once = min(os.cpu_count() or 1, _AT_ONCE, max(1, _ROWS_AT_ONCE // rows)) if whole else 1
+    at_once = _at_once(rows, os.cpu_count() or 1) if whole else 1
     stop: list[bool] = []
 
     def run(number: int) -> Edges:

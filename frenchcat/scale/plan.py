@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from frenchcat.curate.config import Resolved
+from frenchcat.curate.dedup.semantic import memory_bytes as near_vectors_bytes
 from frenchcat.curate.download import DownloadSettings
 from frenchcat.curate.download.sources import find, kind_of
 from frenchcat.curate.errors import UserError
@@ -35,7 +36,6 @@ MOST_MACHINES = 100_000
 FAR = 100
 """Beyond this many times the rows that were measured, a plan says that it extrapolates."""
 _DAY_SEC = 86_400.0
-_DEDUP_BYTES_PER_CORE, _DEDUP_CORES = 100, 8  # curate/dedup/semantic.py
 _MODALITIES = 2  # vectors of images and of captions
 _NUMBER = re.compile(r"[0-9][0-9_.]*([eE]\+?[0-9]+)?")
 
@@ -253,8 +253,7 @@ class _ScaledWork:
             more = 1.0 if rate.stage == "embed" else max(1.0, machine.cores / self.cores)
             return None if peak is None else peak * more
         if rate.stage == "dedup":
-            at_once = min(machine.cores, _DEDUP_CORES)
-            grown = rows * (2.0 * self.dimension + _DEDUP_BYTES_PER_CORE * at_once)
+            grown = near_vectors_bytes(rows, self.dimension, machine.cores)
         else:
             grown = rows * code_bytes(index_kind_of(rows, "auto"), self.dimension)
         return max(float(peak or 0), grown)
