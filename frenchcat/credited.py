@@ -10,7 +10,8 @@ from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.export import new_folder
 from frenchcat.curate.select import names, open_selection
-from frenchcat.train.run import ABOUT, dataset_of
+from frenchcat.train.run import ABOUT
+from frenchcat.train.trained_on import dataset_of
 from frenchcat.train.used import draws_of
 
 _ROW_BYTES = 200  # of a credit in both files, at least

@@ -26,8 +26,9 @@ from frenchcat.train.pictures import (
 from frenchcat.train.reader import BadSample
 from frenchcat.train.real_images import BATCH, RealImages, real_images, trained_rows, unseen_images
 from frenchcat.train.rows import TrainingRows, open_rows
-from frenchcat.train.run import Parts, dataset_of, find_checkpoint, open_run
+from frenchcat.train.run import Parts, find_checkpoint, open_run
 from frenchcat.train.sampler import check_sampler
+from frenchcat.train.trained_on import dataset_of
 
 if TYPE_CHECKING:
     from frenchcat.curate.clip.model import Vectors

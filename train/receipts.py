@@ -106,7 +106,7 @@ def check_comparable(data: DataSettings, run: Path) -> None:
     anything is drawn. Checks the dataset, its index and the run's rows.
     """
     from frenchcat.index.search import Searcher
-    from frenchcat.train.run import dataset_of
+    from frenchcat.train.trained_on import dataset_of
 
     if data.dataset is None:
         raise UserError(

@@ -253,17 +253,6 @@ def _named(run: Path, which: Path) -> Path:
     return found
 
 
-def dataset_of(run: Path, place: str) -> Dataset:
-    """The dataset that a run was trained on. Raises `NotFound` if it is gone."""
-    try:
-        return Dataset.open(place)
-    except NotFound:
-        raise NotFound(
-            f"{run} was trained on the dataset {place}, which is gone; put it back there, or use "
-            "another run"
-        ) from None
-
-
 def anchored(settings: TrainSettings) -> TrainSettings:
     """Settings whose data have absolute paths, so that a run finds them from any folder."""
     data = settings.data

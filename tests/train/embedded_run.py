@@ -1,5 +1,6 @@
 """A run on a selection of a small dataset that the bundled model embedded, with an index."""
 
+import hashlib
 import io
 from collections.abc import Callable
 from pathlib import Path
@@ -41,7 +42,8 @@ def make_dataset(folder: Path, clip: Clip, file: Callable[[int], bytes] = pictur
     vectors, texts = clip.encode_pictures(pictures), clip.encode_texts(captions)
     creators = [f"painter {n}" for n in range(ROWS)]
     licences = ["https://creativecommons.org/licenses/by/4.0/"] * ROWS
-    told = {"creator": creators, "license": licences}
+    digests = [hashlib.sha256(one).hexdigest() for one in files]
+    told = {"creator": creators, "license": licences, "stored_sha256": digests}
     add_shard(dataset, "00000", vectors, texts, captions, files, **told)
     made = {"model": clip.name, "weights": clip.digest, "dimension": clip.dimension}
     record_entry(dataset, "embed", StageEntry(settings={**made, "precision": "fp32"}))

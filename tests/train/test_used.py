@@ -40,7 +40,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, clip: Clip) -> Path:
     given = settings(
         folder / "none",
         folder / "run",
-        data={"tars": None, "dataset": dataset.root, "selection": "some"},
+        data={"tars": None, "dataset": dataset.root, "selection": "some", "batch": 6},
         optimizer={"steps": STEPS, "warmup": 1},
         run={"checkpoint_every": 3, "keep": 9},
     )
