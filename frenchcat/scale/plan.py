@@ -253,7 +253,7 @@ class _ScaledWork:
             more = 1.0 if rate.stage == "embed" else max(1.0, machine.cores / self.cores)
             return None if peak is None else peak * more
         if rate.stage == "dedup":
-            grown = near_vectors_bytes(rows, self.dimension, machine.cores)
+            grown = float(near_vectors_bytes(rows, self.dimension, machine.cores))
         else:
             grown = rows * code_bytes(index_kind_of(rows, "auto"), self.dimension)
         return max(float(peak or 0), grown)

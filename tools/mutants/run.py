@@ -48,7 +48,7 @@ class Result:
 
     name: str
     outcome: str  # killed | timeout | survived | untested
-    by: str  # the test that noticed it, or ""
+    by: str  # the test that noticed it, or did not end; or ""
     tests: int  # that were chosen
     seconds: float
     key: str = ""  # of what the result depends on
@@ -190,6 +190,8 @@ def _asked(folder: Path, nodes: Sequence[str]) -> tuple[str, str]:
     while left:
         expected = sum(map(_seconds, left))
         outcome, by = _run(folder, left, min(_LEAST_SEC + _TIMES * expected, _LIMIT_SEC))
+        if outcome == "timeout" and len(left) == 1:
+            return outcome, left[0]
         alone = len(left) == 1 or by not in left
         if outcome != "killed" or alone or _run(folder, [by], _LIMIT_SEC)[0] != "survived":
             return outcome, by

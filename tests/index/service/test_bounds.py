@@ -57,7 +57,7 @@ def closed(connection: socket.socket) -> bool:
 
 def refusal(service: Live, held: ExitStack, size: int) -> bytes:
     """The first answer to one of many uploads that are held open."""
-    while True:
+    for _ in range(40):
         connection = held.enter_context(service.send("/v1/search/picture", sent=bytes(size)))
         connection.settimeout(0.5)
         try:
@@ -68,6 +68,7 @@ def refusal(service: Live, held: ExitStack, size: int) -> bytes:
         while not answer.endswith(b"}"):  # head and body may come apart
             answer += connection.recv(65536)
         return answer
+    raise AssertionError("none was refused")
 
 
 def test_uploads_on_their_way_are_bounded_in_number(eight: Dataset, held: ExitStack) -> None:
