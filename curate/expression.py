@@ -158,6 +158,8 @@ def _parsed(condition: str, expression: str) -> dict[str, Any]:
     sql = f"SELECT 1 FROM samples WHERE {condition}"
     try:
         (text,) = _parser().cursor().execute("SELECT json_serialize_sql(?)", [sql]).fetchone()
+    except duckdb.OutOfMemoryException:  # which says nothing of the condition
+        raise
     except (duckdb.Error, UnicodeEncodeError) as error:
         raise BadCondition(
             f"{expression!r} is not a condition: {str(error).splitlines()[0]}"

@@ -42,7 +42,7 @@ def system_error(error: BaseException) -> str | None:
     if isinstance(error, OSError):
         return _os_error(error)
     first = (str(error).splitlines() or [""])[0]
-    if isinstance(error, MemoryError):
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryException":  # DuckDB's
         return f"out of memory ({first or 'no more can be had'}); lower --workers or batch sizes"
     if isinstance(error, ImportError) and first.startswith("Install "):  # fsspec's
         return f"{first}; see docs/command-line.md for how to install an extra"

@@ -57,7 +57,7 @@ class ServeSettings:
     """
     condition_sec: float = Field(10.0, gt=0)
     """Seconds for evaluating one condition; starting and waiting are not counted."""
-    condition_memory_bytes: int = Field(2**30, ge=2**26)
+    condition_memory_bytes: int = Field(2**30, ge=2**27)
     """Memory for evaluating one condition, beyond the 90 MB of an idle process."""
     condition_processes: int = Field(2, ge=1, le=64)
     """Conditions that are evaluated at a time."""

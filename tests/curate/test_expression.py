@@ -1,5 +1,8 @@
 """What may stand after WHERE, and what may not."""
 
+import subprocess
+import sys
+
 import pytest
 
 from frenchcat.curate.errors import BadCondition, UserError
@@ -122,3 +125,18 @@ def test_a_column_with_the_name_of_an_sql_word_is_told_how_to_be_written() -> No
     assert checked('"when" > 3')
     with pytest.raises(BadCondition, match=r'near "dog"$'):
         checked("caption like 'cat' dog")
+
+
+def test_a_lack_of_memory_says_nothing_of_the_condition() -> None:
+    code = """
+import duckdb
+connect = duckdb.connect
+duckdb.connect = lambda: connect(config={"memory_limit": "100KB"})
+from frenchcat.curate.expression import checked
+try:
+    checked(" OR ".join(f"width = {n}" for n in range(900)))
+except duckdb.OutOfMemoryException:
+    print("no memory")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout == "no memory\n", done.stderr

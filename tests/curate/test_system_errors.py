@@ -61,6 +61,7 @@ def test_errors_of_the_system_name_path_and_cure(tmp_path: Path) -> None:
     [
         (OSError(errno.EMFILE, "Too many open files", "a.tar"), "ulimit -n"),
         (MemoryError(), "out of memory"),
+        (duckdb.OutOfMemoryException("Out of Memory Error: no\nmore"), "out of memory"),
         (ImportError("Install s3fs to access S3"), "docs/command-line.md"),
         (BrokenProcessPool("gone"), "--workers"),
         (SafetensorError("I/O error: No space left on device (os error 28)"), "could not be writ"),

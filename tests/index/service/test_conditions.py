@@ -70,10 +70,10 @@ def test_a_condition_that_takes_too_long_is_refused_in_words(eight: Dataset) -> 
 
 
 def test_a_condition_that_needs_much_memory_is_refused_in_words(eight: Dataset) -> None:
-    with live(eight, condition_memory_bytes=2**26, condition_sec=3600) as service:
+    with live(eight, condition_memory_bytes=2**27, condition_sec=3600) as service:
         answer = service.post("/v1/search", asked(LARGE))
         assert answer.status_code == 400
-        assert "67,108,864 bytes of memory (condition_memory_bytes)" in answer.json()["error"]
+        assert "134,217,728 bytes of memory (condition_memory_bytes)" in answer.json()["error"]
         assert len(service.post("/v1/search", asked(CHEAP)).json()["hits"]) == 3
 
 
