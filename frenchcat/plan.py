@@ -23,8 +23,9 @@ from frenchcat.curate import files
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.download import DownloadSettings, check_lists
 from frenchcat.curate.download.block import read_block
+from frenchcat.curate.download.crawl import shape_of
 from frenchcat.curate.download.lists import freeze
-from frenchcat.curate.download.stage import DownloadStage, shape_of
+from frenchcat.curate.download.stage import DownloadStage
 from frenchcat.curate.markers import Signature, counts_of, marker, outputs_of
 from frenchcat.curate.redo import Redo
 from frenchcat.curate.stage import up_to_date
