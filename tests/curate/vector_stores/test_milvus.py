@@ -99,7 +99,7 @@ def test_an_address_that_cannot_be_used_is_one_line(
     said: str,
 ) -> None:
     pytest.importorskip("pymilvus", reason="the package pymilvus is not installed")
-    monkeypatch.setattr("frenchcat.curate.vector_stores.milvus.CONNECT_SEC", 1.0)
+    monkeypatch.setattr("frenchcat.curate.vector_stores.milvus_connection.CONNECT_SEC", 1.0)
     with pytest.raises(kind, match=said) as refused:
         publish(dataset, address)
     assert "\n" not in str(refused.value)
