@@ -60,6 +60,8 @@ IMG_EMB = ShardFile("embeddings/img_emb/img_emb_{shard}.npy", "embed", "aligned"
 TEXT_EMB = ShardFile(
     "embeddings/text_emb/text_emb_{shard}.npy", "embed", "aligned", aligned=METADATA
 )
+EMBEDDINGS = {"image": IMG_EMB, "text": TEXT_EMB}
+"""Modality -> the file of its vectors."""
 NOT_EMBEDDED = ShardFile(
     "embeddings/failed/failed_{shard}.parquet", "embed", "row", counted="failed", judged=True
 )

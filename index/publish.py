@@ -271,7 +271,7 @@ def _hit_columns(dataset: Dataset) -> Iterator[str]:
 
     names: dict[str, None] = {}
     for shard in dataset.shards(embeddings.STAGE):
-        with dataset.as_local(embeddings.metadata(shard)) as path:
+        with dataset.as_local(files.METADATA.of(shard)) as path:
             there = pq.read_schema(path).names
         names |= dict.fromkeys(stored_name(name) for name in there if name not in ("key", KEY))
     called = shown_of_hit(names, score_columns(dataset))

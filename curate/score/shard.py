@@ -19,7 +19,6 @@ import numpy as np
 from frenchcat.curate import files
 from frenchcat.curate.adopted import stores_images
 from frenchcat.curate.dataset import Dataset, digest_of
-from frenchcat.curate.embeddings import img_emb, metadata, text_emb
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.markers import Counts, marker
 from frenchcat.curate.parquets import read_parquet
@@ -49,7 +48,7 @@ def inputs_of(dataset: Dataset, score: Score | None, shard: str) -> dict[str, st
     if isinstance(score, PictureScore):
         relatives[files.TAR.of(shard)] = "download"
     if isinstance(score, VectorScore):
-        emb = (img_emb(shard), text_emb(shard), metadata(shard))
+        emb = (files.IMG_EMB.of(shard), files.TEXT_EMB.of(shard), files.METADATA.of(shard))
         relatives |= dict.fromkeys(emb, "embed")
     found: dict[str, str] = {}
     for stage in sorted(set(relatives.values())):
@@ -215,11 +214,11 @@ def _of_vectors(
 
     if not scores:
         return {}
-    with dataset.as_local(metadata(shard)) as path:
+    with dataset.as_local(files.METADATA.of(shard)) as path:
         keys = read_parquet(path, columns=["image_path"])["image_path"].to_pylist()
-    with dataset.as_local(img_emb(shard)) as path:
+    with dataset.as_local(files.IMG_EMB.of(shard)) as path:
         pictures = np.load(path).astype(np.float32)
-    with dataset.as_local(text_emb(shard)) as path:
+    with dataset.as_local(files.TEXT_EMB.of(shard)) as path:
         texts = np.load(path).astype(np.float32)
     place = {key: row for row, key in enumerate(keys)}
     wanted = pa.array([place.get(key) for key in rows["key"].to_pylist()], pa.int64())
