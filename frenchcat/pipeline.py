@@ -37,7 +37,7 @@ from frenchcat.curate.costs import Metered
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.dedup import DedupSettings, dedup
 from frenchcat.curate.download import DownloadSettings, check_lists, crawl
-from frenchcat.curate.download.refusals import failures_of, refused_before, require_pictures
+from frenchcat.curate.download.refusals import failures_of, refused_before, require_downloaded
 from frenchcat.curate.download.retry import retry_of
 from frenchcat.curate.errors import NotFound, UserError
 from frenchcat.curate.manifest import StageEntry
@@ -110,7 +110,7 @@ def build(
     with dataset.lock():
         confirm(redone(dataset, settings, "download", "clip"), yes)
         download(dataset, urls, settings, engine, progress)
-        require_pictures(dataset)
+        require_downloaded(dataset)
         with remembering(dataset, settings, "clip", progress=progress) as told:
             embed.embed(dataset, settings.clip, engine, told)
         with remembering(dataset, settings, "score", progress=progress) as told:

@@ -72,7 +72,7 @@ def _pictures(dataset: Dataset, shard: str, keys: Sequence[str]) -> list[tars.Me
     if relative not in outputs_of(dataset, "download", shard) and not dataset.exists(relative):
         return [tars.Member(key, "", 0, 0) for key in keys]
     with dataset.as_local(relative) as path:
-        pictures = tars.pictures(path)
+        pictures = tars.image_members(path)
     if missing := next((key for key in keys if key not in pictures), None):
         raise UserError(
             f"{dataset.path(relative)} has no image {missing}, which was embedded; "

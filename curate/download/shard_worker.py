@@ -135,6 +135,6 @@ class ShardWorker:
             if outcome.status == shards.SUCCESS or not retry.asks(outcome.name)
         }
         stored = [row for row, outcome in outcomes.items() if outcome.status == shards.SUCCESS]
-        for row, data in shards.pictures(self.dataset, shard, encode_format, stored):
+        for row, data in shards.stored_images(self.dataset, shard, encode_format, stored):
             spool.put(row, data)
         return outcomes
