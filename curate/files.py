@@ -125,9 +125,9 @@ SHARD_FILES = (
 )
 """All of them, in the order in which they are made."""
 CAPTION_SIMILARITY = "caption_similarity"
-SAID = ("opted_out", "synthetic", "licence_name")
+RIGHTS_COLUMNS = ("opted_out", "synthetic", "licence_name")
 """Columns that the catalog makes of a row's signals in `RIGHTS`."""
-DERIVED = ("shard", "domain", *SAID, CAPTION_SIMILARITY)
+DERIVED = ("shard", "domain", *RIGHTS_COLUMNS, CAPTION_SIMILARITY)
 """Columns that the catalog works out."""
 
 

@@ -74,7 +74,7 @@ class Selection:
         return int(self.table.num_rows)
 
 
-def both(first: str | None, second: str | None) -> str | None:
+def both_conditions(first: str | None, second: str | None) -> str | None:
     """The condition that two conditions hold; None: every row. Raises `BadCondition`."""
     if first is None or second is None:
         return second if first is None else first

@@ -287,7 +287,7 @@ def _stage_columns(dataset: Dataset) -> list[str]:
     return [name for name in named if name not in FROM_HIT]
 
 
-def told(done: Published) -> Sequence[str]:
+def publication_notes(done: Published) -> Sequence[str]:
     """What a publication left out or replaced, one sentence each."""
     notes = [f"column {name} is not published, since {why}" for name, why in done.left_out.items()]
     if done.replaced_texts:

@@ -46,7 +46,7 @@ from frenchcat.curate.vector_stores.store import (
     RowFilter,
     VectorDatabase,
     Vectors,
-    widely_enough,
+    width_for_recall,
 )
 
 if TYPE_CHECKING:
@@ -185,7 +185,7 @@ class MilvusStore(VectorDatabase):
         def found(query: Vectors, by: str, ef: int) -> NDArray[np.float32]:
             return self._search(query, 10, by, "", ef)[1]
 
-        return widely_enough(queries, exact, found, EF, target)
+        return width_for_recall(queries, exact, found, EF, target)
 
     def _best(self, vector: Vectors, by: str) -> NDArray[np.float32]:
         return self._compared(vector, 10, by, EVERYTHING)[1]

@@ -38,7 +38,7 @@ from frenchcat.curate.vector_stores.store import (
     RowFilter,
     VectorDatabase,
     Vectors,
-    widely_enough,
+    width_for_recall,
 )
 
 if TYPE_CHECKING:
@@ -236,7 +236,7 @@ class PostgresStore(VectorDatabase):
         def found(query: Vectors, by: str, ef: int) -> NDArray[np.float32]:
             return self._found(query, 10, by, EVERYTHING, ef)[1]
 
-        return widely_enough(queries, exact, found, EF, target)
+        return width_for_recall(queries, exact, found, EF, target)
 
     # -- searching ---------------------------------------------------------------------------------
 

@@ -235,7 +235,7 @@ Found = Callable[[Vectors, str, int], NDArray[np.float32]]
 """(query, modality, ef) -> the cosines of the ten rows found by `ef` candidates of an index."""
 
 
-def widely_enough(
+def width_for_recall(
     queries: Mapping[str, Vectors],
     exact: Mapping[str, Sequence[NDArray[np.float32]]],
     found: Found,
