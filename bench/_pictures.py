@@ -77,7 +77,7 @@ def vectors() -> Tool:
     def encode(folder: Path) -> dict[str, Any]:
         paths = sorted(folder.glob("*.jpg"))
         made = [
-            model.encode_pictures([Image.open(path).convert("RGB") for path in part])
+            model.encode_images([Image.open(path).convert("RGB") for path in part])
             for part in _parts(paths)
         ]
         return dict(zip((path.name for path in paths), np.concatenate(made), strict=True))

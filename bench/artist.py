@@ -111,7 +111,7 @@ class Artist:
 
     def embed(self, pictures: Sequence[Image]) -> Vectors:
         """(N, D) unit rows."""
-        return self.clip.encode_pictures(list(pictures))
+        return self.clip.encode_images(list(pictures))
 
 
 class Material:

@@ -37,7 +37,7 @@ from frenchcat.curate.catalog import Catalog
 from frenchcat.curate.clip import ClipSettings
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.dedup import dedup
-from frenchcat.curate.download.stage import download
+from frenchcat.curate.download.crawl import download
 from frenchcat.curate.embed import embed
 from frenchcat.curate.score.settings import ScoreSettings
 from frenchcat.curate.score.stage import score

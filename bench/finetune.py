@@ -210,7 +210,7 @@ def measured(
     for kind, prompts in asked.kinds.items():
         requests = [SampleRequest(prompt, given.seed + n) for n, prompt in enumerate(prompts)]
         pictures = draw(parts, requests, steps=given.sampler_steps, guidance=given.guidance)
-        images, texts = clip.encode_pictures(pictures), clip.encode_texts(list(prompts))
+        images, texts = clip.encode_images(pictures), clip.encode_texts(list(prompts))
         figures[f"clip_{kind}"] = float(np.einsum("nd,nd->n", images, texts).mean())
         drawn |= dict(zip(prompts, pictures, strict=True))
     return figures, [drawn[prompt] for prompt in asked.shown]

@@ -247,8 +247,8 @@ def _add(rows: int) -> float:
     from frenchcat.curate.adopt.shards import AdoptedStage, write_rows
     from frenchcat.curate.adopt.sources import StoredVectorFiles, metadata
     from frenchcat.curate.dataset import Dataset
-    from frenchcat.curate.embeddings import img_emb, model_of, text_emb
-    from frenchcat.curate.embeddings import metadata as metadata_file
+    from frenchcat.curate.embeddings import model_of
+    from frenchcat.curate.files import IMG_EMB, METADATA, SIDECAR, TEXT_EMB
     from frenchcat.index.build import build_index
 
     extra = BENCH / "knn-extra"
@@ -269,7 +269,7 @@ def _add(rows: int) -> float:
         spent = time.perf_counter() - began
     assert found["rows"] == rows + ADDED, found["rows"]
     assert len(found["parts"]) == 2
-    made = [f"shards/{shard}.parquet", img_emb(shard), text_emb(shard), metadata_file(shard)]
+    made = [one.of(shard) for one in (SIDECAR, IMG_EMB, TEXT_EMB, METADATA)]
     made += [f"stages/{stage}/{shard}.json" for stage in ("download", "embed")]
     for name in (*made, *found["parts"][1]["files"]):
         dataset.remove(name)

@@ -28,7 +28,7 @@ from bench.embed import dataset_of, make_dataset
 from frenchcat.curate.config import resolve
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.score.builtin import SCORES
-from frenchcat.curate.score.kinds import PictureScore, RowScore, Score, VectorScore
+from frenchcat.curate.score.kinds import ImageScore, RowScore, Score, VectorScore
 from frenchcat.curate.score.settings import ScoreSettings
 from frenchcat.curate.score.stage import score
 from frenchcat.curate.stage import Engine
@@ -88,7 +88,7 @@ def alone(one: Score) -> dict[str, float]:
         table = _sidecar()
         one.of_rows(table.slice(0, 1))  # loads what it needs
         return _rates(table.num_rows, lambda: one.of_rows(table))
-    assert isinstance(one, PictureScore)
+    assert isinstance(one, ImageScore)
     measure, batch = one.load(), _stored()
     measure(batch[:1])
     parts = [batch[start : start + 32] for start in range(0, len(batch), 32)]

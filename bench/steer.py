@@ -77,7 +77,7 @@ def measure(
     found, shown, titles = {}, [], []
     for weight in weights:
         pictures = drawn(parts, pairs, weight, steps, seed)
-        values = differences(np.asarray(clip.encode_pictures(pictures), np.float64), texts)
+        values = differences(np.asarray(clip.encode_images(pictures), np.float64), texts)
         interval = bootstrap(values, seed)
         found[f"{weight:g}"] = {"mean": float(values.mean()), "interval": interval}
         shown += pictures[: 2 * SHOWN]

@@ -25,7 +25,7 @@ from bench import _common as common
 from bench._common import BENCH
 from frenchcat.curate.catalog import Catalog
 from frenchcat.curate.dataset import Dataset
-from frenchcat.curate.download.stage import download
+from frenchcat.curate.download.crawl import download
 from tests.curate.download.rights.writers import REAL, SYNTHETIC
 
 GOALS = {"precision": (">=", 1.0), "recall": (">=", 1.0)}

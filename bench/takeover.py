@@ -101,7 +101,7 @@ def _images(most: int) -> tuple[dict[str, dict[str, float]], dict[str, float]]:
     shutil.rmtree(work, ignore_errors=True)
     made = []
     for name, shown in (("before", pictures), ("after", after)):
-        vectors = clip.encode_pictures(shown)
+        vectors = clip.encode_images(shown)
         dataset = Dataset.create(work / name, name)
         rows = [_row(n, one, vectors[n], name) for n, one in enumerate(shown)]
         for shard in range(0, len(rows), 1000):

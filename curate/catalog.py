@@ -51,7 +51,7 @@ _SYNTHETIC = (
     "string_agg(DISTINCT value, ', ' ORDER BY value) FILTER (signal = 'synthetic') AS synthetic"
 )
 _LICENCE = f"{licence.COLUMN}(list(value) FILTER (signal = 'license')) AS {licence.COLUMN}"
-SAID = f"SELECT key, {_OPTED_OUT}, {_SYNTHETIC}, {_LICENCE} FROM {{}} GROUP BY key"
+RIGHTS_SQL = f"SELECT key, {_OPTED_OUT}, {_SYNTHETIC}, {_LICENCE} FROM {{}} GROUP BY key"
 """SQL: a row's signals in three columns, of a table of signals."""
 _SUCCESS = "status = 'success'"
 _NAMED: dict[str, set[str]] = {"count(*) AS n": set(), "key": {"key"}}
@@ -156,7 +156,7 @@ class Catalog:
         source = "rights" if folder == "said" else folder
         found, file = self._files[source], f"{source}/{shard}.parquet"
         sql = found.sql(relative=file) if found.has(file) else f"{found.sql()} LIMIT 0"
-        return SAID.format(f"({sql})") if folder == "said" else sql
+        return RIGHTS_SQL.format(f"({sql})") if folder == "said" else sql
 
     @property
     def has_rights(self) -> bool:
@@ -266,8 +266,8 @@ class Catalog:
             self._take(folder, self._files[folder].schema.names, taken)
         if "rights" in self._files:
             self._view("rights", self._files["rights"].sql())
-            self._view("said", SAID.format("rights"))
-            self._take("said", ("key", *files.SAID), taken)
+            self._view("said", RIGHTS_SQL.format("rights"))
+            self._take("said", ("key", *files.RIGHTS_COLUMNS), taken)
         self._condition = f"{_SUCCESS}{self._present()}"
         self._sql = self._joined(list(self._from)[1:])
         self._view("samples", self._sql)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from frenchcat.curate import embeddings
+from frenchcat.curate import embeddings, files
 from frenchcat.curate.catalog import Catalog
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import UserError
@@ -196,7 +196,7 @@ def _weights(dataset: Dataset) -> Any:
 def _vectors(dataset: Dataset, keys: set[str]) -> dict[str, NDArray[np.float32]]:
     found = {}
     for shard, wanted in by_shard(dataset, keys).items():
-        if not dataset.exists(embeddings.metadata(shard)):
+        if not dataset.exists(files.METADATA.of(shard)):
             continue
         names, vectors = embeddings.vectors_of_shard(dataset, shard)
         for name, vector in zip(names, vectors, strict=True):

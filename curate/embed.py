@@ -184,18 +184,18 @@ def _embed_shard(
 
 def _pictures(dataset: Dataset, clip: Clip, decoder: Decoder, shard: str, output: Output) -> _Found:
     """Keys, vectors (N, D) and failures of a shard's images."""
-    from frenchcat.curate.tars import pictures
+    from frenchcat.curate.tars import image_members
 
     keys: list[str] = []
     parts = [np.empty((0, clip.dimension), np.float32)]
     failed: dict[str, str] = {}
     with dataset.as_local(files.TAR.of(shard)) as tar:
-        found = sorted(pictures(tar).values(), key=lambda member: member.key)
+        found = sorted(image_members(tar).values(), key=lambda member: member.key)
         for batch in decoder.batches(str(tar), found, clip.batch_size):
             keys += batch.keys
             failed |= batch.failed
             if batch.pixels is not None:
-                parts.append(clip.encode_pictures(batch.pixels))
+                parts.append(clip.encode_images(batch.pixels))
             output.advance(len(batch.keys) + len(batch.failed))
     return keys, np.concatenate(parts), failed
 

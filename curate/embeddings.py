@@ -37,21 +37,6 @@ STAGE = "embed"
 _NOT_METADATA = ("caption", "status", "error_message", *COLUMNS)  # or by name
 
 
-def img_emb(shard: str) -> str:
-    """Where a shard's image vectors lie."""
-    return files.IMG_EMB.of(shard)
-
-
-def text_emb(shard: str) -> str:
-    """Where a shard's caption vectors lie."""
-    return files.TEXT_EMB.of(shard)
-
-
-def metadata(shard: str) -> str:
-    """Where the keys and captions of a shard's vectors lie."""
-    return files.METADATA.of(shard)
-
-
 def vectors_of_shard(
     dataset: Dataset, shard: str, by: str = "image"
 ) -> tuple[list[str], NDArray[np.float16]]:
@@ -59,12 +44,11 @@ def vectors_of_shard(
 
     Raises `UserError` where `by` is neither, FileNotFoundError where the shard has no vectors.
     """
-    places = {"image": img_emb, "text": text_emb}
-    if by not in places:
-        raise UserError(f"by is {by!r}; it is one of: {', '.join(places)}")
-    with dataset.as_local(metadata(shard)) as path:
+    if by not in files.EMBEDDINGS:
+        raise UserError(f"by is {by!r}; it is one of: {', '.join(files.EMBEDDINGS)}")
+    with dataset.as_local(files.METADATA.of(shard)) as path:
         keys = read_parquet(path, columns=["image_path"])["image_path"].to_pylist()
-    with dataset.as_local(places[by](shard)) as path:
+    with dataset.as_local(files.EMBEDDINGS[by].of(shard)) as path:
         return keys, np.load(path)
 
 
@@ -80,12 +64,12 @@ def write_shard(
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    np.save(output.path(img_emb(shard)), pictures.astype(np.float16))
-    np.save(output.path(text_emb(shard)), texts.astype(np.float16))
+    np.save(output.path(files.IMG_EMB.of(shard)), pictures.astype(np.float16))
+    np.save(output.path(files.TEXT_EMB.of(shard)), texts.astype(np.float16))
     others = [name for name in rows.column_names if name not in _NOT_METADATA]
     columns = {KEY: rows["key"], "caption": rows["caption"]}
     columns |= {beside(name) if base_of(name) == KEY else name: rows[name] for name in others}
-    pq.write_table(pa.table(columns), output.path(metadata(shard)), compression="zstd")
+    pq.write_table(pa.table(columns), output.path(files.METADATA.of(shard)), compression="zstd")
     reasons = {"key": sorted(failed), "reason": [failed[key] for key in sorted(failed)]}
     schema = pa.schema([("key", pa.string()), ("reason", pa.string())])
     path = output.path(files.NOT_EMBEDDED.of(shard))

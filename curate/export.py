@@ -221,7 +221,7 @@ def _written_samples(
     chosen = [name for name, there in _chosen(selection).items() if there]
     rows = selection.table.select(["key", "caption", *chosen]).to_pylist()
     for row, found in zip(rows, _samples(dataset, selection), strict=True):
-        pictured = any(member.extension in tars.PICTURES for member, _ in found)
+        pictured = any(member.extension in tars.IMAGE_EXTENSIONS for member, _ in found)
         yield row["key"], _said(row, chosen, found) if pictured else {}
 
 

@@ -60,6 +60,8 @@ IMG_EMB = ShardFile("embeddings/img_emb/img_emb_{shard}.npy", "embed", "aligned"
 TEXT_EMB = ShardFile(
     "embeddings/text_emb/text_emb_{shard}.npy", "embed", "aligned", aligned=METADATA
 )
+EMBEDDINGS = {"image": IMG_EMB, "text": TEXT_EMB}
+"""Modality -> the file of its vectors."""
 NOT_EMBEDDED = ShardFile(
     "embeddings/failed/failed_{shard}.parquet", "embed", "row", counted="failed", judged=True
 )
@@ -123,9 +125,9 @@ SHARD_FILES = (
 )
 """All of them, in the order in which they are made."""
 CAPTION_SIMILARITY = "caption_similarity"
-SAID = ("opted_out", "synthetic", "licence_name")
+RIGHTS_COLUMNS = ("opted_out", "synthetic", "licence_name")
 """Columns that the catalog makes of a row's signals in `RIGHTS`."""
-DERIVED = ("shard", "domain", *SAID, CAPTION_SIMILARITY)
+DERIVED = ("shard", "domain", *RIGHTS_COLUMNS, CAPTION_SIMILARITY)
 """Columns that the catalog works out."""
 
 

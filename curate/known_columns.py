@@ -60,7 +60,7 @@ def known_columns(dataset: Dataset) -> dict[str, KnownColumn]:
         kind = kinds["similarity"]
         _add(found, kinds, files.CAPTION_SIMILARITY, kind, files.SCORES.stage, None)
     if any(name.endswith(".parquet") for name in dataset.files(files.RIGHTS.folder)):
-        for name in files.SAID:
+        for name in files.RIGHTS_COLUMNS:
             _add(found, kinds, name, pa.string(), files.RIGHTS.stage, None)
     elif licence.columns_of(name for name, *_ in found.values()):
         _add(found, kinds, licence.COLUMN, pa.string(), files.SIDECAR.stage, None)

@@ -203,7 +203,7 @@ class _LanceRows:
         )
 
     def _image(self, sample: Sample) -> tuple[str, bytes] | None:
-        found = ((m.extension, data) for m, data in sample if m.extension in tars.PICTURES)
+        found = ((m.extension, data) for m, data in sample if m.extension in tars.IMAGE_EXTENSIONS)
         return next(found, None)
 
     def _catalog_columns(self, shard: str, keys: list[str]) -> dict[str, Any]:

@@ -74,7 +74,7 @@ class Selection:
         return int(self.table.num_rows)
 
 
-def both(first: str | None, second: str | None) -> str | None:
+def both_conditions(first: str | None, second: str | None) -> str | None:
     """The condition that two conditions hold; None: every row. Raises `BadCondition`."""
     if first is None or second is None:
         return second if first is None else first
@@ -389,7 +389,7 @@ def _placed(dataset: Dataset, rows: pa.Table) -> pa.Table:
             without.add(shard)  # adopted without images
             continue
         with dataset.as_local(relative) as path:
-            places |= tars.pictures(path)
+            places |= tars.image_members(path)
     nowhere = tars.Member("", "", 0, 0)
     members: Sequence[tars.Member] = [
         nowhere if shard in without else places[key] for key, shard in told

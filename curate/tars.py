@@ -14,7 +14,7 @@ from pathlib import Path
 
 from frenchcat.curate.errors import Damaged
 
-PICTURES = ("jpg", "jpeg", "png", "webp")
+IMAGE_EXTENSIONS = ("jpg", "jpeg", "png", "webp")
 """The extensions of a sample's image."""
 _BLOCK = tarfile.BLOCKSIZE
 
@@ -50,9 +50,9 @@ def members(path: str | Path) -> list[Member]:
     return found
 
 
-def pictures(path: str | Path) -> dict[str, Member]:
+def image_members(path: str | Path) -> dict[str, Member]:
     """Key -> where its image lies, in the tar's order. Raises `Damaged` as `members` does."""
-    return {member.key: member for member in members(path) if member.extension in PICTURES}
+    return {member.key: member for member in members(path) if member.extension in IMAGE_EXTENSIONS}
 
 
 def read(path: str | Path, member: Member) -> bytes:

@@ -103,8 +103,8 @@ app = typer.Typer(
     name="frenchcat",
     cls=_VerbGroup,
     **_LOOK,
-    help="From a list of image URLs with captions to a dataset one can search, clean, "
-    "answer for and train on.\n\nTry it: frenchcat demo",
+    help="From a list of image URLs with captions to a dataset that you can search, clean, "
+    "audit and train on.\n\nTry it: frenchcat demo",
     epilog=_ENDS,
 )
 

@@ -36,9 +36,9 @@ from frenchcat.curate.config import (
 from frenchcat.curate.costs import Metered
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.dedup import DedupSettings, dedup
-from frenchcat.curate.download import DownloadSettings, check_lists
-from frenchcat.curate.download import stage as download_stage
-from frenchcat.curate.download.refusals import failures_of, refused_before, require_pictures
+from frenchcat.curate.download import DownloadSettings, check_lists, crawl
+from frenchcat.curate.download.refusals import failures_of, refused_before, require_downloaded
+from frenchcat.curate.download.retry import retry_of
 from frenchcat.curate.errors import NotFound, UserError
 from frenchcat.curate.manifest import StageEntry
 from frenchcat.curate.redo import Redo, confirm
@@ -110,7 +110,7 @@ def build(
     with dataset.lock():
         confirm(redone(dataset, settings, "download", "clip"), yes)
         download(dataset, urls, settings, engine, progress)
-        require_pictures(dataset)
+        require_downloaded(dataset)
         with remembering(dataset, settings, "clip", progress=progress) as told:
             embed.embed(dataset, settings.clip, engine, told)
         with remembering(dataset, settings, "score", progress=progress) as told:
@@ -139,12 +139,12 @@ def download(
     early = None if refused else progress or Silent()
     with remembering(dataset, settings, "name", "download", progress=early) as told:
         heard = progress if refused else told
-        download_stage.download(dataset, urls, settings.download, engine, heard, refused)
+        crawl.download(dataset, urls, settings.download, engine, heard, refused)
 
 
 def refused_rows(dataset: Dataset, settings: BuildSettings) -> int:
     """The failed rows that a download with these settings requests again."""
-    retry = download_stage.retry_of(dataset, _refused(dataset, settings))
+    retry = retry_of(dataset, _refused(dataset, settings))
     return sum(n for name, n in failures_of(dataset).names.items() if retry.asks(name))
 
 
@@ -252,7 +252,7 @@ def redone(dataset: Dataset, settings: BuildSettings, *sections: str) -> list[Re
     before = {name: whole[name] for name in dataset.manifest().settings}
     found = []
     if "download" in sections:
-        found.append(download_stage.redo(dataset, settings.download, before.get("download")))
+        found.append(crawl.redo(dataset, settings.download, before.get("download")))
     if "clip" in sections:
         found.append(embed.redo(dataset, settings.clip, before.get("clip")))
     return [one for one in found if one is not None]
@@ -370,5 +370,5 @@ def _kept(dataset: Dataset) -> dict[str, Any]:
     """The settings that dataset.json has, so that it means the same as when it was written."""
     kept = dict(dataset.manifest().settings)
     if isinstance(section := kept.get("download"), Mapping):
-        kept["download"] = download_stage.as_written(section)
+        kept["download"] = crawl.as_written(section)
     return kept

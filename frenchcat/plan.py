@@ -23,8 +23,9 @@ from frenchcat.curate import files
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.download import DownloadSettings, check_lists
 from frenchcat.curate.download.block import read_block
+from frenchcat.curate.download.crawl import shape_of
 from frenchcat.curate.download.lists import freeze
-from frenchcat.curate.download.stage import DownloadStage, shape_of
+from frenchcat.curate.download.stage import DownloadStage
 from frenchcat.curate.markers import Signature, counts_of, marker, outputs_of
 from frenchcat.curate.redo import Redo
 from frenchcat.curate.stage import up_to_date
@@ -265,7 +266,7 @@ def rate_of(stage: str, settings: BuildSettings) -> float:
 
 def _bytes(dataset: Dataset | None, stage: str, rows: int, settings: BuildSettings) -> int:
     if stage == "download":
-        return round(rows * _bytes_per_picture(dataset, settings))
+        return round(rows * _bytes_per_image(dataset, settings))
     dimension = DIMENSION
     if dataset is not None:
         dimension = int(dataset.manifest().entry("embed").setting("dimension", DIMENSION))
@@ -275,12 +276,12 @@ def _bytes(dataset: Dataset | None, stage: str, rows: int, settings: BuildSettin
 def bytes_per_row(stage: str, settings: BuildSettings, dimension: int) -> float:
     """Bytes that a stage adds per stored image, by the settings alone."""
     if stage == "download":
-        return _bytes_per_picture(None, settings)
+        return _bytes_per_image(None, settings)
     per_row = {"embed": 4 * dimension, "index": 2 * dimension, "score": 300}
     return float(per_row.get(stage, 40))
 
 
-def _bytes_per_picture(dataset: Dataset | None, settings: BuildSettings) -> float:
+def _bytes_per_image(dataset: Dataset | None, settings: BuildSettings) -> float:
     resize = settings.download.resize
     if dataset is not None and saved_settings(dataset).download.resize == resize:
         shards = dataset.shards("download")[:20]

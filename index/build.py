@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from frenchcat.curate import embeddings
+from frenchcat.curate import embeddings, files
 from frenchcat.curate.config import as_dict, settings
 from frenchcat.curate.dataset import Dataset, Publication, digest_of, file_sha256
 from frenchcat.curate.errors import UserError
@@ -212,7 +212,7 @@ def _bytes_per_row(dataset: Dataset, settings: IndexSettings, rows: int) -> floa
 def _rows_of(dataset: Dataset, shard: str) -> int:
     import pyarrow.parquet as pq
 
-    with dataset.as_local(embeddings.metadata(shard)) as path:
+    with dataset.as_local(files.METADATA.of(shard)) as path:
         return int(pq.read_metadata(path).num_rows)
 
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from frenchcat.curate import embeddings, files, tars
+from frenchcat.curate import files, tars
 from frenchcat.curate.command_text import shell_command
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import UserError
@@ -45,7 +45,7 @@ def shard_rows(dataset: Dataset, shard: str) -> pa.Table:
     """
     import pyarrow as pa
 
-    with dataset.as_local(embeddings.metadata(shard)) as path:
+    with dataset.as_local(files.METADATA.of(shard)) as path:
         table = read_parquet(path)
     keys = table["image_path"].to_pylist()
     members = _pictures(dataset, shard, keys)
@@ -72,7 +72,7 @@ def _pictures(dataset: Dataset, shard: str, keys: Sequence[str]) -> list[tars.Me
     if relative not in outputs_of(dataset, "download", shard) and not dataset.exists(relative):
         return [tars.Member(key, "", 0, 0) for key in keys]
     with dataset.as_local(relative) as path:
-        pictures = tars.pictures(path)
+        pictures = tars.image_members(path)
     if missing := next((key for key in keys if key not in pictures), None):
         raise UserError(
             f"{dataset.path(relative)} has no image {missing}, which was embedded; "

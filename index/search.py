@@ -277,7 +277,7 @@ class Searcher:
         data = self._member(relative, hit.key, hit.extension, hit.offset, hit.size)
         if data is None:  # a compaction has rewritten the tar but not yet the index
             with self.dataset.as_local(relative) as path:
-                member = tars.pictures(path).get(hit.key)
+                member = tars.image_members(path).get(hit.key)
                 data = None if member is None else tars.read(path, member)
         if data is None:
             raise NotFound(f"{self.dataset.root} no longer has an image of {hit.key}")
@@ -322,7 +322,7 @@ class Searcher:
         given = [unit(term.value, self.dimension) for term in terms if isinstance(term, Vector)]
         rows = {
             Text: iter(self.clip.encode_texts(texts) if texts else ()),
-            QueryImage: iter(self.clip.encode_pictures(opened) if opened else ()),
+            QueryImage: iter(self.clip.encode_images(opened) if opened else ()),
             Vector: iter(given),
         }
         return [np.asarray(next(rows[type(term)]), np.float32) for term in terms]

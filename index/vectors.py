@@ -12,18 +12,13 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from frenchcat.curate import embeddings
+from frenchcat.curate import files
 from frenchcat.curate.command_text import shell_command
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import UserError
 
 Vectors = NDArray[np.float32]
 BLOCK = 8192  # rows converted to float32 at a time
-
-
-def emb_file(modality: str, shard: str) -> str:
-    """The path of a shard's vectors of a modality."""
-    return embeddings.img_emb(shard) if modality == "image" else embeddings.text_emb(shard)
 
 
 class StoredVectors:
@@ -67,7 +62,7 @@ class StoredVectors:
 def _mapped(
     dataset: Dataset, modality: str, shard: str, expected: tuple[int, int]
 ) -> NDArray[np.float16]:
-    relative = emb_file(modality, shard)
+    relative = files.EMBEDDINGS[modality].of(shard)
     try:
         with dataset.as_local(relative) as path:
             found: NDArray[np.float16] = np.load(path, mmap_mode="r")

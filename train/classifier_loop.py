@@ -169,7 +169,7 @@ class ClassifierTrainer(Trainer):
             accuracy[time] = float((logits.argmax(-1) == wanted).float().mean())
         largest = int(labels.bincount().max()) / len(labels)
         told = {
-            "pictures": len(labels),
+            "images": len(labels),
             "draws": DRAWS,
             "largest_class": largest,
             "by_time": accuracy,

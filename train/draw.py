@@ -198,7 +198,7 @@ def _drawn_together(
     pixels = parts.codec.decode(x_0)
     if known is not None:
         pixels = known.finished(pixels)
-    return [image_of(one) for one in pixels]
+    return images_of(pixels)
 
 
 def _check_finite(x_0: Tensor, requests: Sequence[SampleRequest]) -> None:
@@ -330,8 +330,8 @@ def encoded(parts: Parts, picture: Image, size: tuple[int, int], device: torch.d
     return parts.codec.encode(pixels.to(device))
 
 
-def image_of(pixels: Tensor) -> Image:
-    """Pixels (3, H, W) uint8 as an image."""
+def images_of(pixels: Tensor) -> list[Image]:
+    """Pixels (B, 3, H, W) uint8, such as `Codec.decode` gives, as images."""
     from PIL import Image as Images
 
-    return Images.fromarray(pixels.permute(1, 2, 0).cpu().numpy())
+    return [Images.fromarray(one.permute(1, 2, 0).cpu().numpy()) for one in pixels]

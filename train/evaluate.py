@@ -116,7 +116,7 @@ def evaluate(
             pictures += draw(parts, requests[start : start + BATCH], watch=told, **how)
     except ValueError as error:
         raise UserError(str(error)) from None
-    vectors = real.clip.encode_pictures(pictures)
+    vectors = real.clip.encode_images(pictures)
     texts = real.clip.encode_texts(real.captions)
     drawn, drawn_unseen = vectors[: len(texts)], vectors[len(texts) :]
     score = clip_score(drawn, texts)

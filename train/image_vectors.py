@@ -87,7 +87,7 @@ def vector_of(wanted: str, parts: Parts) -> NDArray[np.float32]:
     if Path(wanted).is_file():
         from frenchcat.train.steering import clip_of
 
-        found: NDArray[np.float32] = clip_of(parts.settings.text).encode_pictures(
+        found: NDArray[np.float32] = clip_of(parts.settings.text).encode_images(
             [open_image(Path(wanted))]
         )[0]
         return found

@@ -171,7 +171,7 @@ def _told_schema() -> Any:
 
 def _training_rows(tar: str, table: Mapping[str, list[Any]]) -> list[TrainingRow | str]:
     """Where each row's image lies, as training reads it; or why it cannot be read."""
-    members = tars.pictures(tar)
+    members = tars.image_members(tar)
     found: list[TrainingRow | str] = []
     for key, caption, sha256 in zip(
         table["key"], table["caption"], table["stored_sha256"], strict=True

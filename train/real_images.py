@@ -128,7 +128,7 @@ def _sized(
     for start in range(0, len(chosen), BATCH):
         samples = _read(rows, chosen[start : start + BATCH]).samples
         pixels = [fitted(s.picture, squarest(data), plain, still) for s in samples]
-        vectors.append(clip.encode_pictures([_image(one) for one in pixels]))
+        vectors.append(clip.encode_images([_image(one) for one in pixels]))
         captions += [variants_of(s.caption, parts.settings.text)[0] for s in samples]
     return RealImages(clip, np.concatenate(vectors), captions[:number], notes)
 

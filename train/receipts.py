@@ -82,7 +82,7 @@ def receipts_of(data: DataSettings, rows: Path, pictures: Sequence[Image], k: in
         from frenchcat.index.search import Searcher
 
         searcher = Searcher(Dataset.open(data.dataset))
-        drawn = searcher.clip.encode_pictures(list(pictures))
+        drawn = searcher.clip.encode_images(list(pictures))
     except (UserError, OSError) as error:
         return Receipts(none, note=f"not compared: {error}")
     positions, gone = trained_positions(searcher, found)
@@ -216,7 +216,7 @@ def artist_receipts(folder: Path, parts: Parts, pictures: Sequence[Image], k: in
     if found is None:
         return Receipts(none, note=f"not compared: {folder} has no data about its training images")
     seen, about = found
-    drawn = clip_of(parts.settings.text).encode_pictures(list(pictures))
+    drawn = clip_of(parts.settings.text).encode_images(list(pictures))
     similar, different = seen.similarities(drawn), seen.differences(thumbs_of(pictures))
 
     def first(order: NDArray[np.int64], row: int) -> list[Neighbour]:

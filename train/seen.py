@@ -110,7 +110,7 @@ def seen_of(rows: TrainingRows, data: DataSettings, clip: Clip) -> Seen:
         pictures = [view(sample.picture) for sample in samples]
         keys += [sample.key for sample in samples]
         if pictures:
-            vectors.append(clip.encode_pictures(pictures).astype(np.float16))
+            vectors.append(clip.encode_images(pictures).astype(np.float16))
             thumbs.append(thumbs_of(pictures))
     empty = np.zeros((0, THUMB * THUMB * 3), np.uint8)
     made = Seen(tuple(keys), np.concatenate(vectors), np.concatenate([empty, *thumbs]))

@@ -54,7 +54,7 @@ def clip_guide(clip: Clip, weight: float) -> Guide:
 
     The guide raises `UserError` for a model that draws latents, which CLIP cannot see.
     """
-    embed = picture_embedding(clip)
+    embed = image_embedding(clip)
 
     def guide(parts: Parts, prompts: Sequence[str], condition: Condition) -> Gradient:
         import torch
@@ -73,7 +73,7 @@ def clip_guide(clip: Clip, weight: float) -> Guide:
     return guide
 
 
-def picture_embedding(clip: Clip) -> Callable[[Tensor], Tensor]:
+def image_embedding(clip: Clip) -> Callable[[Tensor], Tensor]:
     """Images (N, 3, H, W) in -1 … 1 -> unit rows, differentiable; squares of any size."""
     from torch.nn.functional import interpolate, normalize
 

@@ -19,7 +19,7 @@ from frenchcat.train.tar_index import scan
 from frenchcat.train.tar_samples import (
     CAPTION_FIELDS,
     CAPTION_KEYS,
-    PICTURE_FIELDS,
+    IMAGE_FIELDS,
     LeftOutMember,
     TarSample,
     name_of,
@@ -106,7 +106,7 @@ def _is_damaged(file: IO[bytes], member: Member) -> bool:
 
     file.seek(member.offset)
     kind = member.extension.lower().rpartition(".")[2]
-    if kind in PICTURE_FIELDS:
+    if kind in IMAGE_FIELDS:
         try:
             upright_size(file.read(member.size))
         except UnreadableImage:

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 
 from frenchcat.curate.tars import Member
 
-PICTURE_FIELDS = frozenset(
+IMAGE_FIELDS = frozenset(
     "jpg jpeg jpe jfif png webp gif avif heic heif bmp tif tiff jp2 j2k jxl".split()
 )
 """The extensions of the formats that open_image reads; a file's bytes decide what it is."""
@@ -60,7 +60,7 @@ class _Members:
     @property
     def whole(self) -> bool:
         names = list(self.fields)
-        return any(map(_is_picture, names)) and any(map(_is_caption, names))
+        return any(map(_is_image, names)) and any(map(_is_caption, names))
 
 
 def samples_of(
@@ -168,7 +168,7 @@ def _by_stem(group: _Members, left: list[LeftOutMember]) -> dict[str, Member]:
     """The first image of each stem."""
     found: dict[str, Member] = {}
     for name, member in group.fields.items():
-        if not _is_picture(name):
+        if not _is_image(name):
             continue
         stem = name.rpartition(".")[0]
         if stem in found:
@@ -190,8 +190,8 @@ def _captions(group: _Members, kinds: Sequence[str]) -> dict[str, Member]:
     return found
 
 
-def _is_picture(name: str) -> bool:
-    return name.rpartition(".")[2] in PICTURE_FIELDS
+def _is_image(name: str) -> bool:
+    return name.rpartition(".")[2] in IMAGE_FIELDS
 
 
 def _is_caption(name: str) -> bool:

@@ -68,7 +68,7 @@ class ClipRetrieval:
         assert images is not None
         if texts is not None and (len(texts), texts.dimension) != (len(images), images.dimension):
             raise UserError(
-                f"{folder} has {len(images)} vectors of pictures and {len(texts)} of captions; "
+                f"{folder} has {len(images)} vectors of images and {len(texts)} of captions; "
                 "both must have the same number and length"
             )
         if not len(images):

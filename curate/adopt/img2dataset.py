@@ -203,7 +203,7 @@ class Img2dataset:
         members = members_of(shard.content)
         if self._caption is None and any(member.extension == "txt" for member in members):
             return False  # captions to be read
-        images = [member.key for member in members if member.extension in tars.PICTURES]
+        images = [member.key for member in members if member.extension in tars.IMAGE_EXTENSIONS]
         told = zip(rows["key"].to_pylist(), rows["status"].to_pylist(), strict=True)
         stored = [key for key, status in told if status == SUCCESS]
         plain = {member.key for member in members} <= set(stored)
@@ -286,7 +286,7 @@ class _Samples:
         return found or (self._renamed.get(str(int(old)), []) if old.isdecimal() else [])
 
     def _stored(self, number: int, extension: str, data: bytes) -> dict[str, bytes] | None:
-        if extension in tars.PICTURES:
+        if extension in tars.IMAGE_EXTENSIONS:
             return {extension: data}
         try:
             found = kept(data)
@@ -340,7 +340,7 @@ class _Samples:
 
 def _image_of(members: Mapping[str, bytes]) -> str | None:
     """The extension of a sample's image: one that tars have, else whatever is not text or JSON."""
-    own = next((e for e in members if e in tars.PICTURES), None)
+    own = next((e for e in members if e in tars.IMAGE_EXTENSIONS), None)
     if own is not None:
         return own
     return next((e for e in members if e.lower() in IMAGE_ENDINGS), None)
@@ -348,7 +348,7 @@ def _image_of(members: Mapping[str, bytes]) -> str | None:
 
 def _unfit(key: str, extension: str) -> str | None:
     """Why a further file of a sample is left out; None: it is taken."""
-    if extension in tars.PICTURES:
+    if extension in tars.IMAGE_EXTENSIONS:
         return _SECOND_IMAGE
     return _LONG_NAME if len(f"{key}.{extension}".encode(errors="replace")) > _MAX_NAME else None
 

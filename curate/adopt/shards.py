@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from frenchcat.curate import embeddings, files, tars
+from frenchcat.curate import files, tars
 from frenchcat.curate.dataset import Dataset, Publication
 from frenchcat.curate.download.shards import NOT_FETCHED, SUCCESS
 from frenchcat.curate.failures import COLUMNS, Failure
@@ -78,7 +78,7 @@ def write_rows(
         pq.write_table(sidecar, path, compression="zstd")
         counts = {"downloaded": len(keys)}
         write_marker(publication, download, name, inputs, counts, [files.SIDECAR.of(name)])
-        made = [embeddings.img_emb(name), embeddings.text_emb(name), embeddings.metadata(name)]
+        made = [files.IMG_EMB.of(name), files.TEXT_EMB.of(name), files.METADATA.of(name)]
         np.save(publication.path(made[0]), shard.images[whole].astype(np.float16))
         np.save(publication.path(made[1]), shard.texts[whole].astype(np.float16))
         pq.write_table(table, publication.path(made[2]), compression="zstd")

@@ -140,7 +140,7 @@ def image_column(schema: pa.Schema) -> str | None:
         (
             field.name
             for field in schema
-            if field.name.lower() in tars.PICTURES
+            if field.name.lower() in tars.IMAGE_EXTENSIONS
             and any(is_kind(field.type) for is_kind in bytes_)
         ),
         None,
@@ -210,7 +210,7 @@ def _files(folder: Path) -> list[Path]:
 
 def _of_tfrecord(shard: SourceShard) -> Iterator[Sample]:
     for example in tfrecord.examples(shard.content):
-        kinds = (*tars.PICTURES, "txt")
+        kinds = (*tars.IMAGE_EXTENSIONS, "txt")
         sample = {name: example[name] for name in kinds if name in example}
         yield example.get("key", b"").decode("utf-8", "replace"), sample
 

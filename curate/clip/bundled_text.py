@@ -72,6 +72,11 @@ class BundledText:
         encoded = self.tokenizer.encode_batch([cleaned(shortened(text)) for text in texts])
         return np.array([each.ids for each in encoded], np.int64)
 
+    def tokens_of(self, text: str) -> list[str]:
+        """The tokens that one text is cut into, as texts, the end token last."""
+        found: list[str] = self.tokenizer.encode(cleaned(shortened(text))).tokens
+        return found
+
     def _norm(self, x: Floats, name: str) -> Floats:
         centred = x - x.mean(axis=-1, keepdims=True)
         variance = np.square(centred).mean(axis=-1, keepdims=True)

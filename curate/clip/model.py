@@ -58,16 +58,16 @@ class Clip:
         """open_clip's tokenizer, and its text tower as a `TextTower`: what gives token states."""
         return self._model.text_tower()
 
-    def encode_pictures(self, pictures: Sequence[Image] | Pixels) -> Vectors:
+    def encode_images(self, images: Sequence[Image] | Pixels) -> Vectors:
         """Images (PIL images, or what `pixels` made of them) -> (N, D) float32 unit rows."""
-        if not len(pictures):
+        if not len(images):
             return self._nothing()
-        if not isinstance(pictures, np.ndarray):
-            pictures = pixels(self.preprocess, pictures)
+        if not isinstance(images, np.ndarray):
+            images = pixels(self.preprocess, images)
         return np.concatenate(
             [
-                self.images(pictures[start : start + self.batch_size])
-                for start in range(0, len(pictures), self.batch_size)
+                self.images(images[start : start + self.batch_size])
+                for start in range(0, len(images), self.batch_size)
             ]
         )
 

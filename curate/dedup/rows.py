@@ -95,7 +95,7 @@ def inputs(dataset: Dataset, shard: str, detectors: Sequence[Detector]) -> dict[
         found |= detector.inputs(dataset, shard, scores)
     if (made := marker(dataset, embeddings.STAGE, shard)) is not None:
         # Captions are compared by their vectors.
-        for relative in (embeddings.metadata(shard), embeddings.text_emb(shard)):
+        for relative in (files.METADATA.of(shard), files.TEXT_EMB.of(shard)):
             if (output := made.outputs.get(relative)) is not None:
                 found[relative] = output.sha256
     return found
@@ -106,7 +106,7 @@ def vectors_digest(dataset: Dataset, shard: str) -> dict[str, str] | None:
     made = marker(dataset, embeddings.STAGE, shard)
     if made is None:
         return None
-    wanted = (embeddings.img_emb(shard), embeddings.metadata(shard))
+    wanted = (files.IMG_EMB.of(shard), files.METADATA.of(shard))
     return {relative: made.outputs[relative].sha256 for relative in wanted}
 
 
@@ -123,13 +123,13 @@ def read_vectors(
     file = scratch / "vectors"
     with open(file, "wb") as out:
         for shard, _ in rows.shards:
-            with dataset.as_local(embeddings.metadata(shard)) as path:
+            with dataset.as_local(files.METADATA.of(shard)) as path:
                 keys = read_parquet(path, columns=["image_path"])["image_path"].to_pylist()
-            with dataset.as_local(embeddings.img_emb(shard)) as path:
+            with dataset.as_local(files.IMG_EMB.of(shard)) as path:
                 vectors = np.load(path)
             if vectors.shape != (len(keys), dimension):
                 raise UserError(
-                    f"{dataset.path(embeddings.img_emb(shard))} holds {vectors.shape} numbers "
+                    f"{dataset.path(files.IMG_EMB.of(shard))} holds {vectors.shape} numbers "
                     f"where its metadata and model say {(len(keys), dimension)}; delete it and "
                     f"run: {shell_command('embed', dataset.root)}"
                 )

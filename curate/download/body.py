@@ -7,7 +7,7 @@ gigabytes unnoticed. Memory never exceeds the cap and one chunk.
 
 import zlib
 
-from frenchcat.curate.image.header import picture_size
+from frenchcat.curate.image.header import stated_size
 from frenchcat.curate.image.sniff import IMAGE_KINDS, SNIFF_BYTES, sniff
 from frenchcat.curate.reasons import FailureReason, FetchFailure
 
@@ -81,11 +81,11 @@ def check_kind(body: bytes) -> str:
     return kind
 
 
-def check_picture(body: bytes, max_pixels: int) -> tuple[str, int, int]:
+def check_image(body: bytes, max_pixels: int) -> tuple[str, int, int]:
     """The format of an image, and its width and height from its header. Raises FetchFailure."""
     kind = check_kind(body)
     try:
-        width, height = picture_size(body, kind)
+        width, height = stated_size(body, kind)
     except ValueError as error:
         raise FetchFailure(FailureReason.BAD_IMAGE, str(error)) from error
     if width * height > max_pixels:

@@ -1,8 +1,8 @@
-"""One URL -> the bytes of one picture, safely.
+"""One URL -> the bytes of one image, safely.
 
 Reads the web, writes nothing. Whatever a URL or a server does, a fetch ends within its deadline,
 within its body cap and with a Fetched: the bytes, or a stable reason. It never connects to an
-address that is not public (address.py), counts while it decompresses (body.py), knows a picture
+address that is not public (address.py), counts while it decompresses (body.py), knows an image
 by its bytes (sniff.py) and its size by its header (header.py), and asks no host faster than the
 host should bear (hosts.py).
 
@@ -25,7 +25,7 @@ from types import TracebackType
 from aiohttp.abc import AbstractResolver
 
 from frenchcat.curate.download.address import AddressPolicy, CheckedResolver, SystemResolver
-from frenchcat.curate.download.body import check_picture
+from frenchcat.curate.download.body import check_image
 from frenchcat.curate.download.fetch_attempt import FetchAttempt, FetchContext
 from frenchcat.curate.download.fetched import Fetched
 from frenchcat.curate.download.hosts import HostHealth, HostTurns
@@ -58,7 +58,7 @@ _READ_STEP = 256  # URLs read from the list before the network gets a turn
 
 
 class Fetcher:
-    """Fetches pictures. An asynchronous context manager, bound to one event loop."""
+    """Fetches images. An asynchronous context manager, bound to one event loop."""
 
     def __init__(
         self,
@@ -192,7 +192,7 @@ class Fetcher:
         return fetched
 
     def _judge(self, attempt: FetchAttempt, body: bytes) -> Fetched:
-        kind, width, height = check_picture(body, self._settings.max_pixels)
+        kind, width, height = check_image(body, self._settings.max_pixels)
         hops, said = tuple(attempt.hops), tuple(attempt.said.items())
         url, tries = str(attempt.url), attempt.attempts
         return Fetched(url, body, None, "", hops, kind, width, height, tries, said)

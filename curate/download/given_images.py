@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from frenchcat.curate.download.body import check_picture
+from frenchcat.curate.download.body import check_image
 from frenchcat.curate.download.columns import IMAGE_BYTES
 from frenchcat.curate.download.fetched import Fetched
 from frenchcat.curate.download.settings import FetchSettings
@@ -42,7 +42,7 @@ def _judged(body: bytes, settings: FetchSettings) -> Fetched:
         if len(body) > settings.max_body_bytes:
             detail = f"{len(body)} bytes in the list, the cap is {settings.max_body_bytes}"
             raise FetchFailure(FailureReason.BODY_TOO_LARGE, detail)
-        kind, width, height = check_picture(body, settings.max_pixels)
+        kind, width, height = check_image(body, settings.max_pixels)
     except FetchFailure as failure:
         nothing = (None, None, None)  # of format, width, height
         return Fetched("", None, failure.reason, failure.detail, (), *nothing, attempts=0)

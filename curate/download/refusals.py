@@ -114,7 +114,7 @@ def _allows_more(before: Any, now: Any) -> bool:
     return before is not None and (now is None or now > before)
 
 
-def require_pictures(dataset: Dataset) -> None:
+def require_downloaded(dataset: Dataset) -> None:
     """Raise `NothingDownloaded` if every row of a dataset failed, with the commonest reason and its
     cure.
 

@@ -24,7 +24,7 @@ from frenchcat.curate.reasons import FailureReason, FetchFailure
 from frenchcat.curate.urls import WebURL
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_WITH_PICTURE = frozenset({200, 203})
+_WITH_IMAGE = frozenset({200, 203})
 _DRAIN_BYTES = 16 * 1024  # an error page this small is read to its end, to keep the connection
 _DRAIN_SEC = 0.5
 _KEEP_ALIVE_SEC = 5.0
@@ -132,9 +132,9 @@ async def ask(
             method, URL(str(url), encoded=True), allow_redirects=False, headers=headers
         ) as response:
             hops.append(_hop(url, response))
-            if headers_only and response.status in _WITH_PICTURE:
+            if headers_only and response.status in _WITH_IMAGE:
                 return Answer(response.status, b"", None, None)
-            if response.status in _WITH_PICTURE:
+            if response.status in _WITH_IMAGE:
                 body = await _read(response, max_body_bytes, any_kind)
                 return Answer(response.status, body, None, None)
             await _drain(response)

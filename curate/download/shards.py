@@ -2,10 +2,10 @@
 
 Reads a shard's frozen rows (and its present tar and sidecar, when failed rows are asked again),
 writes ``shards/{shard}.tar .parquet _stats.json`` through img2dataset's WebDatasetSampleWriter.
-The tar holds the stored pictures in key order with a fixed time; the sidecar holds every row of
+The tar holds the stored images in key order with a fixed time; the sidecar holds every row of
 the list, stored or with the reason why not.
 
-Fetches run in one event loop, pictures are resized in a few threads beside it. Pictures come in
+Fetches run in one event loop, images are resized in a few threads beside it. Images come in
 any order and wait in a spool file, not in memory, until they are written in order: memory is that
 of the fetches under way and does not grow with the list or the size of the images.
 """
@@ -111,14 +111,14 @@ class Spool:
         self._file.close()
 
     def put(self, row: int, data: bytes) -> None:
-        """Keep a row's picture."""
+        """Keep a row's image."""
         self._file.seek(self._end)
         self._file.write(data)
         self._places[row] = (self._end, len(data))
         self._end += len(data)
 
     def get(self, row: int) -> bytes:
-        """A row's picture."""
+        """A row's image."""
         offset, size = self._places[row]
         self._file.seek(offset)
         return self._file.read(size)
@@ -231,7 +231,7 @@ def present(dataset: Dataset, shard: str) -> dict[int, Outcome]:
     return {row_of(row.pop("key")): Outcome(**row) for row in table.to_pylist()}
 
 
-def pictures(
+def stored_images(
     dataset: Dataset, shard: str, extension: str, rows: Iterable[int]
 ) -> Iterator[tuple[int, bytes]]:
     """Row and bytes of these stored rows. Raises `UserError` if the tar is broken or lacks one.

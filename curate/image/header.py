@@ -26,7 +26,7 @@ _TIFF_WIDTH, _TIFF_HEIGHT, _TIFF_TILE_WIDTH, _TIFF_TILE_HEIGHT = 256, 257, 322, 
 Size = tuple[int, int]
 
 
-def picture_size(body: bytes, kind: str) -> Size:
+def stated_size(body: bytes, kind: str) -> Size:
     """(width_px, height_px) as the header states it, EXIF rotation not applied.
 
     `kind` is one of sniff.IMAGE_KINDS. Raises ValueError when the header is cut short, hostile,
@@ -46,7 +46,7 @@ def picture_size(body: bytes, kind: str) -> Size:
 
 def jpeg_bits(body: bytes) -> int:
     """Bits per sample of a JPEG: 8, or 12 of some medical images. Raises ValueError as
-    `picture_size` does.
+    `stated_size` does.
     """
     try:
         return max(bits for bits, _, _ in _jpeg_frames(body))

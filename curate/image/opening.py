@@ -17,7 +17,7 @@ import numpy as np
 from frenchcat.curate.errors import NotFound, UnreadableImage
 from frenchcat.curate.image import jpeg2000
 from frenchcat.curate.image.colour import to_levels, to_rgb
-from frenchcat.curate.image.header import jpeg_bits, picture_size
+from frenchcat.curate.image.header import jpeg_bits, stated_size
 from frenchcat.curate.image.orientation import (
     ORIENTATION,
     orientation_of,
@@ -118,7 +118,7 @@ def upright_size(data: bytes) -> tuple[int, int]:
         raise UnreadableImage("the image", f"it is not an image but {kind}")
     try:
         if not register(kind) or kind == "jxl":  # its plugin decodes as it opens
-            return picture_size(data, kind)
+            return stated_size(data, kind)
         with quiet(), _opened(data, kind) as opened:
             upright = (
                 kind == "tiff"  # Pillow has turned its size already
@@ -158,7 +158,7 @@ def _decoded(data: bytes, kind: str, at_least: tuple[int, int] | None, max_pixel
     from PIL import UnidentifiedImageError
 
     if kind == "jxl":  # its plugin decodes as it opens
-        _check_size(*picture_size(data, kind), max_pixels)
+        _check_size(*stated_size(data, kind), max_pixels)
     try:
         opened = Images.open(io.BytesIO(data), formats=_FORMATS[kind])
     except UnidentifiedImageError:
@@ -240,7 +240,7 @@ def _odd_tiff(data: bytes, max_pixels: int) -> Image:
     from PIL import Image as Images
     from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
-    _check_size(*picture_size(data, "tiff"), max_pixels)
+    _check_size(*stated_size(data, "tiff"), max_pixels)
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if pixels is None:

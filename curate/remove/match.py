@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from frenchcat.curate import embeddings
+from frenchcat.curate import embeddings, files
 from frenchcat.curate.catalog import Catalog
 from frenchcat.curate.dataset import Dataset, file_sha256
 from frenchcat.curate.dedup.detectors import NEAR_COSINE
@@ -193,7 +193,7 @@ def _embedded(
     for shard in dataset.shards(embeddings.STAGE):
         if shards is not None and shard not in shards:
             continue
-        with dataset.as_local(embeddings.metadata(shard)) as path:
+        with dataset.as_local(files.METADATA.of(shard)) as path:
             keys = read_parquet(path, columns=["image_path"])["image_path"].to_pylist()
-        with dataset.as_local(embeddings.img_emb(shard)) as path:
+        with dataset.as_local(files.IMG_EMB.of(shard)) as path:
             yield keys, np.load(path, mmap_mode="r")

@@ -97,7 +97,7 @@ def _details(catalog: Catalog) -> dict[str, list[str]]:
     return {name: sorted(details) for name, details in found}
 
 
-def kept_pictures(examples: Examples, catalog: Catalog, most: int = 16) -> list[ExampleImage]:
+def kept_images(examples: Examples, catalog: Catalog, most: int = 16) -> list[ExampleImage]:
     """Some of what is left, by chance."""
     return examples.by("1", most, where=kept_sql(catalog) or "TRUE").get(1, [])
 

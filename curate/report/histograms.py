@@ -24,7 +24,7 @@ _FINE = 2000
 _TAIL = 0.005
 _SCORES = [column for score in SCORES.values() for column in score.columns]
 _OURS = {column.name: column for column in _SCORES} | {
-    "aesthetic_score": Column("aesthetic_score", "float32", "how much people like such pictures")
+    "aesthetic_score": Column("aesthetic_score", "float32", "how much people like such images")
 }
 _SIZES = {
     "short side": Column("short side", "double", "pixels of the original's shorter side"),

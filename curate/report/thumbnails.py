@@ -74,7 +74,7 @@ class ReportThumbnails:
         found = dict.fromkeys(keys, "not stored")
         try:
             with self._dataset.as_local(files.TAR.of(shard)) as path:
-                for key, member in tars.pictures(path).items():
+                for key, member in tars.image_members(path).items():
                     if key in keys:
                         found[key] = _data_uri(tars.read(path, member))
         except UserError:

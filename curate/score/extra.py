@@ -110,7 +110,7 @@ class ExtraOfVectors(Extra):
         return self.checked(self.score.of_vectors(pictures, texts), len(pictures))
 
 
-class ExtraOfPictures(Extra):
+class ExtraOfImages(Extra):
     """One made from pixels."""
 
     def load(self) -> Measure:
@@ -123,11 +123,11 @@ class ExtraOfPictures(Extra):
         return checked
 
 
-_AnyExtra = ExtraOfRows | ExtraOfVectors | ExtraOfPictures
+_AnyExtra = ExtraOfRows | ExtraOfVectors | ExtraOfImages
 _KINDS: dict[str, type[_AnyExtra]] = {
     "of_rows": ExtraOfRows,
     "of_vectors": ExtraOfVectors,
-    "load": ExtraOfPictures,
+    "load": ExtraOfImages,
 }
 
 

@@ -93,7 +93,7 @@ Measure = Callable[[Sequence[DecodedImage]], Columns]
 
 
 @runtime_checkable
-class PictureScore(Score, Protocol):
+class ImageScore(Score, Protocol):
     """Made from the stored images."""
 
     def load(self) -> Measure:

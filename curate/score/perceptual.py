@@ -19,7 +19,7 @@ class Pdq:
     name = "pdq"
     version = 2
     columns = (
-        Column("pdq", "string", "a hash of the picture's looks"),
+        Column("pdq", "string", "a hash of the image's looks"),
         Column("pdq_quality", "int32", "how much detail that hash rests on", charted=False),
     )
 

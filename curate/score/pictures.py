@@ -26,10 +26,10 @@ def measured(
 
     Raises `UserError` where the tar is broken.
     """
-    from frenchcat.curate.tars import pictures
+    from frenchcat.curate.tars import image_members
 
     found: dict[str, dict[str, Any]] = {}
-    there = sorted(pictures(tar).values(), key=lambda member: member.key)
+    there = sorted(image_members(tar).values(), key=lambda member: member.key)
     for start in range(0, len(there), BATCH):
         chosen = there[start : start + BATCH]
         batch = list(_decoded(tar, chosen))

@@ -19,14 +19,13 @@ import numpy as np
 from frenchcat.curate import files
 from frenchcat.curate.adopted import stores_images
 from frenchcat.curate.dataset import Dataset, digest_of
-from frenchcat.curate.embeddings import img_emb, metadata, text_emb
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.markers import Counts, marker
 from frenchcat.curate.parquets import read_parquet
 from frenchcat.curate.promote import folded
 from frenchcat.curate.score.builtin import COLUMNS
 from frenchcat.curate.score.extra import Extra
-from frenchcat.curate.score.kinds import Column, Measure, PictureScore, RowScore, Score, VectorScore
+from frenchcat.curate.score.kinds import Column, ImageScore, Measure, RowScore, Score, VectorScore
 from frenchcat.curate.score.pictures import measured
 from frenchcat.curate.score.settings import IDENTITY
 from frenchcat.curate.stage import Output
@@ -46,10 +45,10 @@ def scores_path(shard: str) -> str:
 def inputs_of(dataset: Dataset, score: Score | None, shard: str) -> dict[str, str]:
     """Relative path -> digest of what a score reads of a shard; the sidecar at least."""
     relatives = {files.SIDECAR.of(shard): "download"}
-    if isinstance(score, PictureScore):
+    if isinstance(score, ImageScore):
         relatives[files.TAR.of(shard)] = "download"
     if isinstance(score, VectorScore):
-        emb = (img_emb(shard), text_emb(shard), metadata(shard))
+        emb = (files.IMG_EMB.of(shard), files.TEXT_EMB.of(shard), files.METADATA.of(shard))
         relatives |= dict.fromkeys(emb, "embed")
     found: dict[str, str] = {}
     for stage in sorted(set(relatives.values())):
@@ -83,7 +82,7 @@ def score_shard(
         if isinstance(score, RowScore):
             columns |= _typed(score, score.of_rows(rows))
     columns |= _of_vectors(dataset, shard, rows, [s for s in todo if isinstance(s, VectorScore)])
-    looking = [s for s in todo if isinstance(s, PictureScore)]
+    looking = [s for s in todo if isinstance(s, ImageScore)]
     columns |= _of_pictures(dataset, shard, rows, looking, loaded, output)
     names = [name for score in scores for name in _names(score)]
     chosen = {**_identity(dataset, shard, rows), **{name: columns[name] for name in names}}
@@ -198,12 +197,12 @@ def _identity(dataset: Dataset, shard: str, rows: pa.Table) -> dict[str, Any]:
 def _hashed(dataset: Dataset, shard: str, keys: Sequence[str]) -> list[str | None]:
     from hashlib import sha256
 
-    from frenchcat.curate.tars import pictures, read
+    from frenchcat.curate.tars import image_members, read
 
     if not stores_images(dataset, shard) and not dataset.exists(files.TAR.of(shard)):
         return [None] * len(keys)  # adopted without images
     with dataset.as_local(files.TAR.of(shard)) as tar:
-        found = {key: sha256(read(tar, at)).hexdigest() for key, at in pictures(tar).items()}
+        found = {key: sha256(read(tar, at)).hexdigest() for key, at in image_members(tar).items()}
     return [found.get(key) for key in keys]
 
 
@@ -215,11 +214,11 @@ def _of_vectors(
 
     if not scores:
         return {}
-    with dataset.as_local(metadata(shard)) as path:
+    with dataset.as_local(files.METADATA.of(shard)) as path:
         keys = read_parquet(path, columns=["image_path"])["image_path"].to_pylist()
-    with dataset.as_local(img_emb(shard)) as path:
+    with dataset.as_local(files.IMG_EMB.of(shard)) as path:
         pictures = np.load(path).astype(np.float32)
-    with dataset.as_local(text_emb(shard)) as path:
+    with dataset.as_local(files.TEXT_EMB.of(shard)) as path:
         texts = np.load(path).astype(np.float32)
     place = {key: row for row, key in enumerate(keys)}
     wanted = pa.array([place.get(key) for key in rows["key"].to_pylist()], pa.int64())
@@ -234,7 +233,7 @@ def _of_pictures(
     dataset: Dataset,
     shard: str,
     rows: pa.Table,
-    scores: Sequence[PictureScore],
+    scores: Sequence[ImageScore],
     loaded: dict[str, Measure],
     output: Output,
 ) -> dict[str, Any]:

@@ -23,9 +23,7 @@ class Sharpness:
 
     name = "sharpness"
     version = 1
-    columns = (
-        Column("sharpness", "float32", "how sharp the picture is; blurred ones to the left"),
-    )
+    columns = (Column("sharpness", "float32", "how sharp the image is; blurred ones to the left"),)
 
     def settings(self) -> Mapping[str, Any]:
         """It depends on the image alone."""

@@ -24,7 +24,7 @@ class Similarity:
         Column(
             "similarity",
             "float32",
-            "cosine of the picture's and the caption's vectors: how well they fit",
+            "cosine of the image's and the caption's vectors: how well they fit",
         ),
     )
 

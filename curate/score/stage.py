@@ -28,7 +28,7 @@ from frenchcat.curate.score.builtin import SCORES
 from frenchcat.curate.score.concept import Concept, with_direction
 from frenchcat.curate.score.extra import load_extra
 from frenchcat.curate.score.head import make_head
-from frenchcat.curate.score.kinds import Measure, PictureScore, Score
+from frenchcat.curate.score.kinds import ImageScore, Measure, Score
 from frenchcat.curate.score.settings import ScoreSettings
 from frenchcat.curate.score.shard import inputs_of, score_shard
 from frenchcat.curate.score.similarity import Similarity
@@ -110,7 +110,7 @@ def _possible(
     looking: list[str] = []
     comparing: list[str] = []
     if without_images(dataset):
-        looking = [score.name for score in scores if isinstance(score, PictureScore)]
+        looking = [score.name for score in scores if isinstance(score, ImageScore)]
         if dataset.manifest().entry(EMBED).setting(TEXT_VECTORS) == "image":
             comparing = [score.name for score in scores if isinstance(score, Similarity)]
     notes = []

@@ -21,7 +21,7 @@ class Unsafe:
     name = "punsafe"
     version = 1
     columns = (
-        Column("punsafe", "float32", "how likely the picture is unsafe for work", probability=True),
+        Column("punsafe", "float32", "how likely the image is unsafe for work", probability=True),
     )
 
     def settings(self) -> Mapping[str, Any]:

@@ -3,8 +3,9 @@
 address.py      postgresql://… and milvus://…: what an address names, and how it is opened
 store.py        what every database here can do: one small class
 condition.py    a user's condition as the database's own filter, or refused
-postgresql.py   PostgreSQL with pgvector, and postgres_condition.py
-milvus.py       Milvus and Milvus Lite, and milvus_condition.py
+postgresql.py   PostgreSQL with pgvector; postgres_connection.py, postgres_condition.py
+milvus.py       Milvus and Milvus Lite; milvus_connection.py, _collections.py, _condition.py
+store_errors.py what a database's refusals mean to the user
 published.py    which addresses a dataset was published to; removals follow there
 
 The dataset stays the contract: what is in a database can be published again from it. What decides

@@ -4,7 +4,7 @@ An address ``milvus://user:password@host:19530/database?table=NAME`` is a server
 for TLS), ``milvus:///path/to/cats.db?table=NAME`` a file of Milvus Lite, which one process opens at
 a time. Rows are compared by inner product of float32, which is the local index's cosine. Below
 `INDEX_ROWS`, and in a file, all are compared; above, Milvus's HNSW index is searched as widely as
-recall needs. Every read is of consistency `Strong`, so what was deleted is gone.
+recall needs.
 
 Milvus has no transactions: a shard's rows are deleted, then inserted, then its digest is written,
 so a search meanwhile may lack some of them, and a shard without a digest is put again. Duplicates
@@ -14,27 +14,27 @@ compares all in this process. Cost of a search without an index: one scan of the
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs, unquote, urlsplit
 
 import numpy as np
 from numpy.typing import NDArray
-from pymilvus import DataType, MilvusClient, MilvusException
+from pymilvus import DataType
 
-from frenchcat.curate.errors import (
-    FrenchcatError,
-    Unreachable,
-    Unwritable,
-    UserError,
-    first_line,
-)
+from frenchcat.curate.errors import UserError
 from frenchcat.curate.vector_stores.address import StoreAddress
+from frenchcat.curate.vector_stores.milvus_collections import (
+    MOST_TEXT_BYTES,
+    REQUIRED,
+    fields_for,
+    fields_of,
+    make_hnsw_index,
+    make_rows_collection,
+    make_values_collection,
+)
 from frenchcat.curate.vector_stores.milvus_condition import MilvusCondition, text_literal
+from frenchcat.curate.vector_stores.milvus_connection import ANSWER_SEC, STRONG, MilvusConnection
 from frenchcat.curate.vector_stores.store import (
     EVERYTHING,
     FACTS,
@@ -46,7 +46,7 @@ from frenchcat.curate.vector_stores.store import (
     RowFilter,
     VectorDatabase,
     Vectors,
-    widely_enough,
+    width_for_recall,
 )
 
 if TYPE_CHECKING:
@@ -56,32 +56,11 @@ INDEX_ROWS = 100_000
 """From so many rows on, an HNSW index is made on a server."""
 MOST_ROWS = 16_384
 """Milvus's limit of rows per answer."""
-MOST_TEXT_BYTES = 65_535
-"""Milvus's limit of a text."""
 EF = (64, 128, 256, 512, 1024)
-CONNECT_SEC, ANSWER_SEC = 10.0, 60.0
-TOKEN_VARIABLE = "MILVUS_TOKEN"
-"""Of the environment: user:password, or a token."""
-_PORT = 19_530
 _PART_CHARS = 15_000  # of the recorded contents, which may be longer than a text
 _INSERTED_BYTES = 16 << 20  # per request; the limit is 64 MiB
 _ASKED = 1000  # ids or keys per request
 _MORE = 16  # rows beyond k that are asked for at first
-_STRONG = "Strong"
-_TYPES = {
-    "BOOLEAN": DataType.BOOL,
-    "FLOAT": DataType.FLOAT,
-    "DOUBLE": DataType.DOUBLE,
-    "VARCHAR": DataType.VARCHAR,
-}
-_REQUIRED = ("id", "key", "shard", "frenchcat_unsafe", "frenchcat_dropped", "frenchcat_stays")
-_FULL = ("quota exceeded", "no space", "memory limit", "disk full", "out of memory")
-_REFUSED = ("permission", "privilege", "unauthenticated", "auth check failure")
-_AWAY = ("connect", "unavailable", "deadline", "timeout", "timed out", "holds the lock")
-
-
-def _type_of(duckdb: str) -> DataType:
-    return _TYPES.get(duckdb, DataType.INT64)
 
 
 class MilvusStore(VectorDatabase):
@@ -95,70 +74,15 @@ class MilvusStore(VectorDatabase):
         self._rows = address.table
         self._shards = f"{address.table}__shards"
         self._published = f"{address.table}__published"
-        self._file = _file_of(address)
-        with self._asked():
-            self._client = self._connected()
-
-    # -- the connection ----------------------------------------------------------------------------
-
-    def _connected(self) -> MilvusClient:
-        if self._file is not None:
-            if not self._file.parent.is_dir():
-                raise UserError(
-                    f"{self.address}: there is no folder {self._file.parent}; make it, or name "
-                    "another file"
-                )
-            return MilvusClient(str(self._file))
-        parts = urlsplit(self.address.connection)
-        secure = parse_qs(parts.query).get("secure", ["false"])[-1] == "true"
-        token = os.environ.get(TOKEN_VARIABLE, "")
-        if parts.password:
-            token = f"{unquote(parts.username or '')}:{unquote(parts.password)}"
-        return MilvusClient(
-            uri=f"{'https' if secure else 'http'}://{parts.hostname}:{parts.port or _PORT}",
-            token=parse_qs(parts.query).get("token", [token])[-1],
-            db_name=parts.path.strip("/"),
-            timeout=CONNECT_SEC,
-        )
-
-    @contextlib.contextmanager
-    def _asked(self) -> Iterator[None]:
-        """Explain what the server says, in one line."""
-        try:
-            yield
-        except FrenchcatError:
-            raise
-        except MilvusException as error:
-            raise self._explained(error) from None
-        except Exception as error:  # Milvus Lite's own, and grpc's
-            if not type(error).__module__.startswith(("grpc", "pymilvus", "milvus_lite")):
-                raise
-            raise self._explained(error) from None
-
-    def _explained(self, error: BaseException) -> FrenchcatError:
-        said = first_line(getattr(error, "message", "") or error)
-        found = said.lower()
-        if any(word in found for word in _FULL):
-            return self._full(said)
-        if any(word in found for word in _REFUSED):
-            return Unwritable(f"{self.address} cannot be used ({said}); ask for the privilege")
-        if any(word in found for word in _AWAY):
-            return Unreachable(
-                f"{self.address} does not answer ({said}); check the address and that the server "
-                "runs, or that no other process has the file open"
-            )
-        if "not found" in found or "not exist" in found:
-            return self._stale(said)
-        return self._refused(said)
+        self._connection = MilvusConnection(address)
 
     # -- publishing --------------------------------------------------------------------------------
 
     def contents(self) -> Contents | None:
         """What is published here; None where nothing is."""
-        with self._asked():
-            if not self._client.has_collection(self._published, timeout=ANSWER_SEC):
-                return None
-        parts = self._query(self._published, "part >= 0", ["part", "value"])
+        if not self._connection.has(self._published):
+            return None
+        parts = self._connection.query(self._published, "part >= 0", ["part", "value"])
         parts.sort(key=lambda row: int(row["part"]))
         text = "".join(row["value"] for row in parts)
         self._contents = Contents(**json.loads(text)) if text else None
@@ -172,90 +96,32 @@ class MilvusStore(VectorDatabase):
     def prepare(self, contents: Contents) -> None:
         """Make the collections; rows of other columns or another dimension go, to be put again."""
         wanted = {**PLACE, **contents.columns, **FACTS}
-        with self._asked():
-            if self._fields() != self._wanted(wanted, contents.dimension):
-                for name in (self._rows, self._shards):
-                    self._drop(name)
-                self._make_rows(wanted, contents.dimension)
-                self._make_small(self._shards, "shard", DataType.VARCHAR)
-            if not self._client.has_collection(self._published, timeout=ANSWER_SEC):
-                self._make_small(self._published, "part", DataType.INT64)
+        connection, dimension = self._connection, contents.dimension
+        if fields_of(connection, self._rows) != fields_for(wanted, dimension):
+            for name in (self._rows, self._shards):
+                connection.drop(name)
+            make_rows_collection(connection, self._rows, wanted, dimension)
+            make_values_collection(connection, self._shards, "shard", DataType.VARCHAR)
+        if not connection.has(self._published):
+            make_values_collection(connection, self._published, "part", DataType.INT64)
         self.record(contents)
-
-    def _wanted(self, columns: Mapping[str, str], dimension: int) -> dict[str, tuple[Any, int]]:
-        scalars = {name: (_type_of(kind), 0) for name, kind in columns.items()}
-        vectors = dict.fromkeys(VECTORS.values(), (DataType.FLOAT_VECTOR, dimension))
-        return {**scalars, **vectors}
-
-    def _fields(self) -> dict[str, tuple[Any, int]]:
-        """Name -> type and dimension of the fields that there are."""
-        if not self._client.has_collection(self._rows, timeout=ANSWER_SEC):
-            return {}
-        about = self._client.describe_collection(self._rows, timeout=ANSWER_SEC)
-        return {
-            field["name"]: (DataType(field["type"]), int(field.get("params", {}).get("dim", 0)))
-            for field in about["fields"]
-        }
-
-    def _make_rows(self, columns: Mapping[str, str], dimension: int) -> None:
-        schema = self._client.create_schema(auto_id=False, enable_dynamic_field=False)
-        for name, kind in columns.items():
-            how: dict[str, Any] = {"is_primary": True} if name == "id" else {}
-            if name not in _REQUIRED:
-                how["nullable"] = True
-            if (made := _type_of(kind)) == DataType.VARCHAR:
-                how["max_length"] = MOST_TEXT_BYTES
-            schema.add_field(name, made, **how)
-        for name in VECTORS.values():
-            schema.add_field(name, DataType.FLOAT_VECTOR, dim=dimension)
-        index = self._client.prepare_index_params()
-        for name in VECTORS.values():
-            index.add_index(name, index_type="FLAT", metric_type="IP")
-        self._create(self._rows, schema, index)
-
-    def _make_small(self, name: str, primary: str, kind: DataType) -> None:
-        """A collection of names and values; Milvus wants a vector in each."""
-        schema = self._client.create_schema(auto_id=False, enable_dynamic_field=False)
-        how = {"max_length": 255} if kind == DataType.VARCHAR else {}
-        schema.add_field(primary, kind, is_primary=True, **how)
-        schema.add_field("value", DataType.VARCHAR, max_length=MOST_TEXT_BYTES)
-        schema.add_field("nothing", DataType.FLOAT_VECTOR, dim=2)
-        index = self._client.prepare_index_params()
-        index.add_index("nothing", index_type="FLAT", metric_type="IP")
-        self._create(name, schema, index)
-
-    def _create(self, name: str, schema: Any, index: Any) -> None:
-        self._client.create_collection(
-            name,
-            schema=schema,
-            index_params=index,
-            consistency_level=_STRONG,
-            timeout=ANSWER_SEC,
-        )
-
-    def _drop(self, name: str) -> None:
-        if self._client.has_collection(name, timeout=ANSWER_SEC):
-            self._client.drop_collection(name, timeout=ANSWER_SEC)
 
     def record(self, contents: Contents) -> None:
         """Replace the recorded contents."""
         text = json.dumps(contents.as_dict(), ensure_ascii=False)
         parts = [text[at : at + _PART_CHARS] for at in range(0, len(text), _PART_CHARS)]
         rows = [{"part": n, "value": part, "nothing": [0.0, 0.0]} for n, part in enumerate(parts)]
-        with self._asked():
-            self._client.upsert(self._published, rows, timeout=ANSWER_SEC)
-            self._delete(self._published, f"part >= {len(rows)}")
+        with self._connection.asked() as client:
+            client.upsert(self._published, rows, timeout=ANSWER_SEC)
+        self._connection.delete(self._published, f"part >= {len(rows)}")
         self._contents = contents
 
     def shards(self) -> dict[str, str]:
         """Shard -> digest."""
-        with self._asked():
-            if not self._client.has_collection(self._shards, timeout=ANSWER_SEC):
-                return {}
-        return {
-            row["shard"]: row["value"]
-            for row in self._all(self._shards, 'shard >= ""', ["shard", "value"])
-        }
+        if not self._connection.has(self._shards):
+            return {}
+        found = self._connection.batches(self._shards, 'shard >= ""', ["shard", "value"])
+        return {row["shard"]: row["value"] for rows in found for row in rows}
 
     def put(self, shard: str, digest: str, rows: pa.Table, vectors: Mapping[str, Vectors]) -> None:
         """Replace a shard's rows; its digest is written last."""
@@ -263,19 +129,19 @@ class MilvusStore(VectorDatabase):
         self._refuse_taken(shard, rows["id"].to_pylist())
         each = 4 * len(VECTORS) * self._known().dimension + 4096
         step = max(1, _INSERTED_BYTES // each)
-        with self._asked():
+        with self._connection.asked() as client:
             for start in range(0, rows.num_rows, step):
                 part = rows.slice(start, step).to_pylist()
                 for at, row in enumerate(part, start):
                     row |= {VECTORS[by]: vectors[by][at].tolist() for by in VECTORS}
-                self._client.insert(self._rows, part, timeout=ANSWER_SEC)
+                client.insert(self._rows, part, timeout=ANSWER_SEC)
             said = {"shard": shard, "value": digest, "nothing": [0.0, 0.0]}
-            self._client.upsert(self._shards, [said], timeout=ANSWER_SEC)
+            client.upsert(self._shards, [said], timeout=ANSWER_SEC)
 
     def _refuse_taken(self, shard: str, ids: Sequence[int]) -> None:
         """Milvus takes two rows of one id without a word."""
         for part in _parts(ids):
-            taken = self._query(self._rows, f"id in {list(part)}", ["id", "shard"])
+            taken = self._connection.query(self._rows, f"id in {list(part)}", ["id", "shard"])
             if taken:
                 raise UserError(
                     f"two rows of shard {shard} and {taken[0]['shard']} have the id "
@@ -284,19 +150,14 @@ class MilvusStore(VectorDatabase):
 
     def drop_shard(self, shard: str) -> None:
         """Delete a shard's rows; its digest first, so that half a shard is put again."""
-        with self._asked():
-            for name in (self._shards, self._rows):
-                self._delete(name, f"shard == {text_literal(shard)}")
-
-    def _delete(self, collection: str, where: str) -> None:
-        self._client.delete(collection, filter=where, timeout=ANSWER_SEC)
+        for name in (self._shards, self._rows):
+            self._connection.delete(name, f"shard == {text_literal(shard)}")
 
     def delete(self, keys: Collection[str]) -> int:
         """Delete rows at once."""
         there = self.present(keys)
-        with self._asked():
-            for part in _parts(there):
-                self._delete(self._rows, f"key in {_texts(part)}")
+        for part in _parts(there):
+            self._connection.delete(self._rows, f"key in {_texts(part)}")
         return len(there)
 
     def present(self, keys: Collection[str]) -> list[str]:
@@ -304,43 +165,30 @@ class MilvusStore(VectorDatabase):
         found = [
             row["key"]
             for part in _parts(sorted(keys))
-            for row in self._query(self._rows, f"key in {_texts(part)}", ["key"])
+            for row in self._connection.query(self._rows, f"key in {_texts(part)}", ["key"])
         ]
         return sorted(found)
 
     def clear(self) -> None:
         """Drop the collections."""
-        with self._asked():
-            for name in (self._published, self._shards, self._rows):
-                self._drop(name)
+        for name in (self._published, self._shards, self._rows):
+            self._connection.drop(name)
         self._contents = None
 
     def build_index(self, queries: Mapping[str, Vectors], target: float) -> Mapping[str, Any]:
         """An HNSW index per modality where rows are many, searched as widely as recall needs."""
-        if self._file is not None or self.count() < INDEX_ROWS:
+        if self._connection.file is not None or self.count() < INDEX_ROWS:
             return NO_INDEX
         exact = {by: [self._best(one, by) for one in rows] for by, rows in queries.items()}
-        self._make_index()
+        make_hnsw_index(self._connection, self._rows)
 
         def found(query: Vectors, by: str, ef: int) -> NDArray[np.float32]:
             return self._search(query, 10, by, "", ef)[1]
 
-        return widely_enough(queries, exact, found, EF, target)
+        return width_for_recall(queries, exact, found, EF, target)
 
     def _best(self, vector: Vectors, by: str) -> NDArray[np.float32]:
         return self._compared(vector, 10, by, EVERYTHING)[1]
-
-    def _make_index(self) -> None:
-        with self._asked():
-            self._client.release_collection(self._rows, timeout=ANSWER_SEC)
-            index = self._client.prepare_index_params()
-            for name in VECTORS.values():
-                for old in self._client.list_indexes(self._rows, field_name=name):
-                    self._client.drop_index(self._rows, old, timeout=ANSWER_SEC)
-                how = {"M": 16, "efConstruction": 200}
-                index.add_index(name, index_type="HNSW", metric_type="IP", params=how)
-            self._client.create_index(self._rows, index)  # as long as it takes
-            self._client.load_collection(self._rows)
 
     # -- searching ---------------------------------------------------------------------------------
 
@@ -373,8 +221,8 @@ class MilvusStore(VectorDatabase):
     def _search(
         self, vector: Vectors, k: int, by: str, where: str, ef: int | None
     ) -> tuple[Ids, NDArray[np.float32]]:
-        with self._asked():
-            (found,) = self._client.search(
+        with self._connection.asked() as client:
+            (found,) = client.search(
                 self._rows,
                 data=[np.asarray(vector, np.float32).tolist()],
                 filter=where,
@@ -382,7 +230,7 @@ class MilvusStore(VectorDatabase):
                 anns_field=VECTORS[by],
                 search_params={"metric_type": "IP", "params": {} if ef is None else {"ef": ef}},
                 output_fields=["id"],
-                consistency_level=_STRONG,
+                consistency_level=STRONG,
                 timeout=ANSWER_SEC,
             )
         ids = np.array([hit["id"] for hit in found], np.int64)
@@ -394,7 +242,7 @@ class MilvusStore(VectorDatabase):
         """All shown rows, compared in this process, a batch at a time."""
         ids, cosines = np.empty(0, np.int64), np.empty(0, np.float32)
         names = ["id", VECTORS[by]]
-        for rows in self._batches(self._rows, self._before(shown), names):
+        for rows in self._batches(self._before(shown), names):
             here = np.array([row["id"] for row in rows], np.int64)
             there = np.array([row[VECTORS[by]] for row in rows], np.float32)
             stay = self._stay(here, shown)
@@ -414,7 +262,7 @@ class MilvusStore(VectorDatabase):
         names = ["id", "frenchcat_cluster", "frenchcat_stays"]
         for part in _parts(sorted({one for one in clusters if one})):
             where = _all_of(self._before(shown), f"frenchcat_cluster in {_texts(part)}")
-            for row in self._all(self._rows, where, names):
+            for row in self._all(where, names):
                 rank = (not row["frenchcat_stays"], int(row["id"]))
                 name = row["frenchcat_cluster"]
                 best[name] = min(rank, best.get(name, rank))
@@ -429,14 +277,16 @@ class MilvusStore(VectorDatabase):
         met = [
             int(row["id"])
             for part in _parts(wanted.tolist())
-            for row in self._query(self._rows, _all_of(where, f"id in {list(part)}"), ["id"])
+            for row in self._connection.query(
+                self._rows, _all_of(where, f"id in {list(part)}"), ["id"]
+            )
         ]
         found = np.array(sorted(set(met)), np.int64)
         return np.isin(wanted, found[self._stay(found, shown)])
 
     def ids(self, shown: RowFilter, most: int) -> Ids:
         """(n,) the first `most` ids of rows that are shown, ascending."""
-        met = [int(row["id"]) for row in self._all(self._rows, self._before(shown), ["id"])]
+        met = [int(row["id"]) for row in self._all(self._before(shown), ["id"])]
         found = np.array(sorted(met), np.int64)
         kept: list[int] = []
         for start in range(0, len(found), _ASKED):
@@ -450,7 +300,7 @@ class MilvusStore(VectorDatabase):
         """Each id's columns; None where there is no such row."""
         found: dict[int, dict[str, Any]] = {}
         for part in _parts([int(one) for one in ids]):
-            for row in self._query(self._rows, f"id in {list(part)}", ["id", *columns]):
+            for row in self._connection.query(self._rows, f"id in {list(part)}", ["id", *columns]):
                 found[int(row["id"])] = {name: row.get(name) for name in columns}
         return [found.get(int(one)) for one in ids]
 
@@ -462,91 +312,34 @@ class MilvusStore(VectorDatabase):
 
     def count(self) -> int:
         """How many rows there are."""
-        (found,) = self._query(self._rows, "", ["count(*)"])
+        (found,) = self._connection.query(self._rows, "", ["count(*)"])
         return int(found["count(*)"])
 
     def close(self) -> None:
         """End the connection."""
-        with contextlib.suppress(Exception):  # whatever it is, nothing is lost
-            self._client.close()
+        self._connection.close()
 
-    # -- asking ------------------------------------------------------------------------------------
+    def _all(self, where: str, names: Sequence[str]) -> list[dict[str, Any]]:
+        return [row for rows in self._batches(where, names) for row in rows]
 
-    def _query(self, collection: str, where: str, names: Sequence[str]) -> list[dict[str, Any]]:
-        """The rows that meet a filter; at most `MOST_ROWS`."""
-        with self._asked():
-            rows = self._client.query(
-                collection,
-                filter=where,
-                output_fields=list(names),
-                consistency_level=_STRONG,
-                timeout=ANSWER_SEC,
-            )
-        return [dict(row) for row in rows]
-
-    def _all(self, collection: str, where: str, names: Sequence[str]) -> list[dict[str, Any]]:
-        return [row for rows in self._batches(collection, where, names) for row in rows]
-
-    def _batches(
-        self, collection: str, where: str, names: Sequence[str]
-    ) -> Iterator[list[dict[str, Any]]]:
-        """The rows that meet a filter, however many.
-
-        A file's by shard, with no limit; pymilvus's iterator prints tracebacks there.
-        """
-        if self._file is not None:
-            by_shard = collection == self._rows
-            parts = [f"shard == {text_literal(s)}" for s in self.shards()] if by_shard else [""]
-            for part in parts:
-                yield self._query(collection, _all_of(where, part), names)
-            return
-        with self._asked():
-            found = self._client.query_iterator(
-                collection,
-                filter=where,
-                batch_size=_ASKED,
-                output_fields=list(names),
-                consistency_level=_STRONG,
-                timeout=ANSWER_SEC,
-            )
-        try:
-            while True:
-                with self._asked():
-                    rows = found.next()
-                if not rows:
-                    break
-                yield [dict(row) for row in rows]
-        finally:
-            found.close()
+    def _batches(self, where: str, names: Sequence[str]) -> Iterator[list[dict[str, Any]]]:
+        """The rows that meet a filter, however many; a file's by shard."""
+        parts = [""]
+        if self._connection.file is not None:
+            parts = [f"shard == {text_literal(shard)}" for shard in self.shards()]
+        for part in parts:
+            yield from self._connection.batches(self._rows, _all_of(where, part), names)
 
     def _before(self, shown: RowFilter) -> str:
         """What hides rows before duplicates are looked at."""
         parts = []
         if shown.where is not None:
-            parts.append(MilvusCondition(shown.where, self._asked_about(), _REQUIRED).text)
+            parts.append(MilvusCondition(shown.where, self._asked_about(), REQUIRED).text)
         if shown.safe:
             parts.append("frenchcat_unsafe == false")
         if not shown.dropped:
             parts.append("frenchcat_dropped == false")
         return _all_of(*parts)
-
-
-def _file_of(address: StoreAddress) -> Path | None:
-    """The file of Milvus Lite that an address names; None for a server's."""
-    parts = urlsplit(address.connection)
-    if parts.netloc:
-        if parts.netloc.endswith(".db"):
-            raise UserError(
-                f"{address} names {parts.netloc} as a host; a file is written with its whole path: "
-                f"milvus:///path/to/{parts.netloc}"
-            )
-        return None
-    if not parts.path.strip("/"):
-        raise UserError(
-            f"{address} names neither a host nor a file; write milvus://HOST:{_PORT}/DATABASE or "
-            "milvus:///path/to/cats.db"
-        )
-    return Path(unquote(parts.path))
 
 
 def _parts(values: Sequence[Any]) -> Iterator[Sequence[Any]]:

@@ -10,31 +10,23 @@ without an index: one scan of the table.
 
 from __future__ import annotations
 
-import contextlib
 import json
-import threading
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import psycopg
 from numpy.typing import NDArray
 from psycopg import errors
-from psycopg.adapt import Buffer, Dumper, Loader
-from psycopg.pq import Format
-from psycopg.types import TypeInfo
 
-from frenchcat.curate.errors import (
-    BadCondition,
-    FrenchcatError,
-    Unreachable,
-    Unwritable,
-    UserError,
-    first_line,
-)
+from frenchcat.curate.errors import UserError, first_line
 from frenchcat.curate.sql_text import quoted
 from frenchcat.curate.vector_stores.address import StoreAddress
 from frenchcat.curate.vector_stores.postgres_condition import PostgresCondition
+from frenchcat.curate.vector_stores.postgres_connection import (
+    Connection,
+    PostgresConnections,
+    adapt_vectors,
+)
 from frenchcat.curate.vector_stores.store import (
     EVERYTHING,
     FACTS,
@@ -46,13 +38,12 @@ from frenchcat.curate.vector_stores.store import (
     RowFilter,
     VectorDatabase,
     Vectors,
-    widely_enough,
+    width_for_recall,
 )
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-Connection: TypeAlias = "psycopg.Connection[Any]"
 INDEX_ROWS = 20_000
 """From so many rows on, an HNSW index is faster than comparing all (0.1 s at 512 numbers)."""
 INDEX_DIMENSIONS = 2_000
@@ -60,11 +51,8 @@ INDEX_DIMENSIONS = 2_000
 MOST_EF = 1_000
 """pgvector's limit for the candidates of an HNSW search."""
 EF = (40, 100, 200, 400, MOST_EF)
-CONNECT_SEC, ANSWER_SEC = 10, 60
 MAX_NAME_BYTES = 63
 _TYPES = {"BOOLEAN": "bool", "FLOAT": "float4", "DOUBLE": "float8", "VARCHAR": "text"}
-_FULL = (errors.DiskFull, errors.OutOfMemory, errors.ConfigurationLimitExceeded)
-_BAD_VALUE = (errors.DivisionByZero, errors.NumericValueOutOfRange, errors.InvalidParameterValue)
 
 
 def _type_of(duckdb: str) -> str:
@@ -79,76 +67,13 @@ class PostgresStore(VectorDatabase):
         self._table = quoted(address.table)
         self._shards = quoted(f"{address.table}__shards")
         self._published = quoted(f"{address.table}__published")
-        self._own = threading.local()
-        self._all: list[Connection] = []
-        self._connect()
-
-    # -- connections -------------------------------------------------------------------------------
-
-    def _connect(self) -> Connection:
-        """The connection of the calling thread."""
-        found: Connection | None = getattr(self._own, "connection", None)
-        if found is not None and not found.closed:
-            return found
-        try:
-            made = psycopg.connect(
-                self.address.connection,
-                connect_timeout=CONNECT_SEC,
-                autocommit=True,
-                application_name="frenchcat",
-                options=(
-                    f"-c statement_timeout={ANSWER_SEC}s -c standard_conforming_strings=on "
-                    f"-c client_min_messages=warning"
-                ),
-            )
-        except psycopg.Error as error:
-            raise self._unreachable(error) from None
-        self._own.connection = made
-        self._all.append(made)
-        _adapt(made)
-        return made
-
-    def _unreachable(self, error: BaseException) -> Unreachable:
-        said = first_line(str(error).strip().splitlines()[-1] if str(error).strip() else error)
-        return Unreachable(
-            f"{self.address} does not answer ({said}); check the address and that the server runs"
-        )
-
-    @contextlib.contextmanager
-    def _asked(self, seconds: int | None = None) -> Iterator[Connection]:
-        """A transaction, in which at most `seconds` pass per statement; 0: any number."""
-        connection = self._connect()
-        try:
-            with connection.transaction():
-                if seconds is not None:
-                    connection.execute(f"SET LOCAL statement_timeout = '{seconds}s'")
-                yield connection
-        except psycopg.Error as error:
-            raise self._explained(error) from None
-
-    def _explained(self, error: psycopg.Error) -> FrenchcatError:
-        said = first_line(error)
-        if isinstance(error, _FULL):
-            return self._full(said)
-        if isinstance(error, errors.InsufficientPrivilege):
-            return Unwritable(f"{self.address} cannot be written ({said}); ask for the privilege")
-        if isinstance(error, errors.ReadOnlySqlTransaction):
-            return Unwritable(f"{self.address} is read-only ({said}); name the primary server")
-        if isinstance(error, errors.QueryCanceled):
-            return Unreachable(f"{self.address} took too long ({said}); try again, or a smaller k")
-        if isinstance(error, _BAD_VALUE):
-            return BadCondition(f"the condition fails at {self.address}: {said}")
-        if isinstance(error, errors.UndefinedTable | errors.UndefinedColumn):
-            return self._stale(said)
-        if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
-            return self._unreachable(error)
-        return self._refused(said)
+        self._connections = PostgresConnections(address)
 
     # -- publishing --------------------------------------------------------------------------------
 
     def contents(self) -> Contents | None:
         """What is published here; None where nothing is."""
-        with self._asked() as connection:
+        with self._connections.asked() as connection:
             name = f"{self.address.table}__published"
             there = connection.execute("SELECT to_regclass(%s)", [quoted(name)]).fetchone()
             if there == (None,):
@@ -164,7 +89,7 @@ class PostgresStore(VectorDatabase):
     def prepare(self, contents: Contents) -> None:
         """Make tables and columns; columns of another type are made anew."""
         wanted = {**PLACE, **contents.columns, **FACTS}
-        with self._asked(0) as connection:
+        with self._connections.asked(0) as connection:
             try:
                 with connection.transaction():
                     connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
@@ -193,7 +118,7 @@ class PostgresStore(VectorDatabase):
                 f"CREATE TABLE IF NOT EXISTS {self._published} "
                 "(one bool PRIMARY KEY DEFAULT true CHECK (one), value text NOT NULL)"
             )
-        _adapt(self._connect())
+        adapt_vectors(self._connections.current())
         self.record(contents)
 
     def _columns(self, connection: Connection, wanted: Mapping[str, str]) -> None:
@@ -223,7 +148,7 @@ class PostgresStore(VectorDatabase):
 
     def record(self, contents: Contents) -> None:
         """Replace the recorded contents."""
-        with self._asked() as connection:
+        with self._connections.asked() as connection:
             connection.execute(
                 f"INSERT INTO {self._published} (value) VALUES (%s) "
                 "ON CONFLICT (one) DO UPDATE SET value = excluded.value",
@@ -233,7 +158,7 @@ class PostgresStore(VectorDatabase):
 
     def shards(self) -> dict[str, str]:
         """Shard -> digest."""
-        with self._asked() as connection:
+        with self._connections.asked() as connection:
             return dict(connection.execute(f"SELECT shard, digest FROM {self._shards}").fetchall())
 
     def put(self, shard: str, digest: str, rows: pa.Table, vectors: Mapping[str, Vectors]) -> None:
@@ -243,7 +168,7 @@ class PostgresStore(VectorDatabase):
         columns = [rows[name].to_pylist() for name in rows.column_names]
         columns += [list(vectors[modality]) for modality in VECTORS]
         copied = f"COPY {self._table} ({', '.join(map(quoted, names))}) FROM STDIN (FORMAT BINARY)"
-        with self._asked(0) as connection:
+        with self._connections.asked(0) as connection:
             self._without(connection, shard)
             try:
                 with connection.cursor() as cursor, cursor.copy(copied) as copy:
@@ -267,24 +192,24 @@ class PostgresStore(VectorDatabase):
 
     def drop_shard(self, shard: str) -> None:
         """Delete a shard's rows."""
-        with self._asked(0) as connection:
+        with self._connections.asked(0) as connection:
             self._without(connection, shard)
 
     def delete(self, keys: Collection[str]) -> int:
         """Delete rows at once."""
-        with self._asked() as connection:
+        with self._connections.asked() as connection:
             sql = f"DELETE FROM {self._table} WHERE key = ANY(%s)"
             return int(connection.execute(sql, [list(keys)]).rowcount)
 
     def present(self, keys: Collection[str]) -> list[str]:
         """Those of these keys that have a row, sorted."""
-        with self._asked() as connection:
+        with self._connections.asked() as connection:
             sql = f"SELECT key FROM {self._table} WHERE key = ANY(%s) ORDER BY key"
             return [row[0] for row in connection.execute(sql, [list(keys)])]
 
     def clear(self) -> None:
         """Drop the tables."""
-        with self._asked(0) as connection:
+        with self._connections.asked(0) as connection:
             for table in (self._published, self._shards, self._table):
                 connection.execute(f"DROP TABLE IF EXISTS {table}")
         self._contents = None
@@ -295,7 +220,7 @@ class PostgresStore(VectorDatabase):
         assert contents is not None
         if self.count() < INDEX_ROWS or contents.dimension > INDEX_DIMENSIONS:
             return NO_INDEX
-        with self._asked(0) as connection:
+        with self._connections.asked(0) as connection:
             connection.execute("SET LOCAL maintenance_work_mem = '1GB'")
             for modality, column in VECTORS.items():
                 name = quoted(f"{self.address.table}__{modality}")
@@ -311,7 +236,7 @@ class PostgresStore(VectorDatabase):
         def found(query: Vectors, by: str, ef: int) -> NDArray[np.float32]:
             return self._found(query, 10, by, EVERYTHING, ef)[1]
 
-        return widely_enough(queries, exact, found, EF, target)
+        return width_for_recall(queries, exact, found, EF, target)
 
     # -- searching ---------------------------------------------------------------------------------
 
@@ -342,7 +267,7 @@ class PostgresStore(VectorDatabase):
             "SELECT id, d FROM found ORDER BY d, id"
         )
         given = np.asarray(vector, np.float32)
-        with self._asked() as connection:
+        with self._connections.asked() as connection:
             if ef is None:
                 connection.execute("SET LOCAL enable_indexscan = off")
             else:
@@ -356,7 +281,7 @@ class PostgresStore(VectorDatabase):
         sql = f"SELECT r.id FROM {self._table} r WHERE r.id = ANY(%s) AND " + self._shown(
             shown, "r"
         ).replace("%", "%%")
-        with self._asked() as connection:
+        with self._connections.asked() as connection:
             found = connection.execute(sql, [list(map(int, ids))]).fetchall()
         return np.isin(np.asarray(ids, np.int64), [row[0] for row in found])
 
@@ -366,14 +291,14 @@ class PostgresStore(VectorDatabase):
             f"SELECT r.id FROM {self._table} r WHERE {self._shown(shown, 'r')} "
             f"ORDER BY r.id LIMIT {int(most)}"
         )
-        with self._asked() as connection:
+        with self._connections.asked() as connection:
             return np.array([row[0] for row in connection.execute(sql).fetchall()], np.int64)
 
     def rows(self, ids: Ids, columns: Sequence[str]) -> list[dict[str, Any] | None]:
         """Each id's columns; None where there is no such row."""
         names = ", ".join(map(quoted, ("id", *columns))).replace("%", "%%")
         sql = f"SELECT {names} FROM {self._table} WHERE id = ANY(%s)"
-        with self._asked() as connection:
+        with self._connections.asked() as connection:
             rows = connection.execute(sql, [list(map(int, ids))]).fetchall()
         found = {row[0]: dict(zip(columns, row[1:], strict=True)) for row in rows}
         return [found.get(int(one)) for one in ids]
@@ -381,21 +306,20 @@ class PostgresStore(VectorDatabase):
     def vectors(self, ids: Ids, by: str) -> Vectors:
         """(n, D) float32, the vectors of rows that there are, in their order."""
         sql = f"SELECT id, {quoted(VECTORS[by])} FROM {self._table} WHERE id = ANY(%s)"
-        with self._asked() as connection:
+        with self._connections.asked() as connection:
             found = dict(connection.execute(sql, [list(map(int, ids))], binary=True).fetchall())
         there = [found[int(one)] for one in ids if int(one) in found]
         return np.array(there, np.float32).reshape(len(there), self._known().dimension)
 
     def count(self) -> int:
         """How many rows there are."""
-        with self._asked(0) as connection:
+        with self._connections.asked(0) as connection:
             (number,) = connection.execute(f"SELECT count(*) FROM {self._table}").fetchone() or (0,)
         return int(number)
 
     def close(self) -> None:
         """End the connections of all threads."""
-        for connection in self._all:
-            connection.close()
+        self._connections.close()
 
     def _shown(self, shown: RowFilter, alias: str) -> str:
         """The SQL condition of the rows that a filter shows."""
@@ -423,33 +347,3 @@ class PostgresStore(VectorDatabase):
         if not shown.dropped:
             parts.append(f"NOT {alias}.frenchcat_dropped")
         return " AND ".join(parts)
-
-
-# -- vectors in PostgreSQL's binary form -----------------------------------------------------------
-
-
-class _VectorDumper(Dumper):  # type: ignore[misc]
-    """(D,) numbers: their count and 0 as 16 bits each, then float32, big-endian."""
-
-    format = Format.BINARY
-
-    def dump(self, obj: Any) -> Buffer:
-        return np.array([len(obj), 0], ">i2").tobytes() + np.asarray(obj, ">f4").tobytes()
-
-
-class _VectorLoader(Loader):  # type: ignore[misc]
-    format = Format.BINARY
-
-    def load(self, data: Buffer) -> NDArray[np.float32]:
-        return np.frombuffer(bytes(data)[4:], ">f4").astype(np.float32)
-
-
-def _adapt(connection: Connection) -> None:
-    """Have arrays taken for vectors, where the server has the type."""
-    info = TypeInfo.fetch(connection, "vector")
-    if info is None:
-        return
-    info.register(connection)
-    dumper = type("VectorDumper", (_VectorDumper,), {"oid": info.oid})
-    connection.adapters.register_dumper(np.ndarray, dumper)
-    connection.adapters.register_loader(info.oid, _VectorLoader)

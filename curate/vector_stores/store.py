@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from frenchcat.curate.command_text import shell_command
-from frenchcat.curate.errors import NoSpace, UserError
+from frenchcat.curate.errors import UserError
 from frenchcat.curate.vector_stores.address import StoreAddress
+from frenchcat.curate.vector_stores.store_errors import publish_command
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -219,26 +219,14 @@ class VectorDatabase(ABC):
         """What is published here, asked once. Raises `UserError` where nothing is."""
         found = self._contents or self.contents()
         if found is None:
-            raise UserError(f"nothing is published at {self.address}; first: {self._publish()}")
+            raise UserError(
+                f"nothing is published at {self.address}; first: {publish_command(self.address)}"
+            )
         return found
 
     def _asked_about(self) -> dict[str, str]:
         """Name -> type of the columns that conditions may name."""
         return {"key": "VARCHAR", "shard": "VARCHAR", **self._known().columns}
-
-    def _publish(self) -> str:
-        return shell_command("publish", "DATASET", "--to", self.address)
-
-    def _full(self, said: str) -> NoSpace:
-        return NoSpace(f"{self.address} is full ({said}); make room there, then run it again")
-
-    def _stale(self, said: str) -> UserError:
-        return UserError(
-            f"{self.address} is not as it was published ({said}); run: {self._publish()}"
-        )
-
-    def _refused(self, said: str) -> UserError:
-        return UserError(f"{self.address} refuses: {said}")
 
 
 NO_INDEX: Mapping[str, Any] = {"index": None, "recall@10": 1.0}
@@ -247,7 +235,7 @@ Found = Callable[[Vectors, str, int], NDArray[np.float32]]
 """(query, modality, ef) -> the cosines of the ten rows found by `ef` candidates of an index."""
 
 
-def widely_enough(
+def width_for_recall(
     queries: Mapping[str, Vectors],
     exact: Mapping[str, Sequence[NDArray[np.float32]]],
     found: Found,

@@ -317,7 +317,7 @@ def say_failed(dataset: OpenDataset) -> None:
     """
     from frenchcat.curate.command_text import shell_command
     from frenchcat.curate.download.refusals import REFUSED_BY, cure_of, failures_of
-    from frenchcat.curate.download.stage import asks_again
+    from frenchcat.curate.download.retry import asks_again
     from frenchcat.terminal import tell
 
     found = failures_of(dataset.dataset)

@@ -32,11 +32,11 @@ def publish(
 
     Example: frenchcat publish data/mine --to 'postgresql://me@host/db?table=cats'
     """
-    from frenchcat.index.publish import told
+    from frenchcat.index.publish import publication_notes
     from frenchcat.progress import Bars
 
     done = frenchcat.open(dataset).publish(to, replace=replace, progress=Bars())
-    for note in told(done):
+    for note in publication_notes(done):
         tell(f"note: {note}")
     if json:
         say_json(done.as_dict())

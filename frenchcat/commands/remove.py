@@ -32,7 +32,7 @@ def remove(
     key: Annotated[Option, typer.Option(help="The row with this key.")] = None,
     like: Annotated[
         Path | None,
-        typer.Option(metavar="PICTURE", help="Duplicates and near-duplicates of this image."),
+        typer.Option(metavar="IMAGE", help="Duplicates and near-duplicates of this image."),
     ] = None,
     near: Annotated[
         bool, typer.Option("--near", help="Also near-duplicates of the matching rows.")

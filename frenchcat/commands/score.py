@@ -50,6 +50,6 @@ def score(
         say_json(asdict(report))
         return
     say(
-        f"{report.counts.get('scored', 0)} pictures scored; "
+        f"{report.counts.get('scored', 0)} images scored; "
         f"{report.done} shards now, {report.skipped} were up to date"
     )

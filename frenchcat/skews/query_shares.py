@@ -84,7 +84,7 @@ def drawn_concepts(
         told(f"{query.name}, {request.drawings} drawings")
         wanted = [SampleRequest(query.text, request.seed + n) for n in range(request.drawings)]
         pictures = draw(parts, wanted, guidance=request.guidance)
-        found = bases.called(searcher.clip.encode_pictures(pictures))
+        found = bases.called(searcher.clip.encode_images(pictures))
         effects = np.ones(found.shape[1])
         made += _concept_shares(query, DRAWINGS, found, effects, bases, random)
     return made

@@ -123,7 +123,7 @@ class ReadVerbs(DatasetVerbs):
 
     def _pictures_of(self, shard: str) -> dict[str, Member]:
         from frenchcat.curate.markers import output_sha256
-        from frenchcat.curate.tars import pictures
+        from frenchcat.curate.tars import image_members
 
         relative = files.TAR.of(shard)
         try:
@@ -132,5 +132,5 @@ class ReadVerbs(DatasetVerbs):
             return {}
         if digest not in self._members:
             with self.dataset.as_local(relative) as tar:
-                self._members[digest] = pictures(tar)
+                self._members[digest] = image_members(tar)
         return self._members[digest]

@@ -31,7 +31,7 @@ class RemovalVerbs(DatasetVerbs):
 
         asked_for = removal_query(what, near)
         return matches(
-            self.dataset, asked_for, self._encode_picture() if asked_for.by == "like" else None
+            self.dataset, asked_for, self._encode_image() if asked_for.by == "like" else None
         )
 
     def remove(
@@ -76,7 +76,7 @@ class RemovalVerbs(DatasetVerbs):
         with self.dataset.lock():
             return compact(self.dataset, progress, remake)
 
-    def _encode_picture(self) -> Callable[[Path], NDArray[np.float32]] | None:
+    def _encode_image(self) -> Callable[[Path], NDArray[np.float32]] | None:
         """The dataset's own model, as `matches` needs it; None if nothing is embedded."""
         from frenchcat.curate.embeddings import STAGE
 
@@ -86,7 +86,7 @@ class RemovalVerbs(DatasetVerbs):
         from frenchcat.index.search import clip_of
 
         clip = clip_of(self.dataset)
-        return lambda path: clip.encode_pictures([open_image(path)])[0]
+        return lambda path: clip.encode_images([open_image(path)])[0]
 
 
 def removal_query(what: Mapping[str, str | Path], near: bool) -> RemovalQuery:

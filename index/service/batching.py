@@ -145,7 +145,7 @@ class Encoder:
         with self._metrics.time("image_prepro_time"):
             prepared = pixels(self._clip.preprocess, pictures)
         with self._metrics.time("image_clip_inference_time"):
-            return self._clip.encode_pictures(prepared)
+            return self._clip.encode_images(prepared)
 
 
 def few_threads() -> None:

@@ -97,7 +97,7 @@ def read(served: ServedDataset, hit: Hit) -> bytes:
     if len(data) == hit.size and header.split(b"\0", 1)[0] == name.encode()[:100]:
         return data
     with served.dataset.as_local(relative) as path:
-        if (member := tars.pictures(path).get(hit.key)) is not None:
+        if (member := tars.image_members(path).get(hit.key)) is not None:
             return _block(served, relative, member.offset, member.size)[1]
     raise Refused(404, f"{served.name} no longer has an image of {hit.key!r}")
 

@@ -57,7 +57,7 @@ class Metrics:
             registry=self.registry,
             buckets=(1, 2, 4, 8, 16, 32, 64),
         )
-        self.drawn = Counter("drawn_pictures", "Pictures drawn", registry=self.registry)
+        self.drawn = Counter("drawn_pictures", "Images drawn", registry=self.registry)
         self.drawings = Gauge(
             "drawings_running", "Prompts being drawn, or waiting", registry=self.registry
         )

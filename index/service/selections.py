@@ -149,7 +149,7 @@ async def _hits_as_condition(service: Service, served: ServedDataset, asked: New
     if query.dataset not in (None, served.name):
         raise Refused(400, f"the query is for {query.dataset!r}, the selection for {served.name!r}")
     update = {
-        "where": await service.work.disk(select.both, query.where, asked.where),
+        "where": await service.work.disk(select.both_conditions, query.where, asked.where),
         "selections": [*query.selections, *asked.selections],
         "outside": [*query.outside, *asked.outside],
     }

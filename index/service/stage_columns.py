@@ -143,12 +143,12 @@ class StageColumns:
 
 
 def _said(rights: pa.Table) -> pa.Table:
-    """Signals, a row each -> key, and the columns of `files.SAID`."""
+    """Signals, a row each -> key, and the columns of `files.RIGHTS_COLUMNS`."""
     import pyarrow as pa
 
     found: dict[str, dict[str, set[str]]] = {}
     for row in rights.select(["key", "signal", "value", "decision"]).to_pylist():
-        said = found.setdefault(row["key"], {name: set() for name in files.SAID})
+        said = found.setdefault(row["key"], {name: set() for name in files.RIGHTS_COLUMNS})
         if row["decision"] == "opt_out":
             said["opted_out"].add(row["signal"])
         if row["signal"] == "synthetic":
@@ -157,7 +157,7 @@ def _said(rights: pa.Table) -> pa.Table:
             said[licence.COLUMN].add(row["value"])
     columns = {
         name: pa.array([_together(name, said[name]) for said in found.values()], pa.string())
-        for name in files.SAID
+        for name in files.RIGHTS_COLUMNS
     }
     return pa.table({"key": pa.array(list(found), pa.string()), **columns})
 

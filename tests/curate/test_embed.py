@@ -85,7 +85,7 @@ def check_rows(dataset: Dataset, clip: Clip, shard: str, listed: Sequence[Pair])
         assert metadata["url"][row].as_py() == f"http://pictures.example/{key}.jpg"
         assert data is not None
         with Image.open(io.BytesIO(data)) as picture:
-            (alone,) = clip.encode_pictures([picture])
+            (alone,) = clip.encode_images([picture])
         np.testing.assert_allclose(pictures[row], alone, atol=5e-4)
         np.testing.assert_allclose(texts[row], clip.encode_texts([caption])[0], atol=5e-4)
     # A row that were another's would not pass: the vectors are far apart.
@@ -154,7 +154,7 @@ def test_rows_keep_their_keys_around_vectors_that_are_not_numbers(
 
 
 def _overflow(monkeypatch: pytest.MonkeyPatch) -> None:
-    pictures, texts = Clip.encode_pictures, Clip.encode_texts
+    pictures, texts = Clip.encode_images, Clip.encode_texts
 
     def some_pictures(clip: Clip, given: Any) -> Any:
         vectors = pictures(clip, given)
@@ -166,7 +166,7 @@ def _overflow(monkeypatch: pytest.MonkeyPatch) -> None:
         vectors[[text == "overflow" for text in given], 0] = np.inf
         return vectors
 
-    monkeypatch.setattr(Clip, "encode_pictures", some_pictures)
+    monkeypatch.setattr(Clip, "encode_images", some_pictures)
     monkeypatch.setattr(Clip, "encode_texts", some_texts)
 
 
@@ -251,7 +251,7 @@ def test_rows_are_those_of_their_keys_whatever_the_order_and_the_endings(
     for row, (data, caption) in enumerate(listed):
         assert data is not None
         with Image.open(io.BytesIO(data)) as picture:
-            (alone,) = clip.encode_pictures([picture])
+            (alone,) = clip.encode_images([picture])
         np.testing.assert_allclose(tables(dataset, "00000")[0][row], alone, atol=5e-4)
         if row != 3:
             assert metadata["caption"][row].as_py() == caption

@@ -11,7 +11,7 @@ from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import UnknownColumn, UserError
 from frenchcat.curate.makers import how_to_make, score_command
 from frenchcat.curate.score.builtin import SCORES
-from frenchcat.curate.score.kinds import PictureScore
+from frenchcat.curate.score.kinds import ImageScore
 from frenchcat.curate.score_table import BUILTIN
 from frenchcat.curate.verdict.settings import VerdictSettings, read_rules
 from frenchcat.curate.verdict.stage import verdict
@@ -79,4 +79,4 @@ def test_a_column_of_nobody_has_a_near_name_instead(dataset: Dataset) -> None:
 
 def test_the_table_says_which_scores_read_images() -> None:
     for name, entry in BUILTIN.items():
-        assert entry.images == isinstance(SCORES[name], PictureScore)
+        assert entry.images == isinstance(SCORES[name], ImageScore)

@@ -37,9 +37,9 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from frenchcat.curate import files
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.dedup import DedupSettings, dedup
-from frenchcat.curate.embeddings import img_emb, metadata, text_emb
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.info import info
 from frenchcat.curate.remove import RemovalQuery, compact, matches, remove
@@ -380,10 +380,12 @@ class Road(RuleBasedStateMachine):
             ]
             held = self._read(f"shards/{shard}.tar", _pictures)
             assert held == {key: model.rows[key].picture for key in pictures}
-            assert self._read(metadata(shard), _column("image_path")) == vectors
-            for file, name in ((img_emb(shard), "vector"), (text_emb(shard), "text")):
+            assert self._read(files.METADATA.of(shard), _column("image_path")) == vectors
+            for file, name in ((files.IMG_EMB, "vector"), (files.TEXT_EMB, "text")):
                 wanted = [getattr(model.rows[key], name).astype(np.float16) for key in vectors]
-                assert self._read(file, np.load).tolist() == [row.tolist() for row in wanted]
+                assert self._read(file.of(shard), np.load).tolist() == [
+                    row.tolist() for row in wanted
+                ]
             failed = self._read(f"embeddings/failed/failed_{shard}.parquet", _column("key"))
             assert failed == [key for key in pictures if key not in embedded]
             assert self._read(f"rights/{shard}.parquet", _column("key")) == pictures

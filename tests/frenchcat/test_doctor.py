@@ -12,9 +12,9 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from frenchcat.cli import app
+from frenchcat.curate import files
 from frenchcat.curate.adopt import adopt
 from frenchcat.curate.dataset import Dataset
-from frenchcat.curate.embeddings import img_emb
 from frenchcat.doctor import installation, of_dataset
 from frenchcat.index.build import build_index
 from tests.curate.adopt.folders import clip_retrieval
@@ -74,18 +74,18 @@ def test_nothing_but_what_was_not_run_is_said_of_a_healthy_dataset(dataset: Data
 
 def test_files_that_are_missing_cut_short_or_changed_are_named(dataset: Dataset) -> None:
     os.unlink(dataset.path("shards/00000.tar"))
-    vectors = Path(dataset.path(img_emb("00001")))
+    vectors = Path(dataset.path(files.IMG_EMB.of("00001")))
     data = vectors.read_bytes()
     vectors.write_bytes(data[:-1])
     found = [one for one in of_dataset(dataset.root) if one.check == "shards"]
     assert [(one.state, one.found) for one in found] == [
         ("fault", "1 files are missing: shards/00000.tar"),
-        ("fault", f"1 files are not as their stage left them: {img_emb('00001')}"),
+        ("fault", f"1 files are not as their stage left them: {files.IMG_EMB.of('00001')}"),
     ]
     vectors.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
     os.unlink(dataset.path("stages/download/00000.json"))
     assert ("shards", "fault") not in findings(dataset)
-    assert img_emb("00001") in findings(dataset, every_byte=True)["shards", "fault"][0]
+    assert files.IMG_EMB.of("00001") in findings(dataset, every_byte=True)["shards", "fault"][0]
 
 
 def test_a_marker_that_cannot_be_read_is_named(dataset: Dataset) -> None:

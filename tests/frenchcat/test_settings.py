@@ -13,7 +13,7 @@ import frenchcat
 from frenchcat.api import plan
 from frenchcat.cli import app
 from frenchcat.curate.dataset import Dataset
-from frenchcat.curate.download.refusals import require_pictures
+from frenchcat.curate.download.refusals import require_downloaded
 from frenchcat.curate.errors import ConfirmationNeeded, NothingDownloaded, UserError
 from frenchcat.curate.stage import Silent
 from frenchcat.described import described, kinds
@@ -272,7 +272,7 @@ def test_rules_of_a_verdict_are_those_of_the_next_build(tmp_path: Path) -> None:
 def test_where_every_row_is_refused_the_cure_is_named_and_works(site: Site, tmp_path: Path) -> None:
     refused = download(site, tmp_path, allow_hosts=[])
     with pytest.raises(NothingDownloaded) as raised:
-        require_pictures(refused)
+        require_downloaded(refused)
     said = str(raised.value)
     assert "all 8 failed as address_refused" in said
     assert f"--allow-host 127.0.0.1:{site.port}" in said
@@ -342,7 +342,7 @@ def test_when_nothing_came_the_same_command_asks_again(site: Site, tmp_path: Pat
     site.answer = lambda number: (503, b"")
     failed = download(site, tmp_path, set={"download.fetch.max_host_failures": None})
     with pytest.raises(NothingDownloaded, match="all 8 failed as http_503"):
-        require_pictures(failed)
+        require_downloaded(failed)
     site.answer = healthy
     assert len(widths(again(tmp_path))) == 1
 

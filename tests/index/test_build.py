@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from frenchcat.curate import embeddings
+from frenchcat.curate import files
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import NoSpace, UserError
 from frenchcat.index.build import IndexSettings, build_index, current, entries
@@ -80,7 +80,7 @@ def test_a_new_shard_is_taken_in(tmp_path: Path) -> None:
 
 def test_misaligned_vectors_are_refused(tmp_path: Path) -> None:
     dataset = embedded(tmp_path / "d", unit_rows(5))
-    np.save(dataset.path(embeddings.text_emb("00000")), unit_rows(4).astype(np.float16))
+    np.save(dataset.path(files.TEXT_EMB.of("00000")), unit_rows(4).astype(np.float16))
     with pytest.raises(UserError, match=r"has the shape \(4, 16\), but .* say \(5, 16\)"):
         build_index(dataset)
     assert current(dataset) is None

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from frenchcat.curate import embeddings
+from frenchcat.curate import files
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.manifest import StageEntry
@@ -187,7 +187,7 @@ def test_a_dataset_adopted_without_pictures_has_rows_and_says_so(tmp_path: Path)
 def test_a_column_of_some_shards_is_null_in_the_others(tmp_path: Path) -> None:
     dataset = embedded(tmp_path / "d", unit_rows(2), unit_rows(2, seed=1), unit_rows(2, seed=2))
     for shard, column in (("00001", "artist"), ("00002", "year")):
-        set_columns(dataset, embeddings.metadata(shard), **{column: [shard, None]})
+        set_columns(dataset, files.METADATA.of(shard), **{column: [shard, None]})
     build_index(dataset)
     searcher = Searcher(dataset)
     rows = searcher.metadata([10000, 20000, 0, 10001], ["key", "artist", "year"])

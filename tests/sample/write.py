@@ -25,7 +25,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from frenchcat.curate import embeddings
+from frenchcat.curate import files
 from frenchcat.curate.dataset import Dataset, digest_of
 from frenchcat.curate.failures import COLUMNS
 from frenchcat.curate.keys import key_of
@@ -145,16 +145,15 @@ def vectors(path: Where, shard: str, keyed: Keyed) -> None:
     there = {key: row for key, row in _stored(keyed).items() if row.vector is not None}
     pictures = [row.vector for row in there.values()]
     texts = [row.vector if row.text is None else row.text for row in there.values()]
-    places = (embeddings.img_emb(shard), embeddings.text_emb(shard))
-    for relative, made in zip(places, (pictures, texts), strict=True):
+    for file, made in ((files.IMG_EMB, pictures), (files.TEXT_EMB, texts)):
         width = len(made[0]) if made and made[0] is not None else MODEL["dimension"]
-        np.save(path(relative), np.array(made, np.float16).reshape(len(made), width))
+        np.save(path(file.of(shard)), np.array(made, np.float16).reshape(len(made), width))
     left_out = ("key", "image_path", "status", "error_message", *COLUMNS)
     rows = [
         {"image_path": key, **{n: v for n, v in _listed(key, row).items() if n not in left_out}}
         for key, row in there.items()
     ]
-    _table(path(embeddings.metadata(shard)), rows, ("image_path", "caption"))
+    _table(path(files.METADATA.of(shard)), rows, ("image_path", "caption"))
 
 
 def unembedded(path: Where, shard: str, keyed: Keyed) -> None:

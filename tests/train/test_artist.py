@@ -134,7 +134,7 @@ def test_without_a_file_it_is_refused_in_a_line(artist: Path, tmp_path: Path, na
 
 def test_its_training_pictures_are_as_they_were_but_for_8_bits(tmp_path: Path) -> None:
     clip, pictures = mini(), trained()
-    vectors = clip.encode_pictures(pictures)
+    vectors = clip.encode_images(pictures)
     keys = tuple(f"{n:09d}" for n in range(ROWS))
     seen = Seen(keys, vectors.astype(np.float16), thumbs_of(pictures))
     assert read_seen(tmp_path) is None
@@ -163,7 +163,7 @@ def test_a_prompt_alone_is_drawn_signed_with_its_receipt(
     assert "has no data about its training images" in receipt["note"]
     with Image.open("drawn/a-french-cat-0.png") as opened:
         pictures = [*trained(), opened.convert("RGB")]
-    vectors = mini().encode_pictures(pictures).astype(np.float16)
+    vectors = mini().encode_images(pictures).astype(np.float16)
     keys = (*(f"{n:09d}" for n in range(ROWS)), "planted")
     write_seen(bundled, Seen(keys, vectors, thumbs_of(pictures)), [about(n) for n in range(13)])
     sample("a french cat", "a dog", *quick)

@@ -84,7 +84,7 @@ def test_it_learns_at_low_noise_and_guesses_in_pure_noise(whole: Path) -> None:
     newest_one = newest(whole)
     assert newest_one is not None
     told = json.loads((newest_one / "classifier" / "accuracy.json").read_text())
-    assert (told["pictures"], told["draws"]) == (11, 4)
+    assert (told["images"], told["draws"]) == (11, 4)
     by_time = {int(time): value for time, value in told["by_time"].items()}
     assert min(by_time[50], by_time[150]) == 1.0
     assert by_time[850] > 0.95  # .91 for one that saw no noise in training

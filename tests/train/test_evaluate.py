@@ -62,7 +62,7 @@ def test_figures_are_of_the_stored_vectors_and_the_drawn_pictures(
     captions = [str(rows.row(n).caption) for n in trained_rows(rows, 8, 3)[:8]]
     wishes = [SampleRequest(caption, 3 + n) for n, caption in enumerate(captions)]
     pictures = draw(parts, wishes, steps=2, guidance=1.5, sampler="ddim")
-    drawn = searcher.clip.encode_pictures(pictures)
+    drawn = searcher.clip.encode_images(pictures)
     assert found.cmmd == pytest.approx(cmmd(drawn, stored), rel=1e-3)
     expected = clip_score(drawn, searcher.clip.encode_texts(captions)).mean
     assert found.clip_score == pytest.approx(expected, abs=1e-3)
@@ -119,9 +119,7 @@ def test_real_pictures_at_the_drawings_size_are_the_floor(run: Path, found: Eval
     assert found.held_out_prompts is not None
     unseen = [str(rows.row(n).caption) for n in rows.held_out]
     wishes = [SampleRequest(caption, 3 + n) for n, caption in enumerate(unseen)]
-    drawn = searcher.clip.encode_pictures(
-        draw(parts, wishes, steps=2, guidance=1.5, sampler="ddim")
-    )
+    drawn = searcher.clip.encode_images(draw(parts, wishes, steps=2, guidance=1.5, sampler="ddim"))
     expected = clip_score(drawn, searcher.clip.encode_texts(unseen)).mean
     assert found.held_out_prompts["drawn"] == len(unseen) == 3
     assert found.held_out_prompts["clip_score"] == pytest.approx(expected, abs=1e-3)

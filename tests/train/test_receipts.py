@@ -54,8 +54,8 @@ def test_neighbours_are_brute_force_within_the_selection(run: Path) -> None:
     assert found.compared == len(trained) < CHOSEN
     searcher = Searcher(Dataset.open(str(parts.settings.data.dataset)))
     seen = as_the_model_saw(rows, trained)
-    stored = searcher.clip.encode_pictures(seen)
-    encoded = searcher.clip.encode_pictures(pictures)
+    stored = searcher.clip.encode_images(seen)
+    encoded = searcher.clip.encode_images(pictures)
     for drawn, neighbours in zip(encoded, found.neighbours, strict=True):
         cosines = stored @ drawn
         best = np.argsort(-cosines, kind="stable")[:4]
@@ -136,7 +136,7 @@ def test_of_more_than_can_be_embedded_the_stored_vectors_do(
     assert "there are more than 5 training images" in str(found.note)
     assert found.by_pixels == [[]]
     searcher = Searcher(Dataset.open(str(parts.settings.data.dataset)))
-    (drawn,) = searcher.clip.encode_pictures([noise(1)])
+    (drawn,) = searcher.clip.encode_images([noise(1)])
     rows = open_rows(run / "rows")
     assert rows is not None
     trained = [n for n in range(len(rows)) if n not in rows.held_out]

@@ -18,7 +18,7 @@ from frenchcat.train.model import Codec, network_of
 from frenchcat.train.run import Parts, make_parts
 from frenchcat.train.sampler import sample, timesteps
 from frenchcat.train.settings import ClassifierSettings, TextSettings, TrainSettings
-from frenchcat.train.steering import classifier_guide, clip_guide, clip_of, picture_embedding
+from frenchcat.train.steering import classifier_guide, clip_guide, clip_of, image_embedding
 from tests.sample.pictures import noise
 from tests.train.runs import settings, values
 
@@ -46,8 +46,8 @@ def test_the_differentiable_encoder_is_the_encoder(
     pictures = [noise(seed, 16).resize((64, 64)) for seed in range(3)]
     side = size or clip.preprocess.height
     pictures = [picture.resize((side, side)) for picture in pictures]
-    ours = picture_embedding(clip)(x_0(pictures)).detach().numpy()
-    assert float((ours * clip.encode_pictures(pictures)).sum(1).min()) > least
+    ours = image_embedding(clip)(x_0(pictures)).detach().numpy()
+    assert float((ours * clip.encode_images(pictures)).sum(1).min()) > least
 
 
 def test_it_steers_to_the_prompts(clip: Clip, parts: Parts) -> None:
@@ -57,7 +57,7 @@ def test_it_steers_to_the_prompts(clip: Clip, parts: Parts) -> None:
 
     def cosines(weight: float) -> np.ndarray:
         pictures = draw(parts, requests, steps=8, guidance=1.0, guides=[clip_guide(clip, weight)])
-        return (clip.encode_pictures(pictures) * texts).sum(1)
+        return (clip.encode_images(pictures) * texts).sum(1)
 
     # How far one prompt gets depends on a processor's rounding: the weights are untrained.
     gain = cosines(100.0) - cosines(0.0)

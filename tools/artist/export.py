@@ -47,8 +47,8 @@ def export(run: Path, folder: Path | None = None, which: Path | None = None) -> 
     about = {
         "checkpoint": found.name,
         "step": state.step,
-        "pictures_seen": state.planned,
-        "training_pictures": len(seen),
+        "images_seen": state.planned,
+        "training_images": len(seen),
         "selection": state.identity["selection"],
         "sha256": digest,
         **hours_of(run, state.step),

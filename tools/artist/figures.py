@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from frenchcat.train.artist import open_artist
-from frenchcat.train.draw import SampleRequest, draw, encoded, grid, image_of, noise_of
+from frenchcat.train.draw import SampleRequest, draw, encoded, grid, images_of, noise_of
 from frenchcat.train.guidance import Guided
 from frenchcat.train.model import network_of
 from frenchcat.train.run import Parts
@@ -57,7 +57,7 @@ def forward(parts: Parts) -> Image:
         noise = noise_of(1, parts.shape).expand(len(t), -1, -1, -1)
         noised = parts.diffusion.noised(x_0.expand_as(noise), t, noise)
         seen, _ = _predict(parts, [prompt] * len(t))(noised, t)
-        images += _images(parts, noised) + _images(parts, seen)
+        images += images_of(parts.codec.decode(noised)) + images_of(parts.codec.decode(seen))
         titles += [f"t = {time}" for time in TIMES] + [prompt] * len(TIMES)
     return grid(images, titles, len(TIMES))
 
@@ -71,8 +71,8 @@ def reverse(parts: Parts) -> Image:
         watch = [_kept_steps(kept)]
         draw(parts, [SampleRequest(prompt)], steps=STEPS, guidance=GUIDANCE, guides=watch)
         chosen = [kept[round(n * (len(kept) - 1) / 7)] for n in range(8)]
-        images += [_images(parts, x)[0] for _, x, _ in chosen]
-        images += [_images(parts, x_0)[0] for _, _, x_0 in chosen]
+        images += [images_of(parts.codec.decode(x))[0] for _, x, _ in chosen]
+        images += [images_of(parts.codec.decode(x_0))[0] for _, _, x_0 in chosen]
         titles += [f"t = {time}" for time, _, _ in chosen] + [prompt] * 8
     return grid(images, titles, 8)
 
@@ -138,13 +138,10 @@ def attended(parts: Parts, prompt: str, steps: int = STEPS) -> tuple[Image, Tens
 
 def tokens(prompt: str) -> list[str]:
     """The tokens of mini's text tower, without padding."""
-    from importlib.resources import files
+    from frenchcat.curate.clip.bundled import MINI
+    from frenchcat.curate.clip.bundled_text import BundledText
 
-    from tokenizers import Tokenizer
-
-    path = files("frenchcat.curate.clip") / "mini" / "tokenizer.json"
-    tokenizer = Tokenizer.from_str(path.read_text(encoding="utf-8"))
-    return [one.strip("\u2581 ") or one for one in tokenizer.encode(prompt).tokens]
+    return [one.strip("\u2581 ") or one for one in BundledText(MINI).tokens_of(prompt)]
 
 
 def _kept(found: list[Tensor]) -> Any:
@@ -175,7 +172,3 @@ def _predict(parts: Parts, prompts: Sequence[str]) -> Guided:
         parts.text(list(prompts)),
         clip_x_0=1.0,
     )
-
-
-def _images(parts: Parts, x: Tensor) -> list[Image]:
-    return [image_of(one) for one in parts.codec.decode(x)]

@@ -1,11 +1,11 @@
-"""One model of pictures under every guidance: a grid and its figures for docs/guidance.md.
+"""One model of images under every guidance: a grid and its figures for docs/guidance.md.
 
     python -m tools.guidance.sample RUN CLASSIFIER JUDGE
 
 RUN is a diffusion model's run, CLASSIFIER and JUDGE the runs of two classifiers of the same labels,
 of which the first steers and the second only judges. Writes docs/pictures/guidance-sample.png and
 .json. Who is right is asked of three: the steering classifier itself, the judge, and the nearest
-mean of the real pictures' CLIP vectors (which CLIP guidance uses, too).
+mean of the real images' CLIP vectors (which CLIP guidance uses, too).
 """
 
 from __future__ import annotations
@@ -19,10 +19,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from frenchcat.train.classifier import TrainedClassifier, open_classifier
-from frenchcat.train.draw import SampleRequest, draw
+from frenchcat.train.draw import SampleRequest, draw, encoded, images_of
 from frenchcat.train.guidance import classifier_gradient
 from frenchcat.train.held_out import held_out
 from frenchcat.train.metrics import clip_score
@@ -74,18 +73,20 @@ WAYS = (
 
 @dataclass
 class Judges:
-    """Who says what a picture shows."""
+    """Who says what an image shows."""
 
+    parts: Parts
     steering: TrainedClassifier
     judge: TrainedClassifier
     clip: Clip
-    means: np.ndarray  # (classes, D) unit rows, of real pictures
+    means: np.ndarray  # (classes, D) unit rows, of real images
 
     def said(self, pictures: Sequence[Image]) -> dict[str, list[str]]:
-        """Each judge's labels of the pictures."""
-        x = torch.stack([_x_0(picture) for picture in pictures])
+        """Each judge's labels of the images."""
+        cpu = torch.device("cpu")
+        x = torch.cat([encoded(self.parts, one, one.size, cpu) for one in pictures])
         t = torch.zeros(len(x), dtype=torch.int64)
-        vectors = self.clip.encode_pictures(list(pictures))
+        vectors = self.clip.encode_images(list(pictures))
         found = {
             "steering": self.steering.network(x, t).argmax(1).tolist(),
             "judge": self.judge.network(x, t).argmax(1).tolist(),
@@ -95,7 +96,7 @@ class Judges:
 
 
 def judges(parts: Parts, classifier: Path, judge: Path) -> Judges:
-    """Open them. The means are of the pictures that the judge was trained on."""
+    """Open them. The means are of the images that the judge was trained on."""
     steering, other, clip = (
         open_classifier(classifier),
         open_classifier(judge),
@@ -106,25 +107,27 @@ def judges(parts: Parts, classifier: Path, judge: Path) -> Judges:
     assert rows is not None
     numbers = np.array([n for n in range(len(rows)) if n not in set(rows.held_out)])
     read = Reader(rows.folder).read(Batch(numbers, np.zeros_like(numbers), 0)).samples
-    vectors = clip.encode_pictures([sample.picture for sample in read])
+    vectors = clip.encode_images([sample.picture for sample in read])
     labels = np.array([sample.caption for sample in read])
     means = np.stack([vectors[labels == label].mean(0) for label in other.classes])
-    return Judges(steering, other, clip, means / np.linalg.norm(means, axis=1, keepdims=True))
+    return Judges(
+        parts, steering, other, clip, means / np.linalg.norm(means, axis=1, keepdims=True)
+    )
 
 
 def under(parts: Parts, way: Way, found: Judges, label: str, number: int) -> list[Image]:
-    """Pictures of a label."""
+    """Images of a label."""
     guides: list[Guide] = []
     if way.classifier is not None:
         guides.append(classifier_guide(found.steering, label, way.classifier))
     if way.clip is not None:
         guides.append(clip_guide(found.clip, way.clip))
-    wishes = [SampleRequest(PROMPTS[label], seed) for seed in range(number)]
-    return draw(parts, wishes, steps=STEPS, guidance=way.free, guides=guides)
+    requests = [SampleRequest(PROMPTS[label], seed) for seed in range(number)]
+    return draw(parts, requests, steps=STEPS, guidance=way.free, guides=guides)
 
 
 def figures_of(way: Way, drawn: Mapping[str, list[Image]], found: Judges) -> dict[str, Any]:
-    """Shares of pictures that each judge gives the wanted label, and the CLIP score."""
+    """Shares of images that each judge gives the wanted label, and the CLIP score."""
     wanted = [label for label, pictures in drawn.items() for _ in pictures]
     every = [picture for pictures in drawn.values() for picture in pictures]
     shares = {
@@ -132,29 +135,29 @@ def figures_of(way: Way, drawn: Mapping[str, list[Image]], found: Judges) -> dic
         for who, said in found.said(every).items()
     }
     texts = found.clip.encode_texts([PROMPTS[label] for label in wanted])
-    score = clip_score(found.clip.encode_pictures(every), texts)
+    score = clip_score(found.clip.encode_images(every), texts)
     return {"way": way.title, **shares, "clip_score": score.mean, "interval": score.interval}
 
 
 def of_real(found: Judges, rows_of: Path, parts: Parts) -> dict[str, Any]:
-    """The judges on real pictures that no one was trained on."""
+    """The judges on real images that no one was trained on."""
     rows = open_rows(rows_of / "rows")
     assert rows is not None
     real = held_out(parts.settings.data, parts.codec, rows, torch.device("cpu"))
-    pictures = [_picture(one) for one in real.x_0]
+    pictures = images_of(parts.codec.decode(real.x_0))
     shares = {
         who: float(np.mean([one == other for one, other in zip(said, real.captions, strict=True)]))
         for who, said in found.said(pictures).items()
     }
-    return {"way": "real, held out", "pictures": len(pictures), **shares}
+    return {"way": "real, held out", "images": len(pictures), **shares}
 
 
 def score_of_real(found: Judges, run: Path, parts: Parts) -> dict[str, float]:
-    """The CLIP score of the model's held-out pictures with their own captions."""
+    """The CLIP score of the model's held-out images with their own captions."""
     rows = open_rows(run / "rows")
     assert rows is not None
     real = held_out(parts.settings.data, parts.codec, rows, torch.device("cpu"))
-    vectors = found.clip.encode_pictures([_picture(one) for one in real.x_0])
+    vectors = found.clip.encode_images(images_of(parts.codec.decode(real.x_0)))
     score = clip_score(vectors, found.clip.encode_texts(real.captions))
     return {"clip_score": score.mean, "interval": score.interval}
 
@@ -162,7 +165,7 @@ def score_of_real(found: Judges, run: Path, parts: Parts) -> dict[str, float]:
 def fooled(
     found: Judges, rows_of: Path, parts: Parts, label: str = "flag"
 ) -> tuple[Image, dict[str, Any]]:
-    """Real pictures of other labels, moved along the slope until the classifier is sure of one.
+    """Real images of other labels, moved along the slope until the classifier is sure of one.
 
     In rows: before, after, and ten times the difference.
     """
@@ -180,31 +183,21 @@ def fooled(
         size = slope.flatten(1).norm(dim=1).clamp(min=1e-12).view(-1, 1, 1, 1)
         x = torch.where(sure.view(-1, 1, 1, 1), x, (x + 0.25 * slope / size).clamp(-1, 1))
     shown = torch.cat([start, x, (10 * (x - start)).clamp(-1, 1)])
-    said = found.said([_picture(one) for one in x])
+    said = found.said(images_of(parts.codec.decode(x)))
     told = {
         "label": label,
         "mean_change": float((x - start).abs().mean()) * 127.5,  # of 255
         **{who: labels.count(label) / len(labels) for who, labels in said.items()},
     }
-    return _sheet([_picture(one) for one in shown], len(start), ["before", "after", "x 10"]), told
-
-
-def _x_0(picture: Image) -> Tensor:
-    pixels = torch.from_numpy(np.asarray(picture, np.float32).copy())
-    return pixels.permute(2, 0, 1) / 127.5 - 1
-
-
-def _picture(x_0: Tensor) -> Image:
-    from PIL import Image as Images
-
-    pixels = ((x_0.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
-    return Images.fromarray(pixels.permute(1, 2, 0).numpy())
+    return _sheet(
+        images_of(parts.codec.decode(shown)), len(start), ["before", "after", "x 10"]
+    ), told
 
 
 def _sheet(
     pictures: Sequence[Image], columns: int, titles: Sequence[str], heads: Sequence[str] = ()
 ) -> Image:
-    """Rows of pictures, each row with its title at the left."""
+    """Rows of images, each row with its title at the left."""
     from PIL import Image as Images
     from PIL import ImageDraw, ImageFont
 
@@ -230,7 +223,7 @@ def main() -> None:
     parser.add_argument("run", type=Path)
     parser.add_argument("classifier", type=Path)
     parser.add_argument("judge", type=Path)
-    parser.add_argument("-n", type=int, default=8, help="pictures a label")
+    parser.add_argument("-n", type=int, default=8, help="images per label")
     parser.add_argument("--out", type=Path, default=OUT)
     given = parser.parse_args()
     parts, state, _ = open_run(given.run)
@@ -249,7 +242,7 @@ def main() -> None:
     sheet.save(given.out / "guidance-sample.png")
     picture, told = fooled(found, given.judge, parts)
     picture.save(given.out / "guidance-fooled.png")
-    result = {"step": state.step, "pictures_a_label": given.n, "ways": table, "fooled": told}
+    result = {"step": state.step, "images_per_label": given.n, "ways": table, "fooled": told}
     text = json.dumps(result, indent=1) + "\n"
     (given.out / "guidance-sample.json").write_text(text, encoding="utf-8")
 

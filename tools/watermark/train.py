@@ -141,7 +141,7 @@ def judge(head: torch.nn.Module, data: Data) -> dict[str, Any]:
     """Area under the curve; at each threshold precision, recall and the share of every kind."""
     scores, marked, kind = logits(head, data["maps"]), data["marked"], data["kind"]
     figures: dict[str, Any] = {
-        "pictures": len(scores),
+        "images": len(scores),
         "auc": round(area_under_curve(scores, marked), 4),
         "recall_at_3_percent_wrong": round(recall_at(scores, data), 4),
     }

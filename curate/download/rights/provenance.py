@@ -1,4 +1,4 @@
-"""What a picture's C2PA manifests (Content Credentials) say: of mining, of who made it and how.
+"""What an image's C2PA manifests (Content Credentials) say: of mining, of who made it and how.
 
 Reads a file's original bytes, writes nothing and contacts no server: remote manifests are not
 fetched. Every manifest in the file counts, with a valid signature or not: it says what its maker

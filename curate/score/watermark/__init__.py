@@ -19,9 +19,7 @@ class Watermark:
     name = "pwatermark"
     version = 2
     columns = (
-        Column(
-            "pwatermark", "float32", "how likely the picture bears a watermark", probability=True
-        ),
+        Column("pwatermark", "float32", "how likely the image bears a watermark", probability=True),
     )
 
     def settings(self) -> Mapping[str, Any]:

@@ -342,7 +342,7 @@ def test_every_kind_of_image_that_people_have_is_adopted(tmp_path: Path) -> None
     for row in rows(adopted.dataset):
         data, seen = have[row["file_name"]]
         assert (row["error_message"], row["width"], row["height"]) == (None, *seen.size)
-        names = [f"{row['key']}.{extension}" for extension in tars.PICTURES]
+        names = [f"{row['key']}.{extension}" for extension in tars.IMAGE_EXTENSIONS]
         (file,) = (stored[name] for name in names if name in stored)
         difference = np.asarray(open_image(file), float) - np.asarray(seen, float)
         assert np.abs(difference).mean() < 8

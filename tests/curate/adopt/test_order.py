@@ -99,7 +99,7 @@ def test_a_row_without_direction_leaves_the_others_beside_their_captions(
 @pytest.mark.parametrize(
     ("rows", "said"),
     [
-        (TEXTS[2:5], "6 vectors of pictures and 5 of captions"),
+        (TEXTS[2:5], "6 vectors of images and 5 of captions"),
         (TEXTS[2:, :8], "vectors of several lengths"),
         (TEXTS[2], "vectors have two dimensions"),
     ],

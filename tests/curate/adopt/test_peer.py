@@ -23,7 +23,7 @@ from bench import embed as bench_embed
 from bench.download import PEER
 from frenchcat.curate.adopt import adopt
 from frenchcat.curate.info import info
-from frenchcat.curate.tars import pictures, read
+from frenchcat.curate.tars import image_members, read
 from frenchcat.index.build import build_index
 from frenchcat.index.search import Searcher
 from tests.curate.adopt.folders import rows
@@ -93,7 +93,7 @@ def test_a_folder_of_img2dataset_itself(
     assert sum(info(adopted.dataset).failed_reasons.values()) == 1
     for shard in adopted.dataset.shards():
         tar = Path(adopted.dataset.path(f"shards/{shard}.tar"))
-        stored = {key: read(tar, member) for key, member in pictures(tar).items()}
+        stored = {key: read(tar, member) for key, member in image_members(tar).items()}
         for row in rows(adopted.dataset, shard):
             name = row["url"].rpartition("/")[2]
             assert row["caption"] == (f"of {name}" if captions else None)

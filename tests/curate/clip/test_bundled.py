@@ -46,7 +46,7 @@ def test_texts_equal_open_clip(clip: Clip) -> None:
 def test_pictures_equal_open_clip(clip: Clip) -> None:
     pictures = random_pictures(3)
     expected = reference_pictures(MINI, pictures)
-    assert (clip.encode_pictures(pictures) * expected).sum(1).min() > 0.99999
+    assert (clip.encode_images(pictures) * expected).sum(1).min() > 0.99999
 
 
 @settings(max_examples=50, deadline=None)

@@ -27,7 +27,7 @@ def encode(out, batch_size):
         model=f"local-dir:{sys.argv[1]}", precision="fp32", compile="yes", batch_size=batch_size
     )
     clip = load_clip(settings)
-    np.save(out, clip.encode_pictures(random_pictures(6)))
+    np.save(out, clip.encode_images(random_pictures(6)))
     print(clip.images.compiled or "eager")
 
 encode("compiled.npy", 4)

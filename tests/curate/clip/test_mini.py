@@ -122,7 +122,7 @@ def test_rows_are_float32_of_unit_length_and_open_clips_own(
 ) -> None:
     clip = load_clip(clip_settings(model="mini", precision="fp32"))
     some = list(pictures.values())[:4]
-    ours = clip.encode_pictures(some)
+    ours = clip.encode_images(some)
     with torch.inference_mode():
         batch = torch.stack([model[1](each) for each in some])
         theirs = model[0].encode_image(batch, normalize=True).numpy()

@@ -31,7 +31,7 @@ def lowest_cosine(ours: np.ndarray, theirs: np.ndarray) -> float:
 
 def test_pictures_equal_open_clip_in_float32(folder: Path) -> None:
     pictures = random_pictures(7)
-    rows = load(folder, precision="fp32", batch_size=3).encode_pictures(pictures)
+    rows = load(folder, precision="fp32", batch_size=3).encode_images(pictures)
     expected = reference_pictures(folder, pictures)
     np.testing.assert_allclose(rows, expected, atol=1e-5)
     # Rows that were mixed up would not pass: pictures are far apart.
@@ -47,7 +47,7 @@ def test_texts_equal_open_clip_in_float32(folder: Path) -> None:
 
 def test_rows_are_float32_and_of_unit_length(folder: Path) -> None:
     clip = load(folder, precision="bf16")
-    for rows in (clip.encode_pictures(random_pictures(3)), clip.encode_texts(CAPTIONS)):
+    for rows in (clip.encode_images(random_pictures(3)), clip.encode_texts(CAPTIONS)):
         assert rows.dtype == np.float32
         np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-5)
 
@@ -55,7 +55,7 @@ def test_rows_are_float32_and_of_unit_length(folder: Path) -> None:
 def test_bfloat16_stays_close_to_float32(folder: Path) -> None:
     clip, pictures = load(folder, precision="bf16"), random_pictures(8)
     expected = reference_pictures(folder, pictures)
-    assert lowest_cosine(clip.encode_pictures(pictures), expected) >= 0.9995
+    assert lowest_cosine(clip.encode_images(pictures), expected) >= 0.9995
     expected = reference_texts(folder, CAPTIONS)
     assert lowest_cosine(clip.encode_texts(CAPTIONS), expected) >= 0.9995
 
@@ -72,13 +72,13 @@ def test_a_model_that_gives_zeros_gives_no_unit_rows(tmp_path: Path) -> None:
     zero = {n: v * (n != "visual.proj") for n, v in load_file(file).items()}
     save_file(zero, file)
     clip = load(tmp_path, precision="fp32")
-    assert np.isnan(clip.encode_pictures(random_pictures(2))).all()
+    assert np.isnan(clip.encode_images(random_pictures(2))).all()
     assert np.isfinite(clip.encode_texts(CAPTIONS)).all()
 
 
 def test_nothing_in_gives_no_rows(folder: Path) -> None:
     clip = load(folder)
-    assert clip.encode_pictures([]).shape == (0, 32)
+    assert clip.encode_images([]).shape == (0, 32)
     assert clip.encode_texts([]).shape == (0, 32)
 
 
@@ -88,7 +88,7 @@ def test_preprocessing_is_the_models_own(tmp_path: Path, mode: str) -> None:
     config = folder / "open_clip_config.json"
     config.write_text(config.read_text().replace('"shortest"', f'"{mode}"'))
     pictures = random_pictures(4)
-    rows = load(folder, precision="fp32").encode_pictures(pictures)
+    rows = load(folder, precision="fp32").encode_images(pictures)
     np.testing.assert_allclose(rows, reference_pictures(folder, pictures), atol=1e-5)
 
 
@@ -110,7 +110,7 @@ def test_a_coca_gives_its_vectors_not_its_tokens(tmp_path: Path) -> None:
     folder, pictures = save_folder(tmp_path, config), random_pictures(2)
     clip = load(folder, precision="fp32")
     expected = reference_pictures(folder, pictures)
-    np.testing.assert_allclose(clip.encode_pictures(pictures), expected, atol=1e-5)
+    np.testing.assert_allclose(clip.encode_images(pictures), expected, atol=1e-5)
     expected = reference_texts(folder, CAPTIONS)
     np.testing.assert_allclose(clip.encode_texts(CAPTIONS), expected, atol=1e-5)
 
@@ -136,6 +136,6 @@ def test_a_gpu_gives_the_same_vectors(folder: Path) -> None:
     pictures = random_pictures(5)
     clip = load(folder, device="cuda", precision="fp32")
     expected = reference_pictures(folder, pictures)
-    np.testing.assert_allclose(clip.encode_pictures(pictures), expected, atol=1e-3)
+    np.testing.assert_allclose(clip.encode_images(pictures), expected, atol=1e-3)
     expected = reference_texts(folder, CAPTIONS)
     np.testing.assert_allclose(clip.encode_texts(CAPTIONS), expected, atol=1e-3)

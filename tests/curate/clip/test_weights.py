@@ -61,7 +61,7 @@ def check_vectors(folder: Path, **named: object) -> None:
     clip = load_clip(clip_settings(precision="fp32", **named))
     pictures = random_pictures(2)
     expected = reference_pictures(folder, pictures)
-    np.testing.assert_allclose(clip.encode_pictures(pictures), expected, atol=1e-5)
+    np.testing.assert_allclose(clip.encode_images(pictures), expected, atol=1e-5)
     expected = reference_texts(folder, CAPTIONS[:2])
     np.testing.assert_allclose(clip.encode_texts(CAPTIONS[:2]), expected, atol=1e-5)
 

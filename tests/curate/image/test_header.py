@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from frenchcat.curate.image.header import picture_size
+from frenchcat.curate.image.header import stated_size
 from frenchcat.curate.image.sniff import IMAGE_KINDS, sniff
 from tests.curate.download.site import picture
 
@@ -46,16 +46,16 @@ def test_sizes_are_those_pillow_sees(
 ) -> None:
     body = picture(width, height, kind, **options)
     assert Image.open(io.BytesIO(body)).size == (width, height)
-    assert picture_size(body, sniff(body)) == (width, height)
+    assert stated_size(body, sniff(body)) == (width, height)
 
 
 def test_a_bitmap_may_be_upside_down_or_of_the_first_version() -> None:
     body = bytearray(picture(30, 20, "BMP"))
     body[22:26] = struct.pack("<i", -20)
-    assert picture_size(bytes(body), "bmp") == (30, 20) == Image.open(io.BytesIO(body)).size
+    assert stated_size(bytes(body), "bmp") == (30, 20) == Image.open(io.BytesIO(body)).size
     core = b"BM" + bytes(12) + struct.pack("<IHHHH", 12, 30, 20, 1, 24)
     assert sniff(core) == "bmp"
-    assert picture_size(core, "bmp") == (30, 20) == Image.open(io.BytesIO(core)).size
+    assert stated_size(core, "bmp") == (30, 20) == Image.open(io.BytesIO(core)).size
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
@@ -64,7 +64,7 @@ def test_an_offset_past_all_memory_is_a_header_cut_short(order: str, start: int)
     mark = b"II" if order == "<" else b"MM"
     body = mark + struct.pack(order + "HHHQ", 43, 8, 0, start) + bytes(100)
     with pytest.raises(ValueError, match="the tiff header is cut short"):
-        picture_size(body, "tiff")
+        stated_size(body, "tiff")
 
 
 def heic(*boxes: tuple[int, int]) -> bytes:
@@ -78,27 +78,27 @@ def heic(*boxes: tuple[int, int]) -> bytes:
 
 def test_a_jpeg_xl_states_its_size_by_a_ratio_or_in_eighths() -> None:
     for width, height in ((64, 64), (96, 64), (640, 480), (1920, 1080), (300, 200), (4000, 7)):
-        assert picture_size(picture(width, height, "JXL", effort=1), "jxl") == (width, height)
+        assert stated_size(picture(width, height, "JXL", effort=1), "jxl") == (width, height)
     # as a whole JPEG in it has them: 4000 x 3000, both by their bits
     bits = (0 | (3 << 1) | (2999 << 3) | (0 << 33) | (3 << 36) | (3999 << 38)).to_bytes(
         10, "little"
     )
-    assert picture_size(b"\xff\x0a" + bits + bytes(4), "jxl") == (4000, 3000)
+    assert stated_size(b"\xff\x0a" + bits + bytes(4), "jxl") == (4000, 3000)
 
 
 def test_the_largest_of_several_stated_sizes_counts() -> None:
-    assert picture_size(heic((160, 120), (4032, 3024), (512, 512)), "heic") == (4032, 3024)
+    assert stated_size(heic((160, 120), (4032, 3024), (512, 512)), "heic") == (4032, 3024)
     gif = bytearray(picture(10, 10, "GIF"))
     frame = gif.index(b"\x2c", 13 + 3 * 2 ** ((gif[10] & 7) + 1))
     gif[frame + 5 : frame + 9] = struct.pack("<HH", 60_000, 60_000)
-    assert picture_size(bytes(gif), "gif") == (60_000, 60_000)
+    assert stated_size(bytes(gif), "gif") == (60_000, 60_000)
     jpeg = picture(10, 10)
     sof = b"\xff\xc0\0\x0b\x08" + struct.pack(">HH", 50_000, 50_001) + b"\1\1\x11\0"
-    assert picture_size(jpeg[:2] + sof + jpeg[2:], "jpeg") == (50_001, 50_000)
+    assert stated_size(jpeg[:2] + sof + jpeg[2:], "jpeg") == (50_001, 50_000)
     tile = struct.pack("<HHII", 322, 4, 1, 40_000) + struct.pack("<HHII", 323, 4, 1, 40_000)
     side = struct.pack("<HHII", 256, 4, 1, 16) + struct.pack("<HHII", 257, 4, 1, 16)
     tiff = b"II*\0\x08\0\0\0" + struct.pack("<H", 4) + side + tile + bytes(4)
-    assert picture_size(tiff, "tiff") == (40_000, 40_000)
+    assert stated_size(tiff, "tiff") == (40_000, 40_000)
 
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -137,7 +137,7 @@ PNG = b"\x89PNG\r\n\x1a\n"
 def test_hostile_headers_are_errors_and_cost_nothing(body: bytes, kind: str) -> None:
     begun = time.process_time()
     with pytest.raises(ValueError, match=r"."):
-        picture_size(body, kind)
+        stated_size(body, kind)
     assert time.process_time() - begun < 0.5
 
 
@@ -148,7 +148,7 @@ def test_a_header_cut_anywhere_is_an_error_or_still_right(
     body = picture(40, 30, kind, **options)
     for length in range(12, len(body), 7):
         with suppress(ValueError):
-            assert picture_size(body[:length], sniff(body)) == (40, 30)
+            assert stated_size(body[:length], sniff(body)) == (40, 30)
 
 
 @settings(max_examples=300)
@@ -161,7 +161,7 @@ def test_damaged_headers_give_a_positive_size_or_an_error(
         body[position] = data.draw(st.integers(0, 255))
     for kind in {sniff(bytes(body)), way[0].lower()} & IMAGE_KINDS:
         try:
-            width, height = picture_size(bytes(body), kind)
+            width, height = stated_size(bytes(body), kind)
         except ValueError:
             continue
         assert width > 0

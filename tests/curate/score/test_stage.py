@@ -13,9 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 from safetensors.numpy import save_file
 
+from frenchcat.curate import files
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.embed import embed
-from frenchcat.curate.embeddings import img_emb, metadata, text_emb
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.score.builtin import COLUMNS
 from frenchcat.curate.score.settings import IDENTITY
@@ -76,11 +76,12 @@ def test_similarity_is_numpys_cosine(tmp_path: Path) -> None:
     dataset = given(tmp_path / "d", {"00000": rows()}, without=("000000001",))
     run(dataset)
     pictures, texts = (
-        np.load(dataset.path(path("00000"))).astype(np.float64) for path in (img_emb, text_emb)
+        np.load(dataset.path(file.of("00000"))).astype(np.float64)
+        for file in (files.IMG_EMB, files.TEXT_EMB)
     )
     lengths = np.linalg.norm(pictures, axis=1) * np.linalg.norm(texts, axis=1)
     cosines = (pictures * texts).sum(axis=1) / lengths
-    keys = pq.read_table(dataset.path(metadata("00000")))["image_path"].to_pylist()
+    keys = pq.read_table(dataset.path(files.METADATA.of("00000")))["image_path"].to_pylist()
     found = scores(dataset)
     for key, cosine in zip(keys, cosines, strict=True):
         assert found[key]["similarity"] == pytest.approx(cosine, abs=2e-3)
@@ -173,10 +174,10 @@ def test_a_concept_is_numpys_softmax_and_turned_round_by_turned_prompts(tmp_path
     named = {"scores": ["sharpness", "hash"], "clip": clip}
     run(dataset, concepts={"violence": prompts}, **named)
     scale = float(reference(model)[0].logit_scale.detach().exp())
-    pictures = np.load(dataset.path(img_emb("00000"))).astype(np.float64)
+    pictures = np.load(dataset.path(files.IMG_EMB.of("00000"))).astype(np.float64)
     logits = scale * pictures @ reference_texts(model, prompts).T
     expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    keys = pq.read_table(dataset.path(metadata("00000")))["image_path"].to_pylist()
+    keys = pq.read_table(dataset.path(files.METADATA.of("00000")))["image_path"].to_pylist()
     before = scores(dataset)
     for key, probability in zip(keys, expected[:, 0], strict=True):
         assert before[key]["violence"] == pytest.approx(probability, abs=2e-3)

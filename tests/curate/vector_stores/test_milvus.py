@@ -9,7 +9,7 @@ import pytest
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import Unreachable, UserError
 from frenchcat.curate.vector_stores import RowFilter, VectorDatabase, open_store
-from frenchcat.index.publish import publish, told
+from frenchcat.index.publish import publication_notes, publish
 from tests.curate.vector_stores.table_dataset import table_dataset
 from tests.curate.vector_stores.test_milvus_condition import TRANSLATED, rows
 from tests.sample import milvus
@@ -33,7 +33,7 @@ def asked(server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Vec
     done = publish(made, address)
     assert done.nulled_numbers == 3
     assert list(done.left_out) == ['odd "name%']
-    assert any("3 numbers are NaN or infinite" in note for note in told(done))
+    assert any("3 numbers are NaN or infinite" in note for note in publication_notes(done))
     with open_store(address) as opened:
         yield opened
 
@@ -99,7 +99,7 @@ def test_an_address_that_cannot_be_used_is_one_line(
     said: str,
 ) -> None:
     pytest.importorskip("pymilvus", reason="the package pymilvus is not installed")
-    monkeypatch.setattr("frenchcat.curate.vector_stores.milvus.CONNECT_SEC", 1.0)
+    monkeypatch.setattr("frenchcat.curate.vector_stores.milvus_connection.CONNECT_SEC", 1.0)
     with pytest.raises(kind, match=said) as refused:
         publish(dataset, address)
     assert "\n" not in str(refused.value)

@@ -119,11 +119,11 @@ def test_a_server_that_is_busy_for_too_long_is_named_and_a_removal_stays_logged(
 ) -> None:
     import psycopg
 
-    from frenchcat.curate.vector_stores import postgresql
+    from frenchcat.curate.vector_stores import postgres_connection
 
     address = f"{server}&table=busy"
     publish(dataset, address)
-    monkeypatch.setattr(postgresql, "ANSWER_SEC", 1)
+    monkeypatch.setattr(postgres_connection, "ANSWER_SEC", 1)
     query = RemovalQuery("key", "000000001")
     with psycopg.connect(server) as other:
         other.execute("LOCK TABLE busy IN ACCESS EXCLUSIVE MODE")

@@ -131,7 +131,7 @@ def test_drawings_of_each_query_are_told_apart_by_the_concepts(
     clip = load_clip(ClipSettings(model="mini", compile="no"))
     pictures = draw(open_run(run)[0], [SampleRequest("cook", 5 + n) for n in range(3)])
     yes, no = clip.encode_texts([YES, NO])
-    nearer = clip.encode_pictures(pictures) @ (yes - no) > 0
+    nearer = clip.encode_images(pictures) @ (yes - no) > 0
     cook = drawn["cook"]
     assert (cook.kind, cook.found, cook.of) == ("concept", int(nearer.sum()), 3)
     assert cook.high - cook.low > 0.5  # three drawings say little

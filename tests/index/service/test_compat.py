@@ -183,7 +183,7 @@ def test_a_picture_counts_where_the_text_is_empty(cats: Dataset, clip: Clip) -> 
     with served(cats, clip=clip) as client:
         rows = client.post("/knn-service", content=json.dumps(body)).json()
     with Image.open(io.BytesIO(picture(0, 32, 24))) as opened:
-        (query,) = clip.encode_pictures([opened.convert("RGB")])
+        (query,) = clip.encode_images([opened.convert("RGB")])
     expected = sorted((clip.encode_texts(CAPTIONS) @ query).tolist(), reverse=True)
     assert [row["similarity"] for row in rows] == pytest.approx(expected, abs=2e-3)
 

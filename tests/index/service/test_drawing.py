@@ -179,7 +179,7 @@ def test_what_may_not_be_seen_is_not_shown(clip: Clip, tmp_path: Path) -> None:
 def test_pictures_that_look_violent_are_withheld(
     run: Path, colours: Dataset, clip: Clip, tmp_path: Path
 ) -> None:
-    one, other = clip.encode_pictures([draw_to_picture(run, seed, tmp_path) for seed in (7, 8)])
+    one, other = clip.encode_images([draw_to_picture(run, seed, tmp_path) for seed in (7, 8)])
     np.save(tmp_path / "violence.npy", np.stack([one, other]))
     violence = str(tmp_path / "violence.npy")
     with served(colours, clip=clip, draw_backend=draw_backend_of(run), violence=violence) as client:

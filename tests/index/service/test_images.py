@@ -57,10 +57,10 @@ def vectors(clip: Clip, folder: Path, files: Mapping[str, bytes]) -> NDArray[np.
     """As the stage `embed` makes them, of a shard's tar."""
     folder.mkdir()
     tar = write_tar(folder / "00000.tar", [(f"{name}.jpg", data) for name, data in files.items()])
-    found = decode(clip.preprocess, str(tar), list(tars.pictures(tar).values()))
+    found = decode(clip.preprocess, str(tar), list(tars.image_members(tar).values()))
     assert found.failed == {}
     assert found.pixels is not None
-    return clip.encode_pictures(found.pixels)
+    return clip.encode_images(found.pixels)
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +84,7 @@ def ways(tmp_path_factory: pytest.TempPathFactory, clip: Clip) -> Ways:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_rows_have_the_vector_of_what_people_see(ways: Ways, name: str) -> None:
-    seen = ways.clip.encode_pictures([FILES[name][1]])[0]
+    seen = ways.clip.encode_images([FILES[name][1]])[0]
     for shard in range(2):
         rows = np.load(ways.dataset.path(f"embeddings/img_emb/img_emb_{shard:05d}.npy"))
         assert rows[NAMES.index(name)].astype(np.float32) @ seen >= SAME
@@ -114,13 +114,13 @@ def test_the_service_sees_what_the_command_line_sees(ways: Ways) -> None:
                 assert {hit["key"] for hit in hits} == ways.keys(name), name
                 assert min(hit["similarity"] for hit in hits) >= SAME, name
             asked = client.post("/v1/datasets/images/embed", json={"picture": base64_of(data)})
-            seen = ways.clip.encode_pictures([FILES[name][1]])[0]
+            seen = ways.clip.encode_images([FILES[name][1]])[0]
             assert np.array(asked.json()["vector"]) @ seen >= SAME, name
 
 
 def test_a_removal_request_matches_by_model_and_by_hash(ways: Ways) -> None:
     def encode(path: Path) -> NDArray[np.float32]:
-        return ways.clip.encode_pictures([open_image(path)])[0]
+        return ways.clip.encode_images([open_image(path)])[0]
 
     for name, (data, _) in FILES.items():
         query = RemovalQuery("like", str(ways.path(name)))
