@@ -36,7 +36,7 @@ def check_outside(path: str | Path, option: str) -> None:
 def check_folder_name(folder: str | Path, option: str, instead: str | None = None) -> None:
     """Raise `UserError` where a new folder would have the name of a file, such as ``x.csv``.
 
-    Who names one wants one file; a folder of that name that is already there is meant. `instead` is the
+    Who names one wants one file. Where a folder of that name exists, it is meant. `instead` is the
     whole command that makes a folder.
     """
     name = Path(folder)
