@@ -14,24 +14,14 @@ from frenchcat.curate.markers import outputs_of
 if TYPE_CHECKING:
     from frenchcat.curate.dataset import Dataset
 
-SETTING = "adopted"
-"""Of the stage `download`, in dataset.json: what kind of folder the rows came from."""
-
-
 TEXT_VECTORS = "text_vectors"
 """Of the stage `embed`: "image" where an adopted folder had no vectors of captions, and those of
 the images stand for them."""
 
 
-def adopted_from(dataset: Dataset) -> str | None:
-    """The kind of folder that a dataset was adopted from; None for one that was downloaded."""
-    found: str | None = dataset.manifest().entry("download").setting(SETTING)
-    return found
-
-
 def refuse_adopted(dataset: Dataset) -> None:
     """Raise `UserError` for an adopted dataset: a download would put other rows in its shards."""
-    if kind := adopted_from(dataset):
+    if kind := dataset.manifest().adopted_from:
         raise UserError(
             f"{dataset.root} was adopted from {kind}, and a download would replace its rows; "
             "give the URL list a dataset of its own: --out with a new folder"
@@ -45,7 +35,7 @@ def stores_images(dataset: Dataset, shard: str) -> bool:
 
 def without_images(dataset: Dataset) -> bool:
     """Whether a dataset was adopted without images: it has vectors and rows, and no tar."""
-    if adopted_from(dataset) is None:
+    if dataset.manifest().adopted_from is None:
         return False
     shards = dataset.shards("download")
     return bool(shards) and not stores_images(dataset, shards[0])

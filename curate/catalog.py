@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING
 from frenchcat.curate import files, licence, list_names
 from frenchcat.curate.connections import connection
 from frenchcat.curate.dataset import Dataset
-from frenchcat.curate.errors import BadCondition, NotFound, UnknownColumn
+from frenchcat.curate.errors import BadCondition, UnknownColumn
 from frenchcat.curate.expression import checked, columns_of
 from frenchcat.curate.failures import COLUMNS
 from frenchcat.curate.makers import how_to_make
@@ -77,9 +77,7 @@ class Catalog:
         self._kinds: dict[str, str] | None = None  # of `samples`
         self._sql = ""  # of `samples`
         self._domains = False  # whether `samples` has the column `domain` added
-        shards = dataset.shards("download")
-        if not shards:
-            raise NotFound(f"{dataset.root} has no shards; run frenchcat download first")
+        shards = dataset.require_shards()
         self.duck = connection(dataset, spill)
         self._files: dict[str, ParquetFiles] = {}
         chosen = list(files.joined()) if joined is None else list(joined)

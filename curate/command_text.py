@@ -18,6 +18,12 @@ def shell_command(*words: object) -> str:
     return " ".join(["frenchcat", *(shell_word(word) for word in words)])
 
 
+def train_command(preset: str, out: object) -> str:
+    """The command that trains a new run in `out`, on a selection that the reader names."""
+    sets = ("data.dataset=DATASET", "data.selection=NAME", f"run.out={out}")
+    return shell_command("train", preset, *(word for one in sets for word in ("--set", one)))
+
+
 def shell_word(word: object) -> str:
     """A text as one word of a shell: `my-data`, '/tmp/my data', "a french cat".
 

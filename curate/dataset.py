@@ -219,6 +219,18 @@ class Dataset:
         names = self.files(f"stages/{stage}")
         return [name.removesuffix(".json") for name in names if name.endswith(".json")]
 
+    def require_shards(self) -> list[str]:
+        """The shards that are downloaded. Raises `NotFound` where there are none."""
+        if not (shards := self.shards("download")):
+            raise NotFound(f"{self.root} has no shards; first: {self.fetch_command()}")
+        return shards
+
+    def fetch_command(self) -> str:
+        """The command that makes shards: a download, or where there is no list another adoption."""
+        if self.manifest().adopted_from is not None:
+            return shell_command("adopt", "FOLDER", "--out", "NEW")
+        return shell_command("download", "URLS", "--out", self.root)
+
     # -- writing -------------------------------------------------------------------------------
 
     @contextlib.contextmanager

@@ -70,7 +70,8 @@ class EmbedStage:
         found = marker(dataset, "download", shard)
         if found is None:
             raise UserError(
-                f"shard {shard} of {dataset.root} is not downloaded; run download first"
+                f"shard {shard} of {dataset.root} is not downloaded; "
+                f"first: {dataset.fetch_command()}"
             )
         relatives = (files.TAR.of(shard), files.SIDECAR.of(shard))
         if relatives[0] not in found.outputs:
@@ -109,9 +110,7 @@ def embed(
     """
     from frenchcat.curate.clip.weights import find_weights
 
-    shards = dataset.shards("download")
-    if not shards:
-        raise UserError(f"{dataset.root} has no shards; run frenchcat download first")
+    shards = dataset.require_shards()
     rows = sum(counts_of(dataset, "download", shard).get("downloaded", 0) for shard in shards)
     stage = EmbedStage(settings, find_weights(settings), rows)
     for shard in shards:
@@ -174,7 +173,7 @@ def _embed_shard(
 ) -> Counts:
     sidecar = _sidecar(dataset, shard)
     keys, vectors, failed = _pictures(dataset, clip, decoder, shard, output)
-    rows = _rows_of(sidecar, keys)
+    rows = _rows_of(dataset, sidecar, keys)
     texts = clip.encode_texts([caption or "" for caption in rows["caption"].to_pylist()])
     whole = np.isfinite(vectors).all(axis=1) & np.isfinite(texts).all(axis=1)
     failed |= {keys[row]: "nan_embedding" for row in np.flatnonzero(~whole)}
@@ -209,11 +208,11 @@ def _sidecar(dataset: Dataset, shard: str) -> pa.Table:
     except (pa.ArrowInvalid, FileNotFoundError) as error:
         raise Damaged(
             f"broken sidecar: {dataset.path(f'shards/{shard}.parquet')} "
-            f"({str(error).splitlines()[0][:120]}); delete it and run frenchcat download again"
+            f"({str(error).splitlines()[0][:120]}); delete it and run: {dataset.fetch_command()}"
         ) from None
 
 
-def _rows_of(sidecar: pa.Table, keys: list[str]) -> pa.Table:
+def _rows_of(dataset: Dataset, sidecar: pa.Table, keys: list[str]) -> pa.Table:
     """The sidecar's rows of these keys, in their order."""
     import pyarrow as pa
 
@@ -222,6 +221,6 @@ def _rows_of(sidecar: pa.Table, keys: list[str]) -> pa.Table:
     if missing is not None:
         raise UserError(
             f"image {missing} is in the shard's tar but not in its sidecar; "
-            "delete that shard's tar and run frenchcat download again"
+            f"delete that shard's tar and run: {dataset.fetch_command()}"
         )
     return sidecar.take(pa.array([place[key] for key in keys], pa.int64()))

@@ -83,6 +83,7 @@ def model_of(dataset: Dataset) -> Mapping[str, Any]:
     """
     made_by = dataset.manifest().entry(STAGE).settings
     if made_by is None:
+        dataset.require_shards()
         raise NotFound(
             f"{dataset.root} has no embeddings; run: {shell_command('embed', dataset.root)}"
         )

@@ -26,18 +26,21 @@ import numpy as np
 
 from frenchcat.curate import files, tars
 from frenchcat.curate.atomic import move_folder
+from frenchcat.curate.command_text import shell_command
 from frenchcat.curate.credits import Credits, credits_of, licence_counts, write_credits
 from frenchcat.curate.croissant import described
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.json_text import json_text
 from frenchcat.curate.lance_table import require_lance, write_lance
-from frenchcat.curate.outputs import check_outside
+from frenchcat.curate.outputs import check_folder_name, check_outside
 from frenchcat.curate.safe_text import for_csv
 from frenchcat.curate.select import LABEL, Selection, open_selection, require_images
 from frenchcat.curate.system_errors import check_space, check_writable, writing
 
 FORMATS = ("webdataset", "datacomp", "csv", "croissant", "credits", "lance")
+_BY_ENDING = {".csv": "csv", ".npy": "datacomp", ".tar": "webdataset", ".html": "credits"}
+"""What is meant by a folder that is named like a file of a format."""
 SAMPLES_PER_TAR = 10_000
 _CSV = ("key", "uid", "url", "caption", "width", "height", "weight")
 _CREDIT = ("author", "licence", "licence_url")
@@ -81,14 +84,18 @@ def export(
     """Write a selection into the new or empty folder `to`; gives the folder.
 
     `advance` is told of rows as they are done, `told` what it came to. Raises `UserError` for an
-    unknown selection or format, where `to` holds something or lies in a dataset, and where every
-    row is refused.
+    unknown selection or format, where `to` holds something, lies in a dataset or is named like a
+    file, and where every row is refused.
     """
     if format not in FORMATS:
         raise UserError(f"no format {format!r}; there are: {', '.join(FORMATS)}")
     if format == "lance":
         require_lance()
     selection = open_selection(dataset, name)
+    folder = Path(to)
+    meant = _BY_ENDING.get(folder.suffix.lower(), format)
+    words = ("export", dataset.root, name, "--to", folder.with_suffix(""), "--format", meant)
+    check_folder_name(folder, "--to", shell_command(*words))
     made = Exported(Path(to), format)
     needed, what = _bytes(selection, format), f"{format} of {len(selection)} rows"
     with new_folder(to, needed, what) as partial:
@@ -128,9 +135,12 @@ def new_folder(to: str | Path, needed: int, what: str, option: str = "--to") -> 
 
 
 def check_new(folder: Path, option: str = "--to") -> None:
-    """Raise `UserError` where a folder is not new or empty, or lies in a dataset."""
+    """Raise `UserError` where a folder is not new or empty, lies in a dataset, or is named like a
+    file.
+    """
     if held := _held(folder):
         raise UserError(f"{folder} already exists and contains {held}; name a new folder")
+    check_folder_name(folder, option)
     check_outside(folder, option)
 
 

@@ -157,9 +157,9 @@ def _unfinished(dataset: Dataset, markers: Markers) -> Iterator[Diagnosis]:
     listed, there = counts.get("lists", 0), counts.get("download", 0)
     if listed > there:
         left = f"{listed - there} of {listed} shards are not downloaded"
-        yield Diagnosis("download", "note", left, "run the same build again")
+        yield Diagnosis("download", "note", left, dataset.fetch_command())
     if not there:
-        yield Diagnosis("download", "fault", "no shard is downloaded", "run the same build again")
+        yield Diagnosis("download", "fault", "no shard is downloaded", dataset.fetch_command())
     for stage in AFTER:
         missing = set(markers.get("download", {})) - set(markers.get(stage, {}))
         if not missing:

@@ -9,6 +9,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+ADOPTED = "adopted"
+"""Setting of the stage `download` that only an adoption has: what kind of folder the rows came
+from."""
+
 
 @dataclass(frozen=True)
 class ListFile:
@@ -72,6 +76,12 @@ class Manifest:
     def entry(self, stage: str) -> StageEntry:
         """What is said of a stage; an entry that says nothing where it was not run to its end."""
         return self.stages.get(stage, NO_ENTRY)
+
+    @property
+    def adopted_from(self) -> str | None:
+        """The kind of folder that it was adopted from; None for one that was downloaded."""
+        found: str | None = self.entry("download").setting(ADOPTED)
+        return found
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,9 @@ from frenchcat.curate.errors import UserError
 from frenchcat.curate.system_errors import check_writable, writing
 
 _PAGE = (b"<!doctype html", b"<html")
+FILE_ENDINGS = frozenset(
+    ".csv .tsv .json .jsonl .parquet .npy .tar .zip .html .htm .txt .png .jpg .jpeg .webp".split()
+)
 _ENDINGS = (".html", ".htm")  # by which browsers and servers know a page
 
 
@@ -28,6 +31,22 @@ def check_outside(path: str | Path, option: str) -> None:
             f"{path} is inside the dataset {found}, where a removal would not find it; "
             f"name another place with {option}, such as beside the dataset"
         )
+
+
+def check_folder_name(folder: str | Path, option: str, instead: str | None = None) -> None:
+    """Raise `UserError` where a new folder would have the name of a file, such as ``x.csv``.
+
+    Who names one wants one file. Where a folder of that name exists, it is meant. `instead` is the
+    whole command that makes a folder.
+    """
+    name = Path(folder)
+    if name.exists() or name.suffix.lower() not in FILE_ENDINGS:
+        return
+    cure = f"name a folder: {option} {shell_word(name.with_suffix(''))}"
+    raise UserError(
+        f"{folder} is the name of a file, and {option} makes a folder; "
+        f"{cure if instead is None else f'run: {instead}'}"
+    )
 
 
 def check_page(path: Path, option: str) -> None:

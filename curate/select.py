@@ -343,10 +343,10 @@ def sql_of(catalog: Catalog, choice: Choice) -> str:
 
 def _why_empty(catalog: Catalog, where: str | None) -> str:
     """Who left nothing over: the condition, or the verdict's rules, each with its rows."""
-    met = catalog.count(where)
+    met, root = catalog.count(where), catalog.dataset.root
     said = "" if where is None else f" that meet {where!r}"
     if not met and where is None:
-        return f"{catalog.dataset.root} has no stored row to select; see frenchcat info"
+        return f"{root} has no stored row to select; see: {shell_command('info', root)}"
     if not met:
         return f"no row meets {where!r}: 0 of {catalog.count()} stored rows; loosen the condition"
     condition = "" if where is None else f" WHERE {checked(where)}"
@@ -354,7 +354,6 @@ def _why_empty(catalog: Catalog, where: str | None) -> str:
         f"SELECT reason, count(*) AS n FROM samples{condition} GROUP BY reason ORDER BY -n, reason"
     )
     dropped = ", ".join(f"{row['reason']} {row['n']}" for row in catalog.run(sql).to_pylist())
-    root = catalog.dataset.root
     return f"the {met} rows{said} were dropped by verdicts: {dropped}; {_cure(root, dropped)}"
 
 

@@ -12,6 +12,7 @@ import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from frenchcat.curate.dataset import Dataset, dataset_around
 from frenchcat.curate.errors import Damaged
 
 IMAGE_EXTENSIONS = ("jpg", "jpeg", "png", "webp")
@@ -73,10 +74,11 @@ def split(name: str) -> tuple[str, str]:
 
 
 def broken(path: str | Path, why: str) -> Damaged:
-    """The error for a tar that cannot be read."""
-    return Damaged(
-        f"broken tar: {path} ({why}); delete it and run frenchcat download to fetch it again"
-    )
+    """The error for a tar that cannot be read, with how to get a whole one."""
+    found = dataset_around(path)
+    command = None if found is None else Dataset(found).fetch_command()
+    cure = "get a whole copy of it" if command is None else f"delete it and run: {command}"
+    return Damaged(f"broken tar: {path} ({why}); {cure}")
 
 
 def _check_end(path: str | Path, end: int) -> None:

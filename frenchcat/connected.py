@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote, urlencode
 
+from frenchcat.curate.command_text import shell_command
 from frenchcat.curate.errors import NotFound, UserError
 from frenchcat.remote.client import TIMEOUT_SEC, ServiceClient
 from frenchcat.remote.messages import (
@@ -320,7 +321,8 @@ class RemoteDataset:
         if found["total"] > MOST_USED:
             raise UserError(
                 f"{by} {value[:200]} matches {found['total']} rows, more than {MOST_USED}; "
-                "ask where the dataset lies: frenchcat used"
+                "ask where the dataset lies: "
+                f"{shell_command('used', 'DATASET', f'--{by}', value)}"
             )
         return uses_of((by, value), found)
 
@@ -374,7 +376,8 @@ class RemoteDataset:
         if found["total"] > MOST_MATCHES:
             raise UserError(
                 f"{asked['by']} {asked['value'][:200]} matches {found['total']} rows, more than "
-                f"{MOST_MATCHES}; remove them where the dataset lies: frenchcat remove"
+                f"{MOST_MATCHES}; remove them where the dataset lies: "
+                f"{shell_command('remove', 'DATASET', '--' + asked['by'], asked['value'])}"
             )
         return [Match(**match) for match in found["matches"]], str(found["token"])
 

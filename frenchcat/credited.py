@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from frenchcat.curate.command_text import shell_command
 from frenchcat.curate.credits import Credits, credits_of, write_credits
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import UserError
@@ -34,7 +35,8 @@ def credited(source: Path, name: str | None, to: Path | None) -> Credits:
 def _of_selection(source: Path, name: str | None) -> Credits:
     dataset = Dataset.open(source)
     if name is None:
-        known = ", ".join(names(dataset)) or "none yet; make one with: frenchcat select"
+        make = shell_command("select", dataset.root, "NAME")
+        known = ", ".join(names(dataset)) or f"none yet; make one with: {make}"
         raise UserError(f"name a selection of {dataset.root}; there are: {known}")
     selection = open_selection(dataset, name)
     keys: Mapping[str, None] = dict.fromkeys(selection.table["key"].to_pylist())

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from frenchcat.curate.atomic import write_whole
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.json_text import json_text
-from frenchcat.curate.outputs import check_outside
+from frenchcat.curate.outputs import check_folder_name, check_outside
 from frenchcat.curate.system_errors import check_writable
 from frenchcat.drawing import ENDINGS, draw_signed
 from frenchcat.verify_file import kind_of
@@ -39,9 +39,11 @@ def draw_to_files(
 
     Each image's receipt is a .json file of the same name. A file that holds another drawing is not
     overwritten: the new one is numbered, and the same call gives the same files. Raises what
-    `draw_signed` raises, and `UserError` for a folder that lies in a dataset or cannot be written.
+    `draw_signed` raises, and `UserError` for a folder that lies in a dataset, is named like a
+    file or cannot be written.
     """
     check_outside(out, "--out")
+    check_folder_name(out, "--out")
     check_writable(out, "folder with --out")
     drawings, about = draw_signed(
         run, prompts, number=number, credentials=credentials, kind=kind, **how

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from frenchcat.curate import embeddings, files
+from frenchcat.curate.command_text import shell_command
 from frenchcat.curate.config import as_dict, settings
 from frenchcat.curate.dataset import Dataset, Publication, digest_of, file_sha256
 from frenchcat.curate.errors import UserError
@@ -176,7 +177,10 @@ def _build(
 ) -> dict[str, Any]:
     counts = {shard: _rows_of(dataset, shard) for shard in made_of["shards"]}
     if not sum(counts.values()):
-        raise UserError(f"{dataset.root} has no embedded images to index; see frenchcat info")
+        raise UserError(
+            f"{dataset.root} has no embedded images to index; see: "
+            f"{shell_command('info', dataset.root)}"
+        )
     if _as_one(kept, sum(counts[shard] for shard in new)):
         kept, new = [], list(made_of["shards"])
     rows = sum(counts[shard] for shard in new)

@@ -25,6 +25,7 @@ from frenchcat.curate.clip.settings import ClipSettings
 from frenchcat.curate.command_text import shell_command
 from frenchcat.curate.config import resolve
 from frenchcat.curate.dataset import Dataset
+from frenchcat.curate.embeddings import STAGE as EMBED
 from frenchcat.curate.embeddings import require_same_model
 from frenchcat.curate.errors import NotFound, UserError
 from frenchcat.curate.image import open_image
@@ -351,8 +352,7 @@ class Searcher:
         found = current(self.dataset)
         if found is None:
             raise NotFound(
-                f"{self.dataset.root} has no index; run: "
-                f"{shell_command('index', self.dataset.root)}"
+                f"{self.dataset.root} has no index; run: {_index_commands(self.dataset)}"
             )
         self.dimension = int(found["made_of"]["dimension"])
         listed = entries(found)
@@ -370,6 +370,16 @@ class Searcher:
         self.places = Places(self._ids)
         self.visible = Visible(self.dataset, self.rows, self.places)
         self.words = Words(self.rows)
+
+
+def _index_commands(dataset: Dataset) -> str:
+    """All commands that are missing for an index, in order."""
+    if not dataset.shards("download"):
+        return shell_command("build", "URLS", "--out", dataset.root)
+    last = shell_command("index", dataset.root)
+    if dataset.manifest().entry(EMBED).settings is not None:
+        return last
+    return f"{shell_command('embed', dataset.root)}, then {last}"
 
 
 def check(k: int, by: str, min_similarity: float | None = None) -> None:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from frenchcat.curate.atomic import write_whole
+from frenchcat.curate.command_text import shell_command
 from frenchcat.curate.config import resolve
 from frenchcat.curate.dataset import file_sha256
 from frenchcat.curate.errors import NotFound, UserError
@@ -54,7 +55,7 @@ def open_artist(
     if missing:
         raise NotFound(
             f"the bundled artist is not installed: {found} has no {missing[0]}; draw with a run of "
-            "your own: frenchcat sample RUN PROMPT"
+            f"your own: {shell_command('sample', 'RUN', 'PROMPT')}"
         )
     state = checkpoint.read_state(found)
     parts = make_parts(resolve(TrainSettings, state.settings, str(found / STATE)))

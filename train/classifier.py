@@ -24,6 +24,7 @@ from diffusers.models.embeddings import TimestepEmbedding, Timesteps
 from diffusers.models.unets.unet_2d_blocks import DownBlock2D
 from torch import Tensor, nn
 
+from frenchcat.curate.command_text import train_command
 from frenchcat.curate.config import resolve
 from frenchcat.curate.dataset import file_sha256
 from frenchcat.curate.errors import UserError
@@ -138,7 +139,7 @@ def save_classifier(
     (folder / ACCURACY).write_text(json_text(accuracy, indent=1), encoding="utf-8")
 
 
-_HOW = "make one with: frenchcat train classifier-demo"
+_HOW = f"make one with: {train_command('classifier-demo', 'NEW')}"
 
 
 def _seen(settings: TrainSettings) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 from frenchcat.curate import files
 from frenchcat.curate.adopted import stores_images
+from frenchcat.curate.command_text import shell_command
 from frenchcat.curate.config import changed
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import NotFound, UserError
@@ -65,7 +66,7 @@ def encode_dataset(
         raise UserError(f"--precision {precision} is not one of: {', '.join(PRECISIONS)}")
     shards = [shard for shard in dataset.shards("download") if stores_images(dataset, shard)]
     if not shards:
-        raise UserError(f"{dataset.root} has no images to encode; build or download it first")
+        raise UserError(f"{dataset.root} has no images to encode; first: {dataset.fetch_command()}")
     wanted = None if selection is None else _wanted(dataset, selection)
     if wanted is not None:
         shards = [shard for shard in shards if shard in wanted]
@@ -130,7 +131,8 @@ def _wanted(dataset: Dataset, selection: str) -> Wanted:
     for shard, key in zip(table["shard"].to_pylist(), table["key"].to_pylist(), strict=True):
         found.setdefault(shard, set()).add(key)
     if not found:
-        raise NotFound(f"the selection {selection!r} is empty; select some rows first")
+        again = shell_command("select", dataset.root, selection, "--replace")
+        raise NotFound(f"the selection {selection!r} is empty; select some rows with: {again}")
     return {shard: frozenset(keys) for shard, keys in found.items()}
 
 

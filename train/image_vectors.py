@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from frenchcat.curate import files
+from frenchcat.curate.command_text import shell_command
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.embeddings import model_of, vectors_of_shard
 from frenchcat.curate.errors import ModelMismatch, NotFound, UserError
@@ -69,7 +70,7 @@ def vectors_of(
     if missing:
         raise UserError(
             f"{len(missing)} rows have no vector, such as {missing[0]}, and model.image_vector "
-            "needs one of each; run frenchcat embed, or select others"
+            f"needs one of each; run: {shell_command('embed', dataset.root)}, or select others"
         )
     return VectorStore(dataset.path(), len(dataset.shards("download")[0]))
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from frenchcat.curate.atomic import write_whole
-from frenchcat.curate.command_text import shell_command
+from frenchcat.curate.command_text import shell_command, train_command
 from frenchcat.curate.config import as_dict, changed, resolve
 from frenchcat.curate.dataset import MANIFEST, Dataset
 from frenchcat.curate.errors import NotFound, UserError
@@ -228,7 +228,8 @@ def find_checkpoint(
     is not a run, or has no such checkpoint.
     """
     if not (path / ABOUT).exists():
-        raise NotFound(f"{path} is not a run: it has no {ABOUT}; make one with: frenchcat train")
+        make = train_command("train-demo", path)
+        raise NotFound(f"{path} is not a run: it has no {ABOUT}; make one with: {make}")
     found = checkpoint.best(path) if which is None else _named(path, which)
     if found is None:
         raise NotFound(f"{path} has no checkpoint yet; continue its training")

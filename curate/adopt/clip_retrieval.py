@@ -19,7 +19,7 @@ from frenchcat.curate.adopt.left_out import LeftOut
 from frenchcat.curate.adopt.schema import cast, distinct, sound, spelt, with_text
 from frenchcat.curate.adopt.shards import READING, Vectors, VectorShard, write_rows
 from frenchcat.curate.adopt.texts import ColumnNames, as_texts, with_texts
-from frenchcat.curate.adopted import SETTING, TEXT_VECTORS
+from frenchcat.curate.adopted import TEXT_VECTORS
 from frenchcat.curate.config import as_dict
 from frenchcat.curate.dataset import Dataset, digest_of
 from frenchcat.curate.download.columns import uid_of
@@ -27,6 +27,7 @@ from frenchcat.curate.download.lists import in_tables_of
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.failures import COLUMNS
 from frenchcat.curate.keys import key_of
+from frenchcat.curate.manifest import ADOPTED
 from frenchcat.curate.markers import Signature, counts_of, record
 from frenchcat.curate.promote import unified
 from frenchcat.curate.system_errors import check_space
@@ -90,7 +91,7 @@ class ClipRetrieval:
         self._schema = with_text(found, self._url, self._caption)
         self._names, self._captions = names, names.reading.captions
         self._signatures = (
-            Signature("download", VERSION, {SETTING: KIND}),
+            Signature("download", VERSION, {ADOPTED: KIND}),
             Signature(embeddings.STAGE, VERSION, self._model()),
         )
 

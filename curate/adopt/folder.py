@@ -22,10 +22,10 @@ from frenchcat.curate.adopt.image_tree import Tree
 from frenchcat.curate.adopt.left_out import LeftOut
 from frenchcat.curate.adopt.shards import READING
 from frenchcat.curate.adopt.texts import ColumnNames
-from frenchcat.curate.adopted import SETTING, adopted_from
 from frenchcat.curate.command_text import shell_command
 from frenchcat.curate.dataset import MANIFEST, Dataset
 from frenchcat.curate.errors import FrenchcatError, UserError
+from frenchcat.curate.manifest import ADOPTED
 from frenchcat.curate.markers import Signature, counts_of, marker, record
 from frenchcat.curate.stage import Progress, Silent
 from frenchcat.curate.system_errors import check_space
@@ -75,7 +75,8 @@ def adopt(
     names, left_out = columns or ColumnNames(), LeftOut()
     if folder.exists() and not folder.is_dir():
         raise UserError(
-            f"{folder} is a file; give the folder that contains it (a URL list: frenchcat build)"
+            f"{folder} is a file; give the folder that contains it; if it is a URL list: "
+            f"{shell_command('build', folder)}"
         )
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; check the path")
@@ -131,7 +132,7 @@ def _write(
     progress: Progress,
 ) -> int:
     """Publish the shards that are missing; gives the number of rows stored."""
-    signature = Signature("download", VERSION, {SETTING: found.kind})
+    signature = Signature("download", VERSION, {ADOPTED: found.kind})
     names = found.names()
     digests = {name: found.digest(number) for number, name in enumerate(names)}
     _check_source(dataset, digests, columns.digest)
@@ -191,7 +192,7 @@ def _dataset(out: str | Path, folder: Path, kind: str) -> Iterator[Dataset]:
     first = _first_missing(str(out))
     dataset = Dataset.create(out, folder.resolve().name)
     try:
-        held = adopted_from(dataset)
+        held = dataset.manifest().adopted_from
         done = dataset.manifest().entry("download").settings is not None
         if dataset.shards("lists") or (done and held != kind):
             what = "a URL list" if held is None else held

@@ -46,7 +46,6 @@ from frenchcat.curate.dedup.earlier import IMAGE, Earlier, compared_shards, made
 from frenchcat.curate.dedup.rows import StoredRows
 from frenchcat.curate.dedup.settings import DedupSettings
 from frenchcat.curate.dedup.survivor import survivors
-from frenchcat.curate.errors import UserError
 from frenchcat.curate.markers import Inputs, Signature, is_made, record, write_marker
 from frenchcat.curate.stage import Progress, Silent
 
@@ -100,9 +99,7 @@ def dedup(
     from frenchcat.curate.removals import removed_keys
 
     settings, progress = settings or DedupSettings(), progress or Silent()
-    shards = dataset.shards("download")
-    if not shards:
-        raise UserError(f"{dataset.root} has no shards; run frenchcat download first")
+    shards = dataset.require_shards()
     settings, notes = _possible(dataset, settings)
     chosen = _chosen(settings)
     inputs = {shard: gather.inputs(dataset, shard, chosen) for shard in shards}

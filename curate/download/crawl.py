@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from frenchcat.curate.adopted import adopted_from, refuse_adopted
+from frenchcat.curate.adopted import refuse_adopted
 from frenchcat.curate.command_text import shell_command
 from frenchcat.curate.config import as_dict, changed, differences, resolve
 from frenchcat.curate.dataset import Dataset
@@ -96,13 +96,13 @@ def retry_failed(
     made_with = dataset.manifest().entry(STAGE).settings
     if made_with is None:
         raise UserError(
-            f"{dataset.root}: no download was completed yet; "
-            f"first: {shell_command('download', 'URLS', '--out', dataset.root)}"
+            f"{dataset.root}: no download was completed yet; first: {dataset.fetch_command()}"
         )
-    if kind := adopted_from(dataset):
+    if kind := dataset.manifest().adopted_from:
         raise UserError(
             f"{dataset.root} was adopted from {kind}: it has no URL list, so "
-            "failed rows cannot be requested again; download them anew with frenchcat download"
+            "failed rows cannot be requested again; download them anew: "
+            f"{shell_command('download', 'URLS', '--out', 'NEW')}"
         )
     resize = resolve(ResizeSettings, made_with["resize"], dataset.path("dataset.json"))
     rights = resolve(RightsSettings, made_with["rights"], dataset.path("dataset.json"))
@@ -122,7 +122,7 @@ def retry_failed(
     if late := next((shard for shard in shards if not up_to_date(dataset, stage, shard)), None):
         raise UserError(
             f"{dataset.root}: shard {late} is not downloaded as the others are; "
-            f"first: {shell_command('download', 'URLS', '--out', dataset.root)}"
+            f"first: {dataset.fetch_command()}"
         )
     again = [shard for shard in shards if _worth_asking(dataset, shard, retry)]
     return run_stage(dataset, stage, shards, engine, progress, again=again)

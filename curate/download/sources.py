@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import unquote
 
+from frenchcat.curate.command_text import shell_command
 from frenchcat.curate.download import delimited
 from frenchcat.curate.download.column_names import like_url, unique
 from frenchcat.curate.download.json_lists import copy_objects
@@ -181,7 +182,7 @@ def _search_folder(address: str, fs: Any, path: str, search: FoundLists) -> None
     if not inside:
         raise UserError(
             f"{address}: no URL list in this folder; it may hold {_readable()}; for a folder of "
-            "images or of another tool: frenchcat adopt"
+            f"images or of another tool: {shell_command('adopt', address, '--out', 'DATASET')}"
         )
     search.found += [_below(fs, path, name) for name in sorted(inside)]
     search.left_out += [_below(fs, path, name).name for name in named if name not in inside]

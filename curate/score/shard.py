@@ -18,6 +18,7 @@ import numpy as np
 
 from frenchcat.curate import files
 from frenchcat.curate.adopted import stores_images
+from frenchcat.curate.command_text import shell_command
 from frenchcat.curate.dataset import Dataset, digest_of
 from frenchcat.curate.errors import UserError
 from frenchcat.curate.markers import Counts, marker
@@ -54,9 +55,11 @@ def inputs_of(dataset: Dataset, score: Score | None, shard: str) -> dict[str, st
     for stage in sorted(set(relatives.values())):
         made = marker(dataset, stage, shard)
         if made is None:
+            embed, fetch = shell_command("embed", dataset.root), dataset.fetch_command()
             raise UserError(
                 f"shard {shard} of {dataset.root} has no {stage} yet, which the scores need; "
-                f"run frenchcat {stage} first, or leave out the scores that read vectors"
+                f"first: {embed if stage == 'embed' else fetch}; or leave out the scores that read "
+                "vectors"
             )
         wanted = [relative for relative, by in relatives.items() if by == stage]
         found |= {relative: made.outputs[relative].sha256 for relative in wanted}

@@ -21,7 +21,6 @@ from frenchcat.curate.clip.settings import ClipSettings
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.embeddings import STAGE as EMBED
 from frenchcat.curate.embeddings import model_of, require_same_model
-from frenchcat.curate.errors import UserError
 from frenchcat.curate.markers import Inputs, Signature
 from frenchcat.curate.run_stage import run_stage
 from frenchcat.curate.score.builtin import SCORES
@@ -78,9 +77,7 @@ def score(
     where the dataset was adopted without. Raises `UserError` where vectors are wanted and missing,
     a head does not fit, or `clip` is another model than the vectors'.
     """
-    shards = dataset.shards("download")
-    if not shards:
-        raise UserError(f"{dataset.root} has no shards; run frenchcat download first")
+    shards = dataset.require_shards()
     scores, notes = _possible(dataset, tuple(_chosen(dataset, settings)))
     stage = ScoreStage(scores)
     if not all(up_to_date(dataset, stage, shard) for shard in shards):

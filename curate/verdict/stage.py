@@ -99,9 +99,7 @@ def verdict(
     """
     rules = rules_of(settings or VerdictSettings())
     check_rules(rules)
-    shards = dataset.shards("download")
-    if not shards:
-        raise UserError(f"{dataset.root} has no shards; run frenchcat download first")
+    shards = dataset.require_shards()
     stage = VerdictStage(tuple(rules.items()))
     return run_stage(dataset, stage, shards, engine, progress, shards if again else ())
 

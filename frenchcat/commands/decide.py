@@ -76,7 +76,7 @@ def decisions(
         state = ", undone" if one.number in gone else ""
         say(f"{one.number}  {one.time}  {what}{rows}{state}{'  ' + one.note if one.note else ''}")
     if not made:
-        tell("nothing was decided by hand; frenchcat keep or frenchcat drop does")
+        tell(f"nothing was decided by hand; to do so: {shell_command('drop', dataset, 'KEY')}")
 
 
 def _say(dataset: str, made: Decision, json: bool) -> None:

@@ -24,9 +24,9 @@ const TOGGLES = {
   ],
 };
 const NOTHING = {
-  safe: "No row here is scored or judged; run frenchcat score.",
+  safe: "No row here is scored or judged; run frenchcat score DATASET.",
   violence: "This server has no prompts for it (--violence).",
-  verdicts: "No row here is judged; run frenchcat verdict.",
+  verdicts: "No row here is judged; run frenchcat verdict DATASET.",
   ratings: "This server has no ratings (--ratings).",
 };
 const NO_QUERY = "Only where something is searched for.";
@@ -77,7 +77,7 @@ export class Options {
     const needs = this.needs[name];
     if (needs && !dataset.filters[needs]) return NOTHING[needs];
     if (name === "hideImages" && !asks(state) && !dataset.filters.duplicates) {
-      return `${NO_QUERY} Duplicates were not looked for; run frenchcat dedup.`;
+      return `${NO_QUERY} Duplicates were not looked for; run frenchcat dedup DATASET.`;
     }
     if (["aesthetic", "similarities"].includes(name) && !asks(state)) return NO_QUERY;
     if (name === "hybrid" && !worded(state)) return "Only where words are searched for.";

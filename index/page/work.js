@@ -91,7 +91,7 @@ export class Work {
       this.fill();
     });
     const { total } = found;
-    if (!this.page.clusters) return [el("p", { class: "dim" }, "Duplicates were not looked for; run frenchcat dedup.")];
+    if (!this.page.clusters) return [el("p", { class: "dim" }, "Duplicates were not looked for; run frenchcat dedup DATASET.")];
     const to = (skip) => () => {
       this.skip = skip;
       this.fill();
@@ -180,7 +180,7 @@ export class Work {
         const found = await this.page.client.get(`${this.path}/failed?k=${FAILED}&reason=${encodeURIComponent(reason)}`);
         rows.replaceChildren(...found.rows.map((row) => this.failure(row)));
         const left = found.total - found.rows.length;
-        if (left > 0) rows.append(el("li", { class: "dim" }, `${count(left)} more; frenchcat download LIST --retry-failed asks for them again`));
+        if (left > 0) rows.append(el("li", { class: "dim" }, `${count(left)} more; frenchcat download --retry-failed --out DATASET asks for them again`));
       }));
       return part;
     });
@@ -197,7 +197,7 @@ export class Work {
     await this.page.learnt;
     const columns = this.page.where.columns ?? new Set();
     const there = ENDS.filter(([column]) => columns.has(column));
-    if (!there.length) return [el("p", { class: "dim" }, "There are no scores yet; run frenchcat score.")];
+    if (!there.length) return [el("p", { class: "dim" }, "There are no scores yet; run frenchcat score DATASET.")];
     return Promise.all(there.map(async ([column, words, sign]) => {
       const { rows } = await this.page.client.post(`${this.path}/rows`, { ...EVERY, dropped: false, sort: sign + column, k: SAMPLES });
       return el("section", { class: "reason", "data-column": column }, el("h3", {}, `${column}: ${words}`),

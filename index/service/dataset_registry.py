@@ -61,7 +61,7 @@ class DatasetRegistry:
             self._sources[name] = source
             self._open(name)
         if not self._served:
-            raise UserError("there is no dataset to serve; give one: frenchcat serve data/mine")
+            raise UserError("there is no dataset to serve; give one: frenchcat serve DATASET")
 
     @property
     def names(self) -> list[str]:

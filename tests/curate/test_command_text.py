@@ -14,6 +14,9 @@ from frenchcat.curate.command_text import shell_command, shell_word
 ROOT = Path(__file__).parents[2]
 ODD = ["my data", "$HOME", "a'b", 'it\'s "so"', "`id`", "caption ilike '%cat%'", "", "#x", "a&b;c"]
 _VALUE = "\0"
+_VERB = rf"(?:{'|'.join(VERBS)}|{_VALUE})"
+_BARE = re.compile(rf"\b(?:run|with|first|again):? frenchcat {_VERB}\b(?! [\"'A-Z\d-]| data/)")
+"""A verb to run without what it is run on."""
 _UNQUOTED = re.compile(rf"frenchcat (?:{'|'.join(VERBS)})(?: -[\w-]+| [A-Z]+)*[ =]'?{_VALUE}")
 
 
@@ -40,6 +43,19 @@ def _files() -> list[Path]:
 def _texts(node: ast.JoinedStr) -> str:
     parts = (one.value if isinstance(one, ast.Constant) else _VALUE for one in node.values)
     return "".join(map(str, parts))
+
+
+def test_every_command_that_an_error_names_is_whole() -> None:
+    """What to run is told with the dataset: the line can be copied as it stands."""
+    found = [
+        f"{path.relative_to(ROOT)}:{node.lineno}: {said}"
+        for path in _files()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant | ast.JoinedStr)
+        for said in [_texts(node) if isinstance(node, ast.JoinedStr) else str(node.value)]
+        if "\n" not in said and _BARE.search(said)
+    ]
+    assert found == []
 
 
 def test_no_message_puts_a_value_into_a_command_by_itself() -> None:

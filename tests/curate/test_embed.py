@@ -14,6 +14,7 @@ from PIL import Image
 import frenchcat
 from frenchcat.curate.clip import ClipSettings
 from frenchcat.curate.clip.model import Clip, load_clip
+from frenchcat.curate.command_text import shell_command
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.embed import embed
 from frenchcat.curate.embeddings import model_of, require_same_model
@@ -308,6 +309,8 @@ def test_a_broken_tar_is_one_line_and_the_others_stay(
     with pytest.raises(UserError, match=r"broken tar: .*00001\.tar") as refused:
         run(dataset, settings(model))
     assert "\n" not in str(refused.value)
+    again = shell_command("download", "URLS", "--out", dataset.root)
+    assert str(refused.value).endswith(f"; delete it and run: {again}")
     assert dataset.files("embeddings/img_emb") == ["img_emb_00000.npy"]
     tar.write_bytes(whole)
     report = run(dataset, settings(model))
@@ -323,7 +326,7 @@ def test_a_broken_sidecar_is_one_line(model: Path, tmp_path: Path) -> None:
 
 
 def test_a_dataset_without_shards(model: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="has no shards; run frenchcat download first"):
+    with pytest.raises(UserError, match="has no shards; first: frenchcat download URLS --out"):
         run(Dataset.create(tmp_path, "empty"), settings(model))
 
 

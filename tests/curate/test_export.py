@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shlex
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -82,6 +83,32 @@ def test_a_folder_that_holds_something_is_left_alone(dataset: Dataset, tmp_path:
     with pytest.raises(UserError, match="already exists and contains a file"):
         export(dataset, "some", tmp_path / "out/mine.txt", "csv")
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["mine.txt"]
+
+
+@pytest.mark.parametrize(
+    ("file", "format_", "meant"),
+    [
+        ("my x.csv", "webdataset", "csv"),
+        ("x.CSV", "csv", "csv"),
+        ("x.npy", "webdataset", "datacomp"),
+        ("x.tar", "webdataset", "webdataset"),
+        ("x.parquet", "csv", "csv"),
+    ],
+)
+def test_a_folder_with_the_name_of_a_file_is_not_made(
+    dataset: Dataset, tmp_path: Path, file: str, format_: str, meant: str
+) -> None:
+    """Who writes --to x.csv wants that file: tars in a folder called x.csv would help nobody."""
+    with pytest.raises(
+        UserError, match="is the name of a file, and --to makes a folder"
+    ) as refused:
+        export(dataset, "some", tmp_path / file, format_)
+    assert [path.name for path in tmp_path.iterdir()] == ["d"]
+    told = shlex.split(str(refused.value).partition("; run: ")[2])
+    folder = str(tmp_path / file)[: -len(Path(file).suffix)]
+    assert told == ["frenchcat", "export", dataset.root, "some", "--to", folder, "--format", meant]
+    (tmp_path / file).mkdir()
+    assert list(export(dataset, "some", tmp_path / file, format_).iterdir())  # this one is meant
 
 
 @pytest.mark.parametrize("format_", ["webdataset", "csv"])

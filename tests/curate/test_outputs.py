@@ -9,7 +9,7 @@ import pytest
 from frenchcat.curate.dataset import Dataset, dataset_around
 from frenchcat.curate.errors import NoSpace, Unwritable, UserError
 from frenchcat.curate.export import export
-from frenchcat.curate.outputs import check_outside, check_page, write_page
+from frenchcat.curate.outputs import check_folder_name, check_outside, check_page, write_page
 from frenchcat.curate.select import select
 from tests.command_line import main
 from tests.curate.report.datasets import write
@@ -49,6 +49,16 @@ def test_a_page_is_replaced_and_a_device_is_not(tmp_path: Path) -> None:
             check_page(other, "--html")
     with pytest.raises(UserError, match="is a folder; name a file for the page: --html"):
         check_page(tmp_path, "--html")
+
+
+@pytest.mark.parametrize("name", ["credits.csv", "statement.json", "cat.PNG", "all.html"])
+def test_a_new_folder_does_not_get_the_name_of_a_file(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / name
+    with pytest.raises(UserError, match=f"makes a folder; name a folder: --to .*/{folder.stem}$"):
+        check_folder_name(folder, "--to")
+    folder.mkdir()
+    for fine in (folder, tmp_path / "cats-1.5", tmp_path / "cats.lance", tmp_path / ".csv"):
+        check_folder_name(fine, "--to")
 
 
 @pytest.mark.parametrize("name", ["page.txt", "page", "page.html.gz", "mine.csv", ".html"])

@@ -42,7 +42,7 @@ def test_every_way_to_cut_a_tar_is_found(tmp_path: Path) -> None:
     cut = tmp_path / "cut.tar"
     for size in {0, 100, 512, *range(512, end + 1, 512), last.offset + 1, end - 1, end + 511}:
         cut.write_bytes(data[:size])
-        with pytest.raises(UserError, match=f"broken tar: {cut}"):
+        with pytest.raises(UserError, match=f"broken tar: {cut}.*; get a whole copy of it"):
             tars.members(cut)
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,6 +11,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+import frenchcat
+from frenchcat.curate.catalog import Catalog
+from frenchcat.curate.dataset import Dataset
+from frenchcat.curate.remove import RemovalQuery, matches, remove
+from frenchcat.curate.remove.residue import residue
+from tests.sample.row import Row
+from tests.sample.write import write
+from tests.trees import tree_digest
 
 ROOT = Path(__file__).parents[2]
 BEGIN = """
@@ -61,6 +71,25 @@ FINISHES = """
 """
 NEVER_FINISHES = FINISHES.replace("done.set()", "").replace("done.wait()", "time.sleep(1000)")
 
+COMPACTS = """
+        import frenchcat
+        from frenchcat.curate.stage import Silent
+        class Stops(Silent):
+            def {moment}(self, *_):
+                ready()
+                threading.Event().wait()
+        frenchcat.open("{dataset}").compact(progress=Stops())
+"""
+DRAWS = """
+        import frenchcat
+        class Watch:
+            def __call__(self, done, total):
+                if done == 2:
+                    ready()
+        frenchcat.sample(None, ["a red apple"], "{out}", number=1, steps=900, size="16x16",
+                         watch=Watch())
+"""
+
 
 @contextlib.contextmanager
 def process(body: str, folder: Path, *verb: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
@@ -100,7 +129,12 @@ def interrupt(running: subprocess.Popen[str]) -> None:
         ("publish", "the same command goes on"),
         ("mcp", "the same command serves again"),
         ("train", "from the newest checkpoint"),
+        ("compact", "the same command goes on"),
         ("search", "run the same command again"),
+        ("sample", "run the same command again"),
+        ("evaluate", "run the same command again"),
+        ("audit", "run the same command again"),
+        ("skews", "run the same command again"),
     ],
 )
 def test_a_wait_ends_with_one_line_that_says_how_to_go_on(
@@ -143,3 +177,39 @@ def test_a_service_finishes_what_runs_and_a_second_ctrl_c_ends_it(tmp_path: Path
         interrupt(running)
         _, said = running.communicate()
     assert (running.returncode, said) == (130, "")
+
+
+@pytest.mark.parametrize("moment", ["begin", "shard_done", "end"])
+def test_a_compaction_that_is_stopped_is_finished_by_the_same_command(
+    tmp_path: Path, moment: str
+) -> None:
+    """The dataset is whole at every moment: the removed rows are hidden, the others there."""
+    root = tmp_path / "d"
+    dataset = Dataset.create(root, "d")
+    for shard in ("00000", "00001"):
+        write(dataset, shard, [Row(caption=f"{shard} {n}") for n in range(3)])
+    query = RemovalQuery("key", "000000001", keys=("000010002",))
+    with dataset.lock():
+        remove(dataset, query, matches(dataset, query))
+    shutil.copytree(root, tmp_path / "whole")
+    frenchcat.open(tmp_path / "whole").compact()
+    with process(COMPACTS.format(dataset=root, moment=moment), tmp_path, "compact") as (running, _):
+        interrupt(running)
+        out, said = running.communicate()
+    assert (running.returncode, out, said.count("\n")) == (130, "", 1), said
+    with Catalog(Dataset.open(root)) as catalog:
+        keys = catalog.run("SELECT key FROM samples ORDER BY key").to_pylist()
+    assert [row["key"][-5:] for row in keys] == ["00000", "00002", "10000", "10001"]
+    frenchcat.open(root).compact()
+    assert residue(Dataset.open(root)) == []
+    assert tree_digest(root) == tree_digest(tmp_path / "whole")
+
+
+def test_a_drawing_that_is_stopped_leaves_no_file(tmp_path: Path) -> None:
+    """The main thread is at work in torch, whose threads run on."""
+    out = tmp_path / "drawn"
+    with process(DRAWS.format(out=out), tmp_path, "sample") as (running, _):
+        interrupt(running)
+        _, said = running.communicate()
+    assert (running.returncode, said.count("\n")) == (130, 1), said
+    assert list(tmp_path.glob("drawn/*")) == []

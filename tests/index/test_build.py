@@ -12,7 +12,9 @@ from frenchcat.curate.errors import NoSpace, UserError
 from frenchcat.index.build import IndexSettings, build_index, current, entries
 from frenchcat.index.rows import IndexRows, id_of
 from tests.sample.embedded import add_shard, embedded
+from tests.sample.row import Row
 from tests.sample.vectors import unit_rows
+from tests.sample.write import write
 from tests.trees import tree_digest
 
 
@@ -88,8 +90,12 @@ def test_misaligned_vectors_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_dataset_without_vectors_says_what_to_run(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="has no embeddings; run: frenchcat embed"):
-        build_index(Dataset.create(tmp_path / "d", "d"))
+    with pytest.raises(UserError, match=r"no shards; first: frenchcat download URLS --out .*/n"):
+        build_index(Dataset.create(tmp_path / "n", "n"))
+    dataset = Dataset.create(tmp_path / "d", "d")
+    write(dataset, "00000", [Row()])
+    with pytest.raises(UserError, match=r"has no embeddings; run: frenchcat embed .*/d"):
+        build_index(dataset)
     with pytest.raises(UserError, match="no embedded images to index"):
         build_index(embedded(tmp_path / "e", unit_rows(0)))
 

@@ -10,13 +10,15 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from frenchcat.curate.dataset import Dataset
-from frenchcat.curate.errors import UserError
+from frenchcat.curate.errors import NotFound, UserError
 from frenchcat.curate.image import open_image
 from frenchcat.index.build import build_index
 from frenchcat.index.search import Searcher
 from tests.sample.embedded import add_shard, embedded
 from tests.sample.pictures import picture
+from tests.sample.row import Row
 from tests.sample.vectors import unit_rows
+from tests.sample.write import write
 
 DIM = 16
 PICTURES = np.concatenate([unit_rows(60), unit_rows(41, seed=1)])
@@ -99,6 +101,27 @@ def test_a_picture_that_claims_too_many_pixels_is_not_decoded() -> None:
     Image.new("1", (12_000, 12_000)).save(out, "PNG")
     with pytest.raises(UserError, match="claims"):
         open_image(out.getvalue())
+
+
+@pytest.mark.parametrize(
+    ("there", "chain"),
+    [
+        ("nothing", "frenchcat build URLS --out {}"),
+        ("images", "frenchcat embed {0}, then frenchcat index {0}"),
+        ("vectors", "frenchcat index {}"),
+    ],
+)
+def test_without_an_index_every_command_that_is_missing_is_named(
+    tmp_path: Path, there: str, chain: str
+) -> None:
+    dataset = Dataset.create(tmp_path / "d", "d")
+    if there == "images":
+        write(dataset, "00000", [Row()])
+    elif there == "vectors":
+        add_shard(dataset, "00000", unit_rows(2))
+    with pytest.raises(NotFound) as refused:
+        Searcher(dataset)
+    assert str(refused.value) == f"{dataset.root} has no index; run: {chain.format(dataset.root)}"
 
 
 def test_no_index_and_a_foreign_one_are_refused(tmp_path: Path) -> None:

@@ -154,13 +154,13 @@ def test_a_shard_without_pictures(tmp_path: Path) -> None:
 
 def test_without_vectors_it_says_what_to_run(tmp_path: Path) -> None:
     dataset = downloaded(tmp_path / "d", {"00000": rows()})
-    with pytest.raises(UserError, match=r"no embed yet.*run frenchcat embed first"):
+    with pytest.raises(UserError, match=r"no embed yet.*first: frenchcat embed .*/d; "):
         run(dataset)
     assert run(dataset, scores=["caption", "pdq"]).done == 1
 
 
 def test_a_dataset_without_shards(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="has no shards; run frenchcat download first"):
+    with pytest.raises(UserError, match="has no shards; first: frenchcat download URLS --out"):
         run(Dataset.create(tmp_path / "d", "d"))
 
 

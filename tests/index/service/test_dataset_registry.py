@@ -113,7 +113,7 @@ def test_removal_through_the_service(cats: Dataset) -> None:
 
 
 def test_what_cannot_be_served_is_said(tmp_path: Path, clip: Clip, cats: Dataset) -> None:
-    with pytest.raises(UserError, match="has no embeddings"):
+    with pytest.raises(UserError, match="has no shards; first: frenchcat download"):
         create_app([Dataset.create(tmp_path / "new", "new")])
     twin = make_dataset(tmp_path / "twin", clip)
     with pytest.raises(UserError, match="two datasets are named"):
