@@ -159,7 +159,8 @@ def test_the_ledger_has_the_rows_that_were_stored_or_opted_out_in_key_order_and_
 ) -> None:
     variants = sites()
     with serve(variants) as urls:
-        (tmp_path / "urls.txt").write_text("\n".join(urls))
+        listed = tmp_path / "urls.csv"
+        listed.write_text("url,license\n" + "".join(f"{url},CC0\n" for url in urls))
         settings = DownloadSettings(
             resize=ResizeSettings(min_image_size=30),
             fetch=FetchSettings(
@@ -170,10 +171,12 @@ def test_the_ledger_has_the_rows_that_were_stored_or_opted_out_in_key_order_and_
 
         def ledger() -> list[tuple[str, str, str]]:
             rows = pq.read_table(dataset.path("rights/00000.parquet")).to_pylist()
-            return [(row["key"], row["signal"], row["value"]) for row in rows]
+            found = [(row["key"], row["signal"], row["value"]) for row in rows]
+            assert found[1::2] == [(key, "license", "CC0") for key, _, _ in found[::2]]
+            return found[::2]
 
         with dataset.lock():
-            download(dataset, str(tmp_path / "urls.txt"), settings, Engine(workers=1))
+            download(dataset, str(listed), settings, Engine(workers=1))
         before = [
             ("000000000", "tdm_policy", "https://a.example/0"),
             ("000000002", "x_robots_tag", "noai"),
