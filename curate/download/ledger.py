@@ -93,9 +93,6 @@ class Ledger:
         """Record what is said about a row; returns why not to store it, None if it may be
         stored.
         """
-        refused = fetched.reason == OPTED_OUT
-        if fetched.body is None and not refused:
-            return None
         signals = signals_of(fetched, self._settings, self._listed[row])
         self._signals[row] = signals
         said = opted_out(signals)
@@ -104,7 +101,7 @@ class Ledger:
         return Failure(OPTED_OUT, said.signal, said.value[:_SHOWN_CHARS])
 
     def forget(self, row: int) -> None:
-        """Drop a row's signals: it was not stored after all."""
+        """Drop a row's signals: it was neither stored nor opted out."""
         self._signals.pop(row, None)
 
     def restore(self, dataset: Dataset, shard: str, rows: Iterable[int], keys: list[str]) -> None:
