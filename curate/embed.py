@@ -113,8 +113,6 @@ def embed(
     shards = dataset.require_shards()
     rows = sum(counts_of(dataset, "download", shard).get("downloaded", 0) for shard in shards)
     stage = EmbedStage(settings, find_weights(settings), rows)
-    for shard in shards:
-        stage.inputs(dataset, shard)  # what is wrong with one is said before anything changes
     with _other_model_forgotten(dataset, stage, shards):
         return run_stage(dataset, stage, shards, engine, progress)
 

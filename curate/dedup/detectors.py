@@ -175,7 +175,7 @@ class Semantic:
     scores: Mapping[str, str] = {}
 
     def inputs(self, dataset: Dataset, shard: str, scores: Mapping[str, str]) -> Mapping[str, str]:
-        """The image vectors and their keys."""
+        """The image vectors; whose they are, `rows.inputs` names in any case."""
         found = vectors_digest(dataset, shard)
         if found is None:
             raise UserError(

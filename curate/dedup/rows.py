@@ -94,7 +94,7 @@ def inputs(dataset: Dataset, shard: str, detectors: Sequence[Detector]) -> dict[
     for detector in detectors:
         found |= detector.inputs(dataset, shard, scores)
     if (made := marker(dataset, embeddings.STAGE, shard)) is not None:
-        # Captions are compared by their vectors.
+        # Whose the vectors are; and captions are compared by theirs.
         for relative in (files.METADATA.of(shard), files.TEXT_EMB.of(shard)):
             if (output := made.outputs.get(relative)) is not None:
                 found[relative] = output.sha256
@@ -102,12 +102,12 @@ def inputs(dataset: Dataset, shard: str, detectors: Sequence[Detector]) -> dict[
 
 
 def vectors_digest(dataset: Dataset, shard: str) -> dict[str, str] | None:
-    """Path -> digest of a shard's image vectors and their keys; None where it has none."""
+    """Path -> digest of a shard's image vectors; None where it has none."""
     made = marker(dataset, embeddings.STAGE, shard)
     if made is None:
         return None
-    wanted = (files.IMG_EMB.of(shard), files.METADATA.of(shard))
-    return {relative: made.outputs[relative].sha256 for relative in wanted}
+    relative = files.IMG_EMB.of(shard)
+    return {relative: made.outputs[relative].sha256}
 
 
 def read_vectors(

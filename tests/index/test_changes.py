@@ -212,7 +212,10 @@ def test_clusters_come_largest_first_and_of_one_size_in_the_order_of_rows(tmp_pa
     write(made)
     visible = Searcher(made.dataset).visible
     assert [group.tolist() for group in visible.groups()] == [[4, 5, 6], [1, 2], [9, 10]]
+    asked = np.array([3, 4, 6, 1])
+    assert visible.copies(asked).tolist() == [0, 2, 2, 1]
     remove(made, [made.rows[5].key])
+    assert visible.copies(asked).tolist() == [0, 1, 1, 1]
     assert [group.tolist() for group in visible.groups()] == [[1, 2], [4, 6], [9, 10]]
 
 

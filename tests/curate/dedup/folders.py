@@ -30,6 +30,7 @@ class Row:
     pdq: bytes | None = None
     quality: int = 100
     vector: NDArray[np.float64] | None = None
+    text: NDArray[np.float64] | None = None  # the caption's vector; None: the image's
     stored: bool = True
     caption: str = "a cat"
 
@@ -61,6 +62,7 @@ def write(dataset: Dataset, shard: str, rows: Sequence[Row]) -> None:
                 "original_height": row.side if row.height is None else row.height,
             },
             vector=row.vector,
+            text=row.text,
             scores={
                 "pdq": None if row.pdq is None else row.pdq.hex(),
                 "pdq_quality": row.quality,

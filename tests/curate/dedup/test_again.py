@@ -25,7 +25,7 @@ V = [vector(seed) for seed in range(10)]
 def lone(number: int) -> Row:
     """A row like no other."""
     name = f"http://a.test/{number}.jpg"
-    return Row(name, f"{number:064x}", pdq=pdq(number), vector=vector(number))
+    return Row(name, f"{number:064x}", pdq=pdq(number), vector=vector(number), text=V[0])
 
 
 def run(dataset: Dataset, **named: Any) -> DedupReport:
@@ -77,6 +77,37 @@ def test_any_row_s_change_has_all_compared_anew(changed: Row, tmp_path: Path) ->
     copy_of = "000000001" if changed.stored else None
     assert duplicate_of(dataset).get("000010000") == copy_of
     assert run(dataset).skipped
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"url": "HTTP://A.test:80/1.jpg"}, {"sha256": lone(1).sha256}, {"stored": False}],
+    ids=lambda named: next(iter(named)),
+)
+def test_so_has_a_row_s_that_was_never_embedded(changed: dict[str, Any], tmp_path: Path) -> None:
+    plain = [replace(row, vector=None) for row in (*FIRST, *SECOND)]
+    dataset = made(tmp_path / "d", plain[:2], plain[2:])
+    run(dataset, methods=("exact",))
+    write(dataset, "00001", [replace(plain[2], **changed), plain[3]])
+    assert not run(dataset, methods=("exact",)).skipped
+    copy_of = "000000001" if "stored" not in changed else None
+    assert duplicate_of(dataset).get("000010000") == copy_of
+
+
+def test_a_caption_s_other_vector_has_all_compared_anew(tmp_path: Path) -> None:
+    dataset = made(tmp_path / "d", FIRST, SECOND)
+    run(dataset)
+    write(dataset, "00001", [replace(SECOND[0], text=V[5]), SECOND[1]])
+    assert not run(dataset).skipped
+
+
+def test_hashes_of_a_quality_below_50_say_nothing_by_default(tmp_path: Path) -> None:
+    def pair(quality: int) -> DedupReport:
+        alike = [replace(lone(n), pdq=pdq(0), quality=quality) for n in (0, 1)]
+        return run(made(tmp_path / str(quality), alike), methods=("perceptual",))
+
+    assert pair(50).duplicates == 1
+    assert pair(49).duplicates == 0
 
 
 def test_a_vector_that_became_another_row_s_has_all_compared_anew(tmp_path: Path) -> None:
