@@ -142,7 +142,7 @@ def test_a_wait_ends_with_one_line_that_says_how_to_go_on(
 ) -> None:
     with process(WAITS, tmp_path, verb) as (running, _):
         interrupt(running)
-        _, said = running.communicate()
+        _, said = running.communicate(timeout=120)
     assert running.returncode == 130
     assert how in said
     assert said.count("\n") == 1
@@ -151,14 +151,14 @@ def test_a_wait_ends_with_one_line_that_says_how_to_go_on(
 def test_what_does_not_let_go_is_ended(tmp_path: Path) -> None:
     with process(SWALLOWS, tmp_path) as (running, _):
         interrupt(running)
-        _, said = running.communicate()
+        _, said = running.communicate(timeout=120)
     assert (running.returncode, said.count("\n")) == (130, 1)
 
 
 def test_workers_end_without_a_word(tmp_path: Path) -> None:
     with process(WORKERS, tmp_path, "build") as (running, line):
         interrupt(running)
-        _, said = running.communicate()  # until the last worker has closed stderr
+        _, said = running.communicate(timeout=120)  # until the last worker has closed stderr
     assert (running.returncode, said.count("\n")) == (130, 1), said
     worker = Path(f"/proc/{line.split()[1]}")
     while worker.exists():
@@ -168,14 +168,14 @@ def test_workers_end_without_a_word(tmp_path: Path) -> None:
 def test_a_service_finishes_what_runs_and_a_second_ctrl_c_ends_it(tmp_path: Path) -> None:
     with process(FINISHES, tmp_path, "serve") as (running, _):
         interrupt(running)
-        out, said = running.communicate()
+        out, said = running.communicate(timeout=120)
     assert (running.returncode, out, said) == (130, "finished\n", "stopping\n")
     with process(NEVER_FINISHES, tmp_path, "serve") as (running, _):
         assert running.stderr is not None
         interrupt(running)
         assert running.stderr.readline() == "stopping\n"
         interrupt(running)
-        _, said = running.communicate()
+        _, said = running.communicate(timeout=120)
     assert (running.returncode, said) == (130, "")
 
 
@@ -195,7 +195,7 @@ def test_a_compaction_that_is_stopped_is_finished_by_the_same_command(
     frenchcat.open(tmp_path / "whole").compact()
     with process(COMPACTS.format(dataset=root, moment=moment), tmp_path, "compact") as (running, _):
         interrupt(running)
-        out, said = running.communicate()
+        out, said = running.communicate(timeout=120)
     assert (running.returncode, out, said.count("\n")) == (130, "", 1), said
     with Catalog(Dataset.open(root)) as catalog:
         keys = catalog.run("SELECT key FROM samples ORDER BY key").to_pylist()
@@ -210,6 +210,6 @@ def test_a_drawing_that_is_stopped_leaves_no_file(tmp_path: Path) -> None:
     out = tmp_path / "drawn"
     with process(DRAWS.format(out=out), tmp_path, "sample") as (running, _):
         interrupt(running)
-        _, said = running.communicate()
+        _, said = running.communicate(timeout=120)
     assert (running.returncode, said.count("\n")) == (130, 1), said
     assert list(tmp_path.glob("drawn/*")) == []

@@ -187,6 +187,17 @@ def test_a_loss_that_is_no_number_is_never_the_best(tmp_path: Path, odd: float) 
     assert read_state(best(tmp_path) or tmp_path).step == 2
 
 
+def test_a_loss_that_an_older_checkpoint_kept_as_nan_is_never_the_best(tmp_path: Path) -> None:
+    """JSON has no NaN, and it was written all the same."""
+    for step, loss in ((1, 0.25), (2, 0.5)):
+        save(tmp_path, step, loss)
+    state = steps(tmp_path)[0] / "state.json"
+    written = state.read_text()
+    assert '"held_out_loss": 0.25' in written
+    state.write_text(written.replace('"held_out_loss": 0.25', '"held_out_loss": NaN'))
+    assert read_state(best(tmp_path) or tmp_path).step == 2
+
+
 LOSSES = st.lists(st.sampled_from([None, math.nan, 0.1, 0.2, 0.3, 0.4]), min_size=1, max_size=6)
 
 
