@@ -56,6 +56,21 @@ def test_ddim_is_diffusers(steps: int) -> None:
     torch.testing.assert_close(ours, x, atol=2e-4, rtol=1e-3)
 
 
+@pytest.mark.parametrize("eta", [0.5, 1.0])
+def test_ddim_with_noise_is_diffusers_with_the_same(eta: float) -> None:
+    diffusion = Diffusion.make("linear")
+    theirs = DDIMScheduler(**LINEAR, clip_sample=False, set_alpha_to_one=True)
+    theirs.set_timesteps(20)
+    x = start()
+    for n, t in enumerate(theirs.timesteps):
+        drawn = start(100 + n)
+        x = theirs.step(nonlinear(x, t.expand(2)), t, x, eta=eta, variance_noise=drawn).prev_sample
+    times = timesteps(1000, 20)
+    predict = predict_with(diffusion)
+    ours = ddim(predict, diffusion, start(), times, lambda n: start(100 + n), eta)
+    torch.testing.assert_close(ours, x, atol=1e-3, rtol=1e-3)
+
+
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # theirs
 @pytest.mark.parametrize("steps", [5, 20, 50])
 def test_dpm_solver_is_diffusers(steps: int) -> None:
