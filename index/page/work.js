@@ -170,7 +170,7 @@ export class Work {
   }
 
   async failed() {
-    const { failed_reasons: reasons } = await this.page.client.get(`${this.path}/info`);
+    const { reasons } = await this.page.client.get(`${this.path}/failed?k=1`);
     const names = Object.entries(reasons);
     if (!names.length) return [el("p", { class: "dim" }, "No row has failed.")];
     return names.map(([reason, number]) => {
