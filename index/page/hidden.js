@@ -1,6 +1,7 @@
 // Why was this hidden: how many nearer rows are not shown, by reason, and how to see them.
 
 import { button, byId, count, el, some } from "./dom.js";
+import { asks } from "./query.js";
 
 const REASONS = {
   unsafe: ["unsafe", { safe: false }],
@@ -22,7 +23,8 @@ export function sayHidden(counts, page) {
   place.hidden = !there.length;
   const total = there.reduce((sum, reason) => sum + counts[reason], 0);
   place.querySelector("summary").textContent = `${count(total)} not shown`; // on a phone
-  chips.replaceChildren(el("span", {}, `${some(total, "nearer picture is", "nearer pictures are")} not shown: `),
+  const near = asks(page.store.state) ? "nearer " : ""; // than the last one: only a query has an order
+  chips.replaceChildren(el("span", {}, `${some(total, `${near}picture is`, `${near}pictures are`)} not shown: `),
     ...there.map((reason) => chip(reason, counts[reason], page)));
 }
 
