@@ -37,7 +37,7 @@ from frenchcat.curate.failures import COLUMNS
 from frenchcat.curate.makers import how_to_make
 from frenchcat.curate.parquets import ParquetFiles
 from frenchcat.curate.promote import folded
-from frenchcat.curate.sidecar import LATER, filled_sql
+from frenchcat.curate.sidecar import FAILED_SQL, LATER, filled_sql
 from frenchcat.curate.sql_text import literal, quoted
 from frenchcat.curate.urls import domain_of
 
@@ -161,6 +161,11 @@ class Catalog:
         """Whether there is the view `rights`."""
         return "rights" in self._files
 
+    @property
+    def failed_sql(self) -> str:
+        """SQL: the rows without an image that were not removed, with the columns of `rows`."""
+        return self._failed
+
     def count(self, where: str | None = None) -> int:
         """How many stored images meet a condition. Raises `UserError` for a bad one."""
         found = self.table("count(*) AS n", where)
@@ -266,7 +271,9 @@ class Catalog:
             self._view("rights", self._files["rights"].sql())
             self._view("said", RIGHTS_SQL.format("rights"))
             self._take("said", ("key", *files.RIGHTS_COLUMNS), taken)
-        self._condition = f"{_SUCCESS}{self._present()}"
+        present = self._present()
+        self._condition = f"{_SUCCESS}{present}"
+        self._failed = f"SELECT * FROM rows WHERE {FAILED_SQL}{present}"
         self._sql = self._joined(list(self._from)[1:])
         self._view("samples", self._sql)
 

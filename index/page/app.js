@@ -12,6 +12,7 @@ import { Drawing } from "./drawing.js";
 import { Duplicates } from "./duplicates.js";
 import { meet, met } from "./early.js";
 import { Facets } from "./facets.js";
+import { fold } from "./fold.js";
 import { DatasetMap } from "./map.js";
 import { Options } from "./options.js";
 import { Picked } from "./picked.js";
@@ -57,10 +58,7 @@ class Page {
     this.used = new Used(this);
     this.drawing = new Drawing(this);
     prepare(byId("help"));
-    const wide = matchMedia("(min-width: 600px)");
-    const unfold = () => (byId("doing").open = wide.matches); // a menu, where there is no room
-    wide.addEventListener("change", unfold);
-    unfold();
+    for (const one of document.querySelectorAll(".fold")) fold(one);
     this.confirming = prepare(byId("confirm"));
     this.store.place = () => (this.datasets.length && !this.results.first ? this.results.place : null);
     this.store.listen((state, changed) => this.follow(state, changed));

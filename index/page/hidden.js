@@ -1,6 +1,7 @@
 // Why was this hidden: how many nearer rows are not shown, by reason, and how to see them.
 
-import { button, byId, count, el } from "./dom.js";
+import { button, byId, count, el, some } from "./dom.js";
+import { asks } from "./query.js";
 
 const REASONS = {
   unsafe: ["unsafe", { safe: false }],
@@ -17,16 +18,14 @@ const REASONS = {
 /** Say it; `counts` is reason -> number. */
 export function sayHidden(counts, page) {
   const place = byId("hidden");
+  const chips = place.querySelector(".chips");
   const there = Object.keys(REASONS).filter((reason) => counts[reason]);
-  if (!there.length) {
-    place.replaceChildren();
-    return;
-  }
+  place.hidden = !there.length;
   const total = there.reduce((sum, reason) => sum + counts[reason], 0);
-  // A phone has no room for the middle.
-  place.replaceChildren(`${count(total)} `,
-    el("span", { class: "roomy" }, total === 1 ? "nearer picture is " : "nearer pictures are "), "not shown: ");
-  for (const reason of there) place.append(chip(reason, counts[reason], page));
+  place.querySelector("summary").textContent = `${count(total)} not shown`; // on a phone
+  const near = asks(page.store.state) ? "nearer " : ""; // than the last one: only a query has an order
+  chips.replaceChildren(el("span", {}, `${some(total, `${near}picture is`, `${near}pictures are`)} not shown: `),
+    ...there.map((reason) => chip(reason, counts[reason], page)));
 }
 
 function chip(reason, number, page) {

@@ -13,6 +13,7 @@ export class Picked {
     this.rows = new Map(); // by key
     this.last = null; // where a range begins
     this.bar = byId("picked");
+    this.bar.querySelector(".quiet").addEventListener("click", () => this.clear());
     this.list = byId("results");
     this.list.addEventListener("click", (event) => this.clicked(event), true);
     this.list.addEventListener("change", (event) => event.target.matches(".pick") && this.changed(event.target));
@@ -83,9 +84,9 @@ export class Picked {
     const count = this.rows.size;
     document.body.classList.toggle("picking", count > 0);
     this.bar.hidden = !count;
-    if (!count) return this.bar.replaceChildren();
     const had = this.bar.contains(document.activeElement) ? document.activeElement.dataset.focus : "";
-    this.bar.replaceChildren(el("p", { role: "status" }, el("b", {}, `${some(count, "row")} picked`)), ...this.actions(count));
+    this.bar.querySelector("p").replaceChildren(...(count ? [el("b", {}, `${some(count, "row")} picked`)] : []));
+    this.bar.querySelector(".choices").replaceChildren(...(count ? this.actions(count) : []));
     if (had) this.bar.querySelector(`[data-focus="${had}"]`)?.focus();
   }
 
@@ -111,7 +112,6 @@ export class Picked {
     const { done, shown } = page.results;
     if (shown.length > count || !done) made.push(one(`All ${done ? "" : "loaded "}(${shown.length})`, () => this.all(), { "data-focus": "all" }));
     if (!done || shown.length > count) made.push(one("All that match…", () => this.matching()));
-    made.push(one("Clear", () => this.clear(), { class: "quiet" }));
     return made;
   }
 

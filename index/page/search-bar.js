@@ -7,6 +7,7 @@ import { placeOf } from "./state.js";
 import { parseTerms } from "./terms.js";
 import { encoded } from "./upload.js";
 
+const PICTURES = 3; // of those that are asked by their sum: more would leave no room to type
 const UPLOADED = "Your picture is not in this page's address: a link to this view does not contain it.";
 const LINKED = "This link was made from a search by an uploaded picture, which it does not contain. Upload the picture again to see those results.";
 
@@ -91,11 +92,13 @@ export class SearchBar {
     if (state.imageUrl) return el("span", { title: state.imageUrl }, `picture at ${site(state.imageUrl) || "?"}`);
     if (!state.like) return null;
     const dataset = state.likeOf || (this.page.dataset?.name ?? "");
-    return el("span", {}, ...state.like.split(",").map((key) => {
+    const keys = state.like.split(",");
+    const more = keys.length - PICTURES;
+    return el("span", {}, ...keys.slice(0, PICTURES).map((key) => {
       const image = el("img", { alt: `the picture ${key} of ${dataset}` });
       show(image, this.page.client, { thumbnail: `v1/thumbnails/${placeOf(dataset, key)}` }, { size: 96 });
       return image;
-    }));
+    }), more > 0 ? el("span", { title: `${more} more: ${keys.slice(PICTURES).join(", ")}` }, `+${more}`) : null);
   }
 
   drop() {

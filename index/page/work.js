@@ -170,20 +170,21 @@ export class Work {
   }
 
   async failed() {
-    const { failed_reasons: reasons } = await this.page.client.get(`${this.path}/info`);
+    const { reasons } = await this.page.client.get(`${this.path}/failed?k=1`);
     const names = Object.entries(reasons);
     if (!names.length) return [el("p", { class: "dim" }, "No row has failed.")];
-    return names.map(([reason, number]) => {
+    const again = el("p", { class: "dim" }, "What may have an image by now is requested again by ", el("code", {}, "frenchcat download --retry-failed --out DATASET"), "; with --all what failed for good, too.");
+    return [again, ...names.map(([reason, number]) => {
       const rows = el("ul", { class: "failed" });
       const part = el("details", { "data-reason": reason }, el("summary", {}, `${reason}: ${some(number, "row")}`), rows);
       part.addEventListener("toggle", () => part.open && !rows.children.length && this.attempt(async () => {
         const found = await this.page.client.get(`${this.path}/failed?k=${FAILED}&reason=${encodeURIComponent(reason)}`);
         rows.replaceChildren(...found.rows.map((row) => this.failure(row)));
         const left = found.total - found.rows.length;
-        if (left > 0) rows.append(el("li", { class: "dim" }, `${count(left)} more; frenchcat download --retry-failed --out DATASET asks for them again`));
+        if (left > 0) rows.append(el("li", { class: "dim" }, `and ${count(left)} more`));
       }));
       return part;
-    });
+    })];
   }
 
   failure({ key, url, caption, detail }) {

@@ -42,7 +42,7 @@ def read(text: str, asked: BaseModel, dataset: str, version: str) -> PageCursor:
         data = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
         position, given, similarity, made_of = json.loads(data)
         cursor = PageCursor(int(position), int(given), float(similarity))
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):  # of infinity there is no whole number
         raise Refused(400, f"{text[:40]!r} is not a cursor; send `next` of an answer") from None
     if made_of != _made_of(asked, dataset, version) or cursor.position < 0 or cursor.given < 0:
         raise Refused(

@@ -2,12 +2,12 @@
 
 A decision keeps or drops rows by hand, whatever the rules of the verdicts say; it is logged in the
 dataset (curate/decisions.py) and can be taken back. Clusters of duplicates come largest first, with
-their rows; failed rows come by reason.
+their rows; failed rows come by reason, without those that were removed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
@@ -17,7 +17,6 @@ from starlette.responses import Response
 from frenchcat.curate import decisions
 from frenchcat.curate.catalog import Catalog
 from frenchcat.curate.failures import NAME_SQL
-from frenchcat.curate.sidecar import FAILED_SQL
 from frenchcat.curate.sql_text import literal
 from frenchcat.curate.verdict.stage import judge_again
 from frenchcat.index.service.models.clusters import Clusters
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
 
 router = APIRouter(prefix="/v1/datasets/{name}", tags=["curation"])
 MOST_SHOWN = 200  # rows of one cluster
+MOST_NAMED = 20  # reasons in a message
 
 
 @router.get("/decisions", responses=documented(404))
@@ -82,10 +82,15 @@ async def clusters(
 async def failed(
     request: Request,
     name: str,
-    reason: Annotated[str, Query(max_length=200)],
+    reason: Annotated[
+        str | None, Query(max_length=200, description="One of `reasons`; none: all of them.")
+    ] = None,
     k: Annotated[int, Query(ge=1, le=1000)] = 20,
 ) -> Response:
-    """Rows without an image that failed for a reason, and how many there are."""
+    """Rows without an image, of one reason or of all, and how many there are of each.
+
+    A reason that no row has is answered with 404 and the reasons that there are.
+    """
     service: Service = request.app.state.service
     served = service.registry.get(name)
     return await service.work.disk(_failed, served, reason, k)
@@ -143,12 +148,31 @@ def _clusters(served: ServedDataset, k: int, skip: int, undecided: bool) -> Resp
     return answer({"dataset": served.name, "total": len(groups), "clusters": found})
 
 
-def _failed(served: ServedDataset, reason: str, k: int) -> Response:
-    where = f"{FAILED_SQL} AND {NAME_SQL} = {literal(reason)}"
+def _failed(served: ServedDataset, reason: str | None, k: int) -> Response:
     with Catalog(served.dataset, joined=()) as catalog:
-        total = catalog.run(f"SELECT count(*) AS n FROM rows WHERE {where}")["n"][0].as_py()
-        found = catalog.run(
-            "SELECT key, url, caption, failure_detail AS detail "
-            f"FROM rows WHERE {where} ORDER BY key LIMIT {int(k)}"
+        counted = catalog.run(
+            f"SELECT {NAME_SQL} AS reason, count(*) AS n FROM ({catalog.failed_sql}) "
+            "GROUP BY ALL ORDER BY n DESC, reason"
         )
-    return answer({"dataset": served.name, "total": total, "rows": found.to_pylist()})
+        reasons = {row["reason"]: row["n"] for row in counted.to_pylist()}
+        if reason is not None and reason not in reasons:
+            raise Refused(404, _no_such_reason(served.name, reason, list(reasons)))
+        where = "" if reason is None else f"WHERE {NAME_SQL} = {literal(reason)} "
+        found = catalog.run(
+            f"SELECT key, url, caption, {NAME_SQL} AS reason, failure_detail AS detail "
+            f"FROM ({catalog.failed_sql}) {where}ORDER BY key LIMIT {int(k)}"
+        )
+    total = sum(reasons.values()) if reason is None else reasons[reason]
+    return answer(
+        {"dataset": served.name, "total": total, "reasons": reasons, "rows": found.to_pylist()}
+    )
+
+
+def _no_such_reason(dataset: str, reason: str, reasons: Sequence[str]) -> str:
+    if not reasons:
+        return f"no row of {dataset} failed for {reason!r}, nor for any other reason"
+    more = ", …" if len(reasons) > MOST_NAMED else ""
+    return (
+        f"no row of {dataset} failed for {reason!r}; rows failed for: "
+        f"{', '.join(reasons[:MOST_NAMED])}{more}"
+    )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import sys
 from collections.abc import Mapping
 
 from starlette.requests import Request
@@ -37,11 +38,17 @@ def part(request: Request, size: int, tag: str) -> tuple[int, int] | None:
         return None
     first, last = found.groups()
     if not first:
-        return max(0, size - int(last)), size
-    end = min(size, int(last) + 1) if last else size
-    if last and int(last) < int(first):
+        return max(0, size - _number(last)), size
+    end = min(size, _number(last) + 1) if last else size
+    if last and _number(last) < _number(first):
         return None
-    return min(int(first), size), end
+    return min(_number(first), size), end
+
+
+def _number(digits: str) -> int:
+    """A number of bytes; of one that is beyond all sizes, some such number."""
+    digits = digits.lstrip("0")
+    return int(digits or "0") if len(digits) < len(str(sys.maxsize)) else sys.maxsize
 
 
 def answer_bytes(request: Request, data: bytes, kind: str, headers: Mapping[str, str]) -> Response:

@@ -51,9 +51,11 @@ class ServeSettings:
     """Pixels of query images that are decoded at a time; as many again for stored images."""
     header_sec: float = Field(10.0, gt=0)
     """Seconds for a request's headers, from its connection or its first byte on."""
+    unread_sec: float = Field(30.0, gt=0)
+    """Seconds within which a client must take some more of its answer."""
     max_connections: int = Field(800, ge=1)
     """Maximum number of connections; beyond it, the one that has waited longest for headers is
-    closed.
+    closed, else the one whose answer has waited longest for its client.
     """
     condition_sec: float = Field(10.0, gt=0)
     """Seconds for evaluating one condition; starting and waiting are not counted."""

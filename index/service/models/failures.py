@@ -11,12 +11,16 @@ class FailedRow(BaseModel):
     key: str
     url: str | None
     caption: str | None
+    reason: str = Field(description="Why it failed, by a stable name: `http_404`.")
     detail: str | None = Field(description="What exactly went wrong, if that is known.")
 
 
 class Failed(BaseModel):
-    """Rows that failed for one reason."""
+    """Rows that failed for the reason asked for, or for any."""
 
     dataset: str
-    total: int
+    total: int = Field(description="How many rows failed for the reason asked for, or for any.")
+    reasons: dict[str, int] = Field(
+        description="All reasons and how many rows each has, the most frequent first."
+    )
     rows: list[FailedRow]

@@ -21,6 +21,8 @@ from frenchcat.used_route import mount_used
 from tests.index.service.served import index, named_by
 from tests.sample.columns import add_columns
 from tests.sample.embedded import add_shard
+from tests.sample.row import Row
+from tests.sample.write import write
 
 NAME = "cats"
 XSS = "<img src=x onerror=\"document.title='taken'\"> a cat on a fence"
@@ -61,6 +63,10 @@ def make(root: Path, clip: Clip) -> Dataset:
     index(dataset)
     _judge(dataset)
     _break(dataset, KEY["a cat whose picture is broken"])
+    address = f"http://example.org/{'a-long-path-' * 12}"
+    failed = [Row(url=f"{address}{n}", caption=LONG * 3, failed="http_404: gone") for n in "ab"]
+    failed += [Row(failed="opted_out:x_robots_tag: noai")]
+    write(dataset, "00001", failed, ("tar", "sidecar"))
     return dataset
 
 

@@ -19,6 +19,7 @@ def opened(selector: str) -> Callable[[Page], Any]:
     def act(page: Page) -> None:
         page.locator(CARDS).first.locator(".open").focus()
         page.keyboard.press("x")
+        page.locator("#picked details").evaluate("e => { e.open = true }")
         page.locator("#picked").get_by_role("button", name=selector).click()
         expect(page.locator("dialog[open]")).to_be_visible()
 
@@ -66,6 +67,10 @@ def composed(page: Page) -> None:
     """Parts with weights, and another query beside."""
     page.locator("#add-term").click()
     page.get_by_label("Subtract french cat").click()
+    beside_query(page)
+
+
+def beside_query(page: Page) -> None:
     page.locator("#doing").evaluate("e => { e.open = true }")
     page.get_by_role("button", name="Side by side").click()
     page.locator("#beside-query").fill("a cat")

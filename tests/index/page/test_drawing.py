@@ -17,6 +17,7 @@ from frenchcat.verify_file import verify_file
 from tests.index.page.conftest import Site, new_page
 from tests.index.page.look import serving
 from tests.index.page.test_look import search, settled
+from tests.index.page.test_narrow import cut
 from tests.train.runs import settings
 
 WORDS = "a french cat with a beret"
@@ -51,6 +52,16 @@ def drawn(page: Page) -> Locator:
     dialog = page.locator("#drawing")
     expect(dialog.get_by_role("status")).to_contain_text("drawn in")
     return dialog
+
+
+def test_nothing_of_a_drawing_is_cut_on_a_phone(drawing: Page) -> None:
+    drawing.set_viewport_size({"width": 390, "height": 844})
+    search(drawing, WORDS)
+    expect(drawing.locator("#draw")).to_be_visible()
+    found = cut(drawing)
+    drawn(drawing)
+    found += cut(drawing)
+    assert not found, "\n".join(found)
 
 
 def test_without_a_model_it_is_not_offered(page: Page) -> None:

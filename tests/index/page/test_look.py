@@ -105,6 +105,11 @@ def test_why_rows_are_hidden_is_counted_and_can_be_undone(page: Page) -> None:
     chip.click()
     expect(page.locator("#violence")).not_to_be_checked()
     expect(page.locator(CARDS).first).to_contain_text("a black dog in the snow")
+    expect(page.locator("#hidden")).to_contain_text("nearer")
+    page.goto("/")
+    settled(page)
+    expect(page.locator("#hidden")).to_contain_text("not shown: 1 of an address already shown")
+    expect(page.locator("#hidden")).not_to_contain_text("nearer")  # nothing is asked
     everything(page)
     for reason in ("url", "broken"):
         expect(page.locator(f"#hidden [data-reason={reason}]")).to_contain_text("1 ")

@@ -164,6 +164,19 @@ def test_a_cluster_is_decided_about_and_the_decision_undone(page: Page, site: Si
     assert decided(site.dataset) == {}
 
 
+def test_failed_rows_are_listed_by_reason_and_how_they_are_requested_again(page: Page) -> None:
+    page.goto("/?work=failed")
+    dialog = page.locator("#work")
+    expect(dialog.locator("summary")).to_have_text([
+        "http_404: 2 rows", "opted_out:x_robots_tag: 1 row",
+    ])  # fmt: skip
+    dialog.locator("summary").first.click()
+    expect(dialog.locator("[data-reason=http_404] li")).to_have_count(2)
+    expect(dialog.locator("li").first).to_contain_text("gone")
+    command = "frenchcat download --retry-failed --out DATASET"  # it takes no list
+    expect(dialog.locator("code")).to_have_text(command)
+
+
 ROWS = 1200
 _SCROLLED = """async () => {
   const seen = [...document.querySelectorAll("#results .card")]

@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 import struct
 import threading
 import time
@@ -278,6 +279,17 @@ def test_bodies_of_another_form_are_told(client: TestClient, route: str, body: b
     answer = client.post(route, content=body, headers={"Content-Type": "application/json"})
     assert 400 <= answer.status_code < 500, answer.text
     assert answer.json()["error"]
+
+
+@pytest.mark.parametrize(
+    "values", [[math.inf, 1, 0.5, "x"], [0, -math.inf, 0.5, "x"], [math.nan, 1, 0.5, "x"], [[], 1]]
+)
+@pytest.mark.parametrize("route", ["/v1/search", "/v1/browse"])
+def test_what_is_no_cursor_is_told(client: TestClient, route: str, values: list[Any]) -> None:
+    cursor = base64_of(json.dumps(values).encode())
+    text = {"text": "a cat"} if route == "/v1/search" else {}
+    answer = client.post(route, json={**text, "cursor": cursor})
+    assert (answer.status_code, answer.json()["code"]) == (400, "bad-value")
 
 
 @pytest.mark.parametrize("name", ["../x", "a/b", "", ".hidden", "x" * 101, "é", "a b", "con\x00"])

@@ -2,25 +2,31 @@
 
 import asyncio
 import io
+import json
+import select
 import socket
 import struct
 import threading
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
 import pytest
+import uvicorn
 from PIL import Image
+from uvicorn.server import ServerState
 
 from frenchcat.curate.clip.model import Clip
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import UserError
 from frenchcat.index.search import Hit
 from frenchcat.index.service import media
+from frenchcat.index.service.connections import protocol_of
 from frenchcat.index.service.pixels import PixelBudget, claimed_size
 from frenchcat.index.service.served_dataset import ServedDataset
-from tests.index.service.live import Live, live
+from frenchcat.index.service.settings import ServeSettings
+from tests.index.service.live import WAIT_SEC, Live, live
 from tests.index.service.served import make_dataset
 from tests.sample.pictures import picture
 
@@ -126,6 +132,84 @@ def test_too_many_connections_cost_those_that_wait_longest(eight: Dataset, held:
             assert closed(connection)
         assert service.post("/v1/search", ANY).status_code == 200
         assert closed(silent[2])
+
+
+# -- answers ---------------------------------------------------------------------------------------
+
+
+def unread(service: Live, held: ExitStack, key: str) -> socket.socket:
+    """A connection on which several MB are asked for, of which the client takes some kB."""
+    body = json.dumps({"keys": [key] * 1000}).encode()
+    head = f"POST {VECTORS} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+    asked = f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
+    connection = held.enter_context(socket.socket())
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)  # before it is connected
+    connection.settimeout(WAIT_SEC)
+    connection.connect(("127.0.0.1", service.port))
+    connection.sendall(asked * 3)
+    assert connection.recv(12) == b"HTTP/1.1 200"
+    return connection
+
+
+VECTORS = "/v1/datasets/cats/vectors"
+
+
+def broken(connection: socket.socket) -> bool:
+    """Whether the other end breaks the connection off, without a byte being read."""
+    poll = select.poll()
+    poll.register(connection, 0)  # errors are always told
+    return bool(poll.poll(WAIT_SEC * 1000))
+
+
+def test_who_takes_nothing_of_an_answer_is_disconnected(eight: Dataset, held: ExitStack) -> None:
+    with live(eight, unread_sec=0.5) as service:
+        key = service.client.get("/v1/datasets/cats/rows?k=1").json()["rows"][0]["key"]
+        assert broken(unread(service, held, key))
+
+
+class Transport(asyncio.Transport):
+    """Whose client has taken some bytes whenever it is asked how many are left, until it stops."""
+
+    def __init__(self, end: socket.socket, left: Sequence[int]) -> None:
+        super().__init__({"socket": end})
+        self.left, self.aborted = list(left), asyncio.Event()
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        assert high == 0
+
+    def get_write_buffer_size(self) -> int:
+        return self.left.pop(0)
+
+    def abort(self) -> None:
+        self.aborted.set()
+
+
+def test_who_takes_an_answer_slowly_is_waited_for(held: ExitStack) -> None:
+    settings = ServeSettings(unread_sec=0.001)
+
+    async def serve() -> None:
+        config = uvicorn.Config(lambda: None)
+        config.load()
+        connection = protocol_of(settings)(config, ServerState(), {})
+        transport = Transport(held.enter_context(socket.socket()), [90, 60, 40, 39, 39])
+        connection.connection_made(transport)
+        connection.pause_writing()
+        await asyncio.wait_for(transport.aborted.wait(), WAIT_SEC)
+        assert transport.left == []
+
+    asyncio.run(serve())
+
+
+def test_answers_that_nobody_reads_lock_nobody_out(eight: Dataset, held: ExitStack) -> None:
+    with live(eight, max_connections=3, unread_sec=3600) as service:
+        key = service.client.get("/v1/datasets/cats/rows?k=1").json()["rows"][0]["key"]
+        service.client.close()
+        first, *_ = [unread(service, held, key) for _ in range(3)]
+        asking = held.enter_context(service.connect())
+        asking.sendall(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        assert asking.recv(12) == b"HTTP/1.1 200"
+        assert broken(first)
+        held.close()  # before the service ends: it would wait for them
 
 
 # -- pixels ----------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """What is looked through and decided: clusters, failed rows, decisions; and who may decide."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
@@ -9,6 +10,8 @@ from frenchcat.curate.clip.model import Clip
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.decisions import decisions
 from frenchcat.curate.removals import Request, log
+from frenchcat.curate.remove.match import RemovalQuery
+from frenchcat.curate.remove.request import remove
 from tests.index.service.served import served
 from tests.index.service.test_stage_columns import KEYS, make
 from tests.sample.row import Row
@@ -46,8 +49,47 @@ def test_failed_rows_are_shown_by_reason(client: TestClient) -> None:
     assert found["rows"][0]["detail"] == "gone"
     signal = client.get(f"{CATS}/failed", params={"reason": "opted_out:noai"}).json()
     assert [row["detail"] for row in signal["rows"]] == ["said so"]
-    for reason in ("none", "x' OR TRUE --"):
-        assert client.get(f"{CATS}/failed", params={"reason": reason}).json()["total"] == 0
+
+
+def test_without_a_reason_failed_rows_are_counted_by_it(client: TestClient) -> None:
+    found = client.get(f"{CATS}/failed").json()
+    assert list(found["reasons"].items()) == [("http_404", 3), ("opted_out:noai", 1)]
+    assert found["total"] == 4
+    assert [row["reason"] for row in found["rows"]] == ["http_404"] * 3 + ["opted_out:noai"]
+    assert len(client.get(f"{CATS}/failed", params={"k": 2}).json()["rows"]) == 2
+    one = client.get(f"{CATS}/failed", params={"reason": "opted_out:noai"}).json()
+    assert (one["reasons"], one["total"]) == (found["reasons"], 1)
+
+
+@pytest.mark.parametrize("reason", ["none", "", "x' OR TRUE --", "http_404\x00", "opted_out"])
+def test_a_reason_that_no_row_has_is_told_those_that_there_are(
+    client: TestClient, reason: str
+) -> None:
+    answer = client.get(f"{CATS}/failed", params={"reason": reason})
+    assert (answer.status_code, answer.json()["code"]) == (404, "not-found")
+    assert answer.json()["detail"] == (
+        f"no row of cats failed for {reason!r}; rows failed for: http_404, opted_out:noai"
+    )
+
+
+def test_a_failed_row_that_was_removed_is_not_shown(clip: Clip, tmp_path: Path) -> None:
+    """A removal takes rows without an image along: they have an address and a caption."""
+    dataset = make(tmp_path / "cats", clip)
+    failed = [Row(url=f"http://{host}/1", failed="http_404: gone") for host in ("a.org", "b.org")]
+    write(dataset, "00001", failed, ("tar", "sidecar"))
+    with served(dataset, clip=clip) as client:
+        path = f"{CATS}/failed"
+        assert client.get(path).json()["total"] == 2
+        with dataset.lock():
+            remove(dataset, RemovalQuery("domain", "a.org"), [])
+        left = client.get(path).json()
+        assert [row["url"] for row in left["rows"]] == ["http://b.org/1"]
+        assert (left["total"], left["reasons"]) == (1, {"http_404": 1})
+        with dataset.lock():
+            remove(dataset, RemovalQuery("domain", "b.org"), [])
+        assert client.get(path).json()["reasons"] == {}
+        none = client.get(path, params={"reason": "http_404"})
+        assert none.json()["detail"].endswith("nor for any other reason")
 
 
 def test_clusters_are_looked_through_and_decided_about(client: TestClient, cats: Dataset) -> None:
