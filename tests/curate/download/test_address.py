@@ -109,11 +109,13 @@ class Answers(AbstractResolver):
     def __init__(self, *answers: list[str]) -> None:
         self.answers = list(answers)
         self.asked: list[tuple[str, int]] = []
+        self.families: list[socket.AddressFamily] = []
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
         self.asked.append((host, port))
+        self.families.append(family)
         addresses = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         return [
             ResolveResult(
@@ -134,6 +136,13 @@ class Answers(AbstractResolver):
 def resolve(policy: AddressPolicy, host: str, port: int, addresses: list[str]) -> list[str]:
     resolver = CheckedResolver(Answers(addresses), policy)
     return [result["host"] for result in asyncio.run(resolver.resolve(host, port))]
+
+
+def test_addresses_of_the_family_that_is_asked_for_are_resolved() -> None:
+    inner = Answers(["2606:4700::1"])
+    checked = CheckedResolver(inner, AddressPolicy())
+    asyncio.run(checked.resolve("a.example", 80, socket.AF_INET6))
+    assert inner.families == [socket.AF_INET6]
 
 
 def test_one_private_address_among_public_ones_refuses_the_name() -> None:

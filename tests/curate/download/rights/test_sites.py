@@ -1,6 +1,7 @@
 """robots.txt, tdmrep.json and ai.txt -> signals; hostile ones cost little and say nothing."""
 
 import asyncio
+import json
 import re
 import time
 
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from frenchcat.curate.download.request import Hop
 from frenchcat.curate.download.rights.settings import RightsSettings, SiteFile
+from frenchcat.curate.download.rights.signal import FACT
 from frenchcat.curate.download.rights.site_cache import SiteCache
 from frenchcat.curate.download.rights.sites import SiteFileText, SiteRules, matches, usage_groups
 from frenchcat.curate.reasons import FailureReason, FetchFailure
@@ -158,3 +160,11 @@ def test_the_longest_rule_that_matches_holds() -> None:
     text = "User-agent: *\nContent-Usage: train-ai=n\nContent-Usage: /pictures/ train-ai=y\n"
     assert decided("robots", text) == [("robots_content_usage", "allow")]
     assert decided("robots", text, "/other.jpg") == [("robots_content_usage", "opt_out")]
+
+
+def test_the_policy_beside_a_tdm_reservation_is_a_fact_of_the_same_file() -> None:
+    entry = {"location": "/", "tdm-reservation": 1, "tdm-policy": "https://a.example/policy"}
+    file = SiteFileText("http://a.example/file", json.dumps([entry]), "t")
+    _, policy = SiteRules({"tdmrep": file}, AGENTS).signals(f"http://a.example{PATH}", PATH)
+    said = ("tdm_policy", "https://a.example/policy", "http://a.example/file", "t", FACT)
+    assert (policy.signal, policy.value, policy.where, policy.time, policy.decision) == said
