@@ -96,7 +96,7 @@ def export(
     meant = _BY_ENDING.get(folder.suffix.lower(), format)
     words = ("export", dataset.root, name, "--to", folder.with_suffix(""), "--format", meant)
     check_folder_name(folder, "--to", shell_command(*words))
-    made = Exported(Path(to), format)
+    made = Exported(folder, format)
     needed, what = _bytes(selection, format), f"{format} of {len(selection)} rows"
     with new_folder(to, needed, what) as partial:
         writer = _WRITERS[format]

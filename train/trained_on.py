@@ -7,11 +7,12 @@ are compared with it, by the digest of the image's bytes.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 
-from frenchcat.curate import sidecar
+from frenchcat.curate import files, sidecar
 from frenchcat.curate.dataset import Dataset
 from frenchcat.curate.errors import NotFound, UserError
 from frenchcat.curate.keys import by_shard
@@ -33,11 +34,14 @@ def dataset_of(run: Path, place: str) -> Dataset:
             f"{run} was trained on the dataset {place}, which is gone; put it back there, or use "
             "another run"
         ) from None
-    trained = _digests_of_run(run)
-    there = _digests(dataset, trained)
-    if there and not any(trained[key] == digest for key, digest in there.items()):
+    compared = 0
+    for is_same in _compared(dataset, _digests_of_run(run)):
+        if is_same:
+            return dataset
+        compared += 1
+    if compared:
         raise UserError(
-            f"{run} was trained on other images than those of {place}: none of the {len(there)} "
+            f"{run} was trained on other images than those of {place}: none of the {compared} "
             "rows that were compared has the same bytes; put the dataset of then back there, or "
             "use another run"
         )
@@ -53,15 +57,15 @@ def _digests_of_run(run: Path) -> dict[str, str]:
     return {row.key: row.sha256 for row in rows.take(numbers) if row.sha256}
 
 
-def _digests(dataset: Dataset, keys: dict[str, str]) -> dict[str, str]:
-    """Key -> SHA-256 of the stored image, of those of the keys that the dataset has."""
-    found: dict[str, str] = {}
-    shards = set(dataset.shards("download"))
-    for shard, wanted in by_shard(dataset, keys).items():
-        if shard not in shards:
+def _compared(dataset: Dataset, trained: Mapping[str, str]) -> Iterator[bool]:
+    """Whether each of the rows that the dataset still has is the same image, a shard at a time.
+
+    `trained` is key -> SHA-256.
+    """
+    for shard, keys in by_shard(dataset, trained).items():
+        if not dataset.exists(files.SIDECAR.of(shard)):
             continue
         table = sidecar.read(dataset, shard, ("key", "stored_sha256"))
         if "stored_sha256" in table.column_names:
             pairs = zip(table["key"].to_pylist(), table["stored_sha256"].to_pylist(), strict=True)
-            found |= {key: digest for key, digest in pairs if digest and key in wanted}
-    return found
+            yield from (trained[key] == digest for key, digest in pairs if digest and key in keys)
